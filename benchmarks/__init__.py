@@ -1,0 +1,1 @@
+"""Measures epollo beside its peers and beside the limit, a C epoll loop. See README.md."""

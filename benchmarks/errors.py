@@ -1,0 +1,5 @@
+"""What ends a run."""
+
+
+class BenchmarkError(Exception):
+    """The run cannot go on; the message is one line that names the thing and the cause."""

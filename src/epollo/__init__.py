@@ -1,0 +1,66 @@
+"""epollo: a Python function becomes a message server on an epoll loop.
+
+    import epollo
+
+    def handle(message: bytes, connection: epollo.Connection) -> bytes | None:
+        return message                      # whole message in, whole reply out
+
+    epollo.serve(handle, "0.0.0.0:8091", framing="u32")
+"""
+
+from epollo import framing
+from epollo.client import Client, connect
+from epollo.engine import CloseReason, Connection
+from epollo.errors import (
+    AddressError,
+    BindError,
+    ConnectFailed,
+    ConnectionClosed,
+    EncodeError,
+    EngineMissing,
+    EpolloError,
+    FrameCorrupt,
+    FrameError,
+    FrameTooLarge,
+    FrameTruncated,
+    FramingSpecError,
+    HandlerError,
+    PollerFull,
+    ReplyTimeout,
+    SettingError,
+    StreamEnded,
+    UsageError,
+)
+from epollo.server import Server, serve
+from epollo.settings import Settings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AddressError",
+    "BindError",
+    "Client",
+    "CloseReason",
+    "ConnectFailed",
+    "Connection",
+    "ConnectionClosed",
+    "EncodeError",
+    "EngineMissing",
+    "EpolloError",
+    "FrameCorrupt",
+    "FrameError",
+    "FrameTooLarge",
+    "FrameTruncated",
+    "FramingSpecError",
+    "HandlerError",
+    "PollerFull",
+    "ReplyTimeout",
+    "Server",
+    "SettingError",
+    "Settings",
+    "StreamEnded",
+    "UsageError",
+    "connect",
+    "framing",
+    "serve",
+]

@@ -1,0 +1,5 @@
+"""``python -m epollo`` is the ``epollo`` command."""
+
+from epollo.cli import main
+
+main()

@@ -1,0 +1,177 @@
+"""The engine: sockets become messages and replies become bytes, on one thread and one loop.
+
+This is its contract. `engine/python` keeps it in code to be read. Everything above the engine
+(server, client, load tester) knows these names only.
+
+    loop.listen(socket, accept, failed)     accept(socket) decides what a new connection is
+    loop.attach(socket, protocol)           a Connection, for accepted and outgoing sockets alike
+    loop.call_later(seconds, callback)      a Timer
+    loop.call_threadsafe(callback)          the one way in for other threads, and for signals
+    loop.poll(timeout)                      one turn: wait, then serve all that is ready
+    loop.run(), loop.stop(), loop.close()
+
+What happens per message stands in an engine. What happens to a connection once stands in
+`lifecycle.py`, and what happens per second in `timers.py`, for every engine.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias
+
+from epollo.engine.timers import Timer
+from epollo.errors import EngineMissing
+from epollo.framing import Buffer, Framing
+
+__all__ = [
+    "CloseReason",
+    "Connection",
+    "ConnectionProtocol",
+    "EventLoop",
+    "Limits",
+    "Reply",
+    "Timer",
+    "available",
+    "new_loop",
+]
+
+Reply: TypeAlias = Buffer | Iterable[Buffer] | None
+"""What ``received`` returns: one message, several, or none."""
+
+
+class CloseReason(StrEnum):
+    """Why a connection was closed; given exactly once per connection."""
+
+    EOF = "eof"  # the peer ended its stream and got all replies
+    RESET = "reset"  # the peer, or the network, broke the connection
+    TRUNCATED = "truncated"  # the peer ended its stream inside a frame
+    BAD_FRAME = "bad_frame"  # bytes that can never be a frame
+    FRAME_TOO_LARGE = "frame_too_large"  # a frame over max_frame
+    SLOW_CONSUMER = "slow_consumer"  # more than max_unsent waited for the peer
+    HANDLER_ERROR = "handler_error"  # the handler raised, or returned what cannot be sent
+    REFUSED = "refused"  # never established: the peer, or the poller's limit, refused
+    SHUTDOWN = "shutdown"  # the server stopped
+    LOCAL = "local"  # closed by this side's own call
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds, in bytes, of what may wait to be sent to one peer."""
+
+    high_water: int = 64 << 10  # over it, the peer is no longer read
+    max_unsent: int = 16 << 20  # over it, the peer is closed as slow_consumer
+
+
+class Connection(Protocol):
+    """One connection, as its handler sees it. All but ``send`` belong to the loop's thread."""
+
+    state: Any  # the user's own
+
+    @property
+    def peername(self) -> str: ...
+    @property
+    def sockname(self) -> str: ...
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait to be taken by the kernel."""
+
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def error(self) -> Exception | None:
+        """What led to the close, where an exception did; set while ``closed`` is called."""
+
+    def send(self, message: Buffer) -> None:
+        """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
+
+    def close(self) -> None:
+        """Read no more; send what is queued, then close."""
+
+    def drain(self) -> None:
+        """Read no more; answer what was received and send it, then close."""
+
+    def abort(self, reason: CloseReason = CloseReason.LOCAL) -> None:
+        """Close now; what is queued is dropped."""
+
+    def pause_reading(self) -> None:
+        """Deliver no message until ``resume_reading``; the kernel's buffers hold the peer back."""
+
+    def resume_reading(self) -> None: ...
+
+
+class ConnectionProtocol(Protocol):
+    """What the loop needs to know of a connection; one object may serve any number of them."""
+
+    @property
+    def framing(self) -> Framing: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def received(self) -> Callable[[bytes, Connection], Reply]:
+        """Called with each message, in order; what it returns is sent."""
+
+    def connected(self, connection: Connection) -> None:
+        """Called once when established; not where connecting failed."""
+
+    def closed(self, connection: Connection, reason: CloseReason) -> None:
+        """Called exactly once, the last call of all."""
+
+
+class EventLoop(Protocol):
+    """One thread's loop."""
+
+    @property
+    def poller_name(self) -> str: ...
+    def listen(
+        self,
+        listener: socket.socket,
+        accept: Callable[[socket.socket], object],
+        failed: Callable[[OSError], object],
+    ) -> None:
+        """Give each new connection to ``accept``, and errors of accepting to ``failed``."""
+
+    def unwatch(self, fd: int) -> None:
+        """Ask nothing of ``fd`` any more; its owner closes it."""
+
+    def unlisten(self, listener: socket.socket) -> None:
+        """Accept no more from ``listener``, and close it."""
+
+    def attach(self, sock: socket.socket, protocol: ConnectionProtocol) -> Connection:
+        """Serve ``sock``, connected or with its connect under way; the loop owns it from here.
+
+        Raises PollerFull, with ``sock`` closed, where the poller cannot watch its descriptor.
+        """
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
+    def call_threadsafe(self, callback: Callable[[], object]) -> None: ...
+    def poll(self, timeout: float | None = None) -> int:
+        """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
+
+    def run(self) -> None: ...
+    def stop(self) -> None:
+        """End ``run`` after the present turn."""
+
+    def close(self) -> None:
+        """Abort every connection, close every listener and descriptor."""
+
+
+def available() -> list[str]:
+    """The engines that this installation has, the preferred one first."""
+    return ["python"]
+
+
+def new_loop(engine: str = "auto", poller: str = "auto") -> EventLoop:
+    """A loop of the named engine on the named poller (epoll, poll, select, kqueue).
+
+    Raises EngineMissing with the names there are.
+    """
+    if engine not in ("auto", *available()):
+        names = ", ".join(["auto", *available()])
+        raise EngineMissing(f"no engine {engine!r} in this installation; there are {names}")
+    from epollo.engine.python.loop import Loop
+
+    return Loop(poller)

@@ -1,0 +1,332 @@
+"""What happens to a connection once: it is established, ends, lingers and is closed.
+
+An engine's connection inherits `Lifecycle` and adds what happens per message. The life of one:
+
+    Connecting ──> established ──> ended (`reason` is set) ──> Lingering ──> closed
+        │                              │ nothing left unread                   ↑
+        └──────────────────────────────┴───────────────────────────────────────┘
+
+*Ended* means that no more is read; what was received is still answered and what is queued is
+still sent. `decide` is the one place that says what a connection waits for next.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from epollo import address
+from epollo.engine import CloseReason
+from epollo.engine.events import ERROR, READ, WRITE
+from epollo.errors import ConnectionClosed, FrameError, FrameTooLarge
+
+if TYPE_CHECKING:
+    from epollo.engine import ConnectionProtocol, Timer
+    from epollo.framing import Buffer, Decoder
+
+LINGER_SECONDS = 2.0
+
+
+_ENDS_OF_STREAM = (CloseReason.EOF, CloseReason.TRUNCATED)
+_CLEAN_ENDS = (None, CloseReason.EOF, CloseReason.LOCAL, CloseReason.SHUTDOWN)
+
+
+class Source(Protocol):
+    """Whatever the loop watches a descriptor for."""
+
+    def ready(self, events: int) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Watcher(Protocol):
+    """What a connection asks of its loop."""
+
+    thread: int | None
+    dirty: list[Any]  # connections to settle when the turn ends
+
+    def watch(self, fd: int, source: Source, events: int) -> None:
+        """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
+
+    def look_away(self, fd: int) -> None:
+        """Keep ``fd``, but ask nothing of it until it is watched again."""
+
+    def bury(self, connection: Any) -> None:
+        """Unwatch now; close the descriptor, and call ``closed``, at the end of the turn."""
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
+    def call_threadsafe(self, callback: Callable[[], object]) -> None: ...
+
+
+class Lifecycle:
+    """The part of a connection that no message passes through."""
+
+    __slots__ = ()
+
+    # What the engine adds, per message:
+    ready: Callable[[int], None]
+    serve: Callable[[Sequence[bytes]], None]
+    queue: Callable[[bytes], None]
+    discard: Callable[[], None]
+    encode: Callable[[Buffer], bytes]
+
+    loop: Watcher
+    socket: socket.socket
+    fd: int
+    protocol: ConnectionProtocol
+    state: Any
+    reason: CloseReason | None  # why no more is read
+    error: Exception | None
+    closed: bool
+    unsent: int
+
+    _decoder: Decoder
+    _peer: Any
+    _events: int  # what the poller watches for; 0 before `establish`
+    _inbox: Sequence[bytes]  # received, and held back from the handler
+    _holding: bool  # deliver no message now
+    _paused: bool  # held by the handler's own wish
+    _flooded: bool  # held since more than high_water is unsent
+    _sealed: bool  # takes no more messages to send
+    _unsettled: bool  # among the loop's dirty, to be settled when the turn ends
+
+    @property
+    def peername(self) -> str:
+        """The peer's address, as it was when the connection was established."""
+        return str(address.of(self._peer))
+
+    @property
+    def sockname(self) -> str:
+        """This side's address. Raises OSError once closed."""
+        return str(address.of(self.socket.getsockname()))
+
+    def __repr__(self) -> str:
+        stage = f"closed: {self.reason}" if self.closed else self.reason or "open"
+        return f"<Connection {self.peername} {stage}>"
+
+    def start(self) -> None:
+        """Watch the socket: for its connect to finish, or for what the peer sends."""
+        try:
+            self._peer = self.socket.getpeername()
+        except OSError:  # ENOTCONN: under way, or over; SO_ERROR will tell which
+            self.loop.watch(self.fd, Connecting(self), WRITE)
+            return
+        self._events = READ
+        self.loop.watch(self.fd, self, READ)
+        self._greet()
+
+    def establish(self) -> None:
+        """The connect that `Connecting` waited for has succeeded."""
+        self._peer = self.socket.getpeername()
+        self._events = READ
+        self.loop.watch(self.fd, self, READ)
+        self._greet()
+
+    def send(self, message: Buffer) -> None:
+        """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
+        frame = self.encode(message)
+        if self.closed or self._sealed:
+            raise ConnectionClosed(f"connection to {self.peername} is closed ({self.reason})")
+        if self.loop.thread in (None, threading.get_ident()):
+            self.queue(frame)
+        else:
+            self.loop.call_threadsafe(partial(self._queue_if_open, frame))
+
+    def close(self) -> None:
+        """Read no more; send what is queued, then close."""
+        self._seal()
+        self.end(CloseReason.LOCAL)
+
+    def drain(self) -> None:
+        """Read no more; answer what was received and send it, then close."""
+        self.end(CloseReason.SHUTDOWN)
+
+    def abort(self, reason: CloseReason = CloseReason.LOCAL) -> None:
+        """Close now; what is queued is dropped."""
+        self.drop(reason)
+
+    def pause_reading(self) -> None:
+        """Deliver no message until ``resume_reading``; the kernel's buffers hold the peer back."""
+        self._paused = self._holding = True
+        self.unsettle()
+
+    def resume_reading(self) -> None:
+        self._paused = False
+        self._holding = self._flooded or self._sealed
+        self.unsettle()
+
+    def end(self, reason: CloseReason, error: Exception | None = None) -> None:
+        """Read no more, for ``reason``; the first reason is the one that counts."""
+        if self.reason is None:
+            self.reason = reason
+            self.error = error
+        self.unsettle()
+
+    def end_of_stream(self) -> None:
+        """The peer has sent its last byte. It may still be reading (half-close, shutdown(2)),
+        so all that it asked for is answered before the close."""
+        try:
+            self._decoder.eof()
+        except FrameError as error:
+            self.end(CloseReason.TRUNCATED, error)
+        else:
+            self.end(CloseReason.EOF)
+
+    def bad_stream(self, error: FrameError) -> None:
+        """The peer has sent what is no frame, so no later byte can be made sense of."""
+        too_large = isinstance(error, FrameTooLarge)
+        self.end(CloseReason.FRAME_TOO_LARGE if too_large else CloseReason.BAD_FRAME, error)
+
+    def handler_failed(self, error: Exception) -> None:
+        """The handler has raised: nothing more is handed to it, what it answered is sent."""
+        self._seal()
+        self.end(CloseReason.HANDLER_ERROR, error)
+
+    def hang_up(self, events: int) -> None:
+        """The poller tells of an end that nobody asked it for, while reading is held back."""
+        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if events & ERROR else 0
+        if code:
+            self.drop(CloseReason.RESET, OSError(code, os.strerror(code)))
+        else:  # What the peer sent before it left is still to be read: look away until then.
+            self._events = 0
+            self.loop.look_away(self.fd)
+
+    def unsettle(self) -> None:
+        """What the connection waits for may have changed: `settle` it when the turn ends.
+
+        Not at once: a handler that closes its connection and then returns a reply means the
+        reply to be sent, and a reply sent alone would be a system call of its own.
+        """
+        if not self._unsettled:
+            self._unsettled = True
+            self.loop.dirty.append(self)
+
+    def decide(self) -> None:
+        """Decide what to wait for next: to serve what was held back, to read, to send, to end."""
+        self._unsettled = False
+        if self.closed:
+            return
+        if self._flooded and self.unsent <= self.protocol.limits.high_water // 2:
+            self._flooded = False
+        self._holding = self._paused or self._flooded or self._sealed
+        if self._inbox and not self._holding:
+            inbox, self._inbox = self._inbox, ()
+            self.unsettle()
+            return self.serve(inbox)
+        if self.reason is not None and not self._inbox and not self.unsent:
+            return self._finish()
+        events = 0 if self._holding or self.reason is not None else READ
+        if self.unsent:
+            # Room to send is the usual state of a socket: asked for without need, a
+            # level-triggered poller would wake the loop at every turn.
+            events |= WRITE
+        if events != self._events:
+            self._events = events
+            self.loop.watch(self.fd, self, events)
+
+    def drop(self, reason: CloseReason | None = None, error: Exception | None = None) -> None:
+        """Close now, for ``reason`` unless it ended for a fault before.
+
+        The descriptor is given back, and ``closed`` called, at the end of the turn.
+        """
+        if self.closed:
+            return
+        if reason is not None and self.reason in _CLEAN_ENDS:
+            self.reason, self.error = reason, error
+        self._seal()
+        self.closed = True
+        self.discard()
+        self.loop.bury(self)
+
+    def _finish(self) -> None:
+        """All is answered and sent: close, and linger where the kernel holds unread bytes."""
+        self._seal()
+        if self.reason in _ENDS_OF_STREAM or not _has_unread(self.socket):
+            self.drop()
+        else:
+            Lingering(self)
+
+    def _seal(self) -> None:
+        """Hand nothing more to the handler, and take nothing more to send."""
+        self._inbox = ()
+        self._sealed = self._holding = True
+
+    def _greet(self) -> None:
+        try:
+            self.protocol.connected(self)
+        except Exception as error:
+            self.handler_failed(error)
+
+    def _queue_if_open(self, frame: bytes) -> None:
+        if not self.closed and not self._sealed:
+            self.queue(frame)
+
+
+class Connecting:
+    """An outgoing connection whose connect is under way."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Lifecycle) -> None:
+        self._connection = connection
+
+    def ready(self, events: int) -> None:
+        """connect(2): writable when it is decided, and SO_ERROR tells how."""
+        connection = self._connection
+        code = connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            connection.drop(CloseReason.REFUSED, OSError(code, os.strerror(code)))
+        else:
+            connection.establish()
+
+    def abort(self) -> None:
+        self._connection.abort()
+
+
+class Lingering:
+    """A connection that has said its last word while the peer is still talking.
+
+    close() with bytes unread makes the kernel answer with a reset (RFC 2525, 2.17), which can
+    destroy replies that the peer has not read yet. So end this side's stream only, and throw
+    away what still comes, until the peer ends its own or time is up. nginx calls it
+    lingering_close.
+    """
+
+    __slots__ = ("_connection", "_timer")
+
+    def __init__(self, connection: Lifecycle) -> None:
+        self._connection = connection
+        self._timer = connection.loop.call_later(LINGER_SECONDS, self._done)
+        try:
+            connection.socket.shutdown(socket.SHUT_WR)
+        except OSError:  # ENOTCONN: the peer is gone already
+            self._done()
+        else:
+            connection.loop.watch(connection.fd, self, READ)
+
+    def ready(self, events: int) -> None:
+        try:
+            if self._connection.socket.recv(1 << 16):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._done()
+
+    def abort(self) -> None:
+        self._done()
+
+    def _done(self) -> None:
+        self._timer.cancel()
+        self._connection.drop()
+
+
+def _has_unread(sock: socket.socket) -> bool:
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except OSError:  # EAGAIN: nothing there; or broken, so nothing to save
+        return False

@@ -1,0 +1,40 @@
+"""A listening socket in the loop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+ACCEPTS_PER_TURN = 64  # a storm of new connections must not starve the present ones
+
+
+class Listener:
+    """Accepts what the kernel has queued, a bounded number at each turn."""
+
+    __slots__ = ("_accept", "_failed", "socket")
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        accept: Callable[[socket.socket], object],
+        failed: Callable[[OSError], object],
+    ) -> None:
+        self.socket = listener
+        self._accept = accept
+        self._failed = failed
+
+    def ready(self, events: int) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                accepted, _ = self.socket.accept()
+            except BlockingIOError:
+                return
+            except ConnectionError:  # ECONNABORTED: this one left the queue; the next may wait
+                continue
+            except OSError as error:  # EMFILE and its like: level-triggered, so no later is lost
+                self._failed(error)
+                return
+            self._accept(accepted)
+
+    def abort(self) -> None:
+        self.socket.close()

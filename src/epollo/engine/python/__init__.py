@@ -1,0 +1,1 @@
+"""The engine to be read: the article's loop, in Python."""

@@ -1,0 +1,204 @@
+"""One connection: bytes in, messages to the handler, replies out. What happens per message."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from epollo.engine import CloseReason, ConnectionProtocol
+from epollo.engine.events import READ, WRITE
+from epollo.engine.lifecycle import Lifecycle
+from epollo.errors import ConnectionClosed, FrameError
+
+if TYPE_CHECKING:
+    from epollo.engine.python.loop import Loop
+
+# Replies go out when the turn ends, so that a peer woken by the first of them finds more of them.
+# A large one goes at once: while it waited for the others' turn, it would fall out of the cache.
+SEND_NOW = 4 << 10
+
+
+class Connection(Lifecycle):
+    """A socket in the loop, with the buffers between the kernel and the handler."""
+
+    __slots__ = (
+        "_buffer",
+        "_decoder",
+        "_events",
+        "_flooded",
+        "_head",
+        "_holding",
+        "_inbox",
+        "_mark",
+        "_outbox",
+        "_paused",
+        "_peer",
+        "_sealed",
+        "_unsettled",
+        "closed",
+        "encode",
+        "error",
+        "fd",
+        "loop",
+        "protocol",
+        "reason",
+        "socket",
+        "state",
+        "unsent",
+    )
+
+    def __init__(self, loop: Loop, sock: socket.socket, protocol: ConnectionProtocol) -> None:
+        self.loop = loop
+        self.socket = sock
+        self.fd = sock.fileno()
+        self.protocol = protocol
+        self.encode = protocol.framing.encode
+        self.state: Any = None
+        self.reason: CloseReason | None = None
+        self.error: Exception | None = None
+        self.closed = False
+        self.unsent = 0
+        self._buffer = loop.buffer
+        self._decoder = protocol.framing.decoder()
+        self._peer: Any = ""
+        self._events = 0
+        self._inbox: Sequence[bytes] = ()
+        self._outbox: list[bytes] = []  # frames not yet offered to the kernel
+        self._head: memoryview | None = None  # the bytes of which it took only a part
+        self._mark = min(protocol.limits.high_water, protocol.limits.max_unsent)
+        self._unsettled = False
+        self._holding = self._paused = self._flooded = self._sealed = False
+
+    def ready(self, events: int) -> None:
+        """The poller says that there is something; one recv, for the others are waiting too."""
+        # An earlier handler of the same batch may have paused this connection, or closed it.
+        if (events != READ or self._holding) and not self._may_read(events):
+            return
+        try:
+            count = self.socket.recv_into(self._buffer)
+            messages = self._decoder.feed_from(self._buffer, count)
+        except BlockingIOError:  # readiness is a hint: select(2), BUGS
+            return
+        except OSError as error:
+            self.drop(CloseReason.RESET, error)
+        except FrameError as error:
+            self.serve(error.messages)
+            self.bad_stream(error)
+        else:
+            if count:
+                self.serve(messages)
+            else:
+                self.end_of_stream()
+
+    def serve(self, messages: Sequence[bytes]) -> None:
+        """Hand the messages to the handler, in order; queue what it answers."""
+        received = self.protocol.received
+        waiting = iter(messages)
+        try:
+            for message in waiting:
+                reply = received(message, self)
+                if type(reply) is bytes:
+                    frame = self.encode(reply)
+                    self._outbox.append(frame)
+                    self.unsent += len(frame)
+                    if self.unsent > self._mark:
+                        self._relieve()
+                elif reply is not None:
+                    self._queue_all(reply)
+                if self._holding:
+                    self._hold_back(waiting)
+                    break
+        except Exception as error:
+            self._handler_raised(error)
+        if self.unsent:
+            if self.unsent > SEND_NOW and self._head is None:
+                self.flush()
+            self.loop.dirty.append(self)
+
+    def flush(self) -> None:
+        """Offer the kernel, once, all that is queued. It may take a part of it, or nothing."""
+        data: bytes | memoryview
+        if self._head is None:
+            outbox = self._outbox
+            data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+            outbox.clear()
+        else:
+            data = self._head
+        try:
+            sent = self.socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:  # ECONNRESET, EPIPE: the peer is gone
+            self.drop(CloseReason.RESET, error)
+            return
+        self.unsent -= sent
+        # A view, so that a large rest is not copied anew for each small part that is taken.
+        self._head = None if sent == len(data) else memoryview(data)[sent:]
+
+    def settle(self) -> None:
+        """The turn ends: one send for all that it queued, then decide what to wait for."""
+        if self._head is None and self._outbox:
+            self.flush()
+        if self.unsent or self._unsettled:
+            self.decide()
+
+    def queue(self, frame: bytes) -> None:
+        """Send ``frame`` when the turn ends, or now, where too much is queued."""
+        self._outbox.append(frame)
+        self.unsent += len(frame)
+        if self.unsent > self._mark:
+            self._relieve()
+        self.unsettle()
+
+    def discard(self) -> None:
+        """Nothing more will be sent: let go of what was to be."""
+        self._outbox.clear()
+        self._head = None
+        self.unsent = 0
+
+    def _may_read(self, events: int) -> bool:
+        """Attend to what the poller tells besides, or instead of, bytes to read."""
+        if events & WRITE and self._head is not None:
+            self.flush()
+            self.unsettle()
+        if self.closed or not events & ~WRITE:
+            return False
+        if not self._holding and self.reason is None:
+            return True
+        if not events & READ and not self.unsent:
+            self.hang_up(events)
+        return False
+
+    def _hold_back(self, waiting: Iterator[bytes]) -> None:
+        if not self._sealed:
+            self._inbox = tuple(waiting)
+
+    def _relieve(self) -> None:
+        """More is queued than the mark: send now, and hold back or close a peer that is slow."""
+        if self._head is None:
+            self.flush()
+        limits = self.protocol.limits
+        if self.unsent > limits.max_unsent:
+            self.drop(CloseReason.SLOW_CONSUMER)
+        elif self.unsent > limits.high_water:
+            self._flooded = self._holding = True
+
+    def _queue_all(self, reply: object) -> None:
+        """A reply that is not simply bytes: bytes-like, or several of them."""
+        if isinstance(reply, bytes | bytearray | memoryview):
+            self.queue(self.encode(reply))
+            return
+        if isinstance(reply, str) or not isinstance(reply, Iterable):
+            kind = type(reply).__name__
+            raise TypeError(f"handler returned {kind}; return bytes, None, or an iterable of bytes")
+        for message in reply:
+            self.queue(self.encode(message))
+            if self.closed:
+                break
+
+    def _handler_raised(self, error: Exception) -> None:
+        if not self.closed:
+            self.handler_failed(error)
+        elif not isinstance(error, ConnectionClosed):  # which only tells the handler of the close
+            self.loop.report(error, "handler raised after its connection was closed")

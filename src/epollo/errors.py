@@ -1,0 +1,88 @@
+"""The errors a user can meet. Each is one line that names the thing and the fix."""
+
+from __future__ import annotations
+
+
+class EpolloError(Exception):
+    """Base of every error that epollo raises on purpose."""
+
+
+class UsageError(EpolloError, ValueError):
+    """What the user wrote cannot work as written; the command line exits with status 2."""
+
+
+class AddressError(UsageError):
+    """An address that cannot be read."""
+
+
+class FramingSpecError(UsageError):
+    """A framing spec that names no framing."""
+
+
+class HandlerError(UsageError):
+    """An application that cannot be found, or is not one."""
+
+
+class SettingError(UsageError):
+    """A setting with an unknown name or an impossible value."""
+
+
+class BindError(EpolloError, OSError):
+    """An address that cannot be listened on."""
+
+
+class PollerFull(EpolloError):
+    """A descriptor that the poller cannot watch (select's limit)."""
+
+
+class EngineMissing(EpolloError):
+    """An engine or a poller that this machine or this build does not have."""
+
+
+class FrameError(EpolloError, ValueError):
+    """A byte stream that is not, or is no longer, a sequence of frames.
+
+    ``messages`` holds the messages that were complete before the fault in the same
+    ``Decoder.feed``: they were received, and are the caller's to handle first.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.messages: list[bytes] = []
+
+
+class FrameTooLarge(FrameError):
+    """A frame over ``max_frame``: ``size`` bytes announced or seen where ``limit`` are allowed."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"frame of {size} bytes is over max_frame ({limit} bytes)")
+        self.size = size
+        self.limit = limit
+
+
+class FrameCorrupt(FrameError):
+    """Bytes that can never be a frame."""
+
+
+class FrameTruncated(FrameError):
+    """The stream ended inside a frame."""
+
+
+class EncodeError(EpolloError, ValueError):
+    """A message that the framing cannot put on the wire."""
+
+
+class ConnectionClosed(EpolloError, ConnectionError):
+    """The connection is closed, so there is nothing to send to or receive from."""
+
+
+class StreamEnded(ConnectionClosed):
+    """The peer has ended its stream, between two messages; nothing was lost."""
+
+
+class ConnectFailed(EpolloError, ConnectionError):
+    """No connection could be made to an address."""
+
+
+class ReplyTimeout(EpolloError, TimeoutError):
+    """The peer did not answer, or did not take what was sent, within the timeout."""

@@ -1,0 +1,122 @@
+"""The application: a function of messages, or an object that also hears of connections."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from epollo.engine import CloseReason, Connection, Reply
+from epollo.errors import HandlerError
+
+Handler: TypeAlias = Any
+"""A callable of ``(message)`` or ``(message, connection)``; or an object with ``received`` of that
+form and, where it wants them, ``connected(connection)`` and ``disconnected(connection, reason)``.
+"""
+
+Received: TypeAlias = Callable[[bytes, Connection], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A handler made ready to be called."""
+
+    name: str
+    received: Received
+    connected: Callable[[Connection], object]
+    disconnected: Callable[[Connection, CloseReason], object]
+
+
+def echo(message: bytes, connection: Connection) -> bytes:  # noqa: ARG001
+    """The built-in application: every message comes back as it is."""
+    return message
+
+
+def load(path: str) -> Handler:
+    """The object that ``module:attribute`` names. Raises HandlerError that says what is missing."""
+    module_name, colon, attribute = path.partition(":")
+    if not colon or not module_name or not attribute:
+        raise HandlerError(f"handler {path!r} is not of the form module:attribute")
+    found: Any = _import(module_name)
+    for name in attribute.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise HandlerError(
+                f"handler {path!r} not found: module {module_name!r} has no {attribute!r}"
+            ) from None
+    return found() if inspect.isclass(found) else found
+
+
+def application(handler: Handler, name: str | None = None) -> Application:
+    """``handler`` made ready to be called. Raises HandlerError where it cannot be."""
+    name = name or getattr(handler, "__name__", type(handler).__name__)
+    receive = getattr(handler, "received", handler)
+    if not callable(receive):
+        raise HandlerError(
+            f"handler {name!r} is {_kind(handler)}: neither a function nor an object with received"
+        )
+    return Application(
+        name=name,
+        received=_received(receive, name),
+        connected=getattr(handler, "connected", _ignore),
+        disconnected=getattr(handler, "disconnected", _ignore),
+    )
+
+
+def _import(module_name: str) -> Any:
+    if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and module_name.startswith(error.name):
+            raise HandlerError(
+                f"handler module {module_name!r} not found here or on sys.path"
+            ) from None
+        raise _import_failed(module_name, error) from error
+    except Exception as error:
+        raise _import_failed(module_name, error) from error
+
+
+def _import_failed(module_name: str, error: Exception) -> HandlerError:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    text = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+    return HandlerError(f"handler module {module_name!r} cannot be imported: {text}")
+
+
+def _received(receive: Callable[..., Any], name: str) -> Received:
+    """``receive`` as a function of (message, connection); itself where it is one already."""
+    if inspect.iscoroutinefunction(receive):
+        raise HandlerError(f"handler {name!r} is an async function; epollo serves plain ones")
+    if _wants_connection(receive, name):
+        return receive
+    return lambda message, connection: receive(message)
+
+
+def _wants_connection(receive: Callable[..., Any], name: str) -> bool:
+    try:
+        parameters = list(inspect.signature(receive).parameters.values())
+    except ValueError:  # a built-in that does not tell, such as bytes.upper's kin
+        return False
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for p in positional if p.default is p.empty]
+    others = [p for p in parameters if p.kind == p.KEYWORD_ONLY and p.default is p.empty]
+    variable = any(p.kind == p.VAR_POSITIONAL for p in parameters)
+    if others or len(required) > 2 or not (positional or variable):
+        raise HandlerError(f"handler {name!r} must take (message) or (message, connection)")
+    return variable or len(required) == 2 or [p.name for p in positional[1:2]] == ["connection"]
+
+
+def _kind(thing: object) -> str:
+    name = type(thing).__name__
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
+
+
+def _ignore(*_: object) -> None:
+    pass

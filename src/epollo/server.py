@@ -1,0 +1,178 @@
+"""The server: where it listens, whom it serves, and the way it stops."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from epollo import address
+from epollo.acceptor import Acceptor
+from epollo.engine import CloseReason, Connection, EventLoop, new_loop
+from epollo.handler import Handler, application, echo
+from epollo.service import Service
+from epollo.settings import Settings, settings_from
+
+
+def serve(
+    handler: Handler = echo,
+    bind: str | Sequence[str] | None = None,
+    *,
+    name: str | None = None,
+    **settings: Any,
+) -> None:
+    """Serve ``handler`` on ``bind`` (127.0.0.1:8091) until SIGINT or SIGTERM, then drain.
+
+    ``name`` is what the ready line calls the handler. ``settings`` are the fields of `epollo.Settings`. Prints one line when ready. Raises
+    UsageError for what cannot work as written, and BindError.
+    """
+    server = Server(handler, bind, name=name, **settings)
+    server.start()
+    print(server.ready_line, flush=True)
+    server.run()
+
+
+class Server:
+    """A message server on one loop.
+
+    Blocking: ``server.run()``. In a thread of its own, for embedding and tests::
+
+        with epollo.Server(handle, "127.0.0.1:0") as server:
+            client = epollo.connect(server.addresses[0])
+    """
+
+    def __init__(
+        self,
+        handler: Handler = echo,
+        bind: str | Sequence[str] | None = None,
+        *,
+        name: str | None = None,
+        **settings: Any,
+    ) -> None:
+        if bind is not None:
+            settings["bind"] = bind
+        self.settings: Settings = settings_from(**settings)
+        self._service = Service(self.settings, application(handler, name))
+        self._binds = [address.parse(text) for text in self.settings.bind]
+        self._loop: EventLoop | None = None
+        self._acceptors: list[Acceptor] = []
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self.addresses: list[str] = []
+        """The addresses really bound, once started: port 0 has become a number."""
+
+    @property
+    def connections(self) -> frozenset[Connection]:
+        """The connections being served. For the loop's thread."""
+        return frozenset(self._service.connections)
+
+    @property
+    def ready_line(self) -> str:
+        """What `serve` prints when it is ready; scripts read the port from it."""
+        where = ", ".join(self.addresses)
+        how = f"python engine, {self._started.poller_name}, framing {self.settings.framing}"
+        return f"epollo: serving {self._service.application.name} on {where} ({how}, 1 worker)"
+
+    def start(self) -> None:
+        """Bind and listen; connections queue in the kernel until `run`. Raises BindError."""
+        self._loop = new_loop(self.settings.engine, self.settings.poller)
+        try:
+            for bind in self._binds:
+                self._listen(self._loop, bind)
+        except BaseException:
+            self._close()
+            raise
+
+    def run(self) -> None:
+        """Serve until `stop`, or until SIGINT or SIGTERM where this is the main thread."""
+        if self._loop is None:
+            self.start()
+        try:
+            with self._signals():
+                self._started.run()
+        finally:
+            self._close()
+
+    def stop(self, grace: float | None = None) -> None:
+        """Stop accepting, answer what has arrived, send it, close; abort what is left after
+        ``grace`` seconds (``graceful_timeout`` where not given). Returns at once; callable from
+        any thread and from signal handlers. A second call aborts at once.
+        """
+        loop = self._loop
+        if loop is not None:
+            seconds = self.settings.graceful_timeout if grace is None else grace
+            loop.call_threadsafe(lambda: self._drain(loop, seconds))
+
+    def __enter__(self) -> Self:
+        if self._loop is None:
+            self.start()
+        self._thread = threading.Thread(target=self.run, name="epollo-server")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.stop()
+        if self._thread is not None:
+            self._thread.join()
+
+    @property
+    def _started(self) -> EventLoop:
+        if self._loop is None:
+            raise RuntimeError("the server is not started; call start() or run() first")
+        return self._loop
+
+    def _listen(self, loop: EventLoop, bind: address.Address) -> None:
+        listener = address.listen(bind, self.settings.backlog)
+        self.addresses.append(str(address.of(listener.getsockname())))
+        self._acceptors.append(Acceptor(loop, listener, self._service))
+
+    def _drain(self, loop: EventLoop, grace: float) -> None:
+        for acceptor in self._acceptors:
+            acceptor.close()
+        if self._stopping:
+            self._abort()
+            return
+        self._stopping = True
+        self._service.on_empty = loop.stop
+        loop.call_later(grace, self._abort)
+        # Called at the end of the next turn, which reads what has arrived until now.
+        loop.call_threadsafe(self._end_connections)
+
+    def _end_connections(self) -> None:
+        for connection in self.connections:
+            connection.drain()
+        self._service.check_empty()
+
+    def _abort(self) -> None:
+        for connection in self.connections:
+            connection.abort(CloseReason.SHUTDOWN)
+        self._service.check_empty()
+
+    def _close(self) -> None:
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._acceptors.clear()
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.close()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, self._on_signal) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.stop()

@@ -1,0 +1,81 @@
+"""Every setting of a server, once: the API, the command line and later files read it from here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from epollo.errors import SettingError
+from epollo.units import parse_count, parse_seconds, parse_size
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def _setting(
+    default: Any, parse: Callable[[Any], Any], metavar: str, about: str, flag: str = ""
+) -> Any:
+    about = f"{about}  [default: {default}]"
+    return field(
+        default=default,
+        metadata={"parse": parse, "metavar": metavar, "about": about, "flag": flag},
+    )
+
+
+def _addresses(value: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _log_level(value: str) -> str:
+    if value not in LOG_LEVELS:
+        raise ValueError(f"{value!r} is not one of {', '.join(LOG_LEVELS)}")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """How to serve. Sizes take bytes or text such as ``"64KiB"``, times seconds or ``"250ms"``."""
+
+    bind: tuple[str, ...] = _setting(
+        "127.0.0.1:8091",
+        _addresses,
+        "ADDRESS",
+        "HOST:PORT, [IPv6]:PORT or unix:PATH; port 0 is any free one; may be repeated",
+        "-b",
+    )
+    framing: str = _setting("u32", str, "SPEC", "what a message is on the wire", "-f")
+    engine: str = _setting("auto", str, "NAME", "auto or python")
+    poller: str = _setting("auto", str, "NAME", "auto, epoll, poll, select or kqueue")
+    backlog: int = _setting("2048", parse_count, "N", "length of the accept queue")
+    max_frame: int = _setting("1MiB", parse_size, "SIZE", "largest frame taken or sent")
+    high_water: int = _setting(
+        "64KiB", parse_size, "SIZE", "unsent bytes over which a peer is no longer read"
+    )
+    max_unsent: int = _setting(
+        "16MiB", parse_size, "SIZE", "unsent bytes over which a peer is closed"
+    )
+    graceful_timeout: float = _setting(
+        "30s", parse_seconds, "TIME", "for finishing what is in flight when told to stop"
+    )
+    log_level: str = _setting("info", _log_level, "LEVEL", "debug, info, warning or error")
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            try:
+                parsed = setting.metadata["parse"](value)
+            except ValueError as error:
+                raise SettingError(f"{setting.name}: {error}") from None
+            object.__setattr__(self, setting.name, parsed)
+        for name in ("backlog", "max_frame", "max_unsent", "high_water"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name}: must be at least 1")
+
+
+def settings_from(**values: Any) -> Settings:
+    """Settings from keyword arguments. Raises SettingError for a name that there is not."""
+    known = {setting.name for setting in fields(Settings)}
+    for name in values:
+        if name not in known:
+            raise SettingError(f"no setting {name!r}; there are {', '.join(sorted(known))}")
+    return Settings(**values)
