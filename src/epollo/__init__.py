@@ -1,11 +1,11 @@
 """epollo: a Python function becomes a message server on an epoll loop.
 
-    import epollo
+import epollo
 
-    def handle(message: bytes, connection: epollo.Connection) -> bytes | None:
-        return message                      # whole message in, whole reply out
+def handle(message: bytes, connection: epollo.Connection) -> bytes | None:
+    return message  # whole message in, whole reply out
 
-    epollo.serve(handle, "0.0.0.0:8091", framing="u32")
+epollo.serve(handle, "0.0.0.0:8091", framing="u32")
 """
 
 from epollo import framing

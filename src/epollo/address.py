@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,10 +145,7 @@ def _listening(family: int, sockaddr: Any, backlog: int) -> socket.socket:
 
 def _remove_stale(path: str) -> None:
     """Remove a Unix socket that nobody listens on any more, left behind by a killed server."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
-    except FileNotFoundError:
+    if not Path(path).is_socket():
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
@@ -166,7 +162,7 @@ def _advice(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return f"{cause}; a port below 1024 needs root"
     advice = {
-        "address already in use": "; stop what listens there or take another port (0: any free one)",
+        "address already in use": "; stop what listens there or take another port",
         "cannot assign requested address": "; this machine has no such address",
         "connection refused": "; nothing listens there",
         "no such file or directory": "; nothing listens there",

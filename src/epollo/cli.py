@@ -17,8 +17,9 @@ import click
 
 import epollo
 from epollo import handler as handlers
+from epollo.bench.commands import bench
 from epollo.engine import available
-from epollo.errors import EngineMissing, EpolloError, HandlerError, UsageError
+from epollo.errors import EngineMissing, EpolloError, UsageError
 from epollo.server import serve as serve_handler
 from epollo.settings import Settings
 
@@ -86,3 +87,6 @@ def serve(app: str | None, **given: Any) -> None:
     logging.basicConfig(level=str(level).upper(), format="%(asctime)s %(levelname)s %(message)s")
     handler = handlers.echo if app is None else handlers.load(app)
     serve_handler(handler, name=app, **settings)
+
+
+cli.add_command(bench)

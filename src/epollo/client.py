@@ -105,7 +105,10 @@ class Client:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -131,5 +134,7 @@ class Client:
             self._fault = fault
 
     def _broken(self, error: OSError) -> ConnectionClosed:
-        cause = "closed here" if self._socket.fileno() < 0 else (error.strerror or str(error)).lower()
+        cause = (
+            "closed here" if self._socket.fileno() < 0 else (error.strerror or str(error)).lower()
+        )
         return ConnectionClosed(f"connection to {self.peername} is broken: {cause}")

@@ -31,9 +31,9 @@ from epollo.errors import (
     EncodeError,
     FrameCorrupt,
     FrameError,
-    FramingSpecError,
     FrameTooLarge,
     FrameTruncated,
+    FramingSpecError,
 )
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -90,13 +90,13 @@ def parse(spec: str, max_frame: int = DEFAULT_MAX_FRAME) -> Framing:
 
 
 class LengthPrefix(Framing):
-    """An unsigned length, as ``form`` of the struct module says it, and so many bytes of message."""
+    """An unsigned length, in ``form`` of the struct module, and so many bytes of message."""
 
     def __init__(self, name: str, form: str, max_frame: int) -> None:
         self.name = name
         self.max_frame = max_frame
         self._form = form
-        self._pack = struct.Struct(form).pack
+        self._headers: dict[int, bytes] = {}  # by the size of the message
         self._size = struct.calcsize(form)
         self._max_message = min((1 << 8 * self._size) - 1, max_frame - self._size)
         self._whole_frames: dict[int, WholeFrame] = {}
@@ -104,13 +104,21 @@ class LengthPrefix(Framing):
     def encode(self, message: Buffer) -> bytes:
         if type(message) is not bytes:
             message = _to_bytes(message)
-        size = len(message)
-        if size > self._max_message:
-            raise self._cannot_hold(size)
-        return self._pack(size) + message
+        try:
+            return self._headers[len(message)] + message
+        except KeyError:
+            return self._header(len(message)) + message
 
     def decoder(self) -> Decoder:
         return LengthPrefixDecoder(self._form, self.max_frame, self._whole_frames)
+
+    def _header(self, size: int) -> bytes:
+        if size > self._max_message:
+            raise self._cannot_hold(size)
+        header = struct.pack(self._form, size)
+        if size < _SMALL:  # so that the number of headers kept is bounded
+            self._headers[size] = header
+        return header
 
     def _cannot_hold(self, size: int) -> EncodeError:
         if size + self._size > self.max_frame:
@@ -138,9 +146,7 @@ class LengthPrefixDecoder(Decoder):
         "_whole_frames",
     )
 
-    def __init__(
-        self, form: str, max_frame: int, whole_frames: dict[int, WholeFrame]
-    ) -> None:
+    def __init__(self, form: str, max_frame: int, whole_frames: dict[int, WholeFrame]) -> None:
         self._form = form
         self._header = struct.Struct(form).unpack_from
         self._size = struct.calcsize(form)
@@ -167,13 +173,13 @@ class LengthPrefixDecoder(Decoder):
     def eof(self) -> None:
         if self._partial is not None and self._fault is None:
             missing = (self._whole or self._size) - len(self._partial)
-            raise FrameTruncated(f"the stream ended {missing} bytes or more short of a frame's end")
+            raise FrameTruncated(f"the stream ended {missing} bytes short of a frame's next part")
 
     def _expect(self, count: int) -> None:
         """Keep a struct for frames of ``count`` bytes, if small: where the copy is most of the
         cost there is nothing to win, and the number of structs stays bounded."""
         size = count - self._size
-        if 0 <= size and count <= min(_SMALL, self._max_frame):
+        if size >= 0 and count <= min(_SMALL, self._max_frame):
             self._whole_frames[count] = struct.Struct(f"{self._form}{size}s").unpack_from
 
     def _cut(self, buffer: memoryview, count: int) -> list[bytes]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from epollo.engine import CloseReason, Connection, Reply
@@ -32,7 +32,7 @@ class Application:
     disconnected: Callable[[Connection, CloseReason], object]
 
 
-def echo(message: bytes, connection: Connection) -> bytes:  # noqa: ARG001
+def echo(message: bytes, _: Connection) -> bytes:
     """The built-in application: every message comes back as it is."""
     return message
 
@@ -55,7 +55,7 @@ def load(path: str) -> Handler:
 
 def application(handler: Handler, name: str | None = None) -> Application:
     """``handler`` made ready to be called. Raises HandlerError where it cannot be."""
-    name = name or getattr(handler, "__name__", type(handler).__name__)
+    name = name or str(getattr(handler, "__name__", type(handler).__name__))
     receive = getattr(handler, "received", handler)
     if not callable(receive):
         raise HandlerError(
@@ -70,8 +70,9 @@ def application(handler: Handler, name: str | None = None) -> Application:
 
 
 def _import(module_name: str) -> Any:
-    if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -96,7 +97,7 @@ def _received(receive: Callable[..., Any], name: str) -> Received:
         raise HandlerError(f"handler {name!r} is an async function; epollo serves plain ones")
     if _wants_connection(receive, name):
         return receive
-    return lambda message, connection: receive(message)
+    return lambda message, _: receive(message)
 
 
 def _wants_connection(receive: Callable[..., Any], name: str) -> bool:

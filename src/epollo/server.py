@@ -26,8 +26,8 @@ def serve(
 ) -> None:
     """Serve ``handler`` on ``bind`` (127.0.0.1:8091) until SIGINT or SIGTERM, then drain.
 
-    ``name`` is what the ready line calls the handler. ``settings`` are the fields of `epollo.Settings`. Prints one line when ready. Raises
-    UsageError for what cannot work as written, and BindError.
+    ``name`` is what the ready line, printed once it listens, calls the handler. ``settings`` are
+    the fields of `epollo.Settings`. Raises UsageError for what cannot work as written, BindError.
     """
     server = Server(handler, bind, name=name, **settings)
     server.start()
@@ -114,7 +114,10 @@ class Server:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         self.stop()
         if self._thread is not None:
@@ -174,5 +177,5 @@ class Server:
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.stop()

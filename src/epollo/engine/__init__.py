@@ -16,7 +16,6 @@ What happens per message stands in an engine. What happens to a connection once 
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

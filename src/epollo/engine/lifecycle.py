@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 LINGER_SECONDS = 2.0
 
 
+# An engine keeps a connection's data in its own way (a compiled one, in a struct), so none here.
+_SLOTS_ARE_THE_ENGINES: tuple[str, ...] = ()
+
 _ENDS_OF_STREAM = (CloseReason.EOF, CloseReason.TRUNCATED)
 _CLEAN_ENDS = (None, CloseReason.EOF, CloseReason.LOCAL, CloseReason.SHUTDOWN)
 
@@ -59,19 +62,19 @@ class Watcher(Protocol):
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
     def call_threadsafe(self, callback: Callable[[], object]) -> None: ...
+    def report(self, error: BaseException, what: str) -> None: ...
 
 
 class Lifecycle:
     """The part of a connection that no message passes through."""
 
-    __slots__ = ()
+    __slots__ = _SLOTS_ARE_THE_ENGINES
 
     # What the engine adds, per message:
     ready: Callable[[int], None]
     serve: Callable[[Sequence[bytes]], None]
     queue: Callable[[bytes], None]
     discard: Callable[[], None]
-    encode: Callable[[Buffer], bytes]
 
     loop: Watcher
     socket: socket.socket
@@ -84,6 +87,7 @@ class Lifecycle:
     unsent: int
 
     _decoder: Decoder
+    _encode: Callable[[Buffer], bytes]
     _peer: Any
     _events: int  # what the poller watches for; 0 before `establish`
     _inbox: Sequence[bytes]  # received, and held back from the handler
@@ -127,7 +131,7 @@ class Lifecycle:
 
     def send(self, message: Buffer) -> None:
         """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
-        frame = self.encode(message)
+        frame = self._encode(message)
         if self.closed or self._sealed:
             raise ConnectionClosed(f"connection to {self.peername} is closed ({self.reason})")
         if self.loop.thread in (None, threading.get_ident()):
@@ -215,9 +219,14 @@ class Lifecycle:
         if self._inbox and not self._holding:
             inbox, self._inbox = self._inbox, ()
             self.unsettle()
-            return self.serve(inbox)
-        if self.reason is not None and not self._inbox and not self.unsent:
-            return self._finish()
+            self.serve(inbox)
+        elif self.reason is not None and not self._inbox and not self.unsent:
+            self._finish()
+        else:
+            self._await()
+
+    def _await(self) -> None:
+        """Ask the poller for what the connection waits for, where that has changed."""
         events = 0 if self._holding or self.reason is not None else READ
         if self.unsent:
             # Room to send is the usual state of a socket: asked for without need, a

@@ -28,6 +28,7 @@ class Timer:
         self._callback = None
 
     def fire(self) -> None:
+        """Make the call, once."""
         callback, self._callback = self._callback, None
         if callback is not None:
             callback()

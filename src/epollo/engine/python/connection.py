@@ -25,19 +25,19 @@ class Connection(Lifecycle):
     __slots__ = (
         "_buffer",
         "_decoder",
+        "_encode",
         "_events",
         "_flooded",
         "_head",
         "_holding",
         "_inbox",
-        "_mark",
         "_outbox",
         "_paused",
         "_peer",
+        "_received",
         "_sealed",
         "_unsettled",
         "closed",
-        "encode",
         "error",
         "fd",
         "loop",
@@ -53,7 +53,8 @@ class Connection(Lifecycle):
         self.socket = sock
         self.fd = sock.fileno()
         self.protocol = protocol
-        self.encode = protocol.framing.encode
+        self._received = protocol.received
+        self._encode = protocol.framing.encode
         self.state: Any = None
         self.reason: CloseReason | None = None
         self.error: Exception | None = None
@@ -66,7 +67,6 @@ class Connection(Lifecycle):
         self._inbox: Sequence[bytes] = ()
         self._outbox: list[bytes] = []  # frames not yet offered to the kernel
         self._head: memoryview | None = None  # the bytes of which it took only a part
-        self._mark = min(protocol.limits.high_water, protocol.limits.max_unsent)
         self._unsettled = False
         self._holding = self._paused = self._flooded = self._sealed = False
 
@@ -93,17 +93,20 @@ class Connection(Lifecycle):
 
     def serve(self, messages: Sequence[bytes]) -> None:
         """Hand the messages to the handler, in order; queue what it answers."""
-        received = self.protocol.received
+        received = self._received
+        encode = self._encode
         waiting = iter(messages)
+        queued = 0
         try:
             for message in waiting:
                 reply = received(message, self)
                 if type(reply) is bytes:
-                    frame = self.encode(reply)
+                    frame = encode(reply)
                     self._outbox.append(frame)
-                    self.unsent += len(frame)
-                    if self.unsent > self._mark:
-                        self._relieve()
+                    queued += len(frame)
+                    if queued > SEND_NOW:
+                        self._relieve(queued)
+                        queued = 0
                 elif reply is not None:
                     self._queue_all(reply)
                 if self._holding:
@@ -111,20 +114,16 @@ class Connection(Lifecycle):
                     break
         except Exception as error:
             self._handler_raised(error)
-        if self.unsent:
-            if self.unsent > SEND_NOW and self._head is None:
-                self.flush()
+        if queued:
+            if self._head is not None:
+                self.unsent += queued
             self.loop.dirty.append(self)
 
     def flush(self) -> None:
         """Offer the kernel, once, all that is queued. It may take a part of it, or nothing."""
-        data: bytes | memoryview
-        if self._head is None:
-            outbox = self._outbox
-            data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
-            outbox.clear()
-        else:
-            data = self._head
+        outbox = self._outbox
+        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        outbox.clear()
         try:
             sent = self.socket.send(data)
         except BlockingIOError:
@@ -132,9 +131,23 @@ class Connection(Lifecycle):
         except OSError as error:  # ECONNRESET, EPIPE: the peer is gone
             self.drop(CloseReason.RESET, error)
             return
+        self.unsent = len(data) - sent
+        if self.unsent:
+            # A view, so that a large rest is not copied anew for each small part that is taken.
+            self._head = memoryview(data)[sent:]
+
+    def flush_head(self) -> None:
+        """Offer the kernel, once, the rest of what it took only a part of."""
+        assert self._head is not None
+        try:
+            sent = self.socket.send(self._head)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.drop(CloseReason.RESET, error)
+            return
         self.unsent -= sent
-        # A view, so that a large rest is not copied anew for each small part that is taken.
-        self._head = None if sent == len(data) else memoryview(data)[sent:]
+        self._head = self._head[sent:] or None
 
     def settle(self) -> None:
         """The turn ends: one send for all that it queued, then decide what to wait for."""
@@ -147,9 +160,10 @@ class Connection(Lifecycle):
         """Send ``frame`` when the turn ends, or now, where too much is queued."""
         self._outbox.append(frame)
         self.unsent += len(frame)
-        if self.unsent > self._mark:
+        if self.unsent > SEND_NOW:
             self._relieve()
-        self.unsettle()
+        else:
+            self.unsettle()
 
     def discard(self) -> None:
         """Nothing more will be sent: let go of what was to be."""
@@ -160,7 +174,7 @@ class Connection(Lifecycle):
     def _may_read(self, events: int) -> bool:
         """Attend to what the poller tells besides, or instead of, bytes to read."""
         if events & WRITE and self._head is not None:
-            self.flush()
+            self.flush_head()
             self.unsettle()
         if self.closed or not events & ~WRITE:
             return False
@@ -171,29 +185,36 @@ class Connection(Lifecycle):
         return False
 
     def _hold_back(self, waiting: Iterator[bytes]) -> None:
-        if not self._sealed:
+        """The handler is to hear no more for now, or ever."""
+        if self.closed:
+            self.discard()
+        elif not self._sealed:
             self._inbox = tuple(waiting)
 
-    def _relieve(self) -> None:
-        """More is queued than the mark: send now, and hold back or close a peer that is slow."""
-        if self._head is None:
+    def _relieve(self, queued: int = 0) -> None:
+        """Much is queued: send now, and hold back a peer that is slow to take it, or close it."""
+        self.unsent += queued
+        if self._head is None and self._outbox:
             self.flush()
         limits = self.protocol.limits
         if self.unsent > limits.max_unsent:
             self.drop(CloseReason.SLOW_CONSUMER)
         elif self.unsent > limits.high_water:
             self._flooded = self._holding = True
+            self.unsettle()
+        elif self.unsent:
+            self.unsettle()
 
     def _queue_all(self, reply: object) -> None:
         """A reply that is not simply bytes: bytes-like, or several of them."""
         if isinstance(reply, bytes | bytearray | memoryview):
-            self.queue(self.encode(reply))
+            self.queue(self._encode(reply))
             return
         if isinstance(reply, str) or not isinstance(reply, Iterable):
             kind = type(reply).__name__
             raise TypeError(f"handler returned {kind}; return bytes, None, or an iterable of bytes")
         for message in reply:
-            self.queue(self.encode(message))
+            self.queue(self._encode(message))
             if self.closed:
                 break
 

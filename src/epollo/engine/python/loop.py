@@ -65,12 +65,10 @@ class Loop:
         ready = self._poller.poll(self._timers.wait(timeout))
         sources = self._sources
         for fd, events in ready:
-            source = sources.get(fd)
-            # None: closed by an earlier one of this batch. Its number cannot have gone to a
-            # newcomer, who would be served events that are not his: it is given back to the
-            # kernel only when the batch is done (`_bury_dead`).
-            if source is not None:
-                source.ready(events)
+            # This may be one that an earlier one of the batch has closed: it has nothing to do.
+            # Its number cannot have gone to a newcomer, who would be served events that are not
+            # his: it is given back to the kernel when the batch is done (`_bury_dead`).
+            sources[fd].ready(events)
         if self._timers or self._calls:
             self._make_calls()
         if self.dirty:
@@ -141,24 +139,28 @@ class Loop:
         self._unasked.add(fd)
 
     def unwatch(self, fd: int) -> None:
-        if fd in self._unasked:
-            self._unasked.discard(fd)
-        elif fd in self._sources:
-            self._poller.unregister(fd)
-        self._sources.pop(fd, None)
+        """Ask nothing of ``fd`` any more; its owner closes it."""
+        self._stop_asking(fd)
+        del self._sources[fd]
 
     def bury(self, connection: Lifecycle) -> None:
         """Unwatch now; close the descriptor, and call ``closed``, at the end of the turn."""
-        self.unwatch(connection.fd)
+        self._stop_asking(connection.fd)
         self._dead.append(connection)
 
     def report(self, error: BaseException, what: str) -> None:
         """Log what has no connection to be the close reason of."""
         _log.error(what, exc_info=error)
 
+    def _stop_asking(self, fd: int) -> None:
+        if fd in self._unasked:
+            self._unasked.remove(fd)
+        else:
+            self._poller.unregister(fd)
+
     def _make_calls(self) -> None:
         """What is due, and what other threads have asked for until now."""
-        due = [timer.fire for timer in self._timers.due()]
+        due: list[Callable[[], object]] = [timer.fire for timer in self._timers.due()]
         due += [self._calls.popleft() for _ in range(len(self._calls))]
         for call in due:
             try:
@@ -175,6 +177,7 @@ class Loop:
         while self._dead:
             dead, self._dead = self._dead, []
             for connection in dead:
+                del self._sources[connection.fd]
                 connection.socket.close()
                 self._tell_closed(connection)
 

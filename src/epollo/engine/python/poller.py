@@ -1,5 +1,4 @@
-"""Asking the kernel which descriptors are ready: epoll, poll, select and kqueue, behind one face.
-"""
+"""Asking the kernel which descriptors are ready: epoll, poll, select, kqueue, with one face."""
 
 from __future__ import annotations
 
@@ -41,8 +40,7 @@ class EpollPoller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        import os as _o
-        self.register = (lambda fd, ev: self._epoll.register(fd, ev | select.EPOLLET)) if _o.environ.get("ET") else self._epoll.register
+        self.register = self._epoll.register
         self.modify = self._epoll.modify
         self.unregister = self._epoll.unregister
         self.poll = self._epoll.poll

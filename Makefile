@@ -1,0 +1,66 @@
+# What people type. Each target does all of its own set-up, in .venv, and says what it does.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test check bench clean
+
+help:
+	@echo "make demo   an echo server and 100 connections: the round trips they saw"
+	@echo "make test   the tests"
+	@echo "make check  format, lint, types and tests: what CI runs"
+	@echo "make bench  the server beside its peers, in turns; writes benchmarks/results"
+
+demo: $(VENV)/installed
+	@echo "== an epoll echo server, and 100 connections that each wait for their reply (3 s)"
+	@$(BIN)/epollo bench --connections 100 --duration 3s
+
+test: $(VENV)/test-installed
+	@echo "== the tests"
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/check-installed
+	@echo "== format, lint, types"
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@echo "== the tests"
+	@$(BIN)/python -m pytest
+
+bench: $(VENV)/bench-installed
+	@echo "== the server beside its peers; BENCH='--quick' for a short look"
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(VENV)/created:
+	@echo "== making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "epollo needs Python 3.11 or later; name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "this Python has no venv module; on Debian: apt install python3-venv"; exit 1; }
+	@$(PIP) --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/installed: $(VENV)/created pyproject.toml
+	@echo "== installing epollo into $(VENV)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/test-installed: $(VENV)/installed
+	@echo "== installing what the tests need"
+	@$(PIP) --group test
+	@touch $@
+
+$(VENV)/check-installed: $(VENV)/installed
+	@echo "== installing what the checks need"
+	@$(PIP) --group check --group bench
+	@touch $@
+
+$(VENV)/bench-installed: $(VENV)/installed
+	@echo "== installing the peers"
+	@$(PIP) --group bench
+	@touch $@

@@ -1,0 +1,16 @@
+"""The load tester: a client of the same engine that verifies and times every reply.
+
+result = epollo.bench.run(epollo.bench.Workload(address="127.0.0.1:8091", duration=5))
+print(result.rate, result.latency.percentile(99) / 1e6, "ms")
+"""
+
+from epollo.bench.driver import Driver
+from epollo.bench.result import Result, Second
+from epollo.bench.workload import Workload
+
+__all__ = ["Driver", "Result", "Second", "Workload", "run"]
+
+
+def run(workload: Workload) -> Result:
+    """Run ``workload`` to its end. Raises SettingError and ConnectFailed."""
+    return Driver(workload).run()

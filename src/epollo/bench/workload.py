@@ -1,0 +1,51 @@
+"""What to send, how much of it, and when: the description of one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from epollo import address, framing
+from epollo.errors import SettingError
+from epollo.framing import DEFAULT_MAX_FRAME, Framing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """A closed loop: each connection keeps ``depth`` messages outstanding.
+
+    It runs for ``duration`` seconds, or until ``messages`` (in all) are sent, whichever comes
+    first; None is no bound. ``warmup`` seconds come before, and are not measured. ``size`` is
+    that of a message in bytes, without its frame's header. ``timeout`` seconds bound each
+    connect and each reply. Raises UsageError for what cannot be run.
+    """
+
+    address: str
+    connections: int = 100
+    messages: int | None = None
+    duration: float | None = 10.0
+    warmup: float = 1.0
+    depth: int = 1
+    size: int = 64
+    framing: str = "u32"
+    timeout: float = 5.0
+
+    def __post_init__(self) -> None:
+        address.parse(self.address)
+        self._check_bounds()
+        if self.framing == "raw":
+            raise SettingError("framing: raw has no messages to time; take u32, line or another")
+        self.new_framing().encode(bytes(self.size))
+
+    def new_framing(self) -> Framing:
+        return framing.parse(self.framing, max(DEFAULT_MAX_FRAME, self.size + 16))
+
+    def _check_bounds(self) -> None:
+        for name in ("connections", "depth"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name}: must be at least 1")
+        if self.messages is None and self.duration is None:
+            raise SettingError("duration: needed where messages is not given")
+        if self.messages is not None and self.messages < 1:
+            raise SettingError("messages: must be at least 1")
+        if self.timeout <= 0 or (self.duration is not None and self.duration <= 0):
+            raise SettingError("duration and timeout: must be above 0")
