@@ -20,35 +20,33 @@ from epollo.errors import UsageError
 from epollo.units import parse_count, parse_seconds, parse_size
 
 
-class Quantity(click.ParamType[Any]):
-    """A size, a time or a count, as `epollo.units` reads them."""
+def _quantity(parse: Callable[[str], Any]) -> Callable[..., Any]:
+    """A click callback that reads an option with one of the parsers of `epollo.units`."""
 
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(context: click.Context, option: click.Parameter, value: str | None) -> Any:
         try:
-            return self._parse(value)
+            return None if value is None else parse(value)
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            raise click.BadParameter(str(error)) from None
+
+    return convert
 
 
-SIZE = Quantity("SIZE", parse_size)
-TIME = Quantity("TIME", parse_seconds)
-COUNT = Quantity("N", parse_count)
+COUNT: dict[str, Any] = {"metavar": "N", "callback": _quantity(parse_count)}
+SIZE: dict[str, Any] = {"metavar": "SIZE", "callback": _quantity(parse_size)}
+TIME: dict[str, Any] = {"metavar": "TIME", "callback": _quantity(parse_seconds)}
 
 
 @click.command()
 @click.argument("address", required=False)
-@click.option("-c", "--connections", type=COUNT, default="100", help="[default: 100]")
-@click.option("-n", "--messages", type=COUNT, help="stop after so many, in all")
-@click.option("-d", "--duration", type=TIME, help="[default: 10s, or until -n messages]")
-@click.option("--warmup", type=TIME, default="1s", help="not measured  [default: 1s]")
-@click.option("--depth", type=COUNT, default="1", help="outstanding a connection  [default: 1]")
-@click.option("-s", "--size", type=SIZE, default="64", help="of a message  [default: 64]")
+@click.option("-c", "--connections", default="100", help="[default: 100]", **COUNT)
+@click.option("-n", "--messages", help="stop after so many, in all", **COUNT)
+@click.option("-d", "--duration", help="[default: 10s, or until -n messages]", **TIME)
+@click.option("--warmup", default="1s", help="not measured  [default: 1s]", **TIME)
+@click.option("--depth", default="1", help="outstanding a connection  [default: 1]", **COUNT)
+@click.option("-s", "--size", default="64", help="of a message  [default: 64]", **SIZE)
 @click.option("-f", "--framing", metavar="SPEC", default="u32", help="[default: u32]")
-@click.option("--timeout", type=TIME, default="5s", help="for connect and reply  [default: 5s]")
+@click.option("--timeout", default="5s", help="for connect and reply  [default: 5s]", **TIME)
 @click.option("--json", "json_file", metavar="FILE", help="write the result; - for stdout")
 @click.option("-q", "--quiet", is_flag=True, help="print no progress and no report")
 def bench(address: str | None, json_file: str | None, quiet: bool, **options: Any) -> int:

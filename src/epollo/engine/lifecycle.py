@@ -211,11 +211,9 @@ class Lifecycle:
     def decide(self) -> None:
         """Decide what to wait for next: to serve what was held back, to read, to send, to end."""
         self._unsettled = False
+        self.mind_marks()
         if self.closed:
             return
-        if self._flooded and self.unsent <= self.protocol.limits.high_water // 2:
-            self._flooded = False
-        self._holding = self._paused or self._flooded or self._sealed
         if self._inbox and not self._holding:
             inbox, self._inbox = self._inbox, ()
             self.unsettle()
@@ -224,6 +222,20 @@ class Lifecycle:
             self._finish()
         else:
             self._await()
+
+    def mind_marks(self) -> None:
+        """Hold back a peer that takes too little of what it is sent, or close it.
+
+        It is let go on at half the mark, as Netty does, not at every byte below it.
+        """
+        limits = self.protocol.limits
+        if self.unsent > limits.max_unsent:
+            self.drop(CloseReason.SLOW_CONSUMER)
+        elif self.unsent > limits.high_water:
+            self._flooded = True
+        elif self.unsent <= limits.high_water // 2:
+            self._flooded = False
+        self._holding = self._paused or self._flooded or self._sealed
 
     def _await(self) -> None:
         """Ask the poller for what the connection waits for, where that has changed."""

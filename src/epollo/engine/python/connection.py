@@ -97,6 +97,7 @@ class Connection(Lifecycle):
         encode = self._encode
         waiting = iter(messages)
         queued = 0
+        room = SEND_NOW if self._head is None else 0
         try:
             for message in waiting:
                 reply = received(message, self)
@@ -104,9 +105,9 @@ class Connection(Lifecycle):
                     frame = encode(reply)
                     self._outbox.append(frame)
                     queued += len(frame)
-                    if queued > SEND_NOW:
+                    if queued > room:
                         self._relieve(queued)
-                        queued = 0
+                        queued, room = 0, self._room()
                 elif reply is not None:
                     self._queue_all(reply)
                 if self._holding:
@@ -160,10 +161,9 @@ class Connection(Lifecycle):
         """Send ``frame`` when the turn ends, or now, where too much is queued."""
         self._outbox.append(frame)
         self.unsent += len(frame)
-        if self.unsent > SEND_NOW:
+        if self.unsent > self._room():
             self._relieve()
-        else:
-            self.unsettle()
+        self.unsettle()
 
     def discard(self) -> None:
         """Nothing more will be sent: let go of what was to be."""
@@ -191,19 +191,17 @@ class Connection(Lifecycle):
         elif not self._sealed:
             self._inbox = tuple(waiting)
 
+    def _room(self) -> int:
+        """Bytes that may be queued before something is done about them."""
+        return SEND_NOW if self._head is None else 0
+
     def _relieve(self, queued: int = 0) -> None:
-        """Much is queued: send now, and hold back a peer that is slow to take it, or close it."""
+        """Much is queued, or the kernel takes no more: send, or mind the marks, now."""
         self.unsent += queued
-        if self._head is None and self._outbox:
+        if self._head is None:
             self.flush()
-        limits = self.protocol.limits
-        if self.unsent > limits.max_unsent:
-            self.drop(CloseReason.SLOW_CONSUMER)
-        elif self.unsent > limits.high_water:
-            self._flooded = self._holding = True
-            self.unsettle()
-        elif self.unsent:
-            self.unsettle()
+        self.mind_marks()
+        self.unsettle()
 
     def _queue_all(self, reply: object) -> None:
         """A reply that is not simply bytes: bytes-like, or several of them."""

@@ -1,0 +1,99 @@
+"""Fixtures: the engine that a behaviour runs on, and what must be left behind: nothing."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from epollo import Server
+from epollo.engine import EventLoop, available, new_loop
+from epollo.engine.lifecycle import Lifecycle
+from epollo.engine.python.poller import POLLERS
+from epollo.handler import Handler
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One of the ways to run that every behaviour is tested on."""
+
+    name: str
+    poller: str
+
+    def loop(self) -> EventLoop:
+        return new_loop(self.name, self.poller)
+
+    def server(self, handler: Handler, **settings: Any) -> Server:
+        settings.setdefault("bind", "127.0.0.1:0")
+        return Server(handler, engine=self.name, poller=self.poller, **settings)
+
+    @property
+    def flags(self) -> list[str]:
+        return ["--engine", self.name, "--poller", self.poller]
+
+
+ENGINES = [Engine(name, poller) for name in available() for poller in POLLERS]
+
+
+@pytest.fixture(params=ENGINES, ids=lambda engine: f"{engine.name}-{engine.poller}")
+def engine(request: pytest.FixtureRequest) -> Engine:
+    assert isinstance(request.param, Engine)
+    return request.param
+
+
+@pytest.fixture
+def loop(engine: Engine) -> Iterator[EventLoop]:
+    loop = engine.loop()
+    yield loop
+    loop.close()
+
+
+class Log(logging.Handler):
+    """Keeps what epollo logs from WARNING on; a test takes what it expects."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    def take(self) -> list[str]:
+        """The lines logged until now, which were expected."""
+        lines = [record.getMessage() for record in self.records]
+        self.records.clear()
+        return lines
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[Log]:
+    """Fails a test that leaves an unexpected line in the log."""
+    handler = Log()
+    logger = logging.getLogger("epollo")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+    assert handler.take() == []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(log: Log) -> Iterator[None]:
+    """Fails a test that leaves a descriptor, a thread or a connection object behind."""
+    descriptors, threads = _descriptors(), threading.active_count()
+    yield
+    log_records, log.records = log.records, []  # their tracebacks would hold what they saw
+    gc.collect()
+    assert threading.active_count() == threads
+    assert _descriptors() == descriptors
+    assert [thing for thing in gc.get_objects() if isinstance(thing, Lifecycle)] == []
+    log.records = log_records
+
+
+def _descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))  # noqa: PTH208

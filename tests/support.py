@@ -1,0 +1,176 @@
+"""What tests share: a raw peer, a handler that remembers, a server as a process."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, Self
+
+from epollo import CloseReason, Connection, address
+
+DEADLINE = 10.0  # seconds; for events that come in milliseconds where nothing is wrong
+
+
+def frame(message: bytes) -> bytes:
+    """A u32 frame, made without the code under test."""
+    return struct.pack(">I", len(message)) + message
+
+
+class Peer:
+    """A client with no framing of its own, whose every wait has a deadline."""
+
+    def __init__(self, to: str, receive_buffer: int | None = None) -> None:
+        where = address.parse(to)
+        family = socket.AF_UNIX if where.path else socket.AF_INET
+        family = socket.AF_INET6 if ":" in where.host else family
+        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(DEADLINE)
+        self.socket.connect(where.path or (where.host, where.port))
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def receive(self, size: int) -> bytes:
+        """Exactly ``size`` bytes, or fewer where the stream ends before."""
+        data = bytearray()
+        while len(data) < size and (part := self.socket.recv(min(1 << 20, size - len(data)))):
+            data += part
+        return bytes(data)
+
+    def receive_all(self) -> bytes:
+        """Everything until the end of the stream."""
+        data = bytearray()
+        while part := self.socket.recv(1 << 20):
+            data += part
+        return bytes(data)
+
+    def ask(self, message: bytes) -> bytes:
+        """Send one u32 frame; the message in the frame that comes back."""
+        self.send(frame(message))
+        return self.receive(struct.unpack(">I", self.receive(4))[0])
+
+    def end(self) -> None:
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Close with a RST (SO_LINGER of 0, socket(7))."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Recorder:
+    """An echo handler that remembers what it was told, for a test in another thread."""
+
+    def __init__(self) -> None:
+        self.opened: queue.Queue[Connection] = queue.Queue()
+        self.messages: queue.Queue[bytes] = queue.Queue()
+        self.ends: queue.Queue[CloseReason] = queue.Queue()
+
+    def connected(self, connection: Connection) -> None:
+        self.opened.put(connection)
+
+    def received(self, message: bytes, connection: Connection) -> Any:
+        self.messages.put(message)
+        return message
+
+    def disconnected(self, connection: Connection, reason: CloseReason) -> None:
+        self.ends.put(reason)
+
+    def connection(self) -> Connection:
+        return self.opened.get(timeout=DEADLINE)
+
+    def message(self) -> bytes:
+        return self.messages.get(timeout=DEADLINE)
+
+    def end(self) -> CloseReason:
+        return self.ends.get(timeout=DEADLINE)
+
+
+class ServerProcess:
+    """``epollo serve`` as a user starts it."""
+
+    def __init__(self, process: subprocess.Popen[str], log: IO[str]) -> None:
+        self.process = process
+        self._log = log
+        assert process.stdout is not None
+        self._stdout = process.stdout
+        self.ready_line = self._line()
+        match = re.search(r" on (\S+) \(", self.ready_line)
+        assert match is not None, f"no ready line but {self.ready_line!r}"
+        self.address = match[1]
+
+    @property
+    def rss(self) -> int:
+        """Resident memory in bytes."""
+        with open(f"/proc/{self.process.pid}/statm") as file:  # noqa: PTH123
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    @property
+    def log(self) -> list[str]:
+        """The lines on its stderr until now."""
+        self._log.seek(0)
+        return self._log.read().splitlines()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        return self.process.wait(DEADLINE)
+
+    def _line(self) -> str:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stdout, selectors.EVENT_READ)
+            return self._stdout.readline() if selector.select(DEADLINE) else ""
+
+
+def epollo(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run an ``epollo`` command to its end."""
+    command = [sys.executable, "-m", "epollo", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+@contextmanager
+def serving(
+    *arguments: str, env: dict[str, str] | None = None, **options: Any
+) -> Iterator[ServerProcess]:
+    """``epollo serve`` on a free port, ended with the context. Its log goes to a file: a pipe
+    that nobody reads would fill up and stop it."""
+    command = [sys.executable, "-m", "epollo", "serve", "--bind", "127.0.0.1:0", *arguments]
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=os.environ | (env or {}),
+            **options,
+        ) as process,
+    ):
+        try:
+            yield ServerProcess(process, log)
+        finally:
+            process.kill()
