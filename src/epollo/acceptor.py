@@ -60,6 +60,8 @@ class Acceptor:
             return False
         try:
             self._listener.accept()[0].close()
+        except BlockingIOError:  # it has left of its own accord
+            pass
         except OSError:
             return False
         finally:

@@ -134,6 +134,7 @@ def _listening(family: int, sockaddr: Any, backlog: int) -> socket.socket:
         if family != socket.AF_UNIX:
             # Lets a restarted server bind while old connections linger in TIME_WAIT (socket(7)).
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            no_delay(sock)  # and those it accepts, which inherit it (tcp(7))
         sock.bind(sockaddr)
         sock.listen(backlog)
         sock.setblocking(False)

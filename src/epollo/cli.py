@@ -21,7 +21,7 @@ from epollo.bench.commands import bench
 from epollo.engine import available
 from epollo.errors import EngineMissing, EpolloError, UsageError
 from epollo.server import serve as serve_handler
-from epollo.settings import Settings
+from epollo.settings import Settings, settings_from
 
 
 def main() -> NoReturn:
@@ -83,8 +83,8 @@ def _option(setting: Field[Any]) -> Callable[[Callable[..., Any]], Callable[...,
 def serve(app: str | None, **given: Any) -> None:
     """Serve APP, a handler as module:attribute; without it, the built-in echo."""
     settings = {name: value for name, value in given.items() if value not in (None, ())}
-    level = settings.get("log_level", "info")
-    logging.basicConfig(level=str(level).upper(), format="%(asctime)s %(levelname)s %(message)s")
+    level = settings_from(**settings).log_level.upper()
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
     handler = handlers.echo if app is None else handlers.load(app)
     serve_handler(handler, name=app, **settings)
 

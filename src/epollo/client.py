@@ -59,8 +59,8 @@ class Client:
         ReplyTimeout an unknown part of the message is sent, so the client is closed.
         """
         frame = self._framing.encode(message)
-        self._socket.settimeout(self.timeout)
         try:
+            self._socket.settimeout(self.timeout)
             self._socket.sendall(frame)
         except TimeoutError:
             self.close()

@@ -38,8 +38,10 @@ class BusyServer:
 
     def begin(self) -> None:
         """The clients start now: so does the time for which the server is busy."""
-        self.lifeline.write(b".")
-        self.lifeline.flush()
+        try:
+            self.lifeline.write(b".")
+        except BrokenPipeError:
+            raise EpolloError("the server has ended by itself") from None
 
 
 @contextmanager
@@ -51,7 +53,7 @@ def busy_server(queue: int, busy: float) -> Iterator[BusyServer]:
     command = [sys.executable, "-m", __name__, str(queue), str(busy)]
     # In a group of its own, a Ctrl-C at the terminal does not reach it: it is ended from here.
     process = subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
+        command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -88,14 +90,14 @@ def _bound_address(process: subprocess.Popen[bytes], stdout: IO[bytes]) -> Addre
 
 
 def _end(process: subprocess.Popen[bytes], lifeline: IO[bytes]) -> None:
+    lifeline.close()
     try:
-        lifeline.close()
         process.wait(END_SECONDS)
-    except BaseException as error:
-        process.kill()
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        process.kill()  # does nothing where it has ended
         process.wait()
-        if not isinstance(error, subprocess.TimeoutExpired | BrokenPipeError):
-            raise
 
 
 def _stop_at_end(server: Server) -> None:

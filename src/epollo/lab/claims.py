@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from epollo.lab.backlog import PROMPT, QueueResult
+from epollo.lab.backlog import QueueResult
 from epollo.lab.pollers import WakeUp
 from epollo.lab.select_end import SelectEnd
 from epollo.units import format_seconds
@@ -75,19 +75,30 @@ def judge_queue(results: Sequence[QueueResult]) -> Verdict:
 
     A connect that succeeded is no sign of being served, so it counts for nothing.
     """
-    long = [result for result in results if result.length >= result.clients]
-    # Linux takes one connection more than the queue is long: "full" is more than the backlog.
-    short = [result for result in results if result.length + 1 < result.clients]
-    if not long or not short:
+    scant, enough = scant_queue(results), enough_queue(results)
+    if scant is None or enough is None:
         return Verdict(3, Holds.UNKNOWN, "give --queues one below --clients and one not below")
-    enough = min(long, key=lambda result: result.length)
-    scant = min(short, key=lambda result: abs(result.length - result.clients / 10))
     why = f"{_fate(scant)}; {_fate(enough)}"
     if enough.late or enough.never:
         return Verdict(3, Holds.IN_PART if scant.never else Holds.NO, why)
     if scant.never:
         return Verdict(3, Holds.YES, why)
     return Verdict(3, Holds.IN_PART if scant.late else Holds.NO, why)
+
+
+def scant_queue(results: Sequence[QueueResult]) -> QueueResult | None:
+    """The result at the queue nearest to a tenth of the clients, of those that cannot hold all.
+
+    Linux takes one connection more than the queue is long: it calls full what is longer.
+    """
+    short = [result for result in results if result.length + 1 < result.clients]
+    return min(short, key=lambda r: abs(r.length - r.clients / 10), default=None)
+
+
+def enough_queue(results: Sequence[QueueResult]) -> QueueResult | None:
+    """The result at the shortest queue that has room for every client."""
+    long = [result for result in results if result.length >= result.clients]
+    return min(long, key=lambda result: result.length, default=None)
 
 
 def _measured(wake_ups: Sequence[WakeUp], name: str) -> list[WakeUp]:
@@ -124,5 +135,8 @@ def _fate(result: QueueResult) -> str:
         text += f", {result.late:,} later, {last}"
     if not result.never:
         return f"{text}, and none was left without"
-    unserved = f"{result.connected_unserved:,} of these had seen their connect succeed"
-    return f"{text}, and {result.never:,} none in {format_seconds(result.wait)} ({unserved})"
+    believed = "all" if result.connected_unserved == result.never else result.connected_unserved
+    return (
+        f"{text}, and {result.never:,} none in {format_seconds(result.wait)} "
+        f"({believed} of these had seen their connect succeed)"
+    )

@@ -26,9 +26,9 @@ def all_descriptors() -> Iterator[int]:
 
 
 def require(needed: int, limit: int, what: str) -> None:
-    """Raises UsageError where ``what`` needs more descriptors than ``limit``."""
+    """Raises UsageError where ``what`` (a plural) need more descriptors than ``limit``."""
     if needed > limit:
         raise UsageError(
-            f"{what} takes {needed:,} descriptors and the limit is {limit:,}; "
-            "ask for less or raise ulimit -Hn"
+            f"{what} take {needed:,} descriptors and the limit is {limit:,}; "
+            "ask for fewer or raise ulimit -Hn"
         )

@@ -67,7 +67,7 @@ def run_pollers(
     with all_descriptors() as limit:
         progress("trying select at descriptor 1024")
         end = find_select_end(limit)
-        counts = sorted(idle or [n for n in IDLE if n <= largest(limit)])
+        counts = sorted(idle or [n for n in IDLE if n <= largest(limit)] or IDLE[:1])
         progress(f"opening {counts[-1]:,} connections")
         with crowd(counts[-1], limit) as connections:
             return PollersResult(_measure(connections, counts, seconds, progress), end)

@@ -30,7 +30,7 @@ def find_select_end(limit: int) -> SelectEnd:
     """Try select on either side of its limit. Raises UsageError where ``limit``, the number of
     descriptors allowed, does not reach so far.
     """
-    require(SELECT_LIMIT + SPARE, limit, f"to try descriptor {SELECT_LIMIT}")
+    require(SELECT_LIMIT + SPARE, limit, f"experiments with descriptor {SELECT_LIMIT}")
     near, far = socket.socketpair()
     with near, far:
         far.send(b"x")

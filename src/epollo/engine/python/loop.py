@@ -140,8 +140,8 @@ class Loop:
 
     def unwatch(self, fd: int) -> None:
         """Ask nothing of ``fd`` any more; its owner closes it."""
-        self._stop_asking(fd)
-        del self._sources[fd]
+        if self._sources.pop(fd, None) is not None:
+            self._stop_asking(fd)
 
     def bury(self, connection: Lifecycle) -> None:
         """Unwatch now; close the descriptor, and call ``closed``, at the end of the turn."""

@@ -1,0 +1,89 @@
+"""``epollo lab pollers`` and ``epollo lab backlog``: what is written on their command lines.
+
+What they do is imported when they are called: `epollo serve` must not wait for a lab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from epollo.lab.options import count, counts, parsed, seconds
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _option(
+    *names: str, parse: Callable[[str], Any], metavar: str, about: str, default: str | None = None
+) -> Callable[[Command], Command]:
+    return click.option(
+        *names,
+        callback=parsed(parse),
+        metavar=metavar,
+        default=default,
+        help=about if default is None else f"{about}  [default: {default}]",
+    )
+
+
+def _files(command: Command) -> Command:
+    """The options that every experiment has."""
+    json = click.option("--json", metavar="FILE", help="Write the raw figures; - is stdout.")
+    plot = click.option("--plot", metavar="FILE", help="Draw a picture: .png or .svg.")
+    return json(plot(command))
+
+
+@click.group()
+def lab() -> None:
+    """The claims of the article on epoll, as experiments on this machine."""
+
+
+@lab.command()
+@_option(
+    "--idle",
+    parse=counts,
+    metavar="N,N,...",
+    about="Numbers of idle connections.  [default: 10 to 9000, as far as descriptors suffice]",
+)
+@_option("--time", parse=seconds, metavar="TIME", about="Spent on each figure.", default="200ms")
+@_files
+def pollers(idle: list[int] | None, time: float, json: str | None, plot: str | None) -> None:
+    """What one wake-up of select, poll and epoll costs beside idle connections."""
+    from epollo.lab.report import report_pollers
+
+    report_pollers(idle, time, json, plot)
+
+
+@lab.command()
+@_option(
+    "--queues",
+    parse=counts,
+    metavar="N,N,...",
+    about="Lengths of the accept queue.",
+    default="1,10,100,2048",
+)
+@_option(
+    "-c",
+    "--clients",
+    parse=count,
+    metavar="N",
+    about="How many connect at the same moment.",
+    default="100",
+)
+@_option(
+    "--busy",
+    parse=seconds,
+    metavar="TIME",
+    about="How long the server does not accept at first.",
+    default="300ms",
+)
+@_option("--wait", parse=seconds, metavar="TIME", about="For a reply, at most.", default="10s")
+@_files
+def backlog(
+    queues: list[int], clients: int, busy: float, wait: float, json: str | None, plot: str | None
+) -> None:
+    """Who gets a reply from a busy server that many clients connect to at the same moment."""
+    from epollo.lab.report import report_backlog
+
+    report_backlog(queues, clients, busy, wait, json, plot)

@@ -1,0 +1,45 @@
+"""What is written on the command line, made into numbers. Every error says what would do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from epollo.units import parse_count, parse_seconds
+
+MOST = 1_000_000  # of anything: more is a slip of the finger
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on, such as 100 or 2k. Raises ValueError."""
+    number = parse_count(text)
+    if not 1 <= number <= MOST:
+        raise ValueError(f"{text!r} is not within 1 to {MOST:,}")
+    return number
+
+
+def counts(text: str) -> list[int]:
+    """Counts separated by commas; in order, each once. Raises ValueError."""
+    return sorted({count(part) for part in text.split(",")})
+
+
+def seconds(text: str) -> float:
+    """A time above 0, such as 300ms or 10s. Raises ValueError."""
+    time = parse_seconds(text)
+    if time <= 0:
+        raise ValueError(f"{text!r} is no time; give more than 0")
+    return time
+
+
+def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A callback for click.option; an option that was not given stays None."""
+
+    def callback(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
+        try:
+            return None if text is None else parse(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error), context, parameter) from None
+
+    return callback

@@ -1,0 +1,113 @@
+"""Files that the experiments write, checked before the experiment runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from epollo.errors import EpolloError, UsageError
+from epollo.lab.backlog import PROMPT, BacklogResult, QueueResult
+from epollo.lab.claims import CLAIMS, Verdict
+from epollo.lab.machine import Machine
+from epollo.lab.pollers import PollersResult
+
+VERSION = 1
+STDOUT = "-"
+PICTURES = (".png", ".svg")
+
+
+def check_json(path: str | None) -> None:
+    """Raises UsageError where no file could be written there."""
+    if path not in (None, STDOUT):
+        _check_writable("--json", Path(path))
+
+
+def check_plot(path: str | None) -> None:
+    """Raises UsageError for a suffix that names no picture, where no file could be written
+    there, and where matplotlib is missing.
+    """
+    if path is None:
+        return
+    if Path(path).suffix.lower() not in PICTURES:
+        raise UsageError(f"--plot {path}: the name must end in {' or '.join(PICTURES)}")
+    _check_writable("--plot", Path(path))
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("--plot needs matplotlib: pip install 'epollo[plot]'")
+
+
+def write_json(path: str, document: dict[str, Any]) -> None:
+    """Write the document to the file, or to stdout for "-"."""
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    if path == STDOUT:
+        click.echo(text)
+        return
+    try:
+        Path(path).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise EpolloError(f"cannot write {path}: {error.strerror}") from error
+
+
+def pollers_document(
+    result: PollersResult, machine: Machine, verdicts: Sequence[Verdict]
+) -> dict[str, Any]:
+    """The raw figures of `epollo lab pollers`; times in seconds."""
+    return _document("pollers", machine, verdicts) | asdict(result)
+
+
+def backlog_document(
+    result: BacklogResult, machine: Machine, verdicts: Sequence[Verdict]
+) -> dict[str, Any]:
+    """The raw figures of `epollo lab backlog`, and their sums; times in seconds."""
+    document = _document("backlog", machine, verdicts) | asdict(result)
+    for found, entry in zip(result.results, document["results"], strict=True):
+        entry.update(_sums(found))
+    return document
+
+
+def _document(experiment: str, machine: Machine, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "experiment": experiment,
+        "machine": asdict(machine),
+        "verdicts": [_verdict(verdict) for verdict in verdicts],
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "claim": verdict.claim,
+        "text": CLAIMS[verdict.claim],
+        "holds": verdict.holds.name.lower(),  # yes, in_part, no, unknown
+        "why": verdict.why,
+    }
+
+
+def _sums(found: QueueResult) -> dict[str, Any]:
+    return {
+        "clients": found.clients,
+        "replied_within_1s": found.prompt,
+        "replied_later": found.late,
+        "never_replied": found.never,
+        "last_reply": found.last_reply,
+        "connected": found.connected,
+        "connected_never_replied": found.connected_unserved,
+        "connected_within_1s": found.connected_by(PROMPT),
+        "connected_within_1s_without_reply": found.connected_by(PROMPT) - found.prompt,
+    }
+
+
+def _check_writable(option: str, path: Path) -> None:
+    folder = path.parent
+    if path.is_dir():
+        raise UsageError(f"{option} {path}: is a directory; name a file")
+    if not folder.is_dir():
+        raise UsageError(f"{option} {path}: there is no directory {folder}; make it first")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise UsageError(f"{option} {path}: may not be written; choose another place")

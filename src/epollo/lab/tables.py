@@ -1,0 +1,111 @@
+"""The figures as tables and notes: for eyes at a terminal, to be pasted where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from epollo.lab.backlog import PROMPT, BacklogResult, QueueResult
+from epollo.lab.pollers import PollersResult, WakeUp
+from epollo.units import format_seconds
+
+UNBOUNDED = 200  # columns, where no terminal sets a bound
+
+
+def new_console(stderr: bool) -> Console:
+    """A console that, away from a terminal, neither colours nor breaks lines."""
+    console = Console(stderr=stderr, highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = UNBOUNDED
+    return console
+
+
+def say(console: Console, text: str) -> None:
+    """A paragraph: broken between words at a terminal, one line elsewhere."""
+    console.print(text, soft_wrap=not console.is_terminal)
+
+
+def show(console: Console, table: Table) -> None:
+    """The table, with nothing at its lines' ends where it is to be pasted."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as capture:
+        console.print(table)
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    say(console, "\n" + "\n".join(line for line in lines if line))
+
+
+def pollers_table(result: PollersResult, console: Console) -> Table:
+    """What one wake-up took: a row for each number of idle connections, a column a poller."""
+    names = list(dict.fromkeys(w.poller for w in result.wake_ups))
+    table = _table(["idle connections", *names], console)
+    cells = {(w.idle, w.poller): _wake_up(w) for w in result.wake_ups}
+    for idle in dict.fromkeys(w.idle for w in result.wake_ups):
+        table.add_row(f"{idle:,}", *(cells[idle, name] for name in names))
+    return table
+
+
+def backlog_table(result: BacklogResult, console: Console) -> Table:
+    """Who got a reply, and what the kernel did: a row for each queue."""
+    prompt, wait = format_seconds(PROMPT), format_seconds(result.results[0].wait)
+    headings = ["accept queue", "connect succeeded", f"reply within {prompt}"]
+    headings += [f"{prompt} to {wait}", "never", "last reply"]
+    headings += ["SYN retries", "queue overflows", "SYN cookies"]
+    table = _table(headings, console)
+    for found in result.results:
+        table.add_row(*_fates(found), *_kernel(found))
+    return table
+
+
+def backlog_notes(result: BacklogResult) -> list[str]:
+    """What the figures teach besides the claim."""
+    notes = []
+    worst = max(result.results, key=lambda found: found.connected_unserved)
+    if worst.connected_unserved:
+        notes.append(
+            f"A connect that succeeds proves nothing: with a queue of {worst.queue:,}, "
+            f"{worst.connected:,} of {worst.clients:,} connects succeeded, and "
+            f"{worst.connected_unserved:,} of those clients had no reply in "
+            f"{format_seconds(worst.wait)} from a server that was free after "
+            f"{format_seconds(result.busy)}."
+        )
+    if any(found.counters.get("SyncookiesSent") for found in result.results):
+        notes.append(
+            "SYN cookies: the SYNs that found the queue full come again together. The kernel "
+            "answers those past the queue with cookies, keeping nothing (tcp(7)), so their connect "
+            "succeeds without a place in the queue; what they send is dropped until there is one, "
+            "and sent again at ever longer intervals. Who finds room is a race: it differs from "
+            "run to run."
+        )
+    for found in result.results:
+        if found.length < found.queue:
+            notes.append(f"A queue of {found.queue:,} was cut to somaxconn, {found.length:,}.")
+    return notes
+
+
+def _table(headings: Sequence[str], console: Console) -> Table:
+    table = Table(box=box.SIMPLE if console.is_terminal else box.MARKDOWN)
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _wake_up(wake_up: WakeUp) -> str:
+    if wake_up.median is None:
+        return f"no: descriptor {wake_up.refused}"
+    return format_seconds(wake_up.median)
+
+
+def _fates(found: QueueResult) -> list[str]:
+    last = "-" if found.last_reply is None else format_seconds(found.last_reply)
+    counts = (found.queue, found.connected, found.prompt, found.late, found.never)
+    return [*(f"{count:,}" for count in counts), last]
+
+
+def _kernel(found: QueueResult) -> list[str]:
+    names = ("TCPSynRetrans", "ListenOverflows", "SyncookiesSent")
+    return [f"{found.counters[name]:,}" if name in found.counters else "-" for name in names]

@@ -1,0 +1,62 @@
+"""Timers: in order, once, and not at all when cancelled."""
+
+from __future__ import annotations
+
+import weakref
+
+from epollo.engine.timers import Timers
+
+
+def fire(timers: Timers) -> None:
+    for timer in timers.due():
+        timer.fire()
+
+
+def test_due_timers_fire_in_order_and_once() -> None:
+    timers, fired = Timers(), list[str]()
+    timers.add(-1, lambda: fired.append("second"))
+    timers.add(-2, lambda: fired.append("first"))
+    timers.add(3600, lambda: fired.append("not yet"))
+    fire(timers)
+    fire(timers)
+    assert fired == ["first", "second"]
+
+
+def test_a_cancelled_timer_does_not_fire_and_holds_nothing() -> None:
+    class Held:
+        def call(self) -> None:
+            raise AssertionError("fired")
+
+    held = Held()
+    timers, gone = Timers(), weakref.ref(held)
+    timer = timers.add(-1, held.call)
+    timer.cancel()
+    del held
+    assert gone() is None
+    assert timer.cancelled
+    fire(timers)
+
+
+def test_a_timer_that_renews_itself_waits_for_the_next_turn() -> None:
+    timers, fired = Timers(), list[int]()
+
+    def renew() -> None:
+        fired.append(1)
+        timers.add(0, renew)
+
+    timers.add(0, renew)
+    fire(timers)
+    assert fired == [1]
+
+
+def test_wait_is_the_time_to_the_next_timer_or_the_timeout() -> None:
+    timers = Timers()
+    assert timers.wait(None) is None
+    assert timers.wait(5) == 5
+    timers.add(10, lambda: None).cancel()
+    assert timers.wait(None) is None
+    timers.add(3600, lambda: None)
+    assert timers.wait(5) == 5
+    assert 3590 < (timers.wait(None) or 0) <= 3600
+    timers.add(-1, lambda: None)
+    assert timers.wait(5) == 0

@@ -1,0 +1,108 @@
+"""The pictures: valid files, and titles that say what was found."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from pathlib import Path
+from xml.parsers import expat
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from matplotlib.figure import Figure
+
+from epollo.errors import EpolloError
+from epollo.lab.backlog import BacklogResult
+from epollo.lab.backlog_plot import plot_backlog
+from epollo.lab.claims import Holds, Verdict
+from epollo.lab.clients import Attempt
+from epollo.lab.machine import this_machine
+from epollo.lab.picture import new_figure, save
+from epollo.lab.pollers import PollersResult, WakeUp
+from epollo.lab.pollers_plot import plot_pollers
+
+GROWS = [Verdict(1, Holds.YES, ""), Verdict(2, Holds.YES, "")]
+UNSEEN = [Verdict(1, Holds.YES, ""), Verdict(2, Holds.UNKNOWN, "")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fonts(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Open the fonts: matplotlib keeps their files open for as long as the process lives."""
+    figure = new_figure(5, "title", "subtitle", "footer")
+    save(figure, str(tmp_path_factory.mktemp("fonts") / "fonts.png"))
+
+
+def title(figure: Figure) -> str:
+    return figure.texts[0].get_text()
+
+
+def check_png(path: Path) -> None:
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert data[-8:-4] == b"IEND"
+    width, height = struct.unpack(">II", data[16:24])
+    assert width == 1800
+    assert height > 700
+
+
+def check_svg(path: Path) -> None:
+    elements: list[str] = []
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = lambda name, _: elements.append(name)
+    parser.Parse(path.read_bytes(), True)
+    assert elements[0] == "svg"
+
+
+def test_pollers(pollers_result: PollersResult, tmp_path: Path) -> None:
+    figure = plot_pollers(pollers_result, this_machine(), UNSEEN)
+    save(figure, str(tmp_path / "pollers.png"))
+    save(figure, str(tmp_path / "pollers.svg"))
+    check_png(tmp_path / "pollers.png")
+    check_svg(tmp_path / "pollers.svg")
+
+
+def test_backlog(backlog_result: BacklogResult, tmp_path: Path) -> None:
+    figure = plot_backlog(backlog_result, this_machine())
+    save(figure, str(tmp_path / "backlog.png"))
+    save(figure, str(tmp_path / "backlog.SVG"))
+    check_png(tmp_path / "backlog.png")
+    check_svg(tmp_path / "backlog.SVG")
+
+
+def test_the_end_of_select_is_in_the_picture(pollers_result: PollersResult) -> None:
+    refused = WakeUp("select", 2000, watched=1016, refused=1024)
+    wider = replace(pollers_result, wake_ups=[*pollers_result.wake_ups, refused])
+    figure = plot_pollers(wider, this_machine(), GROWS)
+    assert "epoll pays for what is ready" in title(figure)
+    assert any("descriptor 1024" in text.get_text() for text in figure.axes[0].texts)
+
+
+def test_a_poller_without_a_figure_has_no_line(pollers_result: PollersResult) -> None:
+    refused = WakeUp("select", 2000, watched=1016, refused=1024)
+    figure = plot_pollers(replace(pollers_result, wake_ups=[refused]), this_machine(), UNSEEN)
+    assert not figure.axes[0].lines
+    assert "cannot be told" in title(figure)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "expected"),
+    [
+        (Attempt(1.0, None, None), "of 1, 8 of 8 clients had no reply in 1.2 s"),
+        (Attempt(1.0, 1.1, None), "of 1, 8 of 8 clients waited over a second"),
+        (Attempt(0.1, 0.2, None), "of 1, all 8 clients had a reply within a second"),
+    ],
+)
+def test_the_title_of_backlog(
+    backlog_result: BacklogResult, attempt: Attempt, expected: str
+) -> None:
+    scant = replace(backlog_result.results[0], attempts=[attempt] * 8)
+    figure = plot_backlog(replace(backlog_result, results=[scant]), this_machine())
+    assert expected in title(figure)
+
+
+def test_a_picture_that_cannot_be_written_is_one_line(pollers_result: PollersResult) -> None:
+    figure = plot_pollers(pollers_result, this_machine(), UNSEEN)
+    with pytest.raises(EpolloError, match=r"^cannot write /nowhere/x\.png: "):
+        save(figure, "/nowhere/x.png")

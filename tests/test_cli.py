@@ -1,0 +1,65 @@
+"""The command line: its errors are one line that names the thing and the fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import epollo as package
+from epollo import address
+from tests.support import Peer, epollo, serving
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "why"),
+    [
+        (["serve", "--framing", "u33"], 2, "unknown framing 'u33': did you mean u32?"),
+        (["serve", "--bind", "8091"], 2, "bad address '8091': no port; write HOST:PORT"),
+        (["serve", "--bind", "192.0.2.1:0"], 1, "cannot listen on 192.0.2.1:0: cannot assign"),
+        (["serve", "no_such_app:handle"], 2, "module 'no_such_app' not found"),
+        (["serve", "json:handle"], 2, "module 'json' has no 'handle'"),
+        (["serve", "json:__name__"], 2, "'json:__name__' is a str: neither a function nor"),
+        (["serve", "json"], 2, "not of the form module:attribute"),
+        (["serve", "--max-frame", "huge"], 2, "max_frame: 'huge' is not a size such as 64KiB"),
+        (["serve", "--poller", "epol"], 2, "no poller 'epol' on this machine; there are epoll"),
+        (["serve", "--engine", "warp"], 2, "no engine 'warp' in this installation; there are"),
+        (["serve", "--log-level", "loud"], 2, "log_level: 'loud' is not one of debug"),
+        (["serve", "--no-such-flag"], 2, "No such option '--no-such-flag'"),
+        (["sevre"], 2, "No such command 'sevre'"),
+    ],
+)
+def test_an_error_is_one_line_with_the_fix(arguments: list[str], status: int, why: str) -> None:
+    run = epollo(*arguments)
+    assert run.returncode == status
+    assert run.stdout == ""
+    assert run.stderr.startswith("epollo: error: ")
+    assert why in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+def test_a_port_taken_is_one_line_and_status_1() -> None:
+    with address.listen(address.parse("127.0.0.1:0"), 1) as taken:
+        where = str(address.of(taken.getsockname()))
+        run = epollo("serve", "--bind", where)
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"epollo: error: cannot listen on {where}: address already in use")
+    assert run.stderr.count("\n") == 1
+
+
+def test_an_app_is_found_in_the_folder_where_the_command_is_typed(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("def handle(message):\n    return message[::-1]\n")
+    with serving("app:handle", cwd=tmp_path) as server, Peer(server.address) as peer:
+        assert "serving app:handle on " in server.ready_line
+        assert peer.ask(b"abc") == b"cba"
+
+
+def test_version_tells_the_engines() -> None:
+    assert epollo("--version").stdout == f"epollo {package.__version__} (engines: python)\n"
+
+
+@pytest.mark.parametrize("command", ["serve", "bench", "lab"])
+def test_help_names_every_flag(command: str) -> None:
+    run = epollo(command, "--help")
+    assert run.returncode == 0
+    assert "--help" in run.stdout

@@ -1,0 +1,121 @@
+"""Applications: found by name, called with what they ask for."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from epollo.errors import HandlerError
+from epollo.handler import application, load
+
+CONNECTION: Any = object()
+
+
+def one(message: bytes) -> Any:
+    return message
+
+
+def two(message: bytes, connection: object) -> Any:
+    return connection
+
+
+def optional(message: bytes, connection: object = None) -> Any:
+    return connection
+
+
+def other_optional(message: bytes, verbose: bool = False) -> Any:
+    return verbose
+
+
+class Method:
+    def received(self, message: bytes) -> Any:
+        return message
+
+
+class Callable:
+    def __call__(self, message: bytes, connection: object) -> Any:
+        return connection
+
+
+@pytest.mark.parametrize(
+    ("handler", "reply"),
+    [
+        (one, b"message"),
+        (two, CONNECTION),
+        (optional, CONNECTION),
+        (other_optional, False),
+        (lambda *arguments: arguments[1], CONNECTION),
+        (functools.partial(two, connection=None), None),
+        (Method(), b"message"),
+        (Callable(), CONNECTION),
+        (bytes.upper, b"MESSAGE"),
+    ],
+)
+def test_a_handler_gets_the_connection_if_it_asks_for_it(handler: Any, reply: object) -> None:
+    assert application(handler).received(b"message", CONNECTION) == reply
+
+
+def nothing() -> None: ...
+
+
+def three(message: bytes, connection: object, more: int) -> None: ...
+
+
+def keyword(message: bytes, *, more: int) -> None: ...
+
+
+async def coroutine(message: bytes) -> bytes:
+    return message
+
+
+@pytest.mark.parametrize(
+    ("handler", "why"),
+    [
+        (42, "'int' is an int: neither a function nor an object with received"),
+        (None, "neither a function"),
+        (nothing, "must take"),
+        (three, "must take"),
+        (keyword, "must take"),
+        (coroutine, "async function"),
+    ],
+)
+def test_what_cannot_handle_is_refused(handler: Any, why: str) -> None:
+    with pytest.raises(HandlerError, match=why):
+        application(handler)
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "app_under_test.py").write_text(
+        "class Handler:\n    def received(self, message): return message[::-1]\nnumber = 42\n"
+    )
+    (tmp_path / "broken_app.py").write_text("import json\n1 / 0\n")
+    (tmp_path / "needy_app.py").write_text("import no_such_package\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "app_under_test"
+
+
+def test_load_makes_an_object_of_a_class(module: str) -> None:
+    assert application(load(f"{module}:Handler")).received(b"abc", CONNECTION) == b"cba"
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("app_under_test", "not of the form module:attribute"),
+        (":Handler", "not of the form"),
+        ("app_under_test:", "not of the form"),
+        ("app_under_test:handle", "module 'app_under_test' has no 'handle'"),
+        ("no_such_app:handle", "module 'no_such_app' not found"),
+        ("broken_app:handle", r"ZeroDivisionError: division by zero .*broken_app.py:2"),
+        ("needy_app:handle", "ModuleNotFoundError: No module named 'no_such_package'"),
+    ],
+)
+def test_what_cannot_be_loaded_is_one_line_that_says_why(module: str, path: str, why: str) -> None:
+    with pytest.raises(HandlerError, match=why) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)

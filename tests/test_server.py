@@ -1,0 +1,254 @@
+"""The server: where it listens, whom it takes, how it stops."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import epollo
+from epollo import BindError, CloseReason, Connection, Server, address
+from tests.conftest import Engine
+from tests.support import Peer, Recorder, ServerProcess, frame, serving
+
+
+def test_the_ready_line_has_the_address_really_bound(engine: Engine) -> None:
+    with serving(*engine.flags, "--framing", "line") as server:
+        how = f"({engine.name} engine, {engine.poller}, framing line, 1 worker)"
+        assert server.ready_line == f"epollo: serving echo on {server.address} {how}\n"
+        assert server.address != "127.0.0.1:0"
+        with Peer(server.address) as peer:
+            peer.send(b"hello\n")
+            assert peer.receive(6) == b"hello\n"
+
+
+def test_several_addresses_of_several_kinds(engine: Engine, tmp_path: Path) -> None:
+    path = f"unix:{tmp_path}/socket"
+    binds = ["127.0.0.1:0", path] + (["[::1]:0"] if _has_ipv6() else [])
+    with engine.server(Recorder(), bind=binds) as server:
+        assert len(server.addresses) == len(binds)
+        for where in server.addresses:
+            with Peer(where) as peer:
+                assert peer.ask(b"hello") == b"hello"
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def test_connected_and_disconnected_come_once_each(engine: Engine) -> None:
+    handler = Recorder()
+    with engine.server(handler) as server:
+        with Peer(server.addresses[0]) as peer:
+            connection = handler.connection()
+            assert connection.peername == str(address.of(peer.socket.getsockname()))
+            assert connection.sockname == server.addresses[0]
+        assert handler.end() is CloseReason.EOF
+    assert handler.opened.empty()
+    assert handler.ends.empty()
+
+
+@pytest.mark.parametrize(
+    ("stream", "framing", "reason"),
+    [
+        (b"", "u32", CloseReason.EOF),
+        (frame(b"whole"), "u32", CloseReason.EOF),
+        (frame(b"cut")[:-1], "u32", CloseReason.TRUNCATED),
+        (b"\xff" * 4, "u32", CloseReason.FRAME_TOO_LARGE),
+        (b"\xff" * 8, "u64", CloseReason.BAD_FRAME),
+        (b"GET / HTTP/1.1\r\n\r\n", "u32", CloseReason.FRAME_TOO_LARGE),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "u32", CloseReason.FRAME_TOO_LARGE),
+    ],
+)
+def test_the_reason_of_a_close(
+    engine: Engine, stream: bytes, framing: str, reason: CloseReason
+) -> None:
+    handler = Recorder()
+    with engine.server(handler, framing=framing) as server:
+        with Peer(server.addresses[0]) as peer:
+            peer.send(stream)
+            peer.end()
+            peer.receive_all()
+        assert handler.end() is reason
+
+
+def test_stop_answers_what_has_arrived(engine: Engine) -> None:
+    """What is in flight when the stop comes is answered; the handler itself asks for the stop,
+    so that a known number of requests is behind it."""
+    handler = Recorder()
+    server = engine.server(handler)
+    requests = b"".join(frame(b"%d" % number) for number in range(1000))
+    with server, Peer(server.addresses[0]) as peer:
+        peer.send(requests)
+        handler.message()
+        server.stop()
+        assert peer.receive_all() == requests
+    assert handler.end() in (CloseReason.SHUTDOWN, CloseReason.EOF)
+
+
+def test_stop_aborts_what_is_left_when_the_grace_is_over(engine: Engine) -> None:
+    handler = Recorder()
+    with engine.server(handler) as server, Peer(server.addresses[0], 4096) as peer:
+        peer.socket.setblocking(False)
+        connection = handler.connection()
+        while not connection.unsent:  # never reads: its replies cannot be sent
+            try:
+                peer.socket.send(frame(bytes(1000)) * 100)
+            except BlockingIOError:
+                pass
+        server.stop(grace=0.05)
+        assert handler.end() is CloseReason.SHUTDOWN
+
+
+def test_a_stopped_server_refuses(engine: Engine) -> None:
+    with engine.server(Recorder()) as server:
+        pass
+    with pytest.raises(epollo.ConnectFailed, match="connection refused"):
+        epollo.connect(server.addresses[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_and_exits_with_0(engine: Engine, number: signal.Signals) -> None:
+    with serving(*engine.flags) as server, Peer(server.address) as peer:
+        assert peer.ask(b"hello") == b"hello"
+        server.signal(number)
+        assert peer.receive_all() == b""
+        assert server.wait() == 0
+
+
+def test_a_second_signal_forces(engine: Engine) -> None:
+    with serving(*engine.flags) as server, Peer(server.address, 4096) as peer:
+        peer.socket.settimeout(0.2)
+        with pytest.raises(TimeoutError):  # never reads, so a drain would take its 30 seconds
+            peer.send(frame(bytes(1000)) * 100_000)
+        server.signal(signal.SIGTERM)
+        _wait_for_refusal(server)
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+
+
+def _wait_for_refusal(server: ServerProcess) -> None:
+    """Until the first signal is seen to have worked."""
+    while True:
+        try:
+            Peer(server.address).close()
+        except ConnectionRefusedError:
+            return
+        except ConnectionResetError:  # was in the accept queue when the listener closed
+            pass
+
+
+def test_the_server_can_be_run_in_this_thread_and_stopped_from_another(engine: Engine) -> None:
+    server = engine.server(Recorder())
+    server.start()
+
+    def visit() -> None:
+        with Peer(server.addresses[0]) as peer:
+            peer.ask(b"hello")
+        server.stop()
+
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    before = signal.getsignal(signal.SIGTERM)
+    server.run()
+    visitor.join()
+    assert signal.getsignal(signal.SIGTERM) is before
+    server.stop()  # once stopped, that does nothing
+
+
+def test_ten_thousand_signals_lose_nothing(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "import signal\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: None)\n"
+        "def handle(message): return message\n"
+    )
+    with serving("app:handle", *engine.flags, cwd=tmp_path) as server, Peer(server.address) as peer:
+        for number in range(1000):
+            for _ in range(10):
+                server.signal(signal.SIGUSR1)
+            assert peer.ask(b"%d" % number) == b"%d" % number
+
+
+def test_a_port_taken_is_a_bind_error_and_leaves_nothing_open(engine: Engine) -> None:
+    with engine.server(Recorder()) as first:
+        second = engine.server(Recorder(), bind=["127.0.0.1:0", first.addresses[0]])
+        with pytest.raises(BindError, match=f"cannot listen on {first.addresses[0]}"):
+            second.start()
+
+
+def test_out_of_descriptors_peers_are_told_and_the_others_served(engine: Engine) -> None:
+    with serving(*engine.flags) as server:
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (40, 40))
+        peers = [Peer(server.address) for _ in range(60)]
+        served = [peer for peer in peers if _is_served(peer)]
+        assert 0 < len(served) < 40
+        for peer in served[:10]:
+            peer.close()
+        peers += [_take_place(server.address) for _ in range(10)]
+        for peer in peers:
+            peer.close()
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert "no descriptors left; raise ulimit -n" in server.log[0]
+        assert len(server.log) < 10, "one line a second, not one a connection"
+
+
+def _is_served(peer: Peer) -> bool:
+    """Does the peer get a reply? One that is refused sees the end of the stream, or a reset."""
+    try:
+        peer.send(frame(b"hello"))
+        return peer.receive(9) == frame(b"hello")
+    except ConnectionError:
+        return False
+
+
+def _take_place(where: str) -> Peer:
+    """Connect until served: a place is free as soon as the server has seen somebody leave."""
+    while not _is_served(peer := Peer(where)):
+        peer.close()
+    return peer
+
+
+def test_select_refuses_in_one_line_whom_it_cannot_watch(tmp_path: Path) -> None:
+    with serving("--poller", "select") as server:
+        peers = [Peer(server.address) for _ in range(1100)]
+        served = [peer for peer in peers if _is_served(peer)]
+        assert 1000 < len(served) < 1024
+        for peer in peers:
+            peer.close()
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert "select cannot watch descriptor 1024" in server.log[0]
+
+
+def test_a_server_not_started_says_so() -> None:
+    with pytest.raises(RuntimeError, match=r"call start\(\) or run\(\) first"):
+        _ = Server().ready_line
+
+
+class Counter:
+    """Keeps the user's state on the connection."""
+
+    def connected(self, connection: Connection) -> None:
+        connection.state = 0
+
+    def received(self, message: bytes, connection: Connection) -> Any:
+        connection.state += 1
+        return b"%d" % connection.state
+
+
+def test_a_connection_carries_the_users_state(engine: Engine) -> None:
+    with engine.server(Counter()) as server:
+        for _ in range(2):
+            with Peer(server.addresses[0]) as peer:
+                assert [peer.ask(b"") for _ in range(3)] == [b"1", b"2", b"3"]
