@@ -116,7 +116,7 @@ class LengthPrefix(Framing):
         if size > self._max_message:
             raise self._cannot_hold(size)
         header = struct.pack(self._form, size)
-        if size < _SMALL:  # so that the number of headers kept is bounded
+        if len(self._headers) < _KEPT:
             self._headers[size] = header
         return header
 
@@ -161,11 +161,9 @@ class LengthPrefixDecoder(Decoder):
 
     def feed_from(self, buffer: memoryview, count: int) -> list[bytes]:
         if self._partial is None:
-            try:
-                length, message = self._whole_frames[count](buffer)
-            except KeyError:
-                self._expect(count)
-            else:
+            whole = self._whole_frames.get(count) or self._expect(count)
+            if whole is not None:
+                length, message = whole(buffer)
                 if length == count - self._size:
                     return [message]
         return self._cut(buffer, count)
@@ -175,12 +173,13 @@ class LengthPrefixDecoder(Decoder):
             missing = (self._whole or self._size) - len(self._partial)
             raise FrameTruncated(f"the stream ended {missing} bytes short of a frame's next part")
 
-    def _expect(self, count: int) -> None:
-        """Keep a struct for frames of ``count`` bytes, if small: where the copy is most of the
-        cost there is nothing to win, and the number of structs stays bounded."""
+    def _expect(self, count: int) -> WholeFrame | None:
+        """The struct of a frame of ``count`` bytes, where that can be one, and is kept."""
         size = count - self._size
-        if size >= 0 and count <= min(_SMALL, self._max_frame):
-            self._whole_frames[count] = struct.Struct(f"{self._form}{size}s").unpack_from
+        if size < 0 or count > self._max_frame or len(self._whole_frames) >= _KEPT:
+            return None
+        whole = self._whole_frames[count] = struct.Struct(f"{self._form}{size}s").unpack_from
+        return whole
 
     def _cut(self, buffer: memoryview, count: int) -> list[bytes]:
         """The general case: a rest of the last feed, many frames, a rest for the next."""
@@ -199,7 +198,7 @@ class LengthPrefixDecoder(Decoder):
                 break
             messages.append(buffer[body:stop].tobytes())
             start = stop
-            if stop + size + length <= count and size + length <= _SMALL:
+            if stop + size + length <= count:
                 start = self._cut_alike(buffer, start, count, length, messages)
         if start < count:
             self._partial = bytearray(buffer[start:count])
@@ -344,7 +343,7 @@ Fault: TypeAlias = Callable[[], FrameError]
 WholeFrame: TypeAlias = Callable[[memoryview], tuple[int, bytes]]
 
 _MAX_LENGTH = (1 << 63) - 1
-_SMALL = 4096
+_KEPT = 1024  # structs, and headers, kept for sizes met before
 
 _FRAMINGS: dict[str, Callable[[int], Framing]] = {
     "u8": partial(LengthPrefix, "u8", ">B"),

@@ -111,9 +111,10 @@ def _row_texts(figure: Figure, found: QueueResult, middle: float) -> None:
     texts = [f"{found.prompt:,}", f"{found.late:,}", f"{found.never:,}"]
     texts.append("-" if retries is None else f"{retries:,}")
     for place, text, lost in zip(COLUMNS, texts, (0, 0, found.never, 0), strict=True):
-        weight = "bold" if lost else "normal"
-        figure.text(place, middle, text, size=13, weight=weight, color=INK, ha="center",
-                    va="center")  # fmt: skip
+        weight, size = "bold" if lost else "normal", 13.0 if len(text) < 5 else 11.5
+        figure.text(
+            place, middle, text, size=size, weight=weight, color=INK, ha="center", va="center"
+        )
 
 
 def _headings(figure: Figure, row: QueueResult, bottom: float) -> None:

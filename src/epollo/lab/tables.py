@@ -52,9 +52,9 @@ def pollers_table(result: PollersResult, console: Console) -> Table:
 def backlog_table(result: BacklogResult, console: Console) -> Table:
     """Who got a reply, and what the kernel did: a row for each queue."""
     prompt, wait = format_seconds(PROMPT), format_seconds(result.results[0].wait)
-    headings = ["accept queue", "connect succeeded", f"reply within {prompt}"]
+    headings = ["accept queue", "connect OK", f"reply within {prompt}"]
     headings += [f"{prompt} to {wait}", "never", "last reply"]
-    headings += ["SYN retries", "queue overflows", "SYN cookies"]
+    headings += ["SYN retries", "queue full", "SYN cookies"]
     table = _table(headings, console)
     for found in result.results:
         table.add_row(*_fates(found), *_kernel(found))
@@ -88,9 +88,12 @@ def backlog_notes(result: BacklogResult) -> list[str]:
 
 
 def _table(headings: Sequence[str], console: Console) -> Table:
-    table = Table(box=box.SIMPLE if console.is_terminal else box.MARKDOWN)
+    if console.is_terminal:  # narrow, for the nine columns of backlog to fit into 80
+        table = Table(box=box.SIMPLE, padding=(0, 0, 0, 1), pad_edge=False)
+    else:
+        table = Table(box=box.MARKDOWN)
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     return table
 
 
