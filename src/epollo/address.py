@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from dataclasses import dataclass
@@ -68,19 +69,7 @@ def listen(address: Address, backlog: int) -> socket.socket:
 
 def connect(address: Address, timeout: float | None) -> socket.socket:
     """A connected blocking socket. Raises ConnectFailed within ``timeout`` seconds."""
-    try:
-        family, sockaddr = _resolve(address)
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(timeout)
-            sock.connect(sockaddr)
-            no_delay(sock)
-        except BaseException:
-            sock.close()
-            raise
-    except OSError as error:
-        raise ConnectFailed(f"cannot connect to {address}: {_advice(error)}") from error
-    return sock
+    return _connect(address, timeout)
 
 
 def start_connect(address: Address) -> socket.socket:
@@ -88,21 +77,7 @@ def start_connect(address: Address) -> socket.socket:
 
     Raises ConnectFailed where the kernel refuses at once.
     """
-    try:
-        family, sockaddr = _resolve(address)
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            no_delay(sock)
-            sock.connect(sockaddr)
-        except BlockingIOError:
-            pass
-        except BaseException:
-            sock.close()
-            raise
-    except OSError as error:
-        raise ConnectFailed(f"cannot connect to {address}: {_advice(error)}") from error
-    return sock
+    return _connect(address, 0)
 
 
 def no_delay(sock: socket.socket) -> None:
@@ -126,6 +101,26 @@ def _resolve(address: Address) -> tuple[int, Any]:
     infos = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     family, _, _, _, sockaddr = infos[0]
     return family, sockaddr
+
+
+def _connect(address: Address, timeout: float | None) -> socket.socket:
+    try:
+        family, sockaddr = _resolve(address)
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout)
+            no_delay(sock)
+            sock.connect(sockaddr)
+        except BlockingIOError as error:
+            if error.errno != errno.EINPROGRESS:  # EAGAIN: a Unix socket's accept queue is full
+                sock.close()
+                raise
+        except BaseException:
+            sock.close()
+            raise
+    except OSError as error:
+        raise ConnectFailed(f"cannot connect to {address}: {_advice(error)}") from error
+    return sock
 
 
 def _listening(family: int, sockaddr: Any, backlog: int) -> socket.socket:

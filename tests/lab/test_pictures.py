@@ -1,27 +1,28 @@
-"""The pictures: valid files, and titles that say what was found."""
+"""The pictures: valid files, and titles that say what was found.
+
+matplotlib is imported by the tests, not with this file: its objects, alive while all other tests
+run, would slow the search for what each of them leaves behind.
+"""
 
 from __future__ import annotations
 
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.parsers import expat
 
 import pytest
 
-pytest.importorskip("matplotlib")
-
-from matplotlib.figure import Figure
-
 from epollo.errors import EpolloError
 from epollo.lab.backlog import BacklogResult
-from epollo.lab.backlog_plot import plot_backlog
 from epollo.lab.claims import Holds, Verdict
 from epollo.lab.clients import Attempt
 from epollo.lab.machine import this_machine
-from epollo.lab.picture import new_figure, save
 from epollo.lab.pollers import PollersResult, WakeUp
-from epollo.lab.pollers_plot import plot_pollers
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GROWS = [Verdict(1, Holds.YES, ""), Verdict(2, Holds.YES, "")]
 UNSEEN = [Verdict(1, Holds.YES, ""), Verdict(2, Holds.UNKNOWN, "")]
@@ -30,8 +31,29 @@ UNSEEN = [Verdict(1, Holds.YES, ""), Verdict(2, Holds.UNKNOWN, "")]
 @pytest.fixture(scope="module", autouse=True)
 def fonts(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Open the fonts: matplotlib keeps their files open for as long as the process lives."""
+    pytest.importorskip("matplotlib")
+    from epollo.lab.picture import new_figure
+
     figure = new_figure(5, "title", "subtitle", "footer")
     save(figure, str(tmp_path_factory.mktemp("fonts") / "fonts.png"))
+
+
+def draw_pollers(result: PollersResult, verdicts: list[Verdict]) -> Figure:
+    from epollo.lab.pollers_plot import plot_pollers
+
+    return plot_pollers(result, this_machine(), verdicts)
+
+
+def draw_backlog(result: BacklogResult) -> Figure:
+    from epollo.lab.backlog_plot import plot_backlog
+
+    return plot_backlog(result, this_machine())
+
+
+def save(figure: Figure, path: str) -> None:
+    from epollo.lab import picture
+
+    picture.save(figure, path)
 
 
 def title(figure: Figure) -> str:
@@ -56,7 +78,7 @@ def check_svg(path: Path) -> None:
 
 
 def test_pollers(pollers_result: PollersResult, tmp_path: Path) -> None:
-    figure = plot_pollers(pollers_result, this_machine(), UNSEEN)
+    figure = draw_pollers(pollers_result, UNSEEN)
     save(figure, str(tmp_path / "pollers.png"))
     save(figure, str(tmp_path / "pollers.svg"))
     check_png(tmp_path / "pollers.png")
@@ -64,7 +86,7 @@ def test_pollers(pollers_result: PollersResult, tmp_path: Path) -> None:
 
 
 def test_backlog(backlog_result: BacklogResult, tmp_path: Path) -> None:
-    figure = plot_backlog(backlog_result, this_machine())
+    figure = draw_backlog(backlog_result)
     save(figure, str(tmp_path / "backlog.png"))
     save(figure, str(tmp_path / "backlog.SVG"))
     check_png(tmp_path / "backlog.png")
@@ -74,14 +96,14 @@ def test_backlog(backlog_result: BacklogResult, tmp_path: Path) -> None:
 def test_the_end_of_select_is_in_the_picture(pollers_result: PollersResult) -> None:
     refused = WakeUp("select", 2000, watched=1016, refused=1024)
     wider = replace(pollers_result, wake_ups=[*pollers_result.wake_ups, refused])
-    figure = plot_pollers(wider, this_machine(), GROWS)
+    figure = draw_pollers(wider, GROWS)
     assert "epoll pays for what is ready" in title(figure)
     assert any("descriptor 1024" in text.get_text() for text in figure.axes[0].texts)
 
 
 def test_a_poller_without_a_figure_has_no_line(pollers_result: PollersResult) -> None:
     refused = WakeUp("select", 2000, watched=1016, refused=1024)
-    figure = plot_pollers(replace(pollers_result, wake_ups=[refused]), this_machine(), UNSEEN)
+    figure = draw_pollers(replace(pollers_result, wake_ups=[refused]), UNSEEN)
     assert not figure.axes[0].lines
     assert "cannot be told" in title(figure)
 
@@ -98,11 +120,11 @@ def test_the_title_of_backlog(
     backlog_result: BacklogResult, attempt: Attempt, expected: str
 ) -> None:
     scant = replace(backlog_result.results[0], attempts=[attempt] * 8)
-    figure = plot_backlog(replace(backlog_result, results=[scant]), this_machine())
+    figure = draw_backlog(replace(backlog_result, results=[scant]))
     assert expected in title(figure)
 
 
 def test_a_picture_that_cannot_be_written_is_one_line(pollers_result: PollersResult) -> None:
-    figure = plot_pollers(pollers_result, this_machine(), UNSEEN)
+    figure = draw_pollers(pollers_result, UNSEEN)
     with pytest.raises(EpolloError, match=r"^cannot write /nowhere/x\.png: "):
         save(figure, "/nowhere/x.png")

@@ -8,8 +8,10 @@ each value is known to better than 0.1 %, and an index is three integer operatio
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 _BITS = 11  # 2048 sub-buckets: the power of two that tells three decimal digits apart
 _HALF = 1 << (_BITS - 1)
@@ -65,29 +67,40 @@ class Histogram:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of the values recorded."""
+        """The standard deviation of the values recorded, exact too."""
         if not self.total:
             return 0.0
-        return math.sqrt(max(0.0, self._squares / self.total - self.mean**2))
+        return math.sqrt(self.total * self._squares - self._sum**2) / self.total
 
     def percentile(self, percent: float) -> int:
         """The value that ``percent`` of the values do not exceed; exact at 100."""
         return self.percentiles([percent])[0]
 
     def percentiles(self, percents: Iterable[float]) -> list[int]:
-        """One value for each of ``percents``, which are in rising order."""
-        found: list[int] = []
-        wanted = [max(1, math.ceil(percent / 100 * self.total)) for percent in percents]
-        seen = 0
-        for _, high, count in self.buckets():
-            seen += count
-            while len(found) < len(wanted) and wanted[len(found)] <= seen:
-                found.append(min(high, self._maximum))
-        return found + [self._maximum] * (len(wanted) - len(found))
+        """One value for each of ``percents``."""
+        if not self.total:
+            return [0 for _ in percents]
+        indexes = sorted(self._counts)
+        seen = list(accumulate(map(self._counts.__getitem__, indexes)))
+        found = [indexes[bisect_left(seen, self._rank(percent))] for percent in percents]
+        return [min(_bounds(index)[1], self._maximum) for index in found]
 
     def buckets(self) -> Iterator[tuple[int, int, int]]:
         """The buckets that hold values, in rising order, as (lowest, highest, count)."""
         for index in sorted(self._counts):
-            shift = max(0, index // _HALF - 1)
-            low = (index - shift * _HALF) << shift
-            yield low, low + (1 << shift) - 1, self._counts[index]
+            yield *_bounds(index), self._counts[index]
+
+    def _rank(self, percent: float) -> int:
+        """How many of the values make up ``percent`` of them.
+
+        99.9 % of 1000 are 999, but a float's 0.999 * 1000 may be a little more: so it is rounded
+        up from the next float below, as HdrHistogram does.
+        """
+        return max(1, math.ceil(math.nextafter(percent, 0) * self.total / 100))
+
+
+def _bounds(index: int) -> tuple[int, int]:
+    """The lowest and the highest value of a bucket."""
+    shift = max(0, index // _HALF - 1)
+    low = (index - shift * _HALF) << shift
+    return low, low + (1 << shift) - 1

@@ -105,8 +105,8 @@ def _events(axes: Axes, result: BacklogResult) -> None:
 def _row_texts(figure: Figure, found: QueueResult, middle: float) -> None:
     """The queue's length to the left of its strip, the counts to the right."""
     queue = f"{found.queue:,}"
-    size = 15 if len(queue) < 6 else 11
-    figure.text(0.02, middle, queue, size=size, weight="bold", color=INK, va="center")
+    room = 15 if len(queue) < 6 else 11
+    figure.text(0.02, middle, queue, size=room, weight="bold", color=INK, va="center")
     retries = found.counters.get("TCPSynRetrans")
     texts = [f"{found.prompt:,}", f"{found.late:,}", f"{found.never:,}"]
     texts.append("-" if retries is None else f"{retries:,}")

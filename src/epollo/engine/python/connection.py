@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from epollo.engine import CloseReason, ConnectionProtocol
 from epollo.engine.events import READ, WRITE
-from epollo.engine.lifecycle import Lifecycle
+from epollo.engine.lifecycle import Lifecycle, Watcher
 from epollo.errors import ConnectionClosed, FrameError
-
-if TYPE_CHECKING:
-    from epollo.engine.python.loop import Loop
 
 # Replies go out when the turn ends, so that a peer woken by the first of them finds more of them.
 # A large one goes at once: while it waited for the others' turn, it would fall out of the cache.
 SEND_NOW = 4 << 10
+
+
+class BufferedWatcher(Watcher, Protocol):
+    """What a connection asks of its loop, and the buffer that all of them read into."""
+
+    buffer: memoryview
 
 
 class Connection(Lifecycle):
@@ -48,7 +51,7 @@ class Connection(Lifecycle):
         "unsent",
     )
 
-    def __init__(self, loop: Loop, sock: socket.socket, protocol: ConnectionProtocol) -> None:
+    def __init__(self, loop: BufferedWatcher, sock: socket.socket, protocol: ConnectionProtocol) -> None:
         self.loop = loop
         self.socket = sock
         self.fd = sock.fileno()

@@ -23,6 +23,8 @@ from epollo.engine.waker import Waker
 
 _log = logging.getLogger("epollo.engine")
 
+# One buffer for all to read into. A fresh one for each read would lie above malloc's threshold for
+# mmap (128 KiB, mallopt(3)): a map, page faults and an unmap, ten times the cost of the recv.
 READ_SIZE = 256 << 10
 
 
@@ -33,7 +35,7 @@ class Loop:
         self._poller = new_poller(poller)
         self._sources: dict[int, Source] = {}
         self._unasked: set[int] = set()  # those of them that the poller is not asked about
-        self.buffer = memoryview(bytearray(READ_SIZE))  # what recv fills; an idle one needs none
+        self.buffer = memoryview(bytearray(READ_SIZE))
         self.dirty: list[Connection] = []  # to settle when the turn ends
         self._dead: list[Lifecycle] = []  # closed in this turn
         self._timers = Timers()
