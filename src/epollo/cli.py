@@ -20,6 +20,7 @@ from epollo import handler as handlers
 from epollo.bench.commands import bench
 from epollo.engine import available
 from epollo.errors import EngineMissing, EpolloError, UsageError
+from epollo.lab.commands import lab
 from epollo.server import serve as serve_handler
 from epollo.settings import Settings, settings_from
 
@@ -90,3 +91,4 @@ def serve(app: str | None, **given: Any) -> None:
 
 
 cli.add_command(bench)
+cli.add_command(lab)

@@ -136,6 +136,23 @@ def test_a_connect_that_is_refused_is_closed_without_connected(loop: EventLoop) 
     assert isinstance(protocol.error, ConnectionRefusedError)
 
 
+def test_a_connection_under_way_takes_no_messages_and_can_be_paused(loop: EventLoop) -> None:
+    protocol = Protocol()
+    with address.listen(address.parse("127.0.0.1:0"), 1) as listener:
+        listening = address.of(listener.getsockname())
+        connection = loop.attach(address.start_connect(listening), protocol)
+        if not protocol.events:  # else the kernel was quicker
+            with pytest.raises(ConnectionClosed, match="connecting"):
+                connection.send(b"too early")
+        connection.pause_reading()
+        turn_until(loop, lambda: protocol.events)
+        with listener.accept()[0] as peer:
+            peer.sendall(frame(b"held back"))
+            connection.close()
+            turn_until(loop, lambda: len(protocol.events) == 2)
+    assert protocol.events == ["connected", "local"]
+
+
 @pytest.mark.parametrize(
     ("reply", "sent"),
     [
@@ -341,7 +358,10 @@ def _read_frames(peer: socket.socket, count: int) -> list[bytes]:
 def test_a_peer_still_talking_gets_its_replies_before_the_close(loop: EventLoop) -> None:
     """close() with bytes unread would answer with a reset; the reply would be lost to it."""
 
+    talking: list[Connection] = []
+
     def handle(message: bytes, connection: Connection) -> bytes:
+        talking.append(connection)
         connection.close()
         return b"bye"
 
@@ -353,6 +373,7 @@ def test_a_peer_still_talking_gets_its_replies_before_the_close(loop: EventLoop)
         turn_until(loop, lambda: protocol.events)
         for _ in range(10):
             loop.poll(0)
+            talking[0].close()  # a second time changes nothing
         assert peer.recv(100) == frame(b"bye")
         assert peer.recv(100) == b""
         assert protocol.events == ["connected"], "lingers while the peer may be talking"

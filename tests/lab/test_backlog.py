@@ -39,15 +39,17 @@ def test_nobody_is_answered_before_the_server_is_free(backlog_result: BacklogRes
         assert found.replied_by(backlog_result.busy / 2) == 0
 
 
-def test_a_queue_with_room_for_all_serves_all(backlog_result: BacklogResult) -> None:
-    assert backlog_result.results[1].never == 0
+def test_a_queue_with_room_for_all_serves_all_and_ends_early() -> None:
+    (found,) = run_backlog([64], clients=8, busy=0.05, wait=60).results
+    assert found.never == 0
+    assert found.last_reply is not None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="one more than the queue's length is Linux's")
 def test_a_queue_without_room_makes_the_kernel_try_again(backlog_result: BacklogResult) -> None:
     scant = backlog_result.results[0]
-    assert scant.prompt == 2
-    assert scant.late + scant.never == 6
+    # Two are in the queue at once; the others' second SYN comes after a second.
+    assert scant.replied_by(0.9) <= 2
     assert scant.counters["TCPSynRetrans"] >= 6
     assert scant.counters["ListenOverflows"] >= 6
 

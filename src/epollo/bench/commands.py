@@ -13,10 +13,10 @@ from rich.console import Console
 
 from epollo.bench import report
 from epollo.bench.companion import echo_server
-from epollo.bench.driver import Driver
+from epollo.bench.driver import Driver, allow_descriptors
 from epollo.bench.result import Result
 from epollo.bench.workload import Workload
-from epollo.errors import UsageError
+from epollo.errors import EpolloError, UsageError
 from epollo.units import parse_count, parse_seconds, parse_size
 
 
@@ -35,6 +35,8 @@ def _quantity(parse: Callable[[str], Any]) -> Callable[..., Any]:
 COUNT: dict[str, Any] = {"metavar": "N", "callback": _quantity(parse_count)}
 SIZE: dict[str, Any] = {"metavar": "SIZE", "callback": _quantity(parse_size)}
 TIME: dict[str, Any] = {"metavar": "TIME", "callback": _quantity(parse_seconds)}
+
+_GO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command()
@@ -55,51 +57,67 @@ def bench(address: str | None, json_file: str | None, quiet: bool, **options: An
     Without ADDRESS, an echo server is started beside the test, in a process of its own. Every
     reply is verified to the byte; exit status 1 if anything was lost, late or wrong.
     """
-    _check_writable(json_file)
+    if json_file not in (None, "-"):
+        _check_writable(Path(json_file))
     if options["messages"] is None and options["duration"] is None:
         options["duration"] = 10.0
     probe = Workload(address=address or "127.0.0.1:1", **options)
     max_frame = probe.new_framing().max_frame
+    allow_descriptors(probe.connections)  # before the server is started, which inherits them
     beside = nullcontext(address) if address else echo_server(probe.framing, max_frame)
     with beside as target:
-        result = _run(Workload(address=str(target), **options), quiet or json_file == "-")
+        result = _run(Workload(address=str(target), **options), quiet)
     if json_file == "-":
         click.echo(result.to_json())
-    elif json_file is not None:
-        Path(json_file).write_text(result.to_json() + "\n", encoding="utf-8")
+    elif not quiet:
+        click.echo(report.text(result))
+    if json_file not in (None, "-"):
+        _write(Path(json_file), result.to_json() + "\n")
     return 1 if result.failed else 0
 
 
 def _run(workload: Workload, quiet: bool) -> Result:
-    console = Console(stderr=True, quiet=quiet)
-    with report.Live(workload, console) as live:
+    with report.Live(workload, Console(stderr=True, quiet=quiet)) as live:
         driver = Driver(workload, progress=live.update)
         with _interrupt(driver.stop):
-            result = driver.run()
-    if not quiet:
-        click.echo(report.text(result))
-    return result
+            return driver.run()
 
 
 @contextmanager
 def _interrupt(stop: Callable[[], object]) -> Iterator[None]:
-    """Ctrl-C ends the run early, with a report of what was measured; a second one at once."""
+    """Ctrl-C ends the run early, with a report of what was measured; a second one at once.
+
+    So do the other signals that ask a program to go: a server beside the test is not to survive.
+    """
 
     def handle(number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for asked in before:
+            signal.signal(asked, signal.default_int_handler)
         stop()
 
-    before = signal.signal(signal.SIGINT, handle)
+    before = {number: signal.signal(number, handle) for number in _GO}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _check_writable(file: str | None) -> None:
+def _check_writable(file: Path) -> None:
     """Before the run, not after it."""
-    if file is None or file == "-":
-        return
-    folder = Path(file).resolve().parent
-    if Path(file).is_dir() or not folder.is_dir():
-        raise UsageError(f"cannot write {file!r}: {folder} is not a directory")
+    try:
+        with file.open("a"):
+            pass
+    except OSError as error:
+        raise UsageError(f"--json {file}: cannot be written: {_cause(error)}") from None
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EpolloError(f"cannot write the result to {file}: {_cause(error)}") from error
+
+
+def _cause(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -13,13 +13,15 @@ from epollo.errors import EpolloError
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 10.0
+_UNSENT_FRAMES = 16  # a single one over the server's bound of unsent bytes would end its connection
 
 
 @contextmanager
 def echo_server(framing: str, max_frame: int) -> Iterator[str]:
     """Run ``epollo serve`` for as long as the context lasts; gives the address it bound."""
     command = [sys.executable, "-m", "epollo", "serve", "--bind", "127.0.0.1:0"]
-    command += ["--framing", framing, "--max-frame", str(max_frame), "--graceful-timeout", "1s"]
+    command += ["--framing", framing, "--graceful-timeout", "1s", "--log-level", "warning"]
+    command += ["--max-frame", str(max_frame), "--max-unsent", str(_UNSENT_FRAMES * max_frame)]
     # A session of its own, so that Ctrl-C stops the run first and not the server under it.
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import resource
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from time import monotonic_ns
 
 from epollo import address
+from epollo.address import Address
 from epollo.bench.exchange import Exchange
 from epollo.bench.histogram import Histogram
 from epollo.bench.payload import Payload
@@ -17,23 +20,30 @@ from epollo.engine import CloseReason, Limits, new_loop
 from epollo.errors import ConnectFailed, SettingError
 
 _NEVER = 1 << 63
+_SECOND = 10**9
 _SPARE_DESCRIPTORS = 32
-_CONNECTING = 256
+_OPENING_AT_ONCE = 256
+_RETRY_SECONDS = 0.01
 
 # What the close of a connection is counted as, where the run did not close it itself.
 _ERRORS = {
     CloseReason.EOF: "closed_early",
     CloseReason.TRUNCATED: "closed_early",
     CloseReason.RESET: "reset",
-    CloseReason.REFUSED: "connect_refused",
     CloseReason.BAD_FRAME: "bad_frame",
     CloseReason.FRAME_TOO_LARGE: "bad_frame",
-    CloseReason.HANDLER_ERROR: "internal_error",
 }
+# What a connect that failed is counted as, where it was not plainly refused.
+_CONNECT_ERRORS = {ConnectionResetError: "reset", TimeoutError: "connect_timeout"}
 
 
 class Driver:
-    """One run of one workload on one loop. ``progress`` is called once a second."""
+    """One run of one workload on one loop. ``progress`` is called once a second.
+
+    Three times follow each other: *opening*, until each connection has had its first reply or has
+    failed; the *warm-up*; and the *window*, which is measured. A message belongs to the time that
+    it was sent in. Without a warm-up the window is open from the start.
+    """
 
     def __init__(
         self, workload: Workload, progress: Callable[[Second], object] | None = None
@@ -52,33 +62,38 @@ class Driver:
         self._seconds: list[Second] = []
         self._progress = progress or (lambda _: None)
         self._exchanges: list[Exchange] = []
+        self._opening = True
+        self._wanted = workload.connections
+        self._unserved = 0  # open, without a reply until now
         self._open = 0  # connecting or connected
-        self._connecting = 0
         self._idle = 0  # have all their replies, and may send no more
         self._refusal: Exception | None = None
+        self._bug: Exception | None = None
         self._loop = new_loop()
 
     def run(self) -> Result:
         """Run to the end. Raises SettingError where there are not descriptors enough for the
         connections, and ConnectFailed where none of them could be made."""
         try:
-            _allow_descriptors(self.workload.connections + _SPARE_DESCRIPTORS)
-            self._loop.call_later(self.workload.warmup, self._start_measuring)
+            allow_descriptors(self.workload.connections)
+            self._where = _look_up(address.parse(self.workload.address))
+            if not self.workload.warmup:
+                self._start_measuring()
             self._loop.call_later(self._sweep_seconds, self._sweep)
             self._open_more()
-            if self._open:
-                self._loop.run()
+            self._loop.run()
         finally:
+            self._sending = False
             self._loop.close()
+        if self._bug is not None:
+            raise self._bug
         if all(exchange.opened is None for exchange in self._exchanges):
-            why = self._refusal or "nothing answers there"
-            raise ConnectFailed(f"cannot connect to {self.workload.address}: {why}")
+            raise self._connect_failed()
         return self._result()
 
     def stop(self) -> None:
-        """End early, and report what was measured until now. From any thread or signal."""
+        """End early: send no more, wait for the replies. From any thread or signal."""
         self._loop.call_threadsafe(self._stop_sending)
-        self._loop.call_threadsafe(self._loop.stop)
 
     def may_send(self, now: int) -> bool:
         """Is another message wanted? Counts it, once the warm-up is over."""
@@ -89,105 +104,227 @@ class Driver:
                 return True
         return self._sending
 
-    def count(self, error: str) -> None:
-        self._errors[error] += 1
+    def count(self, error: str, times: int = 1) -> None:
+        self._errors[error] += times
 
-    def exchange_opened(self) -> None:
-        self._connecting -= 1
-        self._open_more()
+    def record(self, sent: int, now: int) -> None:
+        """The time of a message that was not answered rightly, if it belongs to the window."""
+        if sent >= self.measure_from:
+            self.histogram.record(now - sent)
+
+    def unanswered(self, sent: int) -> None:
+        """A message given up: counted, and recorded as the time it was waited for. That is a
+        latency known to be at least so much (censored), and never dropped."""
+        self.count("unanswered")
+        self.record(sent, monotonic_ns())
+
+    def exchange_served(self) -> None:
+        self._unserved -= 1
+        if self._opening:
+            self._open_more()
 
     def exchange_idle(self) -> None:
         self._idle += 1
+        if not self._quota:  # a run of so many messages lasts until their last reply
+            self._ended_at = monotonic_ns()
         self._stop_when_idle()
 
     def exchange_closed(
         self, exchange: Exchange, reason: CloseReason, error: Exception | None
     ) -> None:
-        self._open -= 1
+        exchange.abandon()
+        if reason is CloseReason.HANDLER_ERROR:
+            self._bug = error
+            self._loop.stop()
+        elif reason is not CloseReason.LOCAL and not exchange.idle:
+            self.count(_error(reason, error))
         self._idle -= exchange.idle
+        self._exchange_gone(exchange, error)
+
+    def _exchange_gone(self, exchange: Exchange, error: Exception | None) -> None:
+        self._open -= 1
         if exchange.opened is None:
-            self._refusal = error
-            self.exchange_opened()
-        self._give_up(exchange)
-        if reason is not CloseReason.LOCAL:
-            self.count(_ERRORS.get(reason, str(reason)))
+            self._refusal = error or self._refusal
+        if exchange.first_reply is None:
+            self.exchange_served()
         self._stop_when_idle()
 
     @property
     def _sweep_seconds(self) -> float:
         return min(1.0, self.workload.timeout / 4)
 
+    @property
+    def _overdue_before(self) -> int:
+        return monotonic_ns() - int(self.workload.timeout * _SECOND)
+
     def _open_more(self) -> None:
-        """Open connections, a bounded number at once: an accept queue is not what is measured."""
-        while len(self._exchanges) < self.workload.connections and self._connecting < _CONNECTING:
+        """Open connections, a bounded number at once: an accept queue is not what is measured.
+
+        One that has no reply yet may still be in that queue, though its connect succeeded.
+        """
+        while self._may_open:
             exchange = Exchange(self, len(self._exchanges))
             self._exchanges.append(exchange)
-            try:
-                sock = address.start_connect(address.parse(self.workload.address))
-            except ConnectFailed as error:
-                self.count("connect_refused")
-                self._refusal = error.__cause__ if isinstance(error.__cause__, OSError) else error
-                continue
             self._open += 1
-            self._connecting += 1
-            exchange.connection = self._loop.attach(sock, exchange)
+            self._unserved += 1
+            self._connect(exchange)
+        if self._unserved == 0:
+            self._warm_up()
+
+    @property
+    def _may_open(self) -> bool:
+        room = self._unserved < _OPENING_AT_ONCE and len(self._exchanges) < self._wanted
+        return room and self._sending
+
+    def _connect(self, exchange: Exchange) -> None:
+        try:
+            sock = address.start_connect(self._where)
+        except ConnectFailed as error:
+            self.count("connect_refused")
+            self._loop.call_threadsafe(partial(self._exchange_gone, exchange, error))
+            return
+        if self._where.path and not _is_connected(sock):
+            # unix(7): EAGAIN, the accept queue is full; unlike TCP's, it does not try again.
+            sock.close()
+            self._try_again(exchange)
+            return
+        exchange.connection = self._loop.attach(sock, exchange)
+
+    def _try_again(self, exchange: Exchange) -> None:
+        if not self._sending:
+            self._exchange_gone(exchange, None)
+        elif exchange.overdue(self._overdue_before):
+            self._give_up(exchange)
+            self._exchange_gone(exchange, None)
+        else:
+            self._loop.call_later(_RETRY_SECONDS, partial(self._connect, exchange))
+
+    def _warm_up(self) -> None:
+        """The opening is over: all the connections that there will be are there."""
+        self._opening = False
+        if self.workload.warmup:
+            self._loop.call_later(self.workload.warmup, self._start_measuring)
 
     def _start_measuring(self) -> None:
+        if not self._sending:
+            return
         self.measure_from = monotonic_ns()
         if self.workload.duration is not None:
             self._loop.call_later(self.workload.duration, self._stop_sending)
-        self._loop.call_later(1.0, self._end_second)
+        self._plan_second()
 
     def _stop_sending(self) -> None:
-        if self._sending:
-            self._sending = False
-            self._ended_at = monotonic_ns()
-            self._loop.call_later(self.workload.timeout, self._loop.stop)
+        if not self._sending:
+            return
+        self._ended_at = monotonic_ns()
+        if self._ended_at >= self._second_ends:
+            self._end_second()
+        self._sending = False
+        self._loop.call_later(self.workload.timeout, self._loop.stop)
 
     def _stop_when_idle(self) -> None:
         if self._idle == self._open:
-            if self.workload.duration is None:
-                self._ended_at = monotonic_ns()
             self._loop.stop()
 
+    @property
+    def _second_ends(self) -> int:
+        return self.measure_from + (len(self._seconds) + 1) * _SECOND
+
+    def _plan_second(self) -> None:
+        self._loop.call_later((self._second_ends - monotonic_ns()) / _SECOND, self._end_second)
+
     def _end_second(self) -> None:
-        second = Second.of(self.histogram, sum(self._errors.values()))
+        if not self._sending:
+            return
+        second = Second.of(self.histogram, self._errors.total())
         self._seconds.append(second)
         self._whole.add(self.histogram)
         self.histogram = Histogram()
         self._progress(second)
-        self._loop.call_later(1.0, self._end_second)
+        self._plan_second()
 
     def _sweep(self) -> None:
-        """Give up the connections that have waited for longer than the timeout."""
-        now = monotonic_ns()
+        """Give up what has waited for longer than the timeout: a connection that is not made or
+        does not answer at all, or a single message that was passed over."""
+        before = self._overdue_before
         for exchange in self._exchanges:
-            if exchange.connection is not None and exchange.overdue(now):
-                if exchange.opened is None:
-                    self.count("connect_timeout")
+            exchange.abandon_late(before)
+            if exchange.connection is not None and exchange.overdue(before):
+                self._give_up(exchange)
                 exchange.connection.abort()
         self._loop.call_later(self._sweep_seconds, self._sweep)
 
     def _give_up(self, exchange: Exchange) -> None:
-        """What was not answered is counted, and recorded as the time it was waited for: a latency
-        known to be at least that (censored), and never dropped."""
-        for waited in exchange.abandon(monotonic_ns()):
-            self.count("unanswered")
-            self.histogram.record(waited)
+        if exchange.opened is None:
+            self.count("connect_timeout")
+        if exchange.first_reply is None:
+            self._wanted = len(self._exchanges)  # more would fare no better
+
+    def _connect_failed(self) -> ConnectFailed:
+        error = self._refusal
+        if isinstance(error, ConnectFailed):
+            return error
+        why = f"nothing answers there within {self.workload.timeout:g} s"
+        if isinstance(error, OSError):
+            why = (error.strerror or str(error)).lower()
+        if isinstance(error, ConnectionRefusedError):
+            why += "; nothing listens there"
+        return ConnectFailed(f"cannot connect to {self.workload.address}: {why}")
 
     def _result(self) -> Result:
         self._whole.add(self.histogram)
         elapsed = max(0, (self._ended_at or monotonic_ns()) - self.measure_from)
         return Result(
             workload=self.workload,
-            elapsed=elapsed / 1e9,
+            elapsed=elapsed / _SECOND,
             latency=self._whole,
             answered=[exchange.answered for exchange in self._exchanges],
             connect=_gather(exchange.opened for exchange in self._exchanges),
             first_reply=_gather(exchange.first_reply for exchange in self._exchanges),
             seconds=self._seconds,
-            errors=dict(self._errors),
+            errors={error: count for error, count in self._errors.items() if count},
         )
+
+
+def _error(reason: CloseReason, error: Exception | None) -> str:
+    if reason is CloseReason.REFUSED:
+        return _CONNECT_ERRORS.get(type(error), "connect_refused")
+    return _ERRORS.get(reason, str(reason))
+
+
+def allow_descriptors(connections: int) -> None:
+    """Raise this process's limit of descriptors to what so many connections take, within the
+    hard limit. Raises SettingError where that is too low."""
+    wanted = connections + _SPARE_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or wanted <= soft:
+        return
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        most = hard - _SPARE_DESCRIPTORS
+        raise SettingError(f"connections: this process may have {most} at most (ulimit -n {hard})")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _look_up(where: Address) -> Address:
+    """``where`` with its name resolved, once and not for each connection."""
+    if where.path:
+        return where
+    try:
+        infos = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
+        numbers = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+        host, _ = socket.getnameinfo(infos[0][4], numbers)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise ConnectFailed(f"cannot connect to {where}: {why}") from error
+    return Address(host=host, port=where.port)
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def _gather(values: Iterable[int | None]) -> Histogram:
@@ -196,14 +333,3 @@ def _gather(values: Iterable[int | None]) -> Histogram:
         if value is not None:
             histogram.record(value)
     return histogram
-
-
-def _allow_descriptors(wanted: int) -> None:
-    """Raise this process's limit of descriptors to what is wanted, within the hard limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if wanted <= soft:
-        return
-    if hard != resource.RLIM_INFINITY and wanted > hard:
-        most = hard - _SPARE_DESCRIPTORS
-        raise SettingError(f"connections: this process may have {most} at most (ulimit -n {hard})")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

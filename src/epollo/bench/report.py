@@ -29,10 +29,11 @@ class Live:
             TextColumn("{task.fields[now]}"),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not console.file.isatty(),
+            auto_refresh=False,  # a thread that draws would take the interpreter from the loop
         )
         self._task: TaskID = self._progress.add_task(
-            "measuring", total=workload.messages or workload.duration, now="warming up"
+            "measuring", total=workload.messages or workload.duration, now="connecting, warming up"
         )
 
     def __enter__(self) -> Live:
@@ -48,7 +49,7 @@ class Live:
             f"p99 {format_seconds(second.p99)}   errors {second.errors:,}"
         )
         advance = second.messages if self._workload.messages else 1
-        self._progress.update(self._task, advance=advance, now=now)
+        self._progress.update(self._task, advance=advance, now=now, refresh=True)
 
 
 def text(result: Result) -> str:
@@ -68,6 +69,8 @@ def _what(result: Result) -> str:
 
 
 def _latency(latency: Histogram) -> str:
+    if not latency.total:
+        return ""
     values = latency.percentiles(PERCENTILES)
     rows = [
         f"mean round trip {latency.mean / 1e6:.3f} ms   sd {_ns(latency.deviation)}"
@@ -79,17 +82,17 @@ def _latency(latency: Histogram) -> str:
 
 
 def _bars(latency: Histogram) -> str:
-    """The histogram in bars, one for each of at most ten steps of equal ratio."""
-    if latency.total == 0:
+    """The histogram in bars, one for each of ten steps of equal ratio."""
+    low, high = max(1, latency.minimum), latency.maximum
+    if low >= high:
         return ""
-    low, high = max(1, latency.minimum), max(2, latency.maximum)
-    step = max(1e-9, math.log(high / low) / _BARS)
+    step = math.log(high / low) / _BARS
     counts = [0] * _BARS
     for start, _, count in latency.buckets():
         counts[min(_BARS - 1, int(math.log(max(start, low) / low) / step))] += count
     return "\n".join(
         f"  from {_ns(low * math.exp(step * n)):>8}  {count:>10,}  "
-        + "#" * math.ceil(count / max(counts) * _BAR_WIDTH)
+        f"{'#' * math.ceil(count / max(counts) * _BAR_WIDTH)}".rstrip()
         for n, count in enumerate(counts)
     )
 
@@ -99,8 +102,8 @@ def _amounts(result: Result) -> str:
     connect, first = (h.percentiles([50.0, 100.0]) for h in (result.connect, result.first_reply))
     return "\n".join(
         [
-            f"messages     {result.messages:,} in {result.elapsed:.2f} s: {result.rate:,.0f} a "
-            f"second, {format_size(volume)}/s each way",
+            f"messages     {result.messages:,} in {format_seconds(result.elapsed)}: "
+            f"{result.rate:,.0f} a second, {format_size(volume)}/s each way",
             f"connections  {result.connect.total:,} of {result.workload.connections:,} opened, "
             f"median {_ns(connect[0])}, slowest {_ns(connect[1])}; "
             f"first reply: median {_ns(first[0])}, slowest {_ns(first[1])}",

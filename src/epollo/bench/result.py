@@ -32,8 +32,9 @@ class Second:
 class Result:
     """One run. Histograms hold nanoseconds; ``elapsed`` is in seconds, warm-up not counted.
 
-    ``latency`` has every message of the window: an unanswered one with the time that it was
-    waited for. ``answered`` has the number of replies of each connection.
+    ``latency`` has every message of the window, once: one answered wrongly too, and one not
+    answered with the time that it was waited for. ``answered`` has the number of right replies
+    of each connection.
     """
 
     workload: Workload

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from epollo import address, framing
-from epollo.errors import SettingError
+from epollo.errors import EncodeError, SettingError
 from epollo.framing import DEFAULT_MAX_FRAME, Framing
+from epollo.units import format_size
+
+_MAX_SIZE = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,9 +17,10 @@ class Workload:
     """A closed loop: each connection keeps ``depth`` messages outstanding.
 
     It runs for ``duration`` seconds, or until ``messages`` (in all) are sent, whichever comes
-    first; None is no bound. ``warmup`` seconds come before, and are not measured. ``size`` is
-    that of a message in bytes, without its frame's header. ``timeout`` seconds bound each
-    connect and each reply. Raises UsageError for what cannot be run.
+    first; None is no bound. ``warmup`` seconds come before, once all connections are open, and
+    are not measured; without them all is measured, the opening too. ``size`` is that of a message
+    in bytes, without its frame's header. ``timeout`` seconds bound each connect and each reply.
+    Raises UsageError for what cannot be run.
     """
 
     address: str
@@ -34,7 +38,10 @@ class Workload:
         self._check_bounds()
         if self.framing == "raw":
             raise SettingError("framing: raw has no messages to time; take u32, line or another")
-        self.new_framing().encode(bytes(self.size))
+        try:
+            self.new_framing().encode(bytes(self.size))
+        except EncodeError as error:
+            raise SettingError(f"size: {error}; take less, or a wider framing") from None
 
     def new_framing(self) -> Framing:
         return framing.parse(self.framing, max(DEFAULT_MAX_FRAME, self.size + 16))
@@ -43,9 +50,13 @@ class Workload:
         for name in ("connections", "depth"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name}: must be at least 1")
+        if not 0 <= self.size <= _MAX_SIZE:
+            raise SettingError(f"size: must be at most {format_size(_MAX_SIZE)}")
         if self.messages is None and self.duration is None:
             raise SettingError("duration: needed where messages is not given")
         if self.messages is not None and self.messages < 1:
             raise SettingError("messages: must be at least 1")
         if self.timeout <= 0 or (self.duration is not None and self.duration <= 0):
             raise SettingError("duration and timeout: must be above 0")
+        if self.warmup < 0:
+            raise SettingError("warmup: must be at least 0")

@@ -2,9 +2,9 @@
 
 An engine's connection inherits `Lifecycle` and adds what happens per message. The life of one:
 
-    Connecting ──> established ──> ended (`reason` is set) ──> Lingering ──> closed
-        │                              │ nothing left unread                   ↑
-        └──────────────────────────────┴───────────────────────────────────────┘
+    CONNECTING ──> OPEN ──> ended (`reason` is set) ──> LINGERING ──> CLOSED
+         │                         │ nothing left unread                 ↑
+         └─────────────────────────┴─────────────────────────────────────┘
 
 *Ended* means that no more is read; what was received is still answered and what is queued is
 still sent. `decide` is the one place that says what a connection waits for next.
@@ -16,6 +16,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -36,6 +37,15 @@ _SLOTS_ARE_THE_ENGINES: tuple[str, ...] = ()
 
 _ENDS_OF_STREAM = (CloseReason.EOF, CloseReason.TRUNCATED)
 _CLEAN_ENDS = (None, CloseReason.EOF, CloseReason.LOCAL, CloseReason.SHUTDOWN)
+
+
+class Stage(Enum):
+    """Where in its life a connection is. It only ever moves down this list."""
+
+    CONNECTING = auto()
+    OPEN = auto()
+    LINGERING = auto()
+    CLOSED = auto()
 
 
 class Source(Protocol):
@@ -83,13 +93,13 @@ class Lifecycle:
     state: Any
     reason: CloseReason | None  # why no more is read
     error: Exception | None
-    closed: bool
+    stage: Stage
     unsent: int
 
     _decoder: Decoder
     _encode: Callable[[Buffer], bytes]
-    _peer: Any
-    _events: int  # what the poller watches for; 0 before `establish`
+    peer: Any  # as getpeername(2) gave it; None before
+    _events: int  # what the poller watches for; 0 before `open`
     _inbox: Sequence[bytes]  # received, and held back from the handler
     _holding: bool  # deliver no message now
     _paused: bool  # held by the handler's own wish
@@ -98,9 +108,13 @@ class Lifecycle:
     _unsettled: bool  # among the loop's dirty, to be settled when the turn ends
 
     @property
+    def closed(self) -> bool:
+        return self.stage is Stage.CLOSED
+
+    @property
     def peername(self) -> str:
         """The peer's address, as it was when the connection was established."""
-        return str(address.of(self._peer))
+        return "(not connected)" if self.peer is None else str(address.of(self.peer))
 
     @property
     def sockname(self) -> str:
@@ -108,32 +122,33 @@ class Lifecycle:
         return str(address.of(self.socket.getsockname()))
 
     def __repr__(self) -> str:
-        stage = f"closed: {self.reason}" if self.closed else self.reason or "open"
-        return f"<Connection {self.peername} {stage}>"
+        why = f": {self.reason}" if self.reason else ""
+        return f"<Connection {self.peername} {self.stage.name.lower()}{why}>"
 
     def start(self) -> None:
         """Watch the socket: for its connect to finish, or for what the peer sends."""
         try:
-            self._peer = self.socket.getpeername()
+            self.peer = self.socket.getpeername()
         except OSError:  # ENOTCONN: under way, or over; SO_ERROR will tell which
             self.loop.watch(self.fd, Connecting(self), WRITE)
-            return
-        self._events = READ
-        self.loop.watch(self.fd, self, READ)
-        self._greet()
+        else:
+            self.open()
 
-    def establish(self) -> None:
-        """The connect that `Connecting` waited for has succeeded."""
-        self._peer = self.socket.getpeername()
+    def open(self) -> None:
+        """The socket is connected: read from it from now on."""
         self._events = READ
         self.loop.watch(self.fd, self, READ)
-        self._greet()
+        self.stage = Stage.OPEN
+        try:
+            self.protocol.connected(self)
+        except Exception as error:
+            self.handler_failed(error)
 
     def send(self, message: Buffer) -> None:
         """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
         frame = self._encode(message)
-        if self.closed or self._sealed:
-            raise ConnectionClosed(f"connection to {self.peername} is closed ({self.reason})")
+        if self.stage is not Stage.OPEN or self._sealed:
+            raise ConnectionClosed(f"{self!r} takes no messages")
         if self.loop.thread in (None, threading.get_ident()):
             self.queue(frame)
         else:
@@ -212,7 +227,7 @@ class Lifecycle:
         """Decide what to wait for next: to serve what was held back, to read, to send, to end."""
         self._unsettled = False
         self.mind_marks()
-        if self.closed:
+        if self.stage is not Stage.OPEN:
             return
         if self._inbox and not self._holding:
             inbox, self._inbox = self._inbox, ()
@@ -258,7 +273,7 @@ class Lifecycle:
         if reason is not None and self.reason in _CLEAN_ENDS:
             self.reason, self.error = reason, error
         self._seal()
-        self.closed = True
+        self.stage = Stage.CLOSED
         self.discard()
         self.loop.bury(self)
 
@@ -275,14 +290,8 @@ class Lifecycle:
         self._inbox = ()
         self._sealed = self._holding = True
 
-    def _greet(self) -> None:
-        try:
-            self.protocol.connected(self)
-        except Exception as error:
-            self.handler_failed(error)
-
     def _queue_if_open(self, frame: bytes) -> None:
-        if not self.closed and not self._sealed:
+        if self.stage is Stage.OPEN and not self._sealed:
             self.queue(frame)
 
 
@@ -301,7 +310,8 @@ class Connecting:
         if code:
             connection.drop(CloseReason.REFUSED, OSError(code, os.strerror(code)))
         else:
-            connection.establish()
+            connection.peer = connection.socket.getpeername()
+            connection.open()
 
     def abort(self) -> None:
         self._connection.abort()
@@ -320,6 +330,7 @@ class Lingering:
 
     def __init__(self, connection: Lifecycle) -> None:
         self._connection = connection
+        connection.stage = Stage.LINGERING
         self._timer = connection.loop.call_later(LINGER_SECONDS, self._done)
         try:
             connection.socket.shutdown(socket.SHUT_WR)

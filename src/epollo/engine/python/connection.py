@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from epollo.engine import CloseReason, ConnectionProtocol
 from epollo.engine.events import READ, WRITE
-from epollo.engine.lifecycle import Lifecycle, Watcher
+from epollo.engine.lifecycle import Lifecycle, Stage, Watcher
 from epollo.errors import ConnectionClosed, FrameError
 
 # Replies go out when the turn ends, so that a peer woken by the first of them finds more of them.
@@ -36,22 +36,24 @@ class Connection(Lifecycle):
         "_inbox",
         "_outbox",
         "_paused",
-        "_peer",
         "_received",
         "_sealed",
         "_unsettled",
-        "closed",
         "error",
         "fd",
         "loop",
+        "peer",
         "protocol",
         "reason",
         "socket",
+        "stage",
         "state",
         "unsent",
     )
 
-    def __init__(self, loop: BufferedWatcher, sock: socket.socket, protocol: ConnectionProtocol) -> None:
+    def __init__(
+        self, loop: BufferedWatcher, sock: socket.socket, protocol: ConnectionProtocol
+    ) -> None:
         self.loop = loop
         self.socket = sock
         self.fd = sock.fileno()
@@ -61,11 +63,11 @@ class Connection(Lifecycle):
         self.state: Any = None
         self.reason: CloseReason | None = None
         self.error: Exception | None = None
-        self.closed = False
+        self.stage = Stage.CONNECTING
+        self.peer: Any = None
         self.unsent = 0
         self._buffer = loop.buffer
         self._decoder = protocol.framing.decoder()
-        self._peer: Any = ""
         self._events = 0
         self._inbox: Sequence[bytes] = ()
         self._outbox: list[bytes] = []  # frames not yet offered to the kernel
