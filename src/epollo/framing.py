@@ -95,11 +95,12 @@ class LengthPrefix(Framing):
     def __init__(self, name: str, form: str, max_frame: int) -> None:
         self.name = name
         self.max_frame = max_frame
-        self._form = form
+        self.form = form
+        self.size = struct.calcsize(form)  # of the length itself
+        self.length_at = struct.Struct(form).unpack_from
+        self._max_message = min((1 << 8 * self.size) - 1, max_frame - self.size)
         self._headers: dict[int, bytes] = {}  # by the size of the message
-        self._size = struct.calcsize(form)
-        self._max_message = min((1 << 8 * self._size) - 1, max_frame - self._size)
-        self._whole_frames: dict[int, WholeFrame] = {}
+        self._whole_frames: dict[int, WholeFrame] = {}  # by the size of the frame
 
     def encode(self, message: Buffer) -> bytes:
         if type(message) is not bytes:
@@ -110,18 +111,27 @@ class LengthPrefix(Framing):
             return self._header(len(message)) + message
 
     def decoder(self) -> Decoder:
-        return LengthPrefixDecoder(self._form, self.max_frame, self._whole_frames)
+        return LengthPrefixDecoder(self, self._whole_frames)
+
+    def whole_frame(self, size: int) -> WholeFrame | None:
+        """A struct that reads a frame of ``size`` bytes, where such a frame can be."""
+        if not self.size <= size <= self.max_frame:
+            return None
+        whole = struct.Struct(f"{self.form}{size - self.size}s").unpack_from
+        if len(self._whole_frames) < _KEPT:
+            self._whole_frames[size] = whole
+        return whole
 
     def _header(self, size: int) -> bytes:
         if size > self._max_message:
             raise self._cannot_hold(size)
-        header = struct.pack(self._form, size)
+        header = struct.pack(self.form, size)
         if len(self._headers) < _KEPT:
             self._headers[size] = header
         return header
 
     def _cannot_hold(self, size: int) -> EncodeError:
-        if size + self._size > self.max_frame:
+        if size + self.size > self.max_frame:
             return _over_max_frame(size, self.max_frame)
         return EncodeError(f"message of {size} bytes is longer than a {self.name} length can say")
 
@@ -135,23 +145,12 @@ class LengthPrefixDecoder(Decoder):
     then, that the frames at hand are as long as the first, as they are in many a pipeline.
     """
 
-    __slots__ = (
-        "_fault",
-        "_form",
-        "_header",
-        "_max_frame",
-        "_partial",
-        "_size",
-        "_whole",
-        "_whole_frames",
-    )
+    __slots__ = ("_fault", "_framing", "_partial", "_size", "_whole", "_whole_frames")
 
-    def __init__(self, form: str, max_frame: int, whole_frames: dict[int, WholeFrame]) -> None:
-        self._form = form
-        self._header = struct.Struct(form).unpack_from
-        self._size = struct.calcsize(form)
-        self._max_frame = max_frame
-        self._whole_frames = whole_frames  # by the number of bytes in the frame
+    def __init__(self, framing: LengthPrefix, whole_frames: dict[int, WholeFrame]) -> None:
+        self._framing = framing
+        self._size = framing.size
+        self._whole_frames = whole_frames
         self._partial: bytearray | None = None
         self._whole = 0  # bytes of the partial frame once complete; 0 while its header is not
         self._fault: Fault | None = None
@@ -161,7 +160,7 @@ class LengthPrefixDecoder(Decoder):
 
     def feed_from(self, buffer: memoryview, count: int) -> list[bytes]:
         if self._partial is None:
-            whole = self._whole_frames.get(count) or self._expect(count)
+            whole = self._whole_frames.get(count) or self._framing.whole_frame(count)
             if whole is not None:
                 length, message = whole(buffer)
                 if length == count - self._size:
@@ -173,25 +172,17 @@ class LengthPrefixDecoder(Decoder):
             missing = (self._whole or self._size) - len(self._partial)
             raise FrameTruncated(f"the stream ended {missing} bytes short of a frame's next part")
 
-    def _expect(self, count: int) -> WholeFrame | None:
-        """The struct of a frame of ``count`` bytes, where that can be one, and is kept."""
-        size = count - self._size
-        if size < 0 or count > self._max_frame or len(self._whole_frames) >= _KEPT:
-            return None
-        whole = self._whole_frames[count] = struct.Struct(f"{self._form}{size}s").unpack_from
-        return whole
-
     def _cut(self, buffer: memoryview, count: int) -> list[bytes]:
         """The general case: a rest of the last feed, many frames, a rest for the next."""
         messages: list[bytes] = []
         start = 0
         if self._partial is not None:
             start = self._complete(buffer, count, messages)
-        size = self._size
+        size, max_frame, length_at = self._size, self._framing.max_frame, self._framing.length_at
         while (body := start + size) <= count:
-            length = self._header(buffer, start)[0]
+            length = length_at(buffer, start)[0]
             stop = body + length
-            if stop - start > self._max_frame:
+            if stop - start > max_frame:
                 raise self._fail(stop - start, messages)
             if stop > count:
                 self._whole = stop - start
@@ -210,7 +201,9 @@ class LengthPrefixDecoder(Decoder):
         """Cut frames from ``start`` on while each carries ``length`` bytes; returns their end."""
         frame = self._size + length
         end = count - (count - start) % frame
-        for found, message in struct.iter_unpack(f"{self._form}{length}s", buffer[start:end]):
+        for found, message in struct.iter_unpack(
+            f"{self._framing.form}{length}s", buffer[start:end]
+        ):
             if found != length:
                 break
             messages.append(message)
@@ -228,8 +221,8 @@ class LengthPrefixDecoder(Decoder):
             partial += buffer[:used]
             if len(partial) < self._size:
                 return count
-            self._whole = self._size + self._header(partial)[0]
-            if self._whole > self._max_frame:
+            self._whole = self._size + self._framing.length_at(partial)[0]
+            if self._whole > self._framing.max_frame:
                 raise self._fail(self._whole, messages)
         stop = min(used + self._whole - len(partial), count)
         partial += buffer[used:stop]
@@ -244,7 +237,7 @@ class LengthPrefixDecoder(Decoder):
         if frame - self._size > _MAX_LENGTH:
             self._fault = partial(FrameCorrupt, f"frame length {frame - self._size} is over 2^63-1")
         else:
-            self._fault = partial(FrameTooLarge, frame, self._max_frame)
+            self._fault = partial(FrameTooLarge, frame, self._framing.max_frame)
         self._partial = bytearray()  # so that every later feed comes by the fault
         return _with_messages(self._fault, messages)
 

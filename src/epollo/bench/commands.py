@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -91,11 +92,11 @@ def _interrupt(stop: Callable[[], object]) -> Iterator[None]:
     """
 
     def handle(number: int, frame: object) -> None:
-        for asked in before:
-            signal.signal(asked, signal.default_int_handler)
+        signal.signal(number, signal.default_int_handler)
         stop()
 
-    before = {number: signal.signal(number, handle) for number in _GO}
+    wanted = [number for number in _GO if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in wanted}
     try:
         yield
     finally:
@@ -105,19 +106,17 @@ def _interrupt(stop: Callable[[], object]) -> Iterator[None]:
 
 def _check_writable(file: Path) -> None:
     """Before the run, not after it."""
-    try:
-        with file.open("a"):
-            pass
-    except OSError as error:
-        raise UsageError(f"--json {file}: cannot be written: {_cause(error)}") from None
+    there = file if file.exists() else file.absolute().parent
+    if file.is_dir():
+        raise UsageError(f"--json {file}: is a directory; name a file")
+    if file != there and not there.is_dir():
+        raise UsageError(f"--json {file}: there is no directory {there}")
+    if not os.access(there, os.W_OK):
+        raise UsageError(f"--json {file}: no permission to write there")
 
 
 def _write(file: Path, text: str) -> None:
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise EpolloError(f"cannot write the result to {file}: {_cause(error)}") from error
-
-
-def _cause(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+        raise EpolloError(f"cannot write the result to {file}: {error.strerror}") from error

@@ -34,7 +34,10 @@ _ERRORS = {
     CloseReason.FRAME_TOO_LARGE: "bad_frame",
 }
 # What a connect that failed is counted as, where it was not plainly refused.
-_CONNECT_ERRORS = {ConnectionResetError: "reset", TimeoutError: "connect_timeout"}
+_CONNECT_ERRORS: dict[type, str] = {
+    ConnectionResetError: "reset",
+    TimeoutError: "connect_timeout",
+}
 
 
 class Driver:

@@ -137,7 +137,8 @@ class Exchange:
                 self._late.remove(entry)
                 return self._settle(Fault.WRONG_ORDER, entry, now)
         if self._mistaken is not None and self._mistaken[2] == reply:
-            return self._correct_mistake()
+            self._correct_mistake(*self._mistaken)
+            return None
         expected = self._outstanding[0][1] if self._outstanding else None
         fault = self._driver.payload.fault(reply, expected, self._index, self._next)
         if fault in (Fault.DUPLICATE, Fault.EXTRA):
@@ -161,10 +162,8 @@ class Exchange:
         self._driver.record(entry[0], now)
         return self._message(now)
 
-    def _correct_mistake(self) -> None:
+    def _correct_mistake(self, fault: Fault, sent: int, _: bytes) -> None:
         """The right reply has come after all: what was taken for it was one too many."""
-        assert self._mistaken is not None
-        fault, sent, _ = self._mistaken
         self._mistaken = None
         self._driver.count(fault, -1)
         self._driver.count(Fault.EXTRA)

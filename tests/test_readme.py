@@ -1,0 +1,104 @@
+"""README is true: its examples run, and its commands exist."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from epollo import Server
+from epollo.cli import cli
+from epollo.settings import Settings, settings_from
+from tests.support import Peer, frame
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+HELLO, CLIENT, COUNTING, EMBEDDED, BENCH = BLOCKS
+
+
+def run(code: str) -> str:
+    """What ``code`` prints, run by an interpreter of its own."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    assert isinstance(port, int)
+    return port
+
+
+def test_the_server_in_ten_lines_and_its_client(tmp_path: Path, free_port: int) -> None:
+    assert len([line for line in HELLO.splitlines() if line.strip()]) <= 10
+    (tmp_path / "hello.py").write_text(HELLO.replace("8091", str(free_port)))
+    command = [sys.executable, str(tmp_path / "hello.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline().startswith("epollo: serving handle on 127.0.0.1:")
+            printed = run(CLIENT.replace("8091", str(free_port)))
+        finally:
+            server.terminate()
+        assert server.wait(10) == 0
+    assert printed == "b'hello, world'\n"
+    assert "# b'hello, world'" in CLIENT
+
+
+def test_the_handler_object(capfd: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, type] = {}
+    exec(COUNTING, names)  # noqa: S102
+    with Server(names["Counting"](), "127.0.0.1:0") as server, Peer(server.addresses[0]) as peer:
+        assert peer.ask(b"one") == b"1: one"
+        peer.send(frame(b"two"))
+        peer.end()
+        assert peer.receive_all() == frame(b"2: two")
+    assert capfd.readouterr().out.endswith("sent 2 and ended with eof\n")
+
+
+def test_the_embedded_server() -> None:
+    run(EMBEDDED)
+
+
+def test_the_load_test_from_python() -> None:
+    assert re.fullmatch(r"[\d,]+ messages a second, p99 [\d.]+ ms\n", run(BENCH))
+
+
+def test_every_command_and_flag_named_exists() -> None:
+    for line in re.findall(r"^    epollo (.*?)(?:  +#.*)?$", README, re.MULTILINE):
+        name, *words = line.split()
+        command = cli.commands[name]
+        flags = {flag for option in _options(command, words) for flag in option}
+        for word in words:
+            assert not word.startswith("-") or word in flags, f"{word} in: epollo {line}"
+
+
+def _options(command: click.Command, words: list[str]) -> list[list[str]]:
+    if isinstance(command, click.Group):
+        command = command.commands[words[0]]
+    return [option.opts for option in command.params]
+
+
+def test_every_setting_in_the_table_has_its_default() -> None:
+    rows = dict(re.findall(r"^\| `--([a-z-]+)` \| (\S+) \|", README, re.MULTILINE))
+    assert rows
+    for name, default in rows.items():
+        assert settings_from(**{name.replace("-", "_"): default}) == Settings(), name
+
+
+def test_every_link_leads_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_every_make_target_named_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"make ([a-z]+)\b", README + (ROOT / "CONTRIBUTING.md").read_text()):
+        assert f"\n{target}:" in makefile, target
