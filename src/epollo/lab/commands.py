@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from epollo.lab.options import count, counts, parsed, seconds
+from epollo.lab.options import count, counts, seconds
+from epollo.options import parsed
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

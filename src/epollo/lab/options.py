@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import click
-
 from epollo.units import parse_count, parse_seconds
 
 MOST = 1_000_000  # of anything: more is a slip of the finger
@@ -31,15 +26,3 @@ def seconds(text: str) -> float:
     if time <= 0:
         raise ValueError(f"{text!r} is no time; give more than 0")
     return time
-
-
-def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """A callback for click.option; an option that was not given stays None."""
-
-    def callback(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
-        try:
-            return None if text is None else parse(text)
-        except ValueError as error:
-            raise click.BadParameter(str(error), context, parameter) from None
-
-    return callback

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import click
-
-from epollo.errors import EpolloError, UsageError
+from epollo.errors import UsageError
 from epollo.lab.backlog import PROMPT, BacklogResult, QueueResult
 from epollo.lab.claims import CLAIMS, Verdict
 from epollo.lab.machine import Machine
 from epollo.lab.pollers import PollersResult
+from epollo.output import check_writable, write_text
 
 VERSION = 1
-STDOUT = "-"
 PICTURES = (".png", ".svg")
-
-
-def check_json(path: str | None) -> None:
-    """Raises UsageError where no file could be written there."""
-    if path not in (None, STDOUT):
-        _check_writable("--json", Path(path))
 
 
 def check_plot(path: str | None) -> None:
@@ -37,21 +28,14 @@ def check_plot(path: str | None) -> None:
         return
     if Path(path).suffix.lower() not in PICTURES:
         raise UsageError(f"--plot {path}: the name must end in {' or '.join(PICTURES)}")
-    _check_writable("--plot", Path(path))
+    check_writable("--plot", path)
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError("--plot needs matplotlib: pip install 'epollo[plot]'")
 
 
 def write_json(path: str, document: dict[str, Any]) -> None:
     """Write the document to the file, or to stdout for "-"."""
-    text = json.dumps(document, indent=1, ensure_ascii=False)
-    if path == STDOUT:
-        click.echo(text)
-        return
-    try:
-        Path(path).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise EpolloError(f"cannot write {path}: {error.strerror}") from error
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False))
 
 
 def pollers_document(
@@ -101,13 +85,3 @@ def _sums(found: QueueResult) -> dict[str, Any]:
         "connected_within_1s": found.connected_by(PROMPT),
         "connected_within_1s_without_reply": found.connected_by(PROMPT) - found.prompt,
     }
-
-
-def _check_writable(option: str, path: Path) -> None:
-    folder = path.parent
-    if path.is_dir():
-        raise UsageError(f"{option} {path}: is a directory; name a file")
-    if not folder.is_dir():
-        raise UsageError(f"{option} {path}: there is no directory {folder}; make it first")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise UsageError(f"{option} {path}: may not be written; choose another place")

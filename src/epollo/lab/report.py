@@ -12,15 +12,14 @@ from epollo.lab.backlog import PROMPT, run_backlog
 from epollo.lab.claims import Verdict, judge_growth, judge_limit, judge_queue
 from epollo.lab.machine import this_machine
 from epollo.lab.output import (
-    STDOUT,
     backlog_document,
-    check_json,
     check_plot,
     pollers_document,
     write_json,
 )
 from epollo.lab.pollers import run_pollers
 from epollo.lab.tables import backlog_notes, backlog_table, new_console, pollers_table, say, show
+from epollo.output import STDOUT, check_writable
 from epollo.units import format_seconds
 
 Result = TypeVar("Result")
@@ -30,7 +29,7 @@ def report_pollers(
     idle: Sequence[int] | None, seconds: float, json: str | None, plot: str | None
 ) -> None:
     """``epollo lab pollers``. Raises UsageError, before anything is measured."""
-    check_json(json)
+    check_writable("--json", json)
     check_plot(plot)
     console, machine = new_console(stderr=json == STDOUT), this_machine()
     result = _watched(lambda progress: run_pollers(idle, seconds, progress))
@@ -57,7 +56,7 @@ def report_backlog(
 ) -> None:
     """``epollo lab backlog``. Raises UsageError, before anything is measured."""
     _check_times(busy, wait)
-    check_json(json)
+    check_writable("--json", json)
     check_plot(plot)
     console, machine = new_console(stderr=json == STDOUT), this_machine()
     result = _watched(lambda progress: run_backlog(queues, clients, busy, wait, progress))
