@@ -43,9 +43,9 @@ _CONNECT_ERRORS: dict[type, str] = {
 class Driver:
     """One run of one workload on one loop. ``progress`` is called once a second.
 
-    Three times follow each other: *opening*, until each connection has had its first reply or has
-    failed; the *warm-up*; and the *window*, which is measured. A message belongs to the time that
-    it was sent in. Without a warm-up the window is open from the start.
+    Three times follow each other: *opening*, until each connection has its depth of messages
+    outstanding, or has failed; the *warm-up*; and the *window*, which is measured. A message
+    belongs to the time that it was sent in. Without a warm-up the window is open from the start.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Driver:
         self._opening = True
         self._wanted = workload.connections
         self._unserved = 0  # open, without a reply until now
+        self._unfilled = 0  # open, with fewer messages outstanding than they should have
         self._open = 0  # connecting or connected
         self._idle = 0  # have all their replies, and may send no more
         self._refusal: Exception | None = None
@@ -123,8 +124,12 @@ class Driver:
 
     def exchange_served(self) -> None:
         self._unserved -= 1
-        if self._opening:
-            self._open_more()
+        self._open_more()
+
+    def exchange_filled(self) -> None:
+        self._unfilled -= 1
+        if not self._unfilled and self._opening:
+            self._warm_up()
 
     def exchange_idle(self) -> None:
         self._idle += 1
@@ -135,13 +140,13 @@ class Driver:
     def exchange_closed(
         self, exchange: Exchange, reason: CloseReason, error: Exception | None
     ) -> None:
-        exchange.abandon()
         if reason is CloseReason.HANDLER_ERROR:
             self._bug = error
             self._loop.stop()
         elif reason is not CloseReason.LOCAL and not exchange.idle:
             self.count(_error(reason, error))
         self._idle -= exchange.idle
+        exchange.abandon()
         self._exchange_gone(exchange, error)
 
     def _exchange_gone(self, exchange: Exchange, error: Exception | None) -> None:
@@ -150,6 +155,8 @@ class Driver:
             self._refusal = error or self._refusal
         if exchange.first_reply is None:
             self.exchange_served()
+        if exchange.lacking:
+            self.exchange_filled()
         self._stop_when_idle()
 
     @property
@@ -170,9 +177,8 @@ class Driver:
             self._exchanges.append(exchange)
             self._open += 1
             self._unserved += 1
+            self._unfilled += 1
             self._connect(exchange)
-        if self._unserved == 0:
-            self._warm_up()
 
     @property
     def _may_open(self) -> bool:
@@ -183,22 +189,23 @@ class Driver:
         try:
             sock = address.start_connect(self._where)
         except ConnectFailed as error:
-            self.count("connect_refused")
-            self._loop.call_threadsafe(partial(self._exchange_gone, exchange, error))
-            return
-        if self._where.path and not _is_connected(sock):
-            # unix(7): EAGAIN, the accept queue is full; unlike TCP's, it does not try again.
-            sock.close()
-            self._try_again(exchange)
-            return
-        exchange.connection = self._loop.attach(sock, exchange)
+            # Later, for the caller may be counting what is open.
+            failed = self._queue_full if _is_queue_full(error) else self._refused
+            self._loop.call_threadsafe(partial(failed, exchange, error))
+        else:
+            exchange.connection = self._loop.attach(sock, exchange)
 
-    def _try_again(self, exchange: Exchange) -> None:
+    def _refused(self, exchange: Exchange, error: ConnectFailed) -> None:
+        self.count(_error(CloseReason.REFUSED, error.__cause__))
+        self._exchange_gone(exchange, error)
+
+    def _queue_full(self, exchange: Exchange, error: ConnectFailed) -> None:
+        """The server is slow to accept: try again, as the kernel does of itself with TCP."""
         if not self._sending:
-            self._exchange_gone(exchange, None)
+            self._exchange_gone(exchange, error)
         elif exchange.overdue(self._overdue_before):
             self._give_up(exchange)
-            self._exchange_gone(exchange, None)
+            self._exchange_gone(exchange, error)
         else:
             self._loop.call_later(_RETRY_SECONDS, partial(self._connect, exchange))
 
@@ -289,7 +296,7 @@ class Driver:
         )
 
 
-def _error(reason: CloseReason, error: Exception | None) -> str:
+def _error(reason: CloseReason, error: BaseException | None) -> str:
     if reason is CloseReason.REFUSED:
         return _CONNECT_ERRORS.get(type(error), "connect_refused")
     return _ERRORS.get(reason, str(reason))
@@ -322,12 +329,9 @@ def _look_up(where: Address) -> Address:
     return Address(host=host, port=where.port)
 
 
-def _is_connected(sock: socket.socket) -> bool:
-    try:
-        sock.getpeername()
-    except OSError:
-        return False
-    return True
+def _is_queue_full(error: ConnectFailed) -> bool:
+    """A Unix socket's: connect(2) gives EAGAIN, where a TCP connect waits."""
+    return isinstance(error.__cause__, BlockingIOError)
 
 
 def _gather(values: Iterable[int | None]) -> Histogram:

@@ -33,6 +33,7 @@ class Exchange:
         "first_reply",
         "framing",
         "idle",
+        "lacking",
         "limits",
         "opened",
         "started",
@@ -49,6 +50,7 @@ class Exchange:
         self._mistaken: tuple[Fault, int, bytes] | None = None  # the last one answered wrongly
         self.connection: Connection | None = None
         self.answered = 0  # measured replies
+        self.lacking = driver.workload.depth  # so many replies call for one message more
         self.idle = False  # has all its replies, and may send no more
         self.started = monotonic_ns()
         self.opened: int | None = None  # ns from the start of the connect to its end
@@ -62,8 +64,7 @@ class Exchange:
             return
         self.connection = connection
         self.opened = monotonic_ns() - self.started
-        for _ in range(self._driver.workload.depth):
-            self._send_next(connection)
+        self._send_next(connection)
 
     def received(self, reply: bytes, connection: Connection) -> bytes | None:
         """Verify and time one reply; returns the message to be sent for it."""
@@ -75,8 +76,8 @@ class Exchange:
         if sent >= driver.measure_from:
             self.answered += 1
             driver.histogram.record(now - sent)
-        if self.first_reply is None:
-            self._served(now)
+        if self.lacking:
+            self._send_one_more(connection, now)
         return self._message(now)
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
@@ -126,6 +127,17 @@ class Exchange:
         self.first_reply = now - self.started
         self._driver.exchange_served()
 
+    def _send_one_more(self, connection: Connection, now: int) -> None:
+        """Until the depth is reached, a reply calls for two messages. All of them at once, on all
+        the connections, would be a burst that keeps the loop from its sockets."""
+        if self.first_reply is None:
+            self._served(now)
+        self.lacking -= 1
+        if self.lacking:
+            self._send_next(connection)
+        else:
+            self._driver.exchange_filled()
+
     def _mismatch(self, reply: bytes, connection: Connection, now: int) -> bytes | None:
         """What a reply stands for that is not the oldest message outstanding."""
         if self.first_reply is None:
@@ -135,7 +147,7 @@ class Exchange:
         for entry in self._late:
             if entry[1] == reply:
                 self._late.remove(entry)
-                return self._settle(Fault.WRONG_ORDER, entry, now)
+                return self._settle(Fault.WRONG_ORDER, entry, connection, now)
         if self._mistaken is not None and self._mistaken[2] == reply:
             self._correct_mistake(*self._mistaken)
             return None
@@ -146,7 +158,7 @@ class Exchange:
             return None
         entry = self._outstanding.popleft()
         self._mistaken = fault, *entry
-        return self._settle(fault, entry, now)
+        return self._settle(fault, entry, connection, now)
 
     def _pass_over(self, reply: bytes) -> bool:
         """Is it the answer to a later message? Then those before it are late, or lost."""
@@ -156,10 +168,14 @@ class Exchange:
                 return True
         return False
 
-    def _settle(self, fault: Fault, entry: tuple[int, bytes], now: int) -> bytes | None:
+    def _settle(
+        self, fault: Fault, entry: tuple[int, bytes], connection: Connection, now: int
+    ) -> bytes | None:
         """Count a message as answered wrongly; returns the message to be sent for it."""
         self._driver.count(fault)
         self._driver.record(entry[0], now)
+        if self.lacking:
+            self._send_one_more(connection, now)
         return self._message(now)
 
     def _correct_mistake(self, fault: Fault, sent: int, _: bytes) -> None:

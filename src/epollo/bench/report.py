@@ -21,7 +21,8 @@ class Live:
 
     def __init__(self, workload: Workload, console: Console) -> None:
         self._workload = workload
-        self._done = 0
+        self._messages = 0
+        self._seconds = 0
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -33,7 +34,7 @@ class Live:
             auto_refresh=False,  # a thread that draws would take the interpreter from the loop
         )
         self._task: TaskID = self._progress.add_task(
-            "measuring", total=workload.messages or workload.duration, now="connecting, warming up"
+            "measuring", total=1.0, now="connecting, warming up"
         )
 
     def __enter__(self) -> Live:
@@ -48,8 +49,18 @@ class Live:
             f"{second.messages:,} msg/s   p50 {format_seconds(second.p50)}   "
             f"p99 {format_seconds(second.p99)}   errors {second.errors:,}"
         )
-        advance = second.messages if self._workload.messages else 1
-        self._progress.update(self._task, advance=advance, now=now, refresh=True)
+        self._messages += second.messages
+        self._seconds += 1
+        self._progress.update(self._task, completed=self._done, now=now, refresh=True)
+
+    @property
+    def _done(self) -> float:
+        """The part of the run that is over: of its messages or its time, whichever ends it."""
+        load = self._workload
+        return max(
+            self._messages / load.messages if load.messages else 0.0,
+            self._seconds / load.duration if load.duration else 0.0,
+        )
 
 
 def text(result: Result) -> str:
@@ -99,18 +110,24 @@ def _bars(latency: Histogram) -> str:
 
 def _amounts(result: Result) -> str:
     volume = result.rate * result.workload.size
-    connect, first = (h.percentiles([50.0, 100.0]) for h in (result.connect, result.first_reply))
     return "\n".join(
         [
             f"messages     {result.messages:,} in {format_seconds(result.elapsed)}: "
             f"{result.rate:,.0f} a second, {format_size(volume)}/s each way",
             f"connections  {result.connect.total:,} of {result.workload.connections:,} opened, "
-            f"median {_ns(connect[0])}, slowest {_ns(connect[1])}; "
-            f"first reply: median {_ns(first[0])}, slowest {_ns(first[1])}",
+            f"{_middle_and_end(result.connect)}; "
+            f"first reply: {_middle_and_end(result.first_reply)}",
             f"fairness     {min(result.answered):,} to {max(result.answered):,} "
             "messages a connection",
         ]
     )
+
+
+def _middle_and_end(times: Histogram) -> str:
+    if not times.total:
+        return "none"
+    median, slowest = times.percentiles([50.0, 100.0])
+    return f"median {_ns(median)}, slowest {_ns(slowest)}"
 
 
 def _verdict(result: Result) -> str:

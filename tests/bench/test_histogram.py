@@ -1,0 +1,129 @@
+"""The histogram: bucket for bucket that of the HdrHistogram library, recording the same."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import pytest
+from hdrh.histogram import HdrHistogram
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from epollo.bench.histogram import Histogram
+from epollo.bench.result import PERCENTILES
+
+HIGHEST = 3600 * 10**9
+# Of any order of magnitude, not only of the highest one, and often the same one again.
+VALUES = st.lists(
+    st.integers(0, HIGHEST)
+    | st.integers(0, 42).flatmap(lambda bits: st.integers(0, min(HIGHEST, 1 << bits)))
+    | st.integers(2040, 2060),
+    max_size=200,
+)
+
+
+def of(values: list[int]) -> Histogram:
+    histogram = Histogram()
+    for value in values:
+        histogram.record(value)
+    return histogram
+
+
+def hdr_of(values: list[int]) -> HdrHistogram:
+    histogram = HdrHistogram(1, HIGHEST, 3)
+    for value in values:
+        histogram.record_value(value)
+    return histogram
+
+
+@settings(max_examples=50, deadline=None)
+@given(VALUES.filter(len))
+def test_the_buckets_are_those_of_hdrhistogram(values: list[int]) -> None:
+    hdr = hdr_of(values)
+    for low, high, count in of(values).buckets():
+        assert hdr.get_lowest_equivalent_value(high) == low
+        assert hdr.get_highest_equivalent_value(low) == high
+        assert hdr.get_count_at_value(low) == count
+
+
+@settings(max_examples=50, deadline=None)
+@given(VALUES.filter(len))
+def test_the_percentiles_are_those_of_hdrhistogram(values: list[int]) -> None:
+    """At each rank: where a percentile falls between two of them, the library takes the nearer
+    one, and we the higher one, as its Java original does."""
+    percents = [100 * rank / len(values) for rank in range(1, len(values) + 1)]
+    hdr = hdr_of(values).get_percentile_to_value_dict(percents)
+    found = of(values).percentiles(percents)
+    assert found == [min(hdr[percent], max(values)) for percent in percents]
+
+
+def test_the_usual_percentiles_of_many_values_are_those_of_hdrhistogram() -> None:
+    values = [round(1e5 * 1.0011**n) for n in range(10_000)]  # so each percentile is a rank
+    hdr = hdr_of(values).get_percentile_to_value_dict(PERCENTILES)
+    expected = [min(hdr[percent], max(values)) for percent in PERCENTILES]
+    assert of(values).percentiles(PERCENTILES) == expected
+
+
+@settings(max_examples=50, deadline=None)
+@given(VALUES.filter(len), st.sampled_from(PERCENTILES))
+def test_a_percentile_is_a_value_that_so_many_do_not_exceed(
+    values: list[int], percent: float
+) -> None:
+    rank = math.ceil(round(percent * 100) * len(values) / 10_000)
+    exact = sorted(values)[rank - 1]
+    assert exact <= of(values).percentile(percent) <= exact * 1.001
+
+
+def test_a_thousandth_of_a_thousand_values_is_one_of_them() -> None:
+    assert of(list(range(1000))).percentile(99.9) == 998
+
+
+@settings(max_examples=50, deadline=None)
+@given(VALUES)
+def test_counts_extremes_mean_and_deviation_are_exact(values: list[int]) -> None:
+    histogram = of(values)
+    assert histogram.total == len(values) == hdr_of(values).get_total_count()
+    assert histogram.minimum == min(values, default=0)
+    assert histogram.maximum == max(values, default=0)
+    if values:
+        assert histogram.mean == pytest.approx(statistics.fmean(values))
+        assert histogram.deviation == pytest.approx(statistics.pstdev(values))
+        hdr = hdr_of(values)
+        assert hdr.get_lowest_equivalent_value(histogram.minimum) == hdr.get_min_value()
+        assert hdr.get_highest_equivalent_value(histogram.maximum) == hdr.get_max_value()
+
+
+def test_values_that_differ_little_keep_their_deviation() -> None:
+    assert of([10**12, 10**12 + 2]).deviation == pytest.approx(1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(VALUES, max_size=4))
+def test_merging_equals_recording_together(parts: list[list[int]]) -> None:
+    merged = Histogram()
+    for part in parts:
+        merged.add(of(part))
+    together = of([value for part in parts for value in part])
+    assert figures(merged) == figures(together)
+
+
+def figures(histogram: Histogram) -> tuple[object, ...]:
+    extremes = (histogram.minimum, histogram.maximum)
+    moments = (histogram.total, histogram.mean, histogram.deviation)
+    return *extremes, *moments, list(histogram.buckets()), histogram.percentiles(PERCENTILES)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1 << 62))
+def test_a_bucket_is_narrower_than_a_thousandth_of_its_value(value: int) -> None:
+    ((low, high, _),) = of([value]).buckets()
+    assert low <= value <= high
+    assert low == high if value < 2048 else (high + 1 - low) / low < 0.001
+
+
+def test_an_empty_one_has_figures_of_0() -> None:
+    empty = Histogram()
+    assert empty.percentiles(PERCENTILES) == [0] * len(PERCENTILES)
+    assert figures(empty)[:5] == (0, 0, 0, 0.0, 0.0)
+    assert list(empty.buckets()) == []

@@ -1,0 +1,43 @@
+"""What cannot be run is refused before it starts, with the name of the thing and the fix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from epollo import UsageError
+from epollo.bench import Workload
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"address": "8091"}, "bad address '8091': no port; write HOST:PORT"),
+        ({"connections": 0}, "connections: must be at least 1"),
+        ({"depth": 0}, "depth: must be at least 1"),
+        ({"messages": 0}, "messages: must be at least 1"),
+        ({"duration": 0}, "duration and timeout: must be above 0"),
+        ({"timeout": 0}, "duration and timeout: must be above 0"),
+        ({"warmup": -1}, "warmup: must be at least 0"),
+        ({"duration": None}, "duration: needed where messages is not given"),
+        ({"size": -1}, "size: must be"),
+        ({"size": 2 << 30}, "size: must be at most 1 GiB"),
+        ({"size": 256, "framing": "u8"}, "size: message of 256 bytes is longer than a u8"),
+        ({"size": 65536, "framing": "u16le"}, "longer than a u16le length can say; take less"),
+        ({"framing": "u33"}, "unknown framing 'u33': did you mean u32?"),
+        ({"framing": "raw"}, "framing: raw has no messages to time; take u32, line"),
+    ],
+)
+def test_an_impossible_workload_is_refused(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Workload(**{"address": "127.0.0.1:8091"} | changes)
+    assert why in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("framing", "size"), [("u8", 0), ("u8", 255), ("u16", 65535), ("u32", 5 << 20), ("line", 9)]
+)
+def test_a_message_that_the_framing_holds_is_taken(framing: str, size: int) -> None:
+    load = Workload(address="unix:/tmp/socket", framing=framing, size=size)
+    assert len(load.new_framing().encode(bytes(size))) > size
