@@ -59,7 +59,7 @@ def listen(address: Address, backlog: int) -> socket.socket:
     The kernel cuts ``backlog``, the length of the accept queue, at net.core.somaxconn (listen(2)).
     """
     try:
-        family, sockaddr = _resolve(address)
+        family, sockaddr = _resolve(address)[0]
         if address.path:
             _remove_stale(address.path)
         return _listening(family, sockaddr, backlog)
@@ -95,31 +95,41 @@ def _parse_path(text: str) -> Address:
     return Address(path=path)
 
 
-def _resolve(address: Address) -> tuple[int, Any]:
+def _resolve(address: Address) -> list[tuple[int, Any]]:
+    """The families and socket addresses that ``address`` stands for, the preferred one first."""
     if address.path:
-        return socket.AF_UNIX, address.path
+        return [(socket.AF_UNIX, address.path)]
     infos = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    family, _, _, _, sockaddr = infos[0]
-    return family, sockaddr
+    return [(family, sockaddr) for family, _, _, _, sockaddr in infos]
 
 
 def _connect(address: Address, timeout: float | None) -> socket.socket:
+    """Connect to the first that can be: localhost may be ::1 too, where nobody listens."""
     try:
-        family, sockaddr = _resolve(address)
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(timeout)
-            no_delay(sock)
-            sock.connect(sockaddr)
-        except BlockingIOError as error:
-            if error.errno != errno.EINPROGRESS:  # EAGAIN: a Unix socket's accept queue is full
-                sock.close()
-                raise
-        except BaseException:
-            sock.close()
-            raise
+        *others, last = _resolve(address)
+        for other in others:
+            try:
+                return _connected(*other, timeout)
+            except OSError:
+                pass
+        return _connected(*last, timeout)
     except OSError as error:
         raise ConnectFailed(f"cannot connect to {address}: {_advice(error)}") from error
+
+
+def _connected(family: int, sockaddr: Any, timeout: float | None) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        no_delay(sock)
+        sock.connect(sockaddr)
+    except BlockingIOError as error:
+        if error.errno != errno.EINPROGRESS:  # EAGAIN: a Unix socket's accept queue is full
+            sock.close()
+            raise
+    except BaseException:
+        sock.close()
+        raise
     return sock
 
 

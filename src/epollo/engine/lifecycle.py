@@ -309,8 +309,12 @@ class Connecting:
         code = connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             connection.drop(CloseReason.REFUSED, OSError(code, os.strerror(code)))
-        else:
+            return
+        try:
             connection.peer = connection.socket.getpeername()
+        except OSError as error:  # ENOTCONN: established, and reset at once
+            connection.drop(CloseReason.RESET, error)
+        else:
             connection.open()
 
     def abort(self) -> None:

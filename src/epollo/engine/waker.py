@@ -18,7 +18,7 @@ class Waker:
     def wake(self) -> None:
         try:
             self._sender.send(b"\0")
-        except BlockingIOError:  # full of bytes not yet read, so awake already
+        except OSError:  # full of bytes not yet read, so awake already; or closed, so past waking
             pass
 
     def ready(self, events: int) -> None:

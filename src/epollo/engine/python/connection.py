@@ -28,6 +28,7 @@ class Connection(Lifecycle):
     __slots__ = (
         "_buffer",
         "_decoder",
+        "_dirty",
         "_encode",
         "_events",
         "_flooded",
@@ -67,6 +68,7 @@ class Connection(Lifecycle):
         self.peer: Any = None
         self.unsent = 0
         self._buffer = loop.buffer
+        self._dirty = loop.dirty
         self._decoder = protocol.framing.decoder()
         self._events = 0
         self._inbox: Sequence[bytes] = ()
@@ -123,7 +125,7 @@ class Connection(Lifecycle):
         if queued:
             if self._head is not None:
                 self.unsent += queued
-            self.loop.dirty.append(self)
+            self._dirty.append(self)
 
     def flush(self) -> None:
         """Offer the kernel, once, all that is queued. It may take a part of it, or nothing."""

@@ -171,9 +171,9 @@ class Loop:
                 self.report(error, "a callback of the loop raised")
 
     def _settle_dirty(self) -> None:
-        dirty, self.dirty = self.dirty, []
-        for connection in dirty:
+        for connection in self.dirty:  # which may grow meanwhile
             connection.settle()
+        self.dirty.clear()
 
     def _bury_dead(self) -> None:
         while self._dead:
