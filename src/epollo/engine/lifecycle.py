@@ -59,7 +59,7 @@ class Watcher(Protocol):
     """What a connection asks of its loop."""
 
     thread: int | None
-    dirty: list[Any]  # connections to settle when the turn ends
+    dirty: list[Any]  # connections to flush, and to decide on, when the turn ends
 
     def watch(self, fd: int, source: Source, events: int) -> None:
         """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
@@ -95,6 +95,7 @@ class Lifecycle:
     error: Exception | None
     stage: Stage
     unsent: int
+    unsettled: bool  # what it waits for may have changed: to be decided when the turn ends
 
     _decoder: Decoder
     _encode: Callable[[Buffer], bytes]
@@ -105,7 +106,6 @@ class Lifecycle:
     _paused: bool  # held by the handler's own wish
     _flooded: bool  # held since more than high_water is unsent
     _sealed: bool  # takes no more messages to send
-    _unsettled: bool  # among the loop's dirty, to be settled when the turn ends
 
     @property
     def closed(self) -> bool:
@@ -214,18 +214,18 @@ class Lifecycle:
             self.loop.look_away(self.fd)
 
     def unsettle(self) -> None:
-        """What the connection waits for may have changed: `settle` it when the turn ends.
+        """What the connection waits for may have changed: `decide` when the turn ends.
 
         Not at once: a handler that closes its connection and then returns a reply means the
         reply to be sent, and a reply sent alone would be a system call of its own.
         """
-        if not self._unsettled:
-            self._unsettled = True
+        if not self.unsettled:
+            self.unsettled = True
             self.loop.dirty.append(self)
 
     def decide(self) -> None:
         """Decide what to wait for next: to serve what was held back, to read, to send, to end."""
-        self._unsettled = False
+        self.unsettled = False
         self.mind_marks()
         if self.stage is not Stage.OPEN:
             return

@@ -39,7 +39,6 @@ class Connection(Lifecycle):
         "_paused",
         "_received",
         "_sealed",
-        "_unsettled",
         "error",
         "fd",
         "loop",
@@ -50,6 +49,7 @@ class Connection(Lifecycle):
         "stage",
         "state",
         "unsent",
+        "unsettled",
     )
 
     def __init__(
@@ -74,7 +74,7 @@ class Connection(Lifecycle):
         self._inbox: Sequence[bytes] = ()
         self._outbox: list[bytes] = []  # frames not yet offered to the kernel
         self._head: memoryview | None = None  # the bytes of which it took only a part
-        self._unsettled = False
+        self.unsettled = False
         self._holding = self._paused = self._flooded = self._sealed = False
 
     def ready(self, events: int) -> None:
@@ -130,6 +130,8 @@ class Connection(Lifecycle):
     def flush(self) -> None:
         """Offer the kernel, once, all that is queued. It may take a part of it, or nothing."""
         outbox = self._outbox
+        if self._head is not None or not outbox:
+            return
         data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         outbox.clear()
         try:
@@ -156,13 +158,6 @@ class Connection(Lifecycle):
             return
         self.unsent -= sent
         self._head = self._head[sent:] or None
-
-    def settle(self) -> None:
-        """The turn ends: one send for all that it queued, then decide what to wait for."""
-        if self._head is None and self._outbox:
-            self.flush()
-        if self.unsent or self._unsettled:
-            self.decide()
 
     def queue(self, frame: bytes) -> None:
         """Send ``frame`` when the turn ends, or now, where too much is queued."""
@@ -205,8 +200,7 @@ class Connection(Lifecycle):
     def _relieve(self, queued: int = 0) -> None:
         """Much is queued, or the kernel takes no more: send, or mind the marks, now."""
         self.unsent += queued
-        if self._head is None:
-            self.flush()
+        self.flush()
         self.mind_marks()
         self.unsettle()
 

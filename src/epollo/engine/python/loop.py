@@ -36,7 +36,7 @@ class Loop:
         self._sources: dict[int, Source] = {}
         self._unasked: set[int] = set()  # those of them that the poller is not asked about
         self.buffer = memoryview(bytearray(READ_SIZE))
-        self.dirty: list[Connection] = []  # to settle when the turn ends
+        self.dirty: list[Connection] = []  # to flush when the turn ends
         self._dead: list[Lifecycle] = []  # closed in this turn
         self._timers = Timers()
         self._calls: deque[Callable[[], object]] = deque()
@@ -74,7 +74,7 @@ class Loop:
         if self._timers or self._calls:
             self._make_calls()
         if self.dirty:
-            self._settle_dirty()
+            self._flush_dirty()
         if self._dead:
             self._bury_dead()
         return len(ready)
@@ -170,9 +170,12 @@ class Loop:
             except Exception as error:
                 self.report(error, "a callback of the loop raised")
 
-    def _settle_dirty(self) -> None:
+    def _flush_dirty(self) -> None:
+        """Send what each has queued, in one send, and decide what it waits for next."""
         for connection in self.dirty:  # which may grow meanwhile
-            connection.settle()
+            connection.flush()
+            if connection.unsent or connection.unsettled:
+                connection.decide()
         self.dirty.clear()
 
     def _bury_dead(self) -> None:
