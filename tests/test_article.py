@@ -209,7 +209,7 @@ def test_a_descriptor_closed_within_a_batch_is_not_served_as_its_successor(
         def received(self, message: bytes, connection: Connection) -> None:
             super().received(message, connection)
             self.other.abort()
-            theirs, ours = socket.socketpair()
+            ours, theirs = socket.socketpair()  # the first one gets the lowest number
             kept.append(theirs)
             loop.attach(ours, newcomer)
             theirs.sendall(frame(b"for the newcomer"))

@@ -72,13 +72,14 @@ def test_the_end_inside_a_frame_is_truncated() -> None:
 
 def test_a_reset_is_connection_closed() -> None:
     def reset(sock: socket.socket) -> None:
+        assert sock.recv(100) == frame(b"hello")  # so that the client is past its connect
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     with (
         peer_that(reset) as client,
         pytest.raises(epollo.ConnectionClosed, match="broken: connection reset"),
     ):
-        client.receive()
+        client.request(b"hello")
 
 
 def test_no_reply_is_a_timeout_and_a_later_reply_is_not_lost() -> None:

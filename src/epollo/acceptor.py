@@ -8,6 +8,7 @@ import os
 import socket
 import time
 
+from epollo import address
 from epollo.engine import ConnectionProtocol, EventLoop
 from epollo.errors import PollerFull
 
@@ -38,13 +39,14 @@ class Acceptor:
     def close(self) -> None:
         """Accept no more, and close the listener."""
         if self._listener.fileno() >= 0:
+            address.remove_socket(self._listener)
             self._loop.unlisten(self._listener)
         self._give_up_reserve()
 
     def _accept(self, sock: socket.socket) -> None:
         try:
             self._loop.attach(sock, self._protocol)
-        except PollerFull as error:
+        except (PollerFull, OSError) as error:
             self._complain(f"connection refused: {error}")
 
     def _failed(self, error: OSError) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from epollo.errors import AddressError, BindError, ConnectFailed
+
+_PORT = re.compile(r"[0-9]{1,5}")
 
 FORMS = "write HOST:PORT, [IPv6]:PORT or unix:PATH"
 
@@ -35,7 +38,7 @@ def parse(text: str) -> Address:
     host, colon, port = text.rpartition(":")
     if not colon:
         raise AddressError(f"bad address {text!r}: no port; {FORMS}")
-    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not _PORT.fullmatch(port) or int(port) > 65535:
         raise AddressError(f"bad address {text!r}: port {port!r} is not 0 to 65535; {FORMS}")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -63,7 +66,7 @@ def listen(address: Address, backlog: int) -> socket.socket:
         if address.path:
             _remove_stale(address.path)
         return _listening(family, sockaddr, backlog)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name that DNS could know
         raise BindError(f"cannot listen on {address}: {_advice(error)}") from error
 
 
@@ -78,6 +81,12 @@ def start_connect(address: Address) -> socket.socket:
     Raises ConnectFailed where the kernel refuses at once.
     """
     return _connect(address, 0)
+
+
+def remove_socket(listener: socket.socket) -> None:
+    """Remove the file of a Unix socket that is about to be closed; others have none."""
+    if listener.family == socket.AF_UNIX:
+        Path(listener.getsockname()).unlink(missing_ok=True)
 
 
 def no_delay(sock: socket.socket) -> None:
@@ -113,7 +122,7 @@ def _connect(address: Address, timeout: float | None) -> socket.socket:
             except OSError:
                 pass
         return _connected(*last, timeout)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise ConnectFailed(f"cannot connect to {address}: {_advice(error)}") from error
 
 
@@ -163,15 +172,14 @@ def _remove_stale(path: str) -> None:
             pass
 
 
-def _advice(error: OSError) -> str:
-    cause = (error.strerror or str(error)).lower()
-    if isinstance(error, PermissionError):
-        return f"{cause}; a port below 1024 needs root"
+def _advice(error: OSError | UnicodeError) -> str:
+    cause = (getattr(error, "strerror", None) or str(error)).lower()
     advice = {
         "address already in use": "; stop what listens there or take another port",
         "cannot assign requested address": "; this machine has no such address",
         "connection refused": "; nothing listens there",
-        "no such file or directory": "; nothing listens there",
+        "no such file or directory": "; there is no such socket, or no such directory",
+        "permission denied": "; a port below 1024 needs root, a socket's directory must be yours",
         "timed out": "; nothing answers there",
     }
     return cause + advice.get(cause, "")

@@ -29,6 +29,9 @@ def main() -> NoReturn:
     """Run the command that sys.argv names; exits."""
     try:
         status = cli.main(prog_name="epollo", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except (UsageError, EngineMissing) as error:

@@ -29,7 +29,7 @@ def connect(
     """
     where = address.parse(to)
     how = parse(framing, max_frame)
-    return Client(address.connect(where, timeout), how, timeout)
+    return Client(address.connect(where, timeout), how, timeout, name=str(where))
 
 
 class Client:
@@ -38,13 +38,15 @@ class Client:
     Iterating yields messages until the peer ends the stream.
     """
 
-    def __init__(self, sock: socket.socket, framing: Framing, timeout: float | None) -> None:
+    def __init__(
+        self, sock: socket.socket, framing: Framing, timeout: float | None, name: str
+    ) -> None:
         self._socket = sock
         self._framing = framing
         self._decoder = framing.decoder()
         self._inbox: deque[bytes] = deque()
         self._fault: FrameError | None = None
-        self.peername = str(address.of(sock.getpeername()))
+        self.peername = name
         self.timeout = timeout
 
     def request(self, message: Buffer) -> bytes:
@@ -115,12 +117,11 @@ class Client:
     def _read(self, deadline: float | None) -> None:
         """Wait for bytes until ``deadline``, however they trickle, and cut them."""
         try:
-            if deadline is None:
-                self._socket.settimeout(None)
-            else:
-                self._socket.settimeout(max(1e-6, deadline - time.monotonic()))
+            self._socket.settimeout(None if deadline is None else _left(deadline))
             data = self._socket.recv(_READ_SIZE)
-        except TimeoutError:
+        except TimeoutError as error:
+            if self.timeout is None:  # ETIMEDOUT: the kernel has given up the connection
+                raise self._broken(error) from error
             raise ReplyTimeout(f"no message from {self.peername} in {self.timeout:g} s") from None
         except OSError as error:
             raise self._broken(error) from error
@@ -138,3 +139,11 @@ class Client:
             "closed here" if self._socket.fileno() < 0 else (error.strerror or str(error)).lower()
         )
         return ConnectionClosed(f"connection to {self.peername} is broken: {cause}")
+
+
+def _left(deadline: float) -> float:
+    """The seconds until ``deadline``. Raises TimeoutError where it has passed."""
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds

@@ -156,7 +156,8 @@ class LengthPrefixDecoder(Decoder):
         self._fault: Fault | None = None
 
     def feed(self, data: Buffer) -> list[bytes]:
-        return self.feed_from(memoryview(data).cast("B"), len(data))
+        view = memoryview(data).cast("B")
+        return self.feed_from(view, len(view))
 
     def feed_from(self, buffer: memoryview, count: int) -> list[bytes]:
         if self._partial is None:

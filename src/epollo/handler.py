@@ -50,12 +50,14 @@ def load(path: str) -> Handler:
             raise HandlerError(
                 f"handler {path!r} not found: module {module_name!r} has no {attribute!r}"
             ) from None
-    return found() if inspect.isclass(found) else found
+    return _instance(found, path) if inspect.isclass(found) else found
 
 
 def application(handler: Handler, name: str | None = None) -> Application:
     """``handler`` made ready to be called. Raises HandlerError where it cannot be."""
     name = name or str(getattr(handler, "__name__", type(handler).__name__))
+    if inspect.isclass(handler):
+        raise HandlerError(f"handler {name!r} is a class; pass an instance of it")
     receive = getattr(handler, "received", handler)
     if not callable(receive):
         raise HandlerError(
@@ -69,6 +71,15 @@ def application(handler: Handler, name: str | None = None) -> Application:
     )
 
 
+def _instance(found: type, path: str) -> Handler:
+    try:
+        return found()
+    except Exception as error:
+        raise HandlerError(
+            f"handler class {path!r} cannot be called without arguments: {error}"
+        ) from error
+
+
 def _import(module_name: str) -> Any:
     here = str(Path.cwd())
     if here not in sys.path:
@@ -76,7 +87,7 @@ def _import(module_name: str) -> Any:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name is not None and module_name.startswith(error.name):
+        if error.name == module_name or module_name.startswith(f"{error.name}."):
             raise HandlerError(
                 f"handler module {module_name!r} not found here or on sys.path"
             ) from None

@@ -15,6 +15,7 @@ from epollo.engine import CloseReason, Connection, EventLoop, new_loop
 from epollo.handler import Handler, application, echo
 from epollo.service import Service
 from epollo.settings import Settings, settings_from
+from epollo.units import parse_seconds
 
 
 def serve(
@@ -31,8 +32,9 @@ def serve(
     """
     server = Server(handler, bind, name=name, **settings)
     server.start()
-    print(server.ready_line, flush=True)
-    server.run()
+    with server.signals():  # before the line that tells others where to send them
+        print(server.ready_line, flush=True)
+        server.run()
 
 
 class Server:
@@ -61,6 +63,7 @@ class Server:
         self._acceptors: list[Acceptor] = []
         self._thread: threading.Thread | None = None
         self._stopping = False
+        self._signalled = 0
         self.addresses: list[str] = []
         """The addresses really bound, once started: port 0 has become a number."""
 
@@ -78,12 +81,18 @@ class Server:
 
     def start(self) -> None:
         """Bind and listen; connections queue in the kernel until `run`. Raises BindError."""
+        if self._loop is not None:
+            raise RuntimeError("the server is started already")
         self._loop = new_loop(self.settings.engine, self.settings.poller)
+        self._stopping = False
+        self._signalled = 0
+        self._service.on_empty = None
+        self.addresses.clear()
         try:
             for bind in self._binds:
                 self._listen(self._loop, bind)
         except BaseException:
-            self._close()
+            self.close()
             raise
 
     def run(self) -> None:
@@ -91,10 +100,10 @@ class Server:
         if self._loop is None:
             self.start()
         try:
-            with self._signals():
+            with self.signals():
                 self._started.run()
         finally:
-            self._close()
+            self.close()
 
     def stop(self, grace: float | None = None) -> None:
         """Stop accepting, answer what has arrived, send it, close; abort what is left after
@@ -102,8 +111,8 @@ class Server:
         any thread and from signal handlers. A second call aborts at once.
         """
         loop = self._loop
+        seconds = self.settings.graceful_timeout if grace is None else parse_seconds(grace)
         if loop is not None:
-            seconds = self.settings.graceful_timeout if grace is None else grace
             loop.call_threadsafe(lambda: self._drain(loop, seconds))
 
     def __enter__(self) -> Self:
@@ -143,10 +152,6 @@ class Server:
         self._stopping = True
         self._service.on_empty = loop.stop
         loop.call_later(grace, self._abort)
-        # Called at the end of the next turn, which reads what has arrived until now.
-        loop.call_threadsafe(self._end_connections)
-
-    def _end_connections(self) -> None:
         for connection in self.connections:
             connection.drain()
         self._service.check_empty()
@@ -156,7 +161,8 @@ class Server:
             connection.abort(CloseReason.SHUTDOWN)
         self._service.check_empty()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close a server that was started and is not running; `run` does so when it ends."""
         for acceptor in self._acceptors:
             acceptor.close()
         self._acceptors.clear()
@@ -165,7 +171,9 @@ class Server:
             loop.close()
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
+    def signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM stop the server, a second one at once; where the loop is stuck in a
+        handler, a third one ends the process. Only in the main thread (signal(7))."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -178,4 +186,8 @@ class Server:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signalled += 1
+        if self._signalled > 2:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         self.stop()

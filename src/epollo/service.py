@@ -32,8 +32,10 @@ class Service:
         self.application.connected(connection)
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
-        self.connections.discard(connection)
         self._log_close(connection, reason)
+        if connection not in self.connections:  # reset before it was established
+            return
+        self.connections.discard(connection)
         try:
             self.application.disconnected(connection, reason)
         finally:

@@ -23,7 +23,10 @@ def _setting(
 
 
 def _addresses(value: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+    addresses = (value,) if isinstance(value, str) else tuple(value)
+    if not addresses or not all(isinstance(address, str) for address in addresses):
+        raise ValueError(f"{value!r} is not an address such as 127.0.0.1:8091, or several")
+    return addresses
 
 
 def _log_level(value: str) -> str:
@@ -64,12 +67,12 @@ class Settings:
             value = getattr(self, setting.name)
             try:
                 parsed = setting.metadata["parse"](value)
-            except ValueError as error:
+            except (ValueError, TypeError, OverflowError) as error:
                 raise SettingError(f"{setting.name}: {error}") from None
             object.__setattr__(self, setting.name, parsed)
         for name in ("backlog", "max_frame", "max_unsent", "high_water"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name}: must be at least 1")
+            if not 1 <= getattr(self, name) < 1 << 31:
+                raise SettingError(f"{name}: must be at least 1, and less than 2 GiB")
 
 
 def settings_from(**values: Any) -> Settings:

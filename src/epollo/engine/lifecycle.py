@@ -12,10 +12,11 @@ still sent. `decide` is the one place that says what a connection waits for next
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from epollo.framing import Buffer, Decoder
 
 LINGER_SECONDS = 2.0
+DRAIN_READS = 64  # of one connection; a peer that never stops sending must not hold up a stop
 
 
 # An engine keeps a connection's data in its own way (a compiled one, in a struct), so none here.
@@ -82,7 +84,7 @@ class Lifecycle:
 
     # What the engine adds, per message:
     ready: Callable[[int], None]
-    serve: Callable[[Sequence[bytes]], None]
+    serve: Callable[[Iterable[bytes]], None]
     queue: Callable[[bytes], None]
     discard: Callable[[], None]
 
@@ -101,7 +103,7 @@ class Lifecycle:
     _encode: Callable[[Buffer], bytes]
     peer: Any  # as getpeername(2) gave it; None before
     _events: int  # what the poller watches for; 0 before `open`
-    _inbox: Sequence[bytes]  # received, and held back from the handler
+    _inbox: Iterable[bytes]  # received, and held back from the handler; () for nothing
     _holding: bool  # deliver no message now
     _paused: bool  # held by the handler's own wish
     _flooded: bool  # held since more than high_water is unsent
@@ -143,6 +145,7 @@ class Lifecycle:
             self.protocol.connected(self)
         except Exception as error:
             self.handler_failed(error)
+        self.unsettle()
 
     def send(self, message: Buffer) -> None:
         """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
@@ -160,7 +163,11 @@ class Lifecycle:
         self.end(CloseReason.LOCAL)
 
     def drain(self) -> None:
-        """Read no more; answer what was received and send it, then close."""
+        """Read what has arrived until now, answer it and send that, then close."""
+        for _ in range(DRAIN_READS):
+            if self._holding or self.reason is not None or not _has_unread(self.socket):
+                break
+            self.ready(READ)
         self.end(CloseReason.SHUTDOWN)
 
     def abort(self, reason: CloseReason = CloseReason.LOCAL) -> None:
@@ -201,14 +208,21 @@ class Lifecycle:
 
     def handler_failed(self, error: Exception) -> None:
         """The handler has raised: nothing more is handed to it, what it answered is sent."""
+        if self.reason in _CLEAN_ENDS:
+            self.reason, self.error = CloseReason.HANDLER_ERROR, error
+        else:
+            self.loop.report(error, f"handler raised after the end ({self.reason}) of its peer")
         self._seal()
-        self.end(CloseReason.HANDLER_ERROR, error)
+        self.unsettle()
 
     def hang_up(self, events: int) -> None:
         """The poller tells of an end that nobody asked it for, while reading is held back."""
         code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if events & ERROR else 0
         if code:
             self.drop(CloseReason.RESET, OSError(code, os.strerror(code)))
+        elif self.unsent:  # for a peer that will read no more
+            if not events & WRITE:
+                self.drop(CloseReason.RESET)
         else:  # What the peer sent before it left is still to be read: look away until then.
             self._events = 0
             self.loop.look_away(self.fd)
@@ -226,6 +240,8 @@ class Lifecycle:
     def decide(self) -> None:
         """Decide what to wait for next: to serve what was held back, to read, to send, to end."""
         self.unsettled = False
+        if self.stage is Stage.CONNECTING and self.reason is not None:
+            self.drop()
         self.mind_marks()
         if self.stage is not Stage.OPEN:
             return
@@ -306,9 +322,13 @@ class Connecting:
     def ready(self, events: int) -> None:
         """connect(2): writable when it is decided, and SO_ERROR tells how."""
         connection = self._connection
+        if connection.closed:  # by an earlier one of the same batch
+            return
         code = connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
-            connection.drop(CloseReason.REFUSED, OSError(code, os.strerror(code)))
+            reset = code == errno.ECONNRESET  # accepted, or established, and reset at once
+            reason = CloseReason.RESET if reset else CloseReason.REFUSED
+            connection.drop(reason, OSError(code, os.strerror(code)))
             return
         try:
             connection.peer = connection.socket.getpeername()

@@ -25,6 +25,8 @@ class Listener:
 
     def ready(self, events: int) -> None:
         for _ in range(ACCEPTS_PER_TURN):
+            if self.socket.fileno() < 0:  # closed by what was just accepted
+                return
             try:
                 accepted, _ = self.socket.accept()
             except BlockingIOError:

@@ -6,6 +6,8 @@ import heapq
 import time
 from collections.abc import Callable
 
+_LONGEST_WAIT = 86400.0  # a poller counts milliseconds in an int, which ends at 24 days
+
 
 class Timer:
     """One call to come. Made by ``call_later``."""
@@ -52,7 +54,7 @@ class Timers:
         self._drop_cancelled()
         if not self._heap:
             return timeout
-        seconds = max(0.0, self._heap[0].when - time.monotonic())
+        seconds = min(_LONGEST_WAIT, max(0.0, self._heap[0].when - time.monotonic()))
         return seconds if timeout is None else min(seconds, timeout)
 
     def due(self) -> list[Timer]:

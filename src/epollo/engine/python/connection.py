@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from operator import length_hint
 from typing import Any, Protocol
 
 from epollo.engine import CloseReason, ConnectionProtocol
@@ -71,7 +72,7 @@ class Connection(Lifecycle):
         self._dirty = loop.dirty
         self._decoder = protocol.framing.decoder()
         self._events = 0
-        self._inbox: Sequence[bytes] = ()
+        self._inbox: Iterable[bytes] = ()
         self._outbox: list[bytes] = []  # frames not yet offered to the kernel
         self._head: memoryview | None = None  # the bytes of which it took only a part
         self.unsettled = False
@@ -98,12 +99,11 @@ class Connection(Lifecycle):
             else:
                 self.end_of_stream()
 
-    def serve(self, messages: Sequence[bytes]) -> None:
+    def serve(self, messages: Iterable[bytes]) -> None:
         """Hand the messages to the handler, in order; queue what it answers."""
         received = self._received
         encode = self._encode
         waiting = iter(messages)
-        queued = 0
         room = SEND_NOW if self._head is None else 0
         try:
             for message in waiting:
@@ -111,10 +111,10 @@ class Connection(Lifecycle):
                 if type(reply) is bytes:
                     frame = encode(reply)
                     self._outbox.append(frame)
-                    queued += len(frame)
-                    if queued > room:
-                        self._relieve(queued)
-                        queued, room = 0, self._room()
+                    self.unsent = unsent = self.unsent + len(frame)
+                    if unsent > room:
+                        self._relieve()
+                        room = self._room()
                 elif reply is not None:
                     self._queue_all(reply)
                 if self._holding:
@@ -122,9 +122,7 @@ class Connection(Lifecycle):
                     break
         except Exception as error:
             self._handler_raised(error)
-        if queued:
-            if self._head is not None:
-                self.unsent += queued
+        if self.unsent:
             self._dirty.append(self)
 
     def flush(self) -> None:
@@ -141,8 +139,8 @@ class Connection(Lifecycle):
         except OSError as error:  # ECONNRESET, EPIPE: the peer is gone
             self.drop(CloseReason.RESET, error)
             return
-        self.unsent = len(data) - sent
-        if self.unsent:
+        self.unsent -= sent
+        if sent != len(data):
             # A view, so that a large rest is not copied anew for each small part that is taken.
             self._head = memoryview(data)[sent:]
 
@@ -181,8 +179,8 @@ class Connection(Lifecycle):
         if self.closed or not events & ~WRITE:
             return False
         if not self._holding and self.reason is None:
-            return True
-        if not events & READ and not self.unsent:
+            return not self._inbox  # which comes first, when the turn ends
+        if not events & READ:
             self.hang_up(events)
         return False
 
@@ -190,16 +188,20 @@ class Connection(Lifecycle):
         """The handler is to hear no more for now, or ever."""
         if self.closed:
             self.discard()
-        elif not self._sealed:
-            self._inbox = tuple(waiting)
+        elif not self._sealed and length_hint(waiting):
+            self._inbox = waiting
 
     def _room(self) -> int:
         """Bytes that may be queued before something is done about them."""
         return SEND_NOW if self._head is None else 0
 
-    def _relieve(self, queued: int = 0) -> None:
+    def _relieve(self) -> None:
         """Much is queued, or the kernel takes no more: send, or mind the marks, now."""
-        self.unsent += queued
+        if self.closed:
+            self.discard()
+            return
+        if self.unsent > self.protocol.limits.high_water and self._head is not None:
+            self.flush_head()  # a peer that reads meanwhile is not slow
         self.flush()
         self.mind_marks()
         self.unsettle()

@@ -67,10 +67,12 @@ class Loop:
         ready = self._poller.poll(self._timers.wait(timeout))
         sources = self._sources
         for fd, events in ready:
-            # This may be one that an earlier one of the batch has closed: it has nothing to do.
+            # One that an earlier one of the batch has closed has nothing to do, or is not there.
             # Its number cannot have gone to a newcomer, who would be served events that are not
             # his: it is given back to the kernel when the batch is done (`_bury_dead`).
-            sources[fd].ready(events)
+            source = sources.get(fd)
+            if source is not None:
+                source.ready(events)
         if self._timers or self._calls:
             self._make_calls()
         if self.dirty:
@@ -122,6 +124,7 @@ class Loop:
         for source in list(self._sources.values()):
             source.abort()
         self._bury_dead()
+        self.dirty.clear()
         self._timers.clear()
         self._sources.clear()
         self._poller.close()
