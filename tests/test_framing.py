@@ -204,9 +204,10 @@ def test_only_bytes_can_be_encoded(spec: str, wrong: object) -> None:
         parse(spec).encode(wrong)  # type: ignore[arg-type]
 
 
-def test_a_view_of_wider_items_is_encoded_as_its_bytes() -> None:
+def test_a_view_of_wider_items_is_taken_as_its_bytes() -> None:
     view = memoryview(bytes(8)).cast("I")
     assert parse("u32").encode(view) == b"\x00\x00\x00\x08" + bytes(8)
+    assert parse("u32").decoder().feed(view) == [b"", b""]
 
 
 @pytest.mark.parametrize("spec", ["u33", "", "U32", "u32:4", "line "])

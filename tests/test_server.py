@@ -252,3 +252,39 @@ def test_a_connection_carries_the_users_state(engine: Engine) -> None:
         for _ in range(2):
             with Peer(server.addresses[0]) as peer:
                 assert [peer.ask(b"") for _ in range(3)] == [b"1", b"2", b"3"]
+
+
+def test_a_peer_reset_in_the_accept_queue_is_never_heard_of(engine: Engine) -> None:
+    handler = Recorder()
+    server = engine.server(handler)
+    server.start()
+    Peer(server.addresses[0]).reset()
+    with server, Peer(server.addresses[0]) as peer:
+        assert peer.ask(b"hello") == b"hello"
+    assert handler.end() in (CloseReason.EOF, CloseReason.SHUTDOWN)
+    assert handler.ends.empty()
+
+
+def test_a_server_can_be_used_again(engine: Engine) -> None:
+    server = engine.server(Recorder())
+    for _ in range(2):
+        with server, Peer(server.addresses[0]) as peer:
+            assert peer.ask(b"hello") == b"hello"
+            assert len(server.addresses) == 1
+
+
+def test_a_server_started_and_not_run_can_be_closed(engine: Engine) -> None:
+    server = engine.server(Recorder())
+    server.start()
+    with pytest.raises(RuntimeError, match="started already"):
+        server.start()
+    server.close()
+    with pytest.raises(epollo.ConnectFailed):
+        epollo.connect(server.addresses[0])
+
+
+def test_a_unix_socket_is_removed_with_its_server(engine: Engine, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with engine.server(Recorder(), bind=f"unix:{path}"):
+        assert path.is_socket()
+    assert not path.exists()

@@ -391,3 +391,101 @@ def test_closing_the_loop_closes_what_is_left_in_it(loop: EventLoop) -> None:
         loop.close()
         assert theirs.recv(1) == b""
     assert protocol.events == ["connected", "local"]
+
+
+def test_pushes_after_a_reply_of_the_same_read_leave_nothing_unsent(loop: EventLoop) -> None:
+    def handle(message: bytes, connection: Connection) -> Any:
+        return b"short" if message == b"1" else [bytes(1 << 16)] * 3
+
+    protocol = Protocol(received=handle)
+    with attached(loop, protocol) as (peer, connection), ThreadPoolExecutor(1) as reader:
+        size = len(frame(b"short")) + 3 * len(frame(bytes(1 << 16)))
+        peer.send(frame(b"1") + frame(b"2"))
+        reply = reader.submit(_read_bytes, peer, size)
+        reply.add_done_callback(lambda _: loop.call_threadsafe(lambda: None))
+        turn_until(loop, reply.done)
+        turn_until(loop, lambda: not connection.unsent)
+        assert loop.poll(0) == 0, "wakes up for room to send, with nothing to send"
+
+
+def _read_bytes(peer: socket.socket, size: int) -> int:
+    while size > 0:
+        size -= len(peer.recv(65536))
+    return size
+
+
+def test_a_reply_behind_abort_is_not_sent_however_large(loop: EventLoop) -> None:
+    def handle(message: bytes, connection: Connection) -> bytes:
+        connection.abort()
+        return bytes(10_000)
+
+    with attached(loop, Protocol(received=handle)) as (peer, _):
+        peer.send(frame(b"ask"))
+        loop.poll(DEADLINE)
+        assert peer.recv(100) == b""
+
+
+def test_a_handler_that_closes_and_raises_is_a_handler_error(loop: EventLoop) -> None:
+    def handle(message: bytes, connection: Connection) -> None:
+        connection.close()
+        raise ZeroDivisionError
+
+    protocol = Protocol(received=handle)
+    with attached(loop, protocol) as (peer, _):
+        peer.send(frame(b"ask"))
+    assert protocol.events == ["connected", "handler_error"]
+    assert isinstance(protocol.error, ZeroDivisionError)
+
+
+def test_unlistening_from_a_handler_of_the_same_batch_ends_nothing(loop: EventLoop) -> None:
+    listener = address.listen(address.parse("127.0.0.1:0"), 5)
+    where = address.of(listener.getsockname())
+
+    def accept(sock: socket.socket) -> None:
+        sock.close()
+        if listener.fileno() >= 0:
+            loop.unlisten(listener)
+
+    loop.listen(listener, accept, unwanted)
+    with (
+        attached(loop, Protocol(received=lambda *_: accept(socket.socket()))) as (peer, _),
+        address.start_connect(where),
+        address.start_connect(where),
+    ):
+        peer.send(frame(b"unlisten"))
+        turn_until(loop, lambda: listener.fileno() < 0)
+        loop.poll(0)
+
+
+def test_draining_answers_all_that_has_arrived(loop: EventLoop) -> None:
+    protocol = Protocol()
+    requests = frame(bytes(1000)) * 600  # more than one read takes
+    listener = address.listen(address.parse("127.0.0.1:0"), 5)
+    made: list[Connection] = []
+    loop.listen(listener, lambda sock: made.append(loop.attach(sock, protocol)), unwanted)
+    with (
+        address.connect(address.of(listener.getsockname()), DEADLINE) as peer,
+        ThreadPoolExecutor(1) as reader,
+    ):
+        turn_until(loop, lambda: made)
+        peer.sendall(requests)
+        made[0].drain()
+        reply = reader.submit(_read_bytes, peer, len(requests))
+        reply.add_done_callback(lambda _: loop.call_threadsafe(lambda: None))
+        turn_until(loop, reply.done)
+        assert reply.result() == 0
+    turn_until(loop, lambda: len(protocol.events) == 2)
+    assert protocol.events == ["connected", "shutdown"]
+    loop.unlisten(listener)
+
+
+def test_a_wait_of_a_year_is_no_error(loop: EventLoop) -> None:
+    loop.call_later(3e7, unwanted_call)
+    loop.call_threadsafe(loop.stop)
+    loop.run()
+    loop.call_later(0, loop.stop)
+    loop.run()
+
+
+def unwanted_call() -> None:
+    raise AssertionError("called")
