@@ -70,13 +70,14 @@ class Server:
     @property
     def connections(self) -> frozenset[Connection]:
         """The connections being served. For the loop's thread."""
-        return frozenset(self._service.connections)
+        return frozenset(() if self._loop is None else self._loop.connections())
 
     @property
     def ready_line(self) -> str:
         """What `serve` prints when it is ready; scripts read the port from it."""
         where = ", ".join(self.addresses)
-        how = f"python engine, {self._started.poller_name}, framing {self.settings.framing}"
+        loop = self._started
+        how = f"{loop.name} engine, {loop.poller_name}, framing {self.settings.framing}"
         return f"epollo: serving {self._service.application.name} on {where} ({how}, 1 worker)"
 
     def start(self) -> None:

@@ -24,18 +24,18 @@ class Service:
         self.framing = framing.parse(settings.framing, settings.max_frame)
         self.limits = Limits(high_water=settings.high_water, max_unsent=settings.max_unsent)
         self.received = application.received
-        self.connections: set[Connection] = set()
+        self.connected_count = 0
         self.on_empty: Callable[[], object] | None = None
 
     def connected(self, connection: Connection) -> None:
-        self.connections.add(connection)
+        self.connected_count += 1
         self.application.connected(connection)
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
         self._log_close(connection, reason)
-        if connection not in self.connections:  # reset before it was established
+        if not connection.established:  # reset before
             return
-        self.connections.discard(connection)
+        self.connected_count -= 1
         try:
             self.application.disconnected(connection, reason)
         finally:
@@ -43,7 +43,7 @@ class Service:
 
     def check_empty(self) -> None:
         """Call ``on_empty``, where set, once nobody is connected any more."""
-        if not self.connections and self.on_empty is not None:
+        if not self.connected_count and self.on_empty is not None:
             self.on_empty()
 
     def _log_close(self, connection: Connection, reason: CloseReason) -> None:

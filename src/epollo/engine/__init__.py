@@ -79,6 +79,10 @@ class Connection(Protocol):
         """Bytes that wait to be taken by the kernel."""
 
     @property
+    def established(self) -> bool:
+        """Was it ever connected? Then ``connected`` was called."""
+
+    @property
     def closed(self) -> bool: ...
     @property
     def error(self) -> Exception | None:
@@ -124,7 +128,18 @@ class EventLoop(Protocol):
     """One thread's loop."""
 
     @property
+    def name(self) -> str:
+        """The engine's."""
+
+    @property
     def poller_name(self) -> str: ...
+    def fileno(self) -> int:
+        """A descriptor that is readable when ``poll(0)`` has work: the whole engine is one
+        descriptor in another loop. Raises EngineMissing for a poller that is none itself."""
+
+    def connections(self) -> Iterable[Connection]:
+        """All that were established and are not yet closed. For the loop's thread."""
+
     def listen(
         self,
         listener: socket.socket,

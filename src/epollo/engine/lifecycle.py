@@ -28,7 +28,7 @@ from epollo.errors import ConnectionClosed, FrameError, FrameTooLarge
 
 if TYPE_CHECKING:
     from epollo.engine import ConnectionProtocol, Timer
-    from epollo.framing import Buffer, Decoder
+    from epollo.framing import Buffer
 
 LINGER_SECONDS = 2.0
 DRAIN_READS = 64  # of one connection; a peer that never stops sending must not hold up a stop
@@ -61,13 +61,16 @@ class Watcher(Protocol):
     """What a connection asks of its loop."""
 
     thread: int | None
-    dirty: list[Any]  # connections to flush, and to decide on, when the turn ends
+    turning: bool  # serving what was ready
 
     def watch(self, fd: int, source: Source, events: int) -> None:
         """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
 
     def look_away(self, fd: int) -> None:
         """Keep ``fd``, but ask nothing of it until it is watched again."""
+
+    def soil(self, connection: Any) -> None:
+        """Flush ``connection``, and decide on it, when the turn ends."""
 
     def bury(self, connection: Any) -> None:
         """Unwatch now; close the descriptor, and call ``closed``, at the end of the turn."""
@@ -87,6 +90,9 @@ class Lifecycle:
     serve: Callable[[Iterable[bytes]], None]
     queue: Callable[[bytes], None]
     discard: Callable[[], None]
+    find_peer: Callable[[], None]  # sets ``peer``; raises OSError where not connected
+    check_eof: Callable[[], None]  # raises FrameTruncated where the end would cut a frame
+    release: Callable[[], None]  # closes the descriptor
 
     loop: Watcher
     socket: socket.socket
@@ -99,7 +105,6 @@ class Lifecycle:
     unsent: int
     unsettled: bool  # what it waits for may have changed: to be decided when the turn ends
 
-    _decoder: Decoder
     _encode: Callable[[Buffer], bytes]
     peer: Any  # as getpeername(2) gave it; None before
     _events: int  # what the poller watches for; 0 before `open`
@@ -112,6 +117,11 @@ class Lifecycle:
     @property
     def closed(self) -> bool:
         return self.stage is Stage.CLOSED
+
+    @property
+    def established(self) -> bool:
+        """Was it ever connected? Then `connected` was called."""
+        return self.peer is not None
 
     @property
     def peername(self) -> str:
@@ -130,7 +140,7 @@ class Lifecycle:
     def start(self) -> None:
         """Watch the socket: for its connect to finish, or for what the peer sends."""
         try:
-            self.peer = self.socket.getpeername()
+            self.find_peer()
         except OSError:  # ENOTCONN: under way, or over; SO_ERROR will tell which
             self.loop.watch(self.fd, Connecting(self), WRITE)
         else:
@@ -164,6 +174,9 @@ class Lifecycle:
 
     def drain(self) -> None:
         """Read what has arrived until now, answer it and send that, then close."""
+        if self.loop.turning:  # what was read before may still be on its way to the handler
+            self.loop.call_threadsafe(self.drain)
+            return
         for _ in range(DRAIN_READS):
             if self._holding or self.reason is not None or not _has_unread(self.socket):
                 break
@@ -195,7 +208,7 @@ class Lifecycle:
         """The peer has sent its last byte. It may still be reading (half-close, shutdown(2)),
         so all that it asked for is answered before the close."""
         try:
-            self._decoder.eof()
+            self.check_eof()
         except FrameError as error:
             self.end(CloseReason.TRUNCATED, error)
         else:
@@ -235,7 +248,7 @@ class Lifecycle:
         """
         if not self.unsettled:
             self.unsettled = True
-            self.loop.dirty.append(self)
+            self.loop.soil(self)
 
     def decide(self) -> None:
         """Decide what to wait for next: to serve what was held back, to read, to send, to end."""
@@ -314,14 +327,14 @@ class Lifecycle:
 class Connecting:
     """An outgoing connection whose connect is under way."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("connection",)
 
     def __init__(self, connection: Lifecycle) -> None:
-        self._connection = connection
+        self.connection = connection
 
     def ready(self, events: int) -> None:
         """connect(2): writable when it is decided, and SO_ERROR tells how."""
-        connection = self._connection
+        connection = self.connection
         if connection.closed:  # by an earlier one of the same batch
             return
         code = connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -331,14 +344,14 @@ class Connecting:
             connection.drop(reason, OSError(code, os.strerror(code)))
             return
         try:
-            connection.peer = connection.socket.getpeername()
+            connection.find_peer()
         except OSError as error:  # ENOTCONN: established, and reset at once
             connection.drop(CloseReason.RESET, error)
         else:
             connection.open()
 
     def abort(self) -> None:
-        self._connection.abort()
+        self.connection.abort()
 
 
 class Lingering:
@@ -350,10 +363,10 @@ class Lingering:
     lingering_close.
     """
 
-    __slots__ = ("_connection", "_timer")
+    __slots__ = ("_timer", "connection")
 
     def __init__(self, connection: Lifecycle) -> None:
-        self._connection = connection
+        self.connection = connection
         connection.stage = Stage.LINGERING
         self._timer = connection.loop.call_later(LINGER_SECONDS, self._done)
         try:
@@ -365,7 +378,7 @@ class Lingering:
 
     def ready(self, events: int) -> None:
         try:
-            if self._connection.socket.recv(1 << 16):
+            if self.connection.socket.recv(1 << 16):
                 return
         except BlockingIOError:
             return
@@ -378,7 +391,14 @@ class Lingering:
 
     def _done(self) -> None:
         self._timer.cancel()
-        self._connection.drop()
+        self.connection.drop()
+
+
+def connection_of(source: Source) -> Lifecycle | None:
+    """The connection that ``source`` stands for, if it does."""
+    if isinstance(source, Connecting | Lingering):
+        return source.connection
+    return source if isinstance(source, Lifecycle) else None
 
 
 def _has_unread(sock: socket.socket) -> bool:

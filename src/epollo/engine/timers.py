@@ -49,12 +49,19 @@ class Timers:
         heapq.heappush(self._heap, timer)
         return timer
 
+    @property
+    def next(self) -> float | None:
+        """When the next one is due, of time.monotonic()."""
+        while self._heap and self._heap[0].cancelled:
+            heapq.heappop(self._heap)
+        return self._heap[0].when if self._heap else None
+
     def wait(self, timeout: float | None) -> float | None:
         """``timeout``, or the seconds until the next timer where those are fewer."""
-        self._drop_cancelled()
-        if not self._heap:
+        when = self.next
+        if when is None:
             return timeout
-        seconds = min(_LONGEST_WAIT, max(0.0, self._heap[0].when - time.monotonic()))
+        seconds = min(_LONGEST_WAIT, max(0.0, when - time.monotonic()))
         return seconds if timeout is None else min(seconds, timeout)
 
     def due(self) -> list[Timer]:
@@ -74,7 +81,3 @@ class Timers:
 
     def __len__(self) -> int:
         return len(self._heap)
-
-    def _drop_cancelled(self) -> None:
-        while self._heap and self._heap[0].cancelled:
-            heapq.heappop(self._heap)

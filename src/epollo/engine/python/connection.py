@@ -18,9 +18,10 @@ SEND_NOW = 4 << 10
 
 
 class BufferedWatcher(Watcher, Protocol):
-    """What a connection asks of its loop, and the buffer that all of them read into."""
+    """What a connection asks of its loop, and what all of them share there."""
 
-    buffer: memoryview
+    buffer: memoryview  # to read into
+    dirty: list[Any]
 
 
 class Connection(Lifecycle):
@@ -164,6 +165,18 @@ class Connection(Lifecycle):
         if self.unsent > self._room():
             self._relieve()
         self.unsettle()
+
+    def find_peer(self) -> None:
+        """Remember who the peer is. Raises OSError where not connected."""
+        self.peer = self.socket.getpeername()
+
+    def check_eof(self) -> None:
+        """The stream has ended. Raises FrameTruncated where that cuts a frame."""
+        self._decoder.eof()
+
+    def release(self) -> None:
+        """Give the descriptor back to the kernel."""
+        self.socket.close()
 
     def discard(self) -> None:
         """Nothing more will be sent: let go of what was to be."""

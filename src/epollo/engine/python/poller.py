@@ -27,6 +27,12 @@ class Poller(Protocol):
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         """Wait up to ``timeout`` seconds (None: for ever); the ready ones as (fd, events)."""
 
+    def fileno(self) -> int:
+        """A descriptor that is readable when one of those watched is ready.
+
+        Raises EngineMissing where the poller is none.
+        """
+
     def close(self) -> None: ...
 
 
@@ -44,6 +50,7 @@ class EpollPoller:
         self.modify = self._epoll.modify
         self.unregister = self._epoll.unregister
         self.poll = self._epoll.poll
+        self.fileno = self._epoll.fileno
         self.close = self._epoll.close
 
 
@@ -61,6 +68,9 @@ class PollPoller:
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         # Rounded up: half a millisecond rounded down to none would be a busy loop.
         return self._poll.poll(None if timeout is None else math.ceil(timeout * 1000))
+
+    def fileno(self) -> int:
+        raise _no_descriptor(self.name)
 
     def close(self) -> None:
         """poll(2) holds nothing in the kernel."""
@@ -97,6 +107,9 @@ class SelectPoller:
             ready[fd] = ready.get(fd, 0) | WRITE
         return list(ready.items())
 
+    def fileno(self) -> int:
+        raise _no_descriptor(self.name)
+
     def close(self) -> None:
         self._readers.clear()
         self._writers.clear()
@@ -118,6 +131,7 @@ if sys.platform != "linux" and hasattr(select, "kqueue"):
         def __init__(self) -> None:
             self._kqueue = select.kqueue()
             self._events: dict[int, int] = {}
+            self.fileno = self._kqueue.fileno
             self.close = self._kqueue.close
 
         def register(self, fd: int, events: int) -> None:
@@ -163,3 +177,7 @@ def new_poller(name: str = "auto") -> Poller:
     except KeyError:
         names = ", ".join(POLLERS)
         raise EngineMissing(f"no poller {name!r} on this machine; there are {names}") from None
+
+
+def _no_descriptor(name: str) -> EngineMissing:
+    return EngineMissing(f"a loop on {name} is no descriptor for another loop; use epoll or kqueue")

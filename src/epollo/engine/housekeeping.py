@@ -1,0 +1,208 @@
+"""What a loop does once a connection, or once a turn at most: calls, listeners, burials.
+
+An engine's loop inherits `Housekeeping` and adds the turn itself: `poll`, and whom it watches.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from epollo.engine import ConnectionProtocol
+from epollo.engine.alarm import Alarm
+from epollo.engine.events import READ
+from epollo.engine.lifecycle import Lifecycle, Source, connection_of
+from epollo.engine.listener import Listener
+from epollo.engine.timers import Timer, Timers
+from epollo.engine.waker import Waker
+
+_log = logging.getLogger("epollo.engine")
+
+
+class Housekeeping(ABC):
+    """The part of a loop that no message passes through."""
+
+    # What the engine adds, per turn:
+    name: ClassVar[str]
+
+    thread: int | None  # the one that is, or was last, in `poll`
+    turning: bool  # handlers are being given what was ready
+    dirty: list[Any]  # connections to flush, and to decide on, when the turn ends
+    _dead: list[Lifecycle]  # closed in this turn
+    _timers: Timers
+    _calls: deque[Callable[[], object]]
+    _stopping: bool
+    _waker: Waker
+    _alarm: Alarm | None  # where the loop is a descriptor in another one
+
+    def __init__(self) -> None:
+        self.thread = None
+        self.turning = False
+        self.dirty = []
+        self._dead = []
+        self._timers = Timers()
+        self._calls = deque()
+        self._stopping = False
+        self._alarm = None
+        self._waker = Waker()
+        self.watch(self._waker.receiver.fileno(), self._waker, READ)
+
+    @abstractmethod
+    def poll(self, timeout: float | None = None) -> int:
+        """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
+
+    @abstractmethod
+    def _new_connection(self, sock: socket.socket, protocol: ConnectionProtocol) -> Lifecycle: ...
+
+    @abstractmethod
+    def watch(self, fd: int, source: Source, events: int) -> None:
+        """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
+
+    @abstractmethod
+    def look_away(self, fd: int) -> None:
+        """Keep ``fd``, but ask nothing of it until it is watched again."""
+
+    @abstractmethod
+    def unwatch(self, fd: int) -> None:
+        """Ask nothing of ``fd`` any more; its owner closes it."""
+
+    @abstractmethod
+    def sources(self) -> list[Source]:
+        """All that is watched, or looked away from."""
+
+    @abstractmethod
+    def _descriptor(self) -> int:
+        """The poller's own descriptor. Raises EngineMissing where it has none."""
+
+    @abstractmethod
+    def _close_poller(self) -> None: ...
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        while not self._stopping:
+            self.poll()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End `run` after the present turn."""
+        self._stopping = True
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when ``poll(0)`` has work: the whole engine is one
+        descriptor in another loop. Raises EngineMissing for a poller that is none itself."""
+        descriptor = self._descriptor()
+        if self._alarm is None:
+            self._alarm = Alarm()
+            self.watch(self._alarm.fd, self._alarm, READ)
+            self._alarm.set(self._timers.next)
+        return descriptor
+
+    def connections(self) -> list[Lifecycle]:
+        """All that were established and are not yet closed."""
+        found = [connection_of(source) for source in self.sources()]
+        return [each for each in found if each is not None and each.established]
+
+    def listen(
+        self,
+        listener: socket.socket,
+        accept: Callable[[socket.socket], object],
+        failed: Callable[[OSError], object],
+    ) -> None:
+        """Give each new connection to ``accept``, and errors of accepting to ``failed``."""
+        listener.setblocking(False)
+        self.watch(listener.fileno(), Listener(listener, accept, failed), READ)
+
+    def unlisten(self, listener: socket.socket) -> None:
+        """Accept no more from ``listener``, and close it."""
+        self.unwatch(listener.fileno())
+        listener.close()
+
+    def attach(self, sock: socket.socket, protocol: ConnectionProtocol) -> Lifecycle:
+        """Serve ``sock``, connected or with its connect under way; the loop owns it from here.
+
+        Raises PollerFull, with ``sock`` closed, where the poller cannot watch its descriptor.
+        """
+        sock.setblocking(False)
+        connection = self._new_connection(sock, protocol)
+        try:
+            connection.start()
+        except BaseException:
+            connection.release()
+            raise
+        return connection
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call ``callback`` in the loop's thread, ``seconds`` from now."""
+        timer = self._timers.add(seconds, callback)
+        self._set_alarm()
+        return timer
+
+    def call_threadsafe(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` in the loop's thread, soon. From any thread or signal handler."""
+        self._calls.append(callback)
+        self._waker.wake()
+
+    def close(self) -> None:
+        """Abort every connection, close every listener and descriptor."""
+        for source in self.sources():
+            source.abort()
+        self._bury_dead()
+        self.dirty.clear()
+        self._timers.clear()
+        self._close_poller()
+
+    def soil(self, connection: Lifecycle) -> None:
+        """Flush ``connection``, and decide on it, when the turn ends."""
+        self.dirty.append(connection)
+        self._see_to_it()
+
+    def bury(self, connection: Lifecycle) -> None:
+        """Unwatch now; close the descriptor, and call ``closed``, at the end of the turn."""
+        self.look_away(connection.fd)
+        self._dead.append(connection)
+        self._see_to_it()
+
+    def report(self, error: BaseException, what: str) -> None:
+        """Log what has no connection to be the close reason of."""
+        _log.error(what, exc_info=error)
+
+    def _see_to_it(self) -> None:
+        """Work that was made outside a turn makes the loop's descriptor readable."""
+        if self._alarm is not None and not self.turning:
+            self._waker.wake()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.set(self._timers.next)
+
+    def _make_calls(self) -> None:
+        """What is due, and what other threads have asked for until now."""
+        due: list[Callable[[], object]] = [timer.fire for timer in self._timers.due()]
+        due += [self._calls.popleft() for _ in range(len(self._calls))]
+        for call in due:
+            try:
+                call()
+            except Exception as error:
+                self.report(error, "a callback of the loop raised")
+        self._set_alarm()
+
+    def _bury_dead(self) -> None:
+        while self._dead:
+            dead, self._dead = self._dead, []
+            for connection in dead:
+                self.unwatch(connection.fd)
+                connection.release()
+                self._tell_closed(connection)
+
+    def _tell_closed(self, connection: Lifecycle) -> None:
+        assert connection.reason is not None
+        try:
+            connection.protocol.closed(connection, connection.reason)
+        except Exception as error:
+            self.report(error, "the handler raised in disconnected")
+        # Its traceback holds frames that hold the connection: a cycle for the garbage collector.
+        connection.error = None
