@@ -38,7 +38,11 @@ class Engine:
         return ["--engine", self.name, "--poller", self.poller]
 
 
-ENGINES = [Engine(name, poller) for name in available() for poller in POLLERS]
+ENGINES = [Engine("python", poller) for poller in POLLERS]
+if "native" in available():
+    ENGINES.insert(0, Engine("native", "epoll"))
+elif os.environ.get("EPOLLO_NATIVE") == "require":
+    raise RuntimeError("EPOLLO_NATIVE=require, and the native engine is not built")
 
 
 @pytest.fixture(params=ENGINES, ids=lambda engine: f"{engine.name}-{engine.poller}")

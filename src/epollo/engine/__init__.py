@@ -1,7 +1,7 @@
 """The engine: sockets become messages and replies become bytes, on one thread and one loop.
 
-This is its contract. `engine/python` keeps it in code to be read. Everything above the engine
-(server, client, load tester) knows these names only.
+This is its contract. `engine/python` keeps it in code to be read, `engine/native` in code to be
+run. Everything above the engine (server, client, load tester) knows these names only.
 
     loop.listen(socket, accept, failed)     accept(socket) decides what a new connection is
     loop.attach(socket, protocol)           a Connection, for accepted and outgoing sockets alike
@@ -9,9 +9,10 @@ This is its contract. `engine/python` keeps it in code to be read. Everything ab
     loop.call_threadsafe(callback)          the one way in for other threads, and for signals
     loop.poll(timeout)                      one turn: wait, then serve all that is ready
     loop.run(), loop.stop(), loop.close()
+    loop.fileno()                           the whole engine as one descriptor in another loop
 
-What happens per message stands in an engine. What happens to a connection once stands in
-`lifecycle.py`, and what happens per second in `timers.py`, for every engine.
+What happens per message stands in the engines, twice. What happens to a connection once stands in
+`lifecycle.py`, what a loop does once a turn at most in `housekeeping.py`, for both.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, Protocol, TypeAlias
 
 from epollo.engine.timers import Timer
@@ -175,17 +177,34 @@ class EventLoop(Protocol):
 
 def available() -> list[str]:
     """The engines that this installation has, the preferred one first."""
-    return ["python"]
+    return [name for name in ("native", "python") if _loop_class(name) is not None]
 
 
 def new_loop(engine: str = "auto", poller: str = "auto") -> EventLoop:
     """A loop of the named engine on the named poller (epoll, poll, select, kqueue).
 
-    Raises EngineMissing with the names there are.
+    ``auto`` is the native engine where it was built, and has that poller. Raises EngineMissing
+    with the names there are.
     """
-    if engine not in ("auto", *available()):
+    if engine == "auto":
+        engine = next(iter(available())) if poller in ("auto", "epoll") else "python"
+    loop_class = _loop_class(engine)
+    if loop_class is None:
         names = ", ".join(["auto", *available()])
         raise EngineMissing(f"no engine {engine!r} in this installation; there are {names}")
+    return loop_class(poller)
+
+
+@cache
+def _loop_class(engine: str) -> Callable[[str], EventLoop] | None:
+    """The loop of an engine; None where it was not built, or there is no such engine."""
+    try:
+        if engine == "native":
+            from epollo.engine.native.loop import Loop as NativeLoop
+
+            return NativeLoop
+    except ModuleNotFoundError:
+        return None
     from epollo.engine.python.loop import Loop
 
-    return Loop(poller)
+    return Loop if engine == "python" else None

@@ -39,22 +39,22 @@ class Timer:
 class Timers:
     """A heap of timers, the next one first."""
 
-    __slots__ = ("_heap",)
+    __slots__ = ("heap",)
 
     def __init__(self) -> None:
-        self._heap: list[Timer] = []
+        self.heap: list[Timer] = []  # the next one first; the same list for life
 
     def add(self, seconds: float, callback: Callable[[], object]) -> Timer:
         timer = Timer(time.monotonic() + seconds, callback)
-        heapq.heappush(self._heap, timer)
+        heapq.heappush(self.heap, timer)
         return timer
 
     @property
     def next(self) -> float | None:
         """When the next one is due, of time.monotonic()."""
-        while self._heap and self._heap[0].cancelled:
-            heapq.heappop(self._heap)
-        return self._heap[0].when if self._heap else None
+        while self.heap and self.heap[0].cancelled:
+            heapq.heappop(self.heap)
+        return self.heap[0].when if self.heap else None
 
     def wait(self, timeout: float | None) -> float | None:
         """``timeout``, or the seconds until the next timer where those are fewer."""
@@ -72,12 +72,12 @@ class Timers:
         """
         now = time.monotonic()
         due = []
-        while self._heap and self._heap[0].when <= now:
-            due.append(heapq.heappop(self._heap))
+        while self.heap and self.heap[0].when <= now:
+            due.append(heapq.heappop(self.heap))
         return due
 
     def clear(self) -> None:
-        self._heap.clear()
+        self.heap.clear()
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self.heap)

@@ -1,0 +1,445 @@
+"""One connection: bytes in, messages to the handler, replies out. What happens per message."""
+
+import os
+import socket
+from collections.abc import Iterable
+from operator import length_hint
+from sys import byteorder
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.pythread cimport PyThread_get_thread_ident
+from libc.errno cimport EAGAIN, EINTR, EBADF, errno
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy, memset
+from posix.uio cimport iovec, readv
+from posix.unistd cimport close
+
+from epollo.engine.native.decoder cimport Cutter, Stretch
+from epollo.engine.native.outbox cimport Outbox
+from epollo.engine.native.rules cimport LONGEST_HEADER, Envelope, Rule, rule_of
+from epollo.engine.native.turn cimport READ_SIZE, REPLY_SIZE, Turn
+
+from epollo.engine import CloseReason, events as _events
+from epollo.engine.lifecycle import Lifecycle, Stage
+from epollo.errors import ConnectionClosed, FrameError
+
+cdef extern from "<sys/socket.h>" nogil:
+    int MSG_NOSIGNAL
+    ctypedef unsigned int socklen_t
+    struct sockaddr:
+        unsigned short sa_family
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
+    ssize_t recv(int fd, void *buffer, size_t size, int flags)
+    ssize_t send(int fd, const void *data, size_t size, int flags)
+    ssize_t sendmsg(int fd, const msghdr *message, int flags)
+    int getpeername(int fd, sockaddr *address, socklen_t *size)
+
+cdef enum:
+    LARGE = 8 << 10  # bytes; so long a reply is sent from where it is, so long a rest read into place
+    VECTORS = 64  # pieces of one sendmsg
+
+cdef uint32_t READ = _events.READ
+cdef uint32_t WRITE = _events.WRITE
+cdef object CONNECTING = Stage.CONNECTING
+cdef object OPEN = Stage.OPEN
+cdef object CLOSED = Stage.CLOSED
+cdef object RESET = CloseReason.RESET
+
+
+cdef class Plan:
+    """What the connections of one protocol on one loop have in common."""
+
+    def __init__(self, loop, Turn turn, protocol):
+        self.loop = loop
+        self.turn = turn
+        self.protocol = protocol
+        self.received = protocol.received
+        self.encode = protocol.framing.encode
+        self.rule = rule_of(protocol.framing)
+
+
+cdef class ConnectionCore(Cutter):
+    """The part of a connection that messages pass through, and its data."""
+
+    def __init__(self, Plan plan, sock):
+        self.plan = plan
+        self.fd = sock.detach()
+        self.stage = CONNECTING
+        self._inbox = ()
+
+    @property
+    def loop(self):
+        return self.plan.loop
+
+    @property
+    def protocol(self):
+        return self.plan.protocol
+
+    @property
+    def _encode(self):
+        return self.plan.encode
+
+    @property
+    def socket(self):
+        """As Python knows it: for what is asked once in a connection's life, if ever."""
+        if self._socket is None:
+            if self.fd < 0:
+                raise OSError(EBADF, os.strerror(EBADF))
+            self._socket = socket.socket(fileno=self.fd)
+        return self._socket
+
+    @property
+    def unsent(self):
+        """Bytes that wait to be taken by the kernel."""
+        cdef Py_ssize_t size = 0 if self.outbox is None else self.outbox.size
+        if self.plan.turn.serving is self:
+            size += self.plan.turn.used
+        return size
+
+    @property
+    def established(self):
+        """Was it ever connected? Then `connected` was called."""
+        return self.peer_size > 0 or self._peer is not None
+
+    @property
+    def peer(self):
+        """As getpeername(2) gave it; None before."""
+        if self._peer is None and self.peer_size:
+            self._peer = _address(self.peer_address[:self.peer_size])
+        return self._peer
+
+    def find_peer(self):
+        """Remember who the peer is. Raises OSError where not connected."""
+        cdef socklen_t size = ADDRESS_SIZE
+        if getpeername(self.fd, <sockaddr *> self.peer_address, &size) < 0:
+            raise OSError(errno, os.strerror(errno))
+        if (<sockaddr *> self.peer_address).sa_family in (socket.AF_INET, socket.AF_INET6):
+            self.peer_size = size
+        else:  # a path, which has no bounds to speak of
+            self._peer = self.socket.getpeername()
+
+    def check_eof(self):
+        """The stream has ended. Raises FrameTruncated where that cuts a frame."""
+        self.end(self.plan.rule)
+
+    def release(self):
+        """Give the descriptor back to the kernel."""
+        if self._socket is not None:
+            self._socket.close()
+        elif self.fd >= 0:
+            close(self.fd)
+        self.fd = -1
+
+    def ready(self, events):
+        """The poller says that there is something; one recv, for the others are waiting too."""
+        self.serve_ready(events)
+
+    cdef int serve_ready(self, uint32_t events) except -1:
+        cdef Stretch rest
+        cdef Py_ssize_t count
+        # An earlier handler of the same batch may have paused this connection, or closed it.
+        if (events != READ or self._holding) and not self._may_read(events):
+            return 0
+        count = self._receive(&rest)
+        if count > 0:
+            self._consume(&rest)
+        elif count == 0:
+            self.end_of_stream()
+        elif errno != EAGAIN and errno != EINTR:  # readiness is a hint: select(2), BUGS
+            self.drop(RESET, OSError(errno, os.strerror(errno)))
+        return 0
+
+    def serve(self, messages):
+        """Hand the messages to the handler, in order; send what it answers."""
+        cdef Turn turn = self.plan.turn
+        turn.serving, turn.used = self, 0
+        self._deliver_all(messages)
+        self._send_replies(None, 0)
+        turn.serving = None
+
+    def send(self, message):
+        """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
+        cdef Turn turn = self.plan.turn
+        if (
+            turn.serving is self
+            and turn.thread == PyThread_get_thread_ident()
+            and type(message) is bytes
+            and self.stage is OPEN
+            and not self._sealed
+        ):
+            self._pack(<bytes> message)
+        else:
+            Lifecycle.send(self, message)
+
+    def flush(self):
+        """Offer the kernel, once, all that is queued. It may take a part of it, or nothing."""
+        self.offer()
+
+    cdef int offer(self) except -1:
+        if self.outbox is not None and not self.blocked:
+            self._send_outbox()
+        return 0
+
+    def queue(self, bytes frame):
+        """Send ``frame`` when the turn ends, or now, where too much is queued."""
+        if self.plan.turn.serving is self:
+            self._append(frame, 0, 0)
+            return
+        if self.outbox is None:
+            self.outbox = Outbox()
+        self.outbox.refer(frame, 0)
+        if self.blocked or self.outbox.size > REPLY_SIZE:
+            self._relieve()
+        self.unsettle()
+
+    def discard(self):
+        """Nothing more will be sent: let go of what was to be."""
+        self.outbox = None
+        self.blocked = False
+        if self.plan.turn.serving is self:
+            self.plan.turn.used = 0
+
+    cdef Py_ssize_t _receive(self, Stretch *rest) except -2:
+        """One read(2); what is of a long message goes to its place in it."""
+        cdef iovec vectors[2]
+        cdef uint8_t *place = NULL
+        cdef Py_ssize_t wanted = 0, count
+        cdef uint8_t *input = self.plan.turn.input
+        if self.partial is not None:
+            wanted = self.partial.wanted(&place)
+        if wanted < LARGE:
+            count = recv(self.fd, input, READ_SIZE, 0)
+            rest[0] = Stretch(input, count, False)
+            return count
+        vectors[0] = iovec(place, wanted)
+        vectors[1] = iovec(input, READ_SIZE)
+        count = readv(self.fd, vectors, 2)
+        if count > 0:
+            self.partial.filled += min(count, wanted)
+        rest[0] = Stretch(input, max(0, count - wanted), False)
+        return count
+
+    cdef int _consume(self, Stretch *rest) except -1:
+        """Hand each message of what was read to the handler; send what it answers."""
+        cdef Turn turn = self.plan.turn
+        cdef Rule rule = self.plan.rule
+        cdef bytes message
+        turn.serving, turn.used = self, 0
+        try:
+            message = self.next_message(rule, rest)
+            while message is not None:
+                self._deliver(message)
+                if self._holding:
+                    break
+                message = self.next_message(rule, rest)
+        except Exception as error:
+            self._handler_raised(error)
+        if message is not None or rest.strange:
+            self._take_rest(rest)
+        self._send_replies(None, 0)
+        turn.serving = None
+        return 0
+
+    cdef inline int _deliver(self, bytes message) except -1:
+        reply = self.plan.received(message, self)
+        if type(reply) is bytes:
+            self._pack(<bytes> reply)
+        elif reply is not None:
+            self._queue_all(reply)
+        return 0
+
+    cdef int _deliver_all(self, object messages) except -1:
+        waiting = iter(messages)
+        try:
+            for message in waiting:
+                self._deliver(message)
+                if self._holding:
+                    self._hold_back(waiting)
+                    break
+        except Exception as error:
+            self._handler_raised(error)
+        return 0
+
+    cdef int _take_rest(self, Stretch *rest) except -1:
+        """The handler is to hear no more for now; or what comes next is no good frame."""
+        if self._sealed:
+            return 0
+        error = None
+        try:
+            messages = self.all_messages(self.plan.rule, rest)
+        except FrameError as raised:
+            error, messages = raised, raised.messages
+        if self._holding:
+            self._hold_back(iter(messages))
+        else:
+            self._deliver_all(messages)
+        if error is not None:
+            self.bad_stream(error)
+        return 0
+
+    cdef int _pack(self, bytes message) except -1:
+        """Write the frame that carries ``message`` behind the other replies of this turn."""
+        cdef Turn turn = self.plan.turn
+        cdef Envelope envelope
+        if turn.used > REPLY_SIZE - LONGEST_HEADER:
+            self._send_replies(None, 0)
+        if self.plan.rule.wrap(
+            <const uint8_t *> PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message),
+            turn.output + turn.used, &envelope,
+        ):
+            return self._append(message, envelope.header, envelope.trailer)
+        return self._append(self.plan.encode(message), 0, 0)
+
+    cdef int _append(self, bytes message, Py_ssize_t header, Py_ssize_t trailer) except -1:
+        """Add ``message`` to the replies, behind a header that is there, and a trailer to it."""
+        cdef Turn turn = self.plan.turn
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(message)
+        turn.used += header
+        if size >= LARGE or turn.used + size + trailer > REPLY_SIZE:
+            return self._send_replies(message, trailer)
+        memcpy(turn.output + turn.used, PyBytes_AS_STRING(message), size)
+        turn.used += size
+        if trailer:
+            memcpy(turn.output + turn.used, self.plan.rule.trailer_data, trailer)
+            turn.used += trailer
+        if self.outbox is not None:
+            self._send_replies(None, 0)
+        return 0
+
+    cdef int _send_replies(self, bytes last, Py_ssize_t trailer) except -1:
+        """Offer the kernel, once, the replies of this turn, and ``last`` behind them."""
+        cdef Turn turn = self.plan.turn
+        cdef Py_ssize_t sent = 0, size = turn.used
+        cdef iovec vectors[3]
+        cdef msghdr message
+        if last is None and not size:
+            return 0
+        if self.stage is CLOSED:
+            self.discard()
+            return 0
+        if self.outbox is not None:
+            sent = 0
+        elif last is None:
+            sent = send(self.fd, turn.output, size, MSG_NOSIGNAL)
+        else:
+            size += PyBytes_GET_SIZE(last) + trailer
+            vectors[0] = iovec(turn.output, turn.used)
+            vectors[1] = iovec(PyBytes_AS_STRING(last), PyBytes_GET_SIZE(last))
+            vectors[2] = iovec(<void *> self.plan.rule.trailer_data, trailer)
+            memset(&message, 0, sizeof(message))
+            message.msg_iov = vectors
+            message.msg_iovlen = 3
+            sent = sendmsg(self.fd, &message, MSG_NOSIGNAL)
+        if sent == size and self.outbox is None:
+            turn.used = 0
+            return 0
+        if sent < 0:
+            if errno != EAGAIN and errno != EINTR:  # ECONNRESET, EPIPE: the peer is gone
+                self.drop(RESET, OSError(errno, os.strerror(errno)))
+                return 0
+            sent = 0
+        return self._leave_unsent(sent, last, trailer)
+
+    cdef int _leave_unsent(self, Py_ssize_t sent, bytes last, Py_ssize_t trailer) except -1:
+        """The kernel took the first ``sent`` bytes: queue what is left."""
+        cdef Turn turn = self.plan.turn
+        cdef Py_ssize_t part
+        if self.outbox is None:
+            self.outbox = Outbox()
+            self.blocked = True
+        part = min(sent, turn.used)
+        self.outbox.copy(turn.output + part, turn.used - part)
+        turn.used = 0
+        if last is not None:
+            sent -= part
+            part = min(sent, PyBytes_GET_SIZE(last))
+            self.outbox.refer(last, part)
+            self.outbox.copy(self.plan.rule.trailer_data + sent - part, trailer - (sent - part))
+        return self._relieve()
+
+    cdef int _send_outbox(self) except -1:
+        cdef iovec vectors[VECTORS]
+        cdef msghdr message
+        cdef Py_ssize_t sent
+        memset(&message, 0, sizeof(message))
+        message.msg_iov = vectors
+        message.msg_iovlen = self.outbox.vectors(vectors, VECTORS)
+        sent = sendmsg(self.fd, &message, MSG_NOSIGNAL)
+        if sent < 0:
+            if errno == EAGAIN or errno == EINTR:
+                self.blocked = True
+            else:
+                self.drop(RESET, OSError(errno, os.strerror(errno)))
+            return 0
+        self.outbox.advance(sent)
+        self.blocked = self.outbox.size > 0
+        if not self.blocked:
+            self.outbox = None
+        return 0
+
+    cdef int _relieve(self) except -1:
+        """Much is queued, or the kernel takes no more: send, or mind the marks, now."""
+        if self.stage is CLOSED:
+            self.discard()
+            return 0
+        if not self.blocked or self.outbox.size > self.plan.protocol.limits.high_water:
+            self._send_outbox()  # a peer that reads meanwhile is not slow
+        self.mind_marks()
+        self.unsettle()
+        return 0
+
+    cdef bint _may_read(self, uint32_t events) except -1:
+        """Attend to what the poller tells besides, or instead of, bytes to read."""
+        if events & WRITE and self.outbox is not None:
+            self._send_outbox()
+            self.unsettle()
+        if self.stage is CLOSED or not events & ~WRITE:
+            return False
+        if not self._holding and self.reason is None:
+            return not self._inbox  # which comes first, when the turn ends
+        if not events & READ:
+            self.hang_up(events)
+        return False
+
+    def _hold_back(self, waiting):
+        """The handler is to hear no more for now, or ever."""
+        if self.stage is CLOSED:
+            self.discard()
+        elif not self._sealed and length_hint(waiting):
+            self._inbox = waiting
+
+    def _queue_all(self, reply):
+        """A reply that is not simply bytes: bytes-like, or several of them."""
+        if isinstance(reply, (bytes, bytearray, memoryview)):
+            self.queue(self.plan.encode(reply))
+            return
+        if isinstance(reply, str) or not isinstance(reply, Iterable):
+            kind = type(reply).__name__
+            raise TypeError(f"handler returned {kind}; return bytes, None, or an iterable of bytes")
+        for message in reply:
+            self.queue(self.plan.encode(message))
+            if self.stage is CLOSED:
+                break
+
+    def _handler_raised(self, error):
+        if self.stage is not CLOSED:
+            self.handler_failed(error)
+        elif not isinstance(error, ConnectionClosed):  # which only tells the handler of the close
+            self.loop.report(error, "handler raised after its connection was closed")
+
+
+class Connection(ConnectionCore, Lifecycle):
+    """A socket in the loop, with the buffers between the kernel and the handler."""
+
+    __slots__ = ()
+
+
+cdef object _address(bytes packed):
+    """The address in a sockaddr_in or sockaddr_in6, as Python's sockets give it: ip(7), ipv6(7)."""
+    port = int.from_bytes(packed[2:4], "big")
+    if int.from_bytes(packed[:2], byteorder) == socket.AF_INET:
+        return socket.inet_ntop(socket.AF_INET, packed[4:8]), port
+    host = socket.inet_ntop(socket.AF_INET6, packed[8:24])
+    return host, port, int.from_bytes(packed[4:8], "big"), int.from_bytes(packed[24:28], byteorder)

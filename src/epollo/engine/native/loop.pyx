@@ -1,0 +1,225 @@
+"""The loop: wait for the kernel to say which sockets are ready, serve those, wait again.
+
+`engine/python/loop.py` once more, with epoll_wait(2) itself for a poller.
+"""
+
+import os
+from threading import get_ident
+
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.list cimport PyList_GET_SIZE
+from cpython.pythread cimport PyThread_get_thread_ident
+from libc.errno cimport EINTR, errno
+from libc.limits cimport INT_MAX
+from libc.math cimport INFINITY, ceil
+from libc.stdint cimport uint32_t
+from libc.time cimport time_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.unistd cimport close
+
+from epollo.engine.native.connection cimport ConnectionCore, Plan
+from epollo.engine.native.turn cimport Turn
+
+from epollo.engine.housekeeping import Housekeeping
+from epollo.engine.native.connection import Connection
+from epollo.errors import EngineMissing
+
+cdef extern from "<sys/epoll.h>" nogil:
+    int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL
+    union epoll_data:
+        int fd
+    struct epoll_event:
+        uint32_t events
+        epoll_data data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)
+    int epoll_wait(int epoll, epoll_event *events, int most, int milliseconds)
+
+cdef enum:
+    MOST_EVENTS = 1024  # of one turn
+
+
+cdef class LoopCore:
+    """The turn itself, and whom the loop watches."""
+
+    cdef int _epoll
+    cdef int _count  # of the events of the last turn
+    cdef epoll_event _events[MOST_EVENTS]
+    cdef Turn _turn
+    cdef Plan _plan
+    cdef list _sources  # by descriptor
+    cdef set _unasked  # descriptors of those of them that the kernel is not asked about
+    cdef public list _heap  # of the timers, the next one first
+    cdef public bint turning
+    cdef public list _dead
+    cdef public object _calls
+
+    def __cinit__(self, *args, **kwargs):
+        self._sources = []
+        self._unasked = set()
+        self._turn = Turn()
+        self._epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self._epoll < 0:
+            raise OSError(errno, os.strerror(errno))
+
+    def __dealloc__(self):
+        if self._epoll >= 0:
+            close(self._epoll)
+
+    @property
+    def thread(self):
+        return self._turn.thread or None
+
+    @thread.setter
+    def thread(self, value):
+        self._turn.thread = value or 0
+
+    @property
+    def dirty(self):
+        return self._turn.dirty
+
+    @dirty.setter
+    def dirty(self, value):
+        self._turn.dirty = value
+
+    def poll(self, timeout=None):
+        """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
+        cdef int i
+        if self.turning:
+            raise RuntimeError("a handler called poll: its own turn is not over")
+        self._turn.thread = PyThread_get_thread_ident()
+        self._wait(timeout)
+        self.turning = True
+        try:
+            for i in range(self._count):
+                self._serve(self._events[i].data.fd, self._events[i].events)
+        finally:
+            self.turning = False
+        if self._calls or self._next_timer() <= _now():
+            self._make_calls()
+        if PyList_GET_SIZE(self._turn.dirty):
+            self._flush_dirty()
+        if PyList_GET_SIZE(self._dead):
+            self._bury_dead()
+        return self._count
+
+    def watch(self, int fd, source, uint32_t events):
+        """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
+        cdef epoll_event event
+        event.events = events
+        event.data.fd = fd
+        while PyList_GET_SIZE(self._sources) <= fd:
+            self._sources.append(None)
+        new = self._sources[fd] is None or fd in self._unasked
+        if epoll_ctl(self._epoll, EPOLL_CTL_ADD if new else EPOLL_CTL_MOD, fd, &event) < 0:
+            raise OSError(errno, os.strerror(errno))
+        self._unasked.discard(fd)
+        self._sources[fd] = source
+
+    def look_away(self, int fd):
+        """Keep ``fd``, but ask nothing of it until it is watched again."""
+        if fd not in self._unasked:
+            epoll_ctl(self._epoll, EPOLL_CTL_DEL, fd, NULL)
+            self._unasked.add(fd)
+
+    def unwatch(self, int fd):
+        """Ask nothing of ``fd`` any more; its owner closes it."""
+        if fd < PyList_GET_SIZE(self._sources) and self._sources[fd] is not None:
+            self.look_away(fd)
+            self._unasked.remove(fd)
+            self._sources[fd] = None
+
+    def sources(self):
+        """All that is watched, or looked away from."""
+        return [source for source in self._sources if source is not None]
+
+    def _new_connection(self, sock, protocol):
+        if self._plan is None or self._plan.protocol is not protocol:
+            self._plan = Plan(self, self._turn, protocol)
+        return Connection(self._plan, sock)
+
+    def _descriptor(self):
+        return self._epoll
+
+    def _close_poller(self):
+        self._plan = None
+        self._sources.clear()
+        if self._epoll >= 0:
+            close(self._epoll)
+        self._epoll = -1
+
+    cdef int _wait(self, timeout) except -1:
+        """Ask the kernel what is ready. It is asked without letting go of the GIL where there was
+        something the last time: that is to hand it to another thread and then wait for it."""
+        cdef int milliseconds = self._milliseconds(timeout), most = MOST_EVENTS
+        cdef bint busy = self._count > 0
+        self._count = epoll_wait(self._epoll, self._events, most, 0) if busy or not milliseconds else 0
+        if not self._count and milliseconds:
+            with nogil:
+                self._count = epoll_wait(self._epoll, self._events, most, milliseconds)
+        if self._count < 0:
+            self._count = 0
+            if errno != EINTR:
+                raise OSError(errno, os.strerror(errno))
+            PyErr_CheckSignals()
+        return 0
+
+    cdef int _milliseconds(self, timeout) except -2:
+        """To wait, at most: until the next timer, and not at all with work at hand."""
+        cdef double seconds = INFINITY if timeout is None else timeout
+        cdef double timer = self._next_timer()
+        if PyList_GET_SIZE(self._turn.dirty) or PyList_GET_SIZE(self._dead) or self._calls:
+            return 0
+        if timer < INFINITY:
+            seconds = min(seconds, timer - _now())
+        if seconds == INFINITY:
+            return -1
+        # Rounded up: half a millisecond rounded down to none would be a busy loop.
+        return <int> min(<double> INT_MAX, ceil(max(0.0, seconds) * 1000))
+
+    cdef double _next_timer(self) except -1:
+        return self._heap[0].when if PyList_GET_SIZE(self._heap) else INFINITY
+
+    cdef int _serve(self, int fd, uint32_t events) except -1:
+        # One that an earlier one of the batch has closed has nothing to do, or is not there. Its
+        # number cannot have gone to a newcomer, who would be served events that are not his: it is
+        # given back to the kernel when the batch is done (`_bury_dead`).
+        source = self._sources[fd]
+        if type(source) is Connection:
+            (<ConnectionCore> source).serve_ready(events)
+        elif source is not None:
+            source.ready(events)
+        return 0
+
+    cdef int _flush_dirty(self) except -1:
+        """Send what each has queued, in one send, and decide what it waits for next."""
+        cdef ConnectionCore connection
+        self.turning = True
+        try:
+            for connection in self._turn.dirty:  # which may grow meanwhile
+                connection.offer()
+                if connection.outbox is not None or connection.unsettled:
+                    connection.decide()
+        finally:
+            self.turning = False
+        self._turn.dirty.clear()
+        return 0
+
+
+class Loop(LoopCore, Housekeeping):
+    """One thread's loop over any number of sockets."""
+
+    name = "native"
+    poller_name = "epoll"
+
+    def __init__(self, poller="auto"):
+        if poller not in ("auto", "epoll"):
+            raise EngineMissing(f"the native engine polls with epoll, not {poller}; use --engine python")
+        super().__init__()
+        self._heap = self._timers.heap
+
+
+cdef inline double _now() noexcept:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec + now.tv_nsec * 1e-9

@@ -1,0 +1,89 @@
+"""What one connection has still to send. Only a connection that has something owns one."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.string cimport memcpy, memmove
+from posix.uio cimport iovec
+
+cdef enum:
+    SMALL = 512  # bytes; a frame of fewer is copied to the others, a longer one kept as it is
+    MOST_ROOM = 64 << 10
+
+
+cdef class Outbox:
+    """A queue of bytes objects, each with the part of it that is unsent."""
+
+    def __dealloc__(self):
+        while self.first < self.last:
+            Py_DECREF(<object> self.pieces[self.first].owner)
+            self.first += 1
+        PyMem_Free(self.pieces)
+
+    cdef int copy(self, const void *data, Py_ssize_t count) except -1:
+        """Queue a copy of ``data``, in the room behind what was copied before where that is enough."""
+        cdef Piece *tail = self.pieces + self.last - 1
+        cdef bytes owner
+        if self.first == self.last or not tail.ours or PyBytes_GET_SIZE(<object> tail.owner) - tail.stop < count:
+            # With room for as much again as is queued, so that there are few of them.
+            owner = PyBytes_FromStringAndSize(NULL, max(count, min(self.size, MOST_ROOM)))
+            self._add(owner, 0, 0, True)
+            tail = self.pieces + self.last - 1
+        memcpy(PyBytes_AS_STRING(<object> tail.owner) + tail.stop, data, count)
+        tail.stop += count
+        self.size += count
+        return 0
+
+    cdef int refer(self, bytes owner, Py_ssize_t start) except -1:
+        """Queue ``owner`` from ``start`` on."""
+        cdef Py_ssize_t count = PyBytes_GET_SIZE(owner) - start
+        if count < SMALL:
+            return self.copy(PyBytes_AS_STRING(owner) + start, count)
+        self._add(owner, start, start + count, False)
+        self.size += count
+        return 0
+
+    cdef int vectors(self, iovec *vectors, int most) noexcept:
+        """Where the first bytes are, for sendmsg(2); returns how many vectors were set."""
+        cdef int count = min(most, self.last - self.first), i
+        cdef Piece *piece
+        for i in range(count):
+            piece = self.pieces + self.first + i
+            vectors[i].iov_base = PyBytes_AS_STRING(<object> piece.owner) + piece.start
+            vectors[i].iov_len = piece.stop - piece.start
+        return count
+
+    cdef void advance(self, Py_ssize_t count) noexcept:
+        """``count`` bytes more were sent."""
+        cdef Piece *piece
+        self.size -= count
+        while self.first < self.last:
+            piece = self.pieces + self.first
+            if count < piece.stop - piece.start:
+                piece.start += count
+                return
+            count -= piece.stop - piece.start
+            self.first += 1
+            Py_DECREF(<object> piece.owner)
+
+    cdef int _add(self, bytes owner, Py_ssize_t start, Py_ssize_t stop, bint ours) except -1:
+        if self.last == self.room:
+            self._make_room()
+        self.pieces[self.last] = Piece(<PyObject *> owner, start, stop, ours)
+        Py_INCREF(owner)
+        self.last += 1
+        return 0
+
+    cdef int _make_room(self) except -1:
+        cdef int count = self.last - self.first
+        if self.first > self.room // 2:  # what was sent is behind us
+            memmove(self.pieces, self.pieces + self.first, count * sizeof(Piece))
+        else:
+            pieces = <Piece *> PyMem_Realloc(self.pieces, max(4, 2 * self.room) * sizeof(Piece))
+            if pieces is NULL:
+                raise MemoryError
+            self.pieces, self.room = pieces, max(4, 2 * self.room)
+            memmove(self.pieces, self.pieces + self.first, count * sizeof(Piece))
+        self.first, self.last = 0, count
+        return 0

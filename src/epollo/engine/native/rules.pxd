@@ -1,0 +1,68 @@
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+cdef enum Found:
+    WHOLE  # the frame is here
+    PART  # its header is: the span is known
+    HEADER  # not even that
+    BAD  # what can be no frame
+
+cdef struct Span:  # of a frame, counted from its first byte
+    Py_ssize_t start  # where its message begins
+    Py_ssize_t stop  # and ends
+    Py_ssize_t size  # where the frame ends
+
+cdef enum:
+    LONGEST_HEADER = 24
+
+cdef struct Envelope:  # bytes that go on the wire before a message, and after it
+    Py_ssize_t header
+    Py_ssize_t trailer
+
+
+cdef class Rule:
+    cdef readonly object framing
+    cdef Py_ssize_t max_frame
+    cdef bytes trailer
+    cdef const uint8_t *trailer_data
+
+    cdef int _end_with(self, bytes trailer) except -1
+    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept
+    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept
+
+
+cdef class LengthRule(Rule):
+    cdef Py_ssize_t offset
+    cdef Py_ssize_t size
+    cdef Py_ssize_t end
+    cdef Py_ssize_t strip
+    cdef bint little
+    cdef bint before  # the header goes before the message
+    cdef int64_t rest  # of the frame, beside as many bytes as the length says
+    cdef uint64_t least, most  # lengths that a good frame can have
+    cdef int64_t adjust
+    cdef uint64_t most_held  # by the bytes of the length
+
+
+cdef class VarintRule(Rule):
+    pass
+
+
+cdef class NetstringRule(Rule):
+    cdef Py_ssize_t most_digits
+
+
+cdef class DelimiterRule(Rule):
+    cdef bint line
+
+    cdef Py_ssize_t _begun(self, const uint8_t *data, Py_ssize_t count) noexcept
+
+
+cdef class FixedRule(Rule):
+    cdef Py_ssize_t size
+
+
+cdef class RawRule(Rule):
+    pass
+
+
+cdef Rule rule_of(object framing)

@@ -1,0 +1,270 @@
+"""What a good frame looks like, framing by framing.
+
+That is all that stands here a second time. What is no good frame, and what cannot be encoded, is
+handed to `epollo.framing`, which has the rules, and the errors, of all of it.
+"""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.string cimport memchr, memcmp, memcpy
+
+from epollo.framing import Delimiter, Fixed, LengthField, LengthPrefix, Line, Netstring, Raw, Varint
+
+cdef extern from "<string.h>" nogil:
+    void *memmem(const void *haystack, size_t hay, const void *needle, size_t length)
+
+
+cdef class Rule:
+    """One framing's; shared by any number of connections."""
+
+    def __init__(self, framing):
+        self.framing = framing
+        self.max_frame = min(framing.max_frame, INT64_MAX)
+        self._end_with(b"")
+
+    cdef int _end_with(self, bytes trailer) except -1:
+        self.trailer = trailer
+        self.trailer_data = self.trailer
+        return 0
+
+    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
+        """Where the frame that begins at ``data`` lies; ``seen`` bytes of it were looked at before."""
+        return BAD
+
+    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept:
+        """Write the header of a message, and say how long header and trailer are; false where the
+        framing itself is to be asked to encode it."""
+        return False
+
+
+cdef class LengthRule(Rule):
+    """Netty's LengthFieldBasedFrameDecoder: see `epollo.framing.length`.
+
+    A length is good between two bounds, which are worked out here once.
+    """
+
+    def __init__(self, framing):
+        super().__init__(framing)
+        self.offset = framing.offset
+        self.size = framing.size
+        self.end = framing.offset + framing.size
+        self.strip = framing.strip
+        self.adjust = framing.adjust
+        self.little = framing.order == "little"
+        self.before = framing.offset == 0 and framing.strip == self.end
+        self.rest = framing.adjust + self.end
+        cdef object held = (1 << 8 * framing.size) - 1
+        cdef object least = max(0, -framing.adjust, framing.strip - self.rest)
+        cdef object most = min(held, INT64_MAX, framing.max_frame - self.rest)
+        if most < least:  # no length is good
+            least, most = 1, 0
+        self.least, self.most, self.most_held = least, most, held
+
+    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
+        if count < self.end:
+            return HEADER
+        cdef uint64_t length = _length(data + self.offset, self.size, self.little)
+        if length < self.least or length > self.most:
+            return BAD
+        span.start = self.strip
+        span.stop = span.size = <Py_ssize_t> (<int64_t> length + self.rest)
+        return WHOLE if count >= span.size else PART
+
+    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept:
+        cdef int64_t length = size - self.adjust
+        if not self.before or length < 0 or <uint64_t> length < self.least or <uint64_t> length > self.most:
+            return False
+        _put_length(header, self.size, self.little, <uint64_t> length)
+        envelope.header = self.size
+        envelope.trailer = 0
+        return True
+
+
+cdef class VarintRule(Rule):
+    """protobuf's base-128 length: see `epollo.framing.varint`."""
+
+    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
+        cdef uint64_t length = 0
+        cdef Py_ssize_t i
+        for i in range(min(count, 9)):  # of which a tenth byte would be the 64th bit: no good length
+            length |= <uint64_t> (data[i] & 0x7F) << 7 * i
+            if data[i] < 0x80:
+                span.start = i + 1
+                if length > <uint64_t> self.max_frame or <Py_ssize_t> length > self.max_frame - span.start:
+                    return BAD
+                span.stop = span.size = span.start + <Py_ssize_t> length
+                return WHOLE if count >= span.size else PART
+        if count < 10:
+            return HEADER
+        # Ten bytes can still say a small number, with zeros before it.
+        if data[9]:
+            return BAD
+        span.start = 10
+        if length > <uint64_t> self.max_frame or <Py_ssize_t> length > self.max_frame - 10:
+            return BAD
+        span.stop = span.size = 10 + <Py_ssize_t> length
+        return WHOLE if count >= span.size else PART
+
+    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept:
+        cdef uint64_t rest = size
+        cdef Py_ssize_t i = 0
+        while rest > 0x7F:
+            header[i] = <uint8_t> (rest & 0x7F | 0x80)
+            rest >>= 7
+            i += 1
+        header[i] = <uint8_t> rest
+        envelope.header = i + 1
+        envelope.trailer = 0
+        return size <= self.max_frame - envelope.header
+
+
+cdef class NetstringRule(Rule):
+    """D. J. Bernstein's netstrings: see `epollo.framing.netstring`."""
+
+    def __init__(self, framing):
+        super().__init__(framing)
+        self._end_with(b",")
+        self.most_digits = min(len(str(framing.max_frame)), 18)
+
+    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
+        cdef Py_ssize_t length = 0, digits = 0
+        while digits < count and c"0" <= data[digits] <= c"9":
+            if digits == self.most_digits or (digits and not length):
+                return BAD
+            length = 10 * length + data[digits] - c"0"
+            digits += 1
+        if digits == count:
+            return HEADER
+        span.start = digits + 1
+        if data[digits] != c":" or not digits or length > self.max_frame - span.start - 1:
+            return BAD
+        span.stop = span.start + length
+        span.size = span.stop + 1
+        if count < span.size:
+            return PART
+        return WHOLE if data[span.stop] == c"," else BAD
+
+    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept:
+        cdef uint8_t digits[20]
+        cdef Py_ssize_t count = 0, rest = size, i
+        while True:
+            digits[count] = <uint8_t> (c"0" + rest % 10)
+            count += 1
+            rest //= 10
+            if not rest:
+                break
+        for i in range(count):
+            header[i] = digits[count - 1 - i]
+        header[count] = c":"
+        envelope.header = count + 1
+        envelope.trailer = 1
+        return size <= self.max_frame - count - 2
+
+
+cdef class DelimiterRule(Rule):
+    """A message until its delimiter: see `epollo.framing.delimiter`."""
+
+    def __init__(self, framing):
+        super().__init__(framing)
+        self.line = isinstance(framing, Line)
+        self._end_with(b"\n" if self.line else framing.delimiter)
+
+    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
+        cdef Py_ssize_t size = len(self.trailer)
+        cdef Py_ssize_t begin = max(0, seen - size + 1)
+        cdef const uint8_t *found
+        if size == 1:
+            found = <const uint8_t *> memchr(data + begin, self.trailer_data[0], count - begin)
+        else:
+            found = <const uint8_t *> memmem(data + begin, count - begin, self.trailer_data, size)
+        cdef Py_ssize_t stop = count if found is NULL else found - data
+        span.start = 0
+        span.size = stop + size
+        if found is NULL:
+            stop -= self._begun(data, count)
+        elif self.line and stop and data[stop - 1] == c"\r":
+            stop -= 1
+        span.stop = stop
+        if stop > self.max_frame:
+            return BAD
+        return HEADER if found is NULL else WHOLE
+
+    cdef Py_ssize_t _begun(self, const uint8_t *data, Py_ssize_t count) noexcept:
+        """How many of the last bytes may be the first of the delimiter."""
+        cdef Py_ssize_t most = min(count, <Py_ssize_t> len(self.trailer) - 1)
+        if self.line:
+            return 1 if count and data[count - 1] == c"\r" else 0
+        while most and memcmp(data + count - most, self.trailer_data, most):
+            most -= 1
+        return most
+
+    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept:
+        envelope.header = 0
+        envelope.trailer = len(self.trailer)
+        if size > self.max_frame or self._begun(message, size):
+            return False
+        return memmem(message, size, self.trailer_data, envelope.trailer) is NULL
+
+
+cdef class FixedRule(Rule):
+    """So many bytes each: see `epollo.framing.fixed`."""
+
+    def __init__(self, framing):
+        super().__init__(framing)
+        self.size = framing.size
+
+    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
+        span.start = 0
+        span.stop = span.size = self.size
+        return WHOLE if count >= self.size else PART
+
+    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept:
+        envelope.header = envelope.trailer = 0
+        return size == self.size
+
+
+cdef class RawRule(Rule):
+    """Whatever one read brought: see `epollo.framing.raw`."""
+
+    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
+        span.start = 0
+        span.stop = span.size = count
+        return WHOLE if count else HEADER
+
+    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept:
+        envelope.header = envelope.trailer = 0
+        return True
+
+
+# By the very class: one that inherits may have changed the rule.
+cdef dict _RULES = {
+    LengthPrefix: LengthRule,
+    LengthField: LengthRule,
+    Varint: VarintRule,
+    Netstring: NetstringRule,
+    Delimiter: DelimiterRule,
+    Line: DelimiterRule,
+    Fixed: FixedRule,
+    Raw: RawRule,
+}
+
+
+cdef Rule rule_of(object framing):
+    """The rule of ``framing``. To that of a user's own, every frame is a bad one."""
+    return _RULES.get(type(framing), Rule)(framing)
+
+
+cdef inline uint64_t _length(const uint8_t *data, Py_ssize_t size, bint little) noexcept:
+    cdef uint64_t length = 0
+    cdef Py_ssize_t i
+    if size == 4 and not little:
+        return <uint64_t> data[0] << 24 | data[1] << 16 | data[2] << 8 | data[3]
+    for i in range(size):
+        length = length << 8 | data[size - 1 - i if little else i]
+    return length
+
+
+cdef inline void _put_length(uint8_t *header, Py_ssize_t size, bint little, uint64_t length) noexcept:
+    cdef Py_ssize_t i
+    for i in range(size):
+        header[i if little else size - 1 - i] = <uint8_t> (length & 0xFF)
+        length >>= 8
