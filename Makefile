@@ -5,13 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test check bench clean
+NATIVE := setup.py $(wildcard src/epollo/engine/native/*.p??)
+
+.PHONY: help demo test check bench sanitize clean
 
 help:
 	@echo "make demo   an echo server and 100 connections: the round trips they saw"
 	@echo "make test   the tests"
 	@echo "make check  format, lint, types and tests: what CI runs"
 	@echo "make bench  the server beside its peers, in turns; writes benchmarks/results"
+	@echo "make sanitize  the native engine under AddressSanitizer and UBSan"
 
 demo: $(VENV)/installed
 	@echo "== an epoll echo server, and 100 connections that each wait for their reply (3 s)"
@@ -45,8 +48,8 @@ $(VENV)/created:
 	@$(PIP) --upgrade 'pip>=25.1'
 	@touch $@
 
-$(VENV)/installed: $(VENV)/created pyproject.toml
-	@echo "== installing epollo into $(VENV)"
+$(VENV)/installed: $(VENV)/created pyproject.toml $(NATIVE)
+	@echo "== installing epollo into $(VENV); its native engine, where there is a C compiler"
 	@$(PIP) --editable .
 	@touch $@
 

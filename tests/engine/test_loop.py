@@ -490,3 +490,42 @@ def test_a_wait_of_a_year_is_no_error(loop: EventLoop) -> None:
 
 def unwanted_call() -> None:
     raise AssertionError("called")
+
+
+def test_a_handler_that_calls_poll_is_told_that_its_turn_is_not_over(loop: EventLoop) -> None:
+    protocol = Protocol(received=lambda *_: loop.poll(0))
+    with attached(loop, protocol) as (peer, _):
+        peer.send(frame(b"turn"))
+        turn_until(loop, lambda: len(protocol.events) == 2)
+    assert protocol.events == ["connected", "handler_error"]
+    assert isinstance(protocol.error, RuntimeError)
+
+
+def test_a_drain_from_a_handler_answers_in_order(loop: EventLoop) -> None:
+    """What is still in the kernel comes after what was read, though the drain reads it itself."""
+    messages: list[bytes] = []
+
+    def received(message: bytes, connection: Connection) -> bytes:
+        messages.append(message)
+        if message == b"1":
+            peer.send(frame(b"3"))
+            connection.drain()
+        return message
+
+    protocol = Protocol(received=received)
+    with attached(loop, protocol) as (peer, _):
+        peer.send(frame(b"1") + frame(b"2"))
+        turn_until(loop, lambda: len(protocol.events) == 2)
+        assert peer.recv(100) == frame(b"1") + frame(b"2") + frame(b"3")
+    assert messages == [b"1", b"2", b"3"]
+    assert protocol.events == ["connected", "shutdown"]
+
+
+def test_connections_are_those_that_are_open(loop: EventLoop) -> None:
+    protocol = Protocol()
+    with attached(loop, protocol) as (_, connection):
+        assert list(loop.connections()) == [connection]
+        assert connection.established
+        connection.close()
+        turn_until(loop, lambda: len(protocol.events) == 2)
+        assert list(loop.connections()) == []

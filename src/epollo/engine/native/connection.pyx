@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from operator import length_hint
 from sys import byteorder
 
+from cython cimport final
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EAGAIN, EINTR, EBADF, errno
@@ -136,6 +137,7 @@ cdef class ConnectionCore(Cutter):
         """The poller says that there is something; one recv, for the others are waiting too."""
         self.serve_ready(events)
 
+    @final
     cdef int serve_ready(self, uint32_t events) except -1:
         cdef Stretch rest
         cdef Py_ssize_t count
@@ -177,6 +179,7 @@ cdef class ConnectionCore(Cutter):
         """Offer the kernel, once, all that is queued. It may take a part of it, or nothing."""
         self.offer()
 
+    @final
     cdef int offer(self) except -1:
         if self.outbox is not None and not self.blocked:
             self._send_outbox()
@@ -201,6 +204,7 @@ cdef class ConnectionCore(Cutter):
         if self.plan.turn.serving is self:
             self.plan.turn.used = 0
 
+    @final
     cdef Py_ssize_t _receive(self, Stretch *rest) except -2:
         """One read(2); what is of a long message goes to its place in it."""
         cdef iovec vectors[2]
@@ -221,6 +225,7 @@ cdef class ConnectionCore(Cutter):
         rest[0] = Stretch(input, max(0, count - wanted), False)
         return count
 
+    @final
     cdef int _consume(self, Stretch *rest) except -1:
         """Hand each message of what was read to the handler; send what it answers."""
         cdef Turn turn = self.plan.turn
@@ -242,7 +247,8 @@ cdef class ConnectionCore(Cutter):
         turn.serving = None
         return 0
 
-    cdef inline int _deliver(self, bytes message) except -1:
+    @final
+    cdef int _deliver(self, bytes message) except -1:
         reply = self.plan.received(message, self)
         if type(reply) is bytes:
             self._pack(<bytes> reply)
@@ -250,6 +256,7 @@ cdef class ConnectionCore(Cutter):
             self._queue_all(reply)
         return 0
 
+    @final
     cdef int _deliver_all(self, object messages) except -1:
         waiting = iter(messages)
         try:
@@ -262,6 +269,7 @@ cdef class ConnectionCore(Cutter):
             self._handler_raised(error)
         return 0
 
+    @final
     cdef int _take_rest(self, Stretch *rest) except -1:
         """The handler is to hear no more for now; or what comes next is no good frame."""
         if self._sealed:
@@ -279,6 +287,7 @@ cdef class ConnectionCore(Cutter):
             self.bad_stream(error)
         return 0
 
+    @final
     cdef int _pack(self, bytes message) except -1:
         """Write the frame that carries ``message`` behind the other replies of this turn."""
         cdef Turn turn = self.plan.turn
@@ -292,6 +301,7 @@ cdef class ConnectionCore(Cutter):
             return self._append(message, envelope.header, envelope.trailer)
         return self._append(self.plan.encode(message), 0, 0)
 
+    @final
     cdef int _append(self, bytes message, Py_ssize_t header, Py_ssize_t trailer) except -1:
         """Add ``message`` to the replies, behind a header that is there, and a trailer to it."""
         cdef Turn turn = self.plan.turn
@@ -308,6 +318,7 @@ cdef class ConnectionCore(Cutter):
             self._send_replies(None, 0)
         return 0
 
+    @final
     cdef int _send_replies(self, bytes last, Py_ssize_t trailer) except -1:
         """Offer the kernel, once, the replies of this turn, and ``last`` behind them."""
         cdef Turn turn = self.plan.turn
@@ -342,6 +353,7 @@ cdef class ConnectionCore(Cutter):
             sent = 0
         return self._leave_unsent(sent, last, trailer)
 
+    @final
     cdef int _leave_unsent(self, Py_ssize_t sent, bytes last, Py_ssize_t trailer) except -1:
         """The kernel took the first ``sent`` bytes: queue what is left."""
         cdef Turn turn = self.plan.turn
@@ -359,6 +371,7 @@ cdef class ConnectionCore(Cutter):
             self.outbox.copy(self.plan.rule.trailer_data + sent - part, trailer - (sent - part))
         return self._relieve()
 
+    @final
     cdef int _send_outbox(self) except -1:
         cdef iovec vectors[VECTORS]
         cdef msghdr message
@@ -379,6 +392,7 @@ cdef class ConnectionCore(Cutter):
             self.outbox = None
         return 0
 
+    @final
     cdef int _relieve(self) except -1:
         """Much is queued, or the kernel takes no more: send, or mind the marks, now."""
         if self.stage is CLOSED:
@@ -390,6 +404,7 @@ cdef class ConnectionCore(Cutter):
         self.unsettle()
         return 0
 
+    @final
     cdef bint _may_read(self, uint32_t events) except -1:
         """Attend to what the poller tells besides, or instead of, bytes to read."""
         if events & WRITE and self.outbox is not None:

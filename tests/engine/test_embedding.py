@@ -1,0 +1,154 @@
+"""The whole engine as one descriptor in somebody else's loop: asyncio's, uvloop's, select."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from types import ModuleType
+
+import pytest
+
+from epollo.engine import EventLoop
+from epollo.errors import EngineMissing
+from tests.conftest import ENGINES, Engine
+from tests.engine.test_loop import Protocol
+from tests.support import DEADLINE, frame
+
+NONE = ("poll", "select")  # pollers that are no descriptor
+
+
+def by_name(engine: Engine) -> str:
+    return f"{engine.name}-{engine.poller}"
+
+
+@pytest.fixture(params=[e for e in ENGINES if e.poller not in NONE], ids=by_name)
+def loop(request: pytest.FixtureRequest) -> Iterator[EventLoop]:
+    loop: EventLoop = request.param.loop()
+    yield loop
+    loop.close()
+
+
+def readable(loop: EventLoop, seconds: float = 0) -> bool:
+    return bool(select.select([loop], [], [], seconds)[0])
+
+
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+def host(request: pytest.FixtureRequest) -> ModuleType:
+    """Another loop's module, after its first loop: libuv keeps two descriptors of that one."""
+    module: ModuleType = pytest.importorskip(request.param)
+    module.new_event_loop().close()
+    return module
+
+
+@pytest.fixture
+def hosted(host: ModuleType) -> Callable[[Awaitable[None]], None]:
+    """Runs a coroutine on another loop."""
+
+    def run(work: Awaitable[None]) -> None:
+        async def bounded() -> None:
+            await asyncio.wait_for(work, DEADLINE)
+
+        with asyncio.Runner(loop_factory=host.new_event_loop) as runner:
+            runner.run(bounded())
+
+    return run
+
+
+@pytest.mark.parametrize("engine", [e for e in ENGINES if e.poller in NONE], ids=by_name)
+def test_poll_and_select_say_in_one_line_that_they_are_no_descriptor(engine: Engine) -> None:
+    loop = engine.loop()
+    with pytest.raises(EngineMissing, match=f"a loop on {engine.poller} is no descriptor"):
+        loop.fileno()
+    loop.close()
+
+
+def test_it_is_readable_while_there_is_something_to_serve(loop: EventLoop) -> None:
+    protocol = Protocol()
+    theirs, ours = socket.socketpair()
+    with theirs:
+        loop.attach(ours, protocol)
+        assert loop.fileno() >= 0
+        loop.poll(0)
+        assert not readable(loop)
+        theirs.send(frame(b"hello"))
+        assert readable(loop, DEADLINE)
+        loop.poll(0)
+        assert theirs.recv(100) == frame(b"hello")
+        assert not readable(loop)
+
+
+def test_it_is_readable_when_a_timer_is_due(loop: EventLoop) -> None:
+    fired: list[int] = []
+    loop.call_later(0, lambda: fired.append(1))  # before anyone asked for the descriptor
+    assert readable(loop, DEADLINE)
+    loop.poll(0)
+    assert fired == [1]
+    later = loop.call_later(3600, lambda: None)
+    loop.call_later(0.001, lambda: fired.append(2))
+    assert readable(loop, DEADLINE)
+    loop.poll(0)
+    assert fired == [1, 2]
+    assert not readable(loop)
+    later.cancel()
+
+
+def test_it_is_readable_when_another_thread_calls(loop: EventLoop) -> None:
+    called: list[int] = []
+    assert not readable(loop)
+    thread = threading.Thread(target=lambda: loop.call_threadsafe(lambda: called.append(1)))
+    thread.start()
+    assert readable(loop, DEADLINE)
+    thread.join()
+    loop.poll(0)
+    assert called == [1]
+
+
+def test_what_is_sent_between_two_turns_makes_it_readable(loop: EventLoop) -> None:
+    protocol = Protocol()
+    theirs, ours = socket.socketpair()
+    with theirs:
+        connection = loop.attach(ours, protocol)
+        loop.fileno()
+        loop.poll(0)
+        loop.poll(0)
+        assert not readable(loop)
+        connection.send(b"pushed")
+        assert readable(loop, DEADLINE)
+        loop.poll(0)
+        assert theirs.recv(100) == frame(b"pushed")
+        connection.abort()
+        assert readable(loop, DEADLINE)
+        loop.poll(0)
+        assert protocol.events == ["connected", "local"]
+
+
+def test_it_serves_as_one_reader_of_asyncio_and_uvloop(
+    loop: EventLoop, hosted: Callable[[Awaitable[None]], None]
+) -> None:
+    protocol = Protocol(received=lambda message, _: message.upper())
+    listener = socket.create_server(("127.0.0.1", 0))
+    where = listener.getsockname()
+    loop.listen(listener, lambda sock: loop.attach(sock, protocol), print)
+
+    async def ask(number: int) -> None:
+        reader, writer = await asyncio.open_connection(*where)
+        for _ in range(10):
+            writer.write(frame(b"question %d" % number))
+            assert await reader.readexactly(len(frame(b"QUESTION %d" % number))) == frame(
+                b"QUESTION %d" % number
+            )
+        writer.close()
+        await writer.wait_closed()
+
+    async def serve() -> None:
+        host = asyncio.get_running_loop()
+        host.add_reader(loop.fileno(), loop.poll, 0)
+        await asyncio.gather(*(ask(number) for number in range(10)))
+        while protocol.events.count("eof") < 10:
+            await asyncio.sleep(0.001)
+        host.remove_reader(loop.fileno())
+
+    hosted(serve())
