@@ -37,7 +37,9 @@ def peer_that(act: Callable[[socket.socket], object], **settings: Any) -> Iterat
         thread.join()
 
 
-@pytest.mark.parametrize("framing", ["u8", "u16", "u32", "u64", "u32le", "line"])
+@pytest.mark.parametrize(
+    "framing", ["u8", "u16", "u32", "u64", "u32le", "line", "varint", "netstring"]
+)
 def test_request(engine: Engine, framing: str) -> None:
     with (
         engine.server(lambda message: message.upper(), framing=framing) as server,

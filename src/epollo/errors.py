@@ -16,7 +16,7 @@ class AddressError(UsageError):
 
 
 class FramingSpecError(UsageError):
-    """A framing spec that names no framing."""
+    """A framing spec that names no framing, or one that cannot be."""
 
 
 class HandlerError(UsageError):

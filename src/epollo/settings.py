@@ -46,7 +46,9 @@ class Settings:
         "HOST:PORT, [IPv6]:PORT or unix:PATH; port 0 is any free one; may be repeated",
         "-b",
     )
-    framing: str = _setting("u32", str, "SPEC", "what a message is on the wire", "-f")
+    framing: str = _setting(
+        "u32", str, "SPEC", "what a message is: u32, line, varint, netstring, delimiter:X ...", "-f"
+    )
     engine: str = _setting("auto", str, "NAME", "auto or python")
     poller: str = _setting("auto", str, "NAME", "auto, epoll, poll, select or kqueue")
     backlog: int = _setting("2048", parse_count, "N", "length of the accept queue")

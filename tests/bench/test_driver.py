@@ -87,7 +87,19 @@ def test_an_honest_echo_gets_exactly_the_messages_asked_for(
 
 @pytest.mark.parametrize(
     ("framing", "size"),
-    [("u8", 0), ("u8", 255), ("u16le", 1000), ("u32", 1), ("u64", 100_000), ("line", 39)],
+    [
+        ("u8", 0),
+        ("u8", 255),
+        ("u16le", 1000),
+        ("u32", 1),
+        ("u64", 100_000),
+        ("line", 39),
+        ("length(size=3,strip=3)", 100_000),
+        ("protobuf", 300),
+        ("netstring", 100_000),
+        ("delimiter:\\r\\n", 1000),
+        ("fixed:1KiB", 1024),
+    ],
 )
 def test_any_framing_and_size(engine: Engine, framing: str, size: int) -> None:
     result = measure(engine, Server(), framing=framing, size=size, depth=4)

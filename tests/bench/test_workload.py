@@ -24,8 +24,15 @@ from epollo.bench import Workload
         ({"size": -1}, "size: must be"),
         ({"size": 2 << 30}, "size: must be at most 1 GiB"),
         ({"size": 256, "framing": "u8"}, "size: message of 256 bytes is longer than a u8"),
-        ({"size": 65536, "framing": "u16le"}, "longer than a u16le length can say; take less"),
+        ({"size": 65536, "framing": "u16le"}, "longer than a u16le length can say; take another"),
         ({"framing": "u33"}, "unknown framing 'u33': did you mean u32?"),
+        (
+            {"framing": "fixed:65"},
+            "size: message of 64 bytes where fixed:65 takes 65; take another",
+        ),
+        ({"framing": "modbus"}, "framing: modbus writes a length into each message"),
+        ({"framing": "delimiter:--"}, "framing: the text sent may have b'--' in it; take a"),
+        ({"framing": "delimiter:x\\n"}, "such as delimiter:\\0"),
         ({"framing": "raw"}, "framing: raw has no messages to time; take u32, line"),
     ],
 )
@@ -36,8 +43,18 @@ def test_an_impossible_workload_is_refused(changes: dict[str, Any], why: str) ->
 
 
 @pytest.mark.parametrize(
-    ("framing", "size"), [("u8", 0), ("u8", 255), ("u16", 65535), ("u32", 5 << 20), ("line", 9)]
+    ("framing", "size"),
+    [
+        ("u8", 0),
+        ("u8", 255),
+        ("u16", 65535),
+        ("u32", 5 << 20),
+        ("line", 9),
+        ("varint", 5 << 20),
+        ("netstring", 5 << 20),
+        ("delimiter:\\0", 9),
+    ],
 )
 def test_a_message_that_the_framing_holds_is_taken(framing: str, size: int) -> None:
     load = Workload(address="unix:/tmp/socket", framing=framing, size=size)
-    assert len(load.new_framing().encode(bytes(size))) > size
+    assert len(load.new_framing().encode(b"x" * size)) > size

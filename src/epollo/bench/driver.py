@@ -18,6 +18,7 @@ from epollo.bench.result import Result, Second
 from epollo.bench.workload import Workload
 from epollo.engine import CloseReason, Limits, new_loop
 from epollo.errors import ConnectFailed, SettingError
+from epollo.framing import Delimiter, Line
 
 _NEVER = 1 << 63
 _SECOND = 10**9
@@ -54,7 +55,7 @@ class Driver:
         self.workload = workload
         self.framing = workload.new_framing()
         self.limits = Limits(high_water=_NEVER, max_unsent=_NEVER)
-        self.payload = Payload(workload.size, text=workload.framing == "line")
+        self.payload = Payload(workload.size, text=isinstance(self.framing, Line | Delimiter))
         self.histogram = Histogram()  # of the present second; merged into the whole at its end
         self.measure_from = _NEVER
         self._quota = workload.messages or _NEVER

@@ -25,7 +25,7 @@ class Fault(StrEnum):
 
 
 class Payload:
-    """Makes messages of one size; ``text`` ones are printable ASCII, for framings by line."""
+    """Makes messages of one size; ``text`` ones are printable ASCII, for framings by delimiter."""
 
     def __init__(self, size: int, text: bool) -> None:
         self.size = size

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from epollo import address, framing
 from epollo.errors import EncodeError, SettingError
-from epollo.framing import DEFAULT_MAX_FRAME, Framing
+from epollo.framing import DEFAULT_MAX_FRAME, Delimiter, Framing, LengthField, Raw
 from epollo.units import format_size
 
 _MAX_SIZE = 1 << 30
@@ -36,12 +36,7 @@ class Workload:
     def __post_init__(self) -> None:
         address.parse(self.address)
         self._check_bounds()
-        if self.framing == "raw":
-            raise SettingError("framing: raw has no messages to time; take u32, line or another")
-        try:
-            self.new_framing().encode(bytes(self.size))
-        except EncodeError as error:
-            raise SettingError(f"size: {error}; take less, or a wider framing") from None
+        self._check_framing()
 
     def new_framing(self) -> Framing:
         return framing.parse(self.framing, max(DEFAULT_MAX_FRAME, self.size + 16))
@@ -60,3 +55,24 @@ class Workload:
             raise SettingError("duration and timeout: must be above 0")
         if self.warmup < 0:
             raise SettingError("warmup: must be at least 0")
+
+    def _check_framing(self) -> None:
+        """Would every message of the load tester arrive, and as it was sent?"""
+        how = self.new_framing()
+        if isinstance(how, Raw):
+            raise SettingError("framing: raw has no messages to time; take u32, line or another")
+        if isinstance(how, LengthField) and how.in_place:
+            raise SettingError(
+                f"framing: {how.name} writes a length into each message, which then differs from "
+                "the one sent; take u32, line or another"
+            )
+        # Messages that end at a delimiter are of printable text: see Payload.
+        if isinstance(how, Delimiter) and 0x20 <= how.delimiter[0] < 0x7F:
+            raise SettingError(
+                f"framing: the text sent may have {how.delimiter!r} in it; take a delimiter that "
+                "begins with a control character, such as delimiter:\\0"
+            )
+        try:
+            how.encode(b"x" * self.size)
+        except EncodeError as error:
+            raise SettingError(f"size: {error}; take another size, or another framing") from None

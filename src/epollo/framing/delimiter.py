@@ -1,0 +1,138 @@
+"""Frames that end where certain bytes stand: a delimiter, or a line's end."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from epollo.errors import EncodeError, FrameError, FrameTooLarge, FrameTruncated
+from epollo.framing.base import (
+    Buffer,
+    Decoder,
+    Fault,
+    Framing,
+    bad_spec,
+    fault_of,
+    over_max_frame,
+    to_bytes,
+)
+
+
+class Delimiter(Framing):
+    """Messages that each end where the bytes ``delimiter`` stand.
+
+    These are not part of the message and not counted in ``max_frame``. Raises FramingSpecError
+    for an empty one.
+    """
+
+    def __init__(self, name: str, max_frame: int, *, delimiter: bytes) -> None:
+        super().__init__(name, max_frame)
+        self.delimiter: Final = delimiter
+        if not delimiter:
+            raise bad_spec(name, r"the delimiter is empty; write one such as delimiter:\0")
+
+    def encode(self, message: Buffer) -> bytes:
+        message = to_bytes(message)
+        if len(message) > self.max_frame:
+            raise over_max_frame(len(message), self.max_frame)
+        frame = message + self.delimiter
+        # Not in the message alone: "x-" and the delimiter "--" would end as "x", with "-" over.
+        if frame.find(self.delimiter) != len(message):
+            raise EncodeError(
+                f"a message with its delimiter {self.delimiter!r} in it cannot be sent"
+            )
+        return frame
+
+    def decoder(self) -> Decoder:
+        return DelimiterDecoder(self.delimiter, self.max_frame)
+
+
+class Line(Framing):
+    """Lines ended by LF; a CR before the LF is dropped, a CR elsewhere belongs to the line.
+
+    The line's end is not part of the message and not counted in ``max_frame``.
+    """
+
+    def encode(self, message: Buffer) -> bytes:
+        message = to_bytes(message)
+        if b"\n" in message:
+            raise EncodeError("a message with LF in it cannot be sent as one line")
+        if message.endswith(b"\r"):
+            raise EncodeError("a message that ends in CR would lose it as a line")
+        if len(message) > self.max_frame:
+            raise over_max_frame(len(message), self.max_frame)
+        return message + b"\n"
+
+    def decoder(self) -> Decoder:
+        return DelimiterDecoder(b"\n", self.max_frame, dropped=b"\r", unit="line")
+
+
+class DelimiterDecoder(Decoder):
+    """Cuts at each delimiter; holds bytes only while a message is incomplete.
+
+    ``dropped`` is what may stand before a delimiter and is then no part of the message.
+    """
+
+    __slots__ = ("_delimiter", "_dropped", "_fault", "_max_frame", "_partial", "_unit")
+
+    def __init__(
+        self, delimiter: bytes, max_frame: int, *, dropped: bytes = b"", unit: str = "message"
+    ) -> None:
+        self._delimiter = delimiter
+        self._dropped = dropped
+        self._max_frame = max_frame
+        self._unit = unit
+        self._partial = bytearray()
+        self._fault: Fault | None = None
+
+    def feed(self, data: Buffer) -> list[bytes]:
+        if self._fault is not None:
+            raise self._fault()
+        data = to_bytes(data)
+        size = len(self._partial) + len(data)
+        messages = self._split_partial(data) if self._partial else data.split(self._delimiter)
+        if rest := messages.pop():
+            self._partial += rest
+        if self._dropped:
+            messages = [message.removesuffix(self._dropped) for message in messages]
+        if size > self._max_frame:
+            self._check(messages)
+        return messages
+
+    def eof(self) -> None:
+        if self._partial and self._fault is None:
+            size = len(self._partial)
+            raise FrameTruncated(f"the stream ended {size} bytes into a {self._unit}")
+
+    def _split_partial(self, data: bytes) -> list[bytes]:
+        """The messages that the partial one and ``data`` make, then what is to be kept."""
+        partial = self._partial
+        # Nothing is searched twice but what may be the beginning of a delimiter.
+        start = max(0, len(partial) - len(self._delimiter) + 1)
+        partial += data
+        stop = partial.find(self._delimiter, start)
+        if stop < 0:
+            return [b""]
+        self._partial = bytearray()
+        first = memoryview(partial)[:stop].tobytes()
+        return [first, *bytes(partial[stop + len(self._delimiter) :]).split(self._delimiter)]
+
+    def _check(self, messages: list[bytes]) -> None:
+        for number, message in enumerate(messages):
+            if len(message) > self._max_frame:
+                raise self._fail(messages[:number])
+        if len(self._partial) > self._max_frame and not self._may_end_in_time():
+            raise self._fail(messages)
+
+    def _may_end_in_time(self) -> bool:
+        """Is what the partial message has over ``max_frame`` the beginning of its end?"""
+        ending = self._dropped + self._delimiter
+        over = len(self._partial) - self._max_frame
+        return any(self._partial.endswith(ending[:size]) for size in range(over, len(ending)))
+
+    def _fail(self, messages: list[bytes]) -> FrameError:
+        # How long the message would have been is unknown: the stream was not read to its end.
+        error = FrameTooLarge(self._max_frame + 1, self._max_frame)
+        error.messages = messages
+        self._fault = fault_of(error)
+        self._partial = bytearray()
+        return error

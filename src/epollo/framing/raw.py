@@ -1,0 +1,27 @@
+"""No frames at all."""
+
+from __future__ import annotations
+
+from epollo.framing.base import Buffer, Decoder, Framing, to_bytes
+
+
+class Raw(Framing):
+    """No framing: a message is whatever one read brought. For echo and for proxies."""
+
+    def encode(self, message: Buffer) -> bytes:
+        return to_bytes(message)
+
+    def decoder(self) -> Decoder:
+        return RawDecoder()
+
+
+class RawDecoder(Decoder):
+    """Passes on what it is fed."""
+
+    __slots__ = ()
+
+    def feed(self, data: Buffer) -> list[bytes]:
+        return [to_bytes(data)] if data else []
+
+    def eof(self) -> None:
+        """A raw stream may end anywhere."""

@@ -1,0 +1,133 @@
+"""What the framings share whose frames say at their beginning how long they are."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TypeAlias
+
+from epollo.errors import FrameCorrupt, FrameError, FrameTooLarge, FrameTruncated
+from epollo.framing.base import MAX_LENGTH, Buffer, Decoder, Fault, Framing, fault_of
+
+Measure: TypeAlias = tuple[int, int]
+"""Of a frame, in bytes: what comes before the message, and the whole of it."""
+
+
+class SizedFraming(Framing):
+    """A framing whose header tells the size of the frame."""
+
+    header: int = 1
+    """Bytes without which a header is never complete."""
+
+    trailer: bytes = b""
+    """What ends every frame, and is not part of the message."""
+
+    @abstractmethod
+    def measure(self, buffer: Buffer, start: int, stop: int) -> Measure | None:
+        """The measure of the frame that begins at ``start`` of the bytes up to ``stop``.
+
+        None while they are too few to tell; at least one is there. Raises FrameCorrupt and
+        FrameTooLarge at the first byte that shows it.
+        """
+
+    def check_length(self, header: int, length: int) -> Measure:
+        """The measure of a frame whose ``header`` announces so many bytes of message."""
+        size = header + length + len(self.trailer)
+        if length > MAX_LENGTH:
+            raise over_max_length(length)
+        if size > self.max_frame:
+            raise FrameTooLarge(size, self.max_frame)
+        return header, size
+
+    def decoder(self) -> Decoder:
+        return SizedDecoder(self)
+
+
+class SizedDecoder(Decoder):
+    """Cuts frames that say how long they are; holds bytes only while a frame is incomplete."""
+
+    __slots__ = ("_fault", "_framing", "_partial", "_size", "_skip", "_trailer")
+
+    def __init__(self, framing: SizedFraming) -> None:
+        self._framing = framing
+        self._trailer = framing.trailer
+        self._partial: bytearray | None = None
+        self._skip = self._size = 0  # the measure of the partial frame; 0 while it is unknown
+        self._fault: Fault | None = None
+
+    def feed(self, data: Buffer) -> list[bytes]:
+        view = memoryview(data).cast("B")
+        return self.feed_from(view, len(view))
+
+    def feed_from(self, buffer: memoryview, count: int) -> list[bytes]:
+        return self._feed_any(buffer, count)
+
+    def eof(self) -> None:
+        if self._partial is not None and self._fault is None:
+            have = len(self._partial)
+            missing = (self._size or max(self._framing.header, have + 1)) - have
+            raise FrameTruncated(f"the stream ended {missing} bytes short of a frame's next part")
+
+    def _feed_any(self, buffer: memoryview, count: int) -> list[bytes]:
+        """A rest of the last feed, any number of frames, a rest for the next."""
+        if self._fault is not None:
+            raise self._fault()
+        messages: list[bytes] = []
+        start = 0
+        try:
+            if self._partial is not None:
+                start = self._complete(buffer, count, messages)
+            if start < count:
+                start = self._cut(buffer, start, count, messages)
+        except FrameError as error:
+            self._fault = fault_of(error)
+            self._partial = bytearray()  # so that no later feed is taken for a frame's start
+            error.messages = messages
+            raise
+        if start < count:
+            self._partial = bytearray(buffer[start:count])
+        return messages
+
+    def _cut(self, buffer: memoryview, start: int, count: int, messages: list[bytes]) -> int:
+        """Cut the frames that are whole; returns their end."""
+        measure = self._framing.measure
+        while start < count and (measured := measure(buffer, start, count)):
+            skip, size = measured
+            if start + size > count:
+                self._skip, self._size = measured
+                break
+            messages.append(self._message(buffer, start + skip, start + size))
+            start += size
+        return start
+
+    def _complete(self, buffer: memoryview, count: int, messages: list[bytes]) -> int:
+        """Add what is here of the partial frame to it; returns how many bytes that was."""
+        partial = self._partial
+        assert partial is not None
+        used = 0
+        while not self._size:
+            if used == count:
+                return count
+            # Never past the header: what comes behind it may belong to the next frame.
+            stop = min(used + max(1, self._framing.header - len(partial)), count)
+            partial += buffer[used:stop]
+            used = stop
+            self._skip, self._size = self._framing.measure(partial, 0, len(partial)) or (0, 0)
+        stop = min(used + self._size - len(partial), count)
+        partial += buffer[used:stop]
+        if len(partial) == self._size:
+            messages.append(self._message(memoryview(partial), self._skip, self._size))
+            self._partial = None
+            self._size = 0
+        return stop
+
+    def _message(self, buffer: memoryview, start: int, stop: int) -> bytes:
+        end = stop - len(self._trailer)
+        if end < stop and buffer[end:stop] != self._trailer:
+            found = buffer[end:stop].tobytes()
+            raise FrameCorrupt(f"frame ends with {found!r} where {self._trailer!r} must stand")
+        return buffer[start:end].tobytes()
+
+
+def over_max_length(length: int) -> FrameCorrupt:
+    """The error for a ``length`` that no signed 64-bit number holds."""
+    return FrameCorrupt(f"frame length {length} is over 2^63-1")

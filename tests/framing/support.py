@@ -1,0 +1,110 @@
+"""Feeds a stream in every way that it may come, and says what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import pytest
+
+from epollo.errors import EncodeError, FrameError, FrameTruncated
+from epollo.framing import Framing, LengthField
+
+HELLO = b"HELLO, WORLD"
+
+
+class Outcome(NamedTuple):
+    """What a decoder made of a stream: its messages, and its error with the text."""
+
+    messages: list[bytes]
+    error: type[FrameError] | None = None
+    text: str = ""
+
+
+def outcome(framing: Framing, chunks: Iterable[bytes]) -> Outcome:
+    """Of a stream that comes in ``chunks`` and then ends, or fails before."""
+    decoder = framing.decoder()
+    messages: list[bytes] = []
+    try:
+        for chunk in chunks:
+            messages += decoder.feed(chunk)
+        decoder.eof()
+    except FrameError as error:
+        return Outcome(messages + error.messages, type(error), str(error))
+    return Outcome(messages)
+
+
+def pieces(stream: bytes, step: int) -> list[bytes]:
+    """``stream`` in pieces of ``step`` bytes."""
+    return [stream[start : start + step] for start in range(0, len(stream), step)]
+
+
+def chunkings(stream: bytes) -> Iterator[list[bytes]]:
+    """``stream`` whole, byte by byte, and split at every point."""
+    yield [stream]
+    yield pieces(stream, 1)
+    for split in range(len(stream) + 1):
+        yield [stream[:split], stream[split:]]
+
+
+def cut(framing: Framing, stream: bytes, step: int | None = None) -> list[bytes]:
+    """The messages in ``stream``, fed ``step`` bytes at a time (None: whole)."""
+    messages, error, text = outcome(framing, pieces(stream, step or max(1, len(stream))))
+    assert error is None, text
+    return messages
+
+
+def assert_cuts(framing: Framing, stream: bytes, messages: list[bytes]) -> None:
+    """The same messages however the stream comes, and with more behind it."""
+    for chunks in chunkings(stream):
+        assert outcome(framing, chunks) == Outcome(messages), chunks
+    assert framing.decoder().feed(stream + stream[:1])[: len(messages)] == messages
+    for kind in (bytearray, memoryview):
+        assert framing.decoder().feed(kind(stream)) == messages
+    buffer = memoryview(stream + b"left from the last read")
+    assert framing.decoder().feed_from(buffer, len(stream)) == messages
+
+
+def assert_fails(
+    framing: Framing, bad: bytes, error: FrameError, before: bytes = b"", rest: bytes = b"1,\r\n\0"
+) -> None:
+    """``bad`` fails at its last byte, whatever comes ``before`` it, behind, and in which pieces."""
+    messages = cut(framing, before)
+    expected = Outcome(messages, type(error), str(error))
+    assert framing.decoder().feed(before + bad[:-1]) == messages, "not before its last byte"
+    for stream in (before + bad, before + bad + rest):
+        for chunks in chunkings(stream):
+            assert outcome(framing, chunks) == expected, chunks
+    assert outcome(framing, [bad]) == expected._replace(messages=[])
+    _assert_stays_failed(framing, bad, error)
+
+
+def _assert_stays_failed(framing: Framing, bad: bytes, error: FrameError) -> None:
+    decoder = framing.decoder()
+    for chunk in (bad, bad, b"1", b""):
+        with pytest.raises(type(error)) as caught:
+            decoder.feed(chunk)
+        assert str(caught.value) == str(error)
+        assert caught.value.messages == []
+        assert vars(caught.value) == vars(error)
+    decoder.eof()
+
+
+def assert_truncated(framing: Framing, stream: bytes, text: str) -> None:
+    """The end of the stream behind ``stream`` is an error, of this text, in whatever pieces."""
+    for chunks in chunkings(stream):
+        assert outcome(framing, chunks) == Outcome([], FrameTruncated, text), chunks
+
+
+def sendable(framing: Framing, messages: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
+    """Of the messages that can be sent: the frame, and the message that it must arrive as."""
+    sent = []
+    for message in messages:
+        try:
+            frame = framing.encode(message)
+        except EncodeError:
+            continue
+        if isinstance(framing, LengthField) and framing.in_place:
+            message = frame[framing.strip :]
+        sent.append((frame, message))
+    return sent

@@ -1,0 +1,20 @@
+"""No framing at all."""
+
+from __future__ import annotations
+
+from epollo.framing import parse
+
+
+def test_raw_gives_what_it_is_fed() -> None:
+    decoder = parse("raw").decoder()
+    assert decoder.feed(b"anything") == [b"anything"]
+    assert decoder.feed(b"") == []
+    assert decoder.feed_from(memoryview(b"anything"), 3) == [b"any"]
+    decoder.eof()
+    assert parse("raw").encode(b"anything") == b"anything"
+
+
+def test_max_frame_does_not_bound_what_has_no_frames() -> None:
+    framing = parse("raw", max_frame=3)
+    assert framing.decoder().feed(b"anything") == [b"anything"]
+    assert framing.encode(b"anything") == b"anything"
