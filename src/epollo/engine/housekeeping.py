@@ -35,6 +35,7 @@ class Housekeeping(ABC):
     _dead: list[Lifecycle]  # closed in this turn
     _timers: Timers
     _calls: deque[Callable[[], object]]
+    _plan: Any  # of the protocol attached last
     _stopping: bool
     _waker: Waker
     _alarm: Alarm | None  # where the loop is a descriptor in another one
@@ -46,6 +47,7 @@ class Housekeeping(ABC):
         self._dead = []
         self._timers = Timers()
         self._calls = deque()
+        self._plan = None
         self._stopping = False
         self._alarm = None
         self._waker = Waker()
@@ -56,7 +58,10 @@ class Housekeeping(ABC):
         """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
 
     @abstractmethod
-    def _new_connection(self, sock: socket.socket, protocol: ConnectionProtocol) -> Lifecycle: ...
+    def _new_plan(self, protocol: ConnectionProtocol) -> Any: ...
+
+    @abstractmethod
+    def _new_connection(self, plan: Any, sock: socket.socket) -> Lifecycle: ...
 
     @abstractmethod
     def watch(self, fd: int, source: Source, events: int) -> None:
@@ -127,7 +132,9 @@ class Housekeeping(ABC):
         Raises PollerFull, with ``sock`` closed, where the poller cannot watch its descriptor.
         """
         sock.setblocking(False)
-        connection = self._new_connection(sock, protocol)
+        if self._plan is None or self._plan.protocol is not protocol:
+            self._plan = self._new_plan(protocol)
+        connection = self._new_connection(self._plan, sock)
         try:
             connection.start()
         except BaseException:
@@ -153,6 +160,7 @@ class Housekeeping(ABC):
         self._bury_dead()
         self.dirty.clear()
         self._timers.clear()
+        self._plan = None
         self._close_poller()
 
     def soil(self, connection: Lifecycle) -> None:

@@ -80,6 +80,17 @@ class Watcher(Protocol):
     def report(self, error: BaseException, what: str) -> None: ...
 
 
+class Plan(Protocol):
+    """What the connections of one protocol on one loop have in common."""
+
+    @property
+    def loop(self) -> Watcher: ...
+    @property
+    def protocol(self) -> ConnectionProtocol: ...
+    @property
+    def encode(self) -> Callable[[Buffer], bytes]: ...
+
+
 class Lifecycle:
     """The part of a connection that no message passes through."""
 
@@ -94,10 +105,9 @@ class Lifecycle:
     check_eof: Callable[[], None]  # raises FrameTruncated where the end would cut a frame
     release: Callable[[], None]  # closes the descriptor
 
-    loop: Watcher
+    plan: Plan
     socket: socket.socket
     fd: int
-    protocol: ConnectionProtocol
     state: Any
     reason: CloseReason | None  # why no more is read
     error: Exception | None
@@ -105,14 +115,21 @@ class Lifecycle:
     unsent: int
     unsettled: bool  # what it waits for may have changed: to be decided when the turn ends
 
-    _encode: Callable[[Buffer], bytes]
-    peer: Any  # as getpeername(2) gave it; None before
+    peer: str | None  # its address; None before the connection is established
     _events: int  # what the poller watches for; 0 before `open`
     _inbox: Iterable[bytes]  # received, and held back from the handler; () for nothing
     _holding: bool  # deliver no message now
     _paused: bool  # held by the handler's own wish
     _flooded: bool  # held since more than high_water is unsent
     _sealed: bool  # takes no more messages to send
+
+    @property
+    def loop(self) -> Watcher:
+        return self.plan.loop
+
+    @property
+    def protocol(self) -> ConnectionProtocol:
+        return self.plan.protocol
 
     @property
     def closed(self) -> bool:
@@ -126,7 +143,7 @@ class Lifecycle:
     @property
     def peername(self) -> str:
         """The peer's address, as it was when the connection was established."""
-        return "(not connected)" if self.peer is None else str(address.of(self.peer))
+        return self.peer or "(not connected)"
 
     @property
     def sockname(self) -> str:
@@ -159,7 +176,7 @@ class Lifecycle:
 
     def send(self, message: Buffer) -> None:
         """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
-        frame = self._encode(message)
+        frame = self.plan.encode(message)
         if self.stage is not Stage.OPEN or self._sealed:
             raise ConnectionClosed(f"{self!r} takes no messages")
         if self.loop.thread in (None, threading.get_ident()):

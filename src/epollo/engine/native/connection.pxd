@@ -10,16 +10,16 @@ cdef enum:
 
 
 cdef class Plan:
-    cdef object loop
     cdef Turn turn
-    cdef object protocol
     cdef object received
-    cdef object encode
+    cdef readonly object loop
+    cdef readonly object protocol
+    cdef readonly object encode
     cdef Rule rule
 
 
 cdef class ConnectionCore(Cutter):
-    cdef Plan plan
+    cdef readonly Plan plan
     cdef Outbox outbox
     cdef object _socket
     cdef object _peer

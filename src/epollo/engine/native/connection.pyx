@@ -20,12 +20,13 @@ from epollo.engine.native.outbox cimport Outbox
 from epollo.engine.native.rules cimport LONGEST_HEADER, Envelope, Rule, rule_of
 from epollo.engine.native.turn cimport READ_SIZE, REPLY_SIZE, Turn
 
+from epollo import address
 from epollo.engine import CloseReason, events as _events
 from epollo.engine.lifecycle import Lifecycle, Stage
 from epollo.errors import ConnectionClosed, FrameError
 
 cdef extern from "<sys/socket.h>" nogil:
-    int MSG_NOSIGNAL
+    int MSG_NOSIGNAL, AF_INET, AF_INET6
     ctypedef unsigned int socklen_t
     struct sockaddr:
         unsigned short sa_family
@@ -71,18 +72,6 @@ cdef class ConnectionCore(Cutter):
         self._inbox = ()
 
     @property
-    def loop(self):
-        return self.plan.loop
-
-    @property
-    def protocol(self):
-        return self.plan.protocol
-
-    @property
-    def _encode(self):
-        return self.plan.encode
-
-    @property
     def socket(self):
         """As Python knows it: for what is asked once in a connection's life, if ever."""
         if self._socket is None:
@@ -106,9 +95,9 @@ cdef class ConnectionCore(Cutter):
 
     @property
     def peer(self):
-        """As getpeername(2) gave it; None before."""
+        """The peer's address; None before the connection is established."""
         if self._peer is None and self.peer_size:
-            self._peer = _address(self.peer_address[:self.peer_size])
+            self._peer = str(address.of(_unpacked(self.peer_address[:self.peer_size])))
         return self._peer
 
     def find_peer(self):
@@ -116,10 +105,10 @@ cdef class ConnectionCore(Cutter):
         cdef socklen_t size = ADDRESS_SIZE
         if getpeername(self.fd, <sockaddr *> self.peer_address, &size) < 0:
             raise OSError(errno, os.strerror(errno))
-        if (<sockaddr *> self.peer_address).sa_family in (socket.AF_INET, socket.AF_INET6):
+        if (<sockaddr *> self.peer_address).sa_family in (AF_INET, AF_INET6):
             self.peer_size = size
-        else:  # a path, which has no bounds to speak of
-            self._peer = self.socket.getpeername()
+        else:  # a path, which may be longer
+            self._peer = str(address.of(self.socket.getpeername()))
 
     def check_eof(self):
         """The stream has ended. Raises FrameTruncated where that cuts a frame."""
@@ -451,10 +440,9 @@ class Connection(ConnectionCore, Lifecycle):
     __slots__ = ()
 
 
-cdef object _address(bytes packed):
+cdef object _unpacked(bytes packed):
     """The address in a sockaddr_in or sockaddr_in6, as Python's sockets give it: ip(7), ipv6(7)."""
     port = int.from_bytes(packed[2:4], "big")
     if int.from_bytes(packed[:2], byteorder) == socket.AF_INET:
         return socket.inet_ntop(socket.AF_INET, packed[4:8]), port
-    host = socket.inet_ntop(socket.AF_INET6, packed[8:24])
-    return host, port, int.from_bytes(packed[4:8], "big"), int.from_bytes(packed[24:28], byteorder)
+    return socket.inet_ntop(socket.AF_INET6, packed[8:24]), port, 0, 0

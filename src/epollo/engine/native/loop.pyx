@@ -17,11 +17,11 @@ from libc.time cimport time_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
-from epollo.engine.native.connection cimport ConnectionCore, Plan
+from epollo.engine.native.connection cimport ConnectionCore
 from epollo.engine.native.turn cimport Turn
 
 from epollo.engine.housekeeping import Housekeeping
-from epollo.engine.native.connection import Connection
+from epollo.engine.native.connection import Connection, Plan
 from epollo.errors import EngineMissing
 
 cdef extern from "<sys/epoll.h>" nogil:
@@ -46,7 +46,6 @@ cdef class LoopCore:
     cdef int _count  # of the events of the last turn
     cdef epoll_event _events[MOST_EVENTS]
     cdef Turn _turn
-    cdef Plan _plan
     cdef list _sources  # by descriptor
     cdef set _unasked  # descriptors of those of them that the kernel is not asked about
     cdef public list _heap  # of the timers, the next one first
@@ -133,16 +132,16 @@ cdef class LoopCore:
         """All that is watched, or looked away from."""
         return [source for source in self._sources if source is not None]
 
-    def _new_connection(self, sock, protocol):
-        if self._plan is None or self._plan.protocol is not protocol:
-            self._plan = Plan(self, self._turn, protocol)
-        return Connection(self._plan, sock)
+    def _new_plan(self, protocol):
+        return Plan(self, self._turn, protocol)
+
+    def _new_connection(self, plan, sock):
+        return Connection(plan, sock)
 
     def _descriptor(self):
         return self._epoll
 
     def _close_poller(self):
-        self._plan = None
         self._sources.clear()
         if self._epoll >= 0:
             close(self._epoll)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from operator import length_hint
 from typing import Any, Protocol
 
+from epollo import address
 from epollo.engine import CloseReason, ConnectionProtocol
 from epollo.engine.events import READ, WRITE
 from epollo.engine.lifecycle import Lifecycle, Stage, Watcher
@@ -24,14 +25,25 @@ class BufferedWatcher(Watcher, Protocol):
     dirty: list[Any]
 
 
+class Plan:
+    """What the connections of one protocol on one loop have in common."""
+
+    __slots__ = ("buffer", "dirty", "encode", "loop", "protocol", "received")
+
+    def __init__(self, loop: BufferedWatcher, protocol: ConnectionProtocol) -> None:
+        self.loop = loop
+        self.protocol = protocol
+        self.received = protocol.received
+        self.encode = protocol.framing.encode
+        self.buffer = loop.buffer
+        self.dirty = loop.dirty
+
+
 class Connection(Lifecycle):
     """A socket in the loop, with the buffers between the kernel and the handler."""
 
     __slots__ = (
-        "_buffer",
         "_decoder",
-        "_dirty",
-        "_encode",
         "_events",
         "_flooded",
         "_head",
@@ -39,13 +51,11 @@ class Connection(Lifecycle):
         "_inbox",
         "_outbox",
         "_paused",
-        "_received",
         "_sealed",
         "error",
         "fd",
-        "loop",
         "peer",
-        "protocol",
+        "plan",
         "reason",
         "socket",
         "stage",
@@ -54,24 +64,19 @@ class Connection(Lifecycle):
         "unsettled",
     )
 
-    def __init__(
-        self, loop: BufferedWatcher, sock: socket.socket, protocol: ConnectionProtocol
-    ) -> None:
-        self.loop = loop
+    plan: Plan
+
+    def __init__(self, plan: Plan, sock: socket.socket) -> None:
+        self.plan = plan
         self.socket = sock
         self.fd = sock.fileno()
-        self.protocol = protocol
-        self._received = protocol.received
-        self._encode = protocol.framing.encode
         self.state: Any = None
         self.reason: CloseReason | None = None
         self.error: Exception | None = None
         self.stage = Stage.CONNECTING
-        self.peer: Any = None
+        self.peer: str | None = None
         self.unsent = 0
-        self._buffer = loop.buffer
-        self._dirty = loop.dirty
-        self._decoder = protocol.framing.decoder()
+        self._decoder = plan.protocol.framing.decoder()
         self._events = 0
         self._inbox: Iterable[bytes] = ()
         self._outbox: list[bytes] = []  # frames not yet offered to the kernel
@@ -85,8 +90,9 @@ class Connection(Lifecycle):
         if (events != READ or self._holding) and not self._may_read(events):
             return
         try:
-            count = self.socket.recv_into(self._buffer)
-            messages = self._decoder.feed_from(self._buffer, count)
+            buffer = self.plan.buffer
+            count = self.socket.recv_into(buffer)
+            messages = self._decoder.feed_from(buffer, count)
         except BlockingIOError:  # readiness is a hint: select(2), BUGS
             return
         except OSError as error:
@@ -102,8 +108,8 @@ class Connection(Lifecycle):
 
     def serve(self, messages: Iterable[bytes]) -> None:
         """Hand the messages to the handler, in order; queue what it answers."""
-        received = self._received
-        encode = self._encode
+        plan = self.plan
+        received, encode = plan.received, plan.encode
         waiting = iter(messages)
         room = SEND_NOW if self._head is None else 0
         try:
@@ -124,7 +130,7 @@ class Connection(Lifecycle):
         except Exception as error:
             self._handler_raised(error)
         if self.unsent:
-            self._dirty.append(self)
+            plan.dirty.append(self)
 
     def flush(self) -> None:
         """Offer the kernel, once, all that is queued. It may take a part of it, or nothing."""
@@ -168,7 +174,7 @@ class Connection(Lifecycle):
 
     def find_peer(self) -> None:
         """Remember who the peer is. Raises OSError where not connected."""
-        self.peer = self.socket.getpeername()
+        self.peer = str(address.of(self.socket.getpeername()))
 
     def check_eof(self) -> None:
         """The stream has ended. Raises FrameTruncated where that cuts a frame."""
@@ -222,13 +228,13 @@ class Connection(Lifecycle):
     def _queue_all(self, reply: object) -> None:
         """A reply that is not simply bytes: bytes-like, or several of them."""
         if isinstance(reply, bytes | bytearray | memoryview):
-            self.queue(self._encode(reply))
+            self.queue(self.plan.encode(reply))
             return
         if isinstance(reply, str) or not isinstance(reply, Iterable):
             kind = type(reply).__name__
             raise TypeError(f"handler returned {kind}; return bytes, None, or an iterable of bytes")
         for message in reply:
-            self.queue(self._encode(message))
+            self.queue(self.plan.encode(message))
             if self.closed:
                 break
 

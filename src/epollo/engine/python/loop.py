@@ -12,7 +12,7 @@ import threading
 from epollo.engine import ConnectionProtocol
 from epollo.engine.housekeeping import Housekeeping
 from epollo.engine.lifecycle import Source
-from epollo.engine.python.connection import Connection
+from epollo.engine.python.connection import Connection, Plan
 from epollo.engine.python.poller import new_poller
 
 # One buffer for all to read into. A fresh one for each read would lie above malloc's threshold for
@@ -65,8 +65,11 @@ class Loop(Housekeeping):
             self._bury_dead()
         return len(ready)
 
-    def _new_connection(self, sock: socket.socket, protocol: ConnectionProtocol) -> Connection:
-        return Connection(self, sock, protocol)
+    def _new_plan(self, protocol: ConnectionProtocol) -> Plan:
+        return Plan(self, protocol)
+
+    def _new_connection(self, plan: Plan, sock: socket.socket) -> Connection:
+        return Connection(plan, sock)
 
     def watch(self, fd: int, source: Source, events: int) -> None:
         """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
