@@ -47,11 +47,10 @@ class Service:
             self.on_empty()
 
     def _log_close(self, connection: Connection, reason: CloseReason) -> None:
-        peer = connection.peername
         if reason is CloseReason.HANDLER_ERROR:
-            name = self.application.name
-            _log.error("handler %s raised, closed %s", name, peer, exc_info=connection.error)
-        elif reason in _QUIET:
-            _log.debug("closed %s: %s", peer, reason)
-        else:
-            _log.info("closed %s: %s: %s", peer, reason, connection.error or "")
+            name, error = self.application.name, connection.error
+            _log.error("handler %s raised, closed %s", name, connection.peername, exc_info=error)
+        elif reason not in _QUIET:
+            _log.info("closed %s: %s: %s", connection.peername, reason, connection.error or "")
+        elif _log.isEnabledFor(logging.DEBUG):
+            _log.debug("closed %s: %s", connection.peername, reason)

@@ -28,6 +28,7 @@ class Housekeeping(ABC):
 
     # What the engine adds, per turn:
     name: ClassVar[str]
+    _new_listener: ClassVar[type[Listener]] = Listener
 
     thread: int | None  # the one that is, or was last, in `poll`
     turning: bool  # handlers are being given what was ready
@@ -119,7 +120,7 @@ class Housekeeping(ABC):
     ) -> None:
         """Give each new connection to ``accept``, and errors of accepting to ``failed``."""
         listener.setblocking(False)
-        self.watch(listener.fileno(), Listener(listener, accept, failed), READ)
+        self.watch(listener.fileno(), self._new_listener(listener, accept, failed), READ)
 
     def unlisten(self, listener: socket.socket) -> None:
         """Accept no more from ``listener``, and close it."""
@@ -131,7 +132,8 @@ class Housekeeping(ABC):
 
         Raises PollerFull, with ``sock`` closed, where the poller cannot watch its descriptor.
         """
-        sock.setblocking(False)
+        if sock.gettimeout() != 0:
+            sock.setblocking(False)
         if self._plan is None or self._plan.protocol is not protocol:
             self._plan = self._new_plan(protocol)
         connection = self._new_connection(self._plan, sock)

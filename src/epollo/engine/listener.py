@@ -28,8 +28,8 @@ class Listener:
             if self.socket.fileno() < 0:  # closed by what was just accepted
                 return
             try:
-                accepted, _ = self.socket.accept()
-            except BlockingIOError:
+                accepted = self.next()
+            except (BlockingIOError, InterruptedError):
                 return
             except ConnectionError:  # ECONNABORTED: this one left the queue; the next may wait
                 continue
@@ -37,6 +37,10 @@ class Listener:
                 self._failed(error)
                 return
             self._accept(accepted)
+
+    def next(self) -> socket.socket:
+        """The next connection. Raises OSError as accept(2) does."""
+        return self.socket.accept()[0]
 
     def abort(self) -> None:
         self.socket.close()

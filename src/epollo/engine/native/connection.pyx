@@ -230,6 +230,9 @@ cdef class ConnectionCore(Cutter):
                 message = self.next_message(rule, rest)
         except Exception as error:
             self._handler_raised(error)
+        except BaseException:  # which ends the loop, but not its books
+            turn.serving, turn.used = None, 0
+            raise
         if message is not None or rest.strange:
             self._take_rest(rest)
         self._send_replies(None, 0)

@@ -22,6 +22,7 @@ from epollo.engine.native.turn cimport Turn
 
 from epollo.engine.housekeeping import Housekeeping
 from epollo.engine.native.connection import Connection, Plan
+from epollo.engine.native.listener import Listener
 from epollo.errors import EngineMissing
 
 cdef extern from "<sys/epoll.h>" nogil:
@@ -210,6 +211,7 @@ class Loop(LoopCore, Housekeeping):
 
     name = "native"
     poller_name = "epoll"
+    _new_listener = Listener
 
     def __init__(self, poller="auto"):
         if poller not in ("auto", "epoll"):

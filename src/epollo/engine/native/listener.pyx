@@ -1,0 +1,35 @@
+"""A listening socket in the loop, accepting with accept4(2) itself."""
+
+import os
+import socket
+
+from libc.errno cimport errno
+
+from epollo.engine import listener
+
+cdef extern from "<sys/socket.h>" nogil:
+    int SOCK_NONBLOCK, SOCK_CLOEXEC
+    ctypedef unsigned int socklen_t
+    struct sockaddr:
+        pass
+    int accept4(int fd, sockaddr *address, socklen_t *size, int flags)
+
+
+class Listener(listener.Listener):
+    """Accepts sockets that are non-blocking from the start."""
+
+    __slots__ = ("_family",)
+
+    def __init__(self, sock, accept, failed):
+        super().__init__(sock, accept, failed)
+        self._family = sock.family
+
+    def next(self):
+        """The next connection. Raises OSError as accept(2) does."""
+        cdef int fd = accept4(self.socket.fileno(), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd < 0:
+            raise OSError(errno, os.strerror(errno))
+        return socket.socket(self._family, _KIND, 0, fd)
+
+
+cdef object _KIND = socket.SOCK_STREAM | SOCK_NONBLOCK
