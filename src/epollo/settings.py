@@ -49,7 +49,7 @@ class Settings:
     framing: str = _setting(
         "u32", str, "SPEC", "what a message is: u32, line, varint, netstring, delimiter:X ...", "-f"
     )
-    engine: str = _setting("auto", str, "NAME", "auto or python")
+    engine: str = _setting("auto", str, "NAME", "auto, native or python")
     poller: str = _setting("auto", str, "NAME", "auto, epoll, poll, select or kqueue")
     backlog: int = _setting("2048", parse_count, "N", "length of the accept queue")
     max_frame: int = _setting("1MiB", parse_size, "SIZE", "largest frame taken or sent")

@@ -189,6 +189,11 @@ def new_loop(engine: str = "auto", poller: str = "auto") -> EventLoop:
     if engine == "auto":
         engine = next(iter(available())) if poller in ("auto", "epoll") else "python"
     loop_class = _loop_class(engine)
+    if loop_class is None and engine == "native":
+        raise EngineMissing(
+            "the native engine was not built: reinstall epollo where there is a C compiler, with "
+            "EPOLLO_NATIVE=require to see what is wrong; or use --engine python"
+        )
     if loop_class is None:
         names = ", ".join(["auto", *available()])
         raise EngineMissing(f"no engine {engine!r} in this installation; there are {names}")
