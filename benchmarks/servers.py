@@ -28,8 +28,8 @@ def python(module: str) -> tuple[str, ...]:
 
 
 def peer(name: str, label: str) -> Server:
-    """Make the row of a program in peers/."""
-    module = f"benchmarks.peers.{name.replace('-', '_')}"
+    """Make the row of a program of the lab."""
+    module = f"epollo.lab.peers.{name.replace('-', '_')}"
     return Server(name, label, python(f"{module} 0"))
 
 
@@ -45,9 +45,13 @@ SERVERS = (
     LIMIT,
     EPOLLO_PYTHON,
     UVLOOP_PROTOCOL,
+    peer("uvloop-protocol-tuned", "uvloop Protocol, tuned"),
     peer("uvloop-streams", "uvloop streams"),
     peer("asyncio-protocol", "asyncio Protocol"),
     peer("asyncio-streams", "asyncio streams"),
+    peer("twisted-int32", "Twisted Int32StringReceiver"),
+    peer("gevent-streamserver", "gevent StreamServer"),
+    peer("socketserver-threads", "socketserver, threads"),
 )
 
 
