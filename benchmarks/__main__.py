@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     options.add_argument(
         "--quick", action="store_true",
-        help="one round of 0.1 s of everything, tiny, to see that all works",
+        help="one round of 0.3 s of everything, tiny, to see that all works",
     )  # fmt: skip
     return options
 
@@ -89,7 +89,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     parts = arguments.parts or (("table",) if arguments.points else tuple(PARTS))
     chosen = (arguments.only, parts, arguments.points or POINTS)
     if arguments.quick:
-        return Plan(*chosen, rounds=1, seconds=0.1, warmup=0.05, scale=TINY)
+        return Plan(*chosen, rounds=1, seconds=0.3, warmup=0.1, scale=TINY)
     return Plan(*chosen, arguments.rounds, arguments.seconds, arguments.warmup, FULL)
 
 

@@ -27,7 +27,7 @@ FULL = Scale(
     connections=100,
     idle=(1_000, 3_000, 6_000, 9_000, 12_000, 15_000, 18_000),
     sweep_connections=(1, 10, 100, 1_000, 10_000),
-    sweep_depths=(1, 2, 4, 8, 16, 32, 64),
+    sweep_depths=(1, 4, 16, 64),
     sweep_sizes=(16, 256, 4 << 10, 64 << 10, 1 << 20),
 )
 TINY = Scale(
