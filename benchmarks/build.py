@@ -11,6 +11,9 @@ BUILD = Path(__file__).parent / "build"
 
 ECHO_SERVER = BUILD / "echo_server"
 LOAD = BUILD / "load"
+CHURN = BUILD / "churn"
+IDLE = BUILD / "idle"
+PROGRAMS = (ECHO_SERVER, LOAD, CHURN, IDLE)
 
 
 def build(program: Path) -> None:

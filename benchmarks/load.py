@@ -1,52 +1,83 @@
-"""The load on a server: one run of the C load generator."""
+"""The load on a server: one run of a C load generator."""
 
 import json
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
-from benchmarks.build import LOAD
+from benchmarks.build import CHURN, LOAD
 from benchmarks.errors import BenchmarkError
-from benchmarks.points import Point
 
 GRACE = 30.0  # seconds beyond its plan that the load generator gets
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """What the load generator counted within its window of `seconds`.
+class Window:
+    """How long a load lasts, in seconds, and the core that it comes from."""
 
-    Attributes:
-        rate: messages per second.
-        p50_us: median latency of a message, from its send to its whole reply, in microseconds.
-        p99_us: the same at the 99th percentile.
-    """
-
-    messages: int
     seconds: float
-    rate: float
-    errors: int
-    p50_us: float
-    p99_us: float
+    warmup: float
+    core: int
 
 
-def generate(port: int, point: Point, seconds: float, warmup: float, core: int) -> Load:
-    """Load the server on 127.0.0.1:`port` from one core.
+def closed_loop(
+    port: int, connections: int, depth: int, size: int, window: Window
+) -> dict[str, float]:
+    """Load the server on 127.0.0.1:`port`; each connection keeps `depth` messages outstanding.
+
+    Returns:
+        What the load generator prints: `rate` in messages per second, latencies from the send to
+        the whole reply in microseconds.
 
     Raises:
         BenchmarkError: a connection failed, a reply was wrong, or none came.
     """
+    return run(LOAD, port, connections, size, window, "--depth", str(depth))
+
+
+def open_loop(
+    port: int, connections: int, rate: float, size: int, window: Window
+) -> dict[str, float]:
+    """Send so many messages a second in all, each at its planned time.
+
+    Returns:
+        The same; latencies are from the planned time, and `slip_p999_us` is by how much the load
+        generator itself was late.
+
+    Raises:
+        BenchmarkError: the same.
+    """
+    return run(LOAD, port, connections, size, window, "--rate", str(max(1, round(rate))))
+
+
+def churn(port: int, connections: int, size: int, window: Window) -> dict[str, float]:
+    """Open connections, have one message echoed on each, and end them, so many at a time.
+
+    Returns:
+        `rate` in connections per second.
+
+    Raises:
+        BenchmarkError: a connection failed, or a reply was wrong.
+    """
+    return run(CHURN, port, connections, size, window)
+
+
+def run(
+    program: Path, port: int, connections: int, size: int, window: Window, *options: str
+) -> dict[str, float]:
+    """Run a load generator and read the line of JSON that it prints."""
     command = [
-        *("taskset", "-c", str(core), str(LOAD), f"127.0.0.1:{port}"),
-        *("-c", str(point.connections), "--depth", str(point.depth), "-s", str(point.size)),
-        *("-d", str(seconds), "--warmup", str(warmup)),
+        *("taskset", "-c", str(window.core), str(program), f"127.0.0.1:{port}"),
+        *("-c", str(connections), "-s", str(size), *options),
+        *("-d", str(window.seconds), "--warmup", str(window.warmup)),
     ]
-    load = parse(run(command, seconds + warmup + GRACE))
-    if load.messages == 0:
-        raise BenchmarkError(f"load: no reply within {seconds:g} s")
-    return load
+    values: dict[str, float] = json.loads(output(command, window.seconds + window.warmup + GRACE))
+    if not values["rate"]:
+        raise BenchmarkError(f"load: no reply within {window.seconds:g} s")
+    return values
 
 
-def run(command: list[str], timeout: float) -> str:
+def output(command: list[str], timeout: float) -> str:
     """Return what the command writes on stdout; its last line on stderr is why it failed."""
     try:
         completed = subprocess.run(
@@ -58,8 +89,3 @@ def run(command: list[str], timeout: float) -> str:
         lines = completed.stderr.splitlines()
         raise BenchmarkError(lines[-1] if lines else f"load: status {completed.returncode}")
     return completed.stdout
-
-
-def parse(line: str) -> Load:
-    """Read the line of JSON that the load generator prints."""
-    return Load(**json.loads(line))

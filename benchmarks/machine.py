@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +24,12 @@ def cores() -> tuple[int, int]:
     return usable[0], usable[-1]
 
 
+def allow_descriptors() -> None:
+    """Raise the limit of descriptors as far as it goes, for the processes that are started."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def describe() -> dict[str, str]:
     """Return the machine and the software, by heading."""
     return {
@@ -31,8 +38,7 @@ def describe() -> dict[str, str]:
         "CPU": cpu_model(),
         "cores": str(os.cpu_count()),
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
-        "epollo": version("epollo"),
-        "uvloop": version("uvloop"),
+        **{name: version(name) for name in ("epollo", "uvloop", "Twisted", "gevent")},
     }
 
 

@@ -5,32 +5,33 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.measure import Measurement, Plan
-from benchmarks.servers import LIMIT, UVLOOP_PROTOCOL
-from benchmarks.table import rate_table, ratio_table, target_table
+from benchmarks import targets
+from benchmarks.parts import PARTS
+from benchmarks.plan import FULL, Plan
+from benchmarks.samples import Sample
 
 FEWEST_ROUNDS = 3
 SHORTEST_SECONDS = 1.0
 
 
 def write(
-    directory: Path, machine: dict[str, str], plan: Plan, measurements: Sequence[Measurement]
+    directory: Path, machine: dict[str, str], plan: Plan, command: str, samples: Sequence[Sample]
 ) -> None:
     """Write server.md and server.json into the directory."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "server.md").write_text(markdown(machine, plan, measurements))
-    (directory / "server.json").write_text(raw(machine, plan, measurements))
+    (directory / "server.md").write_text(markdown(machine, plan, command, samples))
+    (directory / "server.json").write_text(raw(machine, plan, command, samples))
 
 
-def markdown(machine: dict[str, str], plan: Plan, measurements: Sequence[Measurement]) -> str:
+def markdown(machine: dict[str, str], plan: Plan, command: str, samples: Sequence[Sample]) -> str:
     """Return the whole report."""
     return f"""# Framed echo: epollo beside its peers and the limit
 
-Written by `python -m benchmarks {plan}`.
+Written by `{command}`.
 
 {provenance(machine)}
 
-{tables(plan, measurements)}
+{tables(plan, samples)}
 """
 
 
@@ -39,45 +40,39 @@ def provenance(machine: dict[str, str]) -> str:
     return "\n".join(f"- {heading}: {value}" for heading, value in machine.items())
 
 
-def tables(plan: Plan, measurements: Sequence[Measurement]) -> str:
-    """Return the tables with their headings."""
-    bases = [base for base in (LIMIT, UVLOOP_PROTOCOL) if base in plan.servers]
-    sections = {
-        **{f"Ratio to {b.label}": ratio_table(measurements, plan.servers, b) for b in bases},
-        "Messages per second": rate_table(measurements, plan.servers),
-        "Targets": target_table(measurements),
-    }
-    return "\n\n".join([method(plan), *(f"## {name}\n\n{t}" for name, t in sections.items())])
+def tables(plan: Plan, samples: Sequence[Sample]) -> str:
+    """Return the targets, and the tables of each part."""
+    parts = [PARTS[name].report(plan, samples) for name in plan.parts]
+    return "\n\n".join([method(plan), targets.report(samples), *parts])
 
 
 def method(plan: Plan) -> str:
     """Return what the figures are, and a warning when the run was too short to be quoted."""
     text = (
-        f"A closed loop. Rounds: {plan.rounds}, of {plan.seconds:g} s for each figure; medians,"
-        " with the lowest and the highest in brackets. A ratio is taken within a round."
+        f"A figure is the median of {plan.rounds} rounds (sweeps and memory: at most 3) of"
+        f" {plan.seconds:g} s, with the lowest and the highest in brackets; servers take turns,"
+        " and a ratio is taken within a round. Loops are closed where nothing else is said, on"
+        f" {plan.scale.connections} connections."
     )
-    if plan.rounds < FEWEST_ROUNDS or plan.seconds < SHORTEST_SECONDS:
+    missing = [f"{server.label} ({server.missing})" for server in plan.servers if server.missing]
+    if missing:
+        text += f" Not measured: {', '.join(missing)}."
+    short = plan.rounds < FEWEST_ROUNDS or plan.seconds < SHORTEST_SECONDS
+    if short or plan.scale != FULL:
         text += (
-            f" **Not to be quoted: fewer than {FEWEST_ROUNDS} rounds of {SHORTEST_SECONDS:g} s.**"
+            f" **Not to be quoted: fewer than {FEWEST_ROUNDS} rounds of {SHORTEST_SECONDS:g} s,"
+            " or not at full scale.**"
         )
     return text
 
 
-def raw(machine: dict[str, str], plan: Plan, measurements: Sequence[Measurement]) -> str:
+def raw(machine: dict[str, str], plan: Plan, command: str, samples: Sequence[Sample]) -> str:
     """Return every number of the run as JSON."""
     document = {
         "machine": machine,
+        "command": command,
         "plan": {"rounds": plan.rounds, "seconds": plan.seconds, "warmup": plan.warmup},
-        "measurements": [raw_measurement(measurement) for measurement in measurements],
+        "scale": asdict(plan.scale),
+        "samples": [asdict(sample) for sample in samples],
     }
     return json.dumps(document, indent=1) + "\n"
-
-
-def raw_measurement(measurement: Measurement) -> dict[str, str | float]:
-    """Flatten one measurement."""
-    return {
-        "round": measurement.round,
-        "server": measurement.server.name,
-        **asdict(measurement.point),
-        **asdict(measurement.load),
-    }

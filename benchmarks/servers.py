@@ -1,9 +1,12 @@
 """The servers that are measured. To add one, add a row."""
 
 import sys
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from benchmarks.build import ECHO_SERVER
+from epollo.engine import available
+from epollo.lab.peers import PEERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,50 +18,60 @@ class Server:
         label: what the tables call it.
         command: starts it on a free port of 127.0.0.1, from the root of the repository. The first
             line on its stdout tells the address, and SIGTERM ends it with status 0.
+        missing: why it cannot be run here; None: it can.
     """
 
     name: str
     label: str
     command: tuple[str, ...]
+    missing: str | None = None
 
 
-def python(module: str) -> tuple[str, ...]:
-    """Make the command that runs a module, followed by its arguments, on this very Python."""
-    return (sys.executable, "-m", *module.split())
-
-
-def peer(name: str, label: str) -> Server:
-    """Make the row of a program in peers/."""
-    module = f"benchmarks.peers.{name.replace('-', '_')}"
-    return Server(name, label, python(f"{module} 0"))
+def epollo(engine: str, label: str) -> Server:
+    """Make the row of an engine. One command for all points: the largest has 1 MiB messages."""
+    options = f"--bind 127.0.0.1:0 --engine {engine} --framing u32 --max-frame 2MiB"
+    command = (sys.executable, "-m", "epollo", "serve", *options.split())
+    missing = None if engine in available() else "this installation does not have it"
+    return Server(f"epollo-{engine}", f"epollo, {label} engine", command, missing)
 
 
 LIMIT = Server("c", "C epoll (the limit)", (str(ECHO_SERVER), "0"))
-EPOLLO_PYTHON = Server(
-    "epollo-python",
-    "epollo, Python engine",
-    python("epollo serve --bind 127.0.0.1:0 --engine python --framing u32"),
+NATIVE = epollo("native", "native")
+PYTHON = epollo("python", "Python")
+PEER_SERVERS = tuple(
+    Server(
+        peer.name,
+        peer.label,
+        peer.command,
+        None if peer.installed else f"pip install {peer.needs}",
+    )
+    for peer in PEERS
 )
-UVLOOP_PROTOCOL = peer("uvloop-protocol", "uvloop Protocol")
+SERVERS = (LIMIT, NATIVE, PYTHON, *PEER_SERVERS)
 
-SERVERS = (
-    LIMIT,
-    EPOLLO_PYTHON,
-    UVLOOP_PROTOCOL,
-    peer("uvloop-streams", "uvloop streams"),
-    peer("asyncio-protocol", "asyncio Protocol"),
-    peer("asyncio-streams", "asyncio streams"),
-)
+BY_NAME = {server.name: server for server in SERVERS}
+UVLOOP_PROTOCOL = BY_NAME["uvloop-protocol"]
+UVLOOP_STREAMS = BY_NAME["uvloop-streams"]
+ASYNCIO_PROTOCOL = BY_NAME["asyncio-protocol"]
+ASYNCIO_STREAMS = BY_NAME["asyncio-streams"]
 
 
-def select(names: list[str]) -> tuple[Server, ...]:
+def select(names: Iterable[str]) -> tuple[Server, ...]:
     """Return the named servers in the order of the table, and the limit whether named or not.
+
+    `native` and `python` are short for epollo's engines.
 
     Raises:
         ValueError: a name is not in the table.
     """
-    unknown = set(names) - {server.name for server in SERVERS}
+    wanted = {f"epollo-{name}" if name in ("native", "python") else name for name in names}
+    unknown = wanted - BY_NAME.keys()
     if unknown:
-        known = ", ".join(server.name for server in SERVERS)
+        known = ", ".join(BY_NAME)
         raise ValueError(f"no server is called {', '.join(sorted(unknown))}; there are {known}")
-    return tuple(server for server in SERVERS if server is LIMIT or server.name in names)
+    return tuple(server for server in SERVERS if server is LIMIT or server.name in wanted)
+
+
+def runnable(servers: Iterable[Server], among: Collection[Server] = SERVERS) -> list[Server]:
+    """Return those of the servers that can be run here and are `among` the wanted ones."""
+    return [server for server in servers if server.missing is None and server in among]

@@ -1,44 +1,123 @@
-"""What epollo sets out to reach, as ratios of servers. The figure decides; nothing fails by it."""
+"""What epollo sets out to reach. The median decides; nothing fails by it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.figures import Figure, figure, ratios
-from benchmarks.measure import Measurement
-from benchmarks.points import PIPELINED, SMALL, Point
-from benchmarks.servers import EPOLLO_PYTHON, UVLOOP_PROTOCOL, Server
+from benchmarks import markdown
+from benchmarks.parts import beside, churn, idle, open_loop, table
+from benchmarks.plan import FULL
+from benchmarks.points import HUGE, LARGE, PIPELINED, SMALL, Point
+from benchmarks.samples import Figure, Sample, Series
+from benchmarks.servers import (
+    ASYNCIO_STREAMS,
+    LIMIT,
+    NATIVE,
+    PYTHON,
+    UVLOOP_PROTOCOL,
+    Server,
+)
+
+MANY = FULL.idle[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server's median ratio to the base, at a point, is to be `least` or more."""
+    """A bound of a median: of a ratio to the base, where there is one.
+
+    Attributes:
+        bound: the least that will do, or the most where `most` is set.
+    """
 
     text: str
-    server: Server
-    base: Server
-    point: Point
-    least: float
+    series: Series
+    base: Series | None
+    bound: float
+    most: bool = False
 
-    def measured(self, measurements: Sequence[Measurement]) -> Figure | None:
-        """Return the ratio, or None when one of the two servers was not measured."""
-        if not {self.server, self.base} <= {m.server for m in measurements}:
-            return None
-        return figure(ratios(measurements, self.server, self.base, self.point))
+    def measured(self, samples: Sequence[Sample]) -> Figure | None:
+        """Return the figure, or None when it was not measured."""
+        if self.base is None:
+            return self.series.figure(samples)
+        return self.series.over(self.base, samples)
+
+    def met(self, figure: Figure) -> bool:
+        """Does the median keep the bound?"""
+        return figure.median <= self.bound if self.most else figure.median >= self.bound
+
+    def row(self, samples: Sequence[Sample]) -> list[str]:
+        """Return the target, what was measured and the verdict as cells."""
+        ratio = self.base is not None
+        bound = f"{'at most' if self.most else 'at least'} " + (
+            f"{self.bound:.2f}" if ratio else f"{self.bound:,.0f} B"
+        )
+        figure = self.measured(samples)
+        if figure is None:
+            return [self.text, bound, markdown.NONE, "not measured"]
+        cell = markdown.ratio(figure) if ratio else markdown.whole(figure)
+        return [self.text, bound, cell, "met" if self.met(figure) else "NOT met"]
+
+
+def at_point(server: Server, point: Point, base: Server, bound: float) -> Target:
+    """Make the target of a ratio of rates at a point."""
+    return Target(
+        f"{server.label}: {point}, to {base.label}",
+        table.rate(server, point),
+        table.rate(base, point),
+        bound,
+    )
+
+
+def p99(base: Server, bound: float) -> Target:
+    """Make the target of a ratio of latencies."""
+    return Target(
+        f"{NATIVE.label}: p99 at half of uvloop's top rate, to {base.label}",
+        open_loop.p99(NATIVE),
+        open_loop.p99(base),
+        bound,
+        most=True,
+    )
+
+
+def memory(server: Server, bound: float) -> Target:
+    """Make the target of an idle connection's memory."""
+    series = idle.per_connection(server, MANY)
+    text = f"{server.label}: memory of an idle connection, at {MANY:,}"
+    return Target(text, series, None, bound, most=True)
+
+
+def beside_idle(server: Server, bound: float) -> Target:
+    """Make the target of the throughput beside idle connections."""
+    text = f"{server.label}: throughput beside {MANY:,} idle connections, to without"
+    return Target(text, beside.rate(server, MANY), beside.rate(server, 0), bound)
 
 
 TARGETS = (
+    at_point(NATIVE, SMALL, LIMIT, 1.00),
+    at_point(NATIVE, SMALL, UVLOOP_PROTOCOL, 1.4),
+    at_point(NATIVE, PIPELINED, LIMIT, 0.95),
+    at_point(NATIVE, PIPELINED, UVLOOP_PROTOCOL, 2.7),
+    at_point(NATIVE, PIPELINED, ASYNCIO_STREAMS, 20),
+    at_point(NATIVE, LARGE, LIMIT, 0.95),
+    at_point(NATIVE, HUGE, LIMIT, 0.95),
+    p99(UVLOOP_PROTOCOL, 1.0),
+    p99(LIMIT, 1.1),
+    at_point(PYTHON, SMALL, UVLOOP_PROTOCOL, 1.0),
+    at_point(PYTHON, PIPELINED, UVLOOP_PROTOCOL, 1.0),
+    memory(NATIVE, 200),
+    memory(PYTHON, 700),
+    beside_idle(NATIVE, 0.95),
+    beside_idle(PYTHON, 0.95),
     Target(
-        "Python engine at or above uvloop Protocol at depth 1 (64 B)",
-        EPOLLO_PYTHON,
-        UVLOOP_PROTOCOL,
-        SMALL,
-        1.0,
-    ),
-    Target(
-        "Python engine at or above uvloop Protocol at depth 16 (64 B)",
-        EPOLLO_PYTHON,
-        UVLOOP_PROTOCOL,
-        PIPELINED,
-        1.0,
+        f"{NATIVE.label}: connections per second, to {LIMIT.label}",
+        churn.rate(NATIVE),
+        churn.rate(LIMIT),
+        0.95,
     ),
 )
+
+
+def report(samples: Sequence[Sample]) -> str:
+    """Tabulate the targets beside what was measured."""
+    rows = [target.row(samples) for target in TARGETS]
+    table = markdown.table(["target", "bound", "measured", "verdict"], rows)
+    return markdown.section("Targets", table)

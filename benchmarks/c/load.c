@@ -1,11 +1,14 @@
 /*
- * A closed-loop load generator for framed echo servers, written for the purpose: one thread, epoll.
+ * A load generator for framed echo servers, written for the purpose: one thread, epoll.
  *
- *     load [HOST:]PORT -c CONNECTIONS -d SECONDS --depth D -s SIZE [--warmup SECONDS]
+ *     load [HOST:]PORT -c CONNECTIONS -d SECONDS -s SIZE [--depth D | --rate R] [--warmup SECONDS]
  *
- * Every connection keeps D messages of SIZE bytes outstanding. Every byte that comes back, headers
- * included, is compared with what was sent. Messages whose reply arrives in the SECONDS after the
- * warm-up count; then no more are sent, and the replies still due are awaited and checked.
+ * A closed loop: every connection keeps D messages of SIZE bytes outstanding, and those whose reply
+ * arrives in the SECONDS after the warm-up count. Or an open loop: R messages a second are sent on
+ * all connections in turn, each at its planned time whether or not others are answered; those
+ * planned in the SECONDS count, and their latency is from the planned time. Then no more are sent,
+ * and the replies still due are awaited and checked. Every byte that comes back, headers included,
+ * is compared with what was sent.
  *
  * Prints one line of JSON. Exit status: 0 done, 1 a connection failed, 2 the command line is wrong.
  */
@@ -14,7 +17,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,14 +24,15 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
+#include "connect.h"
 #include "frame.h"
 #include "histogram.h"
 #include "options.h"
+#include "request.h"
 
-#define NS_PER_S UINT64_C(1000000000)
 #define SILENCE_LIMIT (5 * NS_PER_S)
 
 enum {
@@ -50,12 +53,14 @@ struct connection {
     uint64_t replied;    /* messages, from the start */
     size_t unsent;       /* bytes queued and not taken by the kernel */
     size_t partial;      /* bytes of the reply that is arriving */
-    uint64_t *queued_at; /* ns, message i at i % depth */
+    uint64_t *queued_at; /* ns, message i at i % ring; in an open loop, its planned time */
 };
 
 static struct options options;
 static size_t frame_size;       /* bytes, header included */
-static unsigned char *requests; /* `depth` equal frames: what is sent, and what must come back */
+static unsigned char *requests; /* equal frames: what is sent, and what must come back */
+static size_t requests_size;    /* bytes */
+static size_t ring;             /* messages outstanding on a connection, at most */
 static unsigned char input[INPUT_SIZE];
 static struct connection *connections;
 static int epoll;
@@ -66,12 +71,9 @@ static uint64_t outstanding;              /* messages, on all connections */
 static unsigned errors;
 static struct histogram latencies;
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
+static uint64_t start;       /* ns */
+static uint64_t planned;     /* messages of an open loop, from the start */
+static struct histogram slips; /* ns by which they were sent late */
 
 /* Only the first failure is told: the others are most often its echoes. */
 static void count_error(const char *reason)
@@ -106,7 +108,7 @@ static void watch_writing(struct connection *connection, bool writing)
 static void queue_messages(struct connection *connection, uint64_t count, uint64_t now)
 {
     for (uint64_t i = 0; i < count; i++)
-        connection->queued_at[connection->queued++ % options.depth] = now;
+        connection->queued_at[connection->queued++ % ring] = now;
     connection->unsent += count * frame_size;
     outstanding += count;
 }
@@ -114,7 +116,9 @@ static void queue_messages(struct connection *connection, uint64_t count, uint64
 static void send_queued(struct connection *connection)
 {
     size_t sent_of_frame = (frame_size - connection->unsent % frame_size) % frame_size;
-    ssize_t sent = send(connection->fd, requests + sent_of_frame, connection->unsent, MSG_NOSIGNAL);
+    size_t most = requests_size - sent_of_frame;
+    size_t length = connection->unsent < most ? connection->unsent : most;
+    ssize_t sent = send(connection->fd, requests + sent_of_frame, length, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {
         fail_connection(connection, strerror(errno));
         return;
@@ -125,10 +129,10 @@ static void send_queued(struct connection *connection)
 
 static void record_replies(struct connection *connection, uint64_t count, uint64_t now)
 {
-    bool in_window = now >= window_start && now < window_end;
     for (uint64_t i = 0; i < count; i++) {
-        uint64_t queued_at = connection->queued_at[connection->replied++ % options.depth];
-        if (in_window)
+        uint64_t queued_at = connection->queued_at[connection->replied++ % ring];
+        uint64_t counts_at = options.rate > 0 ? queued_at : now;
+        if (counts_at >= window_start && counts_at < window_end)
             histogram_record(&latencies, now - queued_at);
     }
     outstanding -= count;
@@ -149,7 +153,7 @@ static const char *take_input(struct connection *connection, size_t length)
     uint64_t replied = (connection->partial + length) / frame_size;
     connection->partial = (connection->partial + length) % frame_size;
     record_replies(connection, replied, now);
-    if (now < window_end)
+    if (options.rate == 0 && now < window_end)
         queue_messages(connection, replied, now);
     last_reply = now;
     return NULL;
@@ -175,30 +179,15 @@ static void serve_connection(struct connection *connection, uint32_t events)
         send_queued(connection);
 }
 
-/* The timeout bounds the blocking connect as well. */
-static int connect_socket(void)
-{
-    struct timeval timeout = {.tv_sec = SILENCE_LIMIT / NS_PER_S};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        err(EXIT_FAILURE, "socket");
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    if (connect(fd, (struct sockaddr *)&options.address, sizeof options.address) == 0)
-        return fd;
-    close(fd);
-    return -1;
-}
-
 static void open_connection(struct connection *connection)
 {
-    connection->fd = connect_socket();
+    connection->fd = connect_socket(&options.address);
     if (connection->fd < 0) {
         count_error("cannot connect");
         return;
     }
     fcntl(connection->fd, F_SETFL, O_NONBLOCK);
-    connection->queued_at = calloc(options.depth, sizeof *connection->queued_at);
+    connection->queued_at = calloc(ring, sizeof *connection->queued_at);
     if (connection->queued_at == NULL)
         err(EXIT_FAILURE, "connection");
     watch(EPOLL_CTL_ADD, connection, EPOLLIN);
@@ -213,29 +202,31 @@ static void open_connections(void)
         open_connection(&connections[i]);
 }
 
-/* Memory for D frames whose payload has no short period, so that a shifted reply shows. */
+/* Frames enough for the depth, and to compare whatever one recv may bring. */
 static void make_requests(void)
 {
     frame_size = FRAME_HEADER + options.size;
     if (options.depth > REQUESTS_LIMIT / frame_size)
         errx(2, "depth times size is over %d bytes", REQUESTS_LIMIT);
-    requests = malloc(options.depth * frame_size);
-    if (requests == NULL)
-        err(EXIT_FAILURE, "requests");
-    frame_write_header(requests, options.size);
-    for (size_t i = 0; i < options.size; i++)
-        requests[FRAME_HEADER + i] = (unsigned char)(i * 131 + i / 251);
-    for (size_t i = 1; i < options.depth; i++)
-        memcpy(requests + i * frame_size, requests, frame_size);
+    size_t count = INPUT_SIZE / frame_size + 2;
+    count = count > options.depth ? count : options.depth;
+    requests = request_frames(count, options.size);
+    requests_size = count * frame_size;
+}
+
+/* The most that may be outstanding on a connection; in an open loop, all that are ever planned. */
+static void size_ring(void)
+{
+    double messages = options.rate * (options.warmup + options.seconds);
+    ring = options.rate > 0 ? (size_t)(messages / (double)options.connections) + 2 : options.depth;
 }
 
 static void start_connections(void)
 {
-    uint64_t now = now_ns();
-    last_reply = now;
-    window_start = now + (uint64_t)(options.warmup * (double)NS_PER_S);
+    start = last_reply = now_ns();
+    window_start = start + (uint64_t)(options.warmup * (double)NS_PER_S);
     window_end = window_start + (uint64_t)(options.seconds * (double)NS_PER_S);
-    for (size_t i = 0; i < options.connections; i++) {
+    for (size_t i = 0; options.rate == 0 && i < options.connections; i++) {
         if (connections[i].fd < 0)
             continue;
         queue_messages(&connections[i], options.depth, now_ns());
@@ -243,10 +234,42 @@ static void start_connections(void)
     }
 }
 
+static uint64_t next_planned(void)
+{
+    return start + (uint64_t)((double)planned * (double)NS_PER_S / options.rate);
+}
+
+static bool more_planned(void)
+{
+    return options.rate > 0 && next_planned() < window_end;
+}
+
+static void send_planned(struct connection *connection, uint64_t time, uint64_t now)
+{
+    if (time >= window_start)
+        histogram_record(&slips, now - time);
+    queue_messages(connection, 1, time);
+    if (!connection->writing)
+        send_queued(connection);
+}
+
+/* Sends whatever is due. A connection that has failed is passed over. */
+static void keep_the_plan(void)
+{
+    for (uint64_t now = now_ns(); more_planned() && next_planned() <= now; now = now_ns()) {
+        uint64_t time = next_planned();
+        struct connection *connection = &connections[planned++ % options.connections];
+        if (connection->fd >= 0)
+            send_planned(connection, time, now);
+    }
+}
+
+/* While messages are planned it does not sleep: epoll_wait would wake it up too late. */
 static void run_turn(void)
 {
     struct epoll_event events[MAX_EVENTS];
-    int ready = epoll_wait(epoll, events, MAX_EVENTS, TICK_MS);
+    keep_the_plan();
+    int ready = epoll_wait(epoll, events, MAX_EVENTS, more_planned() ? 0 : TICK_MS);
     if (ready < 0 && errno != EINTR)
         err(EXIT_FAILURE, "epoll_wait");
     for (int i = 0; i < ready; i++)
@@ -256,7 +279,7 @@ static void run_turn(void)
 /* A connection that still waits after everything has been silent has lost a message. */
 static void run(void)
 {
-    while (outstanding > 0) {
+    while (outstanding > 0 || more_planned()) {
         run_turn();
         if (now_ns() - last_reply > SILENCE_LIMIT) {
             count_error("no reply for 5 s");
@@ -265,19 +288,27 @@ static void run(void)
     }
 }
 
+static double microseconds(const struct histogram *histogram, double fraction)
+{
+    return (double)histogram_quantile(histogram, fraction) / 1e3;
+}
+
 static void print_result(void)
 {
     printf("{\"messages\":%" PRIu64 ",\"seconds\":%.3f,\"rate\":%.1f,\"errors\":%u,"
-           "\"p50_us\":%.1f,\"p99_us\":%.1f}\n",
+           "\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,"
+           "\"slip_p999_us\":%.1f}\n",
            latencies.total, options.seconds, (double)latencies.total / options.seconds, errors,
-           (double)histogram_quantile(&latencies, 0.50) / 1e3,
-           (double)histogram_quantile(&latencies, 0.99) / 1e3);
+           microseconds(&latencies, 0.50), microseconds(&latencies, 0.90),
+           microseconds(&latencies, 0.99), microseconds(&latencies, 0.999),
+           microseconds(&latencies, 1.0), microseconds(&slips, 0.999));
 }
 
 int main(int argc, char **argv)
 {
     options = options_parse(argc, argv);
     make_requests();
+    size_ring();
     epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0)
         err(EXIT_FAILURE, "epoll_create1");

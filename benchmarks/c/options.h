@@ -1,5 +1,5 @@
 /*
- * The command line of the load generator.
+ * The command line of the load generators.
  */
 #ifndef OPTIONS_H
 #define OPTIONS_H
@@ -16,6 +16,7 @@ struct options {
     size_t connections;
     size_t depth; /* messages outstanding on each connection */
     size_t size;  /* bytes of payload */
+    double rate;  /* messages a second on all connections; 0: a closed loop */
     double seconds;
     double warmup;
 };
@@ -40,7 +41,7 @@ static inline double options_parse_seconds(const char *text)
 
 static inline void options_usage(void)
 {
-    errx(2, "usage: load [HOST:]PORT -c CONNECTIONS -d SECONDS --depth D -s SIZE"
+    errx(2, "usage: [HOST:]PORT -c CONNECTIONS -d SECONDS -s SIZE [--depth D | --rate R]"
             " [--warmup SECONDS]");
 }
 
@@ -55,6 +56,9 @@ static inline void options_set(struct options *options, int name, const char *va
         break;
     case 'D':
         options->depth = options_parse_count(value, 1, 1 << 20);
+        break;
+    case 'r':
+        options->rate = (double)options_parse_count(value, 1, 10000000);
         break;
     case 's':
         options->size = options_parse_count(value, 0, FRAME_MAX_PAYLOAD);
@@ -73,7 +77,8 @@ static inline struct options options_parse(int argc, char **argv)
     static const struct option names[] = {
         {"connections", required_argument, NULL, 'c'}, {"duration", required_argument, NULL, 'd'},
         {"depth", required_argument, NULL, 'D'},       {"size", required_argument, NULL, 's'},
-        {"warmup", required_argument, NULL, 'w'},      {NULL, 0, NULL, 0},
+        {"warmup", required_argument, NULL, 'w'},      {"rate", required_argument, NULL, 'r'},
+        {NULL, 0, NULL, 0},
     };
     struct options options = {.connections = 100, .depth = 1, .size = 64, .seconds = 10};
     int name;

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from epollo.lab.backlog import BacklogResult, run_backlog
+from epollo.lab.comparison import Comparison, run_peers
 from epollo.lab.pollers import PollersResult, run_pollers
 
 
@@ -19,6 +20,11 @@ def pollers_result() -> PollersResult:
 @pytest.fixture(scope="session")
 def backlog_result() -> BacklogResult:
     return run_backlog([64, 1], clients=8, busy=0.05, wait=1.2)
+
+
+@pytest.fixture(scope="session")
+def comparison_result() -> Comparison:
+    return run_peers(connections=2, depths=[2], seconds=0.02, rounds=1)
 
 
 @pytest.fixture(autouse=True)

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from epollo.engine import available
 from epollo.errors import UsageError
+from epollo.lab import report
 from epollo.lab.commands import lab
+from epollo.lab.comparison import Comparison, Contender
 
 POLLERS = ["pollers", "--idle", "20,5", "--time", "1ms"]
 BACKLOG = ["backlog", "--queues", "64", "-c", "4", "--busy", "10ms", "--wait", "1s"]
+
+
+PEERS = ["peers", "-c", "2", "--depth", "2", "--seconds", "20ms", "--rounds", "1"]
+
+
+@pytest.fixture
+def measured(comparison_result: Comparison, monkeypatch: pytest.MonkeyPatch) -> Comparison:
+    """A run that is done, with one more peer that was not installed."""
+    missing = Contender("other", "other", missing="other")
+    servers = [*comparison_result.servers, missing]
+    result = replace(comparison_result, servers=servers)
+    monkeypatch.setattr(report, "run_peers", lambda *_: result)
+    return result
 
 
 def run(*arguments: str) -> Result:
@@ -68,6 +86,29 @@ def test_json_in_a_file(tmp_path: Path) -> None:
     assert document["verdicts"][0]["claim"] == 3
 
 
+def test_peers_prints_a_table_that_can_be_pasted_and_what_it_means(measured: Comparison) -> None:
+    result = run(*PEERS)
+    assert result.exit_code == 0, result.output
+    rows = [line for line in result.stdout.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + len(measured.servers)
+    assert f"| epollo, {available()[0]} engine " in rows[2]
+    assert " 1.00 (1.00-1.00) " in rows[2]
+    assert "not installed: pip install other" in rows[-1]
+    assert "2 connections, messages of 64 B, closed loop; rounds: 1 of 20 ms" in result.stdout
+
+
+def test_peers_as_json(measured: Comparison) -> None:
+    document = json.loads(run(*PEERS, "--json", "-").stdout)
+    assert (document["version"], document["experiment"]) == (1, "peers")
+    assert document["base"] == available()[0]
+    assert [server["name"] for server in document["servers"]] == [s.name for s in measured.servers]
+    first, last = document["servers"][0], document["servers"][-1]
+    assert first["depths"][0]["ratio"] == {"median": 1.0, "lowest": 1.0, "highest": 1.0}
+    assert last == {"name": "other", "label": "other", "missing": "other"}
+    assert document["turns"][0]["load"]["rate"] > 0
+    assert sys.executable not in json.dumps(document)
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -77,6 +118,9 @@ def test_json_in_a_file(tmp_path: Path) -> None:
         (["pollers", "--time", "0"], "give more than 0"),
         (["backlog", "--queues", "1,-5"], "'-5' is not a count"),
         (["backlog", "-c", "1e9"], "'1e9' is not a count"),
+        (["peers", "--depth", "1,0"], "'0' is not within 1 to"),
+        (["peers", "--size", "17MiB"], "'17MiB' is more than 16 MiB"),
+        (["peers", "--seconds", "0"], "give more than 0"),
         (["backlog", "--busy", "soon"], "'soon' is not a time such as 250ms"),
     ],
 )
@@ -96,6 +140,8 @@ def test_what_is_no_number_is_told(arguments: list[str], text: str) -> None:
         (["pollers", "--json", "/nowhere/x"], "there is no directory /nowhere"),
         (["pollers", "--json", "/"], "is a directory"),
         (["pollers", "--idle", "900k"], "ulimit -Hn"),
+        (["peers", "-c", "900k"], "ulimit -Hn"),
+        (["peers", "--plot", "x.jpg"], "--plot x.jpg: the name must end in .png or .svg"),
     ],
 )
 def test_what_cannot_work_is_told_at_once_in_one_line(arguments: list[str], text: str) -> None:

@@ -18,6 +18,7 @@ from epollo.errors import EpolloError
 from epollo.lab.backlog import BacklogResult
 from epollo.lab.claims import Holds, Verdict
 from epollo.lab.clients import Attempt
+from epollo.lab.comparison import Comparison
 from epollo.lab.machine import this_machine
 from epollo.lab.pollers import PollersResult, WakeUp
 
@@ -48,6 +49,12 @@ def draw_backlog(result: BacklogResult) -> Figure:
     from epollo.lab.backlog_plot import plot_backlog
 
     return plot_backlog(result, this_machine())
+
+
+def draw_peers(result: Comparison) -> Figure:
+    from epollo.lab.peers_plot import plot_peers
+
+    return plot_peers(result, this_machine())
 
 
 def save(figure: Figure, path: str) -> None:
@@ -91,6 +98,15 @@ def test_backlog(backlog_result: BacklogResult, tmp_path: Path) -> None:
     save(figure, str(tmp_path / "backlog.SVG"))
     check_png(tmp_path / "backlog.png")
     check_svg(tmp_path / "backlog.SVG")
+
+
+def test_peers(comparison_result: Comparison, tmp_path: Path) -> None:
+    figure = draw_peers(comparison_result)
+    save(figure, str(tmp_path / "peers.png"))
+    check_png(tmp_path / "peers.png")
+    (axes,) = figure.axes
+    names = {label.get_text() for label in axes.get_yticklabels()}
+    assert names == {server.label for server in comparison_result.measured}
 
 
 def test_the_end_of_select_is_in_the_picture(pollers_result: PollersResult) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import click
@@ -15,9 +14,8 @@ from epollo.bench.companion import echo_server
 from epollo.bench.driver import Driver, allow_descriptors
 from epollo.bench.result import Result
 from epollo.bench.workload import Workload
+from epollo.leaving import on_leaving
 from epollo.output import STDOUT, check_writable, write_text
-
-_LEAVE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def session(address: str | None, json: str | None, quiet: bool, load: dict[str, Any]) -> int:
@@ -28,7 +26,7 @@ def session(address: str | None, json: str | None, quiet: bool, load: dict[str, 
     max_frame = checked.new_framing().max_frame
     allow_descriptors(checked.connections)  # before the server is started, which inherits them
     beside = nullcontext(address) if address else echo_server(checked.framing, max_frame)
-    with _on_leaving(signal.default_int_handler), beside as target:
+    with on_leaving(), beside as target:
         result = _run(Workload(address=str(target), **load), quiet)
     if not quiet and json != STDOUT:
         click.echo(report.text(result))
@@ -46,18 +44,5 @@ def _run(workload: Workload, quiet: bool) -> Result:
             signal.signal(number, signal.default_int_handler)
             driver.stop()
 
-        with _on_leaving(stop):
+        with on_leaving(stop):
             return driver.run()
-
-
-@contextmanager
-def _on_leaving(handler: Callable[[int, Any], object]) -> Iterator[None]:
-    """Handle Ctrl-C, and the other signals that ask a program to go, for they would end this
-    process at once and leave the server beside it behind."""
-    wanted = [number for number in _LEAVE if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

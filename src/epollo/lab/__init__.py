@@ -5,4 +5,5 @@
 3. 100 simultaneous clients need an accept queue of about 100; with 10 some never get connected.
 
 `pollers` tries the first two and `backlog` the third; `claims` says, from the figures, what holds.
+`comparison` is about epollo itself: it sets it beside the servers in `peers`.
 """

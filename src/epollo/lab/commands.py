@@ -1,4 +1,4 @@
-"""``epollo lab pollers`` and ``epollo lab backlog``: what is written on their command lines.
+"""``epollo lab pollers``, ``backlog`` and ``peers``: what is written on their command lines.
 
 What they do is imported when they are called: `epollo serve` must not wait for a lab.
 """
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from epollo.lab.options import count, counts, seconds
+from epollo.lab.options import count, counts, seconds, size
 from epollo.options import parsed
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -37,7 +37,7 @@ def _files(command: Command) -> Command:
 
 @click.group()
 def lab() -> None:
-    """The claims of the article on epoll, as experiments on this machine."""
+    """Experiments on this machine: the claims of the article on epoll, and epollo's speed."""
 
 
 @lab.command()
@@ -88,3 +88,40 @@ def backlog(
     from epollo.lab.report import report_backlog
 
     report_backlog(queues, clients, busy, wait, json, plot)
+
+
+@lab.command()
+@_option("-c", "--connections", parse=count, metavar="N", about="Kept open.", default="100")
+@_option(
+    "--depth",
+    parse=counts,
+    metavar="N,N,...",
+    about="Messages outstanding on each connection.",
+    default="1,16",
+)
+@_option("-s", "--size", parse=size, metavar="SIZE", about="Of a message.", default="64")
+@_option(
+    "--seconds",
+    parse=seconds,
+    metavar="TIME",
+    about="Spent on each figure of a round.",
+    default="1s",
+)
+@_option("--rounds", parse=count, metavar="N", about="Turns of every server.", default="3")
+@_files
+def peers(
+    connections: int,
+    depth: list[int],
+    size: int,
+    seconds: float,
+    rounds: int,
+    json: str | None,
+    plot: str | None,
+) -> None:
+    """The same echo server on epollo, uvloop, asyncio, Twisted, gevent and socketserver, in turns.
+
+    Those that are not installed are left out, and named. The load is epollo's own.
+    """
+    from epollo.lab.report import report_peers
+
+    report_peers((connections, depth, size), seconds, rounds, json, plot)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from epollo.units import parse_count, parse_seconds
+from epollo.units import format_size, parse_count, parse_seconds, parse_size
 
 MOST = 1_000_000  # of anything: more is a slip of the finger
+LARGEST = (16 << 20) - 64  # bytes of a message; 16 MiB is what the peers take
 
 
 def count(text: str) -> int:
@@ -26,3 +27,11 @@ def seconds(text: str) -> float:
     if time <= 0:
         raise ValueError(f"{text!r} is no time; give more than 0")
     return time
+
+
+def size(text: str) -> int:
+    """Bytes of a message, such as 64 or 16KiB. Raises ValueError."""
+    number = parse_size(text)
+    if number > LARGEST:
+        raise ValueError(f"{text!r} is more than {format_size(LARGEST)}")
+    return number

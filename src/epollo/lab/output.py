@@ -12,6 +12,7 @@ from typing import Any
 from epollo.errors import UsageError
 from epollo.lab.backlog import PROMPT, BacklogResult, QueueResult
 from epollo.lab.claims import CLAIMS, Verdict
+from epollo.lab.comparison import Comparison, Contender
 from epollo.lab.machine import Machine
 from epollo.lab.pollers import PollersResult
 from epollo.output import check_writable, write_text
@@ -53,6 +54,25 @@ def backlog_document(
     for found, entry in zip(result.results, document["results"], strict=True):
         entry.update(_sums(found))
     return document
+
+
+def peers_document(result: Comparison, machine: Machine) -> dict[str, Any]:
+    """The raw figures of `epollo lab peers`, and their medians; times in seconds."""
+    document = _document("peers", machine, []) | asdict(result) | {"base": result.base.name}
+    for server, entry in zip(result.servers, document["servers"], strict=True):
+        if server.missing is None:
+            entry["depths"] = [_medians(result, server, depth) for depth in result.depths]
+    return document
+
+
+def _medians(result: Comparison, server: Contender, depth: int) -> dict[str, Any]:
+    return {
+        "depth": depth,
+        "rate": asdict(result.rate(server, depth)),
+        "ratio": asdict(result.ratio(server, depth)),
+        "busy": result.busy(server, depth),
+        "cpu_per_message": result.cost(server, depth),
+    }
 
 
 def _document(experiment: str, machine: Machine, verdicts: Sequence[Verdict]) -> dict[str, Any]:

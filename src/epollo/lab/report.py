@@ -10,15 +10,27 @@ from rich.console import Console
 from epollo.errors import UsageError
 from epollo.lab.backlog import PROMPT, run_backlog
 from epollo.lab.claims import Verdict, judge_growth, judge_limit, judge_queue
+from epollo.lab.comparison import run_peers
 from epollo.lab.machine import this_machine
 from epollo.lab.output import (
     backlog_document,
     check_plot,
+    peers_document,
     pollers_document,
     write_json,
 )
 from epollo.lab.pollers import run_pollers
-from epollo.lab.tables import backlog_notes, backlog_table, new_console, pollers_table, say, show
+from epollo.lab.tables import (
+    backlog_notes,
+    backlog_table,
+    new_console,
+    peers_notes,
+    peers_table,
+    pollers_table,
+    say,
+    show,
+)
+from epollo.leaving import on_leaving
 from epollo.output import STDOUT, check_writable
 from epollo.units import format_seconds
 
@@ -74,6 +86,34 @@ def report_backlog(
         from epollo.lab.picture import save
 
         save(plot_backlog(result, machine), plot)
+
+
+def report_peers(
+    shape: tuple[int, Sequence[int], int],
+    seconds: float,
+    rounds: int,
+    json: str | None,
+    plot: str | None,
+) -> None:
+    """``epollo lab peers``; ``shape`` is connections, depths and size. Raises UsageError, before
+    anything is measured, and EpolloError.
+    """
+    check_writable("--json", json)
+    check_plot(plot)
+    console, machine = new_console(stderr=json == STDOUT), this_machine()
+    with on_leaving():  # the servers end with us
+        result = _watched(lambda progress: run_peers(*shape, seconds, rounds, progress))
+    say(console, str(machine))
+    show(console, peers_table(result, console))
+    for note in peers_notes(result):
+        say(console, f"\n{note}")
+    if json:
+        write_json(json, peers_document(result, machine))
+    if plot:
+        from epollo.lab.peers_plot import plot_peers
+        from epollo.lab.picture import save
+
+        save(plot_peers(result, machine), plot)
 
 
 def _check_times(busy: float, wait: float) -> None:

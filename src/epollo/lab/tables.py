@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from epollo.lab.backlog import PROMPT, BacklogResult, QueueResult
+from epollo.lab.comparison import Comparison, Contender, Figure
 from epollo.lab.pollers import PollersResult, WakeUp
-from epollo.units import format_seconds
+from epollo.units import format_seconds, format_size
 
 UNBOUNDED = 200  # columns, where no terminal sets a bound
 
@@ -85,6 +86,54 @@ def backlog_notes(result: BacklogResult) -> list[str]:
         if found.length < found.queue:
             notes.append(f"A queue of {found.queue:,} was cut to somaxconn, {found.length:,}.")
     return notes
+
+
+def peers_table(result: Comparison, console: Console) -> Table:
+    """Rates, ratios and the CPU that a message took: a row for each server."""
+    columns = ("messages/s", "ratio", "CPU each")
+    headings = [f"depth {depth}: {name}" for depth in result.depths for name in columns]
+    table = _table(["server", *headings], console)
+    table.columns[0].justify = "left"
+    for server in result.servers:
+        table.add_row(server.label, *_contest(result, server))
+    return table
+
+
+def peers_notes(result: Comparison) -> list[str]:
+    """What was measured, and how far it goes."""
+    notes = [
+        f"{result.connections:,} connections, messages of {format_size(result.size)}, closed loop; "
+        f"rounds: {result.rounds} of {format_seconds(result.seconds)}, the servers in turn. The "
+        f"median, with the lowest and the highest; ratios to {result.base.label}, within a round. "
+        "CPU each: what a message took of the server's core, however much load there was."
+    ]
+    if not result.pinned:
+        notes.append("Server and load were not kept on two cores: they took time from each other.")
+    held = [depth for depth in result.depths if result.held_back(result.base, depth)]
+    if held:
+        depths = " and ".join(map(str, held))
+        notes.append(
+            f"At depth {depths} the load tester was the limit, for {result.base.label} was not "
+            "fully busy: the ratios are nearer to 1 than the servers are, and CPU each tells more."
+        )
+    return notes
+
+
+def _contest(result: Comparison, server: Contender) -> list[str]:
+    if server.missing is not None:
+        others = [""] * (3 * len(result.depths) - 1)
+        return [f"not installed: pip install {server.missing}", *others]
+    cells = []
+    for depth in result.depths:
+        cost = result.cost(server, depth)
+        cells.append(f"{result.rate(server, depth).median:,.0f}")
+        cells.append(_ratio(result.ratio(server, depth)))
+        cells.append("-" if cost is None else format_seconds(cost))
+    return cells
+
+
+def _ratio(figure: Figure) -> str:
+    return f"{figure.median:.2f} ({figure.lowest:.2f}-{figure.highest:.2f})"
 
 
 def _table(headings: Sequence[str], console: Console) -> Table:

@@ -1,6 +1,8 @@
 """The application that every peer serves."""
 
+from __future__ import annotations
+
 
 def handle(message: bytes) -> bytes:
-    """Return the reply to one message: the message itself."""
+    """The reply to one message: the message itself."""
     return message

@@ -1,8 +1,10 @@
 """Peer: uvloop, streams. Run with a port, 0 for any free one."""
 
+from __future__ import annotations
+
 import uvloop
 
-from benchmarks.peers.serving import listen_streams, run
+from epollo.lab.peers.serving import listen_streams, run
 
 if __name__ == "__main__":
     run("uvloop_streams", listen_streams, uvloop.new_event_loop)

@@ -1,21 +1,23 @@
-"""Framed echo as an `asyncio.Protocol`, for asyncio and uvloop alike."""
+"""Framed echo as an `asyncio.Protocol`, made fast by measuring."""
+
+from __future__ import annotations
 
 import asyncio
 import struct
 from typing import cast
 
-from benchmarks.peers.handler import handle
+from epollo.lab.peers.handler import handle
 
 pack_header = struct.Struct(">I").pack
 unpack_header = struct.Struct(">I").unpack_from
 
 
-class FramedEcho(asyncio.Protocol):
-    """One connection: cuts u32 frames out of the byte stream and replies to each.
+class TunedFramedEcho(asyncio.Protocol):
+    """One connection: cuts u32 frames out of each read's own bytes, one write for its replies.
 
-    Written in the fastest of the usual ways, as measured: one write for the replies of a read is
-    level with a write for each reply at depth 1 and several times faster at depth 16; cutting the
-    bytes of the read itself is 5 to 20 % faster than passing them through a bytearray.
+    One write for the replies of a read is level with a write for each reply at depth 1 and several
+    times faster at depth 16; cutting the bytes of the read itself is 5 to 20 % faster than passing
+    them through a bytearray.
     """
 
     transport: asyncio.Transport

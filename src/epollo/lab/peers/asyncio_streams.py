@@ -1,8 +1,10 @@
 """Peer: asyncio, streams. Run with a port, 0 for any free one."""
 
+from __future__ import annotations
+
 import asyncio
 
-from benchmarks.peers.serving import listen_streams, run
+from epollo.lab.peers.serving import listen_streams, run
 
 if __name__ == "__main__":
     run("asyncio_streams", listen_streams, asyncio.new_event_loop)

@@ -1,8 +1,10 @@
 """Framed echo on asyncio streams, for asyncio and uvloop alike."""
 
+from __future__ import annotations
+
 import asyncio
 
-from benchmarks.peers.handler import handle
+from epollo.lab.peers.handler import handle
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,0 +1,68 @@
+"""What is measured, one flat record each, and the figures made of them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.servers import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measurement.
+
+    Attributes:
+        part: of the run, such as `table`.
+        case: within the part, such as the name of a point.
+        server: the server's name.
+        round: counted from 1.
+        values: what was found, by name; rates are per second, latencies in microseconds.
+    """
+
+    part: str
+    case: str
+    server: str
+    round: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """The median of one value a round, with its spread."""
+
+    median: float
+    lowest: float
+    highest: float
+
+
+def figure(values: Sequence[float]) -> Figure | None:
+    """Summarise the values; None where there are none."""
+    return Figure(median(values), min(values), max(values)) if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One value of one server in one case of one part."""
+
+    part: str
+    case: str
+    server: Server
+    value: str = "rate"
+
+    def rounds(self, samples: Iterable[Sample]) -> dict[int, float]:
+        """Return the value in each round that has it."""
+        key = (self.part, self.case, self.server.name)
+        return {
+            s.round: s.values[self.value]
+            for s in samples
+            if (s.part, s.case, s.server) == key and self.value in s.values
+        }
+
+    def figure(self, samples: Iterable[Sample]) -> Figure | None:
+        """Return the median and its spread."""
+        return figure(list(self.rounds(samples).values()))
+
+    def over(self, base: "Series", samples: Sequence[Sample]) -> Figure | None:
+        """Return the ratio to the base, taken within each round."""
+        ours, theirs = self.rounds(samples), base.rounds(samples)
+        return figure([ours[r] / theirs[r] for r in ours if theirs.get(r)])

@@ -1,0 +1,162 @@
+"""epollo beside what its users come from: the same echo server on each, in turns on this machine.
+
+Absolute rates drift by a factor of two within minutes, so the servers take turns, A B C A B C, and
+a ratio is taken within a round. Each turn has a fresh server, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from epollo.engine import available
+from epollo.lab.descriptors import SPARE, all_descriptors, require
+from epollo.lab.loading import Load, load
+from epollo.lab.peers import PEERS
+from epollo.lab.processes import running, two_cores
+
+CONNECTIONS = 100
+DEPTHS = (1, 16)
+SIZE = 64  # bytes
+SECONDS = 1.0
+ROUNDS = 3
+SATURATED = 0.9  # of a core: a server that is less busy could have served more
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One row: an engine of epollo, or a peer. ``missing`` is what pip would have to install."""
+
+    name: str
+    label: str
+    missing: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One server under one load, in a round counted from 1."""
+
+    server: str
+    depth: int
+    round: int
+    load: Load
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """The median of one value a round, with its spread."""
+
+    median: float
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Figure:
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The figures of one run. Ratios are to ``base``, epollo's preferred engine."""
+
+    connections: int
+    depths: list[int]
+    size: int  # bytes
+    seconds: float
+    rounds: int
+    pinned: bool  # server and load each have a core
+    servers: list[Contender]
+    turns: list[Turn]
+
+    @property
+    def base(self) -> Contender:
+        return self.servers[0]
+
+    @property
+    def measured(self) -> list[Contender]:
+        return [server for server in self.servers if server.missing is None]
+
+    def loads(self, server: Contender, depth: int) -> list[Load]:
+        """What a server's rounds found, in their order."""
+        return [t.load for t in self.turns if (t.server, t.depth) == (server.name, depth)]
+
+    def rate(self, server: Contender, depth: int) -> Figure:
+        """Messages a second."""
+        return Figure.of([found.rate for found in self.loads(server, depth)])
+
+    def ratio(self, server: Contender, depth: int) -> Figure:
+        """The server's rate over the base's, round by round."""
+        pairs = zip(self.loads(server, depth), self.loads(self.base, depth), strict=True)
+        return Figure.of([found.rate / of_base.rate for found, of_base in pairs])
+
+    def busy(self, server: Contender, depth: int) -> float | None:
+        """The part of a core that the server took, the median; None where it is not known."""
+        known = [found.busy for found in self.loads(server, depth) if found.busy is not None]
+        return statistics.median(known) if known else None
+
+    def cost(self, server: Contender, depth: int) -> float | None:
+        """Seconds of CPU that the server took for a message, the median; None: not known."""
+        found = self.loads(server, depth)
+        known = [load.busy / load.rate for load in found if load.busy is not None]
+        return statistics.median(known) if known else None
+
+    def held_back(self, server: Contender, depth: int) -> bool:
+        """Was the load tester the limit, and not the server?"""
+        busy = self.busy(server, depth)
+        return busy is not None and busy < SATURATED
+
+
+def run_peers(
+    connections: int = CONNECTIONS,
+    depths: Sequence[int] = DEPTHS,
+    size: int = SIZE,
+    seconds: float = SECONDS,
+    rounds: int = ROUNDS,
+    progress: Callable[[str], object] = lambda _: None,
+) -> Comparison:
+    """Measure every engine and every peer that is installed; ``seconds`` for each figure's round.
+
+    Raises UsageError where there are too few descriptors, EpolloError where a server or the load
+    on it fails.
+    """
+    servers, cores = contenders(), two_cores()
+    result = Comparison(
+        connections, list(depths), size, seconds, rounds, cores is not None, servers, []
+    )
+    with all_descriptors() as limit:
+        require(connections + SPARE, limit, f"{connections:,} connections")
+        for number in range(1, rounds + 1):
+            for depth in depths:
+                for server in result.measured:
+                    progress(f"{server.label} at depth {depth}, round {number} of {rounds}")
+                    found = _turn(server, (connections, depth, size), seconds, cores)
+                    result.turns.append(Turn(server.name, depth, number, found))
+    return result
+
+
+def contenders() -> list[Contender]:
+    """Every engine, the preferred one first, and every peer, installed or not."""
+    engines = [Contender(name, f"epollo, {name} engine") for name in available()]
+    peers = [Contender(p.name, p.label, None if p.installed else p.needs) for p in PEERS]
+    return engines + peers
+
+
+def command(server: Contender, size: int) -> Sequence[str]:
+    """What starts it on a free port, for messages of ``size`` bytes."""
+    for peer in PEERS:
+        if peer.name == server.name:
+            return peer.command
+    max_frame = max(1 << 20, size + 16)
+    serve = [sys.executable, "-m", "epollo", "serve", "--bind", "127.0.0.1:0"]
+    serve += ["--engine", server.name, "--framing", "u32", "--graceful-timeout", "1s"]
+    return [*serve, "--max-frame", str(max_frame), "--max-unsent", str(16 * max_frame)]
+
+
+def _turn(
+    server: Contender, shape: tuple[int, int, int], seconds: float, cores: tuple[int, int] | None
+) -> Load:
+    server_core, load_core = cores or (None, None)
+    with running(server.label, command(server, shape[2]), server_core) as ready:
+        return load(ready, load_core, shape, seconds)

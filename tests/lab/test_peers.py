@@ -1,0 +1,65 @@
+"""Every peer that is installed, as a process: its ready line, its frames, its end."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import pytest
+
+from epollo.lab.peers import PEERS, Peer
+from tests.support import DEADLINE, frame
+from tests.support import Peer as Client
+
+MESSAGES = (b"", b"short", b"x" * 64, b"y" * (1 << 20))
+
+
+@pytest.fixture(params=PEERS, ids=lambda peer: peer.name)
+def server(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    peer: Peer = request.param
+    if not peer.installed:
+        pytest.skip(f"{peer.needs} is not installed")
+    with subprocess.Popen(peer.command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ready_address(server: subprocess.Popen[str]) -> str:
+    assert server.stdout is not None
+    match = re.fullmatch(r"\w+: serving on (127\.0\.0\.1:\d+)\n", server.stdout.readline())
+    assert match is not None
+    return match[1]
+
+
+def test_it_echoes_frames_whole_bytewise_and_together_and_ends(
+    server: subprocess.Popen[str],
+) -> None:
+    with Client(ready_address(server)) as client:
+        for message in MESSAGES:
+            assert client.ask(message) == message
+        for byte in frame(b"bytewise"):
+            client.send(bytes([byte]))
+        together = frame(b"one") + frame(b"") + frame(b"three")
+        client.send(together)
+        expected = frame(b"bytewise") + together
+        assert client.receive(len(expected)) == expected
+        client.end()
+        assert client.receive_all() == b""
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(DEADLINE) == 0
+
+
+def test_names_are_unique_and_those_of_modules() -> None:
+    assert len({peer.name for peer in PEERS}) == len(PEERS)
+    for peer in PEERS:
+        assert find_spec(f"epollo.lab.peers.{peer.name.replace('-', '_')}") is not None
+
+
+def test_a_peer_is_missing_where_its_package_is() -> None:
+    assert not Peer("none", "none", "no_such_package").installed
+    assert Peer("none", "none").installed
