@@ -8,6 +8,7 @@ from sys import byteorder
 
 from cython cimport final
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EAGAIN, EINTR, EBADF, errno
 from libc.stdint cimport uint8_t, uint32_t
@@ -24,6 +25,10 @@ from epollo import address
 from epollo.engine import CloseReason, events as _events
 from epollo.engine.lifecycle import Lifecycle, Stage
 from epollo.errors import ConnectionClosed, FrameError
+
+cdef extern from "Python.h":
+    size_t PY_VECTORCALL_ARGUMENTS_OFFSET
+    object PyObject_Vectorcall(object callable, PyObject **arguments, size_t count, PyObject *names)
 
 cdef extern from "<sys/socket.h>" nogil:
     int MSG_NOSIGNAL, AF_INET, AF_INET6
@@ -240,8 +245,13 @@ cdef class ConnectionCore(Cutter):
         return 0
 
     @final
-    cdef int _deliver(self, bytes message) except -1:
-        reply = self.plan.received(message, self)
+    cdef inline int _deliver(self, bytes message) except -1:
+        # With room before them, for the object that a bound method is bound to (PEP 590).
+        cdef PyObject *arguments[3]
+        arguments[0], arguments[1], arguments[2] = NULL, <PyObject *> message, <PyObject *> self
+        reply = PyObject_Vectorcall(
+            self.plan.received, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
+        )
         if type(reply) is bytes:
             self._pack(<bytes> reply)
         elif reply is not None:
@@ -280,7 +290,7 @@ cdef class ConnectionCore(Cutter):
         return 0
 
     @final
-    cdef int _pack(self, bytes message) except -1:
+    cdef inline int _pack(self, bytes message) except -1:
         """Write the frame that carries ``message`` behind the other replies of this turn."""
         cdef Turn turn = self.plan.turn
         cdef Envelope envelope
@@ -294,7 +304,7 @@ cdef class ConnectionCore(Cutter):
         return self._append(self.plan.encode(message), 0, 0)
 
     @final
-    cdef int _append(self, bytes message, Py_ssize_t header, Py_ssize_t trailer) except -1:
+    cdef inline int _append(self, bytes message, Py_ssize_t header, Py_ssize_t trailer) except -1:
         """Add ``message`` to the replies, behind a header that is there, and a trailer to it."""
         cdef Turn turn = self.plan.turn
         cdef Py_ssize_t size = PyBytes_GET_SIZE(message)
