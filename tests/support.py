@@ -118,8 +118,7 @@ class ServerProcess:
         self.process = process
         self._log = log
         assert process.stdout is not None
-        self._stdout = process.stdout
-        self.ready_line = self._line()
+        self.ready_line = line_of(process.stdout)
         match = re.search(r" on (\S+) \(", self.ready_line)
         assert match is not None, f"no ready line but {self.ready_line!r}"
         self.address = match[1]
@@ -142,10 +141,12 @@ class ServerProcess:
     def wait(self) -> int:
         return self.process.wait(DEADLINE)
 
-    def _line(self) -> str:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._stdout, selectors.EVENT_READ)
-            return self._stdout.readline() if selector.select(DEADLINE) else ""
+
+def line_of(pipe: IO[str]) -> str:
+    """The first line that a process writes to ``pipe``; empty where the deadline passes before."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        return pipe.readline() if selector.select(DEADLINE) else ""
 
 
 def epollo(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
