@@ -41,6 +41,10 @@ fuzz: $(VENV)/fuzz-installed
 	@echo "== random streams through both engines; FUZZ='--streams 1000000 --seed N' for more"
 	@$(BIN)/python -m fuzz $(FUZZ)
 
+sanitize: $(VENV)/test-installed
+	@echo "== the native engine under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@PYTHON=$(BIN)/python fuzz/sanitize
+
 clean:
 	rm -rf $(VENV) build dist
 
