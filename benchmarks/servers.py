@@ -51,6 +51,7 @@ SERVERS = (LIMIT, NATIVE, PYTHON, *PEER_SERVERS)
 
 BY_NAME = {server.name: server for server in SERVERS}
 UVLOOP_PROTOCOL = BY_NAME["uvloop-protocol"]
+UVLOOP_TUNED = BY_NAME["uvloop-protocol-tuned"]
 UVLOOP_STREAMS = BY_NAME["uvloop-streams"]
 ASYNCIO_PROTOCOL = BY_NAME["asyncio-protocol"]
 ASYNCIO_STREAMS = BY_NAME["asyncio-streams"]

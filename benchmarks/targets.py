@@ -14,10 +14,14 @@ from benchmarks.servers import (
     NATIVE,
     PYTHON,
     UVLOOP_PROTOCOL,
+    UVLOOP_TUNED,
     Server,
 )
 
 MANY = FULL.idle[-1]
+
+PROTOCOLS = (UVLOOP_PROTOCOL, UVLOOP_TUNED)
+"""What most users of uvloop have, and the best that they could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +97,16 @@ def beside_idle(server: Server, bound: float) -> Target:
 
 TARGETS = (
     at_point(NATIVE, SMALL, LIMIT, 1.00),
-    at_point(NATIVE, SMALL, UVLOOP_PROTOCOL, 1.4),
+    *(at_point(NATIVE, SMALL, peer, 1.4) for peer in PROTOCOLS),
     at_point(NATIVE, PIPELINED, LIMIT, 0.95),
-    at_point(NATIVE, PIPELINED, UVLOOP_PROTOCOL, 2.7),
+    *(at_point(NATIVE, PIPELINED, peer, 2.7) for peer in PROTOCOLS),
     at_point(NATIVE, PIPELINED, ASYNCIO_STREAMS, 20),
     at_point(NATIVE, LARGE, LIMIT, 0.95),
     at_point(NATIVE, HUGE, LIMIT, 0.95),
     p99(UVLOOP_PROTOCOL, 1.0),
     p99(LIMIT, 1.1),
-    at_point(PYTHON, SMALL, UVLOOP_PROTOCOL, 1.0),
-    at_point(PYTHON, PIPELINED, UVLOOP_PROTOCOL, 1.0),
+    *(at_point(PYTHON, SMALL, peer, 1.0) for peer in PROTOCOLS),
+    *(at_point(PYTHON, PIPELINED, peer, 1.0) for peer in PROTOCOLS),
     memory(NATIVE, 200),
     memory(PYTHON, 700),
     beside_idle(NATIVE, 0.95),

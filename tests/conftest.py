@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import os
 import threading
@@ -38,9 +39,12 @@ class Engine:
         return ["--engine", self.name, "--poller", self.poller]
 
 
+NATIVE: list[Any] = []  # the native engine's modules that count their objects
 ENGINES = [Engine("python", poller) for poller in POLLERS]
 if "native" in available():
     ENGINES.insert(0, Engine("native", "epoll"))
+    names = ("connection", "decoder", "outbox")
+    NATIVE += [importlib.import_module(f"epollo.engine.native.{name}") for name in names]
 elif os.environ.get("EPOLLO_NATIVE") == "require":
     raise RuntimeError("EPOLLO_NATIVE=require, and the native engine is not built")
 
@@ -97,6 +101,7 @@ def nothing_left(log: Log) -> Iterator[None]:
     assert threading.active_count() == threads
     assert _descriptors() == descriptors
     assert [thing for thing in gc.get_objects() if isinstance(thing, Lifecycle)] == []
+    assert {module.__name__: module.live() for module in NATIVE if module.live()} == {}
 
 
 def _descriptors() -> set[str]:

@@ -8,6 +8,7 @@ import pytest
 
 import epollo as package
 from epollo import address
+from epollo.engine import available
 from tests.support import Peer, epollo, serving
 
 
@@ -55,7 +56,8 @@ def test_an_app_is_found_in_the_folder_where_the_command_is_typed(tmp_path: Path
 
 
 def test_version_tells_the_engines() -> None:
-    assert epollo("--version").stdout == f"epollo {package.__version__} (engines: python)\n"
+    engines = ", ".join(available())
+    assert epollo("--version").stdout == f"epollo {package.__version__} (engines: {engines})\n"
 
 
 @pytest.mark.parametrize("command", ["serve", "bench", "lab"])

@@ -67,8 +67,24 @@ cdef class Plan:
         self.rule = rule_of(protocol.framing)
 
 
+cdef Py_ssize_t _live = 0
+
+
+def live():
+    """How many connections there are: for tests that look for leaks."""
+    return _live
+
+
 cdef class ConnectionCore(Cutter):
     """The part of a connection that messages pass through, and its data."""
+
+    def __cinit__(self, *args):
+        global _live
+        _live += 1
+
+    def __dealloc__(self):
+        global _live
+        _live -= 1
 
     def __init__(self, Plan plan, sock):
         self.plan = plan

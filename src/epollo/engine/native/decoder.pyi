@@ -1,5 +1,8 @@
 from epollo.framing import Buffer, Framing
 
+def live() -> int:
+    """How many partial frames there are, in all streams: for tests that look for leaks."""
+
 class Decoder:
     """The messages of one stream, as `epollo.framing.Decoder` has them; to be compared with it."""
 

@@ -20,6 +20,14 @@ cdef inline void _skip(Stretch *rest, Py_ssize_t count) noexcept:
     rest.count -= count
 
 
+cdef Py_ssize_t _live = 0
+
+
+def live():
+    """How many partial frames there are, in all streams: for tests that look for leaks."""
+    return _live
+
+
 cdef class Partial:
     """A frame of which a part has come; or a stream that the framing's own decoder goes on with.
 
@@ -27,7 +35,13 @@ cdef class Partial:
     full size, once, and filled as the bytes come, if may be by recv(2) itself.
     """
 
+    def __cinit__(self):
+        global _live
+        _live += 1
+
     def __dealloc__(self):
+        global _live
+        _live -= 1
         PyMem_Free(self.head)
 
     cdef bytes complete(self, Rule rule, Stretch *rest):

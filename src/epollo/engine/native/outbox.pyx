@@ -12,10 +12,24 @@ cdef enum:
     MOST_ROOM = 64 << 10
 
 
+cdef Py_ssize_t _live = 0
+
+
+def live():
+    """How many outboxes there are: for tests that look for leaks."""
+    return _live
+
+
 cdef class Outbox:
     """A queue of bytes objects, each with the part of it that is unsent."""
 
+    def __cinit__(self):
+        global _live
+        _live += 1
+
     def __dealloc__(self):
+        global _live
+        _live -= 1
         while self.first < self.last:
             Py_DECREF(<object> self.pieces[self.first].owner)
             self.first += 1

@@ -1,0 +1,59 @@
+"""Which engine there is, and which is taken."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from epollo.engine import available, new_loop
+from epollo.errors import EngineMissing
+from tests.conftest import Engine
+
+WITHOUT_NATIVE = "import sys; sys.modules['epollo.engine.native.loop'] = None; "
+
+
+def without_native(code: str) -> str:
+    """What ``code`` prints where the native engine was not built."""
+    command = [sys.executable, "-c", WITHOUT_NATIVE + code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_native_engine_is_taken_where_it_was_built() -> None:
+    loop = new_loop()
+    assert loop.name == available()[0]
+    loop.close()
+
+
+def test_the_loop_tells_its_engine_and_its_poller(engine: Engine) -> None:
+    loop = engine.loop()
+    assert (loop.name, loop.poller_name) == (engine.name, engine.poller)
+    loop.close()
+
+
+def test_a_poller_that_only_the_python_engine_has_takes_that_one() -> None:
+    loop = new_loop("auto", "select")
+    assert (loop.name, loop.poller_name) == ("python", "select")
+    loop.close()
+
+
+def test_the_python_engine_is_always_there() -> None:
+    assert without_native("import epollo.engine as e; print(e.available())") == "['python']\n"
+    assert without_native("import epollo.engine as e; print(e.new_loop().name)") == "python\n"
+
+
+def test_without_the_native_engine_its_name_is_one_line_with_the_fix() -> None:
+    said = without_native(
+        "from epollo.engine import new_loop\n"
+        "try: new_loop('native')\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    assert said.startswith("EngineMissing the native engine was not built: reinstall epollo")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.skipif("native" not in available(), reason="the native engine was not built")
+def test_the_native_engine_has_no_other_poller_than_epoll() -> None:
+    with pytest.raises(EngineMissing, match="the native engine polls with epoll, not select"):
+        new_loop("native", "select")
