@@ -83,13 +83,17 @@ class Script:
                 connection.send(self._reply())
                 return self._reply()
             case Deed.PUSH:
-                for _ in range(3):
-                    connection.send(self._reply())
+                for kind in (bytes, bytearray, bytes):
+                    connection.send(kind(self._reply()))
             case Deed.OTHER:
                 assert self.other is not None
                 self.other.send(self._reply())
             case Deed.PAUSE:
                 self._pause(connection)
+                return None if self._scene.kind is Kind.RESET else self._reply()
+            case Deed.BLINK:
+                connection.pause_reading()
+                connection.resume_reading()
                 return None if self._scene.kind is Kind.RESET else self._reply()
             case Deed.NOTHING:
                 pass
@@ -103,6 +107,8 @@ class Script:
                 return self._lazy_raise()
             case Deed.NO_REPLY:
                 return [self._reply(), 42]
+            case Deed.DRAIN:
+                connection.drain()
             case Deed.SEND_AND_CLOSE | Deed.SEND_AND_ABORT:
                 connection.send(self._reply())
         if deed in (Deed.CLOSE, Deed.CLOSE_AND_RAISE, Deed.SEND_AND_CLOSE):

@@ -49,8 +49,10 @@ class Deed(StrEnum):
     PUSH = "push"  # several sends
     OTHER = "other"  # send to another connection
     PAUSE = "pause"  # and resume in the next turn
+    BLINK = "blink"  # pause, and resume at once
     # Those that end the connection:
     CLOSE = "close"
+    DRAIN = "drain"
     ABORT = "abort"
     RAISE = "raise"
     CLOSE_AND_RAISE = "close and raise"
