@@ -7,13 +7,14 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 NATIVE := setup.py $(wildcard src/epollo/engine/native/*.p??)
 
-.PHONY: help demo test check bench sanitize clean
+.PHONY: help demo test check bench fuzz sanitize clean
 
 help:
 	@echo "make demo   an echo server and 100 connections: the round trips they saw"
 	@echo "make test   the tests"
 	@echo "make check  format, lint, types and tests: what CI runs"
 	@echo "make bench  the server beside its peers, in turns; writes benchmarks/results"
+	@echo "make fuzz   random streams through both engines, which must agree"
 	@echo "make sanitize  the native engine under AddressSanitizer and UBSan"
 
 demo: $(VENV)/installed
@@ -35,6 +36,14 @@ check: $(VENV)/check-installed
 bench: $(VENV)/bench-installed
 	@echo "== the server beside its peers; BENCH='--quick' for a short look"
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+fuzz: $(VENV)/fuzz-installed
+	@echo "== random streams through both engines; FUZZ='--streams 1000000 --seed N' for more"
+	@$(BIN)/python -m fuzz $(FUZZ)
+
+sanitize: $(VENV)/test-installed
+	@echo "== the native engine under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@PYTHON=$(BIN)/python fuzz/sanitize
 
 clean:
 	rm -rf $(VENV) build dist
@@ -61,6 +70,11 @@ $(VENV)/test-installed: $(VENV)/installed
 $(VENV)/check-installed: $(VENV)/installed
 	@echo "== installing what the checks need"
 	@$(PIP) --group check --group bench
+	@touch $@
+
+$(VENV)/fuzz-installed: $(VENV)/installed
+	@$(PIP) --group fuzz \
+		|| echo "== atheris cannot be installed here, so python -m fuzz.decoders cannot be run"
 	@touch $@
 
 $(VENV)/bench-installed: $(VENV)/installed

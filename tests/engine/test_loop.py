@@ -415,6 +415,17 @@ def _read_bytes(peer: socket.socket, size: int) -> int:
     return size
 
 
+def test_an_empty_reply_without_a_frame_is_nothing_that_a_peer_can_miss(loop: EventLoop) -> None:
+    protocol = Protocol(received=lambda *_: b"")
+    protocol.framing = parse("raw")
+    with attached(loop, protocol) as (peer, connection):
+        loop.poll(0)
+        peer.send(b"ask")
+        assert loop.poll(DEADLINE) == 1
+        assert connection.unsent == 0
+    assert protocol.events == ["connected", "eof"]
+
+
 def test_a_reply_behind_abort_is_not_sent_however_large(loop: EventLoop) -> None:
     def handle(message: bytes, connection: Connection) -> bytes:
         connection.abort()

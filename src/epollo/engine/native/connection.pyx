@@ -34,7 +34,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int MSG_NOSIGNAL, AF_INET, AF_INET6
     ctypedef unsigned int socklen_t
     struct sockaddr:
-        unsigned short sa_family
+        pass
     struct msghdr:
         iovec *msg_iov
         size_t msg_iovlen
@@ -124,9 +124,11 @@ cdef class ConnectionCore(Cutter):
     def find_peer(self):
         """Remember who the peer is. Raises OSError where not connected."""
         cdef socklen_t size = ADDRESS_SIZE
+        cdef unsigned short family
         if getpeername(self.fd, <sockaddr *> self.peer_address, &size) < 0:
             raise OSError(errno, os.strerror(errno))
-        if (<sockaddr *> self.peer_address).sa_family in (AF_INET, AF_INET6):
+        memcpy(&family, self.peer_address, sizeof(family))  # which begins at any byte
+        if family in (AF_INET, AF_INET6):
             self.peer_size = size
         else:  # a path, which may be longer
             self._peer = str(address.of(self.socket.getpeername()))

@@ -6,12 +6,13 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
-from epollo.engine.native.rules cimport BAD, HEADER, WHOLE, Found, Rule, Span, rule_of
+from epollo.engine.native.rules cimport BAD, HEADER, PART, WHOLE, Found, Rule, Span, rule_of
 
 from epollo.errors import FrameError
 
 cdef enum:
     STEP = 64  # bytes looked at first for a frame's header, or its delimiter
+    MOST_AT_ONCE = 256 << 20  # bytes; what is announced beyond is given room only as it comes
 
 
 cdef inline void _skip(Stretch *rest, Py_ssize_t count) noexcept:
@@ -87,7 +88,7 @@ cdef class Partial:
             self._hold(rest.data, step)
             _skip(rest, step)
             found = rule.find(self.head, self.held, self.seen, &self.span)
-            if found == BAD:
+            if found == BAD or (found == PART and self.span.size > MOST_AT_ONCE):
                 rest.strange = True
                 return False
             if found != HEADER:
@@ -176,7 +177,7 @@ cdef class Cutter:
 
     cdef list judge(self, Rule rule, Stretch *rest):
         """What the framing's own decoder makes of a strange rest, and of all that comes after it:
-        a FrameError; or messages, where the framing is one that has no rule here."""
+        a FrameError; or messages, where the framing has no rule here, or the frame is a huge one."""
         cdef bytes strange = rest.data[:rest.count]
         rest.count = 0
         if self.partial is None or self.partial.judge is None:

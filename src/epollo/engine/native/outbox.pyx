@@ -37,9 +37,9 @@ cdef class Outbox:
 
     cdef int copy(self, const void *data, Py_ssize_t count) except -1:
         """Queue a copy of ``data``, in the room behind what was copied before where that is enough."""
-        cdef Piece *tail = self.pieces + self.last - 1
+        cdef Piece *tail = NULL if self.first == self.last else self.pieces + self.last - 1
         cdef bytes owner
-        if self.first == self.last or not tail.ours or PyBytes_GET_SIZE(<object> tail.owner) - tail.stop < count:
+        if tail is NULL or not tail.ours or PyBytes_GET_SIZE(<object> tail.owner) - tail.stop < count:
             # With room for as much again as is queued, so that there are few of them.
             owner = PyBytes_FromStringAndSize(NULL, max(count, min(self.size, MOST_ROOM)))
             self._add(owner, 0, 0, True)

@@ -54,7 +54,7 @@ cdef class LengthRule(Rule):
         self.rest = framing.adjust + self.end
         cdef object held = (1 << 8 * framing.size) - 1
         cdef object least = max(0, -framing.adjust, framing.strip - self.rest)
-        cdef object most = min(held, INT64_MAX, framing.max_frame - self.rest)
+        cdef object most = min(held, INT64_MAX, framing.max_frame - self.rest, INT64_MAX - max(0, self.rest))
         if most < least:  # no length is good
             least, most = 1, 0
         self.least, self.most, self.most_held = least, most, held

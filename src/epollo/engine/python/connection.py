@@ -129,7 +129,7 @@ class Connection(Lifecycle):
                     break
         except Exception as error:
             self._handler_raised(error)
-        if self.unsent:
+        if self._outbox or self.unsent:
             plan.dirty.append(self)
 
     def flush(self) -> None:
@@ -139,6 +139,8 @@ class Connection(Lifecycle):
             return
         data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         outbox.clear()
+        if not data:  # empty messages, of a framing that adds nothing to them
+            return
         try:
             sent = self.socket.send(data)
         except BlockingIOError:

@@ -1,0 +1,96 @@
+"""One stream through the decoders of both engines: the same messages and errors, feed by feed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, Protocol
+
+from epollo.engine.native.decoder import Decoder as NativeDecoder
+from epollo.errors import FrameError
+from epollo.framing import Buffer
+from fuzz.streams import Stream, a_stream
+
+FEEDS_AFTER_A_FAULT = 3
+
+
+class Difference(AssertionError):
+    """The engines do not agree."""
+
+
+class Decoder(Protocol):
+    def feed(self, data: Buffer) -> list[bytes]: ...
+    def eof(self) -> None: ...
+
+
+class FedFrom:
+    """A decoder fed as the Python engine does it: out of a buffer with other bytes behind."""
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+        self.eof = decoder.eof
+
+    def feed(self, data: Buffer) -> list[bytes]:
+        messages: list[bytes] = self._decoder.feed_from(
+            memoryview(bytes(data) + b"\n,0:"), len(data)
+        )
+        return messages
+
+
+Step = tuple[Any, ...]
+"""What came of one call: the messages; or of an error all that can be seen of it."""
+
+
+def step(call: Callable[..., list[bytes] | None], *arguments: Buffer) -> Step:
+    try:
+        return ("messages", call(*arguments))
+    except FrameError as error:
+        return (type(error).__name__, str(error), vars(error))
+
+
+def steps(decoder: Decoder, chunks: list[Buffer]) -> list[Step]:
+    """What comes of each chunk, of a few more after an error, and of the end."""
+    taken: list[Step] = []
+    faults = 0
+    for chunk in chunks:
+        taken.append(step(decoder.feed, chunk))
+        faults += taken[-1][0] != "messages"
+        if faults > FEEDS_AFTER_A_FAULT:
+            break
+    return [*taken, step(decoder.eof)]
+
+
+def outcome(taken: list[Step]) -> str:
+    """How a stream ended: in the name of its first error, or well."""
+    return next((each[0] for each in taken if each[0] != "messages"), "well")
+
+
+def agree(chance: Random) -> tuple[Stream, str]:
+    """A stream that both decoders cut alike, and how it ended. Raises Difference."""
+    stream = a_stream(chance)
+    chunks: list[Buffer] = list(stream.chunks)
+    kind = chance.choice((bytes, bytes, bytearray, memoryview))
+    if kind is not bytes:
+        chunks = [kind(chunk) for chunk in chunks]
+    if chance.random() < 0.1:
+        chunks.insert(chance.randrange(len(chunks) + 1), b"")
+    ours = stream.framing.decoder()
+    python = steps(ours if chance.random() < 0.5 else FedFrom(ours), chunks)
+    native = steps(NativeDecoder(stream.framing), chunks)
+    if python != native:
+        raise Difference(_difference(stream, python, native))
+    return stream, outcome(python)
+
+
+def _difference(stream: Stream, python: list[Step], native: list[Step]) -> str:
+    pairs = enumerate(zip(python, native, strict=False))
+    at, (one, two) = next((at, pair) for at, pair in pairs if pair[0] != pair[1])
+    return (
+        f"the decoders differ at call {at} of {len(stream.chunks)} and the end\n"
+        f"  stream: {stream}\n  python: {short(one)}\n  native: {short(two)}"
+    )
+
+
+def short(what: object) -> str:
+    text = repr(what)
+    return text if len(text) < 600 else f"{text[:400]} ... {text[-180:]} ({len(text)} characters)"
