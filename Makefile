@@ -46,7 +46,7 @@ sanitize: $(VENV)/test-installed
 	@PYTHON=$(BIN)/python fuzz/sanitize
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist src/epollo/engine/native/*.so
 
 $(VENV)/created:
 	@echo "== making $(VENV) with $$($(PYTHON) --version)"

@@ -101,7 +101,7 @@ class Server:
         if self._loop is None:
             self.start()
         try:
-            with self.signals():
+            with self.signals(), _waking(self._started):
                 self._started.run()
         finally:
             self.close()
@@ -192,3 +192,16 @@ class Server:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self.stop()
+
+
+@contextmanager
+def _waking(loop: EventLoop) -> Iterator[None]:
+    """A signal that comes just before the loop waits for events wakes it (signal.set_wakeup_fd)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.set_wakeup_fd(loop.wakeup_fd, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)

@@ -139,6 +139,10 @@ class EventLoop(Protocol):
         """A descriptor that is readable when ``poll(0)`` has work: the whole engine is one
         descriptor in another loop. Raises EngineMissing for a poller that is none itself."""
 
+    @property
+    def wakeup_fd(self) -> int:
+        """For signal.set_wakeup_fd: a signal that comes just before the loop waits wakes it."""
+
     def connections(self) -> Iterable[Connection]:
         """All that were established and are not yet closed. For the loop's thread."""
 
@@ -172,7 +176,8 @@ class EventLoop(Protocol):
         """End ``run`` after the present turn."""
 
     def close(self) -> None:
-        """Abort every connection, close every listener and descriptor."""
+        """Abort every connection, close every listener and descriptor. In a process forked from
+        the loop's own, whose sockets these are too, nothing is said to the peers."""
 
 
 def available() -> list[str]:

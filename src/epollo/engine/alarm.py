@@ -7,6 +7,8 @@ import os
 import time
 from ctypes import POINTER, Structure, byref, c_int, c_long
 
+from epollo.errors import EngineMissing
+
 _CLOEXEC_NONBLOCK = os.O_CLOEXEC | os.O_NONBLOCK  # TFD_CLOEXEC, TFD_NONBLOCK: timerfd_create(2)
 _ABSOLUTE = 1  # TFD_TIMER_ABSTIME
 
@@ -26,6 +28,8 @@ class Alarm:
 
     def __init__(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
+        if not hasattr(libc, "timerfd_settime"):
+            raise EngineMissing("a loop is one descriptor on Linux only, where timers can be one")
         self._set_time = libc.timerfd_settime
         self._set_time.argtypes = (c_int, c_int, POINTER(_Itimerspec), POINTER(_Itimerspec))
         self.fd = libc.timerfd_create(time.CLOCK_MONOTONIC, _CLOEXEC_NONBLOCK)

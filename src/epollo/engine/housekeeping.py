@@ -6,11 +6,13 @@ An engine's loop inherits `Housekeeping` and adds the turn itself: `poll`, and w
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from epollo.engine import ConnectionProtocol
 from epollo.engine.alarm import Alarm
@@ -23,6 +25,18 @@ from epollo.engine.waker import Waker
 _log = logging.getLogger("epollo.engine")
 
 
+_LOOPS: weakref.WeakSet[Housekeeping] = weakref.WeakSet()
+
+
+def _inherit() -> None:
+    """In a new process: its epoll(7) instances are its parent's, whose sockets are to stay."""
+    for loop in _LOOPS:
+        loop._inherited = True
+
+
+os.register_at_fork(after_in_child=_inherit)
+
+
 class Housekeeping(ABC):
     """The part of a loop that no message passes through."""
 
@@ -31,6 +45,7 @@ class Housekeeping(ABC):
     _new_listener: ClassVar[type[Listener]] = Listener
 
     thread: int | None  # the one that is, or was last, in `poll`
+    polling: bool  # in `poll`
     turning: bool  # handlers are being given what was ready
     dirty: list[Any]  # connections to flush, and to decide on, when the turn ends
     _dead: list[Lifecycle]  # closed in this turn
@@ -38,12 +53,14 @@ class Housekeeping(ABC):
     _calls: deque[Callable[[], object]]
     _plan: Any  # of the protocol attached last
     _stopping: bool
+    _closed: bool
+    _inherited: bool  # from the process that this one was forked from, which goes on using it
     _waker: Waker
     _alarm: Alarm | None  # where the loop is a descriptor in another one
 
     def __init__(self) -> None:
         self.thread = None
-        self.turning = False
+        self.polling = self.turning = self._closed = self._inherited = False
         self.dirty = []
         self._dead = []
         self._timers = Timers()
@@ -53,6 +70,7 @@ class Housekeeping(ABC):
         self._alarm = None
         self._waker = Waker()
         self.watch(self._waker.receiver.fileno(), self._waker, READ)
+        _LOOPS.add(self)
 
     @abstractmethod
     def poll(self, timeout: float | None = None) -> int:
@@ -100,12 +118,20 @@ class Housekeeping(ABC):
     def fileno(self) -> int:
         """A descriptor that is readable when ``poll(0)`` has work: the whole engine is one
         descriptor in another loop. Raises EngineMissing for a poller that is none itself."""
+        self._check_open()
         descriptor = self._descriptor()
         if self._alarm is None:
             self._alarm = Alarm()
             self.watch(self._alarm.fd, self._alarm, READ)
             self._alarm.set(self._timers.next)
+            if self.dirty or self._dead:
+                self._waker.wake()
         return descriptor
+
+    @property
+    def wakeup_fd(self) -> int:
+        """For signal.set_wakeup_fd: a signal that comes just before the loop waits wakes it."""
+        return self._waker.sender.fileno()
 
     def connections(self) -> list[Lifecycle]:
         """All that were established and are not yet closed."""
@@ -119,8 +145,10 @@ class Housekeeping(ABC):
         failed: Callable[[OSError], object],
     ) -> None:
         """Give each new connection to ``accept``, and errors of accepting to ``failed``."""
+        self._check_open()
         listener.setblocking(False)
-        self.watch(listener.fileno(), self._new_listener(listener, accept, failed), READ)
+        source = self._new_listener(listener, accept, failed, self.report)
+        self.watch(listener.fileno(), source, READ)
 
     def unlisten(self, listener: socket.socket) -> None:
         """Accept no more from ``listener``, and close it."""
@@ -132,15 +160,21 @@ class Housekeeping(ABC):
 
         Raises PollerFull, with ``sock`` closed, where the poller cannot watch its descriptor.
         """
-        if sock.gettimeout() != 0:
-            sock.setblocking(False)
+        try:
+            self._check_open()
+            if sock.gettimeout() != 0:
+                sock.setblocking(False)
+        except BaseException:
+            sock.close()
+            raise
         if self._plan is None or self._plan.protocol is not protocol:
             self._plan = self._new_plan(protocol)
         connection = self._new_connection(self._plan, sock)
         try:
             connection.start()
         except BaseException:
-            connection.release()
+            self.unwatch(connection.fd)
+            connection.abandon()
             raise
         return connection
 
@@ -157,12 +191,14 @@ class Housekeeping(ABC):
 
     def close(self) -> None:
         """Abort every connection, close every listener and descriptor."""
+        self._closed = True
         for source in self.sources():
             source.abort()
         self._bury_dead()
         self.dirty.clear()
         self._timers.clear()
-        self._plan = None
+        self._calls.clear()
+        self._plan = self._alarm = None
         self._close_poller()
 
     def soil(self, connection: Lifecycle) -> None:
@@ -182,8 +218,16 @@ class Housekeeping(ABC):
 
     def _see_to_it(self) -> None:
         """Work that was made outside a turn makes the loop's descriptor readable."""
-        if self._alarm is not None and not self.turning:
+        if self._alarm is not None and not self.polling:
             self._waker.wake()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("the loop is closed")
+
+    def _refuse_turn(self) -> NoReturn:
+        self._check_open()
+        raise RuntimeError("a handler called poll: its own turn is not over")
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:
@@ -191,22 +235,29 @@ class Housekeeping(ABC):
 
     def _make_calls(self) -> None:
         """What is due, and what other threads have asked for until now."""
-        due: list[Callable[[], object]] = [timer.fire for timer in self._timers.due()]
-        due += [self._calls.popleft() for _ in range(len(self._calls))]
-        for call in due:
-            try:
-                call()
-            except Exception as error:
-                self.report(error, "a callback of the loop raised")
+        due: deque[Callable[[], object]] = deque(timer.fire for timer in self._timers.due())
+        due.extend(self._calls.popleft() for _ in range(len(self._calls)))
+        try:
+            while due:
+                try:
+                    due.popleft()()
+                except Exception as error:
+                    self.report(error, "a callback of the loop raised")
+        finally:  # of what ends the loop: the others are made when it goes on
+            self._calls.extendleft(reversed(due))
         self._set_alarm()
 
     def _bury_dead(self) -> None:
         while self._dead:
-            dead, self._dead = self._dead, []
-            for connection in dead:
-                self.unwatch(connection.fd)
-                connection.release()
-                self._tell_closed(connection)
+            dead, self._dead = deque(self._dead), []
+            try:
+                while dead:
+                    connection = dead.popleft()
+                    self.unwatch(connection.fd)
+                    connection.release()
+                    self._tell_closed(connection)
+            finally:
+                self._dead[:0] = dead
 
     def _tell_closed(self, connection: Lifecycle) -> None:
         assert connection.reason is not None

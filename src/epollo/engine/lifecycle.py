@@ -13,8 +13,11 @@ still sent. `decide` is the one place that says what a connection waits for next
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
+import sys
+import termios
 import threading
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
@@ -191,13 +194,18 @@ class Lifecycle:
 
     def drain(self) -> None:
         """Read what has arrived until now, answer it and send that, then close."""
-        if self.loop.turning:  # what was read before may still be on its way to the handler
+        if self.loop.turning or (self._inbox and not self._holding):
+            # What was read before is still on its way to the handler.
             self.loop.call_threadsafe(self.drain)
             return
-        for _ in range(DRAIN_READS):
-            if self._holding or self.reason is not None or not _has_unread(self.socket):
-                break
-            self.ready(READ)
+        self.loop.turning = True
+        try:
+            for _ in range(DRAIN_READS):
+                if self._holding or self.reason is not None or not _has_unread(self.socket):
+                    break
+                self.ready(READ)
+        finally:
+            self.loop.turning = False
         self.end(CloseReason.SHUTDOWN)
 
     def abort(self, reason: CloseReason = CloseReason.LOCAL) -> None:
@@ -231,8 +239,9 @@ class Lifecycle:
         else:
             self.end(CloseReason.EOF)
 
-    def bad_stream(self, error: FrameError) -> None:
-        """The peer has sent what is no frame, so no later byte can be made sense of."""
+    def bad_stream(self, error: Exception) -> None:
+        """The peer has sent what is no frame, so no later byte can be made sense of; or what a
+        user's own decoder chokes on."""
         too_large = isinstance(error, FrameTooLarge)
         self.end(CloseReason.FRAME_TOO_LARGE if too_large else CloseReason.BAD_FRAME, error)
 
@@ -244,6 +253,13 @@ class Lifecycle:
             self.loop.report(error, f"handler raised after the end ({self.reason}) of its peer")
         self._seal()
         self.unsettle()
+
+    def handler_raised(self, error: Exception) -> None:
+        """The handler has raised, which a handler may do also after it closed its connection."""
+        if not self.closed:
+            self.handler_failed(error)
+        elif not isinstance(error, ConnectionClosed):  # which only tells the handler of the close
+            self.loop.report(error, "handler raised after its connection was closed")
 
     def hang_up(self, events: int) -> None:
         """The poller tells of an end that nobody asked it for, while reading is held back."""
@@ -323,10 +339,17 @@ class Lifecycle:
         self.discard()
         self.loop.bury(self)
 
+    def abandon(self) -> None:
+        """It could not be started: close it, and tell nobody."""
+        self._seal()
+        self.stage = Stage.CLOSED
+        self.release()
+
     def _finish(self) -> None:
         """All is answered and sent: close, and linger where the kernel holds unread bytes."""
         self._seal()
-        if self.reason in _ENDS_OF_STREAM or not _has_unread(self.socket):
+        sock = self.socket
+        if self.reason in _ENDS_OF_STREAM or not (_has_unread(sock) or _has_unacknowledged(sock)):
             self.drop()
         else:
             Lingering(self)
@@ -354,6 +377,8 @@ class Connecting:
         connection = self.connection
         if connection.closed:  # by an earlier one of the same batch
             return
+        if not events & ~READ:  # meant for the listener that had this descriptor until just now
+            return
         code = connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             reset = code == errno.ECONNRESET  # accepted, or established, and reset at once
@@ -372,12 +397,12 @@ class Connecting:
 
 
 class Lingering:
-    """A connection that has said its last word while the peer is still talking.
+    """A connection that has said its last word while the peer is still talking, or listening.
 
-    close() with bytes unread makes the kernel answer with a reset (RFC 2525, 2.17), which can
-    destroy replies that the peer has not read yet. So end this side's stream only, and throw
-    away what still comes, until the peer ends its own or time is up. nginx calls it
-    lingering_close.
+    close() with bytes unread makes the kernel answer with a reset (RFC 2525, 2.17), and so do
+    bytes that come after it; a reset destroys the replies that are still on their way. So end this
+    side's stream only, and throw away what still comes, until the peer ends its own or time is
+    up. nginx calls it lingering_close.
     """
 
     __slots__ = ("_timer", "connection")
@@ -416,6 +441,16 @@ def connection_of(source: Source) -> Lifecycle | None:
     if isinstance(source, Connecting | Lingering):
         return source.connection
     return source if isinstance(source, Lifecycle) else None
+
+
+def _has_unacknowledged(sock: socket.socket) -> bool:
+    """Are bytes on their way that the peer's kernel has not yet (tcp(7), SIOCOUTQ)?"""
+    if sys.platform != "linux" or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return False  # a Unix socket has no way: what was sent is with the peer
+    try:
+        return any(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
+    except OSError:
+        return False
 
 
 def _has_unread(sock: socket.socket) -> bool:

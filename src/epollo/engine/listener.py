@@ -11,17 +11,19 @@ ACCEPTS_PER_TURN = 64  # a storm of new connections must not starve the present 
 class Listener:
     """Accepts what the kernel has queued, a bounded number at each turn."""
 
-    __slots__ = ("_accept", "_failed", "socket")
+    __slots__ = ("_accept", "_failed", "_report", "socket")
 
     def __init__(
         self,
         listener: socket.socket,
         accept: Callable[[socket.socket], object],
         failed: Callable[[OSError], object],
+        report: Callable[[BaseException, str], object],
     ) -> None:
         self.socket = listener
         self._accept = accept
         self._failed = failed
+        self._report = report
 
     def ready(self, events: int) -> None:
         for _ in range(ACCEPTS_PER_TURN):
@@ -36,7 +38,10 @@ class Listener:
             except OSError as error:  # EMFILE and its like: level-triggered, so no later is lost
                 self._failed(error)
                 return
-            self._accept(accepted)
+            try:
+                self._accept(accepted)
+            except Exception as error:
+                self._report(error, "a connection could not be accepted")
 
     def next(self) -> socket.socket:
         """The next connection. Raises OSError as accept(2) does."""

@@ -8,16 +8,16 @@ import socket
 class Waker:
     """A socket pair: a byte written at one end makes the other ready in the loop's poller."""
 
-    __slots__ = ("_sender", "receiver")
+    __slots__ = ("receiver", "sender")
 
     def __init__(self) -> None:
-        self.receiver, self._sender = socket.socketpair()
+        self.receiver, self.sender = socket.socketpair()
         self.receiver.setblocking(False)
-        self._sender.setblocking(False)
+        self.sender.setblocking(False)
 
     def wake(self) -> None:
         try:
-            self._sender.send(b"\0")
+            self.sender.send(b"\0")
         except OSError:  # full of bytes not yet read, so awake already; or closed, so past waking
             pass
 
@@ -29,4 +29,4 @@ class Waker:
 
     def abort(self) -> None:
         self.receiver.close()
-        self._sender.close()
+        self.sender.close()

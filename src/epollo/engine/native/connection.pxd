@@ -36,13 +36,15 @@ cdef class ConnectionCore(Cutter):
     cdef public uint8_t _flooded
     cdef public uint8_t _sealed
     cdef uint8_t blocked
+    cdef uint8_t lent  # to its Python socket, which closes it
     cdef uint8_t peer_size
     cdef uint8_t peer_address[ADDRESS_SIZE]
 
     cdef int serve_ready(self, uint32_t events) except -1
     cdef int offer(self) except -1
     cdef int _consume(self, Stretch *rest) except -1
-    cdef int _deliver(self, bytes message) except -1
+    cdef bint _deliver_whole(self, Stretch *rest) except -1
+    cdef int _deliver(self, object message) except -1
     cdef int _deliver_all(self, object waiting) except -1
     cdef int _take_rest(self, Stretch *rest) except -1
     cdef int _pack(self, bytes message) except -1

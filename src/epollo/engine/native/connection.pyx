@@ -24,7 +24,6 @@ from epollo.engine.native.turn cimport READ_SIZE, REPLY_SIZE, Turn
 from epollo import address
 from epollo.engine import CloseReason, events as _events
 from epollo.engine.lifecycle import Lifecycle, Stage
-from epollo.errors import ConnectionClosed, FrameError
 
 cdef extern from "Python.h":
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
@@ -81,10 +80,13 @@ cdef class ConnectionCore(Cutter):
     def __cinit__(self, *args):
         global _live
         _live += 1
+        self.fd = -1
 
     def __dealloc__(self):
         global _live
         _live -= 1
+        if self.fd >= 0 and not self.lent:  # of a loop that was never closed
+            close(self.fd)
 
     def __init__(self, Plan plan, sock):
         self.plan = plan
@@ -99,6 +101,8 @@ cdef class ConnectionCore(Cutter):
             if self.fd < 0:
                 raise OSError(EBADF, os.strerror(EBADF))
             self._socket = socket.socket(fileno=self.fd)
+            self.lent = True
+            self._socket.setblocking(False)  # where socket.setdefaulttimeout was called
         return self._socket
 
     @property
@@ -135,7 +139,7 @@ cdef class ConnectionCore(Cutter):
 
     def check_eof(self):
         """The stream has ended. Raises FrameTruncated where that cuts a frame."""
-        self.end(self.plan.rule)
+        self.check_end(self.plan.rule)
 
     def release(self):
         """Give the descriptor back to the kernel."""
@@ -169,9 +173,11 @@ cdef class ConnectionCore(Cutter):
         """Hand the messages to the handler, in order; send what it answers."""
         cdef Turn turn = self.plan.turn
         turn.serving, turn.used = self, 0
-        self._deliver_all(messages)
-        self._send_replies(None, 0)
-        turn.serving = None
+        try:
+            self._deliver_all(messages)
+        finally:
+            self._send_replies(None, 0)
+            turn.serving = None
 
     def send(self, message):
         """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
@@ -241,29 +247,38 @@ cdef class ConnectionCore(Cutter):
     cdef int _consume(self, Stretch *rest) except -1:
         """Hand each message of what was read to the handler; send what it answers."""
         cdef Turn turn = self.plan.turn
-        cdef Rule rule = self.plan.rule
-        cdef bytes message
         turn.serving, turn.used = self, 0
         try:
-            message = self.next_message(rule, rest)
-            while message is not None:
-                self._deliver(message)
-                if self._holding:
-                    break
-                message = self.next_message(rule, rest)
-        except Exception as error:
-            self._handler_raised(error)
-        except BaseException:  # which ends the loop, but not its books
-            turn.serving, turn.used = None, 0
-            raise
-        if message is not None or rest.strange:
-            self._take_rest(rest)
-        self._send_replies(None, 0)
-        turn.serving = None
+            if self._deliver_whole(rest):
+                self._take_rest(rest)
+        finally:
+            self._send_replies(None, 0)
+            turn.serving = None
         return 0
 
     @final
-    cdef inline int _deliver(self, bytes message) except -1:
+    cdef inline bint _deliver_whole(self, Stretch *rest) except -1:
+        """The messages of ``rest``, one by one; true where that ended before they did."""
+        cdef Rule rule = self.plan.rule
+        cdef bytes message
+        try:
+            while True:
+                message = None
+                message = self.next_message(rule, rest)
+                if message is None:
+                    return rest.strange
+                self._deliver(message)
+                if self._holding:
+                    return True
+        except Exception as error:
+            if message is None:  # MemoryError
+                self.bad_stream(error)
+            else:
+                self.handler_raised(error)
+            return False
+
+    @final
+    cdef inline int _deliver(self, object message) except -1:
         # With room before them, for the object that a bound method is bound to (PEP 590).
         cdef PyObject *arguments[3]
         arguments[0], arguments[1], arguments[2] = NULL, <PyObject *> message, <PyObject *> self
@@ -286,7 +301,7 @@ cdef class ConnectionCore(Cutter):
                     self._hold_back(waiting)
                     break
         except Exception as error:
-            self._handler_raised(error)
+            self.handler_raised(error)
         return 0
 
     @final
@@ -297,8 +312,8 @@ cdef class ConnectionCore(Cutter):
         error = None
         try:
             messages = self.all_messages(self.plan.rule, rest)
-        except FrameError as raised:
-            error, messages = raised, raised.messages
+        except Exception as raised:  # FrameError, or what a user's own decoder chokes on
+            error, messages = raised, getattr(raised, "messages", ())
         if self._holding:
             self._hold_back(iter(messages))
         else:
@@ -395,19 +410,18 @@ cdef class ConnectionCore(Cutter):
     cdef int _send_outbox(self) except -1:
         cdef iovec vectors[VECTORS]
         cdef msghdr message
-        cdef Py_ssize_t sent
+        cdef Py_ssize_t sent, offered
         memset(&message, 0, sizeof(message))
         message.msg_iov = vectors
-        message.msg_iovlen = self.outbox.vectors(vectors, VECTORS)
-        sent = sendmsg(self.fd, &message, MSG_NOSIGNAL)
-        if sent < 0:
-            if errno == EAGAIN or errno == EINTR:
-                self.blocked = True
-            else:
+        self.blocked = False
+        while self.outbox.size and not self.blocked:
+            message.msg_iovlen = self.outbox.vectors(vectors, VECTORS, &offered)
+            sent = sendmsg(self.fd, &message, MSG_NOSIGNAL)
+            if sent < 0 and errno != EAGAIN and errno != EINTR:
                 self.drop(RESET, OSError(errno, os.strerror(errno)))
-            return 0
-        self.outbox.advance(sent)
-        self.blocked = self.outbox.size > 0
+                return 0
+            self.blocked = sent < offered
+            self.outbox.advance(max(0, sent))
         if not self.blocked:
             self.outbox = None
         return 0
@@ -457,12 +471,6 @@ cdef class ConnectionCore(Cutter):
             self.queue(self.plan.encode(message))
             if self.stage is CLOSED:
                 break
-
-    def _handler_raised(self, error):
-        if self.stage is not CLOSED:
-            self.handler_failed(error)
-        elif not isinstance(error, ConnectionClosed):  # which only tells the handler of the close
-            self.loop.report(error, "handler raised after its connection was closed")
 
 
 class Connection(ConnectionCore, Lifecycle):

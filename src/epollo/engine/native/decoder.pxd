@@ -33,7 +33,7 @@ cdef class Cutter:
     cdef bytes next_message(self, Rule rule, Stretch *rest)
     cdef list all_messages(self, Rule rule, Stretch *rest)
     cdef list judge(self, Rule rule, Stretch *rest)
-    cdef int end(self, Rule rule) except -1
+    cdef int check_end(self, Rule rule) except -1
 
 
 cdef class Decoder(Cutter):

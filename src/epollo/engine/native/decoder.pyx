@@ -32,7 +32,7 @@ cdef class Partial:
     """A frame of which a part has come; or a stream that the framing's own decoder goes on with.
 
     While its size is unknown, the bytes are held as they came. Then its message is made at its
-    full size, once, and filled as the bytes come, if may be by recv(2) itself.
+    full size, once, and filled as the bytes come, where it is long by readv(2) itself.
     """
 
     def __cinit__(self):
@@ -187,7 +187,7 @@ cdef class Cutter:
             self.partial.judge = rule.framing.decoder()
         return self.partial.judge.feed(strange)
 
-    cdef int end(self, Rule rule) except -1:
+    cdef int check_end(self, Rule rule) except -1:
         """The stream has ended. Raises FrameTruncated where that cuts a frame."""
         if self.partial is None:
             return 0
@@ -218,4 +218,4 @@ cdef class Decoder(Cutter):
 
     def eof(self):
         """The stream has ended. Raises FrameTruncated where that cuts a frame."""
-        self.end(self.rule)
+        self.check_end(self.rule)

@@ -20,8 +20,8 @@ class Listener(listener.Listener):
 
     __slots__ = ("_family",)
 
-    def __init__(self, sock, accept, failed):
-        super().__init__(sock, accept, failed)
+    def __init__(self, sock, accept, failed, report):
+        super().__init__(sock, accept, failed, report)
         self._family = sock.family
 
     def next(self):

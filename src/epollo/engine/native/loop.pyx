@@ -4,16 +4,14 @@
 """
 
 import os
-from threading import get_ident
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_SIZE
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EBADF, EINTR, errno
 from libc.limits cimport INT_MAX
 from libc.math cimport INFINITY, ceil
 from libc.stdint cimport uint32_t
-from libc.time cimport time_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
@@ -50,6 +48,7 @@ cdef class LoopCore:
     cdef list _sources  # by descriptor
     cdef set _unasked  # descriptors of those of them that the kernel is not asked about
     cdef public list _heap  # of the timers, the next one first
+    cdef public bint polling
     cdef public bint turning
     cdef public list _dead
     cdef public object _calls
@@ -84,28 +83,30 @@ cdef class LoopCore:
 
     def poll(self, timeout=None):
         """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
-        cdef int i
-        if self.turning:
-            raise RuntimeError("a handler called poll: its own turn is not over")
+        if self.polling or self.turning or self._epoll < 0:
+            self._refuse_turn()
         self._turn.thread = PyThread_get_thread_ident()
         self._wait(timeout)
-        self.turning = True
+        self.polling = True
         try:
-            for i in range(self._count):
-                self._serve(self._events[i].data.fd, self._events[i].events)
+            self._serve()
+            if self._calls or self._next_timer() <= _now():
+                self._make_calls()
+            if PyList_GET_SIZE(self._turn.dirty):
+                self._flush_dirty()
+            if PyList_GET_SIZE(self._dead):
+                self._bury_dead()
         finally:
-            self.turning = False
-        if self._calls or self._next_timer() <= _now():
-            self._make_calls()
-        if PyList_GET_SIZE(self._turn.dirty):
-            self._flush_dirty()
-        if PyList_GET_SIZE(self._dead):
-            self._bury_dead()
+            self.polling = False
+        if PyList_GET_SIZE(self._turn.dirty) or PyList_GET_SIZE(self._dead):  # by what was told of its end
+            self._see_to_it()
         return self._count
 
     def watch(self, int fd, source, uint32_t events):
         """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
         cdef epoll_event event
+        if fd < 0:
+            raise OSError(EBADF, os.strerror(EBADF))
         event.events = events
         event.data.fd = fd
         while PyList_GET_SIZE(self._sources) <= fd:
@@ -119,12 +120,13 @@ cdef class LoopCore:
     def look_away(self, int fd):
         """Keep ``fd``, but ask nothing of it until it is watched again."""
         if fd not in self._unasked:
-            epoll_ctl(self._epoll, EPOLL_CTL_DEL, fd, NULL)
+            if not self._inherited:
+                epoll_ctl(self._epoll, EPOLL_CTL_DEL, fd, NULL)
             self._unasked.add(fd)
 
     def unwatch(self, int fd):
         """Ask nothing of ``fd`` any more; its owner closes it."""
-        if fd < PyList_GET_SIZE(self._sources) and self._sources[fd] is not None:
+        if 0 <= fd < PyList_GET_SIZE(self._sources) and self._sources[fd] is not None:
             self.look_away(fd)
             self._unasked.remove(fd)
             self._sources[fd] = None
@@ -180,15 +182,24 @@ cdef class LoopCore:
     cdef double _next_timer(self) except -1:
         return self._heap[0].when if PyList_GET_SIZE(self._heap) else INFINITY
 
-    cdef int _serve(self, int fd, uint32_t events) except -1:
-        # One that an earlier one of the batch has closed has nothing to do, or is not there. Its
-        # number cannot have gone to a newcomer, who would be served events that are not his: it is
-        # given back to the kernel when the batch is done (`_bury_dead`).
-        source = self._sources[fd]
-        if type(source) is Connection:
-            (<ConnectionCore> source).serve_ready(events)
-        elif source is not None:
-            source.ready(events)
+    cdef int _serve(self) except -1:
+        """Give each source the events of its descriptor."""
+        cdef int i, fd
+        self.turning = True
+        try:
+            for i in range(self._count):
+                # One that an earlier one of the batch has closed has nothing to do, or is gone.
+                # Its number cannot have gone to a newcomer, who would be served events that are
+                # not his: it is given back to the kernel when the batch is done (`_bury_dead`).
+                # That of a listener may have, but to be told to read does no harm.
+                fd = self._events[i].data.fd
+                source = self._sources[fd] if fd < PyList_GET_SIZE(self._sources) else None
+                if type(source) is Connection:
+                    (<ConnectionCore> source).serve_ready(self._events[i].events)
+                elif source is not None:
+                    source.ready(self._events[i].events)
+        finally:
+            self.turning = False
         return 0
 
     cdef int _flush_dirty(self) except -1:

@@ -17,7 +17,7 @@ cdef class Outbox:
 
     cdef int copy(self, const void *data, Py_ssize_t count) except -1
     cdef int refer(self, bytes owner, Py_ssize_t start) except -1
-    cdef int vectors(self, iovec *vectors, int most) noexcept
+    cdef int vectors(self, iovec *vectors, int most, Py_ssize_t *offered) noexcept
     cdef void advance(self, Py_ssize_t count) noexcept
     cdef int _make_room(self) except -1
     cdef int _add(self, bytes owner, Py_ssize_t start, Py_ssize_t stop, bint ours) except -1

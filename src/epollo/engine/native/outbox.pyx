@@ -58,14 +58,16 @@ cdef class Outbox:
         self.size += count
         return 0
 
-    cdef int vectors(self, iovec *vectors, int most) noexcept:
-        """Where the first bytes are, for sendmsg(2); returns how many vectors were set."""
+    cdef int vectors(self, iovec *vectors, int most, Py_ssize_t *offered) noexcept:
+        """Where the first bytes are, for sendmsg(2), and how many; returns the vectors set."""
         cdef int count = min(most, self.last - self.first), i
         cdef Piece *piece
+        offered[0] = 0
         for i in range(count):
             piece = self.pieces + self.first + i
             vectors[i].iov_base = PyBytes_AS_STRING(<object> piece.owner) + piece.start
             vectors[i].iov_len = piece.stop - piece.start
+            offered[0] += piece.stop - piece.start
         return count
 
     cdef void advance(self, Py_ssize_t count) noexcept:

@@ -40,7 +40,6 @@ cdef class LengthRule(Rule):
     cdef int64_t rest  # of the frame, beside as many bytes as the length says
     cdef uint64_t least, most  # lengths that a good frame can have
     cdef int64_t adjust
-    cdef uint64_t most_held  # by the bytes of the length
 
 
 cdef class VarintRule(Rule):

@@ -57,7 +57,7 @@ cdef class LengthRule(Rule):
         cdef object most = min(held, INT64_MAX, framing.max_frame - self.rest, INT64_MAX - max(0, self.rest))
         if most < least:  # no length is good
             least, most = 1, 0
-        self.least, self.most, self.most_held = least, most, held
+        self.least, self.most = least, most
 
     cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
         if count < self.end:

@@ -11,7 +11,7 @@ from epollo import address
 from epollo.engine import CloseReason, ConnectionProtocol
 from epollo.engine.events import READ, WRITE
 from epollo.engine.lifecycle import Lifecycle, Stage, Watcher
-from epollo.errors import ConnectionClosed, FrameError
+from epollo.errors import FrameError
 
 # Replies go out when the turn ends, so that a peer woken by the first of them finds more of them.
 # A large one goes at once: while it waited for the others' turn, it would fall out of the cache.
@@ -89,16 +89,19 @@ class Connection(Lifecycle):
         # An earlier handler of the same batch may have paused this connection, or closed it.
         if (events != READ or self._holding) and not self._may_read(events):
             return
+        buffer = self.plan.buffer
         try:
-            buffer = self.plan.buffer
             count = self.socket.recv_into(buffer)
-            messages = self._decoder.feed_from(buffer, count)
         except BlockingIOError:  # readiness is a hint: select(2), BUGS
             return
         except OSError as error:
             self.drop(CloseReason.RESET, error)
-        except FrameError as error:
-            self.serve(error.messages)
+            return
+        try:
+            messages = self._decoder.feed_from(buffer, count)
+        except Exception as error:
+            if isinstance(error, FrameError):
+                self.serve(error.messages)
             self.bad_stream(error)
         else:
             if count:
@@ -128,7 +131,7 @@ class Connection(Lifecycle):
                     self._hold_back(waiting)
                     break
         except Exception as error:
-            self._handler_raised(error)
+            self.handler_raised(error)
         if self._outbox or self.unsent:
             plan.dirty.append(self)
 
@@ -239,9 +242,3 @@ class Connection(Lifecycle):
             self.queue(self.plan.encode(message))
             if self.closed:
                 break
-
-    def _handler_raised(self, error: Exception) -> None:
-        if not self.closed:
-            self.handler_failed(error)
-        elif not isinstance(error, ConnectionClosed):  # which only tells the handler of the close
-            self.loop.report(error, "handler raised after its connection was closed")

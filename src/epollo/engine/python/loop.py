@@ -39,30 +39,25 @@ class Loop(Housekeeping):
 
     def poll(self, timeout: float | None = None) -> int:
         """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
-        if self.turning:
-            raise RuntimeError("a handler called poll: its own turn is not over")
+        if self.polling or self.turning or self._closed:
+            self._refuse_turn()
         self.thread = threading.get_ident()
-        if self.dirty or self._dead or self._calls:
+        if self.dirty or self._dead or self._calls or (timeout is not None and timeout < 0):
             timeout = 0
         ready = self._poller.poll(self._timers.wait(timeout))
-        sources = self._sources
-        self.turning = True
+        self.polling = True
         try:
-            for fd, events in ready:
-                # One that an earlier one of the batch has closed has nothing to do, or is not
-                # there. Its number cannot have gone to a newcomer, who would be served events that
-                # are not his: it is given back to the kernel when the batch is done (`_bury_dead`).
-                source = sources.get(fd)
-                if source is not None:
-                    source.ready(events)
+            self._serve(ready)
+            if self._timers or self._calls:
+                self._make_calls()
+            if self.dirty:
+                self._flush_dirty()
+            if self._dead:
+                self._bury_dead()
         finally:
-            self.turning = False
-        if self._timers or self._calls:
-            self._make_calls()
-        if self.dirty:
-            self._flush_dirty()
-        if self._dead:
-            self._bury_dead()
+            self.polling = False
+        if self.dirty or self._dead:  # by what was told of its end
+            self._see_to_it()
         return len(ready)
 
     def _new_plan(self, protocol: ConnectionProtocol) -> Plan:
@@ -83,7 +78,8 @@ class Loop(Housekeeping):
     def look_away(self, fd: int) -> None:
         """Keep ``fd``, but ask nothing of it until it is watched again."""
         if fd not in self._unasked:
-            self._poller.unregister(fd)
+            if not self._inherited:
+                self._poller.unregister(fd)
             self._unasked.add(fd)
 
     def unwatch(self, fd: int) -> None:
@@ -103,6 +99,22 @@ class Loop(Housekeeping):
     def _close_poller(self) -> None:
         self._sources.clear()
         self._poller.close()
+
+    def _serve(self, ready: list[tuple[int, int]]) -> None:
+        """Give each source the events of its descriptor."""
+        sources = self._sources
+        self.turning = True
+        try:
+            for fd, events in ready:
+                # One that an earlier one of the batch has closed has nothing to do, or is gone.
+                # Its number cannot have gone to a newcomer, who would be served events that are
+                # not his: it is given back to the kernel when the batch is done (`_bury_dead`).
+                # That of a listener may have, but to be told to read does no harm.
+                source = sources.get(fd)
+                if source is not None:
+                    source.ready(events)
+        finally:
+            self.turning = False
 
     def _flush_dirty(self) -> None:
         """Send what each has queued, in one send, and decide what it waits for next."""

@@ -180,4 +180,4 @@ def new_poller(name: str = "auto") -> Poller:
 
 
 def _no_descriptor(name: str) -> EngineMissing:
-    return EngineMissing(f"a loop on {name} is no descriptor for another loop; use epoll or kqueue")
+    return EngineMissing(f"a loop on {name} is no descriptor for another loop; use epoll")
