@@ -292,3 +292,23 @@ def test_a_unix_socket_is_removed_with_its_server(engine: Engine, tmp_path: Path
     with engine.server(Recorder(), bind=f"unix:{path}"):
         assert path.is_socket()
     assert not path.exists()
+
+
+def test_a_signal_wakes_the_loop_even_when_it_comes_just_before_the_wait(engine: Engine) -> None:
+    """Python only notes a signal; its wake-up descriptor is what makes the poller return."""
+    server = engine.server(Recorder())
+    server.start()
+    loop = server._started
+    before, during = signal.set_wakeup_fd(-1), []
+
+    def look() -> None:
+        fd = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(fd)
+        during.append(fd)
+        server.stop()
+
+    loop.call_threadsafe(look)
+    wakeup_fd = loop.wakeup_fd
+    server.run()
+    assert during == [wakeup_fd]
+    assert signal.set_wakeup_fd(before) == before

@@ -152,3 +152,28 @@ def test_it_serves_as_one_reader_of_asyncio_and_uvloop(
         host.remove_reader(loop.fileno())
 
     hosted(serve())
+
+
+def test_what_was_made_before_anyone_asked_for_the_descriptor_makes_it_readable(
+    loop: EventLoop,
+) -> None:
+    theirs, ours = socket.socketpair()
+    with theirs:
+        loop.attach(ours, Protocol()).send(b"early")
+        assert readable(loop, DEADLINE)
+        loop.poll(0)
+        assert theirs.recv(100) == frame(b"early")
+
+
+def test_one_call_takes_one_turn(loop: EventLoop) -> None:
+    theirs, ours = socket.socketpair()
+    with theirs:
+        connection = loop.attach(ours, Protocol())
+        loop.fileno()
+        while readable(loop):
+            loop.poll(0)
+        loop.call_threadsafe(lambda: connection.send(b"pushed"))
+        assert readable(loop, DEADLINE)
+        loop.poll(0)
+        assert theirs.recv(100) == frame(b"pushed")
+        assert not readable(loop)

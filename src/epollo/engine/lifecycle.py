@@ -349,7 +349,7 @@ class Lifecycle:
         """All is answered and sent: close, and linger where the kernel holds unread bytes."""
         self._seal()
         sock = self.socket
-        if self.reason in _ENDS_OF_STREAM or not (_has_unread(sock) or _has_unacknowledged(sock)):
+        if self.reason in _ENDS_OF_STREAM or not (_has_unread(sock) or _unacknowledged(sock)):
             self.drop()
         else:
             Lingering(self)
@@ -405,12 +405,13 @@ class Lingering:
     up. nginx calls it lingering_close.
     """
 
-    __slots__ = ("_timer", "connection")
+    __slots__ = ("_timer", "_unacknowledged", "connection")
 
     def __init__(self, connection: Lifecycle) -> None:
         self.connection = connection
         connection.stage = Stage.LINGERING
-        self._timer = connection.loop.call_later(LINGER_SECONDS, self._done)
+        self._unacknowledged = _unacknowledged(connection.socket)
+        self._timer = connection.loop.call_later(LINGER_SECONDS, self._time_is_up)
         try:
             connection.socket.shutdown(socket.SHUT_WR)
         except OSError:  # ENOTCONN: the peer is gone already
@@ -431,6 +432,15 @@ class Lingering:
     def abort(self) -> None:
         self._done()
 
+    def _time_is_up(self) -> None:
+        """But a peer that goes on taking what it was sent is given more of it."""
+        left = _unacknowledged(self.connection.socket)
+        if 0 < left < self._unacknowledged:
+            self._unacknowledged = left
+            self._timer = self.connection.loop.call_later(LINGER_SECONDS, self._time_is_up)
+        else:
+            self._done()
+
     def _done(self) -> None:
         self._timer.cancel()
         self.connection.drop()
@@ -443,14 +453,14 @@ def connection_of(source: Source) -> Lifecycle | None:
     return source if isinstance(source, Lifecycle) else None
 
 
-def _has_unacknowledged(sock: socket.socket) -> bool:
-    """Are bytes on their way that the peer's kernel has not yet (tcp(7), SIOCOUTQ)?"""
+def _unacknowledged(sock: socket.socket) -> int:
+    """Bytes on their way that the peer's kernel has not yet (tcp(7), SIOCOUTQ)."""
     if sys.platform != "linux" or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return False  # a Unix socket has no way: what was sent is with the peer
+        return 0  # a Unix socket has no way: what was sent is with the peer
     try:
-        return any(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
+        return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
     except OSError:
-        return False
+        return 0
 
 
 def _has_unread(sock: socket.socket) -> bool:

@@ -98,8 +98,8 @@ cdef class LoopCore:
                 self._bury_dead()
         finally:
             self.polling = False
-        if PyList_GET_SIZE(self._turn.dirty) or PyList_GET_SIZE(self._dead):  # by what was told of its end
-            self._see_to_it()
+            if PyList_GET_SIZE(self._turn.dirty) or PyList_GET_SIZE(self._dead):
+                self._see_to_it()  # made by what was told of an end, or what ended the turn
         return self._count
 
     def watch(self, int fd, source, uint32_t events):

@@ -56,8 +56,8 @@ class Loop(Housekeeping):
                 self._bury_dead()
         finally:
             self.polling = False
-        if self.dirty or self._dead:  # by what was told of its end
-            self._see_to_it()
+            if self.dirty or self._dead:  # by what was told of an end, or what ended the turn
+                self._see_to_it()
         return len(ready)
 
     def _new_plan(self, protocol: ConnectionProtocol) -> Plan:
