@@ -29,6 +29,7 @@ check: $(VENV)/check-installed
 	@echo "== format, lint, types"
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@PATH=$(BIN):$$PATH cython-lint --max-line-length 100 src/epollo/engine/native/*.p[yx][xd]
 	@$(BIN)/mypy
 	@echo "== the tests"
 	@$(BIN)/python -m pytest

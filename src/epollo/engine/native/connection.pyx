@@ -43,7 +43,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int getpeername(int fd, sockaddr *address, socklen_t *size)
 
 cdef enum:
-    LARGE = 8 << 10  # bytes; so long a reply is sent from where it is, so long a rest read into place
+    LARGE = 8 << 10  # bytes; a reply so long is sent from where it is, a rest read into its place
     VECTORS = 64  # pieces of one sendmsg
 
 cdef uint32_t READ = _events.READ

@@ -111,12 +111,14 @@ cdef class Partial:
 
     cdef int _fill(self, const uint8_t *data, Py_ssize_t count) except -1:
         """More of the frame, at most to the end of its message."""
+        cdef char *place
         cdef Py_ssize_t before = min(count, max(0, self.span.start - self.filled))
         if before:
             self._hold(data, before)
             self.filled += before
         if count > before:
-            memcpy(PyBytes_AS_STRING(self.message) + self.filled - self.span.start, data + before, count - before)
+            place = PyBytes_AS_STRING(self.message) + self.filled - self.span.start
+            memcpy(place, data + before, count - before)
             self.filled += count - before
         return 0
 
@@ -150,7 +152,9 @@ cdef class Cutter:
         cdef Span span
         cdef Found found = rule.find(rest.data, rest.count, 0, &span)
         if found == WHOLE:
-            message = PyBytes_FromStringAndSize(<const char *> rest.data + span.start, span.stop - span.start)
+            message = PyBytes_FromStringAndSize(
+                <const char *> rest.data + span.start, span.stop - span.start
+            )
             _skip(rest, span.size)
             return message
         if found == BAD:
@@ -177,7 +181,7 @@ cdef class Cutter:
 
     cdef list judge(self, Rule rule, Stretch *rest):
         """What the framing's own decoder makes of a strange rest, and of all that comes after it:
-        a FrameError; or messages, where the framing has no rule here, or the frame is a huge one."""
+        a FrameError; or messages, where the framing has no rule here, or the frame is huge."""
         cdef bytes strange = rest.data[:rest.count]
         rest.count = 0
         if self.partial is None or self.partial.judge is None:

@@ -155,7 +155,9 @@ cdef class LoopCore:
         something the last time: that is to hand it to another thread and then wait for it."""
         cdef int milliseconds = self._milliseconds(timeout), most = MOST_EVENTS
         cdef bint busy = self._count > 0
-        self._count = epoll_wait(self._epoll, self._events, most, 0) if busy or not milliseconds else 0
+        self._count = 0
+        if busy or not milliseconds:
+            self._count = epoll_wait(self._epoll, self._events, most, 0)
         if not self._count and milliseconds:
             with nogil:
                 self._count = epoll_wait(self._epoll, self._events, most, milliseconds)
@@ -226,7 +228,9 @@ class Loop(LoopCore, Housekeeping):
 
     def __init__(self, poller="auto"):
         if poller not in ("auto", "epoll"):
-            raise EngineMissing(f"the native engine polls with epoll, not {poller}; use --engine python")
+            raise EngineMissing(
+                f"the native engine polls with epoll, not {poller}; use --engine python"
+            )
         super().__init__()
         self._heap = self._timers.heap
 

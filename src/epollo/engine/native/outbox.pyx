@@ -36,10 +36,10 @@ cdef class Outbox:
         PyMem_Free(self.pieces)
 
     cdef int copy(self, const void *data, Py_ssize_t count) except -1:
-        """Queue a copy of ``data``, in the room behind what was copied before where that is enough."""
+        """Queue a copy of ``data``, in the room behind what was copied before if it is enough."""
         cdef Piece *tail = NULL if self.first == self.last else self.pieces + self.last - 1
         cdef bytes owner
-        if tail is NULL or not tail.ours or PyBytes_GET_SIZE(<object> tail.owner) - tail.stop < count:
+        if tail is NULL or not tail.ours or _room(tail) < count:
             # With room for as much again as is queued, so that there are few of them.
             owner = PyBytes_FromStringAndSize(NULL, max(count, min(self.size, MOST_ROOM)))
             self._add(owner, 0, 0, True)
@@ -103,3 +103,8 @@ cdef class Outbox:
             memmove(self.pieces, self.pieces + self.first, count * sizeof(Piece))
         self.first, self.last = 0, count
         return 0
+
+
+cdef inline Py_ssize_t _room(Piece *piece):
+    """Bytes that can still be written behind it."""
+    return PyBytes_GET_SIZE(<object> piece.owner) - piece.stop

@@ -1,5 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+ctypedef const uint8_t *Octets
+
 cdef enum Found:
     WHOLE  # the frame is here
     PART  # its header is: the span is known
@@ -26,8 +28,8 @@ cdef class Rule:
     cdef const uint8_t *trailer_data
 
     cdef int _end_with(self, bytes trailer) except -1
-    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept
-    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept
+    cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept
+    cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept
 
 
 cdef class LengthRule(Rule):
@@ -43,7 +45,9 @@ cdef class LengthRule(Rule):
 
 
 cdef class VarintRule(Rule):
-    pass
+    cdef Found _measured(
+        self, Py_ssize_t header, Py_ssize_t length, Py_ssize_t count, Span *span
+    ) noexcept
 
 
 cdef class NetstringRule(Rule):
@@ -53,7 +57,7 @@ cdef class NetstringRule(Rule):
 cdef class DelimiterRule(Rule):
     cdef bint line
 
-    cdef Py_ssize_t _begun(self, const uint8_t *data, Py_ssize_t count) noexcept
+    cdef Py_ssize_t _begun(self, Octets data, Py_ssize_t count) noexcept
 
 
 cdef class FixedRule(Rule):

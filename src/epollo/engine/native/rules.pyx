@@ -26,11 +26,11 @@ cdef class Rule:
         self.trailer_data = self.trailer
         return 0
 
-    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
-        """Where the frame that begins at ``data`` lies; ``seen`` bytes of it were looked at before."""
+    cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
+        """Where the frame that begins at ``data`` lies; ``seen`` bytes were looked at before."""
         return BAD
 
-    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept:
+    cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept:
         """Write the header of a message, and say how long header and trailer are; false where the
         framing itself is to be asked to encode it."""
         return False
@@ -54,12 +54,13 @@ cdef class LengthRule(Rule):
         self.rest = framing.adjust + self.end
         cdef object held = (1 << 8 * framing.size) - 1
         cdef object least = max(0, -framing.adjust, framing.strip - self.rest)
-        cdef object most = min(held, INT64_MAX, framing.max_frame - self.rest, INT64_MAX - max(0, self.rest))
+        cdef object longest = INT64_MAX - max(0, self.rest)
+        cdef object most = min(held, longest, framing.max_frame - self.rest)
         if most < least:  # no length is good
             least, most = 1, 0
         self.least, self.most = least, most
 
-    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
+    cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
         if count < self.end:
             return HEADER
         cdef uint64_t length = _length(data + self.offset, self.size, self.little)
@@ -69,42 +70,43 @@ cdef class LengthRule(Rule):
         span.stop = span.size = <Py_ssize_t> (<int64_t> length + self.rest)
         return WHOLE if count >= span.size else PART
 
-    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept:
+    cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept:
         cdef int64_t length = size - self.adjust
-        if not self.before or length < 0 or <uint64_t> length < self.least or <uint64_t> length > self.most:
+        if not self.before or length < 0:
+            return False
+        if not self.least <= <uint64_t> length <= self.most:
             return False
         _put_length(header, self.size, self.little, <uint64_t> length)
-        envelope.header = self.size
-        envelope.trailer = 0
+        sizes.header = self.size
+        sizes.trailer = 0
         return True
 
 
 cdef class VarintRule(Rule):
     """protobuf's base-128 length: see `epollo.framing.varint`."""
 
-    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
+    cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
         cdef uint64_t length = 0
         cdef Py_ssize_t i
-        for i in range(min(count, 9)):  # of which a tenth byte would be the 64th bit: no good length
+        for i in range(min(count, 9)):  # a tenth byte would have the 64th bit: no good length
             length |= <uint64_t> (data[i] & 0x7F) << 7 * i
             if data[i] < 0x80:
-                span.start = i + 1
-                if length > <uint64_t> self.max_frame or <Py_ssize_t> length > self.max_frame - span.start:
-                    return BAD
-                span.stop = span.size = span.start + <Py_ssize_t> length
-                return WHOLE if count >= span.size else PART
+                return self._measured(i + 1, <Py_ssize_t> length, count, span)
         if count < 10:
             return HEADER
         # Ten bytes can still say a small number, with zeros before it.
-        if data[9]:
+        return BAD if data[9] else self._measured(10, <Py_ssize_t> length, count, span)
+
+    cdef Found _measured(
+        self, Py_ssize_t header, Py_ssize_t length, Py_ssize_t count, Span *span
+    ) noexcept:
+        if length > self.max_frame - header:
             return BAD
-        span.start = 10
-        if length > <uint64_t> self.max_frame or <Py_ssize_t> length > self.max_frame - 10:
-            return BAD
-        span.stop = span.size = 10 + <Py_ssize_t> length
+        span.start = header
+        span.stop = span.size = header + length
         return WHOLE if count >= span.size else PART
 
-    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept:
+    cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept:
         cdef uint64_t rest = size
         cdef Py_ssize_t i = 0
         while rest > 0x7F:
@@ -112,9 +114,9 @@ cdef class VarintRule(Rule):
             rest >>= 7
             i += 1
         header[i] = <uint8_t> rest
-        envelope.header = i + 1
-        envelope.trailer = 0
-        return size <= self.max_frame - envelope.header
+        sizes.header = i + 1
+        sizes.trailer = 0
+        return size <= self.max_frame - sizes.header
 
 
 cdef class NetstringRule(Rule):
@@ -125,7 +127,7 @@ cdef class NetstringRule(Rule):
         self._end_with(b",")
         self.most_digits = min(len(str(framing.max_frame)), 18)
 
-    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
+    cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
         cdef Py_ssize_t length = 0, digits = 0
         while digits < count and c"0" <= data[digits] <= c"9":
             if digits == self.most_digits or (digits and not length):
@@ -143,7 +145,7 @@ cdef class NetstringRule(Rule):
             return PART
         return WHOLE if data[span.stop] == c"," else BAD
 
-    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept:
+    cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept:
         cdef uint8_t digits[20]
         cdef Py_ssize_t count = 0, rest = size, i
         while True:
@@ -155,8 +157,8 @@ cdef class NetstringRule(Rule):
         for i in range(count):
             header[i] = digits[count - 1 - i]
         header[count] = c":"
-        envelope.header = count + 1
-        envelope.trailer = 1
+        sizes.header = count + 1
+        sizes.trailer = 1
         return size <= self.max_frame - count - 2
 
 
@@ -168,14 +170,14 @@ cdef class DelimiterRule(Rule):
         self.line = isinstance(framing, Line)
         self._end_with(b"\n" if self.line else framing.delimiter)
 
-    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
+    cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
         cdef Py_ssize_t size = len(self.trailer)
         cdef Py_ssize_t begin = max(0, seen - size + 1)
-        cdef const uint8_t *found
+        cdef Octets found
         if size == 1:
-            found = <const uint8_t *> memchr(data + begin, self.trailer_data[0], count - begin)
+            found = <Octets> memchr(data + begin, self.trailer_data[0], count - begin)
         else:
-            found = <const uint8_t *> memmem(data + begin, count - begin, self.trailer_data, size)
+            found = <Octets> memmem(data + begin, count - begin, self.trailer_data, size)
         cdef Py_ssize_t stop = count if found is NULL else found - data
         span.start = 0
         span.size = stop + size
@@ -188,7 +190,7 @@ cdef class DelimiterRule(Rule):
             return BAD
         return HEADER if found is NULL else WHOLE
 
-    cdef Py_ssize_t _begun(self, const uint8_t *data, Py_ssize_t count) noexcept:
+    cdef Py_ssize_t _begun(self, Octets data, Py_ssize_t count) noexcept:
         """How many of the last bytes may be the first of the delimiter."""
         cdef Py_ssize_t most = min(count, <Py_ssize_t> len(self.trailer) - 1)
         if self.line:
@@ -197,12 +199,12 @@ cdef class DelimiterRule(Rule):
             most -= 1
         return most
 
-    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept:
-        envelope.header = 0
-        envelope.trailer = len(self.trailer)
-        if size > self.max_frame or self._begun(message, size):
+    cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept:
+        sizes.header = 0
+        sizes.trailer = len(self.trailer)
+        if size > self.max_frame or self._begun(data, size):
             return False
-        return memmem(message, size, self.trailer_data, envelope.trailer) is NULL
+        return memmem(data, size, self.trailer_data, sizes.trailer) is NULL
 
 
 cdef class FixedRule(Rule):
@@ -212,26 +214,26 @@ cdef class FixedRule(Rule):
         super().__init__(framing)
         self.size = framing.size
 
-    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
+    cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
         span.start = 0
         span.stop = span.size = self.size
         return WHOLE if count >= self.size else PART
 
-    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept:
-        envelope.header = envelope.trailer = 0
+    cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept:
+        sizes.header = sizes.trailer = 0
         return size == self.size
 
 
 cdef class RawRule(Rule):
     """Whatever one read brought: see `epollo.framing.raw`."""
 
-    cdef Found find(self, const uint8_t *data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
+    cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
         span.start = 0
         span.stop = span.size = count
         return WHOLE if count else HEADER
 
-    cdef bint wrap(self, const uint8_t *message, Py_ssize_t size, uint8_t *header, Envelope *envelope) noexcept:
-        envelope.header = envelope.trailer = 0
+    cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept:
+        sizes.header = sizes.trailer = 0
         return True
 
 
@@ -253,7 +255,7 @@ cdef Rule rule_of(object framing):
     return _RULES.get(type(framing), Rule)(framing)
 
 
-cdef inline uint64_t _length(const uint8_t *data, Py_ssize_t size, bint little) noexcept:
+cdef inline uint64_t _length(Octets data, Py_ssize_t size, bint little) noexcept:
     cdef uint64_t length = 0
     cdef Py_ssize_t i
     if size == 4 and not little:  # the usual one: a compiler makes one instruction of it
@@ -263,7 +265,9 @@ cdef inline uint64_t _length(const uint8_t *data, Py_ssize_t size, bint little) 
     return length
 
 
-cdef inline void _put_length(uint8_t *header, Py_ssize_t size, bint little, uint64_t length) noexcept:
+cdef inline void _put_length(
+    uint8_t *header, Py_ssize_t size, bint little, uint64_t length
+) noexcept:
     cdef Py_ssize_t i
     if size == 4 and not little:
         header[0], header[1] = <uint8_t> (length >> 24), <uint8_t> (length >> 16)
