@@ -1,14 +1,15 @@
-"""Feeds a stream in every way that it may come, and says what came of it."""
+"""Feeds a stream in every way that it may come, to both engines' decoders; says what came of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pytest
 
 from epollo.errors import EncodeError, FrameError, FrameTruncated
-from epollo.framing import Framing, LengthField
+from epollo.framing import Buffer, Framing, LengthField
+from tests.conftest import NATIVE
 
 HELLO = b"HELLO, WORLD"
 
@@ -21,9 +22,34 @@ class Outcome(NamedTuple):
     text: str = ""
 
 
+class Cutter(Protocol):
+    """What the decoders of both engines have."""
+
+    def feed(self, data: Buffer) -> list[bytes]: ...
+    def eof(self) -> None: ...
+
+
+def decoders(framing: Framing) -> list[Cutter]:
+    """One of each engine."""
+    found: list[Cutter] = [framing.decoder()]
+    if NATIVE:
+        from epollo.engine.native.decoder import Decoder
+
+        found.append(Decoder(framing))
+    return found
+
+
 def outcome(framing: Framing, chunks: Iterable[bytes]) -> Outcome:
-    """Of a stream that comes in ``chunks`` and then ends, or fails before."""
-    decoder = framing.decoder()
+    """Of a stream that comes in ``chunks`` and then ends, or fails before; by every decoder."""
+    chunks = list(chunks)
+    first, *others = (outcome_of(decoder, chunks) for decoder in decoders(framing))
+    for other in others:
+        assert other == first, chunks
+    return first
+
+
+def outcome_of(decoder: Cutter, chunks: Iterable[bytes]) -> Outcome:
+    """What that decoder makes of the stream."""
     messages: list[bytes] = []
     try:
         for chunk in chunks:
@@ -58,9 +84,11 @@ def assert_cuts(framing: Framing, stream: bytes, messages: list[bytes]) -> None:
     """The same messages however the stream comes, and with more behind it."""
     for chunks in chunkings(stream):
         assert outcome(framing, chunks) == Outcome(messages), chunks
-    assert framing.decoder().feed(stream + stream[:1])[: len(messages)] == messages
+    for decoder in decoders(framing):
+        assert decoder.feed(stream + stream[:1])[: len(messages)] == messages
     for kind in (bytearray, memoryview):
-        assert framing.decoder().feed(kind(stream)) == messages
+        for decoder in decoders(framing):
+            assert decoder.feed(kind(stream)) == messages
     buffer = memoryview(stream + b"left from the last read")
     assert framing.decoder().feed_from(buffer, len(stream)) == messages
 
@@ -71,16 +99,17 @@ def assert_fails(
     """``bad`` fails at its last byte, whatever comes ``before`` it, behind, and in which pieces."""
     messages = cut(framing, before)
     expected = Outcome(messages, type(error), str(error))
-    assert framing.decoder().feed(before + bad[:-1]) == messages, "not before its last byte"
+    for decoder in decoders(framing):
+        assert decoder.feed(before + bad[:-1]) == messages, "not before its last byte"
     for stream in (before + bad, before + bad + rest):
         for chunks in chunkings(stream):
             assert outcome(framing, chunks) == expected, chunks
     assert outcome(framing, [bad]) == expected._replace(messages=[])
-    _assert_stays_failed(framing, bad, error)
+    for decoder in decoders(framing):
+        _assert_stays_failed(decoder, bad, error)
 
 
-def _assert_stays_failed(framing: Framing, bad: bytes, error: FrameError) -> None:
-    decoder = framing.decoder()
+def _assert_stays_failed(decoder: Cutter, bad: bytes, error: FrameError) -> None:
     for chunk in (bad, bad, b"1", b""):
         with pytest.raises(type(error)) as caught:
             decoder.feed(chunk)

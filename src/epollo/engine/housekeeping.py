@@ -204,13 +204,15 @@ class Housekeeping(ABC):
     def soil(self, connection: Lifecycle) -> None:
         """Flush ``connection``, and decide on it, when the turn ends."""
         self.dirty.append(connection)
-        self._see_to_it()
+        if not self.polling:
+            self._see_to_it()
 
     def bury(self, connection: Lifecycle) -> None:
         """Unwatch now; close the descriptor, and call ``closed``, at the end of the turn."""
         self.look_away(connection.fd)
         self._dead.append(connection)
-        self._see_to_it()
+        if not self.polling:
+            self._see_to_it()
 
     def report(self, error: BaseException, what: str) -> None:
         """Log what has no connection to be the close reason of."""
@@ -218,7 +220,7 @@ class Housekeeping(ABC):
 
     def _see_to_it(self) -> None:
         """Work that was made outside a turn makes the loop's descriptor readable."""
-        if self._alarm is not None and not self.polling:
+        if self._alarm is not None:
             self._waker.wake()
 
     def _check_open(self) -> None:

@@ -175,7 +175,8 @@ class Lifecycle:
             self.protocol.connected(self)
         except Exception as error:
             self.handler_failed(error)
-        self.unsettle()
+        if self._holding or self.reason is not None:  # by the handler, or before it was connected
+            self.unsettle()
 
     def send(self, message: Buffer) -> None:
         """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
@@ -288,7 +289,8 @@ class Lifecycle:
         self.unsettled = False
         if self.stage is Stage.CONNECTING and self.reason is not None:
             self.drop()
-        self.mind_marks()
+        if self.unsent or self._flooded:
+            self.mind_marks()
         if self.stage is not Stage.OPEN:
             return
         if self._inbox and not self._holding:
@@ -348,8 +350,9 @@ class Lifecycle:
     def _finish(self) -> None:
         """All is answered and sent: close, and linger where the kernel holds unread bytes."""
         self._seal()
-        sock = self.socket
-        if self.reason in _ENDS_OF_STREAM or not (_has_unread(sock) or _unacknowledged(sock)):
+        if self.reason in _ENDS_OF_STREAM:
+            self.drop()
+        elif not _has_unread(self.socket) and not _unacknowledged(self.socket):
             self.drop()
         else:
             Lingering(self)

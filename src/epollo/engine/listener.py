@@ -31,20 +31,22 @@ class Listener:
                 return
             try:
                 accepted = self.next()
-            except (BlockingIOError, InterruptedError):
+            except BlockingIOError:
                 return
             except ConnectionError:  # ECONNABORTED: this one left the queue; the next may wait
                 continue
             except OSError as error:  # EMFILE and its like: level-triggered, so no later is lost
                 self._failed(error)
                 return
+            if accepted is None:
+                return
             try:
                 self._accept(accepted)
             except Exception as error:
                 self._report(error, "a connection could not be accepted")
 
-    def next(self) -> socket.socket:
-        """The next connection. Raises OSError as accept(2) does."""
+    def next(self) -> socket.socket | None:
+        """The next connection; none, or BlockingIOError, where none waits. Raises OSError."""
         return self.socket.accept()[0]
 
     def abort(self) -> None:

@@ -3,7 +3,7 @@
 import os
 import socket
 
-from libc.errno cimport errno
+from libc.errno cimport EAGAIN, EINTR, errno
 
 from epollo.engine import listener
 
@@ -25,8 +25,10 @@ class Listener(listener.Listener):
         self._family = sock.family
 
     def next(self):
-        """The next connection. Raises OSError as accept(2) does."""
+        """The next connection; None where none waits. Raises OSError as accept(2) does."""
         cdef int fd = accept4(self.socket.fileno(), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd < 0 and (errno == EAGAIN or errno == EINTR):
+            return None
         if fd < 0:
             raise OSError(errno, os.strerror(errno))
         return socket.socket(self._family, _KIND, 0, fd)
