@@ -18,9 +18,9 @@ def section(heading: str, *paragraphs: str) -> str:
     return "\n\n".join([f"## {heading}", *paragraphs])
 
 
-def ratio(value: Figure | None) -> str:
+def ratio(value: Figure | None, digits: int = 2) -> str:
     """Format a ratio with its spread."""
-    return spread(value, lambda number: f"{number:.2f}")
+    return spread(value, lambda number: f"{number:.{digits}f}")
 
 
 def whole(value: Figure | None) -> str:

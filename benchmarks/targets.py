@@ -57,7 +57,7 @@ class Target:
         figure = self.measured(samples)
         if figure is None:
             return [self.text, bound, markdown.NONE, "not measured"]
-        cell = markdown.ratio(figure) if ratio else markdown.whole(figure)
+        cell = markdown.ratio(figure, 3) if ratio else markdown.whole(figure)
         return [self.text, bound, cell, "met" if self.met(figure) else "NOT met"]
 
 

@@ -348,14 +348,12 @@ class Lifecycle:
         self.release()
 
     def _finish(self) -> None:
-        """All is answered and sent: close, and linger where the kernel holds unread bytes."""
+        """All is answered and sent: close, and linger where that could destroy it."""
         self._seal()
-        if self.reason in _ENDS_OF_STREAM:
-            self.drop()
-        elif not _has_unread(self.socket) and not _unacknowledged(self.socket):
-            self.drop()
-        else:
+        if self.reason not in _ENDS_OF_STREAM and _would_reset(self.socket):
             Lingering(self)
+        else:
+            self.drop()
 
     def _seal(self) -> None:
         """Hand nothing more to the handler, and take nothing more to send."""
@@ -454,6 +452,11 @@ def connection_of(source: Source) -> Lifecycle | None:
     if isinstance(source, Connecting | Lingering):
         return source.connection
     return source if isinstance(source, Lifecycle) else None
+
+
+def _would_reset(sock: socket.socket) -> bool:
+    """Could close() destroy what is on its way to the peer?"""
+    return _has_unread(sock) or _unacknowledged(sock) > 0
 
 
 def _unacknowledged(sock: socket.socket) -> int:
