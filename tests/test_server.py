@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import socket
@@ -312,3 +313,21 @@ def test_a_signal_wakes_the_loop_even_when_it_comes_just_before_the_wait(engine:
     server.run()
     assert during == [wakeup_fd]
     assert signal.set_wakeup_fd(before) == before
+
+
+def test_a_forked_process_that_closes_the_server_takes_nothing_from_the_first(
+    engine: Engine, tmp_path: Path
+) -> None:
+    server = engine.server(Recorder(), bind=["127.0.0.1:0", f"unix:{tmp_path / 'socket'}"])
+    server.start()
+    child = os.fork()
+    if not child:
+        try:
+            server.close()
+        finally:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    with server:
+        for where in server.addresses:
+            with Peer(where) as peer:
+                assert peer.ask(b"still there") == b"still there"

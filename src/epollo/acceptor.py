@@ -32,6 +32,7 @@ class Acceptor:
         self._loop = loop
         self._listener = listener
         self._protocol = protocol
+        self._process = os.getpid()
         self._reserve: int | None = _open_reserve()
         self._last_complaint = float("-inf")
         self._resume()
@@ -39,7 +40,8 @@ class Acceptor:
     def close(self) -> None:
         """Accept no more, and close the listener."""
         if self._listener.fileno() >= 0:
-            address.remove_socket(self._listener)
+            if os.getpid() == self._process:  # a forked one leaves the path of a Unix socket alone
+                address.remove_socket(self._listener)
             self._loop.unlisten(self._listener)
         self._give_up_reserve()
 
