@@ -185,12 +185,15 @@ class Terminal:
         return termios.tcgetattr(self.keyboard) == self._before and hidden < shown
 
 
+HEEDED = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+
+
 @contextmanager
 def terminal(*command: str) -> Iterator[Terminal]:
     screen, keyboard = pty.openpty()
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": keyboard}
-    # A script in the background ignores SIGINT, and what it starts inherits that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A script in the background ignores SIGINT, nohup SIGHUP, and what they start inherits that.
+    before = {number: signal.signal(number, heed) for number, heed in HEEDED.items()}
     try:
         with subprocess.Popen(command, env=os.environ | {"TERM": "xterm"}, **options) as process:
             try:
@@ -198,7 +201,8 @@ def terminal(*command: str) -> Iterator[Terminal]:
             finally:
                 process.kill()
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         os.close(screen)
         os.close(keyboard)
 

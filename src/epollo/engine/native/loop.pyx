@@ -54,6 +54,7 @@ cdef class LoopCore:
     cdef public object _calls
 
     def __cinit__(self, *args, **kwargs):
+        self._epoll = -1
         self._sources = []
         self._unasked = set()
         self._turn = Turn()
