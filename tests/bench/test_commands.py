@@ -185,7 +185,7 @@ class Terminal:
         return termios.tcgetattr(self.keyboard) == self._before and hidden < shown
 
 
-HEEDED = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+HEEDED: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
 
 
 @contextmanager
