@@ -99,7 +99,7 @@ class Lifecycle:
 
     __slots__ = _SLOTS_ARE_THE_ENGINES
 
-    # What the engine adds, per message:
+    # What the engine adds:
     ready: Callable[[int], None]
     serve: Callable[[Iterable[bytes]], None]
     queue: Callable[[bytes], None]

@@ -41,7 +41,7 @@ cdef class ConnectionCore(Cutter):
     cdef uint8_t peer_address[ADDRESS_SIZE]
 
     cdef int serve_ready(self, uint32_t events) except -1
-    cdef int offer(self) except -1
+    cdef int flush(self) except -1
     cdef int _consume(self, Stretch *rest) except -1
     cdef bint _deliver_whole(self, Stretch *rest) except -1
     cdef int _deliver(self, object message) except -1

@@ -193,12 +193,9 @@ cdef class ConnectionCore(Cutter):
         else:
             Lifecycle.send(self, message)
 
-    def flush(self):
-        """Offer the kernel, once, all that is queued. It may take a part of it, or nothing."""
-        self.offer()
-
     @final
-    cdef int offer(self) except -1:
+    cdef int flush(self) except -1:
+        """Offer the kernel all that is queued. It may take a part of it, or nothing."""
         if self.outbox is not None and not self.blocked:
             self._send_outbox()
         return 0

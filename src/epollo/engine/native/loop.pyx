@@ -211,7 +211,7 @@ cdef class LoopCore:
         self.turning = True
         try:
             for connection in self._turn.dirty:  # which may grow meanwhile
-                connection.offer()
+                connection.flush()
                 if connection.outbox is not None or connection.unsettled:
                     connection.decide()
         finally:
