@@ -70,7 +70,7 @@ $(VENV)/test-installed: $(VENV)/installed
 
 $(VENV)/check-installed: $(VENV)/installed
 	@echo "== installing what the checks need"
-	@$(PIP) --group check --group bench
+	@$(PIP) --group check
 	@touch $@
 
 $(VENV)/fuzz-installed: $(VENV)/installed
