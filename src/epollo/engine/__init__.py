@@ -52,6 +52,11 @@ class CloseReason(StrEnum):
     TRUNCATED = "truncated"  # the peer ended its stream inside a frame
     BAD_FRAME = "bad_frame"  # bytes that can never be a frame
     FRAME_TOO_LARGE = "frame_too_large"  # a frame over max_frame
+    IDLE_TIMEOUT = "idle_timeout"  # nothing came, and nothing was sent, for idle_timeout
+    FRAME_TIMEOUT = "frame_timeout"  # a frame was begun and not completed in frame_timeout
+    WRITE_TIMEOUT = "write_timeout"  # the peer took nothing of what it was sent for write_timeout
+    TLS_ERROR = "tls_error"  # the handshake failed, or a record is none
+    PROXY_ERROR = "proxy_error"  # the PROXY protocol's header is missing or none
     SLOW_CONSUMER = "slow_consumer"  # more than max_unsent waited for the peer
     HANDLER_ERROR = "handler_error"  # the handler raised, or returned what cannot be sent
     REFUSED = "refused"  # never established: the peer, or the poller's limit, refused
@@ -61,14 +66,15 @@ class CloseReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds, in bytes, of what may wait to be sent to one peer."""
+    """Bounds of one connection: bytes that may wait to be sent, messages that may be answered."""
 
     high_water: int = 64 << 10  # over it, the peer is no longer read
     max_unsent: int = 16 << 20  # over it, the peer is closed as slow_consumer
+    in_flight: int = 1  # messages handed to the handler and not answered; then, no more are
 
 
 class Connection(Protocol):
-    """One connection, as its handler sees it. All but ``send`` belong to the loop's thread."""
+    """One connection, as its handler sees it. What it does may be asked for in any thread."""
 
     state: Any  # the user's own
 
@@ -90,8 +96,19 @@ class Connection(Protocol):
     def error(self) -> Exception | None:
         """What led to the close, where an exception did; set while ``closed`` is called."""
 
+    @property
+    def in_flight(self) -> int:
+        """Messages that were handed to the handler, and whose replies come later."""
+
     def send(self, message: Buffer) -> None:
-        """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
+        """Queue one message. Raises EncodeError and ConnectionClosed."""
+
+    def defer(self) -> None:
+        """The reply to the message being handled comes later, by `answer`. With
+        ``Limits.in_flight`` of them to come, no further message is delivered."""
+
+    def answer(self, reply: Reply) -> None:
+        """Send the reply to a deferred message; in the loop's thread, like ``defer``."""
 
     def close(self) -> None:
         """Read no more; send what is queued, then close."""
@@ -105,7 +122,8 @@ class Connection(Protocol):
     def pause_reading(self) -> None:
         """Deliver no message until ``resume_reading``; the kernel's buffers hold the peer back."""
 
-    def resume_reading(self) -> None: ...
+    def resume_reading(self) -> None:
+        """Deliver messages again."""
 
 
 class ConnectionProtocol(Protocol):

@@ -17,8 +17,9 @@ from typing import Any, ClassVar, NoReturn
 from epollo.engine import ConnectionProtocol
 from epollo.engine.alarm import Alarm
 from epollo.engine.events import READ
-from epollo.engine.lifecycle import Lifecycle, Source, connection_of
+from epollo.engine.lifecycle import Lifecycle, connection_of
 from epollo.engine.listener import Listener
+from epollo.engine.source import Source
 from epollo.engine.timers import Timer, Timers
 from epollo.engine.waker import Waker
 
@@ -192,6 +193,7 @@ class Housekeeping(ABC):
     def close(self) -> None:
         """Abort every connection, close every listener and descriptor."""
         self._closed = True
+        self.thread = None  # whoever closes it has the say
         for source in self.sources():
             source.abort()
         self._bury_dead()

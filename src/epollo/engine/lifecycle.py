@@ -12,28 +12,27 @@ still sent. `decide` is the one place that says what a connection waits for next
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import socket
-import sys
-import termios
 import threading
-from collections.abc import Callable, Iterable
-from enum import Enum, auto
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, Protocol
 
 from epollo import address
 from epollo.engine import CloseReason
+from epollo.engine.connecting import Connecting
 from epollo.engine.events import ERROR, READ, WRITE
+from epollo.engine.lingering import Lingering, has_unread, would_reset
+from epollo.engine.source import Source, Watcher
+from epollo.engine.stage import Stage
 from epollo.errors import ConnectionClosed, FrameError, FrameTooLarge
 
 if TYPE_CHECKING:
-    from epollo.engine import ConnectionProtocol, Timer
+    from epollo.engine import ConnectionProtocol, Reply
     from epollo.framing import Buffer
 
-LINGER_SECONDS = 2.0
 DRAIN_READS = 64  # of one connection; a peer that never stops sending must not hold up a stop
 
 
@@ -42,45 +41,6 @@ _SLOTS_ARE_THE_ENGINES: tuple[str, ...] = ()
 
 _ENDS_OF_STREAM = (CloseReason.EOF, CloseReason.TRUNCATED)
 _CLEAN_ENDS = (None, CloseReason.EOF, CloseReason.LOCAL, CloseReason.SHUTDOWN)
-
-
-class Stage(Enum):
-    """Where in its life a connection is. It only ever moves down this list."""
-
-    CONNECTING = auto()
-    OPEN = auto()
-    LINGERING = auto()
-    CLOSED = auto()
-
-
-class Source(Protocol):
-    """Whatever the loop watches a descriptor for."""
-
-    def ready(self, events: int) -> None: ...
-    def abort(self) -> None: ...
-
-
-class Watcher(Protocol):
-    """What a connection asks of its loop."""
-
-    thread: int | None
-    turning: bool  # serving what was ready
-
-    def watch(self, fd: int, source: Source, events: int) -> None:
-        """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
-
-    def look_away(self, fd: int) -> None:
-        """Keep ``fd``, but ask nothing of it until it is watched again."""
-
-    def soil(self, connection: Any) -> None:
-        """Flush ``connection``, and decide on it, when the turn ends."""
-
-    def bury(self, connection: Any) -> None:
-        """Unwatch now; close the descriptor, and call ``closed``, at the end of the turn."""
-
-    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
-    def call_threadsafe(self, callback: Callable[[], object]) -> None: ...
-    def report(self, error: BaseException, what: str) -> None: ...
 
 
 class Plan(Protocol):
@@ -118,13 +78,16 @@ class Lifecycle:
     unsent: int
     unsettled: bool  # what it waits for may have changed: to be decided when the turn ends
 
+    established: bool  # `connected` was called
     peer: str | None  # its address; None before the connection is established
+    in_flight: int  # messages that were handed to the handler, and whose replies come later
     _events: int  # what the poller watches for; 0 before `open`
     _inbox: Iterable[bytes]  # received, and held back from the handler; () for nothing
     _holding: bool  # deliver no message now
     _paused: bool  # held by the handler's own wish
     _flooded: bool  # held since more than high_water is unsent
     _sealed: bool  # takes no more messages to send
+    _draining: bool  # what has arrived is still to be read, when the handler can take it
 
     @property
     def loop(self) -> Watcher:
@@ -137,11 +100,6 @@ class Lifecycle:
     @property
     def closed(self) -> bool:
         return self.stage is Stage.CLOSED
-
-    @property
-    def established(self) -> bool:
-        """Was it ever connected? Then `connected` was called."""
-        return self.peer is not None
 
     @property
     def peername(self) -> str:
@@ -171,6 +129,7 @@ class Lifecycle:
         self._events = READ
         self.loop.watch(self.fd, self, READ)
         self.stage = Stage.OPEN
+        self.established = True
         try:
             self.protocol.connected(self)
         except Exception as error:
@@ -183,45 +142,103 @@ class Lifecycle:
         frame = self.plan.encode(message)
         if self.stage is not Stage.OPEN or self._sealed:
             raise ConnectionClosed(f"{self!r} takes no messages")
-        if self.loop.thread in (None, threading.get_ident()):
+        if not self._leave_to_loop(partial(self._queue_if_open, frame)):
             self.queue(frame)
-        else:
-            self.loop.call_threadsafe(partial(self._queue_if_open, frame))
+
+    def defer(self) -> None:
+        """The reply to the message being handled comes later, by `answer`."""
+        self.in_flight += 1
+        self._hold()
+
+    def answer(self, reply: Reply) -> None:
+        """Send the reply to a deferred message. What is raised for a reply that is none closes the
+        connection, as what a handler raises does."""
+        self.in_flight -= 1
+        self._hold()
+        if reply is not None and not self._sealed:
+            try:
+                self.reply(reply)
+            except Exception as error:
+                self.handler_raised(error)
+        self.unsettle()
+
+    def reply(self, reply: Reply) -> None:
+        """Queue what a handler returned: one message, or several of them."""
+        if isinstance(reply, bytes | bytearray | memoryview):
+            self.queue(self.plan.encode(reply))
+            return
+        if isinstance(reply, str) or not isinstance(reply, Iterable):
+            kind = type(reply).__name__
+            raise TypeError(f"handler returned {kind}; return bytes, None, or an iterable of bytes")
+        for message in reply:
+            self.queue(self.plan.encode(message))
+            if self.closed:
+                break
 
     def close(self) -> None:
         """Read no more; send what is queued, then close."""
-        self._seal()
-        self.end(CloseReason.LOCAL)
+        if not self._leave_to_loop(self.close):
+            self._seal()
+            self.end(CloseReason.LOCAL)
 
     def drain(self) -> None:
         """Read what has arrived until now, answer it and send that, then close."""
+        if self._leave_to_loop(self.drain):
+            return
         if self.loop.turning or (self._inbox and not self._holding):
             # What was read before is still on its way to the handler.
             self.loop.call_threadsafe(self.drain)
             return
+        self._draining = False
         self.loop.turning = True
         try:
             for _ in range(DRAIN_READS):
-                if self._holding or self.reason is not None or not _has_unread(self.socket):
+                if self._holding or self.reason is not None or not has_unread(self.socket):
                     break
                 self.ready(READ)
         finally:
             self.loop.turning = False
-        self.end(CloseReason.SHUTDOWN)
+        if self.in_flight and self.reason is None and self._holding and not self._paused:
+            self._draining = True  # go on when it is answered
+        else:
+            self.end(CloseReason.SHUTDOWN)
 
     def abort(self, reason: CloseReason = CloseReason.LOCAL) -> None:
         """Close now; what is queued is dropped."""
-        self.drop(reason)
+        if not self._leave_to_loop(partial(self.abort, reason)):
+            self.drop(reason)
 
     def pause_reading(self) -> None:
         """Deliver no message until ``resume_reading``; the kernel's buffers hold the peer back."""
-        self._paused = self._holding = True
-        self.unsettle()
+        if not self._leave_to_loop(self.pause_reading):
+            self._paused = self._holding = True
+            self.unsettle()
 
     def resume_reading(self) -> None:
-        self._paused = False
-        self._holding = self._flooded or self._sealed
-        self.unsettle()
+        """Deliver messages again."""
+        if not self._leave_to_loop(self.resume_reading):
+            self._paused = False
+            self._hold()
+            self.unsettle()
+
+    def _leave_to_loop(self, call: Callable[[], object]) -> bool:
+        """Another thread than the loop's has this done by the loop, in order."""
+        if self.loop.thread in (None, threading.get_ident()):
+            return False
+        self.loop.call_threadsafe(call)
+        return True
+
+    def _hold(self) -> None:
+        """Is the handler to hear no more for now?"""
+        busy = self.in_flight >= self.protocol.limits.in_flight
+        self._holding = self._paused or self._flooded or self._sealed or busy
+
+    def _hold_back(self, waiting: Iterator[bytes]) -> None:
+        """The handler is to hear no more for now, or ever, of what was received."""
+        if self.closed:
+            self.discard()
+        elif not self._sealed and length_hint(waiting):
+            self._inbox = waiting
 
     def end(self, reason: CloseReason, error: Exception | None = None) -> None:
         """Read no more, for ``reason``; the first reason is the one that counts."""
@@ -297,10 +314,16 @@ class Lifecycle:
             inbox, self._inbox = self._inbox, ()
             self.unsettle()
             self.serve(inbox)
-        elif self.reason is not None and not self._inbox and not self.unsent:
+        elif self._draining and not self._holding:
+            self.loop.call_threadsafe(self.drain)
+        elif self.reason is not None and not self._inbox and not self._owes():
             self._finish()
         else:
             self._await()
+
+    def _owes(self) -> bool:
+        """Is there something to send, or still to be answered?"""
+        return bool(self.unsent or (self.in_flight and not self._sealed))
 
     def mind_marks(self) -> None:
         """Hold back a peer that takes too little of what it is sent, or close it.
@@ -314,7 +337,7 @@ class Lifecycle:
             self._flooded = True
         elif self.unsent <= limits.high_water // 2:
             self._flooded = False
-        self._holding = self._paused or self._flooded or self._sealed
+        self._hold()
 
     def _await(self) -> None:
         """Ask the poller for what the connection waits for, where that has changed."""
@@ -350,7 +373,7 @@ class Lifecycle:
     def _finish(self) -> None:
         """All is answered and sent: close, and linger where that could destroy it."""
         self._seal()
-        if self.reason not in _ENDS_OF_STREAM and _would_reset(self.socket):
+        if self.reason not in _ENDS_OF_STREAM and would_reset(self.socket):
             Lingering(self)
         else:
             self.drop()
@@ -365,112 +388,8 @@ class Lifecycle:
             self.queue(frame)
 
 
-class Connecting:
-    """An outgoing connection whose connect is under way."""
-
-    __slots__ = ("connection",)
-
-    def __init__(self, connection: Lifecycle) -> None:
-        self.connection = connection
-
-    def ready(self, events: int) -> None:
-        """connect(2): writable when it is decided, and SO_ERROR tells how."""
-        connection = self.connection
-        if connection.closed:  # by an earlier one of the same batch
-            return
-        if not events & ~READ:  # meant for the listener that had this descriptor until just now
-            return
-        code = connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            reset = code == errno.ECONNRESET  # accepted, or established, and reset at once
-            reason = CloseReason.RESET if reset else CloseReason.REFUSED
-            connection.drop(reason, OSError(code, os.strerror(code)))
-            return
-        try:
-            connection.find_peer()
-        except OSError as error:  # ENOTCONN: established, and reset at once
-            connection.drop(CloseReason.RESET, error)
-        else:
-            connection.open()
-
-    def abort(self) -> None:
-        self.connection.abort()
-
-
-class Lingering:
-    """A connection that has said its last word while the peer is still talking, or listening.
-
-    close() with bytes unread makes the kernel answer with a reset (RFC 2525, 2.17), and so do
-    bytes that come after it; a reset destroys the replies that are still on their way. So end this
-    side's stream only, and throw away what still comes, until the peer ends its own or time is
-    up. nginx calls it lingering_close.
-    """
-
-    __slots__ = ("_timer", "_unacknowledged", "connection")
-
-    def __init__(self, connection: Lifecycle) -> None:
-        self.connection = connection
-        connection.stage = Stage.LINGERING
-        self._unacknowledged = _unacknowledged(connection.socket)
-        self._timer = connection.loop.call_later(LINGER_SECONDS, self._time_is_up)
-        try:
-            connection.socket.shutdown(socket.SHUT_WR)
-        except OSError:  # ENOTCONN: the peer is gone already
-            self._done()
-        else:
-            connection.loop.watch(connection.fd, self, READ)
-
-    def ready(self, events: int) -> None:
-        try:
-            if self.connection.socket.recv(1 << 16):
-                return
-        except BlockingIOError:
-            return
-        except OSError:
-            pass
-        self._done()
-
-    def abort(self) -> None:
-        self._done()
-
-    def _time_is_up(self) -> None:
-        """But a peer that goes on taking what it was sent is given more of it."""
-        left = _unacknowledged(self.connection.socket)
-        if 0 < left < self._unacknowledged:
-            self._unacknowledged = left
-            self._timer = self.connection.loop.call_later(LINGER_SECONDS, self._time_is_up)
-        else:
-            self._done()
-
-    def _done(self) -> None:
-        self._timer.cancel()
-        self.connection.drop()
-
-
 def connection_of(source: Source) -> Lifecycle | None:
     """The connection that ``source`` stands for, if it does."""
     if isinstance(source, Connecting | Lingering):
         return source.connection
     return source if isinstance(source, Lifecycle) else None
-
-
-def _would_reset(sock: socket.socket) -> bool:
-    """Could close() destroy what is on its way to the peer?"""
-    return _has_unread(sock) or _unacknowledged(sock) > 0
-
-
-def _unacknowledged(sock: socket.socket) -> int:
-    """Bytes on their way that the peer's kernel has not yet (tcp(7), SIOCOUTQ)."""
-    if sys.platform != "linux" or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return 0  # a Unix socket has no way: what was sent is with the peer
-    try:
-        return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-    except OSError:
-        return 0
-
-
-def _has_unread(sock: socket.socket) -> bool:
-    try:
-        return bool(sock.recv(1, socket.MSG_PEEK))
-    except OSError:  # EAGAIN: nothing there; or broken, so nothing to save
-        return False

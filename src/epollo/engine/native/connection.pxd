@@ -30,11 +30,14 @@ cdef class ConnectionCore(Cutter):
     cdef public object _inbox
     cdef readonly int fd
     cdef public short _events
+    cdef public unsigned short in_flight
     cdef public uint8_t unsettled
+    cdef public uint8_t established
     cdef public uint8_t _holding
     cdef public uint8_t _paused
     cdef public uint8_t _flooded
     cdef public uint8_t _sealed
+    cdef public uint8_t _draining
     cdef uint8_t blocked
     cdef uint8_t lent  # to its Python socket, which closes it
     cdef uint8_t peer_size

@@ -2,8 +2,6 @@
 
 import os
 import socket
-from collections.abc import Iterable
-from operator import length_hint
 from sys import byteorder
 
 from cython cimport final
@@ -23,7 +21,8 @@ from epollo.engine.native.turn cimport READ_SIZE, REPLY_SIZE, Turn
 
 from epollo import address
 from epollo.engine import CloseReason, events as _events
-from epollo.engine.lifecycle import Lifecycle, Stage
+from epollo.engine.lifecycle import Lifecycle
+from epollo.engine.stage import Stage
 
 cdef extern from "Python.h":
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
@@ -112,11 +111,6 @@ cdef class ConnectionCore(Cutter):
         if self.plan.turn.serving is self:
             size += self.plan.turn.used
         return size
-
-    @property
-    def established(self):
-        """Was it ever connected? Then `connected` was called."""
-        return self.peer_size > 0 or self._peer is not None
 
     @property
     def peer(self):
@@ -285,7 +279,7 @@ cdef class ConnectionCore(Cutter):
         if type(reply) is bytes:
             self._pack(<bytes> reply)
         elif reply is not None:
-            self._queue_all(reply)
+            self.reply(reply)
         return 0
 
     @final
@@ -448,26 +442,6 @@ cdef class ConnectionCore(Cutter):
         if not events & READ:
             self.hang_up(events)
         return False
-
-    def _hold_back(self, waiting):
-        """The handler is to hear no more for now, or ever."""
-        if self.stage is CLOSED:
-            self.discard()
-        elif not self._sealed and length_hint(waiting):
-            self._inbox = waiting
-
-    def _queue_all(self, reply):
-        """A reply that is not simply bytes: bytes-like, or several of them."""
-        if isinstance(reply, (bytes, bytearray, memoryview)):
-            self.queue(self.plan.encode(reply))
-            return
-        if isinstance(reply, str) or not isinstance(reply, Iterable):
-            kind = type(reply).__name__
-            raise TypeError(f"handler returned {kind}; return bytes, None, or an iterable of bytes")
-        for message in reply:
-            self.queue(self.plan.encode(message))
-            if self.stage is CLOSED:
-                break
 
 
 class Connection(ConnectionCore, Lifecycle):

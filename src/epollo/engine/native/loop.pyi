@@ -2,8 +2,8 @@ import socket
 
 from epollo.engine import ConnectionProtocol
 from epollo.engine.housekeeping import Housekeeping
-from epollo.engine.lifecycle import Source
 from epollo.engine.native.connection import Connection, Plan
+from epollo.engine.source import Source
 
 class Loop(Housekeeping):
     """One thread's loop over any number of sockets, on epoll."""

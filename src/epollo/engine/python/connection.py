@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator
-from operator import length_hint
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from epollo import address
 from epollo.engine import CloseReason, ConnectionProtocol
 from epollo.engine.events import READ, WRITE
-from epollo.engine.lifecycle import Lifecycle, Stage, Watcher
+from epollo.engine.lifecycle import Lifecycle
+from epollo.engine.source import Watcher
+from epollo.engine.stage import Stage
 from epollo.errors import FrameError
 
 # Replies go out when the turn ends, so that a peer woken by the first of them finds more of them.
@@ -44,6 +45,7 @@ class Connection(Lifecycle):
 
     __slots__ = (
         "_decoder",
+        "_draining",
         "_events",
         "_flooded",
         "_head",
@@ -53,7 +55,9 @@ class Connection(Lifecycle):
         "_paused",
         "_sealed",
         "error",
+        "established",
         "fd",
+        "in_flight",
         "peer",
         "plan",
         "reason",
@@ -81,8 +85,9 @@ class Connection(Lifecycle):
         self._inbox: Iterable[bytes] = ()
         self._outbox: list[bytes] = []  # frames not yet offered to the kernel
         self._head: memoryview | None = None  # the bytes of which it took only a part
-        self.unsettled = False
-        self._holding = self._paused = self._flooded = self._sealed = False
+        self.in_flight = 0
+        self.unsettled = self.established = False
+        self._holding = self._paused = self._flooded = self._sealed = self._draining = False
 
     def ready(self, events: int) -> None:
         """The poller says that there is something; one recv, for the others are waiting too."""
@@ -126,7 +131,7 @@ class Connection(Lifecycle):
                         self._relieve()
                         room = self._room()
                 elif reply is not None:
-                    self._queue_all(reply)
+                    self.reply(reply)
                 if self._holding:
                     self._hold_back(waiting)
                     break
@@ -208,13 +213,6 @@ class Connection(Lifecycle):
             self.hang_up(events)
         return False
 
-    def _hold_back(self, waiting: Iterator[bytes]) -> None:
-        """The handler is to hear no more for now, or ever."""
-        if self.closed:
-            self.discard()
-        elif not self._sealed and length_hint(waiting):
-            self._inbox = waiting
-
     def _room(self) -> int:
         """Bytes that may be queued before something is done about them."""
         return SEND_NOW if self._head is None else 0
@@ -229,16 +227,3 @@ class Connection(Lifecycle):
         self.flush()
         self.mind_marks()
         self.unsettle()
-
-    def _queue_all(self, reply: object) -> None:
-        """A reply that is not simply bytes: bytes-like, or several of them."""
-        if isinstance(reply, bytes | bytearray | memoryview):
-            self.queue(self.plan.encode(reply))
-            return
-        if isinstance(reply, str) or not isinstance(reply, Iterable):
-            kind = type(reply).__name__
-            raise TypeError(f"handler returned {kind}; return bytes, None, or an iterable of bytes")
-        for message in reply:
-            self.queue(self.plan.encode(message))
-            if self.closed:
-                break

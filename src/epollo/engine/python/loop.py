@@ -11,9 +11,9 @@ import threading
 
 from epollo.engine import ConnectionProtocol
 from epollo.engine.housekeeping import Housekeeping
-from epollo.engine.lifecycle import Source
 from epollo.engine.python.connection import Connection, Plan
 from epollo.engine.python.poller import new_poller
+from epollo.engine.source import Source
 
 # One buffer for all to read into. A fresh one for each read would lie above malloc's threshold for
 # mmap (128 KiB, mallopt(3)): a map, page faults and an unmap, ten times the cost of the recv.
