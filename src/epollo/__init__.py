@@ -10,6 +10,7 @@ epollo.serve(handle, "0.0.0.0:8091", framing="u32")
 
 from epollo import framing
 from epollo.client import Client, connect
+from epollo.counters import Counts, Refusal
 from epollo.engine import CloseReason, Connection
 from epollo.errors import (
     AddressError,
@@ -44,6 +45,7 @@ __all__ = [
     "ConnectFailed",
     "Connection",
     "ConnectionClosed",
+    "Counts",
     "EncodeError",
     "EngineMissing",
     "EpolloError",
@@ -54,6 +56,7 @@ __all__ = [
     "FramingSpecError",
     "HandlerError",
     "PollerFull",
+    "Refusal",
     "ReplyTimeout",
     "Server",
     "SettingError",

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import socket
-import time
 
 from epollo import address
-from epollo.engine import ConnectionProtocol, EventLoop
+from epollo.address import Address
+from epollo.admission import Admission
+from epollo.counters import Refusal
+from epollo.engine import Connection, ConnectionProtocol, EventLoop
 from epollo.errors import PollerFull
-
-_log = logging.getLogger("epollo.server")
 
 REST_SECONDS = 1.0
 
@@ -27,35 +26,56 @@ class Acceptor:
     """
 
     def __init__(
-        self, loop: EventLoop, listener: socket.socket, protocol: ConnectionProtocol
+        self,
+        loop: EventLoop,
+        listener: socket.socket,
+        bound: Address,
+        protocol: ConnectionProtocol,
+        admission: Admission,
     ) -> None:
         self._loop = loop
         self._listener = listener
+        self._bound = bound
         self._protocol = protocol
+        self._admission = admission
+        self._counters = admission.counters
         self._process = os.getpid()
         self._reserve: int | None = _open_reserve()
-        self._last_complaint = float("-inf")
         self._resume()
 
     def close(self) -> None:
         """Accept no more, and close the listener."""
         if self._listener.fileno() >= 0:
             if os.getpid() == self._process:  # a forked one leaves the path of a Unix socket alone
-                address.remove_socket(self._listener)
+                address.remove(self._bound)
             self._loop.unlisten(self._listener)
         self._give_up_reserve()
 
-    def _accept(self, sock: socket.socket) -> None:
+    def _admit(self, sock: socket.socket) -> None:
+        host = self._admission.host_of(sock)
+        refusal = self._admission.refusal(host)
+        if refusal is not None:
+            self._admission.refuse(sock, refusal, host)
+        elif (connection := self._attach(sock)) is not None:
+            self._admission.enter(connection, host)
+
+    def _attach(self, sock: socket.socket) -> Connection | None:
+        self._counters.accepted += 1
         try:
-            self._loop.attach(sock, self._protocol)
-        except (PollerFull, OSError) as error:
-            self._complain(f"connection refused: {error}")
+            return self._loop.attach(sock, self._protocol)
+        except BaseException as error:
+            self._counters.refused[Refusal.POLLER] += 1
+            if not isinstance(error, PollerFull | OSError):
+                raise
+            self._admission.complain(f"connection refused: {error}")
+            return None
 
     def _failed(self, error: OSError) -> None:
+        complain = self._admission.complain
         if error.errno in (errno.EMFILE, errno.ENFILE) and self._refuse_one():
-            self._complain("connection refused: no descriptors left; raise ulimit -n")
+            complain("connection refused: no descriptors left; raise ulimit -n")
         else:
-            self._complain(f"cannot accept: {error.strerror}; trying again in {REST_SECONDS:g} s")
+            complain(f"cannot accept: {error.strerror}; trying again in {REST_SECONDS:g} s")
             self._loop.unwatch(self._listener.fileno())
             self._loop.call_later(REST_SECONDS, self._resume)
 
@@ -64,6 +84,8 @@ class Acceptor:
             return False
         try:
             self._listener.accept()[0].close()
+            self._counters.accepted += 1
+            self._counters.refused[Refusal.DESCRIPTORS] += 1
         except BlockingIOError:  # it has left of its own accord
             pass
         except OSError:
@@ -75,20 +97,14 @@ class Acceptor:
     def _resume(self) -> None:
         if self._listener.fileno() >= 0:
             self._reserve = self._reserve or _open_reserve()
-            self._loop.listen(self._listener, self._accept, self._failed)
+            accept = self._admit if self._admission.bounded else self._attach
+            self._loop.listen(self._listener, accept, self._failed)
 
     def _give_up_reserve(self) -> bool:
         reserve, self._reserve = self._reserve, None
         if reserve is not None:
             os.close(reserve)
         return reserve is not None
-
-    def _complain(self, text: str) -> None:
-        """Log at most once a second: thousands may be refused in that time."""
-        now = time.monotonic()
-        if now - self._last_complaint >= 1:
-            self._last_complaint = now
-            _log.warning(text)
 
 
 def _open_reserve() -> int | None:

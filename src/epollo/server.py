@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,11 +12,14 @@ from typing import Any, Self
 
 from epollo import address
 from epollo.acceptor import Acceptor
+from epollo.counters import Counts
 from epollo.engine import CloseReason, Connection, EventLoop, new_loop
 from epollo.handler import Handler, application, echo
 from epollo.service import Service
 from epollo.settings import Settings, settings_from
 from epollo.units import parse_seconds
+
+_log = logging.getLogger("epollo.server")
 
 
 def serve(
@@ -58,7 +62,8 @@ class Server:
             settings["bind"] = bind
         self.settings: Settings = settings_from(**settings)
         self._service = Service(self.settings, application(handler, name))
-        self._binds = [address.parse(text) for text in self.settings.bind]
+        self._binds = address.parse_all(self.settings.bind)
+        self._bind_given = "bind" in settings
         self._loop: EventLoop | None = None
         self._acceptors: list[Acceptor] = []
         self._thread: threading.Thread | None = None
@@ -71,6 +76,11 @@ class Server:
     def connections(self) -> frozenset[Connection]:
         """The connections being served. For the loop's thread."""
         return frozenset(() if self._loop is None else self._loop.connections())
+
+    @property
+    def counters(self) -> Counts:
+        """What was counted since this server was made, all of one moment. From any thread."""
+        return self._service.counters.snapshot()
 
     @property
     def ready_line(self) -> str:
@@ -90,6 +100,7 @@ class Server:
         self._service.on_empty = None
         self.addresses.clear()
         try:
+            self._take_what_systemd_passed()
             for bind in self._binds:
                 self._listen(self._loop, bind)
         except BaseException:
@@ -140,9 +151,25 @@ class Server:
         return self._loop
 
     def _listen(self, loop: EventLoop, bind: address.Address) -> None:
-        listener = address.listen(bind, self.settings.backlog)
+        how = self.settings
+        listener = address.listen(
+            bind, how.backlog, keepalive=how.keepalive, mode=how.socket_mode, beside=self._binds
+        )
         self.addresses.append(str(address.of(listener.getsockname())))
-        self._acceptors.append(Acceptor(loop, listener, self._service))
+        service = self._service
+        self._acceptors.append(Acceptor(loop, listener, bind, service, service.admission))
+
+    def _take_what_systemd_passed(self) -> None:
+        """Listen there, where no ``bind`` was given, which says it better."""
+        passed = address.activated()
+        if passed and not self._bind_given:
+            self._binds = passed
+        elif unserved := [str(each) for each in passed if each not in self._binds]:
+            _log.warning(
+                "not served, since bind says otherwise: %s, passed by systemd; leave bind out, or"
+                " name them there",
+                ", ".join(unserved),
+            )
 
     def _drain(self, loop: EventLoop, grace: float) -> None:
         for acceptor in self._acceptors:

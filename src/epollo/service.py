@@ -6,14 +6,28 @@ import logging
 from collections.abc import Callable
 
 from epollo import framing
+from epollo.admission import Admission
+from epollo.counters import Counters
 from epollo.engine import CloseReason, Connection, Limits
 from epollo.handler import Application
 from epollo.settings import Settings
 
 _log = logging.getLogger("epollo.server")
 
-# A reset or a hang-up is a day's business of a server; what a peer did wrong is worth a line.
-_QUIET = (CloseReason.EOF, CloseReason.RESET, CloseReason.LOCAL, CloseReason.SHUTDOWN)
+# A reset or a hang-up is a day's business of a server; what a peer did wrong is worth a line; what
+# a handler did is a bug. Of those refused, `Admission` tells, a line a second.
+LEVELS = {
+    CloseReason.EOF: logging.DEBUG,
+    CloseReason.RESET: logging.DEBUG,
+    CloseReason.LOCAL: logging.DEBUG,
+    CloseReason.SHUTDOWN: logging.DEBUG,
+    CloseReason.REFUSED: logging.DEBUG,
+    CloseReason.TRUNCATED: logging.INFO,
+    CloseReason.BAD_FRAME: logging.INFO,
+    CloseReason.FRAME_TOO_LARGE: logging.INFO,
+    CloseReason.SLOW_CONSUMER: logging.INFO,
+    CloseReason.HANDLER_ERROR: logging.ERROR,
+}
 
 
 class Service:
@@ -24,6 +38,8 @@ class Service:
         self.framing = framing.parse(settings.framing, settings.max_frame)
         self.limits = Limits(high_water=settings.high_water, max_unsent=settings.max_unsent)
         self.received = application.received
+        self.counters = Counters()
+        self.admission = Admission(self.counters, settings.max_connections, settings.max_per_ip)
         self.connected_count = 0
         self.on_empty: Callable[[], object] | None = None
 
@@ -32,6 +48,7 @@ class Service:
         self.application.connected(connection)
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
+        self._count_close(connection, reason)
         self._log_close(connection, reason)
         if not connection.established:  # reset before
             return
@@ -46,11 +63,23 @@ class Service:
         if not self.connected_count and self.on_empty is not None:
             self.on_empty()
 
+    def _count_close(self, connection: Connection, reason: CloseReason) -> None:
+        refusal = self.admission.leave(connection) if self.admission.bounded else None
+        if refusal is None:
+            self.counters.closed[reason] += 1
+        else:
+            self.counters.refused[refusal] += 1
+
     def _log_close(self, connection: Connection, reason: CloseReason) -> None:
+        level = LEVELS[reason]
+        if not _log.isEnabledFor(level):
+            return
         if reason is CloseReason.HANDLER_ERROR:
             name, error = self.application.name, connection.error
-            _log.error("handler %s raised, closed %s", name, connection.peername, exc_info=error)
-        elif reason not in _QUIET:
-            _log.info("closed %s: %s: %s", connection.peername, reason, connection.error or "")
-        elif _log.isEnabledFor(logging.DEBUG):
-            _log.debug("closed %s: %s", connection.peername, reason)
+            _log.log(
+                level, "handler %s raised, closed %s", name, connection.peername, exc_info=error
+            )
+        elif connection.error is not None:
+            _log.log(level, "closed %s: %s: %s", connection.peername, reason, connection.error)
+        else:
+            _log.log(level, "closed %s: %s", connection.peername, reason)

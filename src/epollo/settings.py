@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -29,6 +30,27 @@ def _addresses(value: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
     return addresses
 
 
+def _bound(value: str | int) -> int:
+    return 0 if value == "none" else parse_count(value)
+
+
+def _keepalive(value: str | float) -> float:
+    seconds = parse_seconds(value)
+    if seconds and not 1 <= seconds <= 32767:  # tcp(7): whole seconds, MAX_TCP_KEEPIDLE
+        raise ValueError(f"{value!r} is neither 0 nor from 1s to 32767s")
+    return seconds
+
+
+def _mode(value: str | int | None) -> int | None:
+    """A file's permissions: octal text, as chmod(1) takes it, or the number itself."""
+    if value in (None, "umask"):
+        return None
+    text = value if isinstance(value, str) else f"{value:o}"
+    if not re.fullmatch("0?[0-7]{3}", text.rjust(3, "0")):
+        raise ValueError(f"{value!r} is not a mode such as '660', in octal")
+    return int(text, 8)
+
+
 def _log_level(value: str) -> str:
     if value not in LOG_LEVELS:
         raise ValueError(f"{value!r} is not one of {', '.join(LOG_LEVELS)}")
@@ -43,7 +65,7 @@ class Settings:
         "127.0.0.1:8091",
         _addresses,
         "ADDRESS",
-        "HOST:PORT, [IPv6]:PORT or unix:PATH; port 0 is any free one; may be repeated",
+        "HOST:PORT, [IPv6]:PORT, unix:PATH or fd://N; port 0 is any free one; may be repeated",
         "-b",
     )
     framing: str = _setting(
@@ -52,6 +74,18 @@ class Settings:
     engine: str = _setting("auto", str, "NAME", "auto, native or python")
     poller: str = _setting("auto", str, "NAME", "auto, epoll, poll, select or kqueue")
     backlog: int = _setting("2048", parse_count, "N", "length of the accept queue")
+    socket_mode: int | None = _setting(
+        "umask", _mode, "MODE", "permissions of a Unix socket, such as 660; umask: as it has it"
+    )
+    keepalive: float = _setting(
+        "60s", _keepalive, "TIME", "of silence, after which TCP probes for the peer; 0: never"
+    )
+    max_connections: int = _setting(
+        "none", _bound, "N", "connections open at once, over which others are refused"
+    )
+    max_per_ip: int = _setting(
+        "none", _bound, "N", "of them from one IP address, over which others are refused"
+    )
     max_frame: int = _setting("1MiB", parse_size, "SIZE", "largest frame taken or sent")
     high_water: int = _setting(
         "64KiB", parse_size, "SIZE", "unsent bytes over which a peer is no longer read"

@@ -455,4 +455,5 @@ cdef object _unpacked(bytes packed):
     port = int.from_bytes(packed[2:4], "big")
     if int.from_bytes(packed[:2], byteorder) == socket.AF_INET:
         return socket.inet_ntop(socket.AF_INET, packed[4:8]), port
-    return socket.inet_ntop(socket.AF_INET6, packed[8:24]), port, 0, 0
+    scope = int.from_bytes(packed[24:28], byteorder)
+    return socket.inet_ntop(socket.AF_INET6, packed[8:24]), port, 0, scope

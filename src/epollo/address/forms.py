@@ -1,0 +1,116 @@
+"""Addresses as people write them, and as the ``socket`` module gives them."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from epollo.errors import AddressError
+
+FORMS = "write HOST:PORT, [IPv6]:PORT, unix:PATH or fd://N"
+
+_PORT = re.compile(r"[0-9]{1,5}")
+_DESCRIPTOR = re.compile(r"[0-9]{1,9}")
+_LONGEST_PATH = 107  # bytes: sun_path in unix(7), less its final NUL; an abstract name's first
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen or connect: ``host`` and ``port``, the ``path`` of a Unix socket, or ``fd``,
+    the number of a listening socket's descriptor.
+
+    A ``path`` that begins with NUL is an abstract name, without a file (unix(7)).
+    """
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    fd: int | None = None
+
+    def __str__(self) -> str:
+        if self.fd is not None:
+            return f"fd://{self.fd}"
+        if self.path.startswith("\0"):
+            return f"unix:@{self.path[1:]}"
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse(text: str) -> Address:
+    """The address that ``text`` names: ``HOST:PORT``, ``[IPv6]:PORT``, ``unix:PATH``,
+    ``unix:@NAME`` for an abstract name, or ``fd://N``. Raises AddressError for anything else.
+    """
+    if text.startswith("unix:"):
+        return _parse_path(text)
+    if text.startswith("fd://"):
+        return _parse_descriptor(text)
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise AddressError(f"bad address {text!r}: no port; {FORMS}")
+    if not _PORT.fullmatch(port) or int(port) > 65535:
+        raise AddressError(f"bad address {text!r}: port {port!r} is not 0 to 65535; {FORMS}")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise AddressError(f"bad address {text!r}: put an IPv6 host in brackets; {FORMS}")
+    if not host:
+        raise AddressError(f"bad address {text!r}: no host; write 0.0.0.0:{port} for all of IPv4")
+    return Address(host=host, port=int(port))
+
+
+def parse_all(texts: Iterable[str]) -> list[Address]:
+    """The addresses to listen on. Raises AddressError also for a descriptor named twice: a socket
+    has one owner."""
+    addresses = [parse(text) for text in texts]
+    descriptors = [str(address) for address in addresses if address.fd is not None]
+    for name in descriptors:
+        if descriptors.count(name) > 1:
+            raise AddressError(f"{name} is given twice; name each descriptor once")
+    return addresses
+
+
+def of(sockaddr: Any) -> Address:
+    """The address in the form that the ``socket`` module gives (getsockname, getpeername).
+
+    An IPv4 peer of a socket that serves both families is ``::ffff:a.b.c.d`` to the kernel
+    (ipv6(7)), and a.b.c.d here: one peer has one name, whichever socket took it. A link-local
+    address carries its interface, ``fe80::1%eth0``: it means nothing without (RFC 4007).
+    """
+    if not isinstance(sockaddr, tuple):
+        return Address(path=os.fsdecode(sockaddr) or "(unnamed)")
+    host, port, *rest = sockaddr
+    if host.startswith("::ffff:") and "." in host:
+        host = host.removeprefix("::ffff:")
+    elif rest and rest[1]:
+        host = f"{host}%{_interface(rest[1])}"
+    return Address(host=host, port=port)
+
+
+def _interface(index: int) -> str:
+    try:
+        return socket.if_indextoname(index)
+    except OSError:  # gone since
+        return str(index)
+
+
+def _parse_path(text: str) -> Address:
+    path = text.removeprefix("unix:")
+    if path in ("", "@"):
+        raise AddressError(f"bad address {text!r}: no path; {FORMS}")
+    if "\0" in path:
+        raise AddressError(f"bad address {text!r}: a path has no NUL; write unix:@NAME")
+    if len(os.fsencode(path.removeprefix("@"))) > _LONGEST_PATH:
+        raise AddressError(f"bad address {text!r}: a Unix socket's path has at most 107 bytes")
+    return Address(path="\0" + path[1:] if path.startswith("@") else path)
+
+
+def _parse_descriptor(text: str) -> Address:
+    number = text.removeprefix("fd://")
+    if not _DESCRIPTOR.fullmatch(number):
+        raise AddressError(f"bad address {text!r}: write fd://N, N an open descriptor's number")
+    return Address(fd=int(number))
