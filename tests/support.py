@@ -6,19 +6,32 @@ import os
 import queue
 import re
 import selectors
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any, Self
+
+import pytest
 
 from epollo import CloseReason, Connection, address
 
 DEADLINE = 10.0  # seconds; for events that come in milliseconds where nothing is wrong
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def frame(message: bytes) -> bytes:
@@ -119,9 +132,10 @@ class ServerProcess:
         self._log = log
         assert process.stdout is not None
         self.ready_line = line_of(process.stdout)
-        match = re.search(r" on (\S+) \(", self.ready_line)
+        match = re.search(r" on (\S.*) \(", self.ready_line)
         assert match is not None, f"no ready line but {self.ready_line!r}"
-        self.address = match[1]
+        self.addresses = match[1].split(", ")
+        self.address = self.addresses[0]
 
     @property
     def rss(self) -> int:
@@ -157,13 +171,31 @@ def epollo(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     )
 
 
+def shim(name: str, folder: Path) -> str:
+    """The library made of ``name``.c beside this file, to be preloaded into a server."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip(f"no C compiler to build {name}.c with")
+    library, source = folder / f"{name}.so", Path(__file__).with_name(f"{name}.c")
+    subprocess.run(
+        [compiler, "-O2", "-Wall", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True
+    )
+    return str(library)
+
+
 @contextmanager
 def serving(
-    *arguments: str, env: dict[str, str] | None = None, **options: Any
+    *arguments: str,
+    bind: str | None = "127.0.0.1:0",
+    launcher: Sequence[str] = (),
+    env: dict[str, str] | None = None,
+    **options: Any,
 ) -> Iterator[ServerProcess]:
     """``epollo serve`` on a free port, ended with the context. Its log goes to a file: a pipe
     that nobody reads would fill up and stop it."""
-    command = [sys.executable, "-m", "epollo", "serve", "--bind", "127.0.0.1:0", *arguments]
+    command = [*launcher, sys.executable, "-m", "epollo", "serve", *arguments]
+    if bind is not None:
+        command += ["--bind", bind]
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(

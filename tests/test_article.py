@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import shutil
 import socket
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from epollo import CloseReason, Connection
 from epollo.engine import EventLoop, Limits
 from epollo.framing import parse
 from tests.conftest import Engine, Log
-from tests.support import DEADLINE, Peer, Recorder, frame, serving
+from tests.support import DEADLINE, Peer, Recorder, frame, serving, shim
 
 MIB = 1 << 20
 
@@ -26,15 +24,7 @@ MIB = 1 << 20
 @pytest.fixture(scope="session")
 def shortsend(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The library that makes sends short, compiled."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler to build the send shim with")
-    library = tmp_path_factory.mktemp("shortsend") / "shortsend.so"
-    source = Path(__file__).with_name("shortsend.c")
-    subprocess.run(
-        [compiler, "-O2", "-Wall", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True
-    )
-    return str(library)
+    return shim("shortsend", tmp_path_factory.mktemp("shortsend"))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 import epollo
 from epollo import BindError, CloseReason, Connection, Server, address
 from tests.conftest import Engine
-from tests.support import Peer, Recorder, ServerProcess, frame, serving
+from tests.support import Peer, Recorder, ServerProcess, frame, has_ipv6, serving
 
 
 def test_the_ready_line_has_the_address_really_bound(engine: Engine) -> None:
@@ -30,21 +29,12 @@ def test_the_ready_line_has_the_address_really_bound(engine: Engine) -> None:
 
 def test_several_addresses_of_several_kinds(engine: Engine, tmp_path: Path) -> None:
     path = f"unix:{tmp_path}/socket"
-    binds = ["127.0.0.1:0", path] + (["[::1]:0"] if _has_ipv6() else [])
+    binds = ["127.0.0.1:0", path] + (["[::1]:0"] if has_ipv6() else [])
     with engine.server(Recorder(), bind=binds) as server:
         assert len(server.addresses) == len(binds)
         for where in server.addresses:
             with Peer(where) as peer:
                 assert peer.ask(b"hello") == b"hello"
-
-
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 def test_connected_and_disconnected_come_once_each(engine: Engine) -> None:

@@ -1,15 +1,15 @@
-"""Addresses: read, bound, connected to, refused."""
+"""Addresses: read, shown, refused."""
 
 from __future__ import annotations
 
 import socket
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from epollo import address
 from epollo.address import Address
-from epollo.errors import AddressError, BindError, ConnectFailed
+from epollo.errors import AddressError
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,13 @@ from epollo.errors import AddressError, BindError, ConnectFailed
         ("127.0.0.1:8091", Address("127.0.0.1", 8091)),
         ("localhost:0", Address("localhost", 0)),
         ("[::1]:8091", Address("::1", 8091)),
+        ("[fe80::1%eth0]:8091", Address("fe80::1%eth0", 8091)),
         ("unix:/run/epollo.sock", Address(path="/run/epollo.sock")),
+        ("unix:@epollo", Address(path="\0epollo")),
+        ("unix:./@file", Address(path="./@file")),
+        ("unix:@" + "x" * 107, Address(path="\0" + "x" * 107)),
+        ("fd://3", Address(fd=3)),
+        ("fd://0", Address(fd=0)),
     ],
 )
 def test_parse_and_back(text: str, parsed: Address) -> None:
@@ -38,7 +44,14 @@ def test_parse_and_back(text: str, parsed: Address) -> None:
         ("::1:8091", "in brackets"),
         (":8091", "no host; write 0.0.0.0:8091"),
         ("unix:", "no path"),
-        ("unix:" + "x" * 200, "107 bytes"),
+        ("unix:@", "no path"),
+        ("unix:a\0b", "write unix:@NAME"),
+        ("unix:" + "x" * 108, "107 bytes"),
+        ("unix:@" + "x" * 108, "107 bytes"),
+        ("fd://", "write fd://N"),
+        ("fd://stdin", "write fd://N"),
+        ("fd://-1", "write fd://N"),
+        ("fd://\u0663", "write fd://N"),
         ("", "no port"),
     ],
 )
@@ -48,58 +61,25 @@ def test_a_bad_address_is_one_line_that_says_why(text: str, why: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_port_taken_is_named_with_the_fix() -> None:
-    with address.listen(address.parse("127.0.0.1:0"), 1) as first:
-        taken = address.of(first.getsockname())
-        with pytest.raises(BindError, match=f"cannot listen on {taken}: address already in use; "):
-            address.listen(taken, 1)
+def test_a_descriptor_is_named_once() -> None:
+    assert address.parse_all(["fd://3", "fd://4"]) == [Address(fd=3), Address(fd=4)]
+    with pytest.raises(AddressError, match="fd://3 is given twice"):
+        address.parse_all(["fd://3", "127.0.0.1:0", "fd://03"])
 
 
-def test_an_address_of_another_machine_is_named() -> None:
-    with pytest.raises(BindError, match=r"192\.0\.2\.1:0: cannot assign requested address"):
-        address.listen(address.parse("192.0.2.1:0"), 1)
-
-
-def test_a_host_that_does_not_resolve_is_named() -> None:
-    with pytest.raises(BindError, match=r"cannot listen on nowhere\.invalid:0: "):
-        address.listen(address.parse("nowhere.invalid:0"), 1)
-
-
-def test_nothing_listening_is_named() -> None:
-    with address.listen(address.parse("127.0.0.1:0"), 1) as closed:
-        free = address.of(closed.getsockname())
-    with pytest.raises(ConnectFailed, match=f"cannot connect to {free}: connection refused"):
-        address.connect(free, 1)
-
-
-def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
-    where = Address(path=str(tmp_path / "socket"))
-    address.listen(where, 1).close()
-    with address.listen(where, 1) as listener:
-        assert address.of(listener.getsockname()) == where
-        with address.connect(where, 1):
-            pass
-
-
-def test_a_unix_socket_in_use_is_not_replaced(tmp_path: Path) -> None:
-    where = Address(path=str(tmp_path / "socket"))
-    with address.listen(where, 1), pytest.raises(BindError, match="already in use"):
-        address.listen(where, 1)
-
-
-def test_a_file_is_not_replaced_by_a_unix_socket(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_text("precious")
-    with pytest.raises(BindError, match="already in use"):
-        address.listen(Address(path=str(path)), 1)
-    assert path.read_text() == "precious"
-
-
-def test_small_messages_are_not_held_back() -> None:
-    with (
-        address.listen(address.parse("127.0.0.1:0"), 1) as listener,
-        address.connect(address.of(listener.getsockname()), 1) as client,
-        listener.accept()[0] as accepted,
-    ):
-        assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+@pytest.mark.parametrize(
+    ("sockaddr", "shown"),
+    [
+        (("127.0.0.1", 80), "127.0.0.1:80"),
+        (("::1", 80, 0, 0), "[::1]:80"),
+        (("::ffff:192.0.2.1", 80, 0, 0), "192.0.2.1:80"),
+        (("::ffff:c000", 80, 0, 0), "[::ffff:c000]:80"),
+        (("fe80::1", 80, 0, 1), f"[fe80::1%{socket.if_indextoname(1)}]:80"),
+        (("fe80::1", 80, 0, 99999), "[fe80::1%99999]:80"),
+        ("/run/epollo.sock", "unix:/run/epollo.sock"),
+        (b"\0epollo", "unix:@epollo"),
+        ("", "unix:(unnamed)"),
+    ],
+)
+def test_a_socket_address_as_it_is_shown(sockaddr: Any, shown: str) -> None:
+    assert str(address.of(sockaddr)) == shown

@@ -14,7 +14,7 @@ _VARIABLES = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES")
 _KINDS = {
     stat.S_IFREG: "a file",
     stat.S_IFDIR: "a directory",
-    stat.S_IFCHR: "a terminal or another device",
+    stat.S_IFCHR: "a device",
     stat.S_IFIFO: "a pipe",
 }
 
@@ -70,9 +70,10 @@ def _what_is(fd: int) -> str:
 
 def _what_socket_is(sock: socket.socket) -> str:
     if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
-        return f"it is a socket of family {sock.family}"
+        return "it is no TCP or Unix socket"
     if sock.type != socket.SOCK_STREAM:
-        return "it is a datagram socket" if sock.type == socket.SOCK_DGRAM else "it is no stream"
+        kind = "a datagram" if sock.type == socket.SOCK_DGRAM else "no stream"
+        return f"it is {kind} socket"
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return "it is a stream socket that does not listen"
     return ""
