@@ -42,7 +42,7 @@ def frame(message: bytes) -> bytes:
 class Peer:
     """A client with no framing of its own, whose every wait has a deadline."""
 
-    def __init__(self, to: str, receive_buffer: int | None = None) -> None:
+    def __init__(self, to: str, receive_buffer: int | None = None, source: str = "") -> None:
         where = address.parse(to)
         family = socket.AF_UNIX if where.path else socket.AF_INET
         family = socket.AF_INET6 if ":" in where.host else family
@@ -51,6 +51,8 @@ class Peer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(DEADLINE)
         try:
+            if source:
+                self.socket.bind((source, 0))
             self.socket.connect(where.path or (where.host, where.port))
         except OSError:
             self.socket.close()

@@ -83,9 +83,9 @@ class Acceptor:
         if not self._give_up_reserve():
             return False
         try:
-            self._listener.accept()[0].close()
-            self._counters.accepted += 1
-            self._counters.refused[Refusal.DESCRIPTORS] += 1
+            with self._listener.accept()[0]:
+                self._counters.accepted += 1
+                self._counters.refused[Refusal.DESCRIPTORS] += 1
         except BlockingIOError:  # it has left of its own accord
             pass
         except OSError:

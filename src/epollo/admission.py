@@ -82,10 +82,10 @@ class Admission:
         connection.abort(CloseReason.REFUSED)
 
     def refuse(self, sock: socket.socket, refusal: Refusal, host: str) -> None:
-        """Close a newcomer at once, without a byte."""
-        sock.close()
+        """Close a newcomer at once, without a byte. When it sees that, it is counted."""
         self.counters.accepted += 1
         self.counters.refused[refusal] += 1
+        sock.close()
         self._complain_of(refusal, host)
 
     def complain(self, text: str) -> None:

@@ -132,9 +132,9 @@ def option(sock: socket.socket, level: int, name: int) -> int:
 def accepted(listener: socket.socket) -> Iterator[socket.socket]:
     """The server's end of a connection."""
     listener.settimeout(DEADLINE)
-    with address.connect(address.of(listener.getsockname()), DEADLINE):
-        with listener.accept()[0] as sock:
-            yield sock
+    where = address.of(listener.getsockname())
+    with address.connect(where, DEADLINE), listener.accept()[0] as sock:
+        yield sock
 
 
 @pytest.mark.parametrize("host", LOOPBACK)
@@ -149,15 +149,19 @@ def test_accepted_sockets_inherit_their_options(host: str) -> None:
 
 
 def test_keepalive_can_be_off() -> None:
-    with address.listen(Address("127.0.0.1"), 1, keepalive=0) as listener:
-        with accepted(listener) as sock:
-            assert option(sock, socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
+    with (
+        address.listen(Address("127.0.0.1"), 1, keepalive=0) as listener,
+        accepted(listener) as sock,
+    ):
+        assert option(sock, socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
 
 
 def test_a_client_too_sends_small_messages_at_once() -> None:
-    with address.listen(Address("127.0.0.1"), 1) as listener:
-        with address.connect(address.of(listener.getsockname()), 1) as client:
-            assert option(client, socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+    with (
+        address.listen(Address("127.0.0.1"), 1) as listener,
+        address.connect(address.of(listener.getsockname()), 1) as client,
+    ):
+        assert option(client, socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 def test_the_backlog_is_the_kernels() -> None:

@@ -1,0 +1,130 @@
+"""What the log says of closes: a line for each connection, at the level of its reason."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from epollo import CloseReason, Connection
+from epollo.service import LEVELS
+from tests.conftest import Engine, Log
+from tests.support import Peer, Recorder, frame
+
+
+class Lines(logging.Handler):
+    """Every line of the server's log, from DEBUG on."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[tuple[int, str]] = []
+        self.tracebacks = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append((record.levelno, record.getMessage()))
+        self.tracebacks += record.exc_info is not None
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    logger, handler = logging.getLogger("epollo.server"), Lines()
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield handler
+    logger.setLevel(logging.NOTSET)
+    logger.removeHandler(handler)
+
+
+def test_every_reason_has_a_level() -> None:
+    assert LEVELS.keys() == set(CloseReason)
+
+
+def end(peer: Peer) -> None:
+    peer.end()
+    assert peer.receive_all() == b""
+
+
+def reset(peer: Peer) -> None:
+    peer.reset()
+
+
+def cut(peer: Peer) -> None:
+    peer.send(frame(b"cut")[:-1])
+    end(peer)
+
+
+def overdo(peer: Peer) -> None:
+    peer.send(b"\xff" * 4)
+    assert peer.receive_all() == b""
+
+
+@pytest.mark.parametrize(
+    ("leave", "level", "why"),
+    [
+        (end, logging.DEBUG, "eof"),
+        (reset, logging.DEBUG, "reset: [Errno 104] Connection reset by peer"),
+        (cut, logging.INFO, "truncated: "),
+        (overdo, logging.INFO, "frame_too_large: frame of 4294967299 bytes is over max_frame"),
+    ],
+)
+def test_a_close_is_one_line(
+    engine: Engine, lines: Lines, leave: Callable[[Peer], None], level: int, why: str
+) -> None:
+    handler = Recorder()
+    with engine.server(handler) as server, Peer(server.addresses[0]) as peer:
+        name = handler.connection().peername
+        leave(peer)
+        handler.end()
+    ((found, line),) = lines.lines
+    assert found == level
+    assert line.startswith(f"closed {name}: {why}")
+    assert lines.tracebacks == 0
+
+
+def test_a_reset_while_replies_are_sent_is_one_debug_line(engine: Engine, lines: Lines) -> None:
+    handler = Recorder()
+    with engine.server(handler) as server, Peer(server.addresses[0], 4096) as peer:
+        peer.send(frame(bytes(1 << 19)) * 4)
+        connection = handler.connection()
+        handler.message()
+        peer.reset()
+        assert handler.end() is CloseReason.RESET
+        name = connection.peername
+    ((level, line),) = lines.lines
+    assert level == logging.DEBUG
+    assert line.startswith(f"closed {name}: reset: ")
+    assert lines.tracebacks == 0
+
+
+def test_a_handlers_error_is_one_line_with_its_traceback(
+    engine: Engine, lines: Lines, log: Log
+) -> None:
+    def broken(message: bytes) -> bytes:
+        raise ZeroDivisionError(message)
+
+    with engine.server(broken) as server, Peer(server.addresses[0]) as peer:
+        peer.send(frame(b"1") + frame(b"2"))
+        assert peer.receive_all() == b""
+    ((level, line),) = lines.lines
+    assert level == logging.ERROR
+    assert line.startswith("handler broken raised, closed 127.0.0.1:")
+    assert lines.tracebacks == 1
+    assert log.take() == [line]
+
+
+def test_what_this_side_closes_is_a_debug_line(engine: Engine, lines: Lines) -> None:
+    def leaving(message: bytes, connection: Connection) -> bytes:
+        connection.close()
+        return message
+
+    with engine.server(leaving) as server:
+        with Peer(server.addresses[0]) as peer:
+            assert peer.ask(b"bye") == b"bye"
+            assert peer.receive_all() == b""
+        with Peer(server.addresses[0]) as peer:
+            server.stop()
+            assert peer.receive_all() == b""
+    levels, texts = zip(*lines.lines, strict=True)
+    assert set(levels) == {logging.DEBUG}
+    assert [text.rpartition(": ")[2] for text in texts] == ["local", "shutdown"]
