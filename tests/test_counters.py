@@ -73,9 +73,9 @@ def test_a_snapshot_is_of_one_moment() -> None:
     def count() -> None:
         while not reading.is_set():
             counters.accepted += 1
-            counters.closed[CloseReason.EOF] += 1
+            counters.count_closed(CloseReason.EOF)
             counters.accepted += 1
-            counters.refused[Refusal.MAX_PER_IP] += 1
+            counters.count_refused(Refusal.MAX_PER_IP)
 
     counting = threading.Thread(target=count)
     counting.start()

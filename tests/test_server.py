@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import stat
 import threading
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,33 @@ def test_several_addresses_of_several_kinds(engine: Engine, tmp_path: Path) -> N
         for where in server.addresses:
             with Peer(where) as peer:
                 assert peer.ask(b"hello") == b"hello"
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
+def test_a_socket_of_both_families_shows_an_ipv4_peer_by_its_ipv4_name(engine: Engine) -> None:
+    handler = Recorder()
+    with engine.server(handler, bind="[::]:0") as server:
+        port = server.addresses[0].removeprefix("[::]:")
+        for host in ("127.0.0.1", "[::1]"):
+            with Peer(f"{host}:{port}") as peer:
+                assert peer.ask(b"hello") == b"hello"
+                connection = handler.connection()
+                assert connection.peername == str(address.of(peer.socket.getsockname()))
+                assert connection.sockname == f"{host}:{port}"
+
+
+def test_a_unix_socket_has_the_mode_that_is_set(engine: Engine, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with engine.server(Recorder(), bind=f"unix:{path}", socket_mode="660"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+def test_an_abstract_socket_is_served(engine: Engine) -> None:
+    name = f"unix:@epollo-test-{os.getpid()}"
+    with engine.server(Recorder(), bind=name) as server:
+        assert server.addresses == [name]
+        with Peer(name) as peer:
+            assert peer.ask(b"hello") == b"hello"
 
 
 def test_connected_and_disconnected_come_once_each(engine: Engine) -> None:

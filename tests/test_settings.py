@@ -21,6 +21,21 @@ def test_defaults_are_those_of_the_documentation() -> None:
     assert (settings.framing, settings.engine, settings.backlog) == ("u32", "auto", 2048)
     assert (settings.max_frame, settings.high_water) == (1 << 20, 64 << 10)
     assert (settings.max_unsent, settings.graceful_timeout) == (16 << 20, 30.0)
+    assert (settings.max_connections, settings.max_per_ip) == (0, 0)
+    assert (settings.keepalive, settings.socket_mode) == (60.0, None)
+
+
+@pytest.mark.parametrize(("value", "limit"), [("none", 0), (0, 0), ("10k", 10_000), (7, 7)])
+def test_a_limit_of_none_is_none(value: Any, limit: int) -> None:
+    settings = settings_from(max_connections=value, max_per_ip=value)
+    assert (settings.max_connections, settings.max_per_ip) == (limit, limit)
+
+
+@pytest.mark.parametrize(
+    ("value", "mode"), [("660", 0o660), ("0600", 0o600), (0o600, 0o600), ("umask", None), (0, 0)]
+)
+def test_a_mode_is_octal(value: Any, mode: int | None) -> None:
+    assert settings_from(socket_mode=value).socket_mode == mode
 
 
 @pytest.mark.parametrize(
@@ -30,6 +45,13 @@ def test_defaults_are_those_of_the_documentation() -> None:
         ({"max_frame": 0}, "max_frame: must be at least 1"),
         ({"backlog": "many"}, "backlog: 'many' is not a count"),
         ({"graceful_timeout": "soon"}, "graceful_timeout: 'soon' is not a time"),
+        ({"max_connections": "unlimited"}, "max_connections: 'unlimited' is not a count"),
+        ({"max_per_ip": -1}, "max_per_ip: -1 is not a count"),
+        ({"keepalive": "500ms"}, "keepalive: '500ms' is neither 0 nor from 1s to 32767s"),
+        ({"keepalive": "10h"}, "keepalive: '10h' is neither 0 nor from 1s to 32767s"),
+        ({"socket_mode": "rw"}, "socket_mode: 'rw' is not a mode such as '660', in octal"),
+        ({"socket_mode": 660}, "socket_mode: 660 is not a mode such as '660', in octal"),
+        ({"socket_mode": "1777"}, "socket_mode: '1777' is not a mode"),
         ({"log_level": "loud"}, "log_level: 'loud' is not one of debug"),
         ({"maxframe": 1}, "no setting 'maxframe'; there are backlog, "),
     ],

@@ -64,7 +64,7 @@ class Acceptor:
         try:
             return self._loop.attach(sock, self._protocol)
         except BaseException as error:
-            self._counters.refused[Refusal.POLLER] += 1
+            self._counters.count_refused(Refusal.POLLER)
             if not isinstance(error, PollerFull | OSError):
                 raise
             self._admission.complain(f"connection refused: {error}")
@@ -85,7 +85,7 @@ class Acceptor:
         try:
             with self._listener.accept()[0]:
                 self._counters.accepted += 1
-                self._counters.refused[Refusal.DESCRIPTORS] += 1
+                self._counters.count_refused(Refusal.DESCRIPTORS)
         except BlockingIOError:  # it has left of its own accord
             pass
         except OSError:

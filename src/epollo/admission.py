@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections import Counter
 
 from epollo import address
 from epollo.counters import Counters, Refusal
@@ -35,7 +34,7 @@ class Admission:
         self._max_per_ip = max_per_ip
         self._proxied = proxied
         self._hosts: dict[Connection, str] = {}
-        self._open_of: Counter[str] = Counter()
+        self._open_of: dict[str, int] = {}
         self._turned_away: dict[Connection, Refusal] = {}
         self._last_complaint = float("-inf")
 
@@ -44,7 +43,7 @@ class Admission:
         if not self._max_per_ip or self._proxied:
             return ""
         try:
-            return address.of(sock.getpeername()).host
+            return address.host_of(sock.getpeername())
         except OSError:  # reset in the accept queue
             return ""
 
@@ -52,7 +51,7 @@ class Admission:
         """Why a newcomer from ``host`` cannot be taken, if so."""
         if self._max_connections and self.counters.open >= self._max_connections:
             return Refusal.MAX_CONNECTIONS
-        if self._max_per_ip and host and self._open_of[host] >= self._max_per_ip:
+        if self._max_per_ip and host and self._open_of.get(host, 0) >= self._max_per_ip:
             return Refusal.MAX_PER_IP
         return None
 
@@ -60,7 +59,7 @@ class Admission:
         """``connection`` counts for ``host`` from now on."""
         if host and not connection.closed:
             self._hosts[connection] = host
-            self._open_of[host] += 1
+            self._open_of[host] = self._open_of.get(host, 0) + 1
 
     def leave(self, connection: Connection) -> Refusal | None:
         """``connection`` is closed, and its place free; why it was turned away, if it was."""
@@ -74,7 +73,7 @@ class Admission:
     def identify(self, connection: Connection, host: str) -> None:
         """The client behind the proxy is ``host``: the connection counts for it from now on, or
         is aborted as `CloseReason.REFUSED`, where it is one too many."""
-        if not self._max_per_ip or self._open_of[host] < self._max_per_ip:
+        if not self._max_per_ip or self._open_of.get(host, 0) < self._max_per_ip:
             self.enter(connection, host if self._max_per_ip else "")
             return
         self._turned_away[connection] = Refusal.MAX_PER_IP
@@ -84,7 +83,7 @@ class Admission:
     def refuse(self, sock: socket.socket, refusal: Refusal, host: str) -> None:
         """Close a newcomer at once, without a byte. When it sees that, it is counted."""
         self.counters.accepted += 1
-        self.counters.refused[refusal] += 1
+        self.counters.count_refused(refusal)
         sock.close()
         self._complain_of(refusal, host)
 

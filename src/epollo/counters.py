@@ -41,17 +41,26 @@ class Counts:
 class Counters:
     """Counted by the loop's thread, read by any."""
 
-    __slots__ = ("accepted", "closed", "refused")
+    __slots__ = ("_closed", "_gone", "_refused", "accepted")
 
     def __init__(self) -> None:
         self.accepted = 0
-        self.refused = dict.fromkeys(Refusal, 0)
-        self.closed = dict.fromkeys(CloseReason, 0)
+        self._refused = dict.fromkeys(Refusal, 0)
+        self._closed = dict.fromkeys(CloseReason, 0)
+        self._gone = 0  # the sum of both
 
     @property
     def open(self) -> int:
         """Connections open now. For the loop's thread."""
-        return self.accepted - sum(self.refused.values()) - sum(self.closed.values())
+        return self.accepted - self._gone
+
+    def count_refused(self, refusal: Refusal) -> None:
+        self._refused[refusal] += 1
+        self._gone += 1
+
+    def count_closed(self, reason: CloseReason) -> None:
+        self._closed[reason] += 1
+        self._gone += 1
 
     def snapshot(self) -> Counts:
         """All of one moment, without a lock that each connection would pay for: no counter ever
@@ -62,4 +71,4 @@ class Counters:
         return after
 
     def _read(self) -> Counts:
-        return Counts(self.accepted, self.refused.copy(), self.closed.copy())
+        return Counts(self.accepted, self._refused.copy(), self._closed.copy())

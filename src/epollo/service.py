@@ -48,7 +48,11 @@ class Service:
         self.application.connected(connection)
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
-        self._count_close(connection, reason)
+        refusal = self.admission.leave(connection) if self.admission.bounded else None
+        if refusal is None:
+            self.counters.count_closed(reason)
+        else:
+            self.counters.count_refused(refusal)
         self._log_close(connection, reason)
         if not connection.established:  # reset before
             return
@@ -62,13 +66,6 @@ class Service:
         """Call ``on_empty``, where set, once nobody is connected any more."""
         if not self.connected_count and self.on_empty is not None:
             self.on_empty()
-
-    def _count_close(self, connection: Connection, reason: CloseReason) -> None:
-        refusal = self.admission.leave(connection) if self.admission.bounded else None
-        if refusal is None:
-            self.counters.closed[reason] += 1
-        else:
-            self.counters.refused[refusal] += 1
 
     def _log_close(self, connection: Connection, reason: CloseReason) -> None:
         level = LEVELS[reason]

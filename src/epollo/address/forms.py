@@ -75,20 +75,27 @@ def parse_all(texts: Iterable[str]) -> list[Address]:
 
 
 def of(sockaddr: Any) -> Address:
-    """The address in the form that the ``socket`` module gives (getsockname, getpeername).
+    """The address in the form that the ``socket`` module gives (getsockname, getpeername)."""
+    if isinstance(sockaddr, tuple):
+        return Address(host=host_of(sockaddr), port=sockaddr[1])
+    return Address(path=os.fsdecode(sockaddr) or "(unnamed)")
+
+
+def host_of(sockaddr: Any) -> str:
+    """The host in it; empty for a Unix socket.
 
     An IPv4 peer of a socket that serves both families is ``::ffff:a.b.c.d`` to the kernel
     (ipv6(7)), and a.b.c.d here: one peer has one name, whichever socket took it. A link-local
     address carries its interface, ``fe80::1%eth0``: it means nothing without (RFC 4007).
     """
     if not isinstance(sockaddr, tuple):
-        return Address(path=os.fsdecode(sockaddr) or "(unnamed)")
-    host, port, *rest = sockaddr
+        return ""
+    host: str = sockaddr[0]
     if host.startswith("::ffff:") and "." in host:
-        host = host.removeprefix("::ffff:")
-    elif rest and rest[1]:
-        host = f"{host}%{_interface(rest[1])}"
-    return Address(host=host, port=port)
+        return host.removeprefix("::ffff:")
+    if len(sockaddr) == 4 and sockaddr[3]:
+        return f"{host}%{_interface(sockaddr[3])}"
+    return host
 
 
 def _interface(index: int) -> str:
