@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 
 import pytest
 
@@ -66,22 +65,22 @@ def test_what_the_poller_cannot_watch_is_counted(
     assert log.take() == ["connection refused: no room"]
 
 
-def test_a_snapshot_is_of_one_moment() -> None:
-    """Read while it is counted, `open` is what it was at some moment: here, 0 or 1."""
-    counters, reading = Counters(), threading.Event()
+def test_a_snapshot_is_of_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that comes and goes while it is read is in it as a whole, or not at all."""
+    counters = Counters()
 
-    def count() -> None:
-        while not reading.is_set():
-            counters.accepted += 1
-            counters.count_closed(CloseReason.EOF)
-            counters.accepted += 1
-            counters.count_refused(Refusal.MAX_PER_IP)
+    class Interrupted(dict[Refusal, int]):
+        """In whose reading, the first three times, the loop's thread takes its turn."""
 
-    counting = threading.Thread(target=count)
-    counting.start()
-    try:
-        seen = {counters.snapshot().open for _ in range(20_000)}
-    finally:
-        reading.set()
-        counting.join()
-    assert seen <= {0, 1}
+        times = 3
+
+        def copy(self) -> dict[Refusal, int]:
+            if self.times:
+                self.times -= 1
+                counters.accepted += 1
+                counters.count_closed(CloseReason.EOF)
+            return dict(self)
+
+    monkeypatch.setattr(counters, "_refused", Interrupted(counters.snapshot().refused))
+    counts = counters.snapshot()
+    assert (counts.accepted, counts.closed[CloseReason.EOF], counts.open) == (3, 3, 0)
