@@ -112,7 +112,7 @@ class Recorder:
 
 
 class ServerProcess:
-    """``epollo serve`` as a user starts it."""
+    """``epollo serve``, or a program that calls `epollo.serve`, as a user starts it."""
 
     def __init__(self, process: subprocess.Popen[str], log: IO[str]) -> None:
         self.process = process
@@ -161,13 +161,22 @@ def epollo(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
 def serving(
     *arguments: str, env: dict[str, str] | None = None, **options: Any
 ) -> Iterator[ServerProcess]:
-    """``epollo serve`` on a free port, ended with the context. Its log goes to a file: a pipe
-    that nobody reads would fill up and stop it."""
-    command = [sys.executable, "-m", "epollo", "serve", "--bind", "127.0.0.1:0", *arguments]
+    """``epollo serve`` on a free port, ended with the context."""
+    command = ["-m", "epollo", "serve", "--bind", "127.0.0.1:0", *arguments]
+    with python(*command, env=env, **options) as server:
+        yield server
+
+
+@contextmanager
+def python(
+    *arguments: str, env: dict[str, str] | None = None, **options: Any
+) -> Iterator[ServerProcess]:
+    """``python`` with these arguments, which serves until the context ends. Its log goes to a file:
+    a pipe that nobody reads would fill up and stop it."""
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(
-            command,
+            [sys.executable, *arguments],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
