@@ -88,7 +88,7 @@ class Document:
             cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
             if header:
                 wanted, header = tuple(cells[: len(columns)]) == columns, False
-            elif wanted and set(line) > set("|-: "):
+            elif wanted and not set(line) <= set("|-: "):
                 rows.append(cells)
         return rows
 
