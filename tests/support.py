@@ -127,7 +127,7 @@ class Recorder:
 
 
 class ServerProcess:
-    """``epollo serve`` as a user starts it."""
+    """``epollo serve``, or a program that calls `epollo.serve`, as a user starts it."""
 
     def __init__(self, process: subprocess.Popen[str], log: IO[str]) -> None:
         self.process = process
@@ -193,15 +193,27 @@ def serving(
     env: dict[str, str] | None = None,
     **options: Any,
 ) -> Iterator[ServerProcess]:
-    """``epollo serve`` on a free port, ended with the context. Its log goes to a file: a pipe
-    that nobody reads would fill up and stop it."""
-    command = [*launcher, sys.executable, "-m", "epollo", "serve", *arguments]
+    """``epollo serve`` on a free port, ended with the context."""
+    command = ["-m", "epollo", "serve", *arguments]
     if bind is not None:
         command += ["--bind", bind]
+    with python(*command, launcher=launcher, env=env, **options) as server:
+        yield server
+
+
+@contextmanager
+def python(
+    *arguments: str,
+    launcher: Sequence[str] = (),
+    env: dict[str, str] | None = None,
+    **options: Any,
+) -> Iterator[ServerProcess]:
+    """``python`` with these arguments, which serves until the context ends. Its log goes to a file:
+    a pipe that nobody reads would fill up and stop it."""
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(
-            command,
+            [*launcher, sys.executable, *arguments],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

@@ -1,4 +1,4 @@
-"""README is true: its examples run, and its commands exist."""
+"""README is true: its examples run. Its commands, links and settings: `test_docs.py`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 
 from epollo import Server
-from epollo.cli import cli
-from epollo.settings import Settings, settings_from
+from tests.documents import ROOT, Document
 from tests.support import Peer, frame
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-HELLO, CLIENT, COUNTING, EMBEDDED, BENCH = BLOCKS
+README = Document(ROOT / "README.md")
+HELLO, CLIENT, COUNTING, EMBEDDED, BENCH = README.python_blocks
 
 
 def run(code: str) -> str:
@@ -71,34 +67,9 @@ def test_the_load_test_from_python() -> None:
     assert re.fullmatch(r"[\d,]+ messages a second, p99 [\d.]+ ms\n", run(BENCH))
 
 
-def test_every_command_and_flag_named_exists() -> None:
-    for line in re.findall(r"^    epollo (.*?)(?:  +#.*)?$", README, re.MULTILINE):
-        name, *words = line.split()
-        command = cli.commands[name]
-        flags = {flag for option in _options(command, words) for flag in option}
-        for word in words:
-            assert not word.startswith("-") or word in flags, f"{word} in: epollo {line}"
-
-
-def _options(command: click.Command, words: list[str]) -> list[list[str]]:
-    if isinstance(command, click.Group):
-        command = command.commands[words[0]]
-    return [option.opts for option in command.params]
-
-
-def test_every_setting_in_the_table_has_its_default() -> None:
-    rows = dict(re.findall(r"^\| `--([a-z-]+)` \| (\S+) \|", README, re.MULTILINE))
-    assert rows
-    for name, default in rows.items():
-        assert settings_from(**{name.replace("-", "_"): default}) == Settings(), name
-
-
-def test_every_link_leads_somewhere() -> None:
-    for link in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / link).exists(), link
-
-
 def test_every_make_target_named_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"make ([a-z]+)\b", README + (ROOT / "CONTRIBUTING.md").read_text()):
+    for target in re.findall(
+        r"make ([a-z]+)\b", README.text + (ROOT / "CONTRIBUTING.md").read_text()
+    ):
         assert f"\n{target}:" in makefile, target

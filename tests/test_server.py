@@ -14,6 +14,7 @@ import pytest
 
 import epollo
 from epollo import BindError, CloseReason, Connection, Server, address
+from epollo.framing import Line
 from tests.conftest import Engine
 from tests.support import Peer, Recorder, ServerProcess, frame, has_ipv6, serving
 
@@ -26,6 +27,20 @@ def test_the_ready_line_has_the_address_really_bound(engine: Engine) -> None:
         with Peer(server.address) as peer:
             peer.send(b"hello\n")
             assert peer.receive(6) == b"hello\n"
+
+
+def test_a_framing_of_the_users_own(engine: Engine) -> None:
+    class Own(Line):
+        """A framing that no name names."""
+
+    own = Own("own", max_frame=5)
+    with engine.server(bytes.upper, framing=own) as server:
+        assert ", framing own, " in server.ready_line
+        with epollo.connect(server.addresses[0], framing=own) as client:
+            assert client.request(b"hello") == b"HELLO"
+        with Peer(server.addresses[0]) as peer:
+            peer.send(b"a\ntoo much")
+            assert peer.receive_all() == b"A\n"
 
 
 def test_several_addresses_of_several_kinds(engine: Engine, tmp_path: Path) -> None:

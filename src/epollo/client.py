@@ -18,7 +18,7 @@ _READ_SIZE = 64 << 10
 
 def connect(
     to: str,
-    framing: str = "u32",
+    framing: str | Framing = "u32",
     timeout: float | None = 5.0,
     max_frame: int = DEFAULT_MAX_FRAME,
 ) -> Client:

@@ -87,7 +87,7 @@ class Server:
         """What `serve` prints when it is ready; scripts read the port from it."""
         where = ", ".join(self.addresses)
         loop = self._started
-        how = f"{loop.name} engine, {loop.poller_name}, framing {self.settings.framing}"
+        how = f"{loop.name} engine, {loop.poller_name}, framing {self._service.framing.name}"
         return f"epollo: serving {self._service.application.name} on {where} ({how}, 1 worker)"
 
     def start(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from epollo.errors import SettingError
+from epollo.framing import Framing
 from epollo.units import parse_count, parse_seconds, parse_size
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -51,6 +52,10 @@ def _mode(value: str | int | None) -> int | None:
     return int(text, 8)
 
 
+def _framing(value: str | Framing) -> str | Framing:
+    return value if isinstance(value, Framing) else str(value)
+
+
 def _log_level(value: str) -> str:
     if value not in LOG_LEVELS:
         raise ValueError(f"{value!r} is not one of {', '.join(LOG_LEVELS)}")
@@ -68,8 +73,12 @@ class Settings:
         "HOST:PORT, [IPv6]:PORT, unix:PATH or fd://N; port 0 is any free one; may be repeated",
         "-b",
     )
-    framing: str = _setting(
-        "u32", str, "SPEC", "what a message is: u32, line, varint, netstring, delimiter:X ...", "-f"
+    framing: str | Framing = _setting(  # noqa: RUF009 (as the others, which it knows)
+        "u32",
+        _framing,
+        "SPEC",
+        "what a message is: u32, line, varint, netstring, delimiter:X ...",
+        "-f",
     )
     engine: str = _setting("auto", str, "NAME", "auto, native or python")
     poller: str = _setting("auto", str, "NAME", "auto, epoll, poll, select or kqueue")

@@ -110,6 +110,7 @@ class Driver:
         return self._sending
 
     def count(self, error: str, times: int = 1) -> None:
+        """An error of the kind that ``error`` names in the result."""
         self._errors[error] += times
 
     def record(self, sent: int, now: int) -> None:
@@ -124,15 +125,18 @@ class Driver:
         self.record(sent, monotonic_ns())
 
     def exchange_served(self) -> None:
+        """A connection had its first reply, or never will: another may be opened."""
         self._unserved -= 1
         self._open_more()
 
     def exchange_filled(self) -> None:
+        """A connection has had a reply to each of its first messages; after the last, warm-up."""
         self._unfilled -= 1
         if not self._unfilled and self._opening:
             self._warm_up()
 
     def exchange_idle(self) -> None:
+        """A connection has nothing more to send, and waits for nothing."""
         self._idle += 1
         if not self._quota:  # a run of so many messages lasts until their last reply
             self._ended_at = monotonic_ns()
@@ -141,6 +145,7 @@ class Driver:
     def exchange_closed(
         self, exchange: Exchange, reason: CloseReason, error: Exception | None
     ) -> None:
+        """A connection is closed: counted as an error where it should not have been."""
         if reason is CloseReason.HANDLER_ERROR:
             self._bug = error
             self._loop.stop()

@@ -24,6 +24,7 @@ class Second:
 
     @classmethod
     def of(cls, histogram: Histogram, errors: int) -> Self:
+        """The second whose latencies, in nanoseconds, are in ``histogram``."""
         p50, p99 = histogram.percentiles([50.0, 99.0])
         return cls(messages=histogram.total, p50=p50 / 1e9, p99=p99 / 1e9, errors=errors)
 
@@ -58,6 +59,7 @@ class Result:
 
     @property
     def failed(self) -> bool:
+        """Was anything lost, late or wrong, or nothing measured at all?"""
         return bool(self.errors) or not self.messages
 
     def to_json(self) -> str:

@@ -39,6 +39,7 @@ class Workload:
         self._check_framing()
 
     def new_framing(self) -> Framing:
+        """The framing named, for frames as large as the messages need."""
         return framing.parse(self.framing, max(DEFAULT_MAX_FRAME, self.size + 16))
 
     def _check_bounds(self) -> None:

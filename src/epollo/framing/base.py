@@ -10,8 +10,11 @@ from typing import Final, TypeAlias
 from epollo.errors import EncodeError, FrameError, FrameTooLarge, FramingSpecError
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+"""What can be sent as a message, and fed to a decoder."""
 
 DEFAULT_MAX_FRAME = 1 << 20
+"""The largest frame, in bytes, where nothing else is said."""
+
 MAX_LENGTH = (1 << 63) - 1  # a signed 64-bit length, the most that any peer can mean
 
 

@@ -29,11 +29,14 @@ Factory: TypeAlias = Callable[[str, int], Framing]
 """Makes a framing from its spec, which is its name, and ``max_frame``."""
 
 
-def parse(spec: str, max_frame: int = DEFAULT_MAX_FRAME) -> Framing:
+def parse(spec: str | Framing, max_frame: int = DEFAULT_MAX_FRAME) -> Framing:
     """The framing that ``spec`` names, for frames of at most ``max_frame`` bytes.
 
-    Raises FramingSpecError that says what is wrong with it, and what would do.
+    A framing, such as one of the user's own, is taken as it is, with its own ``max_frame``.
+    Raises FramingSpecError that says what is wrong with a spec, and what would do.
     """
+    if isinstance(spec, Framing):
+        return spec
     form = _FORMS_BY_HEAD.get(_head(spec))
     if form is None:
         raise _unknown(spec)
