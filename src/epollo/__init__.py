@@ -9,7 +9,7 @@ epollo.serve(handle, "0.0.0.0:8091", framing="u32")
 """
 
 from epollo import framing
-from epollo.client import Client, connect
+from epollo.client import AsyncClient, Backoff, Client, connect
 from epollo.engine import CloseReason, Connection
 from epollo.errors import (
     AddressError,
@@ -29,6 +29,7 @@ from epollo.errors import (
     ReplyTimeout,
     SettingError,
     StreamEnded,
+    TLSFailed,
     UsageError,
 )
 from epollo.server import Server, serve
@@ -38,6 +39,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AddressError",
+    "AsyncClient",
+    "Backoff",
     "BindError",
     "Client",
     "CloseReason",
@@ -59,6 +62,7 @@ __all__ = [
     "SettingError",
     "Settings",
     "StreamEnded",
+    "TLSFailed",
     "UsageError",
     "connect",
     "framing",

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ def listen(address: Address, backlog: int) -> socket.socket:
 
 
 def connect(address: Address, timeout: float | None) -> socket.socket:
-    """A connected blocking socket. Raises ConnectFailed within ``timeout`` seconds."""
+    """A connected blocking socket. Raises ConnectFailed within ``timeout`` seconds, all addresses
+    of a name together; only how long looking it up takes is up to the resolver (resolv.conf(5))."""
     return _connect(address, timeout)
 
 
@@ -81,6 +83,11 @@ def start_connect(address: Address) -> socket.socket:
     Raises ConnectFailed where the kernel refuses at once.
     """
     return _connect(address, 0)
+
+
+def connect_failed(address: Address, error: OSError | UnicodeError) -> ConnectFailed:
+    """The error that says why there is no connection to ``address``."""
+    return ConnectFailed(f"cannot connect to {address}: {_advice(error)}")
 
 
 def remove_socket(listener: socket.socket) -> None:
@@ -114,16 +121,25 @@ def _resolve(address: Address) -> list[tuple[int, Any]]:
 
 def _connect(address: Address, timeout: float | None) -> socket.socket:
     """Connect to the first that can be: localhost may be ::1 too, where nobody listens."""
+    start = time.monotonic()
     try:
-        *others, last = _resolve(address)
-        for other in others:
+        *others, last = found = _resolve(address)
+        for tried, other in enumerate(others):
             try:
-                return _connected(*other, timeout)
+                return _connected(*other, _share(timeout, start, len(found) - tried))
             except OSError:
                 pass
-        return _connected(*last, timeout)
+        return _connected(*last, _share(timeout, start, 1))
     except (OSError, UnicodeError) as error:
-        raise ConnectFailed(f"cannot connect to {address}: {_advice(error)}") from error
+        raise connect_failed(address, error) from error
+
+
+def _share(timeout: float | None, start: float, count: int) -> float | None:
+    """What one of ``count`` addresses may take of the time left, as Go's net.Dialer has it: one
+    that does not answer leaves time for the next. None is for ever, 0 does not wait."""
+    if not timeout:
+        return timeout
+    return max(start + timeout - time.monotonic(), 0.001) / count
 
 
 def _connected(family: int, sockaddr: Any, timeout: float | None) -> socket.socket:
