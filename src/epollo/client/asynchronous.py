@@ -29,8 +29,8 @@ from epollo.framing import DEFAULT_MAX_FRAME, Buffer
 class AsyncClient:
     """One connection, for all tasks of one loop; an asynchronous context manager.
 
-    ``async with AsyncClient(address)`` connects, and so does ``await AsyncClient.connect(address)``.
-    The arguments are those of `epollo.connect`, the errors too.
+    Connected by ``async with``, or by ``await AsyncClient.connect(address)``. The arguments are
+    those of `epollo.connect`, the errors too.
 
     Requests of several tasks share the connection: each is sent at once, and the replies, which
     come in the order of the requests, go each to its own. A task that is cancelled while it waits
@@ -141,11 +141,10 @@ class AsyncClient:
         link = await self._writable(deadline)
         link.write(frame)
         try:
-            if not link.writable:
-                await link.drain(deadline)
-        except TimeoutError:
+            await self._drain(link, deadline)
+        except ReplyTimeout:
             link.abort("a message was not taken")
-            raise self._not_taken() from None
+            raise
         if link.stream.fault is not None:
             raise link.stream.fault()
 
@@ -157,7 +156,6 @@ class AsyncClient:
         inside a frame, FrameTooLarge and FrameCorrupt. It never reconnects: nothing would come.
         """
         deadline = self._deadline()
-        link = self._opened()
         while not self._inbox:
             link = self._opened()
             if link.stream.fault is not None:
@@ -169,7 +167,7 @@ class AsyncClient:
                     f"no message from {self.peername} in {self.timeout:g} s"
                 ) from None
         message = self._inbox.take()
-        link.regulate()
+        self._opened().regulate()
         return message
 
     async def end(self) -> None:
@@ -236,16 +234,20 @@ class AsyncClient:
             if link.stream.fault is not None:
                 if self._backoff is None or self._closed:
                     raise link.stream.fault()
-                link = await self._reconnected(self._backoff, deadline)
-            if link.writable:
+                await self._reconnect(self._backoff, deadline)
+            elif link.writable:
                 return link
-            try:
-                await link.drain(deadline)
-            except TimeoutError:
-                raise self._not_taken() from None
+            else:
+                await self._drain(link, deadline)
 
-    async def _reconnected(self, backoff: Backoff, deadline: float | None) -> Link:
-        """A new connection; all who need one wait for whoever comes first to make it."""
+    async def _drain(self, link: Link, deadline: float | None) -> None:
+        try:
+            await link.drain(deadline)
+        except TimeoutError:
+            raise self._not_taken() from None
+
+    async def _reconnect(self, backoff: Backoff, deadline: float | None) -> None:
+        """Connect anew; all who need it wait for whoever comes first to do it."""
         try:
             async with asyncio.timeout_at(deadline):
                 await self._connecting.acquire()
@@ -256,7 +258,6 @@ class AsyncClient:
         try:
             if not self._opened().live:
                 self._link = await self._dial_again(backoff, deadline)
-            return self._opened()
         finally:
             self._connecting.release()
 

@@ -218,7 +218,7 @@ class Client:
                 if owed <= window // 2 and refused is None:  # the other half keeps the peer busy
                     added, refused = self._pack(islice(messages, window - owed), unsent)
                     owed += added
-                    self._send_ahead(unsent)
+                    self._wire.send_some(unsent)
                 if not owed:
                     break
                 reply = self._next(self._deadline(), unsent)
@@ -244,12 +244,6 @@ class Client:
         except EncodeError as error:
             return added, error
         return added, None
-
-    def _send_ahead(self, unsent: bytearray) -> None:
-        try:
-            self._wire.send_some(unsent)
-        except OSError as error:
-            self._stream.broken(error)  # raised once the replies that are here are taken
 
     def _send(self, frame: bytes, deadline: float | None) -> None:
         try:

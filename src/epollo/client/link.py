@@ -1,4 +1,4 @@
-"""One connection of an AsyncClient: frames out, messages in, each to the request that it answers."""
+"""One connection of an AsyncClient: frames out, and each reply to the request that it answers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from epollo.client.target import Target
 from epollo.errors import ReplyTimeout, UsageError
 
 _BATCH = 64 << 10  # bytes that are sent at once even in the middle of a turn of the loop
+
+_ABORTED = 1.0  # seconds; what is aborted is closed in the next turn of the loop
 
 Reply: TypeAlias = asyncio.Future[bytes]
 
@@ -33,6 +35,7 @@ class Link(asyncio.Protocol):
         self._inbox = inbox
         self._open: deque[tuple[Reply, float | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._unsent: list[bytes] = []
         self._unsent_size = 0
         self._writable = asyncio.Event()
@@ -76,8 +79,9 @@ class Link(asyncio.Protocol):
     async def drain(self, deadline: float | None) -> None:
         """Wait until the peer has taken so much that more may be written, or until the connection
         has ended. Raises TimeoutError."""
-        async with asyncio.timeout_at(deadline):
-            await self._writable.wait()
+        if not self.writable:
+            async with asyncio.timeout_at(deadline):
+                await self._writable.wait()
 
     def regulate(self) -> None:
         """Read while there is room in the inbox, or a reply to come."""
@@ -112,7 +116,7 @@ class Link(asyncio.Protocol):
             if not self.closed.done():
                 unsent = self._transport.get_write_buffer_size()
                 self._transport.abort()
-        await self.closed
+        await asyncio.wait([self.closed], timeout=_ABORTED)
         if unsent:
             raise ReplyTimeout(f"{self._name} did not take what was sent within {timeout:g} s")
 
@@ -158,11 +162,12 @@ class Link(asyncio.Protocol):
 
     def _watch(self, deadline: float | None) -> None:
         """One timer, for the earliest deadline: there is none to make for each request."""
-        if deadline is None or (self._timer and self._timer.when() <= deadline):
+        if deadline is None or (self._timer and self._timer_at <= deadline):
             return
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(deadline, self._expire)
+        self._timer_at = deadline
 
     def _expire(self) -> None:
         self._timer = None
@@ -178,7 +183,7 @@ class Link(asyncio.Protocol):
         now = self._loop.time()
         for reply, deadline in self._open:
             if deadline is not None and deadline <= now and not reply.done():
-                reply.set_exception(ReplyTimeout(f"no reply from {self._name} within the timeout"))
+                reply.set_exception(ReplyTimeout(f"no reply from {self._name} in time"))
         self.abort("a request had no reply")
 
     def _fail(self) -> None:

@@ -12,7 +12,7 @@ from epollo.framing.base import fault_of
 
 
 class Stream:
-    """Cuts what comes into messages until the connection ends; the first end is the one that counts.
+    """Cuts what comes into messages until the connection ends; of several ends the first counts.
 
     ``fault`` makes the error of that end; None while there is none.
     """

@@ -70,6 +70,7 @@ class Wire:
         sock.setblocking(False)
         self._socket = sock
         self._poll = select.poll()
+        self._failure: OSError | None = None
         self._events = 0  # what the last calls found that they would have to wait for
 
     def send(self, data: bytes, deadline: float | None) -> None:
@@ -82,9 +83,14 @@ class Wire:
                 self._wait(deadline)
 
     def send_some(self, unsent: bytearray) -> None:
-        """Send of ``unsent`` what can be sent at once, and take it from there."""
-        while unsent and (sent := self._try_send(unsent)):
-            del unsent[:sent]
+        """Send of ``unsent`` what can be sent at once, and take it from there. That nothing can be
+        is for `receive` to tell, behind what the peer sent before."""
+        try:
+            while unsent and (sent := self._try_send(unsent)):
+                del unsent[:sent]
+        except OSError as error:
+            self._failure = error
+            unsent.clear()
 
     def receive(self, deadline: float | None, unsent: bytearray | None = None) -> bytes:
         """The next bytes that come, empty at the end. Sends of ``unsent`` what it can meanwhile:
@@ -100,13 +106,13 @@ class Wire:
     def receive_now(self) -> bytes | None:
         """The bytes that have come, empty at the end; None where there are none yet."""
         try:
-            return self._socket.recv(_READ_SIZE)
+            return self._socket.recv(_READ_SIZE) or self._end()
         except (BlockingIOError, ssl.SSLWantReadError):
             self._events |= select.POLLIN
         except ssl.SSLWantWriteError:
             self._events |= select.POLLOUT
         except ssl.SSLZeroReturnError:
-            return b""
+            return self._end()
         return None
 
     def end(self) -> None:
@@ -139,6 +145,12 @@ class Wire:
             except ssl.SSLWantWriteError:
                 self._events = select.POLLOUT
             self._wait(deadline)
+
+    def _end(self) -> bytes:
+        """What stands for the end of the stream. Raises OSError where sending failed before."""
+        if self._failure is not None:
+            raise self._failure
+        return b""
 
     def _try_send(self, data: memoryview | bytearray) -> int:
         try:
