@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from epollo.client.inbox import Inbox
 from epollo.client.stream import Stream
@@ -123,8 +123,7 @@ class Link(asyncio.Protocol):
     # What the transport calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
 
     def data_received(self, data: bytes) -> None:
         messages = self.stream.feed(data)
