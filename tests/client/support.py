@@ -75,8 +75,14 @@ def answers(data: bytes) -> Act:
     return lambda sock: sock.sendall(data) if sock.recv(100) else None
 
 
+first_received = threading.Event()
+
+
 def first_then_reset(sock: socket.socket) -> None:
+    """The client sets `first_received`: a RST may destroy what is not read yet."""
+    first_received.clear()
     sock.sendall(frame(b"first"))
+    assert first_received.wait(DEADLINE)
     reset(sock)
 
 

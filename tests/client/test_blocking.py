@@ -23,6 +23,7 @@ from tests.client.support import (
     Act,
     echo,
     encrypted,
+    first_received,
     peer_that,
     read,
     resolving,
@@ -76,6 +77,7 @@ def test_each_way_a_connection_ends_is_an_error_of_its_own_behind_the_messages(n
     with client_of(end.act, framing=end.framing) as client:
         client.send(b"hello")
         assert client.receive() == b"first"
+        first_received.set()
         for _ in range(2):
             with pytest.raises(end.error, match=end.text) as caught:
                 client.receive()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from functools import partial
 from typing import Any
@@ -32,6 +33,8 @@ async def dial(target: Target, inbox: Inbox, deadline: float | None) -> Link:
             return await _attached(sock, target, inbox, deadline)
     except (OSError, ValueError) as error:
         sock.close()
+        while sock.fileno() >= 0:  # uvloop closes it in a later turn
+            await asyncio.sleep(0)
         raise handshake_failed(target, error) from error
     except BaseException:
         sock.close()
@@ -79,6 +82,9 @@ async def _connected_to(family: int, sockaddr: Any) -> socket.socket:
         address.no_delay(sock)
         await asyncio.get_running_loop().sock_connect(sock, sockaddr)
         sock.getpeername()  # none where asyncio took a Unix socket's full accept queue for success
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, os.strerror(error.errno or 0)) from error  # not asyncio's words
     except BaseException:
         sock.close()
         raise

@@ -148,7 +148,8 @@ class Link(asyncio.Protocol):
         self._fail()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.stream.broken(error or ConnectionAbortedError("it ended"))
+        # None where this side closed, and from uvloop where TLS ends without close_notify.
+        self.stream.broken(error or ssl.SSLEOFError())
         self._fail()
         self.closed.set_result(None)
 
