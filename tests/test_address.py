@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,22 @@ def test_small_messages_are_not_held_back() -> None:
     ):
         assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_the_addresses_of_a_name_share_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    shares: list[float] = []
+
+    def times_out(_: int, sockaddr: object, timeout: float) -> socket.socket:
+        nonlocal now
+        now += timeout
+        shares.append(timeout)
+        raise TimeoutError(errno.ETIMEDOUT, "timed out")
+
+    infos = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (1, 2, 3)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: infos)
+    monkeypatch.setattr(address, "_connected", times_out)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with pytest.raises(ConnectFailed, match="timed out; nothing answers there"):
+        address.connect(address.parse("several.example:80"), 6)
+    assert shares == [2, 2, 2]

@@ -81,15 +81,15 @@ first_received = threading.Event()
 def first_then_reset(sock: socket.socket) -> None:
     """The client sets `first_received`: a RST may destroy what is not read yet."""
     first_received.clear()
-    sock.sendall(frame(b"first"))
+    answers(frame(b"first"))(sock)
     assert first_received.wait(DEADLINE)
-    reset(sock)
+    _linger_not(sock)
 
 
 def reset(sock: socket.socket) -> None:
     """Close with a RST, once there is something unanswered."""
     assert sock.recv(100)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    _linger_not(sock)
 
 
 def silent(sock: socket.socket) -> None:
@@ -186,6 +186,11 @@ def resolving(*addresses: Any) -> Callable[..., Any]:
     """A getaddrinfo that finds ``addresses``."""
     infos = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", where) for where in addresses]
     return lambda *_, **__: infos
+
+
+def _linger_not(sock: socket.socket) -> None:
+    """Its close will be a RST (SO_LINGER of 0, socket(7))."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _exactly(sock: socket.socket, size: int) -> bytes:

@@ -233,6 +233,29 @@ def test_the_replies_before_the_end_are_yielded_then_the_error() -> None:
             next(replies)
 
 
+def test_the_replies_that_came_before_sending_failed_are_yielded_then_the_error() -> None:
+    failed = threading.Event()
+
+    def answers_late(sock: socket.socket) -> None:
+        first, second = read(sock, 2)
+        sock.sendall(frame(first))
+        assert failed.wait(DEADLINE)
+        sock.sendall(frame(second))
+
+    def messages() -> Iterator[bytes]:
+        yield b"one"
+        yield b"two"
+        client.end()  # so that the next send fails, as where the peer has gone
+        failed.set()
+        yield b"three"
+
+    with client_of(answers_late) as client:
+        replies = client.requests(messages(), window=2)
+        assert [next(replies), next(replies)] == [b"one", b"two"]
+        with pytest.raises(epollo.ConnectionClosed, match="broken pipe"):
+            next(replies)
+
+
 def test_the_replies_before_a_message_that_cannot_be_sent_are_yielded_then_the_error(
     engine: Engine,
 ) -> None:
