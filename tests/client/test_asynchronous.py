@@ -571,6 +571,17 @@ def test_tls(run: Run) -> None:
     run(test())
 
 
+def test_no_timeout_waits_for_ever(run: Run) -> None:
+    async def test() -> None:
+        for act, tls in ((echo, None), (encrypted(echo), trusting())):
+            async with client_of(act, tls=tls, timeout=None) as client:
+                assert await client.request(b"hello") == b"hello"
+                await client.send(b"more")
+                assert await client.receive() == b"more"
+
+    run(test())
+
+
 def test_tls_on_a_unix_socket_by_another_name(run: Run, tmp_path: Path) -> None:
     async def test() -> None:
         act = encrypted(echo, server_context("epollo.example"))

@@ -399,6 +399,13 @@ def test_tls(engine: Engine) -> None:
             client.end()
 
 
+def test_no_timeout_waits_for_ever() -> None:
+    for act, tls in ((echo, None), (encrypted(echo), trusting())):
+        with client_of(act, tls=tls, timeout=None, reconnect=True) as client:
+            assert client.request(b"hello") == b"hello"
+            assert list(client.requests([b"more"])) == [b"more"]
+
+
 def test_tls_by_the_system_s_trust_and_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssl, "create_default_context", trusting_once(ssl.create_default_context))
     act = encrypted(echo, server_context("epollo.example"))

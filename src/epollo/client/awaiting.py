@@ -15,6 +15,7 @@ from epollo.client.inbox import Inbox
 from epollo.client.link import Link
 from epollo.client.target import Target
 
+_TURNS = 100  # of the loop; uvloop takes a few
 _FOR_EVER = 1e9  # seconds, where asyncio would take None for its own default
 
 
@@ -32,9 +33,7 @@ async def dial(target: Target, inbox: Inbox, deadline: float | None) -> Link:
         async with asyncio.timeout_at(deadline):
             return await _attached(sock, target, inbox, deadline)
     except (OSError, ValueError) as error:
-        sock.close()
-        while sock.fileno() >= 0:  # uvloop closes it in a later turn
-            await asyncio.sleep(0)
+        await _close(sock)
         raise handshake_failed(target, error) from error
     except BaseException:
         sock.close()
@@ -89,6 +88,15 @@ async def _connected_to(family: int, sockaddr: Any) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+async def _close(sock: socket.socket) -> None:
+    """Close ``sock``, and see it closed: uvloop, where it has it, does so a few turns later."""
+    sock.close()
+    for _ in range(_TURNS):
+        if sock.fileno() < 0:
+            return
+        await asyncio.sleep(0)
 
 
 async def _resolve(where: Address) -> list[tuple[int, Any]]:
