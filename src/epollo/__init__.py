@@ -9,7 +9,7 @@ epollo.serve(handle, "0.0.0.0:8091", framing="u32")
 """
 
 from epollo import framing
-from epollo.client import Client, connect
+from epollo.client import AsyncClient, Backoff, Client, connect
 from epollo.counters import Counts, Refusal
 from epollo.engine import CloseReason, Connection
 from epollo.errors import (
@@ -30,6 +30,7 @@ from epollo.errors import (
     ReplyTimeout,
     SettingError,
     StreamEnded,
+    TLSFailed,
     UsageError,
 )
 from epollo.server import Server, serve
@@ -39,6 +40,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AddressError",
+    "AsyncClient",
+    "Backoff",
     "BindError",
     "Client",
     "CloseReason",
@@ -62,6 +65,7 @@ __all__ = [
     "SettingError",
     "Settings",
     "StreamEnded",
+    "TLSFailed",
     "UsageError",
     "connect",
     "framing",

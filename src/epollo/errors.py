@@ -84,5 +84,10 @@ class ConnectFailed(EpolloError, ConnectionError):
     """No connection could be made to an address."""
 
 
+class TLSFailed(ConnectFailed):
+    """The address was reached, but the TLS handshake failed: a certificate that is not trusted,
+    a server without TLS, no version or cipher that both have."""
+
+
 class ReplyTimeout(EpolloError, TimeoutError):
     """The peer did not answer, or did not take what was sent, within the timeout."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+import time
+
 import pytest
 
 from epollo import address
+from epollo.address import dialing
 from epollo.errors import AddressError, ConnectFailed
 
 
@@ -20,3 +25,22 @@ def test_a_descriptor_is_no_place_to_connect_to() -> None:
         AddressError, match="cannot connect to fd://3: a descriptor is for a server"
     ):
         address.connect(address.parse("fd://3"), 1)
+
+
+def test_the_addresses_of_a_name_share_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    shares: list[float] = []
+
+    def times_out(_: int, sockaddr: object, timeout: float) -> socket.socket:
+        nonlocal now
+        now += timeout
+        shares.append(timeout)
+        raise TimeoutError(errno.ETIMEDOUT, "timed out")
+
+    infos = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (1, 2, 3)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: infos)
+    monkeypatch.setattr(dialing, "_connected", times_out)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with pytest.raises(ConnectFailed, match="timed out; nothing answers there"):
+        address.connect(address.parse("several.example:80"), 6)
+    assert shares == [2, 2, 2]

@@ -1,17 +1,20 @@
 """Where to listen and whom to connect to: addresses, and the sockets made of them."""
 
-from epollo.address.dialing import connect, start_connect
+from epollo.address.dialing import connect, connect_failed, start_connect
 from epollo.address.forms import FORMS, Address, host_of, of, parse, parse_all
 from epollo.address.inherited import activated
 from epollo.address.listening import listen, remove
+from epollo.address.resolving import no_delay
 
 __all__ = [
     "FORMS",
     "Address",
     "activated",
     "connect",
+    "connect_failed",
     "host_of",
     "listen",
+    "no_delay",
     "of",
     "parse",
     "parse_all",

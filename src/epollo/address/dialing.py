@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from typing import Any
 
 from epollo.address.forms import Address
@@ -12,7 +13,8 @@ from epollo.errors import AddressError, ConnectFailed
 
 
 def connect(address: Address, timeout: float | None) -> socket.socket:
-    """A connected blocking socket. Raises ConnectFailed within ``timeout`` seconds."""
+    """A connected blocking socket. Raises ConnectFailed within ``timeout`` seconds, all addresses
+    of a name together; only how long looking it up takes is up to the resolver (resolv.conf(5))."""
     return _connect(address, timeout)
 
 
@@ -24,22 +26,36 @@ def start_connect(address: Address) -> socket.socket:
     return _connect(address, 0)
 
 
+def connect_failed(address: Address, error: OSError | UnicodeError) -> ConnectFailed:
+    """The error that says why there is no connection to ``address``."""
+    return ConnectFailed(f"cannot connect to {address}: {advice(error)}")
+
+
 def _connect(address: Address, timeout: float | None) -> socket.socket:
     """Connect to the first that can be: localhost may be ::1 too, where nobody listens."""
     if address.fd is not None:
         raise AddressError(
             f"cannot connect to {address}: a descriptor is for a server to listen on"
         )
+    start = time.monotonic()
     try:
-        *others, last = resolve(address)
-        for other in others:
+        *others, last = found = resolve(address)
+        for tried, other in enumerate(others):
             try:
-                return _connected(*other, timeout)
+                return _connected(*other, _share(timeout, start, len(found) - tried))
             except OSError:
                 pass
-        return _connected(*last, timeout)
+        return _connected(*last, _share(timeout, start, 1))
     except (OSError, UnicodeError) as error:  # UnicodeError: no name that DNS could know
-        raise ConnectFailed(f"cannot connect to {address}: {advice(error)}") from error
+        raise connect_failed(address, error) from error
+
+
+def _share(timeout: float | None, start: float, count: int) -> float | None:
+    """What one of ``count`` addresses may take of the time left, as Go's net.Dialer has it: one
+    that does not answer leaves time for the next. None is for ever, 0 does not wait."""
+    if not timeout:
+        return timeout
+    return max(start + timeout - time.monotonic(), 0.001) / count
 
 
 def _connected(family: int, sockaddr: Any, timeout: float | None) -> socket.socket:

@@ -1,0 +1,46 @@
+"""Why a TLS handshake failed, in words that say what to do."""
+
+from __future__ import annotations
+
+import ssl
+
+from epollo.client.stream import cause_of
+from epollo.client.target import Target
+from epollo.errors import TLSFailed
+
+_HOSTNAME_MISMATCH = 62  # X509_V_ERR_HOSTNAME_MISMATCH, and 64 for addresses (x509_vfy.h)
+_IP_ADDRESS_MISMATCH = 64
+
+# What OpenSSL makes of bytes that are not TLS: which of these depends on its version and the bytes.
+_NOT_TLS = (
+    "WRONG_VERSION_NUMBER",
+    "RECORD_LAYER_FAILURE",
+    "PACKET_LENGTH_TOO_LONG",
+    "HTTP_REQUEST",
+    "UNKNOWN_PROTOCOL",
+)
+
+
+def handshake_failed(target: Target, error: Exception) -> TLSFailed:
+    """The error for a handshake with ``target`` that ended in ``error``."""
+    return TLSFailed(f"cannot connect to {target}: {_why(target, error)}")
+
+
+def _why(target: Target, error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _untrusted(target, error)
+    if isinstance(error, TimeoutError):
+        return "no TLS handshake in time; perhaps the server does not speak TLS"
+    if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+        return "the server does not speak TLS; connect without tls"
+    if isinstance(error, ssl.SSLEOFError | ConnectionError):
+        return "the server broke off the TLS handshake; perhaps it does not speak TLS"
+    return f"the TLS handshake failed: {cause_of(error).removeprefix('TLS: ')}"
+
+
+def _untrusted(target: Target, error: ssl.SSLCertVerificationError) -> str:
+    cause = error.verify_message.rstrip(".").lower()
+    text = f"the certificate of {target.server_hostname or target} is not trusted: {cause}"
+    if error.verify_code in (_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH):
+        return f"{text}; name the host that it is for as server_hostname"
+    return f"{text}; load_verify_locations(CA) tells the context whom to trust"

@@ -1,0 +1,63 @@
+"""One connection's incoming stream: the messages in it, and the error that it ends with."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from functools import partial
+
+from epollo.client.target import Target
+from epollo.errors import ConnectionClosed, EpolloError, FrameError, StreamEnded
+from epollo.framing.base import fault_of
+
+
+class Stream:
+    """Cuts what comes into messages until the connection ends; of several ends the first counts.
+
+    ``fault`` makes the error of that end; None while there is none.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._name = str(target)
+        self._decoder = target.framing.decoder()
+        self.fault: Callable[[], EpolloError] | None = None
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that ``data`` completes, those before a bad frame too."""
+        if self.fault is not None:
+            return []
+        try:
+            return self._decoder.feed(data)
+        except FrameError as error:
+            self.fault = fault_of(error)
+            return error.messages
+
+    def end(self) -> None:
+        """The peer has ended its stream."""
+        try:
+            self._decoder.eof()
+        except FrameError as error:
+            self._fail(fault_of(error))
+        else:
+            self._fail(partial(StreamEnded, f"{self._name} has closed the connection"))
+
+    def broken(self, error: Exception) -> None:
+        """The connection failed."""
+        text = f"connection to {self._name} is broken: {cause_of(error)}"
+        self._fail(partial(ConnectionClosed, text))
+
+    def close(self, why: str) -> None:
+        """The connection is closed by this side."""
+        self._fail(partial(ConnectionClosed, f"connection to {self._name} is closed: {why}"))
+
+    def _fail(self, fault: Callable[[], EpolloError]) -> None:
+        self.fault = self.fault or fault
+
+
+def cause_of(error: Exception) -> str:
+    """What went wrong, in small letters; of TLS what OpenSSL calls it."""
+    if isinstance(error, ssl.SSLEOFError):
+        return "it ended without TLS's close_notify, so that something may be missing"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return f"TLS: {error.reason.replace('_', ' ').lower()}"
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()

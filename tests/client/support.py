@@ -1,0 +1,200 @@
+"""Servers that misbehave, and certificates to trust."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import trustme
+
+import epollo
+from epollo import address
+from tests.support import DEADLINE, frame
+
+SOON = 0.2  # seconds; a timeout that is meant to pass
+
+Act = Callable[[socket.socket], object]
+"""What a peer does with one connection, before it closes it."""
+
+
+@contextmanager
+def peer_that(*acts: Act, to: str = "127.0.0.1:0") -> Iterator[str]:
+    """The address of a peer that takes a connection for each act, one after the other."""
+    failures: list[BaseException] = []
+
+    def serve() -> None:
+        try:
+            for act in acts:
+                with listener.accept()[0] as sock:
+                    sock.settimeout(DEADLINE)
+                    act(sock)
+        except BaseException as error:
+            failures.append(error)
+
+    with address.listen(address.parse(to), 10) as listener:
+        listener.settimeout(DEADLINE)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield str(address.of(listener.getsockname()))
+        finally:
+            thread.join()
+    assert failures == []
+
+
+def read(sock: socket.socket, messages: int) -> list[bytes]:
+    """So many u32 messages, or fewer where the stream ends before."""
+    found = []
+    for _ in range(messages):
+        if not (header := _exactly(sock, 4)):
+            break
+        found.append(_exactly(sock, struct.unpack(">I", header)[0]))
+    return found
+
+
+def echo(sock: socket.socket) -> None:
+    """Echo u32 frames until the stream ends."""
+    while messages := read(sock, 1):
+        sock.sendall(frame(messages[0]))
+
+
+def says(data: bytes) -> Act:
+    """Sends ``data``, and ends its stream."""
+    return lambda sock: sock.sendall(data)
+
+
+def answers(data: bytes) -> Act:
+    """Sends ``data`` once something has come, and ends its stream."""
+    return lambda sock: sock.sendall(data) if sock.recv(100) else None
+
+
+first_received = threading.Event()
+
+
+def first_then_reset(sock: socket.socket) -> None:
+    """The client sets `first_received`: a RST may destroy what is not read yet."""
+    first_received.clear()
+    answers(frame(b"first"))(sock)
+    assert first_received.wait(DEADLINE)
+    _linger_not(sock)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with a RST, once there is something unanswered."""
+    assert sock.recv(100)
+    _linger_not(sock)
+
+
+def silent(sock: socket.socket) -> None:
+    """Read and say nothing until the client has gone."""
+    try:
+        while sock.recv(1 << 16):
+            pass
+    except ConnectionError:
+        pass
+
+
+def encrypted(act: Act, context: ssl.SSLContext | None = None) -> Act:
+    """``act`` over TLS, ended by close_notify; nothing where the client refuses the handshake."""
+
+    def serve(sock: socket.socket) -> None:
+        try:
+            with (context or server_context()).wrap_socket(sock, server_side=True) as inner:
+                act(inner)
+                inner.unwrap()
+        except OSError:
+            pass
+
+    return serve
+
+
+@cache
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@cache
+def server_context(host: str = "127.0.0.1") -> ssl.SSLContext:
+    """That of a server with a certificate for ``host``."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority().issue_cert(host).configure_cert(context)
+    return context
+
+
+def trusting() -> ssl.SSLContext:
+    """That of a client which trusts the authority."""
+    context = ssl.create_default_context()
+    authority().configure_trust(context)
+    return context
+
+
+@dataclass(frozen=True)
+class End:
+    """A way in which a connection ends while the client waits for a message."""
+
+    act: Act
+    error: type[epollo.EpolloError]
+    text: str
+    framing: str = "u32"
+
+
+ENDS: dict[str, End] = {
+    "end": End(answers(frame(b"first")), epollo.StreamEnded, r"127\.0\.0\.1:\d+ has closed"),
+    "cut": End(
+        answers(frame(b"first") + frame(b"cut")[:-1]), epollo.FrameTruncated, "1 bytes short"
+    ),
+    "reset": End(first_then_reset, epollo.ConnectionClosed, "broken: connection reset"),
+    "large": End(
+        answers(frame(b"first") + b"HTTP/1.1 400"), epollo.FrameTooLarge, "over max_frame"
+    ),
+    "corrupt": End(answers(b"5:first,GET"), epollo.FrameCorrupt, "netstring", "netstring"),
+}
+
+FRAMINGS = [
+    *("u8", "u16", "u32", "u64", "u16le", "u32le", "u64le", "varint", "netstring", "line", "raw"),
+    *("delimiter:--", "fixed:5", "length(offset=0,size=2,strip=2)", "dns", "kafka", "thrift"),
+    *("protobuf", "erlang1", "erlang2", "erlang4"),
+]
+
+
+@contextmanager
+def full_listener() -> Iterator[tuple[str, int]]:
+    """The address of a listener whose accept queue is full: it answers no connect (listen(2))."""
+    sockets = [socket.socket()]
+    try:
+        sockets[0].bind(("127.0.0.1", 0))
+        sockets[0].listen(0)
+        where = sockets[0].getsockname()
+        for _ in range(4):
+            sockets.append(socket.socket())
+            sockets[-1].setblocking(False)
+            sockets[-1].connect_ex(where)
+        yield where
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+def resolving(*addresses: Any) -> Callable[..., Any]:
+    """A getaddrinfo that finds ``addresses``."""
+    infos = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", where) for where in addresses]
+    return lambda *_, **__: infos
+
+
+def _linger_not(sock: socket.socket) -> None:
+    """Its close will be a RST (SO_LINGER of 0, socket(7))."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _exactly(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size and (part := sock.recv(size - len(data))):
+        data += part
+    return data

@@ -1,0 +1,644 @@
+"""The client for asyncio: what the blocking one promises, and what many tasks share."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import uvloop
+
+import epollo
+from epollo import AsyncClient, Backoff, address
+from tests.client import support
+from tests.client.support import (
+    ENDS,
+    FRAMINGS,
+    SOON,
+    Act,
+    echo,
+    encrypted,
+    first_received,
+    peer_that,
+    read,
+    resolving,
+    says,
+    server_context,
+    silent,
+    trusting,
+)
+from tests.conftest import Engine
+from tests.support import DEADLINE, Recorder, frame
+
+uvloop.new_event_loop().close()  # libuv keeps a pipe for signals from its first loop on
+
+NO_WAIT = Backoff(first=0.001, most=0.001)
+
+Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a test on the loop, which must be left with no task and no complaint."""
+    factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
+    complaints: list[dict[str, Any]] = []
+
+    async def checked(test: Coroutine[Any, Any, None]) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, complaint: complaints.append(complaint))
+        async with asyncio.timeout(60):
+            await test
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    def run(test: Coroutine[Any, Any, None]) -> None:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(checked(test))
+        assert complaints == []
+
+    return run
+
+
+@asynccontextmanager
+async def client_of(*acts: Act, **settings: Any) -> AsyncIterator[AsyncClient]:
+    """A client of a peer that does ``acts``."""
+    with peer_that(*acts) as where:
+        async with AsyncClient(where, **settings) as client:
+            yield client
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_request(engine: Engine, run: Run, framing: str) -> None:
+    async def test() -> None:
+        async with AsyncClient(server.addresses[0], framing) as client:
+            assert await client.request(b"hello") == b"HELLO"
+
+    with engine.server(lambda message: message.upper(), framing=framing) as server:
+        run(test())
+
+
+def test_connect_is_for_those_who_close_themselves(run: Run) -> None:
+    async def test() -> None:
+        with peer_that(echo) as where:
+            client = await AsyncClient.connect(where)
+            assert await client.request(b"hello") == b"hello"
+            await client.close()
+            await client.close()
+            for call in (client.request(b""), client.send(b""), client.receive(), client.end()):
+                with pytest.raises(epollo.ConnectionClosed, match="closed here"):
+                    await call
+        with pytest.raises(epollo.ConnectionClosed, match="is not connected"):
+            await AsyncClient(where).request(b"")
+
+    run(test())
+
+
+def test_requests_of_many_tasks_share_the_connection(engine: Engine, run: Run) -> None:
+    async def ask(client: AsyncClient, task: int) -> None:
+        for number in range(20):
+            message = b"%d %d" % (task, number) + b"x" * (task * 100)
+            assert await client.request(message) == message.upper()
+
+    async def test() -> None:
+        async with AsyncClient(server.addresses[0], timeout=DEADLINE) as client:
+            await asyncio.gather(*(ask(client, task) for task in range(100)))
+
+    with engine.server(bytes.upper) as server:
+        run(test())
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_each_way_a_connection_ends_is_an_error_of_its_own_behind_the_messages(
+    run: Run, name: str
+) -> None:
+    end = ENDS[name]
+
+    async def test() -> None:
+        async with client_of(end.act, framing=end.framing) as client:
+            await client.send(b"hello")
+            assert await client.receive() == b"first"
+            first_received.set()
+            for _ in range(2):
+                with pytest.raises(end.error, match=end.text):
+                    await client.receive()
+            for call in (client.request(b"more"), client.send(b"more"), client.end()):
+                with pytest.raises(end.error, match=end.text):
+                    await call
+
+    run(test())
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_each_end_is_told_to_every_request_that_waits(run: Run, name: str) -> None:
+    end = ENDS[name]
+
+    async def test() -> None:
+        async with client_of(end.act, framing=end.framing) as client:
+            tasks = [asyncio.create_task(client.request(b"%d" % n)) for n in range(3)]
+            assert await tasks[0] == b"first"
+            first_received.set()
+            others = await asyncio.gather(*tasks[1:], return_exceptions=True)
+            assert [type(error) for error in others] == [end.error] * 2
+            assert others[0] is not others[1]  # each with the traceback of its own task
+
+    run(test())
+
+
+def test_a_request_that_is_cancelled_disturbs_no_other(run: Run) -> None:
+    arrived, go = threading.Event(), threading.Event()
+
+    def answers_late(sock: socket.socket) -> None:
+        messages = read(sock, 3)
+        arrived.set()
+        assert go.wait(DEADLINE)
+        sock.sendall(b"".join(map(frame, messages)))
+        echo(sock)
+
+    async def test() -> None:
+        async with client_of(answers_late) as client:
+            tasks = [asyncio.create_task(client.request(b"%d" % n)) for n in range(3)]
+            assert await asyncio.to_thread(arrived.wait, DEADLINE)
+            tasks[1].cancel()
+            await asyncio.wait(tasks[1:2])
+            last = asyncio.create_task(client.request(b"last"))
+            go.set()
+            assert [await task for task in (tasks[0], tasks[2], last)] == [b"0", b"2", b"last"]
+            assert tasks[1].cancelled()
+
+    run(test())
+
+
+def test_a_receive_that_is_cancelled_loses_no_message(run: Run) -> None:
+    go = threading.Event()
+
+    def says_late(sock: socket.socket) -> None:
+        assert go.wait(DEADLINE)
+        sock.sendall(frame(b"one") + frame(b"two"))
+
+    async def test() -> None:
+        async with client_of(says_late) as client:
+            tasks = [asyncio.create_task(client.receive()) for _ in range(3)]
+            await asyncio.sleep(0)
+            tasks[0].cancel()
+            go.set()
+            assert await asyncio.gather(*tasks[1:]) == [b"one", b"two"]
+
+    run(test())
+
+
+def test_messages_that_nobody_asked_for_are_iterated(engine: Engine, run: Run) -> None:
+    pushed = [b"%d" % number for number in range(1000)]
+
+    class Pushing(Recorder):
+        def connected(self, connection: epollo.Connection) -> None:
+            for message in pushed:
+                connection.send(message)
+            connection.close()
+
+    async def test() -> None:
+        async with AsyncClient(server.addresses[0]) as client:
+            assert [message async for message in client] == pushed
+
+    with engine.server(Pushing()) as server:
+        run(test())
+
+
+def test_a_half_close_leaves_the_replies_to_come(engine: Engine, run: Run) -> None:
+    async def test() -> None:
+        async with AsyncClient(server.addresses[0]) as client:
+            messages = [b"%d" % number for number in range(1000)]
+            for message in messages:
+                await client.send(message)
+            await client.end()
+            assert [message async for message in client] == messages
+
+    with engine.server(Recorder()) as server:
+        run(test())
+
+
+def test_a_server_that_sends_more_than_is_received_has_to_wait(run: Run) -> None:
+    size, count = 1 << 20, 64
+    message = bytes(size)
+    blocked = threading.Event()
+    sent = 0
+
+    def floods(sock: socket.socket) -> None:
+        nonlocal sent
+        sock.settimeout(SOON)  # no room for so long: the client does not read on
+        while sent < count:
+            unsent = memoryview(frame(message))
+            while unsent:
+                try:
+                    unsent = unsent[sock.send(unsent) :]
+                except TimeoutError:
+                    blocked.set()
+                    sock.settimeout(DEADLINE)
+            sent += 1
+        blocked.set()
+        read(sock, 1)  # for what is unread would make its close a reset
+
+    async def test() -> None:
+        async with client_of(floods, timeout=DEADLINE, max_frame=2 << 20) as client:
+            assert await asyncio.to_thread(blocked.wait, DEADLINE)
+            assert sent < count // 2
+            assert await client.request(b"") == message  # it reads on for what it takes for a reply
+            assert [len(message) async for message in client] == [size] * (count - 1)
+
+    run(test())
+
+
+def test_no_message_is_a_timeout_and_a_later_one_is_not_lost(run: Run) -> None:
+    late = threading.Event()
+
+    def answer_late(sock: socket.socket) -> None:
+        assert late.wait(DEADLINE)
+        sock.sendall(frame(b"late"))
+
+    async def test() -> None:
+        async with client_of(answer_late, timeout=SOON) as client:
+            with pytest.raises(epollo.ReplyTimeout, match=r"no message from .* in 0\.2 s"):
+                await client.receive()
+            client.timeout = DEADLINE
+            late.set()
+            assert await client.receive() == b"late"
+
+    run(test())
+
+
+def test_a_reply_that_does_not_come_in_time_closes_the_connection_for_all(run: Run) -> None:
+    async def test() -> None:
+        async with client_of(silent, timeout=60) as client:
+            waiting = asyncio.create_task(client.request(b"patient"))
+            await asyncio.sleep(0)
+            client.timeout = SOON
+            with pytest.raises(epollo.ReplyTimeout, match="no reply from"):
+                await client.request(b"hasty")
+            for call in (waiting, client.request(b"next")):
+                with pytest.raises(epollo.ConnectionClosed, match="a request had no reply"):
+                    await call
+
+    run(test())
+
+
+def test_a_peer_that_does_not_read_is_a_timeout(run: Run) -> None:
+    async def test() -> None:
+        gone = threading.Event()
+        async with client_of(lambda _: gone.wait(DEADLINE), max_frame=1 << 28) as client:
+            try:
+                client.timeout = SOON
+                with pytest.raises(epollo.ReplyTimeout, match="did not take the message"):
+                    await client.send(bytes(100_000_000))
+                with pytest.raises(epollo.ConnectionClosed, match="a message was not taken"):
+                    await client.send(b"more")
+            finally:
+                gone.set()
+
+    run(test())
+
+
+def test_a_request_waits_with_sending_until_the_peer_has_taken_what_is_before_it(run: Run) -> None:
+    async def test() -> None:
+        gone = threading.Event()
+        async with client_of(lambda _: gone.wait(DEADLINE), max_frame=1 << 28) as client:
+            try:
+                sending = asyncio.create_task(client.send(bytes(100_000_000)))
+                await asyncio.sleep(0)
+                client.timeout = SOON
+                with pytest.raises(epollo.ReplyTimeout, match="did not take the message"):
+                    await client.request(b"behind")
+                sending.cancel()
+                await asyncio.wait([sending])
+                with pytest.raises(epollo.ReplyTimeout, match="did not take what was sent"):
+                    await client.close()
+            finally:
+                gone.set()
+
+    run(test())
+
+
+def test_what_was_sent_before_a_close_arrives(run: Run) -> None:
+    arrived: list[bytes] = []
+
+    async def test() -> None:
+        for wrapped in (lambda act: act, encrypted):
+            arrived.clear()
+            tls = trusting() if wrapped is encrypted else None
+            act = wrapped(lambda sock: arrived.extend(read(sock, 9)))
+            async with client_of(act, tls=tls) as client:
+                for number in range(9):
+                    await client.send(bytes([number]) * 100_000)
+            assert arrived == [bytes([number]) * 100_000 for number in range(9)]
+
+    run(test())
+
+
+def test_a_close_ends_the_requests_that_wait(run: Run) -> None:
+    async def test() -> None:
+        async with client_of(silent) as client:
+            calls = [
+                asyncio.create_task(client.request(b"")),
+                asyncio.create_task(client.receive()),
+            ]
+            await asyncio.sleep(0)
+            await client.close()
+            for call in calls:
+                with pytest.raises(epollo.ConnectionClosed, match="closed here"):
+                    await call
+
+    run(test())
+
+
+def test_a_message_that_cannot_be_sent_leaves_the_connection_usable(run: Run) -> None:
+    async def test() -> None:
+        async with client_of(echo, max_frame=100) as client:
+            for call in (client.send(bytes(100)), client.request(bytes(100))):
+                with pytest.raises(epollo.EncodeError):
+                    await call
+            assert await client.request(b"fine") == b"fine"
+
+    run(test())
+
+
+# Pipelined requests.
+
+
+def test_replies_of_requests_come_in_order_with_at_most_a_window_ahead(run: Run) -> None:
+    taken = 0
+
+    def numbers() -> Iterator[bytes]:
+        nonlocal taken
+        for number in range(500):
+            taken += 1
+            yield b"%d" % number
+
+    async def test() -> None:
+        nonlocal taken
+        async with client_of(echo, timeout=DEADLINE) as client:
+            for window in (1, 7, 5000):
+                taken, replies = 0, 0
+                async for reply in client.requests(numbers(), window):
+                    assert reply == b"%d" % replies
+                    assert taken - replies <= window + 1  # and one that waits to be sent
+                    replies += 1
+                assert replies == taken == 500
+            with pytest.raises(epollo.UsageError, match="window=0"):
+                await anext(client.requests([], window=0))
+
+    run(test())
+
+
+def test_requests_that_are_given_up_disturb_no_other(run: Run) -> None:
+    async def test() -> None:
+        async with client_of(echo) as client:
+            replies = client.requests([b"%d" % number for number in range(9)], window=5)
+            assert await anext(replies) == b"0"
+            assert await client.request(b"between") == b"between"
+            await replies.aclose()  # type: ignore[attr-defined]
+            assert await client.request(b"behind") == b"behind"
+
+    run(test())
+
+
+def test_the_replies_before_a_message_that_cannot_be_sent_are_yielded_then_the_error(
+    run: Run,
+) -> None:
+    async def test() -> None:
+        async with client_of(echo, max_frame=100) as client:
+            replies = client.requests([b"a", b"b", bytes(100), b"c"])
+            assert [await anext(replies), await anext(replies)] == [b"a", b"b"]
+            with pytest.raises(epollo.EncodeError):
+                await anext(replies)
+
+    run(test())
+
+
+# Connecting, and reconnecting.
+
+
+def test_nothing_listening_is_connect_failed(run: Run, tmp_path: Path) -> None:
+    async def test() -> None:
+        with peer_that() as nobody:
+            pass
+        for where in (nobody, f"unix:{tmp_path / 'none'}"):
+            with pytest.raises(epollo.ConnectFailed, match=f"cannot connect to {where}: .*; "):
+                await AsyncClient.connect(where, reconnect=True)
+
+    run(test())
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        with support.full_listener() as full, peer_that(echo) as where:
+            good = ("127.0.0.1", address.parse(where).port)
+            monkeypatch.setattr(socket, "getaddrinfo", resolving(full, full, good))
+            async with AsyncClient("several.example:80", timeout=0.9) as client:
+                client.timeout = DEADLINE
+                assert await client.request(b"hello") == b"hello"
+            monkeypatch.setattr(socket, "getaddrinfo", resolving(full, full))
+            with pytest.raises(epollo.ConnectFailed, match="timed out; nothing answers there"):
+                await AsyncClient.connect("several.example:80", timeout=SOON)
+
+    run(test())
+
+
+def test_a_name_is_looked_up(run: Run) -> None:
+    async def test() -> None:
+        with peer_that(echo) as where:
+            async with AsyncClient(f"localhost:{address.parse(where).port}") as client:
+                assert await client.request(b"hello") == b"hello"
+
+    run(test())
+
+
+@pytest.mark.parametrize("where", ["127.0.0.1:0", "unix"])
+def test_a_server_that_comes_again_is_connected_anew_once_for_all(
+    engine: Engine, run: Run, where: str, tmp_path: Path
+) -> None:
+    async def test() -> None:
+        bind = where.replace("unix", f"unix:{tmp_path / 'server'}")
+        with engine.server(Recorder(), bind=bind) as server:
+            bind = server.addresses[0]
+            client = await AsyncClient.connect(bind, reconnect=NO_WAIT)
+            assert await client.request(b"before") == b"before"
+        with pytest.raises(epollo.StreamEnded):
+            await client.receive()
+        again = Recorder()
+        with engine.server(again, bind=bind):
+            requests = [b"%d" % number for number in range(50)]
+            replies = await asyncio.gather(*map(client.request, requests))
+            assert replies == requests
+            await client.close()
+            again.end()
+            assert again.opened.qsize() == 1
+
+    run(test())
+
+
+def test_what_may_have_reached_the_server_is_not_sent_twice(run: Run) -> None:
+    seen: list[list[bytes]] = []
+
+    def take(sock: socket.socket) -> None:
+        seen.append(read(sock, 1))
+
+    def answer(sock: socket.socket) -> None:
+        take(sock)
+        sock.sendall(frame(b"reply"))
+
+    async def test() -> None:
+        async with client_of(take, answer, reconnect=NO_WAIT) as client:
+            with pytest.raises(epollo.ConnectionClosed):
+                await client.request(b"one")
+            assert await client.request(b"two") == b"reply"
+
+    run(test())
+    assert seen == [[b"one"], [b"two"]]
+
+
+def test_an_idempotent_request_is_sent_once_more_and_no_more(run: Run) -> None:
+    async def test() -> None:
+        async with client_of(support.reset, echo, reconnect=NO_WAIT) as client:
+            assert await client.request(b"again", idempotent=True) == b"again"
+        for acts, reconnect in (((support.reset,) * 2, NO_WAIT), ((support.reset,), False)):
+            async with client_of(*acts, reconnect=reconnect) as client:
+                with pytest.raises(epollo.ConnectionClosed):
+                    await client.request(b"again", idempotent=True)
+
+    run(test())
+
+
+def test_a_late_reply_stays_behind_on_the_old_connection(run: Run) -> None:
+    async def test() -> None:
+        async with client_of(silent, echo, timeout=SOON, reconnect=True) as client:
+            with pytest.raises(epollo.ReplyTimeout):
+                await client.request(b"first")
+            client.timeout = DEADLINE
+            assert await client.request(b"second") == b"second"
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("backoff", "expected"),
+    [
+        (Backoff(first=1, most=1, jitter=0, attempts=3), [0, 1, 1]),
+        (Backoff(first=100, most=100, jitter=0), [0]),  # beyond the timeout, so not begun
+    ],
+)
+def test_the_attempts_to_reconnect_are_bounded(
+    run: Run, monkeypatch: pytest.MonkeyPatch, backoff: Backoff, expected: list[float]
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def test() -> None:
+        with peer_that(lambda _: None) as where:
+            client = await AsyncClient.connect(where, reconnect=backoff, timeout=60)
+        with pytest.raises(epollo.StreamEnded):
+            await client.receive()
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio, "sleep", sleep)
+            with pytest.raises(epollo.ConnectFailed, match="nothing listens there"):
+                await client.request(b"")
+        await client.close()
+
+    run(test())
+    assert waits == expected
+
+
+# TLS.
+
+
+def test_tls(run: Run) -> None:
+    async def test() -> None:
+        big = bytes(range(256)) * 4000
+        async with client_of(
+            encrypted(echo), tls=trusting(), max_frame=1 << 21, timeout=DEADLINE
+        ) as client:
+            assert await client.request(b"hello") == b"hello"
+            assert await asyncio.gather(*(client.request(big) for _ in range(8))) == [big] * 8
+            with pytest.raises(epollo.UsageError, match="half-close"):
+                await client.end()
+
+    run(test())
+
+
+def test_no_timeout_waits_for_ever(run: Run) -> None:
+    async def test() -> None:
+        for act, tls in ((echo, None), (encrypted(echo), trusting())):
+            async with client_of(act, tls=tls, timeout=None) as client:
+                assert await client.request(b"hello") == b"hello"
+                await client.send(b"more")
+                assert await client.receive() == b"more"
+
+    run(test())
+
+
+def test_tls_on_a_unix_socket_by_another_name(run: Run, tmp_path: Path) -> None:
+    async def test() -> None:
+        act = encrypted(echo, server_context("epollo.example"))
+        with peer_that(act, to=f"unix:{tmp_path / 'tls'}") as where:
+            name = "epollo.example"
+            async with AsyncClient(where, tls=trusting(), server_hostname=name) as client:
+                assert await client.request(b"hello") == b"hello"
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("act", "trust", "text"),
+    [
+        (encrypted(echo), False, r"certificate of 127\.0\.0\.1 is not trusted: .*local issuer"),
+        (encrypted(echo, server_context("other.example")), True, "mismatch.*server_hostname"),
+        (says(b"220 hello\r\n" * 9), True, "the server does not speak TLS; connect without tls"),
+        (lambda _: None, True, "broke off the TLS handshake; perhaps it does not speak TLS"),
+        (silent, True, "no TLS handshake in time; perhaps"),
+    ],
+    ids=["untrusted", "other name", "plain", "closes", "silent"],
+)
+def test_each_way_a_handshake_fails_is_one_line(run: Run, act: Act, trust: bool, text: str) -> None:
+    async def test() -> None:
+        context = trusting() if trust else ssl.create_default_context()
+        timeout = SOON if act is silent else DEADLINE
+        with peer_that(act) as where:
+            with pytest.raises(epollo.TLSFailed, match=text) as caught:
+                await AsyncClient.connect(where, tls=context, timeout=timeout)
+            assert str(caught.value).startswith(f"cannot connect to {where}: ")
+
+    run(test())
+
+
+def test_tls_that_ends_without_close_notify_is_no_clean_end(run: Run) -> None:
+    def cut(sock: socket.socket) -> None:
+        with server_context().wrap_socket(sock, server_side=True) as inner:
+            inner.sendall(frame(b"first"))
+
+    async def test() -> None:
+        for act, clean in ((encrypted(says(frame(b"first"))), True), (cut, False)):
+            async with client_of(act, tls=trusting()) as client:
+                assert await client.receive() == b"first"
+                with pytest.raises(epollo.ConnectionClosed) as caught:
+                    await client.receive()
+                assert isinstance(caught.value, epollo.StreamEnded) is clean
+                assert ("close_notify" in str(caught.value)) is not clean
+
+    run(test())
+
+
+def test_tls_reconnects(run: Run) -> None:
+    async def test() -> None:
+        acts = encrypted(lambda sock: read(sock, 1)), encrypted(echo)
+        async with client_of(*acts, tls=trusting(), reconnect=NO_WAIT) as client:
+            with pytest.raises(epollo.ConnectionClosed):
+                await client.request(b"one")
+            assert await client.request(b"two") == b"two"
+
+    run(test())

@@ -1,0 +1,487 @@
+"""The blocking client: requests, iteration, and a clear error for each way a connection ends."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import epollo
+from epollo import Backoff, Client, address
+from tests.client import support
+from tests.client.support import (
+    ENDS,
+    FRAMINGS,
+    SOON,
+    Act,
+    echo,
+    encrypted,
+    first_received,
+    peer_that,
+    read,
+    resolving,
+    says,
+    server_context,
+    silent,
+    trusting,
+)
+from tests.conftest import Engine
+from tests.support import DEADLINE, Recorder, frame
+
+NO_WAIT = Backoff(first=0.001, most=0.001)
+
+
+@contextmanager
+def client_of(*acts: Act, **settings: Any) -> Iterator[Client]:
+    """A client of a peer that does ``acts``."""
+    with peer_that(*acts) as where, epollo.connect(where, **settings) as client:
+        yield client
+
+
+@contextmanager
+def unused() -> Iterator[str]:
+    """An address that nobody listens on, and that is nobody else's either."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield str(address.of(bound.getsockname()))
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_request(engine: Engine, framing: str) -> None:
+    with (
+        engine.server(lambda message: message.upper(), framing=framing) as server,
+        epollo.connect(server.addresses[0], framing=framing) as client,
+    ):
+        assert client.request(b"hello") == b"HELLO"
+
+
+def test_messages_sent_ahead_are_answered_in_order(engine: Engine) -> None:
+    with engine.server(Recorder()) as server, epollo.connect(server.addresses[0]) as client:
+        requests = [b"%d" % number for number in range(1000)]
+        for request in requests:
+            client.send(request)
+        client.end()
+        assert list(client) == requests
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_each_way_a_connection_ends_is_an_error_of_its_own_behind_the_messages(name: str) -> None:
+    end = ENDS[name]
+    with client_of(end.act, framing=end.framing) as client:
+        client.send(b"hello")
+        assert client.receive() == b"first"
+        first_received.set()
+        for _ in range(2):
+            with pytest.raises(end.error, match=end.text) as caught:
+                client.receive()
+            assert "\n" not in str(caught.value)
+        with pytest.raises(end.error, match=end.text):
+            client.request(b"more")
+
+
+def test_no_message_is_a_timeout_and_a_later_one_is_not_lost() -> None:
+    late = threading.Event()
+
+    def answer_late(sock: socket.socket) -> None:
+        assert late.wait(DEADLINE)
+        sock.sendall(frame(b"late"))
+
+    with client_of(answer_late, timeout=SOON) as client:
+        with pytest.raises(epollo.ReplyTimeout, match=r"no message from .* in 0\.2 s"):
+            client.receive()
+        late.set()
+        client.timeout = DEADLINE
+        assert client.receive() == b"late"
+
+
+def test_trickled_bytes_do_not_extend_the_timeout() -> None:
+    def trickle(sock: socket.socket) -> None:
+        try:
+            while not gone.wait(0.02):
+                sock.sendall(b"x")  # of a line that never ends
+        except ConnectionError:
+            pass
+
+    gone = threading.Event()
+    with client_of(trickle, framing="line", timeout=SOON) as client:
+        with pytest.raises(epollo.ReplyTimeout):
+            client.receive()
+        gone.set()
+
+
+def test_a_peer_that_does_not_read_is_a_timeout_and_closes_the_connection() -> None:
+    closed = threading.Event()
+    with client_of(lambda _: closed.wait(DEADLINE), max_frame=1 << 28, timeout=SOON) as client:
+        with pytest.raises(epollo.ReplyTimeout, match="did not take the message"):
+            client.send(bytes(100_000_000))
+        closed.set()
+        with pytest.raises(epollo.ConnectionClosed, match="closed: a message was not taken"):
+            client.send(b"more")
+
+
+def test_a_request_without_reply_closes_the_connection_for_its_late_reply_is_no_other_s() -> None:
+    with client_of(silent, timeout=SOON) as client:
+        with pytest.raises(epollo.ReplyTimeout):
+            client.request(b"first")
+        for call in (client.receive, lambda: client.request(b"second"), client.end):
+            with pytest.raises(epollo.ConnectionClosed, match="closed: a request had no reply"):
+                call()
+
+
+def test_a_message_that_cannot_be_sent_leaves_the_connection_usable(engine: Engine) -> None:
+    with (
+        engine.server(Recorder(), framing="u8") as server,
+        epollo.connect(server.addresses[0], framing="u8") as client,
+    ):
+        for call in (client.send, client.request):
+            with pytest.raises(epollo.EncodeError):
+                call(bytes(256))
+        assert client.request(b"fine") == b"fine"
+
+
+def test_a_closed_client_says_so() -> None:
+    with client_of(silent, reconnect=True) as client:
+        client.close()
+        client.close()
+        for call in (client.receive, lambda: client.request(b""), lambda: client.send(b"")):
+            with pytest.raises(epollo.ConnectionClosed, match="closed here"):
+                call()
+
+
+def test_nothing_listening_is_connect_failed() -> None:
+    with unused() as nobody:
+        for reconnect in (False, True):  # the first connection is tried once
+            with pytest.raises(epollo.ConnectFailed, match=f"cannot connect to {nobody}: "):
+                epollo.connect(nobody, reconnect=reconnect)
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with support.full_listener() as full, peer_that(echo) as where:
+        good = ("127.0.0.1", address.parse(where).port)
+        monkeypatch.setattr(socket, "getaddrinfo", resolving(full, full, good))
+        with epollo.connect("several.example:80", timeout=0.9) as client:
+            client.timeout = DEADLINE
+            assert client.request(b"hello") == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"timeout": 0}, "timeout: 0 is not over"),
+        ({"tls": "yes"}, "tls: 'yes' is neither"),
+        ({"server_hostname": "a"}, "server_hostname: is for TLS"),
+        ({"to": "unix:/nowhere", "tls": True}, "server_hostname: unix:/nowhere has no host"),
+    ],
+)
+def test_what_cannot_be_is_a_setting_error(arguments: dict[str, Any], text: str) -> None:
+    arguments = {"to": "127.0.0.1:1"} | arguments
+    for make in (epollo.connect, epollo.AsyncClient):
+        with pytest.raises(epollo.SettingError, match=text):
+            make(**arguments)
+
+
+# Pipelined requests.
+
+
+def test_replies_of_requests_come_in_order_with_at_most_a_window_ahead(engine: Engine) -> None:
+    taken = 0
+
+    def numbers() -> Iterator[bytes]:
+        nonlocal taken
+        for number in range(1000):
+            taken += 1
+            yield b"%d" % number
+
+    with engine.server(bytes.upper) as server, epollo.connect(server.addresses[0]) as client:
+        for window in (1, 2, 7, 5000):
+            taken = 0
+            for number, reply in enumerate(client.requests(numbers(), window)):
+                assert reply == b"%d" % number
+                assert taken - number <= window
+            assert taken == 1000
+        assert list(client.requests([])) == []
+        assert client.request(b"more") == b"MORE"
+
+
+def test_requests_do_not_stop_where_the_replies_fill_every_buffer(engine: Engine) -> None:
+    messages = [bytes([number]) * (256 << 10) for number in range(128)]
+    with (
+        engine.server(bytes.lower) as server,
+        epollo.connect(server.addresses[0], timeout=DEADLINE) as client,
+    ):
+        assert list(client.requests(iter(messages), window=128)) == [m.lower() for m in messages]
+
+
+def test_the_replies_before_the_end_are_yielded_then_the_error() -> None:
+    def answers_two(sock: socket.socket) -> None:
+        for message in read(sock, 3)[:2]:
+            sock.sendall(frame(message))
+
+    with client_of(answers_two) as client:
+        replies = client.requests([b"%d" % number for number in range(3)])
+        assert [next(replies), next(replies)] == [b"0", b"1"]
+        with pytest.raises(epollo.StreamEnded):
+            next(replies)
+
+
+def test_the_replies_that_came_before_sending_failed_are_yielded_then_the_error() -> None:
+    failed = threading.Event()
+
+    def answers_late(sock: socket.socket) -> None:
+        first, second = read(sock, 2)
+        sock.sendall(frame(first))
+        assert failed.wait(DEADLINE)
+        sock.sendall(frame(second))
+
+    def messages() -> Iterator[bytes]:
+        yield b"one"
+        yield b"two"
+        client.end()  # so that the next send fails, as where the peer has gone
+        failed.set()
+        yield b"three"
+
+    with client_of(answers_late) as client:
+        replies = client.requests(messages(), window=2)
+        assert [next(replies), next(replies)] == [b"one", b"two"]
+        with pytest.raises(epollo.ConnectionClosed, match="broken pipe"):
+            next(replies)
+
+
+def test_the_replies_before_a_message_that_cannot_be_sent_are_yielded_then_the_error(
+    engine: Engine,
+) -> None:
+    with (
+        engine.server(bytes.upper, framing="u8") as server,
+        epollo.connect(server.addresses[0], framing="u8") as client,
+    ):
+        replies = client.requests([b"a", b"b", bytes(256), b"c"])
+        assert [next(replies), next(replies)] == [b"A", b"B"]
+        with pytest.raises(epollo.EncodeError):
+            next(replies)
+        assert client.request(b"fine") == b"FINE"
+
+
+def test_replies_that_nobody_takes_are_never_those_of_others(engine: Engine) -> None:
+    with (
+        engine.server(bytes.upper) as server,
+        epollo.connect(server.addresses[0]) as client,
+        epollo.connect(server.addresses[0], reconnect=True) as returning,
+    ):
+        for each in (client, returning):
+            replies = each.requests([b"a", b"b", b"c"])
+            assert next(replies) == b"A"
+            with pytest.raises(epollo.UsageError, match="still to come"):
+                each.request(b"between")
+            replies.close()  # type: ignore[attr-defined]
+        with pytest.raises(epollo.ConnectionClosed, match="not all replies"):
+            client.request(b"behind")
+        assert returning.request(b"anew") == b"ANEW"
+
+
+def test_a_window_of_nothing_is_a_usage_error() -> None:
+    with client_of(silent) as client, pytest.raises(epollo.UsageError, match="window=0"):
+        client.requests([b""], window=0)
+
+
+# Reconnecting.
+
+
+@pytest.mark.parametrize("where", ["127.0.0.1:0", "unix"])
+def test_a_server_that_comes_again_is_connected_anew(
+    engine: Engine, where: str, tmp_path: Path
+) -> None:
+    bind = where.replace("unix", f"unix:{tmp_path / 'server'}")
+    with engine.server(bytes.upper, bind=bind) as server:
+        bind = server.addresses[0]
+        client = epollo.connect(bind, reconnect=True)
+        other = epollo.connect(bind)
+        assert client.request(b"before") == b"BEFORE"
+    with engine.server(bytes.lower, bind=bind), client, other:
+        assert client.request(b"AFTER") == b"after"  # gone before a byte was sent: nothing raised
+        with pytest.raises(epollo.ConnectionClosed):
+            other.request(b"AFTER")
+
+
+def test_what_may_have_reached_the_server_is_not_sent_twice() -> None:
+    seen: list[list[bytes]] = []
+
+    def take(sock: socket.socket) -> None:
+        seen.append(read(sock, 1))
+
+    def answer(sock: socket.socket) -> None:
+        take(sock)
+        sock.sendall(frame(b"reply"))
+
+    with client_of(take, answer, reconnect=NO_WAIT) as client:
+        with pytest.raises(epollo.ConnectionClosed):
+            client.request(b"one")
+        assert client.request(b"two") == b"reply"
+    assert seen == [[b"one"], [b"two"]]
+
+
+def test_an_idempotent_request_is_sent_once_more_and_no_more() -> None:
+    with client_of(support.reset, echo, reconnect=NO_WAIT) as client:
+        assert client.request(b"again", idempotent=True) == b"again"
+    with (
+        client_of(support.reset, support.reset, reconnect=NO_WAIT) as client,
+        pytest.raises(epollo.ConnectionClosed),
+    ):
+        client.request(b"again", idempotent=True)
+    with client_of(support.reset) as client, pytest.raises(epollo.ConnectionClosed):
+        client.request(b"once", idempotent=True)
+
+
+def test_a_late_reply_stays_behind_on_the_old_connection() -> None:
+    with client_of(silent, echo, timeout=SOON, reconnect=True) as client:
+        with pytest.raises(epollo.ReplyTimeout):
+            client.request(b"first")
+        client.timeout = DEADLINE
+        assert client.request(b"second") == b"second"
+
+
+def test_it_tries_until_the_server_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    server: list[epollo.Server] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 4:  # so that three attempts fail
+            server.append(epollo.Server(bytes.upper, where))
+            server[0].__enter__()
+
+    with peer_that(lambda _: None) as where:
+        client = epollo.connect(where, reconnect=Backoff(first=1, most=2, jitter=0), timeout=60)
+    with monkeypatch.context() as patch, client:
+        patch.setattr(time, "sleep", sleep)
+        assert client.request(b"back") == b"BACK"
+    server[0].__exit__(None, None, None)
+    assert waits == [0, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("backoff", "expected"),
+    [
+        (Backoff(first=1, most=1, jitter=0, attempts=3), [0, 1, 1]),
+        (Backoff(first=100, most=100, jitter=0), [0]),  # beyond the timeout, so not begun
+    ],
+)
+def test_the_attempts_to_reconnect_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, backoff: Backoff, expected: list[float]
+) -> None:
+    waits: list[float] = []
+    with peer_that(lambda _: None) as where:
+        client = epollo.connect(where, reconnect=backoff, timeout=60)
+    monkeypatch.setattr(time, "sleep", waits.append)
+    with client, pytest.raises(epollo.ConnectFailed, match="nothing listens there"):
+        client.request(b"")
+    assert waits == expected
+
+
+# TLS.
+
+
+def test_tls(engine: Engine) -> None:
+    big = bytes(range(256)) * 4000
+    with client_of(encrypted(echo), tls=trusting(), max_frame=1 << 21) as client:
+        assert client.request(b"hello") == b"hello"
+        assert client.request(big) == big
+        assert list(client.requests([big] * 8)) == [big] * 8
+        with pytest.raises(epollo.UsageError, match="half-close"):
+            client.end()
+
+
+def test_no_timeout_waits_for_ever() -> None:
+    for act, tls in ((echo, None), (encrypted(echo), trusting())):
+        with client_of(act, tls=tls, timeout=None, reconnect=True) as client:
+            assert client.request(b"hello") == b"hello"
+            assert list(client.requests([b"more"])) == [b"more"]
+
+
+def test_tls_by_the_system_s_trust_and_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssl, "create_default_context", trusting_once(ssl.create_default_context))
+    act = encrypted(echo, server_context("epollo.example"))
+    with client_of(act, tls=True, server_hostname="epollo.example") as client:
+        assert client.request(b"hello") == b"hello"
+
+
+def trusting_once(create: Any) -> Any:
+    def make(*arguments: Any) -> ssl.SSLContext:
+        context = create(*arguments)
+        assert isinstance(context, ssl.SSLContext)
+        support.authority().configure_trust(context)
+        return context
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("act", "trust", "text"),
+    [
+        (encrypted(echo), False, r"certificate of 127\.0\.0\.1 is not trusted: .*local issuer"),
+        (
+            encrypted(echo, server_context("other.example")),
+            True,
+            r"certificate of 127\.0\.0\.1 is not trusted: .*mismatch.*server_hostname",
+        ),
+        (says(b"220 hello\r\n" * 9), True, "the server does not speak TLS; connect without tls"),
+        (lambda _: None, True, "broke off the TLS handshake; perhaps it does not speak TLS"),
+        (silent, True, "no TLS handshake in time; perhaps"),
+    ],
+    ids=["untrusted", "other name", "plain", "closes", "silent"],
+)
+def test_each_way_a_handshake_fails_is_one_line(act: Act, trust: bool, text: str) -> None:
+    context = trusting() if trust else ssl.create_default_context()
+    timeout = SOON if act is silent else DEADLINE
+    with peer_that(act) as where:
+        with pytest.raises(epollo.TLSFailed, match=text) as caught:
+            epollo.connect(where, tls=context, timeout=timeout)
+        assert str(caught.value).startswith(f"cannot connect to {where}: ")
+        assert "\n" not in str(caught.value)
+
+
+def test_tls_to_a_plain_server(engine: Engine) -> None:
+    with (
+        engine.server(Recorder()) as server,
+        pytest.raises(epollo.TLSFailed, match="does not speak TLS"),
+    ):
+        epollo.connect(server.addresses[0], tls=trusting())
+
+
+def test_tls_that_ends_without_close_notify_is_no_clean_end() -> None:
+    def cut(sock: socket.socket) -> None:
+        with server_context().wrap_socket(sock, server_side=True) as inner:
+            inner.sendall(frame(b"first"))
+
+    for act, error in ((encrypted(says(frame(b"first"))), epollo.StreamEnded), (cut, None)):
+        with client_of(act, tls=trusting()) as client:
+            assert client.receive() == b"first"
+            with pytest.raises(error or epollo.ConnectionClosed) as caught:
+                client.receive()
+            assert ("close_notify" in str(caught.value)) is (error is None)
+            assert isinstance(caught.value, epollo.StreamEnded) is (error is not None)
+
+
+def test_what_was_sent_before_a_tls_connection_is_closed_arrives() -> None:
+    arrived: list[bytes] = []
+    with client_of(encrypted(lambda sock: arrived.extend(read(sock, 9))), tls=trusting()) as client:
+        for number in range(9):
+            client.send(bytes([number]) * 100_000)
+    assert arrived == [bytes([number]) * 100_000 for number in range(9)]
+
+
+def test_tls_reconnects() -> None:
+    with client_of(
+        encrypted(lambda sock: read(sock, 1)), encrypted(echo), tls=trusting(), reconnect=NO_WAIT
+    ) as client:
+        with pytest.raises(epollo.ConnectionClosed):
+            client.request(b"one")
+        assert client.request(b"two") == b"two"
