@@ -13,6 +13,7 @@ from typing import Any, Self
 from epollo import address
 from epollo.acceptor import Acceptor
 from epollo.counters import Counts
+from epollo.deadlines import Deadlines
 from epollo.engine import CloseReason, Connection, EventLoop, new_loop
 from epollo.handler import Handler, application, echo
 from epollo.service import Service
@@ -100,6 +101,8 @@ class Server:
         self._service.on_empty = None
         self.addresses.clear()
         try:
+            Deadlines(self._loop, self.settings)
+            self._service.watch_handler(self._loop)
             self._take_what_systemd_passed()
             for bind in self._binds:
                 self._listen(self._loop, bind)

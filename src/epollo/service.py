@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 
 from epollo import framing
 from epollo.admission import Admission
 from epollo.counters import Counters
-from epollo.engine import CloseReason, Connection, Limits
+from epollo.engine import CloseReason, Connection, EventLoop, Limits
 from epollo.handler import Application
 from epollo.settings import Settings
 
@@ -43,10 +44,25 @@ class Service:
         self.framing = framing.parse(settings.framing, settings.max_frame)
         self.limits = Limits(high_water=settings.high_water, max_unsent=settings.max_unsent)
         self.received = application.received
+        self._slow_handler = settings.slow_handler
         self.counters = Counters()
         self.admission = Admission(self.counters, settings.max_connections, settings.max_per_ip)
         self.connected_count = 0
         self.on_empty: Callable[[], object] | None = None
+
+    def watch_handler(self, loop: EventLoop) -> None:
+        """Log a handler that holds ``loop``, and with it all other connections, for too long."""
+        loop.slow_after = self._slow_handler or math.inf
+        loop.on_slow = self._log_slow
+
+    def _log_slow(self, connection: Connection, seconds: float) -> None:
+        _log.warning(
+            "handler %s held the loop for %.0f ms with what one read of %s brought;"
+            " an async handler, or threads, would let the others go on",
+            self.application.name,
+            seconds * 1000,
+            connection.peername,
+        )
 
     def connected(self, connection: Connection) -> None:
         self.connected_count += 1

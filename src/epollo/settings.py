@@ -102,6 +102,24 @@ class Settings:
     max_unsent: int = _setting(
         "16MiB", parse_size, "SIZE", "unsent bytes over which a peer is closed"
     )
+    idle_timeout: float = _setting(
+        "0",
+        parse_seconds,
+        "TIME",
+        "without a byte either way, after which a peer is closed; 0: never",
+    )
+    frame_timeout: float = _setting(
+        "30s", parse_seconds, "TIME", "for a frame, from its first byte to its last; 0: for ever"
+    )
+    write_timeout: float = _setting(
+        "30s", parse_seconds, "TIME", "for a peer to take more of what it is sent; 0: for ever"
+    )
+    slow_handler: float = _setting(
+        "100ms",
+        parse_seconds,
+        "TIME",
+        "over which a handler that holds the loop is logged; 0: never",
+    )
     graceful_timeout: float = _setting(
         "30s", parse_seconds, "TIME", "for finishing what is in flight when told to stop"
     )

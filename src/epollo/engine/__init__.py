@@ -18,7 +18,7 @@ What happens per message stands in the engines, twice. What happens to a connect
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -29,6 +29,7 @@ from epollo.errors import EngineMissing
 from epollo.framing import Buffer, Framing
 
 __all__ = [
+    "Bounds",
     "CloseReason",
     "Connection",
     "ConnectionProtocol",
@@ -71,6 +72,15 @@ class Limits:
     high_water: int = 64 << 10  # over it, the peer is no longer read
     max_unsent: int = 16 << 20  # over it, the peer is closed as slow_consumer
     in_flight: int = 1  # messages handed to the handler and not answered; then, no more are
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Ticks, each as long as one sweep is from the next, that a peer may take; 0 is for ever."""
+
+    idle: int = 0  # with no byte either way
+    frame: int = 0  # for a frame, from its first byte to its last
+    write: int = 0  # to take more of what it is sent
 
 
 class Connection(Protocol):
@@ -118,6 +128,9 @@ class Connection(Protocol):
 
     def abort(self, reason: CloseReason = CloseReason.LOCAL) -> None:
         """Close now; what is queued is dropped."""
+
+    def end(self, reason: CloseReason, error: Exception | None = None) -> None:
+        """Read no more, for ``reason``; what was received is answered and sent, then close."""
 
     def pause_reading(self) -> None:
         """Deliver no message until ``resume_reading``; the kernel's buffers hold the peer back."""
@@ -186,6 +199,15 @@ class EventLoop(Protocol):
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
     def call_threadsafe(self, callback: Callable[[], object]) -> None: ...
+    def sweep(self, bounds: Bounds) -> Sequence[tuple[Connection, CloseReason]]:
+        """The next tick of the clock that connections are stamped by: whoever is over one of the
+        ``bounds``, and which. Nothing is closed by this."""
+
+    slow_after: float
+    """Seconds from which on ``on_slow`` is told that one read, and what the handler did with it,
+    held the loop for so long; infinite at first."""
+    on_slow: Callable[[Any, float], object]
+
     def poll(self, timeout: float | None = None) -> int:
         """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
 

@@ -6,6 +6,7 @@ An engine's loop inherits `Housekeeping` and adds the turn itself: `poll`, and w
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import weakref
@@ -14,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
-from epollo.engine import ConnectionProtocol
+from epollo.engine import Bounds, CloseReason, ConnectionProtocol
 from epollo.engine.alarm import Alarm
 from epollo.engine.events import READ
 from epollo.engine.lifecycle import Lifecycle, connection_of
@@ -47,6 +48,8 @@ class Housekeeping(ABC):
 
     thread: int | None  # the one that is, or was last, in `poll`
     polling: bool  # in `poll`
+    tick: int  # counts the sweeps, for the stamps of connections
+    slow_after: float  # seconds from which on `on_slow` is told of one read that took so long
     turning: bool  # handlers are being given what was ready
     dirty: list[Any]  # connections to flush, and to decide on, when the turn ends
     _dead: list[Lifecycle]  # closed in this turn
@@ -62,6 +65,9 @@ class Housekeeping(ABC):
     def __init__(self) -> None:
         self.thread = None
         self.polling = self.turning = self._closed = self._inherited = False
+        self.tick = 0
+        self.slow_after = math.inf
+        self.on_slow: Callable[[Lifecycle, float], object] = _ignore
         self.dirty = []
         self._dead = []
         self._timers = Timers()
@@ -98,6 +104,10 @@ class Housekeeping(ABC):
     @abstractmethod
     def sources(self) -> list[Source]:
         """All that is watched, or looked away from."""
+
+    @abstractmethod
+    def sweep(self, bounds: Bounds) -> list[tuple[Lifecycle, CloseReason]]:
+        """The next tick: whoever is over one of the ``bounds``, and which."""
 
     @abstractmethod
     def _descriptor(self) -> int:
@@ -220,6 +230,11 @@ class Housekeeping(ABC):
         """Log what has no connection to be the close reason of."""
         _log.error(what, exc_info=error)
 
+    def _tell_slow(self, source: Source, seconds: float) -> None:
+        connection = connection_of(source)
+        if connection is not None:
+            self.on_slow(connection, seconds)
+
     def _see_to_it(self) -> None:
         """Work that was made outside a turn makes the loop's descriptor readable."""
         if self._alarm is not None:
@@ -271,3 +286,7 @@ class Housekeeping(ABC):
             self.report(error, "the handler raised in disconnected")
         # Its traceback holds frames that hold the connection: a cycle for the garbage collector.
         connection.error = None
+
+
+def _ignore(*_: object) -> None:
+    pass

@@ -30,7 +30,7 @@ from epollo.engine.stage import Stage
 from epollo.errors import ConnectionClosed, FrameError, FrameTooLarge
 
 if TYPE_CHECKING:
-    from epollo.engine import ConnectionProtocol, Reply
+    from epollo.engine import Bounds, ConnectionProtocol, Reply
     from epollo.framing import Buffer
 
 DRAIN_READS = 64  # of one connection; a peer that never stops sending must not hold up a stop
@@ -66,6 +66,7 @@ class Lifecycle:
     discard: Callable[[], None]
     find_peer: Callable[[], None]  # sets ``peer``; raises OSError where not connected
     check_eof: Callable[[], None]  # raises FrameTruncated where the end would cut a frame
+    midway: Callable[[], bool]  # is a frame begun, and not complete?
     release: Callable[[], None]  # closes the descriptor
 
     plan: Plan
@@ -80,6 +81,9 @@ class Lifecycle:
 
     established: bool  # `connected` was called
     peer: str | None  # its address; None before the connection is established
+    heard: int  # the tick at which bytes came last, or were queued by others
+    begun: int  # at which the last frame was complete, or none was begun
+    stuck: int  # at which the peer took bytes last, or owed to take none
     in_flight: int  # messages that were handed to the handler, and whose replies come later
     _events: int  # what the poller watches for; 0 before `open`
     _inbox: Iterable[bytes]  # received, and held back from the handler; () for nothing
@@ -320,6 +324,28 @@ class Lifecycle:
             self._finish()
         else:
             self._await()
+
+    def overdue(self, bounds: Bounds) -> CloseReason | None:
+        """Which deadline the peer has missed. Only what is up to the peer counts: while it is not
+        read, or waits for its reply, it is neither idle nor late."""
+        tick = self.loop.tick
+        if self.stage is not Stage.OPEN:
+            return None
+        if self._holding or self.reason is not None or self._inbox:
+            self.heard = self.begun = tick
+        elif self.unsent or self.in_flight:
+            self.heard = tick
+        if not self.unsent:
+            self.stuck = tick
+        if self.begun != tick and not self.midway():
+            self.begun = tick
+        if bounds.write and tick - self.stuck > bounds.write:
+            return CloseReason.WRITE_TIMEOUT
+        if bounds.frame and tick - self.begun > bounds.frame:
+            return CloseReason.FRAME_TIMEOUT
+        if bounds.idle and tick - self.heard > bounds.idle:
+            return CloseReason.IDLE_TIMEOUT
+        return None
 
     def _owes(self) -> bool:
         """Is there something to send, or still to be answered?"""

@@ -21,6 +21,7 @@ class Watcher(Protocol):
 
     thread: int | None
     turning: bool  # serving what was ready
+    tick: int  # counts the sweeps, for the stamps of connections
 
     def watch(self, fd: int, source: Source, events: int) -> None:
         """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""

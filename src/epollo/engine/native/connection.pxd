@@ -29,6 +29,9 @@ cdef class ConnectionCore(Cutter):
     cdef public object stage
     cdef public object _inbox
     cdef readonly int fd
+    cdef public uint32_t heard
+    cdef public uint32_t begun
+    cdef public uint32_t stuck
     cdef public short _events
     cdef public unsigned short in_flight
     cdef public uint8_t unsettled
@@ -45,6 +48,7 @@ cdef class ConnectionCore(Cutter):
 
     cdef int serve_ready(self, uint32_t events) except -1
     cdef int flush(self) except -1
+    cdef bint well(self, uint32_t idle) except -1
     cdef int _consume(self, Stretch *rest) except -1
     cdef bint _deliver_whole(self, Stretch *rest) except -1
     cdef int _deliver(self, object message) except -1

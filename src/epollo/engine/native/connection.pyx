@@ -23,6 +23,7 @@ from epollo import address
 from epollo.engine import CloseReason, events as _events
 from epollo.engine.lifecycle import Lifecycle
 from epollo.engine.stage import Stage
+from epollo.errors import FrameError
 
 cdef extern from "Python.h":
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
@@ -91,6 +92,7 @@ cdef class ConnectionCore(Cutter):
         self.plan = plan
         self.fd = sock.detach()
         self.stage = CONNECTING
+        self.heard = self.begun = self.stuck = plan.turn.tick
         self._inbox = ()
 
     @property
@@ -135,6 +137,27 @@ cdef class ConnectionCore(Cutter):
         """The stream has ended. Raises FrameTruncated where that cuts a frame."""
         self.check_end(self.plan.rule)
 
+    def midway(self):
+        """Is a frame begun, and not complete?"""
+        if self.partial is None:
+            return False
+        if self.partial.judge is None:
+            return True
+        try:
+            self.partial.judge.eof()
+        except FrameError:
+            return True
+        return False
+
+    @final
+    cdef bint well(self, uint32_t idle) except -1:
+        """Is it plain, without asking more, that the peer is not late with anything?"""
+        cdef uint32_t tick = self.plan.turn.tick
+        if self.partial is not None or self.outbox is not None or tick - self.heard > idle > 0:
+            return False
+        self.begun = self.stuck = tick
+        return True
+
     def release(self):
         """Give the descriptor back to the kernel."""
         if self._socket is not None:
@@ -156,6 +179,7 @@ cdef class ConnectionCore(Cutter):
             return 0
         count = self._receive(&rest)
         if count > 0:
+            self.heard = self.plan.turn.tick
             self._consume(&rest)
         elif count == 0:
             self.end_of_stream()
@@ -199,6 +223,7 @@ cdef class ConnectionCore(Cutter):
         if self.plan.turn.serving is self:
             self._append(frame, 0, 0)
             return
+        self.heard = self.plan.turn.tick
         if self.outbox is None:
             self.outbox = Outbox()
         self.outbox.refer(frame, 0)
@@ -272,6 +297,7 @@ cdef class ConnectionCore(Cutter):
     cdef inline int _deliver(self, object message) except -1:
         # With room before them, for the object that a bound method is bound to (PEP 590).
         cdef PyObject *arguments[3]
+        self.begun = self.plan.turn.tick
         arguments[0], arguments[1], arguments[2] = NULL, <PyObject *> message, <PyObject *> self
         reply = PyObject_Vectorcall(
             self.plan.received, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
@@ -412,7 +438,9 @@ cdef class ConnectionCore(Cutter):
                 self.drop(RESET, OSError(errno, os.strerror(errno)))
                 return 0
             self.blocked = sent < offered
-            self.outbox.advance(max(0, sent))
+            if sent > 0:
+                self.outbox.advance(sent)
+                self.stuck = self.plan.turn.tick
         if not self.blocked:
             self.outbox = None
         return 0

@@ -48,6 +48,7 @@ cdef class LoopCore:
     cdef list _sources  # by descriptor
     cdef set _unasked  # descriptors of those of them that the kernel is not asked about
     cdef public list _heap  # of the timers, the next one first
+    cdef public double slow_after
     cdef public bint polling
     cdef public bint turning
     cdef public list _dead
@@ -73,6 +74,14 @@ cdef class LoopCore:
     @thread.setter
     def thread(self, value):
         self._turn.thread = value or 0
+
+    @property
+    def tick(self):
+        return self._turn.tick
+
+    @tick.setter
+    def tick(self, value):
+        self._turn.tick = value
 
     @property
     def dirty(self):
@@ -136,6 +145,18 @@ cdef class LoopCore:
         """All that is watched, or looked away from."""
         return [source for source in self._sources if source is not None]
 
+    def sweep(self, bounds):
+        """The next tick: whoever is over one of the ``bounds``, and which."""
+        cdef uint32_t idle = bounds.idle
+        self._turn.tick += 1
+        found = []
+        for source in self._sources:
+            if type(source) is Connection and not (<ConnectionCore> source).well(idle):
+                reason = source.overdue(bounds)
+                if reason is not None:
+                    found.append((source, reason))
+        return found
+
     def _new_plan(self, protocol):
         return Plan(self, self._turn, protocol)
 
@@ -188,6 +209,7 @@ cdef class LoopCore:
     cdef int _serve(self) except -1:
         """Give each source the events of its descriptor."""
         cdef int i, fd
+        cdef double before = _now(), now
         self.turning = True
         try:
             for i in range(self._count):
@@ -201,6 +223,10 @@ cdef class LoopCore:
                     (<ConnectionCore> source).serve_ready(self._events[i].events)
                 elif source is not None:
                     source.ready(self._events[i].events)
+                now = _now()
+                if now - before > self.slow_after and source is not None:
+                    self._tell_slow(source, now - before)
+                before = now
         finally:
             self.turning = False
         return 0

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
 cdef enum:
     READ_SIZE = 256 << 10  # bytes of one recv
@@ -12,3 +12,4 @@ cdef class Turn:
     cdef object serving
     cdef unsigned long thread
     cdef list dirty
+    cdef uint32_t tick  # counts the sweeps

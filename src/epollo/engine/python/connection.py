@@ -54,9 +54,11 @@ class Connection(Lifecycle):
         "_outbox",
         "_paused",
         "_sealed",
+        "begun",
         "error",
         "established",
         "fd",
+        "heard",
         "in_flight",
         "peer",
         "plan",
@@ -64,6 +66,7 @@ class Connection(Lifecycle):
         "socket",
         "stage",
         "state",
+        "stuck",
         "unsent",
         "unsettled",
     )
@@ -86,6 +89,7 @@ class Connection(Lifecycle):
         self._outbox: list[bytes] = []  # frames not yet offered to the kernel
         self._head: memoryview | None = None  # the bytes of which it took only a part
         self.in_flight = 0
+        self.heard = self.begun = self.stuck = plan.loop.tick
         self.unsettled = self.established = False
         self._holding = self._paused = self._flooded = self._sealed = self._draining = False
 
@@ -102,6 +106,7 @@ class Connection(Lifecycle):
         except OSError as error:
             self.drop(CloseReason.RESET, error)
             return
+        self.heard = self.plan.loop.tick
         try:
             messages = self._decoder.feed_from(buffer, count)
         except Exception as error:
@@ -119,6 +124,8 @@ class Connection(Lifecycle):
         plan = self.plan
         received, encode = plan.received, plan.encode
         waiting = iter(messages)
+        if messages:
+            self.begun = plan.loop.tick
         room = SEND_NOW if self._head is None else 0
         try:
             for message in waiting:
@@ -172,10 +179,12 @@ class Connection(Lifecycle):
             self.drop(CloseReason.RESET, error)
             return
         self.unsent -= sent
+        self.stuck = self.plan.loop.tick
         self._head = self._head[sent:] or None
 
     def queue(self, frame: bytes) -> None:
         """Send ``frame`` when the turn ends, or now, where too much is queued."""
+        self.heard = self.plan.loop.tick
         self._outbox.append(frame)
         self.unsent += len(frame)
         if self.unsent > self._room():
@@ -189,6 +198,14 @@ class Connection(Lifecycle):
     def check_eof(self) -> None:
         """The stream has ended. Raises FrameTruncated where that cuts a frame."""
         self._decoder.eof()
+
+    def midway(self) -> bool:
+        """Is a frame begun, and not complete?"""
+        try:
+            self._decoder.eof()
+        except FrameError:
+            return True
+        return False
 
     def release(self) -> None:
         """Give the descriptor back to the kernel."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 
-from epollo.engine import ConnectionProtocol
+from epollo.engine import Bounds, CloseReason, ConnectionProtocol
 from epollo.engine.housekeeping import Housekeeping
+from epollo.engine.lifecycle import Lifecycle
 from epollo.engine.python.connection import Connection, Plan
 from epollo.engine.python.poller import new_poller
 from epollo.engine.source import Source
@@ -93,6 +95,13 @@ class Loop(Housekeeping):
         """All that is watched, or looked away from."""
         return list(self._sources.values())
 
+    def sweep(self, bounds: Bounds) -> list[tuple[Lifecycle, CloseReason]]:
+        """The next tick: whoever is over one of the ``bounds``, and which."""
+        self.tick += 1
+        connections = [each for each in self._sources.values() if isinstance(each, Connection)]
+        reasons = [(each, each.overdue(bounds)) for each in connections]
+        return [(each, reason) for each, reason in reasons if reason is not None]
+
     def _descriptor(self) -> int:
         return self._poller.fileno()
 
@@ -102,8 +111,9 @@ class Loop(Housekeeping):
 
     def _serve(self, ready: list[tuple[int, int]]) -> None:
         """Give each source the events of its descriptor."""
-        sources = self._sources
+        sources, slow_after = self._sources, self.slow_after
         self.turning = True
+        before = time.monotonic()
         try:
             for fd, events in ready:
                 # One that an earlier one of the batch has closed has nothing to do, or is gone.
@@ -113,6 +123,10 @@ class Loop(Housekeeping):
                 source = sources.get(fd)
                 if source is not None:
                     source.ready(events)
+                    now = time.monotonic()
+                    if now - before > slow_after:
+                        self._tell_slow(source, now - before)
+                    before = now
         finally:
             self.turning = False
 
