@@ -9,6 +9,7 @@ epollo.serve(handle, "0.0.0.0:8091", framing="u32")
 """
 
 from epollo import framing
+from epollo.broker import Broker, LocalBroker
 from epollo.client import AsyncClient, Backoff, Client, connect
 from epollo.counters import Counts, Refusal
 from epollo.engine import CloseReason, Connection
@@ -25,6 +26,7 @@ from epollo.errors import (
     FrameTooLarge,
     FrameTruncated,
     FramingSpecError,
+    GroupError,
     HandlerError,
     PollerFull,
     ReplyTimeout,
@@ -43,6 +45,7 @@ __all__ = [
     "AsyncClient",
     "Backoff",
     "BindError",
+    "Broker",
     "Client",
     "CloseReason",
     "ConnectFailed",
@@ -57,7 +60,9 @@ __all__ = [
     "FrameTooLarge",
     "FrameTruncated",
     "FramingSpecError",
+    "GroupError",
     "HandlerError",
+    "LocalBroker",
     "PollerFull",
     "Refusal",
     "ReplyTimeout",

@@ -27,6 +27,10 @@ class SettingError(UsageError):
     """A setting with an unknown name or an impossible value."""
 
 
+class GroupError(UsageError):
+    """A group joined by a connection whose protocol has none, such as a client's."""
+
+
 class BindError(EpolloError, OSError):
     """An address that cannot be listened on."""
 

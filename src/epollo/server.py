@@ -7,14 +7,19 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from epollo import address
 from epollo.acceptor import Acceptor
+from epollo.broker import Broker, LocalBroker
 from epollo.counters import Counts
 from epollo.deadlines import Deadlines
 from epollo.engine import CloseReason, Connection, EventLoop, new_loop
+from epollo.errors import EncodeError
+from epollo.framing import Buffer
+from epollo.framing.base import to_bytes
 from epollo.handler import Handler, application, echo
 from epollo.service import Service
 from epollo.settings import Settings, settings_from
@@ -57,6 +62,7 @@ class Server:
         bind: str | Sequence[str] | None = None,
         *,
         name: str | None = None,
+        broker: Broker | None = None,
         **settings: Any,
     ) -> None:
         if bind is not None:
@@ -65,6 +71,7 @@ class Server:
         self._service = Service(self.settings, application(handler, name))
         self._binds = address.parse_all(self.settings.bind)
         self._bind_given = "bind" in settings
+        self._broker = LocalBroker() if broker is None else broker
         self._loop: EventLoop | None = None
         self._acceptors: list[Acceptor] = []
         self._thread: threading.Thread | None = None
@@ -75,7 +82,8 @@ class Server:
 
     @property
     def connections(self) -> frozenset[Connection]:
-        """The connections being served. For the loop's thread."""
+        """The connections being served: a copy, in any thread. By the time that another thread
+        than the loop's looks at one of them, it may be closed."""
         return frozenset(() if self._loop is None else self._loop.connections())
 
     @property
@@ -104,6 +112,7 @@ class Server:
             Deadlines(self._loop, self.settings)
             self._service.watch_handler(self._loop)
             self._take_what_systemd_passed()
+            self._broker.subscribe(self._deliver)
             for bind in self._binds:
                 self._listen(self._loop, bind)
         except BaseException:
@@ -129,6 +138,16 @@ class Server:
         seconds = self.settings.graceful_timeout if grace is None else parse_seconds(grace)
         if loop is not None:
             loop.call_threadsafe(lambda: self._drain(loop, seconds))
+
+    def publish(self, group: str, message: Buffer, exclude: Connection | None = None) -> None:
+        """Send ``message`` to all that are in ``group``, but to ``exclude``; from any thread.
+
+        It returns at once. Each member has its own queue, so none waits for a slow one, which is
+        closed when ``max_unsent`` bytes wait for it; one that closes meanwhile is passed over.
+        The members are those at the time when the loop's thread comes to it. Raises EncodeError.
+        """
+        self._push(group, self._service.framing.encode(message), exclude)
+        self._broker.publish(group, to_bytes(message), self._deliver)
 
     def __enter__(self) -> Self:
         if self._loop is None:
@@ -174,6 +193,23 @@ class Server:
                 ", ".join(unserved),
             )
 
+    def _deliver(self, group: str, message: bytes) -> None:
+        """What another server has published; its framing may hold what this one's cannot."""
+        try:
+            self._push(group, self._service.framing.encode(message))
+        except EncodeError as error:
+            _log.warning("not delivered to group %r: %s", group, error)
+
+    def _push(self, group: str, frame: bytes, exclude: Connection | None = None) -> None:
+        loop = self._loop
+        if loop is None:
+            return
+        push = partial(self._service.groups.push, group, frame, exclude)
+        if loop.thread in (None, threading.get_ident()):
+            push()
+        else:
+            loop.call_threadsafe(push)
+
     def _drain(self, loop: EventLoop, grace: float) -> None:
         for acceptor in self._acceptors:
             acceptor.close()
@@ -199,6 +235,7 @@ class Server:
         self._acceptors.clear()
         loop, self._loop = self._loop, None
         if loop is not None:
+            self._broker.unsubscribe(self._deliver)
             loop.close()
 
     @contextmanager

@@ -10,6 +10,7 @@ from epollo import framing
 from epollo.admission import Admission
 from epollo.counters import Counters
 from epollo.engine import CloseReason, Connection, EventLoop, Limits
+from epollo.groups import Groups
 from epollo.handler import Application
 from epollo.settings import Settings
 
@@ -47,6 +48,7 @@ class Service:
         self._slow_handler = settings.slow_handler
         self.counters = Counters()
         self.admission = Admission(self.counters, settings.max_connections, settings.max_per_ip)
+        self.groups = Groups()
         self.connected_count = 0
         self.on_empty: Callable[[], object] | None = None
 
@@ -75,6 +77,7 @@ class Service:
         else:
             self.counters.count_refused(refusal)
         self._log_close(connection, reason)
+        self.groups.forget(connection)
         if not connection.established:  # reset before
             return
         self.connected_count -= 1

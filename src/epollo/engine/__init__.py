@@ -113,6 +113,17 @@ class Connection(Protocol):
     def send(self, message: Buffer) -> None:
         """Queue one message. Raises EncodeError and ConnectionClosed."""
 
+    def join(self, group: str) -> None:
+        """Be sent what is published to ``group``, until ``leave`` or the close. Raises
+        ConnectionClosed, and GroupError where the protocol has no ``groups``."""
+
+    def leave(self, group: str) -> None:
+        """Be sent no more of what is published to ``group``; nothing where it is not in it."""
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The groups it is in; none once it is closed."""
+
     def defer(self) -> None:
         """The reply to the message being handled comes later, by `answer`. With
         ``Limits.in_flight`` of them to come, no further message is delivered."""
@@ -166,6 +177,10 @@ class EventLoop(Protocol):
 
     @property
     def poller_name(self) -> str: ...
+    @property
+    def thread(self) -> int | None:
+        """The identifier of the one that polls it; None before the first turn, and once closed."""
+
     def fileno(self) -> int:
         """A descriptor that is readable when ``poll(0)`` has work: the whole engine is one
         descriptor in another loop. Raises EngineMissing for a poller that is none itself."""
@@ -175,7 +190,7 @@ class EventLoop(Protocol):
         """For signal.set_wakeup_fd: a signal that comes just before the loop waits wakes it."""
 
     def connections(self) -> Iterable[Connection]:
-        """All that were established and are not yet closed. For the loop's thread."""
+        """All that were established and are not yet closed: a copy, in any thread."""
 
     def listen(
         self,

@@ -145,7 +145,10 @@ class Housekeeping(ABC):
         return self._waker.sender.fileno()
 
     def connections(self) -> list[Lifecycle]:
-        """All that were established and are not yet closed."""
+        """All that were established and are not yet closed.
+
+        In any thread: what an engine watches is copied in one step, under the interpreter's lock.
+        """
         found = [connection_of(source) for source in self.sources()]
         return [each for each in found if each is not None and each.established]
 

@@ -25,9 +25,10 @@ from epollo.engine import CloseReason
 from epollo.engine.connecting import Connecting
 from epollo.engine.events import ERROR, READ, WRITE
 from epollo.engine.lingering import Lingering, has_unread, would_reset
+from epollo.engine.reply import messages_of
 from epollo.engine.source import Source, Watcher
 from epollo.engine.stage import Stage
-from epollo.errors import ConnectionClosed, FrameError, FrameTooLarge
+from epollo.errors import ConnectionClosed, FrameError, FrameTooLarge, GroupError
 
 if TYPE_CHECKING:
     from epollo.engine import Bounds, ConnectionProtocol, Reply
@@ -52,6 +53,14 @@ class Plan(Protocol):
     def protocol(self) -> ConnectionProtocol: ...
     @property
     def encode(self) -> Callable[[Buffer], bytes]: ...
+
+
+class Membership(Protocol):
+    """The ``groups`` of a protocol that has some. Called from any thread."""
+
+    def join(self, group: str, member: Lifecycle) -> None: ...
+    def leave(self, group: str, member: Lifecycle) -> None: ...
+    def of(self, member: Lifecycle) -> frozenset[str]: ...
 
 
 class Lifecycle:
@@ -146,8 +155,34 @@ class Lifecycle:
         frame = self.plan.encode(message)
         if self.stage is not Stage.OPEN or self._sealed:
             raise ConnectionClosed(f"{self!r} takes no messages")
-        if not self._leave_to_loop(partial(self._queue_if_open, frame)):
+        if not self._leave_to_loop(partial(self.push, frame)):
             self.queue(frame)
+
+    def push(self, frame: bytes) -> None:
+        """Queue a frame that is made already; nothing where the connection takes no more."""
+        if self.stage is Stage.OPEN and not self._sealed:
+            self.queue(frame)
+
+    def join(self, group: str) -> None:
+        """Be sent what is published to ``group``, until `leave` or the close."""
+        self._membership.join(group, self)
+
+    def leave(self, group: str) -> None:
+        """Be sent no more of what is published to ``group``."""
+        self._membership.leave(group, self)
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The groups it is in."""
+        return self._membership.of(self)
+
+    @property
+    def _membership(self) -> Membership:
+        groups: Membership | None = getattr(self.protocol, "groups", None)
+        if groups is None:
+            kind = type(self.protocol).__name__
+            raise GroupError(f"{self!r} has no groups: give its protocol, {kind}, a `groups`")
+        return groups
 
     def defer(self) -> None:
         """The reply to the message being handled comes later, by `answer`."""
@@ -168,13 +203,7 @@ class Lifecycle:
 
     def reply(self, reply: Reply) -> None:
         """Queue what a handler returned: one message, or several of them."""
-        if isinstance(reply, bytes | bytearray | memoryview):
-            self.queue(self.plan.encode(reply))
-            return
-        if isinstance(reply, str) or not isinstance(reply, Iterable):
-            kind = type(reply).__name__
-            raise TypeError(f"handler returned {kind}; return bytes, None, or an iterable of bytes")
-        for message in reply:
+        for message in messages_of(reply):
             self.queue(self.plan.encode(message))
             if self.closed:
                 break
@@ -408,10 +437,6 @@ class Lifecycle:
         """Hand nothing more to the handler, and take nothing more to send."""
         self._inbox = ()
         self._sealed = self._holding = True
-
-    def _queue_if_open(self, frame: bytes) -> None:
-        if self.stage is Stage.OPEN and not self._sealed:
-            self.queue(frame)
 
 
 def connection_of(source: Source) -> Lifecycle | None:

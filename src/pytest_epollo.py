@@ -1,0 +1,33 @@
+"""The pytest plugin of epollo: the fixture `epollo_server`.
+
+It stands beside the package, so that a start of pytest imports nothing of epollo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from epollo import Server
+
+
+@pytest.fixture
+def epollo_server() -> Iterator[Callable[..., Server]]:
+    """``epollo_server(handler, **settings)``: a running `epollo.Server`, in a thread of its own, on
+    a free port of 127.0.0.1, ``server.addresses[0]``. Stopped when the test ends; what is not
+    answered by then has a second (``graceful_timeout``). As many as are asked for.
+    """
+    from epollo import Server
+
+    with ExitStack() as servers:
+
+        def serve(handler: Any, **settings: Any) -> Server:
+            settings.setdefault("bind", "127.0.0.1:0")
+            settings.setdefault("graceful_timeout", "1s")
+            return servers.enter_context(Server(handler, **settings))
+
+        yield serve

@@ -1,0 +1,308 @@
+"""Groups: who gets what is published, in which order, and who no longer."""
+
+from __future__ import annotations
+
+import gc
+import queue
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+import epollo
+from epollo import CloseReason, Connection, ConnectionClosed, EncodeError, GroupError, Server
+from epollo.framing import Buffer
+from tests.conftest import Engine
+from tests.support import DEADLINE, Peer, Recorder, frame
+
+
+class Room(Recorder):
+    """Everybody is in the group "all"; what one says, the others are sent."""
+
+    server: Server
+
+    def connected(self, connection: Connection) -> None:
+        connection.join("all")
+        super().connected(connection)
+
+    def received(self, message: bytes, connection: Connection) -> Any:
+        self.server.publish("all", message, exclude=connection)
+        return b"said"
+
+
+def room(engine: Engine, **settings: Any) -> tuple[Room, Server]:
+    handler = Room()
+    handler.server = engine.server(handler, **settings)
+    return handler, handler.server
+
+
+def enter(handler: Recorder, server: Server, receive_buffer: int | None = None) -> Any:
+    peer = Peer(server.addresses[0], receive_buffer)
+    return peer, handler.connection()
+
+
+def next_of(peer: Peer) -> bytes:
+    return peer.receive(int.from_bytes(peer.receive(4), "big"))
+
+
+def test_what_a_handler_publishes_goes_to_the_others(engine: Engine) -> None:
+    handler, server = room(engine)
+    with server:
+        (ann, _), (bob, _), (eve, _) = (enter(handler, server) for _ in range(3))
+        with ann, bob, eve:
+            assert ann.ask(b"hello") == b"said"
+            assert next_of(bob) == b"hello"
+            assert next_of(eve) == b"hello"
+            assert bob.ask(b"hello yourself") == b"said"
+            assert next_of(ann) == b"hello yourself", "and not what she had said"
+
+
+def test_published_within_a_handler_it_comes_before_the_reply(engine: Engine) -> None:
+    handler = Room()
+
+    class Talker(Recorder):
+        def received(self, message: bytes, connection: Connection) -> Any:
+            connection.join("all")
+            server.publish("all", b"published")
+            return b"replied"
+
+    talker = Talker()
+    server = handler.server = engine.server(talker)
+    with server, Peer(server.addresses[0]) as peer:
+        peer.send(frame(b""))
+        assert [next_of(peer), next_of(peer)] == [b"published", b"replied"]
+
+
+def test_any_thread_joins_and_leaves_and_publishes(engine: Engine) -> None:
+    handler = Recorder()
+    with engine.server(handler) as server:
+        peer, connection = enter(handler, server)
+        with peer:
+            connection.join("odd")
+            connection.join("odd")
+            connection.join("all")
+            assert connection.groups == {"odd", "all"}
+            server.publish("odd", b"1")
+            assert next_of(peer) == b"1"
+            connection.leave("odd")
+            connection.leave("never joined")
+            assert connection.groups == {"all"}
+            server.publish("odd", b"2")
+            server.publish("nobody", b"3")
+            server.publish("all", bytearray(b"4"))
+            assert next_of(peer) == b"4"
+
+
+def test_each_member_gets_all_in_the_order_of_each_of_eight_publishers(engine: Engine) -> None:
+    handler, server = room(engine)
+    rounds = 500
+
+    def publish(publisher: int) -> None:
+        for number in range(rounds):
+            server.publish("all", b"%d %d" % (publisher, number))
+
+    with server:
+        peers = [enter(handler, server)[0] for _ in range(5)]
+        threads = [threading.Thread(target=publish, args=(name,)) for name in range(8)]
+        for thread in threads:
+            thread.start()
+        for peer in peers:
+            got = [next_of(peer).split() for _ in range(8 * rounds)]
+            for name in range(8):
+                numbers = [int(number) for publisher, number in got if int(publisher) == name]
+                assert numbers == list(range(rounds))
+        for thread in threads:
+            thread.join()
+        for peer in peers:
+            peer.close()
+
+
+def test_a_member_that_does_not_read_is_closed_and_delays_nobody(engine: Engine) -> None:
+    handler, server = room(engine, max_unsent="256KiB")
+    message = bytes(100_000)
+    with server:
+        slow, deaf = enter(handler, server, 4096)
+        fast, _ = enter(handler, server)
+        with slow, fast:
+            ends = 0
+            while handler.ends.empty():
+                server.publish("all", message)
+                assert next_of(fast) == message
+                ends += 1
+            assert handler.end() is CloseReason.SLOW_CONSUMER
+            assert deaf.groups == frozenset()
+            server.publish("all", b"still here")
+            assert next_of(fast) == b"still here"
+
+
+class Counting(epollo.framing.LengthPrefix):
+    """Counts the frames it makes."""
+
+    encoded = 0
+
+    def encode(self, message: Buffer) -> bytes:
+        self.encoded += 1
+        return super().encode(message)
+
+
+def test_one_frame_is_made_for_all_members(engine: Engine) -> None:
+    handler, server = room(engine)
+    framing = server._service.framing
+    assert isinstance(framing, epollo.framing.LengthPrefix)
+    counting = Counting.__new__(Counting)
+    counting.__dict__.update(framing.__dict__)
+    server._service.framing = counting
+    with server:
+        peers = [enter(handler, server)[0] for _ in range(20)]
+        for number in range(3):
+            server.publish("all", b"%d" % number)
+        for peer in peers:
+            assert [next_of(peer) for _ in range(3)] == [b"0", b"1", b"2"]
+            peer.close()
+    assert counting.encoded == 3
+
+
+def test_what_no_frame_can_hold_is_the_publishers_error(engine: Engine) -> None:
+    handler, server = room(engine, max_frame=100)
+    with server:
+        peer, _ = enter(handler, server)
+        with peer:
+            with pytest.raises(EncodeError, match="over max_frame"):
+                server.publish("all", bytes(101))
+            server.publish("all", b"fits")
+            assert next_of(peer) == b"fits"
+
+
+def test_a_member_closed_in_the_same_turn_is_passed_over(engine: Engine) -> None:
+    """Unlike `send`, which tells its caller."""
+    raised: queue.Queue[Exception | None] = queue.Queue()
+
+    class Bouncer(Recorder):
+        first: Connection
+
+        def connected(self, connection: Connection) -> None:
+            connection.join("all")
+            super().connected(connection)
+
+        def received(self, message: bytes, connection: Connection) -> Any:
+            self.first.abort()
+            server.publish("all", message)
+            try:
+                self.first.send(message)
+            except ConnectionClosed as error:
+                raised.put(error)
+
+    handler = Bouncer()
+    with engine.server(handler) as server:
+        gone, handler.first = enter(handler, server)
+        peer, _ = enter(handler, server)
+        with gone, peer:
+            peer.send(frame(b"out"))
+            assert next_of(peer) == b"out"
+            assert isinstance(raised.get(timeout=DEADLINE), ConnectionClosed)
+            assert gone.receive_all() == b""
+
+
+def test_a_closed_connection_is_in_no_group_and_can_join_none(engine: Engine) -> None:
+    told: queue.Queue[frozenset[str]] = queue.Queue()
+
+    class Handler(Recorder):
+        def disconnected(self, connection: Connection, reason: CloseReason) -> None:
+            told.put(connection.groups)
+            super().disconnected(connection, reason)
+
+    handler = Handler()
+    with engine.server(handler) as server:
+        peer, connection = enter(handler, server)
+        connection.join("all")
+        peer.close()
+        assert handler.end() is CloseReason.EOF
+        assert told.get() == connection.groups == frozenset()
+        with pytest.raises(ConnectionClosed, match="can join no group"):
+            connection.join("all")
+        connection.leave("all")
+        server.publish("all", b"to nobody")
+        assert server._service.groups.members("all") == ()
+        del connection
+
+
+def test_joins_that_race_with_the_close_leave_no_member(engine: Engine) -> None:
+    handler = Recorder()
+    with engine.server(handler) as server:
+        for _ in range(50):
+            peer, connection = enter(handler, server)
+            joining = threading.Thread(target=join_until_closed, args=(connection,))
+            joining.start()
+            peer.close()
+            joining.join()
+            handler.end()
+        del connection
+        groups = server._service.groups
+        assert (groups._members, groups._joined) == ({}, {})
+
+
+def join_until_closed(connection: Connection) -> None:
+    number = 0
+    while True:
+        try:
+            connection.join(f"group {number}")
+        except ConnectionClosed:
+            return
+        number += 1
+
+
+def test_what_was_published_before_a_stop_is_sent(engine: Engine) -> None:
+    handler, server = room(engine)
+    with server:
+        peer, _ = enter(handler, server)
+        for number in range(3000):
+            server.publish("all", b"%d" % number)
+        server.stop()
+        with peer:
+            assert peer.receive_all() == b"".join(frame(b"%d" % each) for each in range(3000))
+    server.publish("all", b"a server that is closed has no members")
+
+
+def test_a_client_of_the_engine_has_no_groups(engine: Engine) -> None:
+    class Protocol:
+        framing = epollo.framing.parse("u32")
+        limits = epollo.engine.Limits()
+
+        def received(self, message: bytes, connection: Connection) -> None:
+            pass
+
+        def connected(self, connection: Connection) -> None:
+            with pytest.raises(GroupError, match="give its protocol, Protocol, a `groups`"):
+                connection.join("all")
+
+        def closed(self, connection: Connection, reason: CloseReason) -> None:
+            pass
+
+    here, there = socket.socketpair()
+    loop = engine.loop()
+    with there:
+        connection = loop.attach(here, Protocol())
+        assert connection.error is None
+        assert not connection.closed
+        loop.close()
+    del connection, loop
+    gc.collect()
+
+
+def test_any_thread_sees_who_is_connected(engine: Engine) -> None:
+    handler = Recorder()
+    with engine.server(handler) as server:
+        assert server.connections == frozenset()
+        peer, connection = enter(handler, server)
+        looks = threading.Thread(target=lambda: [server.connections for _ in range(2000)])
+        looks.start()
+        for _ in range(50):
+            enter(handler, server)[0].close()
+            handler.end()
+        looks.join()
+        assert server.connections == {connection}
+        peer.close()
+        handler.end()
+        del connection
+    assert server.connections == frozenset()
