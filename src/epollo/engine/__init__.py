@@ -110,6 +110,9 @@ class Connection(Protocol):
     def answer(self, reply: Reply) -> None:
         """Send the reply to a deferred message; in the loop's thread, like ``defer``."""
 
+    def fail(self, error: Exception) -> None:
+        """The handler raised for a deferred message; in the loop's thread, like ``answer``."""
+
     def close(self) -> None:
         """Read no more; send what is queued, then close."""
 

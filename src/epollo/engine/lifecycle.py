@@ -162,6 +162,12 @@ class Lifecycle:
                 self.handler_raised(error)
         self.unsettle()
 
+    def fail(self, error: Exception) -> None:
+        """The handler of a deferred message has raised: no reply comes."""
+        self.in_flight -= 1
+        self._hold()
+        self.handler_raised(error)
+
     def reply(self, reply: Reply) -> None:
         """Queue what a handler returned: one message, or several of them."""
         if isinstance(reply, bytes | bytearray | memoryview):
@@ -291,6 +297,14 @@ class Lifecycle:
             self._events = 0
             self.loop.look_away(self.fd)
 
+    def put_off(self, events: int) -> None:
+        """There is something to read, or an end, and the handler is to hear no more for now."""
+        if not events & READ or events & ERROR:
+            self.hang_up(events)
+        elif self._events & READ:
+            self._events &= ~READ
+            self.loop.watch(self.fd, self, self._events)
+
     def unsettle(self) -> None:
         """What the connection waits for may have changed: `decide` when the turn ends.
 
@@ -341,7 +355,7 @@ class Lifecycle:
 
     def _await(self) -> None:
         """Ask the poller for what the connection waits for, where that has changed."""
-        events = 0 if self._holding or self.reason is not None else READ
+        events = self._reading()
         if self.unsent:
             # Room to send is the usual state of a socket: asked for without need, a
             # level-triggered poller would wake the loop at every turn.
@@ -349,6 +363,13 @@ class Lifecycle:
         if events != self._events:
             self._events = events
             self.loop.watch(self.fd, self, events)
+
+    def _reading(self) -> int:
+        """READ where it is wanted. Held back only by messages in flight, a connection leaves it as
+        it is: the replies come mostly before there is more to read, see `put_off`."""
+        if self.reason is not None or self._paused or self._flooded:
+            return 0
+        return self._events & READ if self._holding else READ
 
     def drop(self, reason: CloseReason | None = None, error: Exception | None = None) -> None:
         """Close now, for ``reason`` unless it ended for a fault before.
