@@ -41,8 +41,9 @@ class Spare:
 
     @property
     def spoilt(self) -> bool:
-        """Did the coroutine that went before leave something to the next, or cancel itself?"""
-        return self._parked.done() or self.context != self._clean
+        """Was it cancelled, or has the coroutine before left something in the context?"""
+        cancelled = self._parked.done() or self.task.cancelling()
+        return bool(cancelled or self.context != self._clean)
 
     def adopt(self, work: Work, awaited: Any, flight: Flight) -> None:
         """Go on with ``work``, whose first step ended with waiting for ``awaited``."""
@@ -98,10 +99,7 @@ class Coroutines:
 
     async def finish(self) -> None:
         """Wait for all that has not ended."""
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            self._tasks.add(spare.task)
-            spare.task.cancel()
+        self._drop_spare()
         while self._tasks:
             done, _ = await asyncio.wait(self._tasks)
             self._tasks -= done
@@ -119,8 +117,8 @@ class Coroutines:
     def _start(self, work: Work, connection: Connection, weight: int) -> Reply:
         """Take the first step; go on in a task where that was not all."""
         spare = self._spare
-        if spare is None:
-            spare = self._spare = Spare(self._loop, self._flights.end)
+        if spare is None or spare.spoilt:
+            spare = self._new_spare()
         task = spare.task
         _enter_task(self._loop, task)
         try:
@@ -130,12 +128,12 @@ class Coroutines:
         except (Exception, asyncio.CancelledError) as error:
             return self._in_turn(connection, None, as_exception(error))
         else:
-            self._go_on(spare, work, awaited, self._flights.begin(connection, weight))
+            spare.adopt(work, awaited, self._flights.begin(connection, weight))
+            self._keep(task)
+            self._spare = None
             return None
         finally:
             _leave_task(self._loop, task)
-            if spare.spoilt:
-                self._drop(spare)
 
     def _in_turn(
         self, connection: Connection, reply: Reply, error: Exception | None = None
@@ -148,14 +146,14 @@ class Coroutines:
             raise error
         return reply
 
-    def _go_on(self, spare: Spare, work: Work, awaited: Any, flight: Flight) -> None:
-        spare.adopt(work, awaited, flight)
-        self._keep(spare.task)
+    def _new_spare(self) -> Spare:
+        self._drop_spare()
+        self._spare = Spare(self._loop, self._flights.end)
+        return self._spare
 
-    def _drop(self, spare: Spare) -> None:
-        """It has its coroutine; or it would give the next one what is not its own."""
-        self._spare = None
-        if spare.task not in self._tasks:
+    def _drop_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
             self._keep(spare.task)
             spare.task.cancel()
 
@@ -221,6 +219,6 @@ def _rest(work: Work, awaited: Any, cancelled: bool) -> Generator[Any, None, Any
             except BaseException as error:
                 awaited = work.throw(error)
             else:
-                return (yield from work)  # type: ignore[misc]
+                return (yield from work)
     except StopIteration as stop:
         return stop.value

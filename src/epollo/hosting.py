@@ -75,4 +75,5 @@ def _factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
         raise EngineMissing(
             "uvloop is not installed: pip install uvloop, or loop asyncio"
         ) from None
-    return uvloop.new_event_loop  # type: ignore[no-any-return]
+    make: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return make

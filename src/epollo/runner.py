@@ -20,7 +20,8 @@ class Runner(Protocol):
     def begin(self, engine: EventLoop) -> None:
         """Serving begins, in this thread."""
 
-    def connected(self, connection: Connection) -> None: ...
+    @property
+    def connected(self) -> Callable[[Connection], object]: ...
     def disconnected(
         self, connection: Connection, reason: CloseReason, done: Callable[[], object]
     ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -62,7 +62,12 @@ class Threads:
 
     def _submit(self, flight: Flight, call: Callable[[], Reply]) -> None:
         future = self._pool.submit(self._handle, flight, call)
-        flight.cancel = lambda: future.cancel() and self._flights.end(flight)
+        flight.cancel = partial(self._cancel, flight, future)
+
+    def _cancel(self, flight: Flight, future: Future[None]) -> None:
+        """A call that waits for its thread is not made; one that was begun ends by itself."""
+        if future.cancel():
+            self._flights.end(flight)
 
     def _handle(self, flight: Flight, call: Callable[[], Reply]) -> None:
         """In the pool: what the handler sends itself goes out before its reply."""
@@ -83,10 +88,10 @@ class Threads:
             self._engine.call_threadsafe(done)
 
 
-def _whole(reply: Any, connection: Connection) -> Reply:
+def _whole(reply: Any, connection: Connection) -> Any:
     """A generator is handler's code too: it is run to its end here, not in the loop's thread."""
     if isinstance(reply, bytes | bytearray | memoryview | str) or not isinstance(reply, Iterable):
-        return reply  # type: ignore[no-any-return]
+        return reply
     messages = []
     for message in reply:
         if connection.closed:
