@@ -6,7 +6,8 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -60,41 +61,48 @@ class Gate:
         return [self.told.get(timeout=DEADLINE) for _ in range(self.told.qsize())]
 
 
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def upper(message: bytes) -> bytes:
     return message.upper()
 
 
 def test_what_it_returns_is_the_reply_in_order(engine: Engine) -> None:
-    with engine.server(upper, threads=4, in_flight=16) as server:
-        with Peer(server.addresses[0]) as peer:
-            peer.send(b"".join(frame(b"q%d" % number) for number in range(1000)))
-            expected = b"".join(frame(b"Q%d" % number) for number in range(1000))
-            assert peer.receive(len(expected)) == expected
+    with engine.server(upper, threads=4, in_flight=16) as server, Peer(server.addresses[0]) as peer:
+        peer.send(b"".join(frame(b"q%d" % number) for number in range(1000)))
+        expected = b"".join(frame(b"Q%d" % number) for number in range(1000))
+        assert peer.receive(len(expected)) == expected
 
 
 def test_a_later_message_may_finish_first_and_is_answered_in_order(engine: Engine) -> None:
     gate = Gate()
-    with engine.server(gate, threads=2, in_flight=2) as server:
-        with Peer(server.addresses[0]) as peer:
-            peer.send(frame(b"a") + frame(b"b"))
-            gate.wait(b"a", b"b")
-            gate.free(b"b")
-            assert gate.told.get(timeout=DEADLINE) == "connected"
-            assert gate.told.get(timeout=DEADLINE) == "answered b"
-            gate.free(b"a")
-            assert peer.receive(10) == frame(b"a") + frame(b"b")
+    with engine.server(gate, threads=2, in_flight=2) as server, Peer(server.addresses[0]) as peer:
+        peer.send(frame(b"a") + frame(b"b"))
+        gate.wait(b"a", b"b")
+        gate.free(b"b")
+        assert gate.told.get(timeout=DEADLINE) == "connected"
+        assert gate.told.get(timeout=DEADLINE) == "answered b"
+        gate.free(b"a")
+        assert peer.receive(10) == frame(b"a") + frame(b"b")
 
 
 def test_unordered_replies_come_as_they_are_ready(engine: Engine) -> None:
     gate = Gate()
-    with engine.server(gate, threads=2, in_flight=2, ordered=False) as server:
-        with Peer(server.addresses[0]) as peer:
-            peer.send(frame(b"a") + frame(b"b"))
-            gate.wait(b"a", b"b")
-            gate.free(b"b")
-            assert peer.receive(5) == frame(b"b")
-            gate.free(b"a")
-            assert peer.receive(5) == frame(b"a")
+    with (
+        engine.server(gate, threads=2, in_flight=2, ordered=False) as server,
+        Peer(server.addresses[0]) as peer,
+    ):
+        peer.send(frame(b"a") + frame(b"b"))
+        gate.wait(b"a", b"b")
+        gate.free(b"b")
+        assert peer.receive(5) == frame(b"b")
+        gate.free(b"a")
+        assert peer.receive(5) == frame(b"a")
 
 
 def test_by_default_one_message_of_a_connection_is_handled_at_once(engine: Engine) -> None:
@@ -126,11 +134,10 @@ def test_a_slow_handler_of_one_connection_delays_no_other(engine: Engine) -> Non
 def test_everything_of_a_connection_runs_in_the_pool_and_in_order(engine: Engine) -> None:
     gate = Gate()
     gate.free(b"a", b"b")
-    with engine.server(gate, threads=4, in_flight=2) as server:
-        with Peer(server.addresses[0]) as peer:
-            peer.send(frame(b"a") + frame(b"b"))
-            peer.end()
-            assert peer.receive_all() == frame(b"a") + frame(b"b")
+    with engine.server(gate, threads=4, in_flight=2) as server, Peer(server.addresses[0]) as peer:
+        peer.send(frame(b"a") + frame(b"b"))
+        peer.end()
+        assert peer.receive_all() == frame(b"a") + frame(b"b")
     told = gate.all()
     assert told[0] == "connected"
     assert set(told[1:3]) == {"answered a", "answered b"}
@@ -145,8 +152,7 @@ def test_a_handler_of_a_connection_that_was_reset_ends_before_disconnected(engin
         peer.send(frame(b"a"))
         gate.wait(b"a")
         peer.reset()
-        while server.connections:
-            pass
+        until(lambda: not server.connections)
         gate.free(b"a")
     assert gate.all() == ["connected", "answered a", "disconnected reset", "stopped"]
 
@@ -158,8 +164,7 @@ def test_what_has_no_thread_yet_is_not_begun_for_a_peer_that_is_gone(engine: Eng
         peer.send(frame(b"a") + frame(b"b"))
         gate.wait(b"a")
         peer.reset()
-        while server.connections:
-            pass
+        until(lambda: not server.connections)
         gate.free(b"a")
     assert gate.begun.empty()
     assert gate.all() == ["connected", "answered a", "disconnected reset", "stopped"]
@@ -181,12 +186,14 @@ def test_an_exception_closes_its_own_connection_only(engine: Engine, log: Log) -
             raise ValueError(message)
         return message
 
-    with engine.server(handle, threads=2, in_flight=3) as server:
-        with Peer(server.addresses[0]) as other:
-            with Peer(server.addresses[0]) as peer:
-                peer.send(frame(b"a") + frame(b"bad") + frame(b"never"))
-                assert peer.receive_all() == frame(b"a")
-            assert other.ask(b"hello") == b"hello"
+    with (
+        engine.server(handle, threads=2, in_flight=3) as server,
+        Peer(server.addresses[0]) as other,
+    ):
+        with Peer(server.addresses[0]) as peer:
+            peer.send(frame(b"a") + frame(b"bad") + frame(b"never"))
+            assert peer.receive_all() == frame(b"a")
+        assert other.ask(b"hello") == b"hello"
     (line,) = log.take()
     assert "raised, closed 127.0.0.1" in line
 
@@ -214,11 +221,10 @@ def test_eight_threads_send_whole_frames_each_in_its_order(engine: Engine, count
             connection.send(b"%s %d" % (message, number))
         return message + b" end"
 
-    with engine.server(handle, threads=8, in_flight=8) as server:
-        with Peer(server.addresses[0]) as peer:
-            peer.send(b"".join(frame(b"%d" % sender) for sender in range(8)))
-            peer.end()
-            data = peer.receive_all()
+    with engine.server(handle, threads=8, in_flight=8) as server, Peer(server.addresses[0]) as peer:
+        peer.send(b"".join(frame(b"%d" % sender) for sender in range(8)))
+        peer.end()
+        data = peer.receive_all()
     seen: dict[bytes, list[bytes]] = {}
     for message in _frames(data):
         sender, what = message.split(b" ")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from epollo import address
 from epollo.engine import CloseReason
 from epollo.engine.connecting import Connecting
-from epollo.engine.events import ERROR, READ, WRITE
+from epollo.engine.events import READ, WRITE
 from epollo.engine.lingering import Lingering, has_unread, would_reset
 from epollo.engine.source import Source, Watcher
 from epollo.engine.stage import Stage
@@ -285,25 +285,22 @@ class Lifecycle:
         elif not isinstance(error, ConnectionClosed):  # which only tells the handler of the close
             self.loop.report(error, "handler raised after its connection was closed")
 
-    def hang_up(self, events: int) -> None:
-        """The poller tells of an end that nobody asked it for, while reading is held back."""
-        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if events & ERROR else 0
+    def put_off(self, events: int) -> None:
+        """The poller tells of something to read, or of an end, while reading is held back."""
+        # Asked for in any case: select(2) tells of an error as of something to read.
+        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self.drop(CloseReason.RESET, OSError(code, os.strerror(code)))
+        elif events & READ:
+            if self._events & READ:
+                self._events &= ~READ
+                self.loop.watch(self.fd, self, self._events)
         elif self.unsent:  # for a peer that will read no more
             if not events & WRITE:
                 self.drop(CloseReason.RESET)
         else:  # What the peer sent before it left is still to be read: look away until then.
             self._events = 0
             self.loop.look_away(self.fd)
-
-    def put_off(self, events: int) -> None:
-        """There is something to read, or an end, and the handler is to hear no more for now."""
-        if not events & READ or events & ERROR:
-            self.hang_up(events)
-        elif self._events & READ:
-            self._events &= ~READ
-            self.loop.watch(self.fd, self, self._events)
 
     def unsettle(self) -> None:
         """What the connection waits for may have changed: `decide` when the turn ends.
