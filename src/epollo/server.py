@@ -117,11 +117,11 @@ class Server:
         if self._loop is None:
             self.start()
         try:
-            with self.signals(), _waking(self._started):
+            with self.signals():
                 if self._service.application.asynchronous:
                     from epollo import hosting  # asyncio is imported for async handlers only
 
-                    hosting.run(self.serve, self.settings.loop)
+                    hosting.run(self._serve_alone, self.settings.loop)
                 else:
                     self._run_plain()
         finally:
@@ -132,7 +132,8 @@ class Server:
         self._begin(engine.stop)
         application.started(self)
         try:
-            engine.run()
+            with _waking(engine):
+                engine.run()
         finally:
             self.close()
             self._service.runner.close()
@@ -158,6 +159,11 @@ class Server:
                 await hosting.call(self._service.application.stopped, self)
         finally:
             self.close()
+
+    async def _serve_alone(self) -> None:
+        # Within the loop: uvloop has a wakeup descriptor of its own, and puts back what was before.
+        with _waking(self._started):
+            await self.serve()
 
     def _begin(self, finish: Callable[[], object]) -> None:
         """Serving begins in this thread, and ``finish`` ends it."""
