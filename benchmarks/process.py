@@ -17,7 +17,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.servers import Server
 
 ROOT = Path(__file__).parent.parent
-READY = re.compile(rb"serving (?:\w+ )?on 127\.0\.0\.1:(\d+)")
+READY = re.compile(rb"serving (?:\S+ )?on 127\.0\.0\.1:(\d+)")
 READY_TIMEOUT = 10.0  # seconds
 GREETING_TIMEOUT = 5.0  # seconds
 DYING_TIMEOUT = 1.0  # seconds

@@ -57,6 +57,18 @@ ASYNCIO_PROTOCOL = BY_NAME["asyncio-protocol"]
 ASYNCIO_STREAMS = BY_NAME["asyncio-streams"]
 
 
+def waiting(name: str, label: str, handler: str, *options: str) -> Server:
+    """Make the row of a handler that may wait, on the engine that `auto` takes."""
+    serve = f"serve --bind 127.0.0.1:0 --framing u32 benchmarks.handlers:{handler}".split()
+    return Server(name, label, (sys.executable, "-m", "epollo", *serve, *options))
+
+
+ASYNC_ON_ASYNCIO = waiting("async-asyncio", "async echo on asyncio", "echo", "--loop", "asyncio")
+ASYNC_ON_UVLOOP = waiting("async-uvloop", "async echo on uvloop", "echo", "--loop", "uvloop")
+BLOCKING = waiting("threads", "echo in 8 threads, each 1 ms", "slow_echo", "--threads", "8")
+"""These have a part of their own: the other tables compare servers, not kinds of handler."""
+
+
 def select(names: Iterable[str]) -> tuple[Server, ...]:
     """Return the named servers in the order of the table, and the limit whether named or not.
 

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks import markdown
-from benchmarks.parts import beside, churn, idle, open_loop, table
+from benchmarks.parts import beside, churn, idle, open_loop, table, waiting
 from benchmarks.plan import FULL
 from benchmarks.points import HUGE, LARGE, PIPELINED, SMALL, Point
 from benchmarks.samples import Figure, Sample, Series
 from benchmarks.servers import (
     ASYNCIO_STREAMS,
+    BLOCKING,
     LIMIT,
     NATIVE,
     PYTHON,
@@ -37,6 +38,7 @@ class Target:
     base: Series | None
     bound: float
     most: bool = False
+    unit: str = "B"  # of a bound that is no ratio
 
     def measured(self, samples: Sequence[Sample]) -> Figure | None:
         """Return the figure, or None when it was not measured."""
@@ -52,7 +54,7 @@ class Target:
         """Return the target, what was measured and the verdict as cells."""
         ratio = self.base is not None
         bound = f"{'at most' if self.most else 'at least'} " + (
-            f"{self.bound:.2f}" if ratio else f"{self.bound:,.0f} B"
+            f"{self.bound:.2f}" if ratio else f"{self.bound:,.0f} {self.unit}"
         )
         figure = self.measured(samples)
         if figure is None:
@@ -107,6 +109,17 @@ TARGETS = (
     p99(LIMIT, 1.1),
     *(at_point(PYTHON, SMALL, peer, 1.0) for peer in PROTOCOLS),
     *(at_point(PYTHON, PIPELINED, peer, 1.0) for peer in PROTOCOLS),
+    *(
+        Target(
+            f"{server.label}: {point}, to {base.label}",
+            waiting.rate(server, point),
+            waiting.rate(base, point),
+            2,
+        )
+        for server, base in waiting.PAIRS
+        for point in waiting.POINTS
+    ),
+    Target(BLOCKING.label, waiting.rate(BLOCKING, SMALL), None, 6000, unit="messages/s"),
     memory(NATIVE, 200),
     memory(PYTHON, 700),
     beside_idle(NATIVE, 0.95),

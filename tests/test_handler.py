@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,19 @@ async def coroutine(message: bytes) -> bytes:
     return message
 
 
+async def generator(message: bytes) -> AsyncIterator[bytes]:
+    yield message
+
+
+class AsyncConnected(Method):
+    async def connected(self, connection: object) -> None: ...
+
+
+class AsyncCall:
+    async def __call__(self, message: bytes) -> bytes:
+        return message
+
+
 @pytest.mark.parametrize(
     ("handler", "why"),
     [
@@ -79,7 +93,7 @@ async def coroutine(message: bytes) -> bytes:
         (nothing, "must take"),
         (three, "must take"),
         (keyword, "must take"),
-        (coroutine, "async function"),
+        (generator, "async generator function; return the messages as a list"),
     ],
 )
 def test_what_cannot_handle_is_refused(handler: Any, why: str) -> None:
@@ -97,6 +111,20 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     return "app_under_test"
+
+
+@pytest.mark.parametrize(
+    ("handler", "asynchronous"),
+    [
+        (one, set()),
+        (coroutine, {"received"}),
+        (functools.partial(coroutine), {"received"}),
+        (AsyncCall(), {"received"}),
+        (AsyncConnected(), {"connected"}),
+    ],
+)
+def test_what_is_async_is_known(handler: Any, asynchronous: set[str]) -> None:
+    assert application(handler).asynchronous == asynchronous
 
 
 def test_load_makes_an_object_of_a_class(module: str) -> None:

@@ -7,8 +7,9 @@ import resource
 import signal
 import stat
 import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,7 +17,7 @@ import epollo
 from epollo import BindError, CloseReason, Connection, Server, address
 from epollo.framing import Line
 from tests.conftest import Engine
-from tests.support import Peer, Recorder, ServerProcess, frame, has_ipv6, serving
+from tests.support import DEADLINE, Peer, Recorder, ServerProcess, frame, has_ipv6, line_of, serving
 
 
 def test_the_ready_line_has_the_address_really_bound(engine: Engine) -> None:
@@ -364,3 +365,104 @@ def test_a_forked_process_that_closes_the_server_takes_nothing_from_the_first(
         for where in server.addresses:
             with Peer(where) as peer:
                 assert peer.ask(b"still there") == b"still there"
+
+
+def _refused(where: str) -> None:
+    """Until nobody listens there any more."""
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        try:
+            Peer(where).close()
+        except ConnectionRefusedError:
+            return
+        except ConnectionResetError:  # in the queue of a listener that was just closed
+            pass
+    raise AssertionError(f"{where} still listens")
+
+
+WAITING = """
+import asyncio, time
+
+async def waits(message, connection):
+    print("begun", flush=True)
+    try:
+        await asyncio.sleep(3600 if message == b"for ever" else 0.05)
+    finally:
+        print("ended", flush=True)
+    return message
+
+def blocks(message, connection):
+    print("begun", flush=True)
+    time.sleep(0.05)
+    return message
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    (tmp_path / "waiting_app.py").write_text(WAITING)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("waiting_app:waits", "--loop", "asyncio"),
+        ("waiting_app:waits", "--loop", "uvloop"),
+        ("waiting_app:blocks", "--threads", "2"),
+    ],
+)
+def test_a_signal_lets_handlers_that_wait_end(app: Path, flags: tuple[str, ...]) -> None:
+    if "uvloop" in flags:
+        pytest.importorskip("uvloop")
+    with serving(*flags, cwd=app) as server, Peer(server.address) as peer:
+        peer.send(frame(b"hello"))
+        assert server.process.stdout is not None
+        assert line_of(server.process.stdout) == "begun\n"
+        server.signal(signal.SIGTERM)
+        assert peer.receive_all() == frame(b"hello")
+        assert server.wait() == 0
+
+
+@pytest.mark.parametrize("loop_name", ["asyncio", "uvloop"])
+def test_a_second_signal_cancels_them(app: Path, loop_name: str) -> None:
+    pytest.importorskip(loop_name)
+    with serving("waiting_app:waits", "--loop", loop_name, cwd=app) as server:
+        with Peer(server.address) as peer:
+            peer.send(frame(b"for ever"))
+            assert server.process.stdout is not None
+            assert line_of(server.process.stdout) == "begun\n"
+            server.signal(signal.SIGTERM)
+            _refused(server.address)  # so it has been heard
+            server.signal(signal.SIGINT)
+            assert peer.receive_all() == b""
+            assert server.wait() == 0
+        assert server.process.stdout.read() == "ended\n"
+
+
+def test_started_and_stopped_are_told_of_the_server(engine: Engine) -> None:
+    class Handler(Recorder):
+        told: ClassVar[list[tuple[str, list[str]]]] = []
+
+        def started(self, server: Server) -> None:
+            self.told.append(("started", list(server.addresses)))
+
+        def stopped(self, server: Server) -> None:
+            self.told.append(("stopped", list(server.addresses)))
+
+    handler = Handler()
+    with engine.server(handler) as server, Peer(server.addresses[0]) as peer:
+        assert peer.ask(b"hello") == b"hello"
+    assert handler.told == [("started", server.addresses), ("stopped", server.addresses)]
+
+
+def test_a_server_whose_started_raises_does_not_serve(engine: Engine) -> None:
+    class Handler(Recorder):
+        def started(self, server: Server) -> None:
+            raise ValueError("no database")
+
+    server = engine.server(Handler())
+    with pytest.raises(ValueError, match="no database"):
+        server.run()
+    with pytest.raises(ConnectionRefusedError):
+        Peer(server.addresses[0])

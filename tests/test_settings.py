@@ -20,6 +20,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
     assert settings.bind == ("127.0.0.1:8091",)
     assert (settings.framing, settings.engine, settings.backlog) == ("u32", "auto", 2048)
     assert (settings.max_frame, settings.high_water) == (1 << 20, 64 << 10)
+    assert (settings.threads, settings.in_flight, settings.ordered) == (0, 1, True)
     assert (settings.max_unsent, settings.graceful_timeout) == (16 << 20, 30.0)
     assert (settings.max_connections, settings.max_per_ip) == (0, 0)
     assert (settings.keepalive, settings.socket_mode) == (60.0, None)
@@ -53,6 +54,10 @@ def test_a_mode_is_octal(value: Any, mode: int | None) -> None:
         ({"socket_mode": 660}, "socket_mode: 660 is not a mode such as '660', in octal"),
         ({"socket_mode": "1777"}, "socket_mode: '1777' is not a mode"),
         ({"log_level": "loud"}, "log_level: 'loud' is not one of debug"),
+        ({"in_flight": 0}, "in_flight: must be at least 1"),
+        ({"threads": 1024}, "threads: must be less than 1024"),
+        ({"ordered": "maybe"}, "ordered: 'maybe' is neither yes nor no"),
+        ({"loop": "trio"}, "loop: 'trio' is not one of auto, asyncio, uvloop"),
         ({"maxframe": 1}, "no setting 'maxframe'; there are backlog, "),
     ],
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from epollo.engine import Bounds, CloseReason, EventLoop, Timer
+from epollo.engine import Bounds, EventLoop, Timer
 from epollo.settings import Settings
 
 LONGEST_PERIOD = 0.25  # seconds
@@ -37,8 +37,4 @@ class Deadlines:
 
     def _sweep(self) -> None:
         self._wait()
-        for connection, reason in self._loop.sweep(self._bounds):
-            if reason is CloseReason.WRITE_TIMEOUT:
-                connection.abort(reason)
-            else:
-                connection.end(reason)
+        self._loop.enforce(self._bounds)

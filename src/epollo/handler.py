@@ -16,8 +16,11 @@ from epollo.errors import HandlerError
 
 Handler: TypeAlias = Any
 """A callable of ``(message)`` or ``(message, connection)``; or an object with ``received`` of that
-form and, where it wants them, ``connected(connection)`` and ``disconnected(connection, reason)``.
+form and, where it wants them, ``connected(connection)``, ``disconnected(connection, reason)``,
+``started(server)`` and ``stopped(server)``. Any of them may be async.
 """
+
+HOOKS = ("connected", "disconnected", "started", "stopped")
 
 Received: TypeAlias = Callable[[bytes, Connection], Reply]
 
@@ -30,6 +33,12 @@ class Application:
     received: Received
     connected: Callable[[Connection], object]
     disconnected: Callable[[Connection, CloseReason], object]
+    started: Callable[[Any], object]  # is given the Server
+    stopped: Callable[[Any], object]
+    asynchronous: frozenset[str]  # which of them are async
+
+    def is_async(self, name: str) -> bool:
+        return name in self.asynchronous
 
 
 def echo(message: bytes, _: Connection) -> bytes:
@@ -63,12 +72,25 @@ def application(handler: Handler, name: str | None = None) -> Application:
         raise HandlerError(
             f"handler {name!r} is {_kind(handler)}: neither a function nor an object with received"
         )
+    hooks = {hook: getattr(handler, hook, _ignore) for hook in HOOKS}
+    calls = {"received": receive, **hooks}
+    for called in calls.values():
+        if _is(inspect.isasyncgenfunction, called):
+            raise HandlerError(
+                f"handler {name!r} is an async generator function; return the messages as a list, "
+                "or send each with connection.send"
+            )
     return Application(
         name=name,
         received=_received(receive, name),
-        connected=getattr(handler, "connected", _ignore),
-        disconnected=getattr(handler, "disconnected", _ignore),
+        **hooks,
+        asynchronous=frozenset(n for n in calls if _is(inspect.iscoroutinefunction, calls[n])),
     )
+
+
+def _is(kind: Callable[[Any], bool], called: Any) -> bool:
+    """Is it a function of that kind, or an object called by such a method?"""
+    return kind(called) or kind(getattr(called, "__call__", None))  # noqa: B004
 
 
 def _instance(found: type, path: str) -> Handler:
@@ -104,8 +126,6 @@ def _import_failed(module_name: str, error: Exception) -> HandlerError:
 
 def _received(receive: Callable[..., Any], name: str) -> Received:
     """``receive`` as a function of (message, connection); itself where it is one already."""
-    if inspect.iscoroutinefunction(receive):
-        raise HandlerError(f"handler {name!r} is an async function; epollo serves plain ones")
     if _wants_connection(receive, name):
         return receive
     return lambda message, _: receive(message)

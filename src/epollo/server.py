@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType, TracebackType
@@ -50,7 +50,8 @@ def serve(
 class Server:
     """A message server on one loop.
 
-    Blocking: ``server.run()``. In a thread of its own, for embedding and tests::
+    Blocking: ``server.run()``. On the running asyncio or uvloop loop: ``await server.serve()``. In
+    a thread of its own, for embedding and tests::
 
         with epollo.Server(handle, "127.0.0.1:0") as server:
             client = epollo.connect(server.addresses[0])
@@ -75,6 +76,7 @@ class Server:
         self._loop: EventLoop | None = None
         self._acceptors: list[Acceptor] = []
         self._thread: threading.Thread | None = None
+        self._finish: Callable[[], object] = _nothing  # ends the serving
         self._stopping = False
         self._signalled = 0
         self.addresses: list[str] = []
@@ -106,7 +108,7 @@ class Server:
         self._loop = new_loop(self.settings.engine, self.settings.poller)
         self._stopping = False
         self._signalled = 0
-        self._service.on_empty = None
+        self._service.restart()
         self.addresses.clear()
         try:
             Deadlines(self._loop, self.settings)
@@ -120,14 +122,65 @@ class Server:
             raise
 
     def run(self) -> None:
-        """Serve until `stop`, or until SIGINT or SIGTERM where this is the main thread."""
+        """Serve until `stop`, or until SIGINT or SIGTERM where this is the main thread.
+
+        Async handlers are run on a loop made for them, of the kind that the setting ``loop`` names.
+        """
         if self._loop is None:
             self.start()
         try:
-            with self.signals(), _waking(self._started):
-                self._started.run()
+            with self.signals():
+                if self._service.application.asynchronous:
+                    from epollo import hosting  # asyncio is imported for async handlers only
+
+                    hosting.run(self._serve_alone, self.settings.loop)
+                else:
+                    self._run_plain()
         finally:
             self.close()
+
+    def _run_plain(self) -> None:
+        engine, application = self._started, self._service.application
+        self._begin(engine.stop)
+        application.started(self)
+        try:
+            with _waking(engine):
+                engine.run()
+        finally:
+            self.close()
+            self._service.runner.close()
+            application.stopped(self)
+
+    async def serve(self) -> None:
+        """Serve on the running loop, asyncio's or uvloop's, until `stop`. Cancelled, it aborts what
+        is open. It returns, or raises, when all handlers have ended and the sockets are closed.
+        Raises EngineMissing for a poller that is no descriptor."""
+        from epollo import hosting
+
+        if self._loop is None:
+            self.start()
+        try:
+            guest = hosting.Guest(self._started)
+            self._begin(guest.stop)
+            await hosting.call(self._service.application.started, self)
+            try:
+                await guest.run()
+            finally:
+                self.close()
+                await hosting.finish(self._service.runner)
+                await hosting.call(self._service.application.stopped, self)
+        finally:
+            self.close()
+
+    async def _serve_alone(self) -> None:
+        # Within the loop: uvloop has a wakeup descriptor of its own, and puts back what was before.
+        with _waking(self._started):
+            await self.serve()
+
+    def _begin(self, finish: Callable[[], object]) -> None:
+        """Serving begins in this thread, and ``finish`` ends it."""
+        self._finish = finish
+        self._service.runner.begin(self._started)
 
     def stop(self, grace: float | None = None) -> None:
         """Stop accepting, answer what has arrived, send it, close; abort what is left after
@@ -217,7 +270,7 @@ class Server:
             self._abort()
             return
         self._stopping = True
-        self._service.on_empty = loop.stop
+        self._service.on_empty = self._finish
         loop.call_later(grace, self._abort)
         for connection in self.connections:
             connection.drain()
@@ -272,3 +325,7 @@ def _waking(loop: EventLoop) -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(before)
+
+
+def _nothing() -> None:
+    pass

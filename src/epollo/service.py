@@ -10,8 +10,10 @@ from epollo import framing
 from epollo.admission import Admission
 from epollo.counters import Counters
 from epollo.engine import CloseReason, Connection, EventLoop, Limits
+from epollo.errors import HandlerError
 from epollo.groups import Groups
 from epollo.handler import Application
+from epollo.runner import Direct, Runner
 from epollo.settings import Settings
 
 _log = logging.getLogger("epollo.server")
@@ -43,14 +45,24 @@ class Service:
     def __init__(self, settings: Settings, application: Application) -> None:
         self.application = application
         self.framing = framing.parse(settings.framing, settings.max_frame)
-        self.limits = Limits(high_water=settings.high_water, max_unsent=settings.max_unsent)
-        self.received = application.received
+        self.limits = Limits(
+            high_water=settings.high_water,
+            max_unsent=settings.max_unsent,
+            in_flight=settings.in_flight,
+        )
+        self.runner = _runner(application, self.limits, settings)
+        self.received = self.runner.received
         self._slow_handler = settings.slow_handler
         self.counters = Counters()
         self.admission = Admission(self.counters, settings.max_connections, settings.max_per_ip)
         self.groups = Groups()
         self.connected_count = 0
         self.on_empty: Callable[[], object] | None = None
+
+    def restart(self) -> None:
+        """Nobody is connected, and nobody waits for that."""
+        self.connected_count = 0
+        self.on_empty = None
 
     def watch_handler(self, loop: EventLoop) -> None:
         """Log a handler that holds ``loop``, and with it all other connections, for too long."""
@@ -68,7 +80,7 @@ class Service:
 
     def connected(self, connection: Connection) -> None:
         self.connected_count += 1
-        self.application.connected(connection)
+        self.runner.connected(connection)
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
         refusal = self.admission.leave(connection) if self.admission.bounded else None
@@ -80,11 +92,11 @@ class Service:
         self.groups.forget(connection)
         if not connection.established:  # reset before
             return
+        self.runner.disconnected(connection, reason, self._left)
+
+    def _left(self) -> None:
         self.connected_count -= 1
-        try:
-            self.application.disconnected(connection, reason)
-        finally:
-            self.check_empty()
+        self.check_empty()
 
     def check_empty(self) -> None:
         """Call ``on_empty``, where set, once nobody is connected any more."""
@@ -104,3 +116,21 @@ class Service:
             _log.log(level, "closed %s: %s: %s", connection.peername, reason, connection.error)
         else:
             _log.log(level, "closed %s: %s", connection.peername, reason)
+
+
+def _runner(application: Application, limits: Limits, settings: Settings) -> Runner:
+    """The runner that suits the application. Raises HandlerError where none does."""
+    if application.asynchronous and settings.threads:
+        raise HandlerError(
+            f"handler {application.name!r} is async, and threads={settings.threads} is for plain "
+            "handlers; set threads=0, and call what blocks with asyncio.to_thread"
+        )
+    if application.asynchronous:
+        from epollo.coroutines import Coroutines  # asyncio is imported for async handlers only
+
+        return Coroutines(application, limits.in_flight, settings.ordered)
+    if settings.threads:
+        from epollo.threads import Threads
+
+        return Threads(application, limits.in_flight, settings.ordered, settings.threads)
+    return Direct(application)

@@ -11,6 +11,7 @@ from epollo.errors import SettingError
 from epollo.framing import Framing
 from epollo.units import parse_count, parse_seconds, parse_size
 
+LOOPS = ("auto", "asyncio", "uvloop")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -56,10 +57,19 @@ def _framing(value: str | Framing) -> str | Framing:
     return value if isinstance(value, Framing) else str(value)
 
 
-def _log_level(value: str) -> str:
-    if value not in LOG_LEVELS:
-        raise ValueError(f"{value!r} is not one of {', '.join(LOG_LEVELS)}")
-    return value
+def _one_of(*names: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"{value!r} is not one of {', '.join(names)}")
+        return value
+
+    return parse
+
+
+def _switch(value: str | bool) -> bool:
+    if value not in (True, False, "yes", "no"):
+        raise ValueError(f"{value!r} is neither yes nor no")
+    return value in (True, "yes")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,10 +130,27 @@ class Settings:
         "TIME",
         "over which a handler that holds the loop is logged; 0: never",
     )
+    threads: int = _setting(
+        "0", parse_count, "N", "threads for handlers that block; 0: they run in the loop's own"
+    )
+    in_flight: int = _setting(
+        "1", parse_count, "N", "messages of one connection handled at once, by handlers that wait"
+    )
+    ordered: bool = _setting(
+        "yes", _switch, "yes|no", "replies keep the order of their messages; no: as they finish"
+    )
+    loop: str = _setting(
+        "auto",
+        _one_of(*LOOPS),
+        "NAME",
+        "of async handlers: auto (uvloop where installed), asyncio or uvloop",
+    )
     graceful_timeout: float = _setting(
         "30s", parse_seconds, "TIME", "for finishing what is in flight when told to stop"
     )
-    log_level: str = _setting("info", _log_level, "LEVEL", "debug, info, warning or error")
+    log_level: str = _setting(
+        "info", _one_of(*LOG_LEVELS), "LEVEL", "debug, info, warning or error"
+    )
 
     def __post_init__(self) -> None:
         for setting in fields(self):
@@ -133,9 +160,11 @@ class Settings:
             except (ValueError, TypeError, OverflowError) as error:
                 raise SettingError(f"{setting.name}: {error}") from None
             object.__setattr__(self, setting.name, parsed)
-        for name in ("backlog", "max_frame", "max_unsent", "high_water"):
+        for name in ("in_flight", "backlog", "max_frame", "max_unsent", "high_water"):
             if not 1 <= getattr(self, name) < 1 << 31:
                 raise SettingError(f"{name}: must be at least 1, and less than 2 GiB")
+        if not self.threads < 1 << 10:
+            raise SettingError("threads: must be less than 1024")
 
 
 def settings_from(**values: Any) -> Settings:

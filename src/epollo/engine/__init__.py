@@ -18,7 +18,7 @@ What happens per message stands in the engines, twice. What happens to a connect
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -131,6 +131,9 @@ class Connection(Protocol):
     def answer(self, reply: Reply) -> None:
         """Send the reply to a deferred message; in the loop's thread, like ``defer``."""
 
+    def fail(self, error: Exception) -> None:
+        """The handler raised for a deferred message; in the loop's thread, like ``answer``."""
+
     def close(self) -> None:
         """Read no more; send what is queued, then close."""
 
@@ -139,9 +142,6 @@ class Connection(Protocol):
 
     def abort(self, reason: CloseReason = CloseReason.LOCAL) -> None:
         """Close now; what is queued is dropped."""
-
-    def end(self, reason: CloseReason, error: Exception | None = None) -> None:
-        """Read no more, for ``reason``; what was received is answered and sent, then close."""
 
     def pause_reading(self) -> None:
         """Deliver no message until ``resume_reading``; the kernel's buffers hold the peer back."""
@@ -214,9 +214,9 @@ class EventLoop(Protocol):
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
     def call_threadsafe(self, callback: Callable[[], object]) -> None: ...
-    def sweep(self, bounds: Bounds) -> Sequence[tuple[Connection, CloseReason]]:
-        """The next tick of the clock that connections are stamped by: whoever is over one of the
-        ``bounds``, and which. Nothing is closed by this."""
+    def enforce(self, bounds: Bounds) -> None:
+        """The next tick of the clock that connections are stamped by: close whoever is over one
+        of the ``bounds``."""
 
     slow_after: float
     """Seconds from which on ``on_slow`` is told that one read, and what the handler did with it,

@@ -216,6 +216,15 @@ class Housekeeping(ABC):
         self._plan = self._alarm = None
         self._close_poller()
 
+    def enforce(self, bounds: Bounds) -> None:
+        """The next tick: close whoever is over one of the ``bounds``. Who takes nothing of what he
+        was sent is dropped; to others it is still sent."""
+        for connection, reason in self.sweep(bounds):
+            if reason is CloseReason.WRITE_TIMEOUT:
+                connection.drop(reason)
+            else:
+                connection.end(reason)
+
     def soil(self, connection: Lifecycle) -> None:
         """Flush ``connection``, and decide on it, when the turn ends."""
         self.dirty.append(connection)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from epollo import address
 from epollo.engine import CloseReason
 from epollo.engine.connecting import Connecting
-from epollo.engine.events import ERROR, READ, WRITE
+from epollo.engine.events import READ, WRITE
 from epollo.engine.lingering import Lingering, has_unread, would_reset
 from epollo.engine.reply import messages_of
 from epollo.engine.source import Source, Watcher
@@ -201,6 +201,12 @@ class Lifecycle:
                 self.handler_raised(error)
         self.unsettle()
 
+    def fail(self, error: Exception) -> None:
+        """The handler of a deferred message has raised: no reply comes."""
+        self.in_flight -= 1
+        self._hold()
+        self.handler_raised(error)
+
     def reply(self, reply: Reply) -> None:
         """Queue what a handler returned: one message, or several of them."""
         for message in messages_of(reply):
@@ -312,11 +318,16 @@ class Lifecycle:
         elif not isinstance(error, ConnectionClosed):  # which only tells the handler of the close
             self.loop.report(error, "handler raised after its connection was closed")
 
-    def hang_up(self, events: int) -> None:
-        """The poller tells of an end that nobody asked it for, while reading is held back."""
-        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if events & ERROR else 0
+    def put_off(self, events: int) -> None:
+        """The poller tells of something to read, or of an end, while reading is held back."""
+        # Asked for in any case: select(2) tells of an error as of something to read.
+        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self.drop(CloseReason.RESET, OSError(code, os.strerror(code)))
+        elif events & READ:
+            if self._events & READ:
+                self._events &= ~READ
+                self.loop.watch(self.fd, self, self._events)
         elif self.unsent:  # for a peer that will read no more
             if not events & WRITE:
                 self.drop(CloseReason.RESET)
@@ -396,7 +407,7 @@ class Lifecycle:
 
     def _await(self) -> None:
         """Ask the poller for what the connection waits for, where that has changed."""
-        events = 0 if self._holding or self.reason is not None else READ
+        events = self._reading()
         if self.unsent:
             # Room to send is the usual state of a socket: asked for without need, a
             # level-triggered poller would wake the loop at every turn.
@@ -404,6 +415,13 @@ class Lifecycle:
         if events != self._events:
             self._events = events
             self.loop.watch(self.fd, self, events)
+
+    def _reading(self) -> int:
+        """READ where it is wanted. Held back only by messages in flight, a connection leaves it as
+        it is: the replies come mostly before there is more to read, see `put_off`."""
+        if self.reason is not None or self._paused or self._flooded:
+            return 0
+        return self._events & READ if self._holding else READ
 
     def drop(self, reason: CloseReason | None = None, error: Exception | None = None) -> None:
         """Close now, for ``reason`` unless it ended for a fault before.

@@ -467,8 +467,7 @@ cdef class ConnectionCore(Cutter):
             return False
         if not self._holding and self.reason is None:
             return not self._inbox  # which comes first, when the turn ends
-        if not events & READ:
-            self.hang_up(events)
+        self.put_off(events)
         return False
 
 

@@ -226,8 +226,7 @@ class Connection(Lifecycle):
             return False
         if not self._holding and self.reason is None:
             return not self._inbox  # which comes first, when the turn ends
-        if not events & READ:
-            self.hang_up(events)
+        self.put_off(events)
         return False
 
     def _room(self) -> int:

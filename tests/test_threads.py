@@ -1,0 +1,253 @@
+"""Blocking handlers in threads, on both engines and every poller."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from epollo import CloseReason, Connection, Server
+from tests.conftest import Engine, Log
+from tests.support import DEADLINE, Peer, frame
+
+
+class Gate:
+    """A handler whose every call blocks its thread until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.begun: queue.Queue[bytes] = queue.Queue()
+        self.told: queue.Queue[str] = queue.Queue()
+        self.threads: set[str] = set()
+        self._gates: dict[bytes, threading.Event] = {}
+        self._lock = threading.Lock()
+
+    def gate(self, message: bytes) -> threading.Event:
+        with self._lock:
+            return self._gates.setdefault(message, threading.Event())
+
+    def connected(self, connection: Connection) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.told.put("connected")
+
+    def received(self, message: bytes, connection: Connection) -> bytes:
+        self.threads.add(threading.current_thread().name)
+        self.begun.put(message)
+        assert self.gate(message).wait(DEADLINE)
+        self.told.put(f"answered {message.decode()}")
+        return message
+
+    def disconnected(self, connection: Connection, reason: CloseReason) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.told.put(f"disconnected {reason}")
+
+    def stopped(self, server: Server) -> None:
+        self.told.put("stopped")
+
+    def wait(self, *messages: bytes) -> None:
+        """Until these have begun."""
+        assert {self.begun.get(timeout=DEADLINE) for _ in messages} == set(messages)
+
+    def free(self, *messages: bytes) -> None:
+        for message in messages:
+            self.gate(message).set()
+
+    def all(self) -> list[str]:
+        return [self.told.get(timeout=DEADLINE) for _ in range(self.told.qsize())]
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def upper(message: bytes) -> bytes:
+    return message.upper()
+
+
+def test_what_it_returns_is_the_reply_in_order(engine: Engine) -> None:
+    with engine.server(upper, threads=4, in_flight=16) as server, Peer(server.addresses[0]) as peer:
+        peer.send(b"".join(frame(b"q%d" % number) for number in range(1000)))
+        expected = b"".join(frame(b"Q%d" % number) for number in range(1000))
+        assert peer.receive(len(expected)) == expected
+
+
+def test_a_later_message_may_finish_first_and_is_answered_in_order(engine: Engine) -> None:
+    gate = Gate()
+    with engine.server(gate, threads=2, in_flight=2) as server, Peer(server.addresses[0]) as peer:
+        peer.send(frame(b"a") + frame(b"b"))
+        gate.wait(b"a", b"b")
+        gate.free(b"b")
+        assert gate.told.get(timeout=DEADLINE) == "connected"
+        assert gate.told.get(timeout=DEADLINE) == "answered b"
+        gate.free(b"a")
+        assert peer.receive(10) == frame(b"a") + frame(b"b")
+
+
+def test_unordered_replies_come_as_they_are_ready(engine: Engine) -> None:
+    gate = Gate()
+    with (
+        engine.server(gate, threads=2, in_flight=2, ordered=False) as server,
+        Peer(server.addresses[0]) as peer,
+    ):
+        peer.send(frame(b"a") + frame(b"b"))
+        gate.wait(b"a", b"b")
+        gate.free(b"b")
+        assert peer.receive(5) == frame(b"b")
+        gate.free(b"a")
+        assert peer.receive(5) == frame(b"a")
+
+
+def test_by_default_one_message_of_a_connection_is_handled_at_once(engine: Engine) -> None:
+    gate = Gate()
+    with engine.server(gate, threads=4) as server, Peer(server.addresses[0]) as peer:
+        peer.send(frame(b"a") + frame(b"b"))
+        gate.wait(b"a")
+        assert gate.begun.empty()
+        gate.free(b"a")
+        assert peer.receive(5) == frame(b"a")
+        gate.wait(b"b")
+        gate.free(b"b")
+        assert peer.receive(5) == frame(b"b")
+
+
+def test_a_slow_handler_of_one_connection_delays_no_other(engine: Engine) -> None:
+    gate = Gate()
+    gate.free(b"quick")
+    with engine.server(gate, threads=2) as server, Peer(server.addresses[0]) as slow:
+        slow.send(frame(b"slow"))
+        gate.wait(b"slow")
+        with Peer(server.addresses[0]) as peer:
+            for _ in range(10):
+                assert peer.ask(b"quick") == b"quick"
+        gate.free(b"slow")
+        assert slow.receive(8) == frame(b"slow")
+
+
+def test_everything_of_a_connection_runs_in_the_pool_and_in_order(engine: Engine) -> None:
+    gate = Gate()
+    gate.free(b"a", b"b")
+    with engine.server(gate, threads=4, in_flight=2) as server, Peer(server.addresses[0]) as peer:
+        peer.send(frame(b"a") + frame(b"b"))
+        peer.end()
+        assert peer.receive_all() == frame(b"a") + frame(b"b")
+    told = gate.all()
+    assert told[0] == "connected"
+    assert set(told[1:3]) == {"answered a", "answered b"}
+    assert told[3:] == ["disconnected eof", "stopped"]
+    assert all(name.startswith("epollo-handler") for name in gate.threads)
+
+
+def test_a_handler_of_a_connection_that_was_reset_ends_before_disconnected(engine: Engine) -> None:
+    gate = Gate()
+    with engine.server(gate, threads=2) as server:
+        peer = Peer(server.addresses[0])
+        peer.send(frame(b"a"))
+        gate.wait(b"a")
+        peer.reset()
+        until(lambda: not server.connections)
+        gate.free(b"a")
+    assert gate.all() == ["connected", "answered a", "disconnected reset", "stopped"]
+
+
+def test_what_has_no_thread_yet_is_not_begun_for_a_peer_that_is_gone(engine: Engine) -> None:
+    gate = Gate()
+    with engine.server(gate, threads=1, in_flight=2) as server:
+        peer = Peer(server.addresses[0])
+        peer.send(frame(b"a") + frame(b"b"))
+        gate.wait(b"a")
+        peer.reset()
+        until(lambda: not server.connections)
+        gate.free(b"a")
+    assert gate.begun.empty()
+    assert gate.all() == ["connected", "answered a", "disconnected reset", "stopped"]
+
+
+def test_a_drain_waits_for_what_is_in_flight(engine: Engine) -> None:
+    gate = Gate()
+    with engine.server(gate, threads=2) as server, Peer(server.addresses[0]) as peer:
+        peer.send(frame(b"a") + frame(b"b"))
+        gate.wait(b"a")
+        server.stop()
+        gate.free(b"a", b"b")
+        assert peer.receive_all() == frame(b"a") + frame(b"b")
+
+
+def test_an_exception_closes_its_own_connection_only(engine: Engine, log: Log) -> None:
+    def handle(message: bytes) -> bytes:
+        if message == b"bad":
+            raise ValueError(message)
+        return message
+
+    with (
+        engine.server(handle, threads=2, in_flight=3) as server,
+        Peer(server.addresses[0]) as other,
+    ):
+        with Peer(server.addresses[0]) as peer:
+            peer.send(frame(b"a") + frame(b"bad") + frame(b"never"))
+            assert peer.receive_all() == frame(b"a")
+        assert other.ask(b"hello") == b"hello"
+    (line,) = log.take()
+    assert "raised, closed 127.0.0.1" in line
+
+
+def test_a_generator_runs_in_its_thread_and_what_it_sends_comes_in_between(engine: Engine) -> None:
+    threads: set[str] = set()
+
+    def handle(message: bytes, connection: Connection) -> Iterator[bytes]:
+        threads.add(threading.current_thread().name)
+        connection.send(b"0")
+        yield b"1"
+        yield b"2"
+
+    with engine.server(handle, threads=1) as server, Peer(server.addresses[0]) as peer:
+        peer.send(frame(b"?"))
+        assert peer.receive(15) == b"".join(frame(b"%d" % number) for number in range(3))
+    assert len(threads) == 1
+    assert threads.pop().startswith("epollo-handler")
+
+
+@pytest.mark.parametrize("count", [10_000])
+def test_eight_threads_send_whole_frames_each_in_its_order(engine: Engine, count: int) -> None:
+    def handle(message: bytes, connection: Connection) -> bytes:
+        for number in range(count):
+            connection.send(b"%s %d" % (message, number))
+        return message + b" end"
+
+    with engine.server(handle, threads=8, in_flight=8) as server, Peer(server.addresses[0]) as peer:
+        peer.send(b"".join(frame(b"%d" % sender) for sender in range(8)))
+        peer.end()
+        data = peer.receive_all()
+    seen: dict[bytes, list[bytes]] = {}
+    for message in _frames(data):
+        sender, what = message.split(b" ")
+        seen.setdefault(sender, []).append(what)
+    expected = [b"%d" % number for number in range(count)] + [b"end"]
+    assert seen == {b"%d" % sender: expected for sender in range(8)}
+
+
+def _frames(data: bytes) -> Iterator[bytes]:
+    view: Any = memoryview(data)
+    at = 0
+    while at < len(view):
+        size = int.from_bytes(view[at : at + 4], "big")
+        yield bytes(view[at + 4 : at + 4 + size])
+        at += 4 + size
+
+
+def test_a_plain_server_makes_no_asyncio_loop() -> None:
+    program = (
+        "import sys, epollo\n"
+        "with epollo.Server(lambda message: message, '127.0.0.1:0', threads=1) as server:\n"
+        "    with epollo.connect(server.addresses[0]) as client:\n"
+        "        assert client.request(b'x') == b'x'\n"
+        "assert 'epollo.hosting' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=DEADLINE)
