@@ -180,6 +180,8 @@ class Server:
         self._stopping = True
         self._service.on_empty = loop.stop
         loop.call_later(grace, self._abort)
+        for newcomer in loop.newcomers():
+            newcomer.abort(CloseReason.SHUTDOWN)
         for connection in self.connections:
             connection.drain()
         self._service.check_empty()
