@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Callable
 
-from epollo import framing
+from epollo import address, framing
 from epollo.admission import Admission
 from epollo.counters import Counters
 from epollo.engine import CloseReason, Connection, Limits
+from epollo.engine.filter import Filter
 from epollo.handler import Application
+from epollo.proxy import Proxy
 from epollo.settings import Settings
+from epollo.tls import TLS, server_context
 
 _log = logging.getLogger("epollo.server")
 
@@ -43,14 +47,23 @@ class Service:
         self.framing = framing.parse(settings.framing, settings.max_frame)
         self.limits = Limits(high_water=settings.high_water, max_unsent=settings.max_unsent)
         self.received = application.received
+        self.tls = _context(settings)
+        self._settings = settings
+        self.filters = self._filters if self.tls is not None or settings.proxy_protocol != "off" else None
         self.counters = Counters()
-        self.admission = Admission(self.counters, settings.max_connections, settings.max_per_ip)
+        self._proxied = settings.proxy_protocol != "off"
+        self.admission = Admission(
+            self.counters, settings.max_connections, settings.max_per_ip, proxied=self._proxied
+        )
         self.connected_count = 0
         self.on_empty: Callable[[], object] | None = None
 
     def connected(self, connection: Connection) -> None:
         self.connected_count += 1
-        self.application.connected(connection)
+        if self._proxied:  # the client is known from now on
+            self.admission.identify(connection, address.parse(connection.peername).host)
+        if not connection.closed:
+            self.application.connected(connection)
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
         refusal = self.admission.leave(connection) if self.admission.bounded else None
@@ -63,9 +76,19 @@ class Service:
             return
         self.connected_count -= 1
         try:
-            self.application.disconnected(connection, reason)
+            if refusal is None:
+                self.application.disconnected(connection, reason)
         finally:
             self.check_empty()
+
+    def _filters(self, connection: Connection) -> list[Filter]:
+        filters: list[Filter] = []
+        if self._proxied:
+            required = self._settings.proxy_protocol == "required"
+            filters.append(Proxy(self._settings.tls_timeout, required))
+        if self.tls is not None:
+            filters.append(TLS(self.tls, self._settings.tls_timeout))
+        return filters
 
     def check_empty(self) -> None:
         """Call ``on_empty``, where set, once nobody is connected any more."""
@@ -85,3 +108,9 @@ class Service:
             _log.log(level, "closed %s: %s: %s", connection.peername, reason, connection.error)
         else:
             _log.log(level, "closed %s: %s", connection.peername, reason)
+
+
+def _context(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert:
+        return server_context(settings.tls_cert, settings.tls_key, settings.tls_ca)
+    return settings.tls

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from epollo.errors import SettingError
 from epollo.framing import Framing
 from epollo.units import parse_count, parse_seconds, parse_size
 
+PROXY_PROTOCOL = ("off", "optional", "required")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def _setting(
     default: Any, parse: Callable[[Any], Any], metavar: str, about: str, flag: str = ""
 ) -> Any:
-    about = f"{about}  [default: {default}]"
+    about = f"{about}  [default: {default or 'none'}]"
     return field(
         default=default,
         metadata={"parse": parse, "metavar": metavar, "about": about, "flag": flag},
@@ -54,6 +57,29 @@ def _mode(value: str | int | None) -> int | None:
 
 def _framing(value: str | Framing) -> str | Framing:
     return value if isinstance(value, Framing) else str(value)
+
+
+def _path(value: str | Path) -> str:
+    return str(Path(value)) if value else ""
+
+
+def _context(value: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    if value is not None and not isinstance(value, ssl.SSLContext):
+        raise ValueError(f"{value!r} is not an ssl.SSLContext; or give tls_cert")
+    return value
+
+
+def _timeout(value: str | float) -> float:
+    seconds = parse_seconds(value)
+    if not seconds:
+        raise ValueError("must be more than 0")
+    return seconds
+
+
+def _proxy_protocol(value: str) -> str:
+    if value not in PROXY_PROTOCOL:
+        raise ValueError(f"{value!r} is not one of {', '.join(PROXY_PROTOCOL)}")
+    return value
 
 
 def _log_level(value: str) -> str:
@@ -95,6 +121,20 @@ class Settings:
     max_per_ip: int = _setting(
         "none", _bound, "N", "of them from one IP address, over which others are refused"
     )
+    tls_cert: str = _setting(
+        "", _path, "FILE", "PEM file of the certificate, and those that signed it: serve TLS"
+    )
+    tls_key: str = _setting("", _path, "FILE", "PEM file of its key, where tls_cert has none")
+    tls_ca: str = _setting(
+        "", _path, "FILE", "PEM file of who has to have signed a client's certificate"
+    )
+    tls: ssl.SSLContext | None = _setting(None, _context, "", "a context of one's own")
+    tls_timeout: float = _setting(
+        "10s", _timeout, "TIME", "for a TLS handshake, or for a PROXY header"
+    )
+    proxy_protocol: str = _setting(
+        "off", _proxy_protocol, "WORD", "off, optional or required: a PROXY header comes first"
+    )
     max_frame: int = _setting("1MiB", parse_size, "SIZE", "largest frame taken or sent")
     high_water: int = _setting(
         "64KiB", parse_size, "SIZE", "unsent bytes over which a peer is no longer read"
@@ -118,6 +158,14 @@ class Settings:
         for name in ("backlog", "max_frame", "max_unsent", "high_water"):
             if not 1 <= getattr(self, name) < 1 << 31:
                 raise SettingError(f"{name}: must be at least 1, and less than 2 GiB")
+        self._check_tls()
+
+    def _check_tls(self) -> None:
+        for name in ("tls_key", "tls_ca"):
+            if getattr(self, name) and not self.tls_cert:
+                raise SettingError(f"{name}: there is no TLS without tls_cert; give that too")
+        if self.tls is not None and self.tls_cert:
+            raise SettingError("tls: a context brings its certificate; leave tls_cert away")
 
 
 def settings_from(**values: Any) -> Settings:
