@@ -107,8 +107,7 @@ def test_a_header_that_is_none_is_refused(header: bytes, required: bool) -> None
         Proxy(1, required).received(header + b"rest")
     bytewise = Proxy(1, required)
     with pytest.raises(ProxyError):
-        for index in range(len(header)):
-            bytewise.received(header[index : index + 1])
+        b"".join(bytewise.received(bytes([byte])) for byte in header)
 
 
 @pytest.mark.parametrize("stream", [b"hello", b"PROXIES", b"\r\n\r\nhello", b"\0\0\0\1x"])

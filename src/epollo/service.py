@@ -49,7 +49,9 @@ class Service:
         self.received = application.received
         self.tls = _context(settings)
         self._settings = settings
-        self.filters = self._filters if self.tls is not None or settings.proxy_protocol != "off" else None
+        self.filters = (
+            self._filters if self.tls is not None or settings.proxy_protocol != "off" else None
+        )
         self.counters = Counters()
         self._proxied = settings.proxy_protocol != "off"
         self.admission = Admission(

@@ -128,7 +128,9 @@ class Settings:
     tls_ca: str = _setting(
         "", _path, "FILE", "PEM file of who has to have signed a client's certificate"
     )
-    tls: ssl.SSLContext | None = _setting(None, _context, "", "a context of one's own")
+    tls: ssl.SSLContext | None = _setting(  # noqa: RUF009 (as the others, which it knows)
+        None, _context, "", "a context of one's own"
+    )
     tls_timeout: float = _setting(
         "10s", _timeout, "TIME", "for a TLS handshake, or for a PROXY header"
     )

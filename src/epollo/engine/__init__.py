@@ -154,8 +154,7 @@ class ConnectionProtocol(Protocol):
 
 
 class FilteringProtocol(ConnectionProtocol, Protocol):
-    """A protocol with filters between socket and framing: a ConnectionProtocol need not have them.
-    """
+    """A protocol with filters between socket and framing, which no protocol need have."""
 
     @property
     def filters(self) -> Callable[[Connection], Sequence[Filter]] | None:

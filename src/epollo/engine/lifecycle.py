@@ -437,18 +437,19 @@ class Lifecycle:
     def _finish(self) -> None:
         """All is answered and sent: close, and linger where that could destroy it."""
         self._seal()
-        if self.filter is not None and self._says_last_word(self.filter):
+        if self.filter is not None and self._says_last_word():
             return
         if self.reason not in _ENDS_OF_STREAM and would_reset(self.socket):
             Lingering(self)
         else:
             self.drop()
 
-    def _says_last_word(self, filter: Filter) -> bool:
+    def _says_last_word(self) -> bool:
         """Send the filter's; true while it is still to be taken, or where the peer is gone, which
         is then no other end than the one there was."""
+        assert self.filter is not None
         reason, error = self.reason, self.error
-        self.transmit(filter.close())
+        self.transmit(self.filter.close())
         if self.closed:
             self.reason, self.error = reason, error
         elif self.unsent:
