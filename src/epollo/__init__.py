@@ -32,8 +32,8 @@ from epollo.errors import (
     ReplyTimeout,
     SettingError,
     StreamEnded,
-    TLSFailed,
     TLSError,
+    TLSFailed,
     UsageError,
 )
 from epollo.server import Server, serve
@@ -70,8 +70,8 @@ __all__ = [
     "SettingError",
     "Settings",
     "StreamEnded",
-    "TLSFailed",
     "TLSError",
+    "TLSFailed",
     "UsageError",
     "connect",
     "framing",
