@@ -64,7 +64,9 @@ def _path(value: str | Path) -> str:
 
 
 def _context(value: ssl.SSLContext | None) -> ssl.SSLContext | None:
-    if value is not None and not isinstance(value, ssl.SSLContext):
+    if not value:
+        return None
+    if not isinstance(value, ssl.SSLContext):
         raise ValueError(f"{value!r} is not an ssl.SSLContext; or give tls_cert")
     return value
 
