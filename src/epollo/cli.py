@@ -65,7 +65,8 @@ def cli() -> None:
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     """An option for each field of Settings, which parses and explains itself."""
     for setting in reversed(fields(Settings)):
-        command = _option(setting)(command)
+        if setting.metadata["metavar"]:  # or it is an object, that only Python can name
+            command = _option(setting)(command)
     return command
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class EpolloError(Exception):
     """Base of every error that epollo raises on purpose."""
@@ -70,6 +72,32 @@ class FrameCorrupt(FrameError):
 
 class FrameTruncated(FrameError):
     """The stream ended inside a frame."""
+
+
+class FilterError(EpolloError):
+    """A stream that does not begin, or go on, as what stands before the framing asks for.
+
+    ``reason`` is the name of the close reason; ``received`` the plain bytes that were good before
+    the fault, in the same read.
+    """
+
+    reason: ClassVar[str]
+
+    def __init__(self, text: str, received: bytes = b"") -> None:
+        super().__init__(text)
+        self.received = received
+
+
+class TLSError(FilterError):
+    """A TLS handshake that failed, or a record that is none."""
+
+    reason = "tls_error"
+
+
+class ProxyError(FilterError):
+    """A PROXY protocol's header that is missing, or none."""
+
+    reason = "proxy_error"
 
 
 class EncodeError(EpolloError, ValueError):

@@ -272,6 +272,8 @@ class Server:
         self._stopping = True
         self._service.on_empty = self._finish
         loop.call_later(grace, self._abort)
+        for newcomer in loop.newcomers():
+            newcomer.abort(CloseReason.SHUTDOWN)
         for connection in self.connections:
             connection.drain()
         self._service.check_empty()

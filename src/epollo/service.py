@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
+import ssl
 from collections.abc import Callable
 
-from epollo import framing
+from epollo import address, framing
 from epollo.admission import Admission
 from epollo.counters import Counters
 from epollo.engine import CloseReason, Connection, EventLoop, Limits
+from epollo.engine.filter import Filter
 from epollo.errors import HandlerError
 from epollo.groups import Groups
 from epollo.handler import Application
+from epollo.proxy import Proxy
 from epollo.runner import Direct, Runner
 from epollo.settings import Settings
+from epollo.tls import TLS, server_context
 
 _log = logging.getLogger("epollo.server")
 
@@ -52,9 +56,14 @@ class Service:
         )
         self.runner = _runner(application, self.limits, settings)
         self.received = self.runner.received
-        self._slow_handler = settings.slow_handler
+        self.tls = _context(settings)
+        self._settings = settings
+        self._proxied = settings.proxy_protocol != "off"
+        self.filters = self._filters if self.tls is not None or self._proxied else None
         self.counters = Counters()
-        self.admission = Admission(self.counters, settings.max_connections, settings.max_per_ip)
+        self.admission = Admission(
+            self.counters, settings.max_connections, settings.max_per_ip, proxied=self._proxied
+        )
         self.groups = Groups()
         self.connected_count = 0
         self.on_empty: Callable[[], object] | None = None
@@ -66,7 +75,7 @@ class Service:
 
     def watch_handler(self, loop: EventLoop) -> None:
         """Log a handler that holds ``loop``, and with it all other connections, for too long."""
-        loop.slow_after = self._slow_handler or math.inf
+        loop.slow_after = self._settings.slow_handler or math.inf
         loop.on_slow = self._log_slow
 
     def _log_slow(self, connection: Connection, seconds: float) -> None:
@@ -80,7 +89,10 @@ class Service:
 
     def connected(self, connection: Connection) -> None:
         self.connected_count += 1
-        self.runner.connected(connection)
+        if self._proxied:  # the client is known from now on
+            self.admission.identify(connection, address.parse(connection.peername).host)
+        if not connection.closed:
+            self.runner.connected(connection)
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
         refusal = self.admission.leave(connection) if self.admission.bounded else None
@@ -92,11 +104,23 @@ class Service:
         self.groups.forget(connection)
         if not connection.established:  # reset before
             return
-        self.runner.disconnected(connection, reason, self._left)
+        if refusal is None:
+            self.runner.disconnected(connection, reason, self._left)
+        else:  # it was not told of this one
+            self._left()
 
     def _left(self) -> None:
         self.connected_count -= 1
         self.check_empty()
+
+    def _filters(self, connection: Connection) -> list[Filter]:
+        filters: list[Filter] = []
+        if self._proxied:
+            required = self._settings.proxy_protocol == "required"
+            filters.append(Proxy(self._settings.tls_timeout, required))
+        if self.tls is not None:
+            filters.append(TLS(self.tls, self._settings.tls_timeout))
+        return filters
 
     def check_empty(self) -> None:
         """Call ``on_empty``, where set, once nobody is connected any more."""
@@ -134,3 +158,9 @@ def _runner(application: Application, limits: Limits, settings: Settings) -> Run
 
         return Threads(application, limits.in_flight, settings.ordered, settings.threads)
     return Direct(application)
+
+
+def _context(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert:
+        return server_context(settings.tls_cert, settings.tls_key, settings.tls_ca)
+    return settings.tls

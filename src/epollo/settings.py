@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from epollo.errors import SettingError
@@ -12,13 +14,14 @@ from epollo.framing import Framing
 from epollo.units import parse_count, parse_seconds, parse_size
 
 LOOPS = ("auto", "asyncio", "uvloop")
+PROXY_PROTOCOL = ("off", "optional", "required")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def _setting(
     default: Any, parse: Callable[[Any], Any], metavar: str, about: str, flag: str = ""
 ) -> Any:
-    about = f"{about}  [default: {default}]"
+    about = f"{about}  [default: {default or 'none'}]"
     return field(
         default=default,
         metadata={"parse": parse, "metavar": metavar, "about": about, "flag": flag},
@@ -72,6 +75,25 @@ def _switch(value: str | bool) -> bool:
     return value in (True, "yes")
 
 
+def _path(value: str | Path) -> str:
+    return str(Path(value)) if value else ""
+
+
+def _context(value: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    if not value:
+        return None
+    if not isinstance(value, ssl.SSLContext):
+        raise ValueError(f"{value!r} is not an ssl.SSLContext; or give tls_cert")
+    return value
+
+
+def _timeout(value: str | float) -> float:
+    seconds = parse_seconds(value)
+    if not seconds:
+        raise ValueError("must be more than 0")
+    return seconds
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """How to serve. Sizes take bytes or text such as ``"64KiB"``, times seconds or ``"250ms"``."""
@@ -104,6 +126,25 @@ class Settings:
     )
     max_per_ip: int = _setting(
         "none", _bound, "N", "of them from one IP address, over which others are refused"
+    )
+    tls_cert: str = _setting(
+        "", _path, "FILE", "PEM file of the certificate, and those that signed it: serve TLS"
+    )
+    tls_key: str = _setting("", _path, "FILE", "PEM file of its key, where tls_cert has none")
+    tls_ca: str = _setting(
+        "", _path, "FILE", "PEM file of who has to have signed a client's certificate"
+    )
+    tls: ssl.SSLContext | None = _setting(  # noqa: RUF009 (as the others, which it knows)
+        None, _context, "", "a context of one's own"
+    )
+    tls_timeout: float = _setting(
+        "10s", _timeout, "TIME", "for a TLS handshake, or for a PROXY header"
+    )
+    proxy_protocol: str = _setting(
+        "off",
+        _one_of(*PROXY_PROTOCOL),
+        "WORD",
+        "off, optional or required: a PROXY header comes first",
     )
     max_frame: int = _setting("1MiB", parse_size, "SIZE", "largest frame taken or sent")
     high_water: int = _setting(
@@ -165,6 +206,14 @@ class Settings:
                 raise SettingError(f"{name}: must be at least 1, and less than 2 GiB")
         if not self.threads < 1 << 10:
             raise SettingError("threads: must be less than 1024")
+        self._check_tls()
+
+    def _check_tls(self) -> None:
+        for name in ("tls_key", "tls_ca"):
+            if getattr(self, name) and not self.tls_cert:
+                raise SettingError(f"{name}: there is no TLS without tls_cert; give that too")
+        if self.tls is not None and self.tls_cert:
+            raise SettingError("tls: a context brings its certificate; leave tls_cert away")
 
 
 def settings_from(**values: Any) -> Settings:

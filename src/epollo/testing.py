@@ -201,6 +201,14 @@ class MemoryConnection:
         finally:
             self._serve()
 
+    def fail(self, error: Exception) -> None:
+        """The handler raised for a deferred message: that is raised here."""
+        self.in_flight -= 1
+        self.error = error
+        self._sealed = True
+        self._end_for(CloseReason.HANDLER_ERROR)
+        raise error
+
     def close(self) -> None:
         """Receive no more; what the handler still returns is sent, then it is closed."""
         self._sealed = True

@@ -18,15 +18,19 @@ What happens per message stands in the engines, twice. What happens to a connect
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+import ssl
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from epollo.engine.timers import Timer
 from epollo.errors import EngineMissing
 from epollo.framing import Buffer, Framing
+
+if TYPE_CHECKING:
+    from epollo.engine.filter import Filter
 
 __all__ = [
     "Bounds",
@@ -34,6 +38,7 @@ __all__ = [
     "Connection",
     "ConnectionProtocol",
     "EventLoop",
+    "FilteringProtocol",
     "Limits",
     "Reply",
     "Timer",
@@ -103,6 +108,10 @@ class Connection(Protocol):
     @property
     def closed(self) -> bool: ...
     @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS state: ``getpeercert()``, ``selected_alpn_protocol()``; None without TLS."""
+
+    @property
     def error(self) -> Exception | None:
         """What led to the close, where an exception did; set while ``closed`` is called."""
 
@@ -168,6 +177,15 @@ class ConnectionProtocol(Protocol):
         """Called exactly once, the last call of all."""
 
 
+class FilteringProtocol(ConnectionProtocol, Protocol):
+    """A protocol with filters between socket and framing, which no protocol need have."""
+
+    @property
+    def filters(self) -> Callable[[Connection], Sequence[Filter]] | None:
+        """Makes the filters of a new connection, the one next to the socket first. All but one
+        have to be passive. None, like no such attribute, is no filter for any connection."""
+
+
 class EventLoop(Protocol):
     """One thread's loop."""
 
@@ -191,6 +209,9 @@ class EventLoop(Protocol):
 
     def connections(self) -> Iterable[Connection]:
         """All that were established and are not yet closed: a copy, in any thread."""
+
+    def newcomers(self) -> Iterable[Connection]:
+        """All that are not yet established, or failed to be. For the loop's thread."""
 
     def listen(
         self,

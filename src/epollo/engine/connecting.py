@@ -40,7 +40,7 @@ class Connecting:
         except OSError as error:  # ENOTCONN: established, and reset at once
             connection.drop(CloseReason.RESET, error)
         else:
-            connection.open()
+            connection.greet()
 
     def abort(self) -> None:
         self.connection.abort()

@@ -149,8 +149,15 @@ class Housekeeping(ABC):
 
         In any thread: what an engine watches is copied in one step, under the interpreter's lock.
         """
+        return [each for each in self._all() if each.established]
+
+    def newcomers(self) -> list[Lifecycle]:
+        """All that are not yet established, or failed to be."""
+        return [each for each in self._all() if not each.established]
+
+    def _all(self) -> list[Lifecycle]:
         found = [connection_of(source) for source in self.sources()]
-        return [each for each in found if each is not None and each.established]
+        return [each for each in found if each is not None]
 
     def listen(
         self,

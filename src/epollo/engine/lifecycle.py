@@ -6,6 +6,8 @@ An engine's connection inherits `Lifecycle` and adds what happens per message. T
          │                         │ nothing left unread                 ↑
          └─────────────────────────┴─────────────────────────────────────┘
 
+A protocol's filters, where it has any, are established before it is OPEN (`greeting.py`).
+
 *Ended* means that no more is read; what was received is still answered and what is queued is
 still sent. `decide` is the one place that says what a connection waits for next.
 """
@@ -14,8 +16,9 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,14 +27,16 @@ from epollo import address
 from epollo.engine import CloseReason
 from epollo.engine.connecting import Connecting
 from epollo.engine.events import READ, WRITE
+from epollo.engine.greeting import Greeting
 from epollo.engine.lingering import Lingering, has_unread, would_reset
 from epollo.engine.reply import messages_of
 from epollo.engine.source import Source, Watcher
 from epollo.engine.stage import Stage
-from epollo.errors import ConnectionClosed, FrameError, FrameTooLarge, GroupError
+from epollo.errors import ConnectionClosed, FilterError, FrameError, FrameTooLarge, GroupError
 
 if TYPE_CHECKING:
-    from epollo.engine import Bounds, ConnectionProtocol, Reply
+    from epollo.engine import Bounds, Connection, ConnectionProtocol, Reply
+    from epollo.engine.filter import Filter
     from epollo.framing import Buffer
 
 DRAIN_READS = 64  # of one connection; a peer that never stops sending must not hold up a stop
@@ -53,6 +58,8 @@ class Plan(Protocol):
     def protocol(self) -> ConnectionProtocol: ...
     @property
     def encode(self) -> Callable[[Buffer], bytes]: ...
+    @property
+    def filters(self) -> Callable[[Connection], Sequence[Filter]] | None: ...
 
 
 class Membership(Protocol):
@@ -72,6 +79,8 @@ class Lifecycle:
     ready: Callable[[int], None]
     serve: Callable[[Iterable[bytes]], None]
     queue: Callable[[bytes], None]
+    feed: Callable[[bytes], None]  # plain bytes, to be cut and served; or cut and held back
+    transmit: Callable[[bytes], None]  # sends bytes as they are, behind what was sent before
     discard: Callable[[], None]
     find_peer: Callable[[], None]  # sets ``peer``; raises OSError where not connected
     check_eof: Callable[[], None]  # raises FrameTruncated where the end would cut a frame
@@ -86,6 +95,7 @@ class Lifecycle:
     error: Exception | None
     stage: Stage
     unsent: int
+    filter: Filter | None  # between socket and framing, once established
     unsettled: bool  # what it waits for may have changed: to be decided when the turn ends
 
     established: bool  # `connected` was called
@@ -124,6 +134,11 @@ class Lifecycle:
         """This side's address. Raises OSError once closed."""
         return str(address.of(self.socket.getsockname()))
 
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS state, for getpeercert() and selected_alpn_protocol(); None without TLS."""
+        return None if self.filter is None else self.filter.tls
+
     def __repr__(self) -> str:
         why = f": {self.reason}" if self.reason else ""
         return f"<Connection {self.peername} {self.stage.name.lower()}{why}>"
@@ -135,10 +150,19 @@ class Lifecycle:
         except OSError:  # ENOTCONN: under way, or over; SO_ERROR will tell which
             self.loop.watch(self.fd, Connecting(self), WRITE)
         else:
+            self.greet()
+
+    def greet(self) -> None:
+        """The socket is connected: establish the filters first, where there are any."""
+        make = self.plan.filters
+        filters = () if make is None else make(self)
+        if filters:
+            Greeting(self, filters)
+        else:
             self.open()
 
     def open(self) -> None:
-        """The socket is connected: read from it from now on."""
+        """The socket is connected, and the filters established: read from it from now on."""
         self._events = READ
         self.loop.watch(self.fd, self, READ)
         self.stage = Stage.OPEN
@@ -296,6 +320,46 @@ class Lifecycle:
         else:
             self.end(CloseReason.EOF)
 
+    def filtered(self, data: bytes) -> None:
+        """What came off the wire, none for its end, goes through the filter to the framing."""
+        assert self.filter is not None
+        try:
+            if not data:
+                self.filter.eof()
+            plain = self.filter.received(data)
+        except FilterError as error:
+            if error.received:
+                self.feed(error.received)
+            self.transmit(self.filter.pending())
+            self.end(CloseReason(error.reason), error)
+        else:
+            self.unwrapped(plain)
+            if not data:
+                self.end_of_stream()
+
+    def unwrapped(self, plain: bytes) -> None:
+        """Serve what the filters gave; send what they have to say themselves."""
+        if plain:
+            self.feed(plain)
+        if self.filter is not None and not self.closed:
+            self.transmit(self.filter.pending())
+            if self.filter.ended:
+                self.end_of_stream()
+
+    def wrap(self, plain: bytes) -> bytes:
+        """What goes on the wire for ``plain``; nothing, and closed, where the filter cannot."""
+        assert self.filter is not None
+        try:
+            return self.filter.send(plain)
+        except FilterError as error:
+            self.drop(CloseReason(error.reason), error)
+            return b""
+
+    def refuse(self, error: FilterError) -> None:
+        """The filters could not be established."""
+        self.reason, self.error = CloseReason(error.reason), error
+        self._finish()
+
     def bad_stream(self, error: Exception) -> None:
         """The peer has sent what is no frame, so no later byte can be made sense of; or what a
         user's own decoder chokes on."""
@@ -446,10 +510,24 @@ class Lifecycle:
     def _finish(self) -> None:
         """All is answered and sent: close, and linger where that could destroy it."""
         self._seal()
+        if self.filter is not None and self._says_last_word():
+            return
         if self.reason not in _ENDS_OF_STREAM and would_reset(self.socket):
             Lingering(self)
         else:
             self.drop()
+
+    def _says_last_word(self) -> bool:
+        """Send the filter's; true while it is still to be taken, or where the peer is gone, which
+        is then no other end than the one there was."""
+        assert self.filter is not None
+        reason, error = self.reason, self.error
+        self.transmit(self.filter.close())
+        if self.closed:
+            self.reason, self.error = reason, error
+        elif self.unsent:
+            self._await()
+        return self.closed or self.unsent > 0
 
     def _seal(self) -> None:
         """Hand nothing more to the handler, and take nothing more to send."""
@@ -459,6 +537,6 @@ class Lifecycle:
 
 def connection_of(source: Source) -> Lifecycle | None:
     """The connection that ``source`` stands for, if it does."""
-    if isinstance(source, Connecting | Lingering):
+    if isinstance(source, Connecting | Greeting | Lingering):
         return source.connection
     return source if isinstance(source, Lifecycle) else None

@@ -15,6 +15,7 @@ cdef class Plan:
     cdef readonly object loop
     cdef readonly object protocol
     cdef readonly object encode
+    cdef readonly object filters
     cdef Rule rule
 
 
@@ -27,6 +28,7 @@ cdef class ConnectionCore(Cutter):
     cdef public object reason
     cdef public object error
     cdef public object stage
+    cdef public object filter
     cdef public object _inbox
     cdef readonly int fd
     cdef public uint32_t heard
@@ -49,6 +51,8 @@ cdef class ConnectionCore(Cutter):
     cdef int serve_ready(self, uint32_t events) except -1
     cdef int flush(self) except -1
     cdef bint well(self, uint32_t idle) except -1
+    cdef int _receive_filtered(self) except -1
+    cdef int _send_filtered(self, bytes last, Py_ssize_t trailer) except -1
     cdef int _consume(self, Stretch *rest) except -1
     cdef bint _deliver_whole(self, Stretch *rest) except -1
     cdef int _deliver(self, object message) except -1

@@ -63,6 +63,7 @@ cdef class Plan:
         self.protocol = protocol
         self.received = protocol.received
         self.encode = protocol.framing.encode
+        self.filters = getattr(protocol, "filters", None)
         self.rule = rule_of(protocol.framing)
 
 
@@ -121,6 +122,10 @@ cdef class ConnectionCore(Cutter):
             self._peer = str(address.of(_unpacked(self.peer_address[:self.peer_size])))
         return self._peer
 
+    @peer.setter
+    def peer(self, value):
+        self._peer = value
+
     def find_peer(self):
         """Remember who the peer is. Raises OSError where not connected."""
         cdef socklen_t size = ADDRESS_SIZE
@@ -177,6 +182,8 @@ cdef class ConnectionCore(Cutter):
         # An earlier handler of the same batch may have paused this connection, or closed it.
         if (events != READ or self._holding) and not self._may_read(events):
             return 0
+        if self.filter is not None:
+            return self._receive_filtered()
         count = self._receive(&rest)
         if count > 0:
             self.heard = self.plan.turn.tick
@@ -186,6 +193,27 @@ cdef class ConnectionCore(Cutter):
         elif errno != EAGAIN and errno != EINTR:  # readiness is a hint: select(2), BUGS
             self.drop(RESET, OSError(errno, os.strerror(errno)))
         return 0
+
+    @final
+    cdef int _receive_filtered(self) except -1:
+        cdef uint8_t *input = self.plan.turn.input
+        cdef Py_ssize_t count = recv(self.fd, input, READ_SIZE, 0)
+        if count >= 0:
+            self.heard = self.plan.turn.tick
+            self.filtered(<bytes> input[:count])
+        elif errno != EAGAIN and errno != EINTR:
+            self.drop(RESET, OSError(errno, os.strerror(errno)))
+        return 0
+
+    def feed(self, bytes plain):
+        """Serve the messages of what a filter gave; keep them where the handler may hear none."""
+        cdef Stretch rest = Stretch(
+            <const uint8_t *> PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain), False
+        )
+        if self._holding:
+            self._take_rest(&rest)
+        else:
+            self._consume(&rest)
 
     def serve(self, messages):
         """Hand the messages to the handler, in order; send what it answers."""
@@ -218,12 +246,24 @@ cdef class ConnectionCore(Cutter):
             self._send_outbox()
         return 0
 
+    def transmit(self, bytes data):
+        """Send bytes as they are, behind what is queued."""
+        if data:
+            if self.outbox is None:
+                self.outbox = Outbox()
+            self.outbox.refer(data, 0)
+            self._relieve()
+
     def queue(self, bytes frame):
         """Send ``frame`` when the turn ends, or now, where too much is queued."""
         if self.plan.turn.serving is self:
             self._append(frame, 0, 0)
             return
         self.heard = self.plan.turn.tick
+        if self.filter is not None:
+            frame = self.wrap(frame)
+            if not frame:
+                return
         if self.outbox is None:
             self.outbox = Outbox()
         self.outbox.refer(frame, 0)
@@ -382,6 +422,8 @@ cdef class ConnectionCore(Cutter):
         if self.stage is CLOSED:
             self.discard()
             return 0
+        if self.filter is not None:
+            return self._send_filtered(last, trailer)
         if self.outbox is not None:
             sent = 0
         elif last is None:
@@ -404,6 +446,16 @@ cdef class ConnectionCore(Cutter):
                 return 0
             sent = 0
         return self._leave_unsent(sent, last, trailer)
+
+    @final
+    cdef int _send_filtered(self, bytes last, Py_ssize_t trailer) except -1:
+        cdef Turn turn = self.plan.turn
+        cdef bytes plain = turn.output[:turn.used]
+        turn.used = 0
+        if last is not None:
+            plain += last + self.plan.rule.trailer_data[:trailer]
+        self.transmit(self.wrap(plain))
+        return 0
 
     @final
     cdef int _leave_unsent(self, Py_ssize_t sent, bytes last, Py_ssize_t trailer) except -1:

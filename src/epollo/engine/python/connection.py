@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from epollo import address
 from epollo.engine import CloseReason, ConnectionProtocol
 from epollo.engine.events import READ, WRITE
+from epollo.engine.filter import Filter
 from epollo.engine.lifecycle import Lifecycle
 from epollo.engine.source import Watcher
 from epollo.engine.stage import Stage
@@ -29,13 +30,14 @@ class BufferedWatcher(Watcher, Protocol):
 class Plan:
     """What the connections of one protocol on one loop have in common."""
 
-    __slots__ = ("buffer", "dirty", "encode", "loop", "protocol", "received")
+    __slots__ = ("buffer", "dirty", "encode", "filters", "loop", "protocol", "received")
 
     def __init__(self, loop: BufferedWatcher, protocol: ConnectionProtocol) -> None:
         self.loop = loop
         self.protocol = protocol
         self.received = protocol.received
         self.encode = protocol.framing.encode
+        self.filters = getattr(protocol, "filters", None)
         self.buffer = loop.buffer
         self.dirty = loop.dirty
 
@@ -58,6 +60,7 @@ class Connection(Lifecycle):
         "error",
         "established",
         "fd",
+        "filter",
         "heard",
         "in_flight",
         "peer",
@@ -82,6 +85,7 @@ class Connection(Lifecycle):
         self.error: Exception | None = None
         self.stage = Stage.CONNECTING
         self.peer: str | None = None
+        self.filter: Filter | None = None
         self.unsent = 0
         self._decoder = plan.protocol.framing.decoder()
         self._events = 0
@@ -107,6 +111,9 @@ class Connection(Lifecycle):
             self.drop(CloseReason.RESET, error)
             return
         self.heard = self.plan.loop.tick
+        if self.filter is not None:
+            self.filtered(bytes(buffer[:count]))
+            return
         try:
             messages = self._decoder.feed_from(buffer, count)
         except Exception as error:
@@ -118,6 +125,19 @@ class Connection(Lifecycle):
                 self.serve(messages)
             else:
                 self.end_of_stream()
+
+    def feed(self, plain: bytes) -> None:
+        """Serve the messages of what a filter gave; keep them where the handler may hear none."""
+        try:
+            messages, fault = self._decoder.feed(plain), None
+        except Exception as error:
+            messages, fault = getattr(error, "messages", []), error
+        if self._holding:
+            self._hold_back(iter(messages))
+        else:
+            self.serve(messages)
+        if fault is not None:
+            self.bad_stream(fault)
 
     def serve(self, messages: Iterable[bytes]) -> None:
         """Hand the messages to the handler, in order; queue what it answers."""
@@ -154,6 +174,10 @@ class Connection(Lifecycle):
             return
         data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         outbox.clear()
+        if self.filter is not None:
+            self.unsent -= len(data)
+            self.transmit(self.wrap(data))
+            return
         if not data:  # empty messages, of a framing that adds nothing to them
             return
         try:
@@ -181,6 +205,14 @@ class Connection(Lifecycle):
         self.unsent -= sent
         self.stuck = self.plan.loop.tick
         self._head = self._head[sent:] or None
+
+    def transmit(self, data: bytes) -> None:
+        """Send bytes as they are, behind those of which the kernel took only a part."""
+        if data:
+            self._head = memoryview(data if self._head is None else bytes(self._head) + data)
+            self.unsent += len(data)
+            self.flush_head()
+            self.unsettle()
 
     def queue(self, frame: bytes) -> None:
         """Send ``frame`` when the turn ends, or now, where too much is queued."""

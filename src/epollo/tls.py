@@ -1,0 +1,124 @@
+"""TLS on a connection: OpenSSL between two buffers in memory, no I/O of its own."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import ClassVar
+
+from epollo.errors import SettingError, TLSError
+
+_RECORD = 16 << 10  # the most plain bytes of one record (RFC 8446, 5.1)
+
+
+def server_context(cert: str, key: str = "", ca: str = "") -> ssl.SSLContext:
+    """A context for a server, of PEM files, with TLS 1.2 and later.
+
+    ``cert`` holds the certificate and the chain behind it, ``key`` its key where ``cert`` does
+    not. With ``ca``, only peers with a certificate of one of its authorities are let in. Raises
+    SettingError that names the file.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for name, path in (("tls_cert", cert), ("tls_key", key), ("tls_ca", ca)):
+        _check_readable(name, path)
+    try:
+        context.load_cert_chain(cert, key or None, password=_no_password)
+    except ssl.SSLError as error:
+        raise SettingError(_load_fault(error, cert, key)) from None
+    if ca:
+        try:
+            context.load_verify_locations(ca)
+        except ssl.SSLError:
+            raise SettingError(f"tls_ca: no certificate in {ca!r}; it has to be PEM") from None
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+class TLS:
+    """One side of a TLS connection, as a filter.
+
+    An end of the stream without close_notify is an end: the framing shows whether a message was
+    cut, and many peers, Python's own sockets among them, close so.
+    """
+
+    fault: ClassVar[type[TLSError]] = TLSError
+    passive = False
+    peername = None
+
+    def __init__(self, context: ssl.SSLContext, timeout: float) -> None:
+        self.timeout = timeout
+        self.established = False
+        self.ended = False
+        self._closed = False
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    def received(self, data: bytes) -> bytes:
+        self._incoming.write(data)
+        plain: list[bytes] = []
+        try:
+            if not self.established:
+                self.tls.do_handshake()
+                self.established = True
+            while not self.ended:
+                part = self.tls.read(_RECORD)
+                plain.append(part)
+                self.ended = not part  # close_notify
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        except ssl.SSLError as error:
+            raise TLSError(self._explain(error), b"".join(plain)) from error
+        return b"".join(plain)
+
+    def send(self, data: bytes) -> bytes:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self.tls.write(rest) :]
+        except ssl.SSLError as error:
+            raise TLSError(self._explain(error)) from error
+        return self.pending()
+
+    def pending(self) -> bytes:
+        return self._outgoing.read()
+
+    def eof(self) -> None:
+        if not self.established:
+            raise TLSError("the peer left before the TLS handshake was done")
+
+    def close(self) -> bytes:
+        if not self._closed:
+            self._closed = True
+            try:
+                self.tls.unwrap()
+            except ssl.SSLError:  # the peer's close_notify is not waited for; or there is a fault
+                pass
+        return self.pending()
+
+    def _explain(self, error: ssl.SSLError) -> str:
+        what = "TLS record" if self.established else "TLS handshake"
+        cause = getattr(error, "verify_message", "") or error.reason or str(error)
+        return f"{what}: {cause.replace('_', ' ').lower()}"
+
+
+def _no_password() -> str:
+    raise SettingError("tls_key: the key is encrypted; take the password away: openssl pkey -in")
+
+
+def _check_readable(name: str, path: str) -> None:
+    try:
+        if path:
+            Path(path).open("rb").close()
+    except OSError as error:
+        cause = (error.strerror or str(error)).lower()
+        raise SettingError(f"{name}: cannot read {path!r}: {cause}") from None
+
+
+def _load_fault(error: ssl.SSLError, cert: str, key: str) -> str:
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return f"tls_key: {key or cert!r} is not the key of the certificate in {cert!r}"
+    return f"tls_cert: no certificate and key in {cert!r} and {key or cert!r}; both have to be PEM"

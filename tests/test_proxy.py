@@ -1,0 +1,212 @@
+"""The PROXY protocol: HAProxy's own, its specification's headers, and those that are none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from epollo import CloseReason, Connection, Server, address
+from epollo.errors import ProxyError
+from epollo.proxy import V2, Proxy, crc32c
+from tests.conftest import Engine
+from tests.support import DEADLINE, Peer, Recorder, frame
+
+
+def closed(server: Server, reason: CloseReason) -> int:
+    """How many connections were closed for ``reason``; waits until one was."""
+    late = time.monotonic() + DEADLINE
+    while not server.counters.closed[reason] and time.monotonic() < late:
+        pass
+    return server.counters.closed[reason]
+
+
+def v2(family: int, body: bytes, command: int = 0x21) -> bytes:
+    return V2 + bytes([command, family]) + struct.pack("!H", len(body)) + body
+
+
+INET = socket.inet_aton("192.0.2.7") + socket.inet_aton("127.0.0.1") + struct.pack("!HH", 5678, 80)
+INET6 = socket.inet_pton(socket.AF_INET6, "2001:db8::7") * 2 + struct.pack("!HH", 5678, 80)
+UNIX = b"/run/peer".ljust(108, b"\0") + b"/run/us".ljust(108, b"\0")
+UNCHECKED = v2(0x11, INET + b"\x03\0\4" + bytes(4))
+CHECKED = UNCHECKED[:-4] + struct.pack("!I", crc32c(UNCHECKED))
+LONGEST = b"PROXY UNKNOWN " + b"f" * 91 + b"\r\n"
+
+GOOD = [
+    (b"PROXY TCP4 192.0.2.7 192.0.2.1 5678 80\r\n", "192.0.2.7:5678"),
+    (b"PROXY TCP6 2001:db8:0::7 ::1 5678 80\r\n", "[2001:db8::7]:5678"),
+    (b"PROXY UNKNOWN\r\n", None),
+    (LONGEST, None),
+    (v2(0x11, INET), "192.0.2.7:5678"),
+    (v2(0x11, INET + b"\x04\0\3abc"), "192.0.2.7:5678"),
+    (CHECKED, "192.0.2.7:5678"),
+    (v2(0x21, INET6), "[2001:db8::7]:5678"),
+    (v2(0x31, UNIX), "unix:/run/peer"),
+    (v2(0x00, b"whatever"), None),
+    (v2(0x00, b"", command=0x20), None),
+    (v2(0x11, INET, command=0x20), None),
+]
+
+BAD = [
+    b"PROXY TCP4 192.0.2.7 192.0.2.1 5678\r\n",
+    b"PROXY TCP4 192.0.2.7 192.0.2.1 5678 80 1\r\n",
+    b"PROXY TCP4 192.0.2.7 192.0.2.1 5678 65536\r\n",
+    b"PROXY TCP4 192.0.2.7 192.0.2.1 05678 80\r\n",
+    b"PROXY TCP4 192.0.2 192.0.2.1 5678 80\r\n",
+    b"PROXY TCP6 192.0.2.7 192.0.2.1 5678 80\r\n",
+    b"PROXY UDP4 192.0.2.7 192.0.2.1 5678 80\r\n",
+    b"PROXY \r\n",
+    LONGEST[:-2] + b"f\r\n",
+    v2(0x11, INET, command=0x11),
+    v2(0x11, INET, command=0x22),
+    v2(0x41, INET),
+    v2(0x11, INET[:-1]),
+    v2(0x11, INET + b"\x04\0\4abc"),
+    v2(0x11, INET + b"\x04"),
+    UNCHECKED,
+]
+
+
+def names(value: object) -> str:
+    return repr(value)[:40]
+
+
+def test_the_checksum_is_that_of_rfc_3720() -> None:
+    assert crc32c(bytes(32)) == 0x8A9136AA
+    assert crc32c(b"123456789") == 0xE3069283
+
+
+def test_the_longest_line_of_version_1_has_107_bytes() -> None:
+    assert len(LONGEST) == 107
+
+
+@pytest.mark.parametrize(("header", "peername"), GOOD, ids=names)
+@pytest.mark.parametrize("required", [True, False])
+def test_a_header_is_read_whole_and_byte_by_byte(
+    header: bytes, peername: str | None, required: bool
+) -> None:
+    whole, bytewise = Proxy(1, required), Proxy(1, required)
+    assert whole.received(header + b"rest") == b"rest"
+    assert (whole.established, whole.peername) == (True, peername)
+    for index in range(len(header)):
+        assert not bytewise.established
+        assert bytewise.received(header[index : index + 1]) == b""
+    assert (bytewise.established, bytewise.peername) == (True, peername)
+
+
+@pytest.mark.parametrize("header", BAD, ids=names)
+@pytest.mark.parametrize("required", [True, False])
+def test_a_header_that_is_none_is_refused(header: bytes, required: bool) -> None:
+    with pytest.raises(ProxyError):
+        Proxy(1, required).received(header + b"rest")
+    bytewise = Proxy(1, required)
+    with pytest.raises(ProxyError):
+        b"".join(bytewise.received(bytes([byte])) for byte in header)
+
+
+@pytest.mark.parametrize("stream", [b"hello", b"PROXIES", b"\r\n\r\nhello", b"\0\0\0\1x"])
+def test_another_stream_passes_where_the_header_is_optional(stream: bytes) -> None:
+    proxy = Proxy(1, required=False)
+    assert b"".join(proxy.received(bytes([byte])) for byte in stream) == stream
+    assert proxy.established
+    assert proxy.peername is None
+    with pytest.raises(ProxyError, match="begins with no PROXY header"):
+        Proxy(1, required=True).received(stream)
+
+
+def test_one_byte_may_tell_that_it_is_no_header() -> None:
+    proxy = Proxy(1, required=False)
+    assert proxy.received(b"x") == b"x"
+    assert proxy.established
+
+
+def test_the_peer_is_whom_the_header_names(engine: Engine) -> None:
+    recorder = Recorder()
+    with (
+        engine.server(recorder, proxy_protocol="required") as server,
+        Peer(server.addresses[0]) as peer,
+        Peer(server.addresses[0]) as local,
+    ):
+        peer.send(GOOD[0][0] + frame(b"at once"))
+        assert recorder.connection().peername == "192.0.2.7:5678"
+        assert peer.receive(11) == frame(b"at once")
+        assert peer.ask(b"later") == b"later"
+        local.send(GOOD[2][0])
+        ours = str(address.of(local.socket.getsockname()))
+        assert recorder.connection().peername == ours
+
+
+def test_a_server_without_it_takes_a_header_for_data(engine: Engine) -> None:
+    with (
+        engine.server(lambda line: line, framing="line") as server,
+        Peer(server.addresses[0]) as peer,
+    ):
+        peer.send(GOOD[0][0])
+        assert peer.receive(len(GOOD[0][0]) - 1) == GOOD[0][0].replace(b"\r\n", b"\n")
+
+
+@pytest.mark.parametrize("stream", [frame(b"plain"), b"PROXY nonsense\r\n", b"PROX"])
+def test_a_peer_without_a_header_is_closed_with_proxy_error(engine: Engine, stream: bytes) -> None:
+    recorder = Recorder()
+    with engine.server(recorder, proxy_protocol="required") as server:
+        with Peer(server.addresses[0]) as peer:
+            peer.send(stream)
+            peer.end()
+            assert peer.receive_all() == b""
+        assert closed(server, CloseReason.PROXY_ERROR) == 1
+    assert recorder.opened.empty()
+
+
+HAPROXY = """
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+listen proxy
+    bind {front}
+    server epollo {back} {how}
+"""
+
+
+@pytest.mark.parametrize("how", ["send-proxy", "send-proxy-v2", "send-proxy-v2 crc32c"])
+def test_haproxy_says_whom_it_speaks_for(engine: Engine, tmp_path: Path, how: str) -> None:
+    if shutil.which("haproxy") is None:
+        assert os.environ.get("EPOLLO_INTEROP") != "require", "haproxy is missing"
+        pytest.skip("haproxy is not installed")
+    how = how.replace(" crc32c", " proxy-v2-options crc32c")
+    front = str(tmp_path / "front")
+    config = tmp_path / "haproxy.cfg"
+
+    def who(message: bytes, connection: Connection) -> bytes:
+        return f"{message.decode()} {connection.peername}".encode()
+
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    front = f"127.0.0.1:{port}"
+    with engine.server(who, proxy_protocol="required") as server:
+        config.write_text(HAPROXY.format(front=front, back=server.addresses[0], how=how))
+        with subprocess.Popen(["haproxy", "-db", "-f", config], stderr=subprocess.DEVNULL) as proxy:
+            try:
+                with connected(front, proxy) as peer:
+                    ours = str(address.of(peer.socket.getsockname()))
+                    assert peer.ask(b"I am") == f"I am {ours}".encode()
+            finally:
+                proxy.terminate()
+                proxy.wait(DEADLINE)
+
+
+def connected(to: str, process: subprocess.Popen[bytes]) -> Peer:
+    """A peer, as soon as the process listens."""
+    while process.poll() is None:
+        try:
+            return Peer(to)
+        except ConnectionRefusedError:
+            pass
+    raise AssertionError(f"the process ended with {process.returncode}")

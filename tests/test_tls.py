@@ -1,0 +1,333 @@
+"""TLS: handshakes with OpenSSL's and Python's clients, and peers that break them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from epollo import CloseReason, Connection, Server, SettingError, address
+from epollo.tls import server_context
+from tests.conftest import Engine
+from tests.support import DEADLINE, Peer, Recorder, epollo, frame
+
+
+class Files:
+    """An authority, and the files of what it has signed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = trustme.CA()
+        self.ca = str(folder / "ca.pem")
+        self.authority.cert_pem.write_to_path(self.ca)
+        issued = self.authority.issue_cert("localhost", "127.0.0.1")
+        self.cert, self.key = str(folder / "cert.pem"), str(folder / "key.pem")
+        for blob in issued.cert_chain_pems:
+            blob.write_to_path(self.cert, append=True)
+        issued.private_key_pem.write_to_path(self.key)
+        self.settings = {"tls_cert": self.cert, "tls_key": self.key}
+
+    def client(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self.ca)
+        assert context.check_hostname
+        return context
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return Files(tmp_path_factory.mktemp("tls"))
+
+
+class Secure(Peer):
+    """A peer that shook hands."""
+
+    def __init__(self, to: str, context: ssl.SSLContext) -> None:
+        super().__init__(to)
+        try:
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
+        except BaseException:
+            self.socket.close()
+            raise
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    recorder = Recorder()
+    yield recorder
+    recorder.opened.queue.clear()  # pytest holds it for longer
+
+
+@pytest.fixture
+def server(engine: Engine, files: Files, recorder: Recorder) -> Iterator[Server]:
+    with engine.server(recorder, **files.settings) as server:
+        yield server
+
+
+def closed(server: Server, reason: CloseReason) -> int:
+    """How many connections were closed for ``reason``; waits until one was."""
+    late = time.monotonic() + DEADLINE
+    while not server.counters.closed[reason] and time.monotonic() < late:
+        pass
+    return server.counters.closed[reason]
+
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=str)
+def test_both_versions_carry_messages(
+    server: Server, files: Files, recorder: Recorder, version: ssl.TLSVersion
+) -> None:
+    context = files.client()
+    context.minimum_version = context.maximum_version = version
+    with Secure(server.addresses[0], context) as peer:
+        assert [peer.ask(b"message %d" % i) for i in range(3)] == [
+            b"message 0",
+            b"message 1",
+            b"message 2",
+        ]
+        state = recorder.connection().tls
+        assert state is not None
+        assert state.version() == {"2": "TLSv1.2", "3": "TLSv1.3"}[version.name[-1]]
+    assert recorder.end() is CloseReason.EOF  # of TCP: Python's sockets close without close_notify
+
+
+def test_the_last_word_of_either_side_is_close_notify(
+    server: Server, files: Files, recorder: Recorder
+) -> None:
+    with Secure(server.addresses[0], files.client()) as peer:
+        peer.send(frame(b"last"))
+        assert isinstance(peer.socket, ssl.SSLSocket)
+        assert peer.receive(8) == frame(b"last")
+        peer.socket.unwrap().close()  # raises where the server's close_notify does not come
+    assert recorder.end() is CloseReason.EOF
+
+
+def test_a_server_that_closes_says_close_notify(engine: Engine, files: Files) -> None:
+    def closing(message: bytes, connection: Connection) -> bytes:
+        connection.close()
+        return message
+
+    with (
+        engine.server(closing, **files.settings) as server,
+        Secure(server.addresses[0], files.client()) as peer,
+    ):
+        assert isinstance(peer.socket, ssl.SSLSocket)
+        peer.send(frame(b"bye"))
+        assert peer.receive(7) == frame(b"bye")
+        peer.socket.unwrap().close()  # raises where close_notify did not come
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=str)
+def test_large_messages_pass_both_ways(
+    engine: Engine, files: Files, version: ssl.TLSVersion
+) -> None:
+    context = files.client()
+    context.minimum_version = context.maximum_version = version
+    message = bytes(range(256)) * (5 << 12)
+    settings: dict[str, Any] = {**files.settings, "max_frame": "8MiB"}
+    with (
+        engine.server(lambda message: message, **settings) as server,
+        Secure(server.addresses[0], context) as peer,
+    ):
+        for _ in range(2):
+            assert peer.ask(message) == message
+        peer.send(frame(b"small") * 1000 + frame(message))
+        assert peer.receive(9 * 1000) == frame(b"small") * 1000
+        assert peer.receive(4 + len(message)) == frame(message)
+
+
+def test_pushes_from_another_thread_arrive_whole(
+    server: Server, files: Files, recorder: Recorder
+) -> None:
+    with Secure(server.addresses[0], files.client()) as peer:
+        connection = recorder.connection()
+        for number in range(500):
+            connection.send(b"%06d" % number)
+        expected = b"".join(frame(b"%06d" % number) for number in range(500))
+        assert peer.receive(len(expected)) == expected
+
+
+def test_openssl_s_client_speaks_with_it(engine: Engine, files: Files) -> None:
+    with engine.server(lambda line: line.upper(), framing="line", **files.settings) as server:
+        command = ["openssl", "s_client", "-connect", server.addresses[0], "-CAfile", files.ca]
+        command += ["-quiet", "-verify_return_error", "-verify_hostname", "localhost"]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as client:
+            assert client.stdin is not None
+            assert client.stdout is not None
+            watchdog = threading.Timer(DEADLINE, client.kill)
+            watchdog.start()
+            client.stdin.write(b"hello\n")
+            client.stdin.flush()
+            assert client.stdout.readline() == b"HELLO\n"
+            client.kill()
+            watchdog.cancel()
+            watchdog.join()
+
+
+def test_a_clients_certificate_is_asked_for_where_there_is_a_ca(
+    engine: Engine, files: Files, recorder: Recorder
+) -> None:
+    context = files.client()
+    files.authority.issue_cert("client.test").configure_cert(context)
+    with engine.server(recorder, **files.settings, tls_ca=files.ca) as server:
+        with Secure(server.addresses[0], context) as peer:
+            assert peer.ask(b"it is me") == b"it is me"
+            state = recorder.connection().tls
+            assert state is not None
+            certificate = state.getpeercert()
+            assert certificate is not None
+            assert certificate["subjectAltName"] == (("DNS", "client.test"),)
+        assert recorder.end() is CloseReason.EOF
+        with (
+            pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"),
+            Secure(server.addresses[0], files.client()) as stranger,
+        ):
+            stranger.receive(1)  # in TLS 1.3 it hears of it here
+        assert closed(server, CloseReason.TLS_ERROR) == 1
+    assert recorder.opened.empty()
+
+
+def test_a_context_of_ones_own_brings_alpn(
+    engine: Engine, files: Files, recorder: Recorder
+) -> None:
+    ours = server_context(files.cert, files.key)
+    ours.set_alpn_protocols(["chat/2", "chat/1"])
+    theirs = files.client()
+    theirs.set_alpn_protocols(["chat/1"])
+    with (
+        engine.server(recorder, tls=ours) as server,
+        Secure(server.addresses[0], theirs) as peer,
+    ):
+        assert peer.ask(b"hi") == b"hi"
+        state = recorder.connection().tls
+        assert state is not None
+        assert state.selected_alpn_protocol() == "chat/1"
+
+
+def test_a_handshake_that_stalls_is_closed_while_others_are_served(
+    engine: Engine, files: Files, recorder: Recorder
+) -> None:
+    with (
+        engine.server(recorder, **files.settings, tls_timeout="300ms") as server,
+        Peer(server.addresses[0]) as stalled,
+        Secure(server.addresses[0], files.client()) as other,
+    ):
+        stalled.send(b"\x16\x03\x01\x02\x00")  # a record's head, and no more
+        assert other.ask(b"served") == b"served"
+        assert stalled.receive_all() == b""
+        assert closed(server, CloseReason.TLS_ERROR) == 1
+        assert other.ask(b"still") == b"still"
+    assert recorder.opened.qsize() == 1
+
+
+@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", frame(b"plain"), bytes(1000)])
+def test_what_is_no_tls_is_closed_with_tls_error(
+    server: Server, recorder: Recorder, garbage: bytes
+) -> None:
+    with Peer(server.addresses[0]) as peer:
+        peer.send(garbage)
+        peer.receive_all()  # an alert, or nothing
+    assert closed(server, CloseReason.TLS_ERROR) == 1
+    assert recorder.opened.empty()
+
+
+def test_a_record_that_was_changed_ends_the_connection(
+    server: Server, files: Files, recorder: Recorder
+) -> None:
+    with Secure(server.addresses[0], files.client()) as peer:
+        assert peer.ask(b"good") == b"good"
+        with socket.socket(fileno=peer.socket.detach()) as raw:
+            raw.settimeout(DEADLINE)
+            raw.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
+            while raw.recv(1 << 16):
+                pass
+    assert recorder.end() is CloseReason.TLS_ERROR
+
+
+def hello(files: Files) -> bytes:
+    """The first words of a client."""
+    outgoing = ssl.MemoryBIO()
+    client = files.client().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+def test_a_reset_anywhere_in_the_handshake_leaves_nothing(
+    engine: Engine, files: Files, recorder: Recorder
+) -> None:
+    words = hello(files)
+    with engine.server(recorder, **files.settings) as server:
+        for cut in (0, 1, 5, len(words) // 2, len(words)):
+            peer = Peer(server.addresses[0])
+            peer.send(words[:cut])
+            peer.reset()
+        with Secure(server.addresses[0], files.client()) as other:
+            assert other.ask(b"served") == b"served"
+    assert recorder.opened.qsize() == 1
+
+
+def test_an_end_before_the_first_byte_is_an_end_and_later_a_fault(
+    server: Server, files: Files
+) -> None:
+    words = hello(files)
+    for sent in (b"", words[: len(words) // 2]):
+        with Peer(server.addresses[0]) as peer:
+            peer.send(sent)
+            peer.end()
+            peer.receive_all()
+    assert closed(server, CloseReason.EOF) == 1
+    assert closed(server, CloseReason.TLS_ERROR) == 1
+
+
+def test_a_stop_does_not_wait_for_a_handshake(engine: Engine, files: Files) -> None:
+    with engine.server(lambda message: message, **files.settings) as server:
+        with Secure(server.addresses[0], files.client()) as other:
+            other.ask(b"served")
+        peer = Peer(server.addresses[0])
+        peer.send(hello(files)[:50])
+    with peer, contextlib.suppress(ConnectionResetError):  # it had not been read to its end
+        assert peer.receive_all() == b""
+
+
+def test_files_that_cannot_be_used_are_named_in_one_line(files: Files, tmp_path: Path) -> None:
+    other = trustme.CA().issue_cert("other.test")
+    key, empty = str(tmp_path / "other.pem"), str(tmp_path / "empty.pem")
+    other.private_key_pem.write_to_path(key)
+    Path(empty).touch()
+    for values, why in (
+        ({"tls_cert": "/no/such.pem"}, "tls_cert: cannot read '/no/such.pem': no such file"),
+        ({"tls_cert": files.cert, "tls_key": key}, "tls_key: .* is not the key of"),
+        ({"tls_cert": empty}, "tls_cert: no certificate and key in"),
+        ({**files.settings, "tls_ca": empty}, "tls_ca: no certificate in"),
+        ({"tls_key": files.key}, "tls_key: there is no TLS without tls_cert"),
+        ({**files.settings, "tls": server_context(files.cert, files.key)}, "leave tls_cert away"),
+        ({"tls": "yes"}, "'yes' is not an ssl.SSLContext"),
+        ({"tls_timeout": 0}, "tls_timeout: must be more than 0"),
+    ):
+        with pytest.raises(SettingError, match=why):
+            Server(**values)
+    done = epollo("serve", "--tls-cert", "/no/such.pem")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "epollo: error: tls_cert: cannot read '/no/such.pem': no such file or directory"
+    ]
+
+
+def test_an_address_is_what_the_socket_says(
+    server: Server, files: Files, recorder: Recorder
+) -> None:
+    with Secure(server.addresses[0], files.client()) as peer:
+        ours = str(address.of(peer.socket.getsockname()))
+        assert recorder.connection().peername == ours
