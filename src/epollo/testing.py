@@ -201,6 +201,10 @@ class MemoryConnection:
         finally:
             self._serve()
 
+    @property
+    def tls(self) -> None:
+        """There is none in memory."""
+
     def fail(self, error: Exception) -> None:
         """The handler raised for a deferred message: that is raised here."""
         self.in_flight -= 1
