@@ -12,6 +12,7 @@ from typing import Any
 from epollo.errors import AddressError
 
 FORMS = "write HOST:PORT, [IPv6]:PORT, unix:PATH or fd://N"
+"""How an address is written, for errors that say so."""
 
 _PORT = re.compile(r"[0-9]{1,5}")
 _DESCRIPTOR = re.compile(r"[0-9]{1,9}")
