@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import ssl
+import time
 from collections.abc import Callable
 
 from epollo import address, framing
@@ -65,6 +66,7 @@ class Service:
             self.counters, settings.max_connections, settings.max_per_ip, proxied=self._proxied
         )
         self.groups = Groups()
+        self._told_slow = -math.inf  # time.monotonic()
         self.connected_count = 0
         self.on_empty: Callable[[], object] | None = None
 
@@ -79,6 +81,11 @@ class Service:
         loop.on_slow = self._log_slow
 
     def _log_slow(self, connection: Connection, seconds: float) -> None:
+        """Log it, at most once a second: a slow handler is likely to be slow each time."""
+        now = time.monotonic()
+        if now - self._told_slow < 1:
+            return
+        self._told_slow = now
         _log.warning(
             "handler %s held the loop for %.0f ms with what one read of %s brought;"
             " an async handler, or threads, would let the others go on",
