@@ -139,7 +139,7 @@ def test_a_slow_handler_is_named_once_a_second(engine: Engine, log: Log) -> None
         assert peer.ask(b"quick") == b"quick"
         assert peer.ask(b"slow") == b"slow"
         assert peer.ask(b"slow") == b"slow"
-    [line] = log.take()
+    [line] = log.slow
     assert line.startswith("handler sleeps held the loop for 1")
 
 
@@ -151,7 +151,7 @@ def test_a_handler_may_be_slow_where_that_is_wanted(engine: Engine, log: Log) ->
         peer.send(frame(b"slow"))
         peer.end()
         assert peer.receive_all() == b""
-    assert log.take() == []
+    assert log.slow == []
 
 
 def test_a_peer_held_back_by_the_handler_is_neither_idle_nor_late(engine: Engine) -> None:
