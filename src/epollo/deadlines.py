@@ -9,31 +9,25 @@ from __future__ import annotations
 
 import math
 
-from epollo.engine import Bounds, EventLoop, Timer
+from epollo.engine import Bounds, EventLoop
 from epollo.settings import Settings
 
 LONGEST_PERIOD = 0.25  # seconds
 
 
 class Deadlines:
-    """Closes the connections of ``loop`` whose peer is idle, or late; from now until `close`."""
+    """Closes the connections of ``loop`` whose peer is idle, or late, for as long as it runs."""
 
     def __init__(self, loop: EventLoop, settings: Settings) -> None:
         timeouts = (settings.idle_timeout, settings.frame_timeout, settings.write_timeout)
         self._loop = loop
         self._period = min([LONGEST_PERIOD, *(seconds / 8 for seconds in timeouts if seconds)])
         self._bounds = Bounds(*(math.ceil(seconds / self._period) for seconds in timeouts))
-        self._timer: Timer | None = None
         if any(timeouts):
             self._wait()
 
-    def close(self) -> None:
-        """Close nobody any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-
     def _wait(self) -> None:
-        self._timer = self._loop.call_later(self._period, self._sweep)
+        self._loop.call_later(self._period, self._sweep)
 
     def _sweep(self) -> None:
         self._wait()
