@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks import build, machine, plots, points, report, servers
+from benchmarks import build, certificate, machine, plots, points, report, servers
 from benchmarks.errors import BenchmarkError
 from benchmarks.parts import PARTS
 from benchmarks.plan import FULL, TINY, Plan
@@ -113,6 +113,7 @@ def prepare(plan: Plan) -> None:
     machine.allow_descriptors()
     for program in build.PROGRAMS:
         build.build(program)
+    certificate.make()
     for server in plan.servers:
         if server.missing:
             print(f"skipped: {server.label}: {server.missing}", flush=True)

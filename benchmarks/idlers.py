@@ -2,13 +2,17 @@
 
 import select
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, cast
 
 from benchmarks.build import IDLE
 from benchmarks.errors import BenchmarkError
+
+PLAIN = (str(IDLE),)
+TLS = (sys.executable, "-m", "benchmarks.tls_idle")
 
 TIMEOUT = 60.0  # seconds, for one step of opening
 END_TIMEOUT = 10.0  # seconds
@@ -41,9 +45,9 @@ class Idlers:
 
 
 @contextmanager
-def idlers(port: int, core: int) -> Iterator[Idlers]:
+def idlers(port: int, core: int, program: Sequence[str] = PLAIN) -> Iterator[Idlers]:
     """Hold connections to 127.0.0.1:`port` until the `with` block ends."""
-    command = ["taskset", "-c", str(core), str(IDLE), f"127.0.0.1:{port}"]
+    command = ["taskset", "-c", str(core), *program, f"127.0.0.1:{port}"]
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, process_group=0

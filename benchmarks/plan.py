@@ -13,11 +13,13 @@ class Scale:
     Attributes:
         connections: busy ones, where nothing else is said.
         idle: numbers of idle connections at which memory is read; the last is held beside others.
+        idle_tls: the same, of TLS connections.
         sweep_connections, sweep_depths, sweep_sizes: where the sweeps stop.
     """
 
     connections: int
     idle: tuple[int, ...]
+    idle_tls: tuple[int, ...]
     sweep_connections: tuple[int, ...]
     sweep_depths: tuple[int, ...]
     sweep_sizes: tuple[int, ...]
@@ -26,6 +28,7 @@ class Scale:
 FULL = Scale(
     connections=100,
     idle=(1_000, 3_000, 6_000, 9_000, 12_000, 15_000, 18_000),
+    idle_tls=(300, 1_000, 3_000),
     sweep_connections=(1, 10, 100, 1_000, 10_000),
     sweep_depths=(1, 4, 16, 64),
     sweep_sizes=(16, 256, 4 << 10, 64 << 10, 1 << 20),
@@ -33,6 +36,7 @@ FULL = Scale(
 TINY = Scale(
     connections=10,
     idle=(50, 200),
+    idle_tls=(50, 100),
     sweep_connections=(1, 50),
     sweep_depths=(1, 16),
     sweep_sizes=(16, 64 << 10),

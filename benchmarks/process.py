@@ -4,6 +4,7 @@ import os
 import re
 import select
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, cast
 
+from benchmarks import certificate
 from benchmarks.errors import BenchmarkError
 from benchmarks.servers import Server
 
@@ -55,7 +57,7 @@ def serving(server: Server, core: int) -> Iterator[Running]:
         process = start(server, core, stderr)
         try:
             running = Running(ready_port(process), process.pid)
-            greet(running.port)
+            greet(running.port, server.tls)
             yield running
             check_alive(process)
         except BenchmarkError as error:
@@ -83,19 +85,33 @@ def ready_port(process: subprocess.Popen[bytes]) -> int:
     return int(match[1])
 
 
-def greet(port: int) -> None:
+def greet(port: int, tls: bool) -> None:
     """Have one message echoed on a connection, and end it."""
     message = (5).to_bytes(4) + b"hello"
     try:
-        with socket.create_connection(("127.0.0.1", port), GREETING_TIMEOUT) as connection:
+        with dial(port, tls) as connection:
             connection.sendall(message)
-            echo = connection.recv(len(message), socket.MSG_WAITALL)
-            connection.shutdown(socket.SHUT_WR)
-            end = connection.recv(1)
+            echo = connection.recv(len(message))
+            end = finish(connection)
     except OSError as error:
         raise BenchmarkError(f"its first connection failed: {error}") from None
     if echo != message or end:
         raise BenchmarkError(f"its first reply is wrong: {echo + end!r}")
+
+
+def dial(port: int, tls: bool) -> socket.socket:
+    """Return a connection to a server on 127.0.0.1."""
+    connection = socket.create_connection(("127.0.0.1", port), GREETING_TIMEOUT)
+    return certificate.client_context().wrap_socket(connection) if tls else connection
+
+
+def finish(connection: socket.socket) -> bytes:
+    """End a connection, this side first; return what came in place of the other's end."""
+    if isinstance(connection, ssl.SSLSocket):
+        connection.unwrap()
+        return b""
+    connection.shutdown(socket.SHUT_WR)
+    return connection.recv(1)
 
 
 def first_line(stdout: IO[bytes]) -> bytes:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from benchmarks import certificate
 from benchmarks.build import ECHO_SERVER
 from epollo.engine import available
 from epollo.lab.peers import PEERS
@@ -19,25 +20,48 @@ class Server:
         command: starts it on a free port of 127.0.0.1, from the root of the repository. The first
             line on its stdout tells the address, and SIGTERM ends it with status 0.
         missing: why it cannot be run here; None: it can.
+        tls: whether it is spoken to by TLS.
     """
 
     name: str
     label: str
     command: tuple[str, ...]
     missing: str | None = None
+    tls: bool = False
 
 
-def epollo(engine: str, label: str) -> Server:
+def epollo(engine: str, label: str, variant: str = "", *options: str) -> Server:
     """Make the row of an engine. One command for all points: the largest has 1 MiB messages."""
-    options = f"--bind 127.0.0.1:0 --engine {engine} --framing u32 --max-frame 2MiB"
-    command = (sys.executable, "-m", "epollo", "serve", *options.split())
+    serve = f"serve --bind 127.0.0.1:0 --engine {engine} --framing u32 --max-frame 2MiB".split()
+    command = (sys.executable, "-m", "epollo", *serve, *options)
     missing = None if engine in available() else "this installation does not have it"
-    return Server(f"epollo-{engine}", f"epollo, {label} engine", command, missing)
+    name = f"epollo-{engine}" + (f"-{variant}" if variant else "")
+    label = f"epollo, {label} engine" + (f", {variant}" if variant else "")
+    return Server(name, label, command, missing, tls="--tls-cert" in options)
 
 
 LIMIT = Server("c", "C epoll (the limit)", (str(ECHO_SERVER), "0"))
 NATIVE = epollo("native", "native")
 PYTHON = epollo("python", "Python")
+
+EVERY_LIMIT = (
+    "--max-connections 1m --max-per-ip 1m --idle-timeout 1m --frame-timeout 30s"
+    " --write-timeout 30s --slow-handler 100ms"
+)
+NO_LIMIT = "--idle-timeout 0 --frame-timeout 0 --write-timeout 0 --slow-handler 0"
+LIMITED = {
+    NATIVE: epollo("native", "native", "limited", *EVERY_LIMIT.split()),
+    PYTHON: epollo("python", "Python", "limited", *EVERY_LIMIT.split()),
+}
+UNLIMITED = {
+    NATIVE: epollo("native", "native", "unlimited", *NO_LIMIT.split()),
+    PYTHON: epollo("python", "Python", "unlimited", *NO_LIMIT.split()),
+}
+"""The bounds of memory, which have no off, are on in both."""
+
+TLS_OPTIONS = ("--tls-cert", str(certificate.PEM))
+NATIVE_TLS = epollo("native", "native", "TLS", *TLS_OPTIONS)
+PYTHON_TLS = epollo("python", "Python", "TLS", *TLS_OPTIONS)
 PEER_SERVERS = tuple(
     Server(
         peer.name,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks import markdown
-from benchmarks.parts import beside, churn, idle, open_loop, table, waiting
+from benchmarks.parts import beside, churn, idle, limits, open_loop, table, waiting
 from benchmarks.plan import FULL
 from benchmarks.points import HUGE, LARGE, PIPELINED, SMALL, Point
 from benchmarks.samples import Figure, Sample, Series
@@ -12,8 +12,10 @@ from benchmarks.servers import (
     ASYNCIO_STREAMS,
     BLOCKING,
     LIMIT,
+    LIMITED,
     NATIVE,
     PYTHON,
+    UNLIMITED,
     UVLOOP_PROTOCOL,
     UVLOOP_TUNED,
     Server,
@@ -118,6 +120,16 @@ TARGETS = (
         )
         for server, base in waiting.PAIRS
         for point in waiting.POINTS
+    ),
+    *(
+        Target(
+            f"{engine.label}: {point}, every limit on, to none",
+            limits.rate(LIMITED[engine], point),
+            limits.rate(UNLIMITED[engine], point),
+            0.97,
+        )
+        for engine in limits.ENGINES
+        for point in limits.POINTS
     ),
     Target(BLOCKING.label, waiting.rate(BLOCKING, SMALL), None, 6000, unit="messages/s"),
     memory(NATIVE, 200),

@@ -1,14 +1,16 @@
 """The parts of a run: each measures in turns, and reports in tables of its own."""
 
-from benchmarks.parts import beside, churn, idle, open_loop, sweeps, table, waiting
+from benchmarks.parts import beside, churn, idle, limits, open_loop, sweeps, table, tls, waiting
 
 PARTS = {
     part.name: part
     for part in (
         table.PART,
         waiting.PART,
+        limits.PART,
         open_loop.PART,
         idle.PART,
+        tls.PART,
         beside.PART,
         churn.PART,
         sweeps.PART,

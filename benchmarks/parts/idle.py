@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from benchmarks import markdown
-from benchmarks.idlers import idlers
+from benchmarks.idlers import PLAIN, idlers
 from benchmarks.load import Window
 from benchmarks.parts.part import Part, Turn, Values, few_rounds
 from benchmarks.plan import Plan
@@ -38,11 +38,13 @@ def turns(plan: Plan, number: int) -> Iterator[Turn]:
         yield Turn(CASE, server, measure)
 
 
-def memory(server: Running, counts: Sequence[int], core: int) -> Values:
+def memory(
+    server: Running, counts: Sequence[int], core: int, program: Sequence[str] = PLAIN
+) -> Values:
     """Return the bytes that each connection beyond the first ones took, by their number."""
     values: Values = {}
     first = min(FIRST, counts[0] // 2)
-    with idlers(server.port, core) as connections:
+    with idlers(server.port, core, program) as connections:
         connections.grow(first)
         base = settled(server)
         values["base"] = base
