@@ -12,9 +12,13 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
+from typing import Self
+
+from hdrh.histogram import HdrHistogram
 
 _BITS = 11  # 2048 sub-buckets: the power of two that tells three decimal digits apart
 _HALF = 1 << (_BITS - 1)
+_DIGITS = 3
 
 
 class Histogram:
@@ -29,6 +33,16 @@ class Histogram:
         self._squares = 0
         self._minimum: int | None = None
         self._maximum = 0
+
+    def record_many(self, value: int, count: int) -> None:
+        """``count`` times the same."""
+        shift = max(0, value.bit_length() - _BITS)
+        self._counts[shift * _HALF + (value >> shift)] += count
+        self.total += count
+        self._sum += value * count
+        self._squares += value * value * count
+        self._maximum = max(self._maximum, value)
+        self._minimum = value if self._minimum is None else min(self._minimum, value)
 
     def record(self, value: int) -> None:
         shift = max(0, value.bit_length() - _BITS)
@@ -51,6 +65,54 @@ class Histogram:
         self._maximum = max(self._maximum, other._maximum)
         known = [m for m in (self._minimum, other._minimum) if m is not None]
         self._minimum = min(known, default=None)
+
+    def merged(self, other: Histogram) -> Histogram:
+        """A new one, of the values of both."""
+        return Histogram.sum([self, other])
+
+    @classmethod
+    def sum(cls, histograms: Iterable[Histogram]) -> Self:
+        """A new one, of the values of all of them."""
+        whole = cls()
+        for histogram in histograms:
+            whole.add(histogram)
+        return whole
+
+    def above(self, value: int) -> float:
+        """The part of the values that are over ``value``, as far as the buckets tell."""
+        over = sum(count for low, _, count in self.buckets() if low > value)
+        return over / self.total if self.total else 0.0
+
+    def encode(self) -> str:
+        """In HdrHistogram's own format: V2, compressed, base64 (HdrHistogram's
+        `Histogram.encodeIntoCompressedByteBuffer`). The exact sums are lost: what is decoded has
+        mean and deviation of the buckets."""
+        copy = HdrHistogram(1, max(2, self._maximum), _DIGITS)
+        for low, _, count in self.buckets():
+            copy.record_value(low, count)
+        return str(copy.encode().decode())
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """What HdrHistogram encoded. Raises ValueError where it is no such thing, or is not of
+        three significant digits from 1 on."""
+        try:
+            copy = HdrHistogram.decode(text)
+        except Exception as error:  # whatever zlib, base64 or struct say to what is no histogram
+            raise ValueError(f"not an HdrHistogram: {error}") from None
+        if (copy.lowest_trackable_value, copy.significant_figures) != (1, _DIGITS):
+            raise ValueError(f"an HdrHistogram from 1 with {_DIGITS} digits is wanted")
+        histogram = cls()
+        for item in copy.get_recorded_iterator():
+            histogram.record_many(item.value_iterated_to, item.count_added_in_this_iter_step)
+        return histogram
+
+    def restore(self, mean: float, deviation: float, minimum: float, maximum: float) -> None:
+        """What ``decode`` could not know, and was kept beside."""
+        if self.total:
+            self._sum = round(mean * self.total)
+            self._squares = round((deviation**2 + mean**2) * self.total)
+            self._minimum, self._maximum = round(minimum), round(maximum)
 
     @property
     def minimum(self) -> int:
