@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-NATIVE := setup.py $(wildcard src/epollo/engine/native/*.p??)
+NATIVE := setup.py $(wildcard src/epollo/*/native/*.p??)
 
 .PHONY: help demo test check bench fuzz sanitize clean
 
@@ -29,7 +29,7 @@ check: $(VENV)/check-installed
 	@echo "== format, lint, types"
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@PATH=$(BIN):$$PATH cython-lint --max-line-length 100 src/epollo/engine/native/*.p[yx][xd]
+	@PATH=$(BIN):$$PATH cython-lint --max-line-length 100 src/epollo/*/native/*.p[yx][xd]
 	@$(BIN)/mypy
 	@echo "== the tests"
 	@$(BIN)/python -m pytest
@@ -47,7 +47,7 @@ sanitize: $(VENV)/test-installed
 	@PYTHON=$(BIN)/python fuzz/sanitize
 
 clean:
-	rm -rf $(VENV) build dist src/epollo/engine/native/*.so
+	rm -rf $(VENV) build dist src/epollo/*/native/*.so
 
 $(VENV)/created:
 	@echo "== making $(VENV) with $$($(PYTHON) --version)"

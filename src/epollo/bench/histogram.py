@@ -44,6 +44,25 @@ class Histogram:
         self._maximum = max(self._maximum, value)
         self._minimum = value if self._minimum is None else min(self._minimum, value)
 
+    @classmethod
+    def of_buckets(
+        cls,
+        counts: Iterable[tuple[int, int]],
+        total: int,
+        squares: int,
+        minimum: int,
+        maximum: int,
+    ) -> Self:
+        """One of counts by the index of their bucket; the values' sum, that of their squares, and
+        their extremes, which are exact."""
+        histogram = cls()
+        histogram._counts.update(counts)
+        histogram.total = sum(count for _, count in histogram._counts.items())
+        histogram._sum, histogram._squares = total, squares
+        if histogram.total:
+            histogram._minimum, histogram._maximum = minimum, maximum
+        return histogram
+
     def record(self, value: int) -> None:
         shift = max(0, value.bit_length() - _BITS)
         self._counts[shift * _HALF + (value >> shift)] += 1

@@ -28,6 +28,10 @@ class Step:
             return self.start
         return self.start + (self.end - self.start) * seconds / self.seconds
 
+    def due(self, seconds: float) -> float:
+        """How many messages are due so long after it began."""
+        return (self.start + self.rate_at(seconds)) / 2 * seconds
+
     def time_of(self, count: float) -> float:
         """When ``count`` messages are due: what n = r t + (e - r) t^2 / 2d gives for t."""
         if self.start == self.end:
@@ -61,6 +65,16 @@ class Profile:
                 return step.rate_at(seconds)
             seconds -= step.seconds
         return self.steps[-1].end
+
+    def due(self, seconds: float) -> float:
+        """How many messages are due before that time."""
+        count = 0.0
+        for step in self.steps:
+            if seconds <= step.seconds:
+                return count + step.due(seconds)
+            count += step.messages
+            seconds -= step.seconds
+        return count
 
     def after(self, warmup: float) -> Profile:
         """This, behind ``warmup`` seconds at its first rate."""

@@ -1,0 +1,58 @@
+"""The messages of `epollo.bench.payload`, made in place; all others are left to Python."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from epollo.bench.payload import APART, PERIOD, Payload
+
+cdef enum:
+    HEADER = 20  # bytes: number, connection, time
+
+cdef uint64_t STEP = APART, WAVE = PERIOD
+
+
+cdef class Messages:
+    """Makes the messages of a run."""
+
+    def __cinit__(self):
+        self.sizes = NULL
+
+    def __init__(self, payload):
+        self.payload = payload
+        self.python = payload.message
+        if type(payload) is Payload and not payload.text:
+            self.pattern = payload.pattern
+            self.pattern_data = self.pattern
+            self.count = len(payload.sizes)
+            self.sizes = <Py_ssize_t *> PyMem_Malloc(self.count * sizeof(Py_ssize_t))
+            if self.sizes is NULL:
+                raise MemoryError
+            for index, size in enumerate(payload.sizes):
+                self.sizes[<Py_ssize_t> index] = size
+
+    def __dealloc__(self):
+        PyMem_Free(self.sizes)
+
+    cdef bytes make(self, uint64_t connection, uint64_t number, int64_t due):
+        """The message ``number`` of ``connection``, due at ``due`` ns."""
+        cdef uint8_t header[HEADER]
+        cdef uint32_t narrow = <uint32_t> connection
+        cdef Py_ssize_t size
+        cdef bytes message
+        cdef char *data
+        if self.sizes is NULL:
+            return self.python(connection, number, due)
+        size = self.sizes[(number + connection * STEP) % <uint64_t> self.count]
+        message = PyBytes_FromStringAndSize(NULL, size)
+        data = PyBytes_AS_STRING(message)
+        memcpy(header, &number, 8)  # little-endian, as every machine that this is built for
+        memcpy(header + 8, &narrow, 4)
+        memcpy(header + 12, &due, 8)
+        memcpy(data, header, min(size, HEADER))
+        if size > HEADER:
+            memcpy(
+                data + HEADER, self.pattern_data + (number * 7 + connection) % WAVE, size - HEADER
+            )
+        return message
