@@ -12,7 +12,7 @@ import socket
 import struct
 from typing import ClassVar
 
-from epollo.address import Address
+from epollo.address import UNNAMED, Address
 from epollo.errors import ProxyError
 
 V1 = b"PROXY "
@@ -32,6 +32,7 @@ class Proxy:
 
     fault: ClassVar[type[ProxyError]] = ProxyError
     passive = True
+    calling = False
     ended = False
     tls = None
 
@@ -94,6 +95,77 @@ class Proxy:
         return size
 
 
+class Introduction:
+    """The other side of `Proxy`: a ``header`` to be sent first, as a filter that is over with it.
+
+    What `header` makes for the two addresses of a connection introduces it as what it is.
+    """
+
+    fault: ClassVar[type[ProxyError]] = ProxyError
+    passive = True
+    calling = False
+    ended = False
+    established = True
+    peername = None
+    tls = None
+    timeout = 0.0
+
+    def __init__(self, header: bytes) -> None:
+        self._unsaid = header
+
+    def received(self, data: bytes) -> bytes:
+        return data
+
+    def send(self, data: bytes) -> bytes:
+        return data
+
+    def pending(self) -> bytes:
+        words, self._unsaid = self._unsaid, b""
+        return words
+
+    def eof(self) -> None:
+        pass
+
+    def close(self) -> bytes:
+        return b""
+
+
+def header(version: str, source: Address, destination: Address) -> bytes:
+    """What a proxy says first, in ``version`` "v1" or "v2", for a connection between these two.
+
+    A Unix socket has no addresses that version 1 could tell of: they are UNKNOWN there.
+    """
+    return (_line_of if version == "v1" else _binary_of)(source, destination)
+
+
+def _line_of(source: Address, destination: Address) -> bytes:
+    if source.path:
+        return V1 + b"UNKNOWN\r\n"
+    kind = "TCP6" if ":" in source.host else "TCP4"
+    hosts = f"{_unscoped(source.host)} {_unscoped(destination.host)}"
+    return V1 + f"{kind} {hosts} {source.port} {destination.port}\r\n".encode()
+
+
+def _binary_of(source: Address, destination: Address) -> bytes:
+    if source.path:
+        family = 0x31
+        addresses = b"".join(_path_of(each).ljust(108, b"\0") for each in (source, destination))
+    else:
+        family, kind = (0x21, socket.AF_INET6) if ":" in source.host else (0x11, socket.AF_INET)
+        hosts = [socket.inet_pton(kind, _unscoped(each.host)) for each in (source, destination)]
+        addresses = b"".join(hosts) + struct.pack("!HH", source.port, destination.port)
+    return HEAD.pack(V2, 0x21, family, len(addresses)) + addresses
+
+
+def _unscoped(host: str) -> str:
+    """``host`` without the interface of a link-local address, which means nothing elsewhere."""
+    return host.partition("%")[0]
+
+
+def _path_of(unix: Address) -> bytes:
+    return b"" if unix.path == UNNAMED else os.fsencode(unix.path)
+
+
 def begins(held: bytes, signature: bytes) -> bool:
     """Is ``held`` the beginning of a stream that begins so, as far as can be told?"""
     return held.startswith(signature) or signature.startswith(held)
@@ -127,7 +199,7 @@ def parse_binary(header: bytes, family: int) -> str | None:
     addresses = header[start:stop]
     if family >> 4 == 3:
         path = addresses[:108].partition(b"\0")[0]
-        return str(Address(path=os.fsdecode(path) or "(unnamed)"))
+        return str(Address(path=os.fsdecode(path) or UNNAMED))
     size = 4 if family >> 4 == 1 else 16
     kind = socket.AF_INET if size == 4 else socket.AF_INET6
     port = int.from_bytes(addresses[2 * size : 2 * size + 2], "big")

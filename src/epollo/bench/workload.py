@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from epollo import address, framing
+from epollo.bench.contents import size_of
 from epollo.bench.rates import Profile, parse_rate
 from epollo.bench.sizes import Sizes, parse_sizes
 from epollo.errors import EncodeError, SettingError
@@ -115,8 +116,12 @@ class Workload:
         return planned if planned is not None else self.duration
 
     def new_framing(self) -> Framing:
-        """The framing named, for frames as large as the messages need."""
-        most = max(DEFAULT_MAX_FRAME, self.sizes.most + _HEADROOM)
+        """The framing named, for frames as large as the messages need. Raises SettingError for a
+        ``payload`` that is no file."""
+        return self._framing(size_of(self.payload) if self.payload else self.sizes.most)
+
+    def _framing(self, largest: int) -> Framing:
+        most = max(DEFAULT_MAX_FRAME, largest + _HEADROOM)
         return framing.parse(self.framing, most)
 
     def _check_bounds(self) -> None:
@@ -150,7 +155,7 @@ class Workload:
 
     def _check_framing(self) -> None:
         """Would every message of the load tester arrive, and as it was sent?"""
-        how = self.new_framing()
+        how = self._framing(self.sizes.most)
         if isinstance(how, Raw):
             raise SettingError("framing: raw has no messages to time; take u32, line or another")
         if isinstance(how, LengthField) and how.in_place:
@@ -164,6 +169,8 @@ class Workload:
                 f"framing: the text sent may have {how.delimiter!r} in it; take a delimiter that "
                 "begins with a control character, such as delimiter:\\0"
             )
+        if self.payload or self.template:  # see messages.py
+            return
         try:
             for size in (self.sizes.least, self.sizes.most):
                 how.encode(b"x" * size)
