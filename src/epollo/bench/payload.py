@@ -11,8 +11,8 @@ import struct
 from enum import StrEnum
 
 _HEADER = struct.Struct("<QIQ")  # number first and little-endian: a short message still differs
-_PERIOD = 256
-_APART = 1021  # sizes from one connection to the next: large messages are not to come all at once
+PERIOD = 256
+APART = 1021  # sizes from one connection to the next: large messages are not to come all at once
 
 
 class Fault(StrEnum):
@@ -30,25 +30,25 @@ class Payload:
     another place on; ``text`` ones are printable ASCII, for framings by delimiter."""
 
     def __init__(self, sizes: list[int], text: bool) -> None:
-        self._sizes = sizes
-        self._text = text
+        self.sizes = sizes
+        self.text = text
         self._header_size = 2 * _HEADER.size if text else _HEADER.size
-        period = bytes(32 + n % 95 for n in range(_PERIOD)) if text else bytes(range(_PERIOD))
-        self._pattern = period * (max(sizes) // _PERIOD + 2)
+        period = bytes(32 + n % 95 for n in range(PERIOD)) if text else bytes(range(PERIOD))
+        self.pattern = period * (max(sizes) // PERIOD + 2)
 
     def message(self, connection: int, number: int, intended: int) -> bytes:
         """The message ``number`` of ``connection``, meant to be sent at ``intended`` ns."""
-        if self._text:
+        if self.text:
             header = b"%016x%08x%016x" % (intended, connection, number)
             header = header[::-1]  # the digit that changes from message to message first
         else:
             header = _HEADER.pack(number, connection, intended)
-        sizes = self._sizes
-        rest = sizes[(number + connection * _APART) % len(sizes)] - len(header)
+        sizes = self.sizes
+        rest = sizes[(number + connection * APART) % len(sizes)] - len(header)
         if rest <= 0:
             return header[: len(header) + rest]
-        offset = (number * 7 + connection) % _PERIOD
-        return header + self._pattern[offset : offset + rest]
+        offset = (number * 7 + connection) % PERIOD
+        return header + self.pattern[offset : offset + rest]
 
     def fault(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> Fault:
         """What is wrong with ``reply``, which is none of the messages outstanding.
@@ -78,7 +78,7 @@ class Payload:
         if len(header) < self._header_size:
             return None
         try:
-            if self._text:
+            if self.text:
                 header = int(header[::-1], 16).to_bytes(_HEADER.size, "little")
             number, connection, intended = _HEADER.unpack(header)
         except (ValueError, OverflowError):
