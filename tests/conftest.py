@@ -45,6 +45,7 @@ if "native" in available():
     ENGINES.insert(0, Engine("native", "epoll"))
     names = ("connection", "decoder", "outbox")
     NATIVE += [importlib.import_module(f"epollo.engine.native.{name}") for name in names]
+    NATIVE.append(importlib.import_module("epollo.bench.native.exchange"))
 elif os.environ.get("EPOLLO_NATIVE") == "require":
     raise RuntimeError("EPOLLO_NATIVE=require, and the native engine is not built")
 

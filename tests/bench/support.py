@@ -16,11 +16,14 @@ Latency = Callable[[random.Random, int], float]
 
 def exponential(mean: float) -> Latency:
     """Latencies in ns as of a queue: exponential, with that mean."""
-    return lambda chance, second: chance.expovariate(1 / mean)
+    return lambda chance, _: chance.expovariate(1 / mean)
+
+
+_USUAL = exponential(200_000)
 
 
 def made_up(
-    latency: Latency = exponential(200_000),
+    latency: Latency = _USUAL,
     seconds: int = 5,
     per_second: int = 1000,
     seed: int = 1,

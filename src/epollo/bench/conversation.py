@@ -6,10 +6,11 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, TypeAlias
 
-from epollo.bench.payload import Fault
 from epollo.bench.ledger import NEVER
-from epollo.engine import CloseReason, Connection
+from epollo.bench.payload import Fault
+from epollo.engine import CloseReason, Connection, Limits
 from epollo.errors import ConnectionClosed
+from epollo.framing import Framing
 
 if TYPE_CHECKING:
     from epollo.bench.driver import Driver
@@ -19,6 +20,10 @@ Entry: TypeAlias = tuple[int, int, bytes]
 """A message that is outstanding: when it was due and when it was sent, in ns, and its bytes."""
 
 
+# A room keeps an exchange's data in its own way (the native one, in a struct), so none here.
+_SLOTS_ARE_THE_ROOMS: tuple[str, ...] = ()
+
+
 class Conversation:
     """The part of an exchange that replies do not pass through, but for the first and the wrong.
 
@@ -26,7 +31,7 @@ class Conversation:
     reached. ``watched``: a right reply calls for more than the next message.
     """
 
-    __slots__ = ()
+    __slots__ = _SLOTS_ARE_THE_ROOMS
 
     # What the engine adds:
     answered: int  # measured replies
@@ -36,6 +41,8 @@ class Conversation:
     drop: Callable[[int], list[Entry]]  # takes the oldest ones off
     oldest: Callable[[], int]  # when it was sent, in ns; NEVER where there is none
 
+    framing: Framing
+    limits: Limits
     driver: Driver
     tally: Tally
     serial: int
@@ -67,14 +74,14 @@ class Conversation:
         self.opened = self.first_reply = None
 
     @property
-    def retired(self) -> bool:
-        """Has it sent all that one connection may?"""
-        return self.number >= self.driver.retire_after
-
-    @property
     def waits(self) -> bool:
         """Is a reply still to come?"""
         return self.oldest() < NEVER or bool(self.late)
+
+    @property
+    def retired(self) -> bool:
+        """Has it sent all that one connection may?"""
+        return self.number >= self.driver.retire_after
 
     def connected(self, connection: Connection) -> None:
         if connection.sockname == connection.peername != "":

@@ -6,6 +6,7 @@ import resource
 from collections.abc import Callable
 from functools import partial
 from time import monotonic_ns
+from typing import TYPE_CHECKING
 
 from epollo.bench.arrivals import arrivals
 from epollo.bench.conversation import Conversation
@@ -17,10 +18,13 @@ from epollo.bench.messages import new_payload
 from epollo.bench.opening import Opening
 from epollo.bench.pacer import Pacer
 from epollo.bench.result import Result, Second
-from epollo.bench.rooms import exchange_class, messages_of, tally_class
+from epollo.bench.rooms import room_of
 from epollo.bench.workload import Workload
 from epollo.engine import CloseReason, Limits, new_loop
 from epollo.errors import ConnectFailed, SettingError
+
+if TYPE_CHECKING:
+    from epollo.bench.python.tally import Tally
 
 _NO_BOUND = 1 << 62
 _SPARE_DESCRIPTORS = 32
@@ -57,7 +61,8 @@ class Driver:
         self.framing = workload.new_framing()
         self.limits = Limits(high_water=_NO_BOUND, max_unsent=_NO_BOUND)
         self.payload = new_payload(workload, self.framing)
-        self.messages = messages_of(self._loop, self.payload)
+        room = room_of(self._loop.name)
+        self.messages = room.messages(self.payload)
         self.expectation = expectation(workload.expect)
         self.echoes = self.expectation.echo
         self.dialer = Dialer(workload)
@@ -66,8 +71,8 @@ class Driver:
         self._progress = progress or (lambda _: None)
         self.later = self._loop.call_later
         due = workload.profile.due if workload.open_loop else None
-        self.tally = tally_class(self._loop)(workload.messages, due, self._over)
-        self._new_exchange = exchange_class(self._loop)
+        self.tally: Tally = room.tally(workload.messages, due, self._over)
+        self._new_exchange: Callable[..., Conversation] = room.exchange
         self._opener = Opening(self._loop, self.dialer, workload.connection_rate, self._not_opened)
         self._pacer: Pacer | None = None
         self._exchanges: dict[Conversation, None] = {}  # those connecting or connected
@@ -198,9 +203,7 @@ class Driver:
         if self.workload.open_loop:
             self._follow_plan()
         elif self.workload.warmup:
-            self._loop.call_later(
-                self.workload.warmup, lambda: self._open_window(monotonic_ns())
-            )
+            self._loop.call_later(self.workload.warmup, lambda: self._open_window(monotonic_ns()))
 
     def _follow_plan(self) -> None:
         """Send by the clock, from now on."""

@@ -14,6 +14,9 @@ from epollo.errors import SettingError
 
 VERSION = 2
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
+_HISTOGRAMS = ("response", "service", "slip", "connect", "first_reply")
+_COUNTS = ("sent", "bytes_sent", "bytes_received")
+_PLAIN = ("started", "elapsed", "errors", *_COUNTS)
 LATE = 1_000_000  # ns; a message sent later than that after its time has slipped
 LATE_ALLOWED = 0.001  # of all messages; with more, the generator did not keep its schedule
 
@@ -212,15 +215,15 @@ class Result:
     def of_document(cls, document: dict[str, Any]) -> Self:
         """What ``to_document`` gave."""
         load = document["workload"]
-        histograms = ("response", "service", "slip", "connect", "first_reply")
-        plain = ("started", "elapsed", "sent", "bytes_sent", "bytes_received", "errors")
+        histograms = {name: histogram_of(document[name]) for name in _HISTOGRAMS}
+        plain = {name: document[name] for name in _PLAIN}
+        known: dict[str, Any] = {**plain, **histograms}
         return cls(
             workload=Workload(**load | {"source": tuple(load["source"])}),
             answered=document["connections"]["answered"],
             seconds=[Second.of_document(second) for second in document["seconds"]],
             interrupted=document["interrupted"],
-            **{name: document[name] for name in plain},
-            **{name: histogram_of(document[name]) for name in histograms},
+            **known,
         )
 
 
@@ -234,7 +237,9 @@ def merge(results: Sequence[Result]) -> Result:
     errors: Counter[str] = Counter()
     for result in results:
         errors.update(result.errors)
-    histograms = ("response", "service", "slip", "connect", "first_reply")
+    counts = {name: sum(getattr(r, name) for r in results) for name in _COUNTS}
+    histograms = {name: Histogram.sum(getattr(r, name) for r in results) for name in _HISTOGRAMS}
+    merged: dict[str, Any] = {**counts, **histograms}
     return replace(
         first,
         started=min(result.started for result in results),
@@ -243,11 +248,7 @@ def merge(results: Sequence[Result]) -> Result:
         seconds=seconds,
         errors=dict(errors),
         interrupted=any(result.interrupted for result in results),
-        **{
-            name: sum(getattr(result, name) for result in results)
-            for name in ("sent", "bytes_sent", "bytes_received")
-        },
-        **{name: Histogram.sum(getattr(r, name) for r in results) for name in histograms},
+        **merged,
     )
 
 

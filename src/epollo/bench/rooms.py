@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from epollo.engine import EventLoop
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One of the two.
+
+    Attributes:
+        tally: the class of what the exchanges of a run count in.
+        exchange: the class of what one connection says and hears.
+        messages: what exchanges of this room have their messages from, of the run's payload.
+    """
+
+    tally: Any
+    exchange: Any
+    messages: Any
 
 
-def tally_class(loop: EventLoop) -> Any:
-    """Of the room that goes with the loop's engine."""
-    if loop.name == "native":
+def room_of(engine: str) -> Room:
+    """The room that goes with the engine of that name."""
+    if engine == "native":
+        from epollo.bench.native.exchange import Exchange as NativeExchange
+        from epollo.bench.native.messages import Messages
         from epollo.bench.native.tally import Tally as NativeTally
 
-        return NativeTally
+        return Room(NativeTally, NativeExchange, Messages)
+    from epollo.bench.python.exchange import Exchange
     from epollo.bench.python.tally import Tally
 
-    return Tally
+    return Room(Tally, Exchange, _as_they_are)
 
 
-def exchange_class(loop: EventLoop) -> Any:
-    """Of the room that goes with the loop's engine."""
-    if loop.name == "native":
-        from epollo.bench.native.exchange import Exchange as NativeExchange
-
-        return NativeExchange
-    from epollo.bench.python.exchange import Exchange
-
-    return Exchange
-
-
-def messages_of(loop: EventLoop, payload: Any) -> Any:
-    """What exchanges of that room have their messages from."""
-    if loop.name == "native":
-        from epollo.bench.native.messages import Messages
-
-        return Messages(payload)
+def _as_they_are(payload: Any) -> Any:
     return payload

@@ -31,6 +31,7 @@ from epollo.framing import Buffer, Framing
 
 if TYPE_CHECKING:
     from epollo.engine.filter import Filter
+    from epollo.engine.source import Source
 
 __all__ = [
     "Bounds",
@@ -220,6 +221,9 @@ class EventLoop(Protocol):
         failed: Callable[[OSError], object],
     ) -> None:
         """Give each new connection to ``accept``, and errors of accepting to ``failed``."""
+
+    def watch(self, fd: int, source: Source, events: int) -> None:
+        """Tell ``source`` when ``fd`` is ready for one of ``events`` (`epollo.engine.events`)."""
 
     def unwatch(self, fd: int) -> None:
         """Ask nothing of ``fd`` any more; its owner closes it."""

@@ -19,6 +19,14 @@ cdef struct Entry:
     PyObject *message
 
 
+cdef Py_ssize_t _live = 0
+
+
+def live():
+    """How many exchanges there are: for tests that look for leaks."""
+    return _live
+
+
 cdef class ExchangeCore:
     """The part of an exchange that messages pass through, and its data."""
 
@@ -38,6 +46,10 @@ cdef class ExchangeCore:
     cdef public object driver, slot, lacking, late, mistaken, connection, idle, given_up
     cdef public object started, opened, first_reply
 
+    def __cinit__(self, *args):
+        global _live
+        _live += 1
+
     def __init__(self, driver, serial, slot, lacking):
         self.framing = driver.framing
         self.limits = driver.limits
@@ -48,6 +60,8 @@ cdef class ExchangeCore:
         self.prepare(driver, serial, slot, lacking)
 
     def __dealloc__(self):
+        global _live
+        _live -= 1
         while self.first < self.number:
             Py_DECREF(<object> self._at(self.first).message)
             self.first += 1

@@ -35,6 +35,10 @@ cdef class Messages:
     def __dealloc__(self):
         PyMem_Free(self.sizes)
 
+    def message(self, connection, number, intended):
+        """The message ``number`` of ``connection``, meant to be sent at ``intended`` ns."""
+        return self.make(connection, number, intended)
+
     cdef bytes make(self, uint64_t connection, uint64_t number, int64_t due):
         """The message ``number`` of ``connection``, due at ``due`` ns."""
         cdef uint8_t header[HEADER]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,37 @@ class Exchange(Conversation):
     unanswered. Each of them counts it, and records its time, once.
     """
 
+    __slots__ = (
+        "_entries",
+        "_message",
+        "_verify",
+        "answered",
+        "connection",
+        "driver",
+        "filters",
+        "first_reply",
+        "framing",
+        "given_up",
+        "idle",
+        "lacking",
+        "late",
+        "limits",
+        "mistaken",
+        "number",
+        "opened",
+        "serial",
+        "slot",
+        "started",
+        "tally",
+        "watched",
+    )
+
     def __init__(self, driver: Driver, serial: int, slot: int, lacking: int) -> None:
         self.framing = driver.framing
         self.limits = driver.limits
         self.filters = driver.dialer.filters
         self.tally = driver.tally
-        self._message = driver.messages.message
+        self._message: Callable[[int, int, int], bytes] = driver.messages.message
         self._verify = driver.expectation.verify
         self._entries: deque[Entry] = deque()
         self.number = self.answered = 0
