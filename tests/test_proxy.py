@@ -14,7 +14,7 @@ import pytest
 
 from epollo import CloseReason, Connection, Server, address
 from epollo.errors import ProxyError
-from epollo.proxy import V2, Proxy, crc32c
+from epollo.proxy import V2, Introduction, Proxy, crc32c, header
 from tests.conftest import Engine
 from tests.support import DEADLINE, Peer, Recorder, frame
 
@@ -73,6 +73,17 @@ BAD = [
 ]
 
 
+NAMED = [
+    (("192.0.2.7:5678", "192.0.2.1:80"), "v1", b"PROXY TCP4 192.0.2.7 192.0.2.1 5678 80\r\n"),
+    (("[2001:db8::7]:5678", "[::1]:80"), "v1", b"PROXY TCP6 2001:db8::7 ::1 5678 80\r\n"),
+    (("[fe80::7%eth0]:5678", "[fe80::1%eth0]:80"), "v1", b"PROXY TCP6 fe80::7 fe80::1 5678 80\r\n"),
+    (("unix:(unnamed)", "unix:/run/us"), "v1", b"PROXY UNKNOWN\r\n"),
+    (("192.0.2.7:5678", "127.0.0.1:80"), "v2", v2(0x11, INET)),
+    (("[2001:db8::7]:5678", "[2001:db8::7]:80"), "v2", v2(0x21, INET6)),
+    (("unix:(unnamed)", "unix:/run/us"), "v2", v2(0x00, b"", command=0x20)),
+]
+
+
 def names(value: object) -> str:
     return repr(value)[:40]
 
@@ -98,6 +109,27 @@ def test_a_header_is_read_whole_and_byte_by_byte(
         assert not bytewise.established
         assert bytewise.received(header[index : index + 1]) == b""
     assert (bytewise.established, bytewise.peername) == (True, peername)
+
+
+@pytest.mark.parametrize(("ends", "version", "expected"), NAMED, ids=names)
+def test_a_header_is_made_for_two_addresses(
+    ends: tuple[str, str], version: str, expected: bytes
+) -> None:
+    made = header(version, *(address.parse(end) for end in ends))
+    assert made == expected
+    proxy = Proxy(1)
+    assert proxy.received(made) == b""
+    assert proxy.established
+    told = None if "unix" in ends[0] else ends[0].replace("%eth0", "")
+    assert proxy.peername == told
+
+
+def test_an_introduction_is_said_once_and_changes_nothing() -> None:
+    introduction = Introduction(b"PROXY UNKNOWN\r\n")
+    assert introduction.received(b"") == b""
+    assert (introduction.pending(), introduction.pending()) == (b"PROXY UNKNOWN\r\n", b"")
+    assert introduction.established
+    assert introduction.send(b"data") == introduction.received(b"data") == b"data"
 
 
 @pytest.mark.parametrize("header", BAD, ids=names)

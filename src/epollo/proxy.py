@@ -12,7 +12,7 @@ import socket
 import struct
 from typing import ClassVar
 
-from epollo.address import UNNAMED, Address
+from epollo.address import Address
 from epollo.errors import ProxyError
 
 V1 = b"PROXY "
@@ -133,7 +133,8 @@ class Introduction:
 def header(version: str, source: Address, destination: Address) -> bytes:
     """What a proxy says first, in ``version`` "v1" or "v2", for a connection between these two.
 
-    A Unix socket has no addresses that version 1 could tell of: they are UNKNOWN there.
+    Of a Unix socket nothing is told, UNKNOWN or LOCAL: it is what it is. Version 2 could name its
+    paths, but HAProxy 2.6 closes a connection with any other family than those of IP.
     """
     return (_line_of if version == "v1" else _binary_of)(source, destination)
 
@@ -148,22 +149,16 @@ def _line_of(source: Address, destination: Address) -> bytes:
 
 def _binary_of(source: Address, destination: Address) -> bytes:
     if source.path:
-        family = 0x31
-        addresses = b"".join(_path_of(each).ljust(108, b"\0") for each in (source, destination))
-    else:
-        family, kind = (0x21, socket.AF_INET6) if ":" in source.host else (0x11, socket.AF_INET)
-        hosts = [socket.inet_pton(kind, _unscoped(each.host)) for each in (source, destination)]
-        addresses = b"".join(hosts) + struct.pack("!HH", source.port, destination.port)
+        return HEAD.pack(V2, 0x20, 0x00, 0)
+    family, kind = (0x21, socket.AF_INET6) if ":" in source.host else (0x11, socket.AF_INET)
+    hosts = [socket.inet_pton(kind, _unscoped(each.host)) for each in (source, destination)]
+    addresses = b"".join(hosts) + struct.pack("!HH", source.port, destination.port)
     return HEAD.pack(V2, 0x21, family, len(addresses)) + addresses
 
 
 def _unscoped(host: str) -> str:
     """``host`` without the interface of a link-local address, which means nothing elsewhere."""
     return host.partition("%")[0]
-
-
-def _path_of(unix: Address) -> bytes:
-    return b"" if unix.path == UNNAMED else os.fsencode(unix.path)
 
 
 def begins(held: bytes, signature: bytes) -> bool:
@@ -199,7 +194,7 @@ def parse_binary(header: bytes, family: int) -> str | None:
     addresses = header[start:stop]
     if family >> 4 == 3:
         path = addresses[:108].partition(b"\0")[0]
-        return str(Address(path=os.fsdecode(path) or UNNAMED))
+        return str(Address(path=os.fsdecode(path) or "(unnamed)"))
     size = 4 if family >> 4 == 1 else 16
     kind = socket.AF_INET if size == 4 else socket.AF_INET6
     port = int.from_bytes(addresses[2 * size : 2 * size + 2], "big")

@@ -113,7 +113,8 @@ class TLS:
 
     def eof(self) -> None:
         if not self.established:
-            raise TLSError("the peer left before the TLS handshake was done") from ssl.SSLEOFError()
+            left = ConnectionAbortedError()
+            raise TLSError("the peer left before the TLS handshake was done") from left
 
     def close(self) -> bytes:
         if not self._closed:

@@ -29,6 +29,24 @@ def test_a_message_has_exactly_the_size_wanted(text: bool) -> None:
         assert len(message) == size
 
 
+@pytest.mark.parametrize("text", [BINARY, TEXT])
+def test_sizes_follow_each_other_and_connections_differ(text: bool) -> None:
+    sizes = [0, 10, 50, 100, 1000]
+    payload = Payload(sizes, text)
+    series = [[len(payload.message(c, n, 0)) for n in range(10)] for c in range(3)]
+    assert series[0] == sizes + sizes
+    assert [sorted(each) for each in series] == [sorted(sizes + sizes)] * 3
+    assert series[0] != series[1]
+
+
+@pytest.mark.parametrize("text", [BINARY, TEXT])
+def test_an_earlier_message_of_another_size_is_a_duplicate(text: bool) -> None:
+    payload = Payload([64, 1000, 300], text)
+    *before, expected = sent(payload, 9)
+    for message in before:
+        assert payload.fault(message, expected, CONNECTION, 9) is Fault.DUPLICATE
+
+
 def test_a_text_message_is_printable_and_one_line() -> None:
     line = Line("line", max_frame=2000)
     payloads = [Payload([size], TEXT) for size in (*range(100), 1000)]

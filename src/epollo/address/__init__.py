@@ -1,14 +1,13 @@
 """Where to listen and whom to connect to: addresses, and the sockets made of them."""
 
 from epollo.address.dialing import bind_source, connect, connect_failed, start_connect
-from epollo.address.forms import FORMS, UNNAMED, Address, host_of, of, parse, parse_all
+from epollo.address.forms import FORMS, Address, host_of, of, parse, parse_all
 from epollo.address.inherited import activated
 from epollo.address.listening import listen, remove
 from epollo.address.resolving import no_delay, resolve
 
 __all__ = [
     "FORMS",
-    "UNNAMED",
     "Address",
     "activated",
     "bind_source",

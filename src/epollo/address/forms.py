@@ -14,9 +14,6 @@ from epollo.errors import AddressError
 FORMS = "write HOST:PORT, [IPv6]:PORT, unix:PATH or fd://N"
 """How an address is written, for errors that say so."""
 
-UNNAMED = "(unnamed)"
-"""In place of the path of a Unix socket that was bound to none, as those that connect are."""
-
 _PORT = re.compile(r"[0-9]{1,5}")
 _DESCRIPTOR = re.compile(r"[0-9]{1,9}")
 _LONGEST_PATH = 107  # bytes: sun_path in unix(7), less its final NUL; an abstract name's first
@@ -82,7 +79,7 @@ def of(sockaddr: Any) -> Address:
     """The address in the form that the ``socket`` module gives (getsockname, getpeername)."""
     if isinstance(sockaddr, tuple):
         return Address(host=host_of(sockaddr), port=sockaddr[1])
-    return Address(path=os.fsdecode(sockaddr) or UNNAMED)
+    return Address(path=os.fsdecode(sockaddr) or "(unnamed)")
 
 
 def host_of(sockaddr: Any) -> str:

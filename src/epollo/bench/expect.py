@@ -85,7 +85,7 @@ def _any(message: bytes, reply: bytes) -> bool:
 
 
 def _function(spec: str) -> Callable[[bytes, bytes], Any]:
-    found = load(spec, "expect function")
+    found: Callable[[bytes, bytes], Any] = load(spec, "expect function")
     if not callable(found):
         raise HandlerError(f"expect function {spec!r} cannot be called; name a function")
     if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(type(found).__call__):
