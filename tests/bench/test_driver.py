@@ -20,6 +20,7 @@ import pytest
 from epollo import ConnectFailed, Connection, SettingError, address
 from epollo.bench import Driver, Result, Second, Workload, run
 from epollo.bench.driver import allow_descriptors
+from epollo.bench.payload import Payload
 from tests.conftest import Engine
 from tests.support import DEADLINE, Peer, frame
 from tests.test_article import Bomb
@@ -574,8 +575,8 @@ def test_a_reset_instead_of_an_answer_to_the_connect_is_no_refusal(
 ) -> None:
     start_connect = address.start_connect
 
-    def wait_for_the_reset(where: address.Address) -> socket.socket:
-        sock = start_connect(where)
+    def wait_for_the_reset(where: address.Address, *source: Any) -> socket.socket:
+        sock = start_connect(where, *source)
         with selectors.DefaultSelector() as selector:
             selector.register(sock, selectors.EVENT_READ)
             assert selector.select(DEADLINE)
@@ -639,7 +640,7 @@ def test_an_unknown_host_is_named() -> None:
 def test_a_connection_to_itself_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the kernel makes of a connect to a free port that it picks for this side as well."""
 
-    def connect_to_itself(_: address.Address) -> socket.socket:
+    def connect_to_itself(*_: Any) -> socket.socket:
         sock = socket.socket()
         sock.bind(("127.0.0.1", 0))
         sock.connect(sock.getsockname())
@@ -656,11 +657,11 @@ def test_some_connections_of_many_refused_are_counted(
     start_connect = address.start_connect
     calls: list[address.Address] = []
 
-    def refuse_the_second(where: address.Address) -> socket.socket:
+    def refuse_the_second(where: address.Address, *source: Any) -> socket.socket:
         calls.append(where)
         if len(calls) == 2:
             raise ConnectFailed("refused") from ConnectionRefusedError()
-        return start_connect(where)
+        return start_connect(where, *source)
 
     monkeypatch.setattr(address, "start_connect", refuse_the_second)
     result = measure(engine, Server())
@@ -674,14 +675,14 @@ def test_some_connections_of_many_refused_are_counted(
 def test_a_bug_of_the_tester_is_not_a_figure(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    class FailAtTheTenth(Payload):
+        def message(self, connection: int, number: int, intended: int) -> bytes:
+            return super().message(connection, number, intended // (number != 10))
+
+    payload = FailAtTheTenth([64], text=False)
+    monkeypatch.setattr("epollo.bench.driver.new_payload", lambda *_: payload)
     with engine.server(Server()) as server:
-        driver = Driver(workload(server.addresses[0]))
-        message = driver.payload.message
-
-        def fail_at_the_tenth(connection: int, number: int, intended: int) -> bytes:
-            return message(connection, number, intended // (number != 10))
-
-        monkeypatch.setattr(driver.payload, "message", fail_at_the_tenth)
+        driver = Driver(workload(server.addresses[0], engine=engine.name))
         with pytest.raises(ZeroDivisionError):
             driver.run()
 

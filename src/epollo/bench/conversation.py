@@ -111,7 +111,8 @@ class Conversation:
             self.first_reply = now - self.started
             self.driver.exchange_served(self)
         if self.lacking:
-            self._fill(now)
+            self._fill()
+            now = monotonic_ns()  # no two messages of a connection are due at once
         self.watched = bool(self.lacking) or self.driver.watches_all
         if self.retired or self.tally.open_loop:
             self.rest()
@@ -215,14 +216,14 @@ class Conversation:
         self.tally.count("unanswered")
         self.tally.record(entry[0], entry[1], monotonic_ns())
 
-    def _fill(self, now: int) -> None:
+    def _fill(self) -> None:
         """Until the depth is reached, a reply calls for two messages. All of them at once, on all
         the connections, would be a burst that keeps the loop from its sockets."""
         self.lacking -= 1
         if not self.lacking:
             self.driver.exchange_filled()
         elif not self.retired:
-            self.send(now)
+            self.send(monotonic_ns())
 
     def _after_thinking(self) -> None:
         if self.connection is not None:

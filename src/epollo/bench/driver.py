@@ -56,20 +56,20 @@ class Driver:
     def __init__(
         self, workload: Workload, progress: Callable[[Second], object] | None = None
     ) -> None:
-        self._loop = new_loop(workload.engine)
         self.workload = workload
         self.framing = workload.new_framing()
         self.limits = Limits(high_water=_NO_BOUND, max_unsent=_NO_BOUND)
         self.payload = new_payload(workload, self.framing)
-        room = room_of(self._loop.name)
-        self.messages = room.messages(self.payload)
         self.expectation = expectation(workload.expect)
         self.echoes = self.expectation.echo
         self.dialer = Dialer(workload)
         self.retire_after = workload.reconnect_every or _NO_BOUND
         self.watches_all = bool(workload.reconnect_every or workload.think)
         self._progress = progress or (lambda _: None)
+        self._loop = new_loop(workload.engine)
         self.later = self._loop.call_later
+        room = room_of(self._loop.name)
+        self.messages = room.messages(self.payload)
         due = workload.profile.due if workload.open_loop else None
         self.tally: Tally = room.tally(workload.messages, due, self._over)
         self._new_exchange: Callable[..., Conversation] = room.exchange
@@ -100,10 +100,11 @@ class Driver:
         finally:
             self.tally.finish(monotonic_ns())
             self._loop.close()
+            self.expectation.report()
         if self._bug is not None:
             raise self._bug
         if not self._connect.total:
-            raise self._connect_failed()
+            raise self.dialer.failed(self._refusal)
         return self._result()
 
     def stop(self) -> None:
@@ -283,17 +284,6 @@ class Driver:
                 self.exchange_filled()
         if exchange.connection is not None:
             exchange.connection.abort()
-
-    def _connect_failed(self) -> ConnectFailed:
-        error = self._refusal
-        if isinstance(error, ConnectFailed):
-            return error
-        why = f"nothing answers there within {self.workload.timeout:g} s"
-        if isinstance(error, OSError):
-            why = (error.strerror or str(error)).lower()
-        if isinstance(error, ConnectionRefusedError):
-            why += "; nothing listens there"
-        return ConnectFailed(f"cannot connect to {self.workload.address}: {why}")
 
     def _result(self) -> Result:
         tally = self.tally

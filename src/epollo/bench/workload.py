@@ -140,8 +140,9 @@ class Workload:
             raise SettingError("duration and timeout: must be above 0")
         if self.connection_rate is not None and self.connection_rate <= 0:
             raise SettingError("connection_rate: must be above 0")
-        if self.warmup < 0 or self.think < 0:
-            raise SettingError("warmup and think: must be at least 0")
+        for name in ("warmup", "think"):
+            if getattr(self, name) < 0:
+                raise SettingError(f"{name}: must be at least 0")
 
     def _check_loop(self) -> None:
         if self.arrival not in ("constant", "poisson"):
