@@ -7,8 +7,6 @@ from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live as Screen
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from epollo.bench.result import Second
@@ -58,7 +56,7 @@ class Live:
         if not self._drawing:
             wait = format_seconds(self._workload.timeout)
             words = f"ending: waiting up to {wait} for replies; once more (Ctrl-C) leaves at once"
-            self._show(Text(words, no_wrap=True))
+            self._show(_line(words))
 
     def _show(self, what: RenderableType) -> None:
         if self._screen is not None:
@@ -66,17 +64,13 @@ class Live:
             self._screen.update(what, refresh=True)
             self._drawing = False
 
-    def _progress(self, second: Second) -> Table:
+    def _progress(self, second: Second) -> Text:
         elapsed = second.start + second.seconds
         done = self._done(elapsed)
         left = elapsed / done - elapsed if done else math.inf
-        grid = Table.grid(padding=(0, 1))
-        grid.add_row(
-            "measuring",
-            ProgressBar(total=1.0, completed=done, width=_BAR_WIDTH),
-            f"{clock(elapsed)} elapsed, {clock(left)} left",
-        )
-        return grid
+        line = _line(f"{clock(elapsed)} elapsed, {clock(left)} left   ")
+        full = round(done * _BAR_WIDTH)
+        return line.append("━" * full, "green").append("━" * (_BAR_WIDTH - full), "bright_black")
 
     def _done(self, elapsed: float) -> float:
         """The part of the run that is over: of its messages or its time, whichever ends it."""
@@ -90,17 +84,21 @@ class Live:
 
 def _before(workload: Workload) -> Text:
     """What is shown until the first second is over."""
-    return Text(f"connecting {workload.connections:,}, warming up", no_wrap=True)
+    return _line(f"connecting {workload.connections:,}, warming up")
 
 
 def figures(second: Second) -> Text:
-    """The last second in one line: what matters first, since a narrow terminal cuts it."""
+    """The last second in one line."""
     target = "" if second.target is None else f" of {second.target:,.0f}"
     p50, p99 = (format_seconds(v / 1e9) for v in second.response.percentiles((50.0, 99.0)))
-    line = Text(no_wrap=True, overflow="ellipsis")
-    line.append(f"{second.rate:,.0f}{target} msg/s   p50 {p50}   p99 {p99}   ")
-    line.append(f"errors {second.errors:,}", style="red" if second.errors else "")
+    line = _line(f"{second.rate:,.0f}{target} msg/s   p50 {p50}   p99 {p99}   ")
+    line.append(f"errors {second.errors:,}", "red" if second.errors else "")
     return line.append(f"   outstanding {second.outstanding:,}")
+
+
+def _line(text: str) -> Text:
+    """One line, which a narrow terminal cuts: so what matters most stands first."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def clock(seconds: float) -> str:
