@@ -2,9 +2,11 @@
 
 The seconds of a run depend on each other: what is slow stays slow for a while. So a figure's
 variance is the long-run one of its seconds, by the equal-weighted cosines of Lazarus, Lewis, Stock
-and Watson, "HAR Inference: Recommendations for Practice" (JBES 2018): as few as 0.4 T^(2/3)
-cosines, and Student's t with as many degrees of freedom. A percentile is no mean of seconds: its
-bounds are the percentiles between which the part of the messages below it lies (Woodruff 1952).
+and Watson, "HAR Inference: Recommendations for Practice" (JBES 2018), with Student's t of as many
+degrees of freedom as there are cosines. They take 0.4 T^(2/3) of these for T values; we take fewer,
+as two runs bring twice the freedom, and seconds of a machine remember more. A percentile is no mean
+of seconds: its bounds are the percentiles between which the part of the messages below it lies
+(Woodruff, JASA 1952).
 """
 
 from __future__ import annotations
@@ -139,7 +141,7 @@ def _around(value: float, error: float, freedom: float) -> Estimate:
 
 def _error_of_sum(residuals: Sequence[float]) -> tuple[float, float]:
     """The standard error of the sum of what depends on what came before; its freedom."""
-    freedom = max(_FEWEST, int(0.4 * len(residuals) ** (2 / 3)))
+    freedom = max(_FEWEST, round(len(residuals) ** (2 / 3) / 4))
     squares = [_cosine(residuals, number) ** 2 for number in range(1, freedom + 1)]
     return math.sqrt(2 * statistics.fmean(squares)), freedom
 
