@@ -122,8 +122,9 @@ class Histogram:
         if (copy.lowest_trackable_value, copy.significant_figures) != (1, _DIGITS):
             raise ValueError(f"an HdrHistogram from 1 with {_DIGITS} digits is wanted")
         histogram = cls()
-        for item in copy.get_recorded_iterator():
-            histogram.record_many(item.value_iterated_to, item.count_added_in_this_iter_step)
+        for index, count in enumerate(copy.counts):  # its iterators take ten times as long
+            if count:
+                histogram.record_many(_bounds(index)[1], count)
         return histogram
 
     def restore(self, mean: float, deviation: float, minimum: float, maximum: float) -> None:
