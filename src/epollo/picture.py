@@ -1,4 +1,4 @@
-"""What the pictures of the lab have in common. Imports matplotlib, which is optional."""
+"""What all pictures have in common. Imports matplotlib, which is optional."""
 
 from __future__ import annotations
 
