@@ -16,6 +16,8 @@ from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from epollo.bench.histogram import Histogram
 from epollo.bench.result import Result, Second
+from epollo.bench.tables import histograms
+from epollo.bench.wording import letter
 from epollo.picture import BLUE, FAINT, GREEN, INK, ORANGE, PINK, QUIET, RED, quiet
 from epollo.units import format_seconds
 
@@ -42,7 +44,7 @@ _SHORT = 0.99  # of a target; a rate below that did not reach it
 _APART = 0.085  # of the axes' height: no two names are nearer
 _DECADE = 10.0
 _ROUND = (1, 2, 2.5, 5, 10)  # what ticks are multiples of
-_SWATCH = (0.09, 0.42, 0.5)  # inches right of the axes: a piece of the line, and its name
+_SWATCH = (0.08, 0.38, 0.44)  # inches right of the axes: a piece of the line, and its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,6 @@ class Panel:
     draw: Callable[[Axes], None]
 
 
-def letter(number: int) -> str:
-    """The name of one of several runs: A, B, and so on."""
-    return chr(ord("A") + number % 26) + (str(number // 26 + 1) if number >= 26 else "")
-
-
 def panels(results: Sequence[Result]) -> list[Panel]:
     """All the pictures that can be made of what was measured."""
     several = len(results) > 1
@@ -82,7 +79,7 @@ def _of_one(result: Result) -> Iterator[Panel]:
     if result.response.total:
         lines = [
             _spectrum(name, histogram, STYLES[number])
-            for number, (name, histogram) in enumerate(_histograms(result))
+            for number, (name, histogram) in enumerate(histograms(result))
         ]
         yield Panel("spectrum", "Latency by percentile", _spectrum_note(result), _spectra(lines))
     if not result.seconds:
@@ -129,13 +126,6 @@ def _style(number: int) -> tuple[str, Dashes]:
     colour, _ = STYLES[number % len(STYLES)]
     _, dashes = STYLES[(number + number // len(STYLES)) % len(STYLES)]
     return colour, dashes
-
-
-def _histograms(result: Result) -> Iterator[tuple[str, Histogram]]:
-    yield "response", result.response
-    if result.workload.open_loop:
-        yield "service", result.service
-        yield "slip", result.slip
 
 
 # The percentile spectrum

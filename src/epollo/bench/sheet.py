@@ -8,16 +8,16 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 import epollo
-from epollo.bench.panels import Panel, letter, panels
+from epollo.bench.panels import Panel, panels
 from epollo.bench.result import Result
-from epollo.bench.wording import described, moment, verdict
+from epollo.bench.wording import described, letter, moment, verdict
 from epollo.picture import INK, QUIET, WIDTH, new_figure
 from epollo.units import format_seconds
 
 # Inches. A panel keeps MARGIN to its left for figures, and NAMES to its right for lines.
 PANEL, WIDE = 2.05, 2.5
 ABOVE, BELOW, GAP = 1.05, 0.72, 0.92
-MARGIN, NAMES, BETWEEN = 0.72, 0.82, 0.1
+MARGIN, NAMES, BETWEEN = 0.72, 1.12, 0.05
 LINE = 0.2  # of text
 _LONG = 110  # characters of a line of text, and no more
 

@@ -17,6 +17,11 @@ def described(load: Workload) -> str:
     return ", ".join(_traits(load))
 
 
+def letter(number: int) -> str:
+    """The name of one of several runs: A, B, and so on."""
+    return chr(ord("A") + number % 26) + (str(number // 26 + 1) if number >= 26 else "")
+
+
 def moment(result: Result) -> str:
     """When the window began, in UTC."""
     return datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M UTC")
