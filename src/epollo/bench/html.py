@@ -86,9 +86,7 @@ def page(
     )
 
 
-def _run(
-    number: int, result: Result, names: Sequence[str], verdicts: Sequence[Verdict]
-) -> Run:
+def _run(number: int, result: Result, names: Sequence[str], verdicts: Sequence[Verdict]) -> Run:
     address = result.workload.address
     given = verdicts[number] if number < len(verdicts) else None
     what = wording.described(result.workload)

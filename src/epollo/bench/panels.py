@@ -342,9 +342,7 @@ def _group(seconds: Sequence[Second]) -> Group:
     )
 
 
-def _against(
-    name: str, found: Sequence[Group], percent: float, style: tuple[str, Dashes]
-) -> Line:
+def _against(name: str, found: Sequence[Group], percent: float, style: tuple[str, Dashes]) -> Line:
     x = [group.target for group in found]
     return Line(name, x, [group.response.percentile(percent) / 1e9 for group in found], *style)
 

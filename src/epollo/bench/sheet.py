@@ -56,9 +56,7 @@ def _draw_row(
     for number, panel in enumerate(row):
         left = number * column + MARGIN
         box = (left, bottom, column - MARGIN - NAMES, tall)
-        axes = figure.add_axes(
-            (box[0] / WIDTH, box[1] / height, box[2] / WIDTH, box[3] / height)
-        )
+        axes = figure.add_axes((box[0] / WIDTH, box[1] / height, box[2] / WIDTH, box[3] / height))
         panel.draw(axes)
         start = -(MARGIN - 0.02 * WIDTH) / box[2]
         axes.text(
@@ -100,7 +98,9 @@ def _legend(results: Sequence[Result], names: Sequence[str]) -> list[str]:
 
 def _footer(results: Sequence[Result]) -> str:
     addresses = ", ".join(dict.fromkeys(result.workload.address for result in results))
-    return f"epollo bench {_cut(addresses, _LONG)}, {moment(results[0])}, epollo {epollo.__version__}"
+    return (
+        f"epollo bench {_cut(addresses, _LONG)}, {moment(results[0])}, epollo {epollo.__version__}"
+    )
 
 
 def _cut(text: str, most: int) -> str:

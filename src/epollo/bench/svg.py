@@ -30,7 +30,7 @@ VARIABLES = {
 _SIZE = (5.0, 3.1)  # inches; 360 by 223 units, about the pixels of a phone
 _AXES = (0.13, 0.165, 0.65, 0.8)  # of the picture: room for the figures, and for the names
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
-_FONT = re.compile(r"font: [^;\"]*;? ?")  # the page's own, which is no wider
+_FONT = re.compile(r"font(-\w+)?: [^;\"]*;? ?")  # the page's own, which is no wider
 _ID = re.compile(r' id="([^"]*)"')
 
 

@@ -136,7 +136,7 @@ def _figure(value: float | None, unit: str) -> str:
         return "not known"
     if unit == "s":
         return format_seconds(value)
-    return f"{value:,.0f}{unit}" if unit else f"{value:.3%}"
+    return f"{value:,.0f}{unit}" if unit else f"{100 * value:.3g} %"
 
 
 def _change(change: Change) -> str:
@@ -170,11 +170,11 @@ def _window(result: Result) -> str:
 def _bytes(count: int, result: Result) -> str:
     if not result.elapsed:
         return format_size(count)
-    return f"{format_size(count)}, {format_size(count / result.elapsed)}/s, without headers"
+    return f"{format_size(count)}, {format_size(count / result.elapsed)}/s"
 
 
 def _late(result: Result) -> str:
-    return f"{result.late:.3%} sent over 1 ms late" if result.slip.total else ""
+    return f"{100 * result.late:.3g} % sent over 1 ms late" if result.slip.total else ""
 
 
 def _connections(result: Result) -> str:
@@ -201,7 +201,7 @@ _AMOUNTS: Sequence[tuple[str, Callable[[Result], str]]] = (
     ("Messages", _messages),
     ("Rate", _rate),
     ("On time", _late),
-    ("Outstanding", lambda result: f"{result.concurrency:,.3g} messages on average"),
+    ("Outstanding", lambda result: f"{result.concurrency:,.1f} messages on average"),
     ("Bytes sent", lambda result: _bytes(result.bytes_sent, result)),
     ("Bytes received", lambda result: _bytes(result.bytes_received, result)),
     ("Connections", _connections),

@@ -93,12 +93,12 @@ def _remarks(result: Result) -> Iterator[str]:
     if result.target and result.rate < _SHORT * result.target:
         yield (
             f"The target was not reached: {result.rate:,.0f} messages a second of "
-            f"{result.target:,.0f}, {result.rate / result.target:.1%}."
+            f"{result.target:,.0f}, {100 * result.rate / result.target:.3g} %."
         )
     if not result.on_time:
         yield (
-            f"The tester itself was late: {result.late:.2%} of the messages were sent over "
-            f"{format_seconds(LATE / 1e9)} after their time, where {LATE_ALLOWED:.1%} are allowed."
+            f"The tester itself was late: {100 * result.late:.3g} % of the messages were sent over "
+            f"{format_seconds(LATE / 1e9)} after their time, where {100 * LATE_ALLOWED:g} % may be."
         )
 
 
@@ -123,5 +123,5 @@ def _method(load: Workload) -> Iterator[str]:
     yield (
         f"A message without a reply in {format_seconds(load.timeout)} is an error, and is in the "
         "figures with the time that it was waited for. Times are those of the monotonic clock, "
-        "to three digits."
+        "to three digits; bytes are those of messages, without their headers."
     )
