@@ -11,7 +11,7 @@ import epollo
 from epollo.bench.panels import Panel, panels
 from epollo.bench.result import Result
 from epollo.bench.wording import described, letter, moment, verdict
-from epollo.picture import INK, QUIET, WIDTH, new_figure
+from epollo.picture import INK, WIDTH, new_figure
 from epollo.units import format_seconds
 
 # Inches. A panel keeps MARGIN to its left for figures, and NAMES to its right for lines.

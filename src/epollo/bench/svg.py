@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import io
 import re
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ VARIABLES = {
     "#FFFFFF": "--paper",
 }
 _SIZE = (5.0, 3.1)  # inches; 360 by 223 units, about the pixels of a phone
-_AXES = (0.13, 0.165, 0.65, 0.8)  # of the picture: room for the figures, and for the names
+_AXES = (0.13, 0.165, 0.62, 0.8)  # of the picture: room for the figures, and for the names
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 _FONT = re.compile(r"font(-\w+)?: [^;\"]*;? ?")  # the page's own, which is no wider
 _ID = re.compile(r' id="([^"]*)"')
@@ -36,7 +37,7 @@ _ID = re.compile(r' id="([^"]*)"')
 
 def svg(panel: Panel) -> str:
     """The panel as an ``<svg>`` element, whose ids no other panel of the page has."""
-    settings = {"svg.fonttype": "none", "svg.hashsalt": panel.name, "text.parse_math": False}
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": panel.name, "text.parse_math": False}
     stream = io.StringIO()
     with rc_context(settings):
         figure = Figure(figsize=_SIZE, facecolor="none")

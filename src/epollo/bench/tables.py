@@ -212,4 +212,4 @@ _AMOUNTS: Sequence[tuple[str, Callable[[Result], str]]] = (
 
 
 def _ns(value: float) -> str:
-    return format_seconds(value / 1e9)
+    return format_seconds(value / 1e9).replace(" ", "\N{NO-BREAK SPACE}")
