@@ -13,9 +13,9 @@ over x. Turned around, and integrated:
     x_p = s + S - (1 - r)(1 - p) T, while that is above s;   mean = s + S^2 / (2 T (1 - r))
 
 r is not the number of messages under way (that is rate * s, and may be any number), but the part
-of its time that the server *works*. One that merely lets time pass, as a pure delay does, has r = 0:
-its whole backlog is answered at the end of the stall. With r = 0 the formulas give the table of the
-documentation: T = 30, S = 1, s = 0.001: mean 17.7 ms, p99 701 ms, p99.9 971 ms.
+of its time that the server *works*. One that merely lets time pass, as a pure delay does, has
+r = 0: its whole backlog is answered at the end of the stall. With r = 0 the formulas give the table
+of the documentation: T = 30, S = 1, s = 0.001: mean 17.7 ms, p99 701 ms, p99.9 971 ms.
 
 They hold to one gap between messages and one service time, and where backlog and stall lie within
 the window; `test_models.py` holds them against simulations.

@@ -64,7 +64,7 @@ class Server:
         self._plan = plan
         self._timing = Timing(plan)
         self._record: list[list[int]] = []
-        self._due: list[tuple[int, int, Connection, bytes]] = []  # a heap
+        self._due: list[tuple[int, int, int, Connection, bytes]] = []  # a heap
         self._connections: dict[int, Connection] = {}
         self._poll = select.epoll()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -139,20 +139,23 @@ class Server:
             return
         if deed == "late":
             entry[4] += round(self._plan.late * SECOND)
-        heappush(self._due, (entry[4], place, connection, frames(deed, message)))
+        self._plan_reply(place, 2 * place, connection, frames(deed, message))
         if connection.passed is not None:
             before, overtaken = connection.passed
             connection.passed = None
-            # The same time, and a place behind: it is sent next.
             self._record[before][4] = entry[4]
-            heappush(self._due, (entry[4] + 1, before, connection, frames("", overtaken)))
+            self._plan_reply(before, 2 * place + 1, connection, frames("", overtaken))
+
+    def _plan_reply(self, place: int, rank: int, connection: Connection, reply: bytes) -> None:
+        """``rank`` says who is first of those that are due at the same time."""
+        heappush(self._due, (self._record[place][4], rank, place, connection, reply))
 
     def _send_what_is_due(self) -> None:
         """Replies of one connection that are due together leave together."""
         now = monotonic_ns()
         ready: dict[Connection, list[tuple[int, bytes]]] = {}
         while self._due and self._due[0][0] <= now:
-            _, place, connection, reply = heappop(self._due)
+            _, _, place, connection, reply = heappop(self._due)
             ready.setdefault(connection, []).append((place, reply))
         for connection, replies in ready.items():
             sent = monotonic_ns()  # before the send: nobody can have the reply earlier

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from statistics import fmean
 
 import pytest
@@ -53,7 +54,7 @@ def test_poisson_ones_have_exponential_gaps(tester: str, plan: Plan) -> None:
 def correlation(values: list[float]) -> float:
     """Of each value with the next one."""
     mean = fmean(values)
-    between = fmean((a - mean) * (b - mean) for a, b in zip(values, values[1:], strict=False))
+    between = fmean((a - mean) * (b - mean) for a, b in pairwise(values))
     return between / fmean((a - mean) ** 2 for a in values)
 
 

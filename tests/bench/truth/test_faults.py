@@ -1,4 +1,4 @@
-"""Each kind of wrong reply, counted as what it is, exactly as often as the server's record has it."""
+"""Each kind of wrong reply is counted as what it is, as often as the server's record has it."""
 
 from __future__ import annotations
 
