@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -15,9 +14,10 @@ from typing import Any
 import pytest
 
 from epollo.bench import Result, Workload, run
+from tests.bench.truth.cores import leaving_the_servers_core
 from tests.bench.truth.models import percentile
 from tests.bench.truth.plans import DEEDS, SECOND, Plan
-from tests.bench.truth.server import ENTRY, NEVER
+from tests.bench.truth.server import NEVER
 from tests.support import DEADLINE, line_of
 
 TRIES = 3
@@ -124,13 +124,13 @@ class Witness:
     def record(self) -> list[Entry]:
         """End the server; what it recorded, in the order of intended times."""
         out, _ = self._process.communicate(timeout=DEADLINE)
-        data = out.removeprefix("a message came\n").encode("latin-1")
+        *_, record = out.splitlines()
         assert self._process.returncode == 0
-        entries = [_entry(*values) for values in ENTRY.iter_unpack(data)]
+        entries = [_entry(values) for values in json.loads(record)]
         return sorted(entries, key=lambda entry: (entry.intended, entry.connection))
 
 
-def _entry(*values: int) -> Entry:
+def _entry(values: list[int]) -> Entry:
     deed = DEEDS[values[-1] - 1] if values[-1] else ""
     return Entry(*values[:-1], deed=deed)
 
@@ -138,14 +138,11 @@ def _entry(*values: int) -> Entry:
 @contextmanager
 def serving(plan: Plan) -> Iterator[Witness]:
     """The server, on a core of its own where there are two."""
-    cores = sorted(os.sched_getaffinity(0))
-    core = cores[-1] if len(cores) > 1 else -1
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.truth.server", str(core), json.dumps(asdict(plan))],
+        [sys.executable, "-m", "tests.bench.truth.server", json.dumps(asdict(plan))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        encoding="latin-1",  # the record is bytes
     ) as process:
         try:
             yield Witness(process)
@@ -155,7 +152,7 @@ def serving(plan: Plan) -> Iterator[Witness]:
 
 def measure(plan: Plan, **load: Any) -> Scene:
     """One run, and what has to be true of any."""
-    with serving(plan) as witness, _elsewhere():
+    with serving(plan) as witness, leaving_the_servers_core():
         result = run(Workload(address=witness.address, **load))
         scene = Scene(result, witness.record())
     check(scene)
@@ -169,18 +166,6 @@ def play(plan: Plan, **load: Any) -> Scene:
         if scene.undisturbed:
             break
     return scene
-
-
-@contextmanager
-def _elsewhere() -> Iterator[None]:
-    """This thread, which is the tester, leaves the server its core."""
-    before = os.sched_getaffinity(0)
-    if len(before) > 1:
-        os.sched_setaffinity(0, before - {max(before)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 WRONG = ("wrong_bytes", "wrong_order", "short")  # errors that are a message's own

@@ -1,10 +1,12 @@
 """A server that keeps a plan to the microsecond, and says what it did: the truth to compare with.
 
-    python -m tests.bench.truth.server CORE PLAN       # PLAN is the JSON of a Plan
+    python -m tests.bench.truth.server PLAN       # the JSON of a Plan
 
 It has nothing of epollo in it but the head of a message (`payload.py`: number, connection, time
 due), and speaks u32. The first line on stdout is its port, the second says that a message came.
-When stdin ends, it writes its record, and ends: an ENTRY for each message that came.
+When stdin ends, it writes its record as JSON, and ends: a list for each message that came, of
+its number, connection and time intended, when it arrived, when its reply was due and when that was
+sent, in ns of CLOCK_MONOTONIC, and its deed.
 
 It takes a core for itself, where there is one to take, and asks instead of sleeping while a reply
 is due soon: a sleeping process is woken too late to be exact.
@@ -22,13 +24,13 @@ import sys
 from heapq import heappop, heappush
 from time import monotonic_ns
 
+from tests.bench.truth.cores import come_first, servers_core
 from tests.bench.truth.plans import DEEDS, SECOND, Plan, Timing
 
 HEAD = struct.Struct("<QIQ")
-ENTRY = struct.Struct("<7q")  # number, connection, intended, arrived, due, sent, deed
 NEVER = 1 << 62
 
-_AWAKE = 3_000_000  # ns before a reply is due from which on it is not slept: epoll counts in ms
+_AWAKE = 200_000  # ns before a reply is due from which on it is not slept
 _MOST = 1 << 20  # bytes of a read
 
 
@@ -76,7 +78,9 @@ class Server:
         say(str(self._listener.getsockname()[1]))
         while True:
             self._send_what_is_due()
-            for descriptor, _ in self._poll.poll(self._patience()):
+            # epoll's own timeout counts in milliseconds.
+            select.select([self._poll], [], [], self._patience())
+            for descriptor, _ in self._poll.poll(0):
                 if descriptor == 0:
                     return
                 if descriptor == self._listener.fileno():
@@ -86,14 +90,12 @@ class Server:
 
     def write_record(self) -> None:
         """All that came, on stdout."""
-        with os.fdopen(1, "wb") as out:
-            for entry in self._record:
-                out.write(ENTRY.pack(*entry))
+        print(json.dumps(self._record))
 
-    def _patience(self) -> float:
-        """How long to sleep, in seconds."""
+    def _patience(self) -> float | None:
+        """How long to sleep, in seconds; None: until something comes."""
         if not self._due:
-            return -1
+            return None
         left = self._due[0][0] - monotonic_ns() - _AWAKE
         return max(0.0, left / SECOND)
 
@@ -184,20 +186,18 @@ def say(line: str) -> None:
     os.write(1, line.encode() + b"\n")
 
 
-def be_exact(core: int) -> None:
-    """As little as possible comes between: no other core, no collector, no others before it."""
-    if core >= 0:
+def be_exact() -> None:
+    """As little as possible comes between: no other core, no collector, nobody before it."""
+    core = servers_core()
+    if core is not None:
         os.sched_setaffinity(0, {core})
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, -20)
-    except PermissionError:
-        pass
+    come_first()
     gc.disable()
 
 
-def main(core: str, plan: str) -> None:
+def main(plan: str) -> None:
     """The program."""
-    be_exact(int(core))
+    be_exact()
     server = Server(Plan(**json.loads(plan)))
     server.run()
     server.write_record()
