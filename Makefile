@@ -7,12 +7,13 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 NATIVE := setup.py $(wildcard src/epollo/*/native/*.p??)
 
-.PHONY: help demo test check bench fuzz sanitize clean
+.PHONY: help demo test check truth bench fuzz sanitize clean
 
 help:
 	@echo "make demo   an echo server and 100 connections: the round trips they saw"
 	@echo "make test   the tests"
 	@echo "make check  format, lint, types and tests: what CI runs"
+	@echo "make truth  the load tester against servers whose answer is known, at length"
 	@echo "make bench  the server beside its peers, in turns; writes benchmarks/results"
 	@echo "make fuzz   random streams through both engines, which must agree"
 	@echo "make sanitize  the native engine under AddressSanitizer and UBSan"
@@ -33,6 +34,10 @@ check: $(VENV)/check-installed
 	@$(BIN)/mypy
 	@echo "== the tests"
 	@$(BIN)/python -m pytest
+
+truth: $(VENV)/test-installed
+	@echo "== the load tester against servers whose answer is known: the long runs, with their figures"
+	@$(BIN)/python -m pytest -m slow -s -v tests/bench/truth
 
 bench: $(VENV)/bench-installed
 	@echo "== the server beside its peers; BENCH='--quick' for a short look"
