@@ -5,14 +5,19 @@ import os
 from cython cimport final
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_REFCNT
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy
 from posix.uio cimport iovec, readv
 
 from epollo.engine.native.decoder cimport Stretch, skip
-from epollo.engine.native.rules cimport WHOLE, Found, Rule, Span
-from epollo.engine.native.sending cimport LARGE
-from epollo.engine.native.turn cimport READ_SIZE, Turn
+from epollo.engine.native.outbox cimport Outbox
+from epollo.engine.native.plan cimport Plan
+from epollo.engine.native.rules cimport LONGEST_HEADER, WHOLE, Envelope, Found, Rule, Span
+from epollo.engine.native.sending cimport Sender
+from epollo.engine.native.turn cimport READ_SIZE, REPLY_SIZE, Turn
 
 from epollo.engine import CloseReason, events as _events
 from epollo.engine.lifecycle import Lifecycle
@@ -20,14 +25,26 @@ from epollo.engine.stage import Stage
 from epollo.errors import FrameError
 
 cdef extern from "Python.h":
+    """
+    static inline void forget_hash(PyObject *bytes) {
+        _Py_COMP_DIAG_PUSH
+        _Py_COMP_DIAG_IGNORE_DEPR_DECLS
+        ((PyBytesObject *) bytes)->ob_shash = -1;
+        _Py_COMP_DIAG_POP
+    }
+    """
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
-    object PyObject_Vectorcall(object callable, PyObject **arguments, size_t count, PyObject *names)
+    void forget_hash(object message)
 
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t recv(int fd, void *buffer, size_t size, int flags)
 
+cdef enum:
+    LARGE = 8 << 10  # bytes; a reply so long is sent from where it is, a rest read into its place
+
 cdef uint32_t READ = _events.READ
 cdef uint32_t WRITE = _events.WRITE
+cdef object OPEN = Stage.OPEN
 cdef object CLOSED = Stage.CLOSED
 cdef object RESET = CloseReason.RESET
 
@@ -88,6 +105,37 @@ cdef class ConnectionCore(Sender):
         finally:
             self.send_replies(None, 0)
             turn.serving = None
+
+    def send(self, message):
+        """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
+        cdef Turn turn = self.plan.turn
+        if (
+            turn.serving is self
+            and turn.thread == PyThread_get_thread_ident()
+            and type(message) is bytes
+            and self.stage is OPEN
+            and not self._sealed
+        ):
+            self._pack(self.plan, <bytes> message)
+        else:
+            Lifecycle.send(self, message)
+
+    def queue(self, bytes frame):
+        """Send ``frame`` when the turn ends, or now, where too much is queued."""
+        if self.plan.turn.serving is self:
+            self._append(self.plan, frame, 0, 0)
+            return
+        self.heard = self.plan.turn.tick
+        if self.filter is not None:
+            frame = self.wrap(frame)
+            if not frame:
+                return
+        if self.outbox is None:
+            self.outbox = Outbox()
+        self.outbox.refer(frame, 0)
+        if self.blocked or self.outbox.size > REPLY_SIZE:
+            self.relieve()
+        self.unsettle()
 
     def check_eof(self):
         """The stream has ended. Raises FrameTruncated where that cuts a frame."""
@@ -151,52 +199,84 @@ cdef class ConnectionCore(Sender):
     @final
     cdef inline bint _deliver_whole(self, Stretch *rest) except -1:
         """The messages of ``rest``, one by one; true where that ended before they did."""
-        cdef Rule rule = self.plan.rule
+        cdef Plan plan = self.plan
         cdef Found found
         cdef Span span
         cdef bytes message = None
+        cdef bint handled = False  # or still to be made, for which there may be no memory
         try:
             if self.partial is not None:
-                message = self.complete(rule, rest)
+                message = self.complete(plan.rule, rest)
                 if message is None:
                     return rest.strange
                 # Sweeps stamp those in whose stream no frame is begun. So a frame that begins now
                 # is stamped already, but behind one that earlier reads have begun.
-                self.begun = self.plan.turn.tick
-                self._deliver(message)
+                self.begun = plan.turn.tick
+                handled = True
+                self._deliver(plan, message)
                 if self._holding:
                     return True
             while rest.count:
-                message = None
-                found = rule.find(rest.data, rest.count, 0, &span)
+                handled = False
+                found = plan.rule.find(rest.data, rest.count, 0, &span)
                 if found != WHOLE:
-                    return self.keep(found, rule, rest)
-                message = PyBytes_FromStringAndSize(
-                    <const char *> rest.data + span.start, span.stop - span.start
-                )
+                    return self.keep(found, plan.rule, rest)
+                message = _again(message, rest.data + span.start, span.stop - span.start)
                 skip(rest, span.size)
-                self._deliver(message)
+                handled = True
+                self._deliver(plan, message)
                 if self._holding:
                     return True
         except Exception as error:
-            if message is None:  # MemoryError
-                self.bad_stream(error)
-            else:
+            if handled:
                 self.handler_raised(error)
+            else:
+                self.bad_stream(error)
         return False
 
     @final
-    cdef inline int _deliver(self, object message) except -1:
-        # With room before them, for the object that a bound method is bound to (PEP 590).
+    cdef inline int _deliver(self, Plan plan, object message) except -1:
         cdef PyObject *arguments[3]
         arguments[0], arguments[1], arguments[2] = NULL, <PyObject *> message, <PyObject *> self
-        reply = PyObject_Vectorcall(
-            self.plan.received, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
+        reply = plan.call(
+            plan.received, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
         )
         if type(reply) is bytes:
-            self.pack(<bytes> reply)
+            self._pack(plan, <bytes> reply)
         elif reply is not None:
             self.reply(reply)
+        return 0
+
+    @final
+    cdef inline int _pack(self, Plan plan, bytes message) except -1:
+        """Write the frame that carries ``message`` behind the other replies of this turn."""
+        cdef Envelope envelope
+        if plan.turn.used > REPLY_SIZE - LONGEST_HEADER:
+            self.send_replies(None, 0)
+        if plan.rule.wrap(
+            <const uint8_t *> PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message),
+            plan.turn.output + plan.turn.used, &envelope,
+        ):
+            return self._append(plan, message, envelope.header, envelope.trailer)
+        return self._append(plan, plan.encode(message), 0, 0)
+
+    @final
+    cdef inline int _append(
+        self, Plan plan, bytes message, Py_ssize_t header, Py_ssize_t trailer
+    ) except -1:
+        """Add ``message`` to the replies, behind a header that is there, and a trailer to it."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(message), used = plan.turn.used + header
+        if size >= LARGE or used + size + trailer > REPLY_SIZE:
+            plan.turn.used = used
+            return self.send_replies(message, trailer)
+        memcpy(plan.turn.output + used, PyBytes_AS_STRING(message), size)
+        used += size
+        if trailer:
+            memcpy(plan.turn.output + used, plan.rule.trailer_data, trailer)
+            used += trailer
+        plan.turn.used = used
+        if self.outbox is not None:
+            self.send_replies(None, 0)
         return 0
 
     @final
@@ -205,7 +285,7 @@ cdef class ConnectionCore(Sender):
         try:
             for message in waiting:
                 self.begun = self.plan.turn.tick
-                self._deliver(message)
+                self._deliver(self.plan, message)
                 if self._holding:
                     self._hold_back(waiting)
                     break
@@ -249,3 +329,13 @@ class Connection(ConnectionCore, Lifecycle):
     """A socket in the loop, with the buffers between the kernel and the handler."""
 
     __slots__ = ()
+
+
+cdef inline bytes _again(bytes spent, const uint8_t *data, Py_ssize_t size):
+    """A message. The one before is filled anew, where nobody has it any more and it is as long:
+    what would come next is to free it, and to be given the same memory again."""
+    if spent is None or Py_REFCNT(spent) != 1 or PyBytes_GET_SIZE(spent) != size:
+        return PyBytes_FromStringAndSize(<const char *> data, size)
+    forget_hash(spent)
+    memcpy(PyBytes_AS_STRING(spent), data, size)
+    return spent

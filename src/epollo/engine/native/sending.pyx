@@ -4,18 +4,14 @@ import os
 
 from cython cimport final
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport uint8_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 from posix.uio cimport iovec
 
 from epollo.engine.native.outbox cimport Outbox
-from epollo.engine.native.rules cimport LONGEST_HEADER, Envelope
-from epollo.engine.native.turn cimport REPLY_SIZE, Turn
+from epollo.engine.native.turn cimport Turn
 
 from epollo.engine import CloseReason
-from epollo.engine.lifecycle import Lifecycle
 from epollo.engine.stage import Stage
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -29,7 +25,6 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef enum:
     VECTORS = 64  # pieces of one sendmsg
 
-cdef object OPEN = Stage.OPEN
 cdef object CLOSED = Stage.CLOSED
 cdef object RESET = CloseReason.RESET
 
@@ -50,75 +45,13 @@ cdef class Sender(Endpoint):
             size += self.plan.turn.used
         return size
 
-    def send(self, message):
-        """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
-        cdef Turn turn = self.plan.turn
-        if (
-            turn.serving is self
-            and turn.thread == PyThread_get_thread_ident()
-            and type(message) is bytes
-            and self.stage is OPEN
-            and not self._sealed
-        ):
-            self.pack(<bytes> message)
-        else:
-            Lifecycle.send(self, message)
-
-    @final
-    cdef int pack(self, bytes message) except -1:
-        """Write the frame that carries ``message`` behind the other replies of this turn."""
-        cdef Turn turn = self.plan.turn
-        cdef Envelope envelope
-        if turn.used > REPLY_SIZE - LONGEST_HEADER:
-            self.send_replies(None, 0)
-        if self.plan.rule.wrap(
-            <const uint8_t *> PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message),
-            turn.output + turn.used, &envelope,
-        ):
-            return self._append(message, envelope.header, envelope.trailer)
-        return self._append(self.plan.encode(message), 0, 0)
-
-    def queue(self, bytes frame):
-        """Send ``frame`` when the turn ends, or now, where too much is queued."""
-        if self.plan.turn.serving is self:
-            self._append(frame, 0, 0)
-            return
-        self.heard = self.plan.turn.tick
-        if self.filter is not None:
-            frame = self.wrap(frame)
-            if not frame:
-                return
-        if self.outbox is None:
-            self.outbox = Outbox()
-        self.outbox.refer(frame, 0)
-        if self.blocked or self.outbox.size > REPLY_SIZE:
-            self._relieve()
-        self.unsettle()
-
-    @final
-    cdef inline int _append(self, bytes message, Py_ssize_t header, Py_ssize_t trailer) except -1:
-        """Add ``message`` to the replies, behind a header that is there, and a trailer to it."""
-        cdef Turn turn = self.plan.turn
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(message)
-        turn.used += header
-        if size >= LARGE or turn.used + size + trailer > REPLY_SIZE:
-            return self.send_replies(message, trailer)
-        memcpy(turn.output + turn.used, PyBytes_AS_STRING(message), size)
-        turn.used += size
-        if trailer:
-            memcpy(turn.output + turn.used, self.plan.rule.trailer_data, trailer)
-            turn.used += trailer
-        if self.outbox is not None:
-            self.send_replies(None, 0)
-        return 0
-
     def transmit(self, bytes data):
         """Send bytes as they are, behind what is queued."""
         if data:
             if self.outbox is None:
                 self.outbox = Outbox()
             self.outbox.refer(data, 0)
-            self._relieve()
+            self.relieve()
 
     def discard(self):
         """Nothing more will be sent: let go of what was to be."""
@@ -197,7 +130,7 @@ cdef class Sender(Endpoint):
             part = min(sent, PyBytes_GET_SIZE(last))
             self.outbox.refer(last, part)
             self.outbox.copy(self.plan.rule.trailer_data + sent - part, trailer - (sent - part))
-        return self._relieve()
+        return self.relieve()
 
     @final
     cdef int send_outbox(self) except -1:
@@ -222,7 +155,7 @@ cdef class Sender(Endpoint):
         return 0
 
     @final
-    cdef int _relieve(self) except -1:
+    cdef int relieve(self) except -1:
         """Much is queued, or the kernel takes no more: send, or mind the marks, now."""
         if self.stage is CLOSED:
             self.discard()
