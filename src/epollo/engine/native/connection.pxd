@@ -13,10 +13,6 @@ cdef class ConnectionCore(Sender):
     cdef int _consume(self, Stretch *rest) except -1
     cdef bint _deliver_whole(self, Stretch *rest) except -1
     cdef int _deliver(self, Plan plan, object message) except -1
-    cdef int _pack(self, Plan plan, bytes message) except -1
-    cdef int _append(
-        self, Plan plan, bytes message, Py_ssize_t header, Py_ssize_t trailer
-    ) except -1
     cdef int _deliver_all(self, object messages) except -1
     cdef int _take_rest(self, Stretch *rest) except -1
     cdef bint _may_read(self, uint32_t events) except -1

@@ -116,14 +116,14 @@ cdef class ConnectionCore(Sender):
             and self.stage is OPEN
             and not self._sealed
         ):
-            self._pack(self.plan, <bytes> message)
+            _pack(self, self.plan, <bytes> message)
         else:
             Lifecycle.send(self, message)
 
     def queue(self, bytes frame):
         """Send ``frame`` when the turn ends, or now, where too much is queued."""
         if self.plan.turn.serving is self:
-            self._append(self.plan, frame, 0, 0)
+            _append(self, self.plan, frame, 0, 0)
             return
         self.heard = self.plan.turn.tick
         if self.filter is not None:
@@ -197,7 +197,7 @@ cdef class ConnectionCore(Sender):
         return 0
 
     @final
-    cdef inline bint _deliver_whole(self, Stretch *rest) except -1:
+    cdef bint _deliver_whole(self, Stretch *rest) except -1:
         """The messages of ``rest``, one by one; true where that ended before they did."""
         cdef Plan plan = self.plan
         cdef Found found
@@ -235,48 +235,16 @@ cdef class ConnectionCore(Sender):
         return False
 
     @final
-    cdef inline int _deliver(self, Plan plan, object message) except -1:
+    cdef int _deliver(self, Plan plan, object message) except -1:
         cdef PyObject *arguments[3]
         arguments[0], arguments[1], arguments[2] = NULL, <PyObject *> message, <PyObject *> self
         reply = plan.call(
             plan.received, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
         )
         if type(reply) is bytes:
-            self._pack(plan, <bytes> reply)
+            _pack(self, plan, <bytes> reply)
         elif reply is not None:
             self.reply(reply)
-        return 0
-
-    @final
-    cdef inline int _pack(self, Plan plan, bytes message) except -1:
-        """Write the frame that carries ``message`` behind the other replies of this turn."""
-        cdef Envelope envelope
-        if plan.turn.used > REPLY_SIZE - LONGEST_HEADER:
-            self.send_replies(None, 0)
-        if plan.rule.wrap(
-            <const uint8_t *> PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message),
-            plan.turn.output + plan.turn.used, &envelope,
-        ):
-            return self._append(plan, message, envelope.header, envelope.trailer)
-        return self._append(plan, plan.encode(message), 0, 0)
-
-    @final
-    cdef inline int _append(
-        self, Plan plan, bytes message, Py_ssize_t header, Py_ssize_t trailer
-    ) except -1:
-        """Add ``message`` to the replies, behind a header that is there, and a trailer to it."""
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(message), used = plan.turn.used + header
-        if size >= LARGE or used + size + trailer > REPLY_SIZE:
-            plan.turn.used = used
-            return self.send_replies(message, trailer)
-        memcpy(plan.turn.output + used, PyBytes_AS_STRING(message), size)
-        used += size
-        if trailer:
-            memcpy(plan.turn.output + used, plan.rule.trailer_data, trailer)
-            used += trailer
-        plan.turn.used = used
-        if self.outbox is not None:
-            self.send_replies(None, 0)
         return 0
 
     @final
@@ -329,6 +297,38 @@ class Connection(ConnectionCore, Lifecycle):
     """A socket in the loop, with the buffers between the kernel and the handler."""
 
     __slots__ = ()
+
+
+cdef inline int _pack(ConnectionCore self, Plan plan, bytes message) except -1:
+    """Write the frame that carries ``message`` behind the other replies of this turn."""
+    cdef Envelope envelope
+    if plan.turn.used > REPLY_SIZE - LONGEST_HEADER:
+        self.send_replies(None, 0)
+    if plan.rule.wrap(
+        <const uint8_t *> PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message),
+        plan.turn.output + plan.turn.used, &envelope,
+    ):
+        return _append(self, plan, message, envelope.header, envelope.trailer)
+    return _append(self, plan, plan.encode(message), 0, 0)
+
+
+cdef inline int _append(
+    ConnectionCore self, Plan plan, bytes message, Py_ssize_t header, Py_ssize_t trailer
+) except -1:
+    """Add ``message`` to the replies, behind a header that is there, and a trailer to it."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(message), used = plan.turn.used + header
+    if size >= LARGE or used + size + trailer > REPLY_SIZE:
+        plan.turn.used = used
+        return self.send_replies(message, trailer)
+    memcpy(plan.turn.output + used, PyBytes_AS_STRING(message), size)
+    used += size
+    if trailer:
+        memcpy(plan.turn.output + used, plan.rule.trailer_data, trailer)
+        used += trailer
+    plan.turn.used = used
+    if self.outbox is not None:
+        self.send_replies(None, 0)
+    return 0
 
 
 cdef inline bytes _again(bytes spent, const uint8_t *data, Py_ssize_t size):
