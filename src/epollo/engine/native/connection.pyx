@@ -15,7 +15,7 @@ from posix.uio cimport iovec, readv
 from epollo.engine.native.decoder cimport Stretch, skip
 from epollo.engine.native.outbox cimport Outbox
 from epollo.engine.native.plan cimport Plan
-from epollo.engine.native.rules cimport LONGEST_HEADER, WHOLE, Envelope, Found, Rule, Span
+from epollo.engine.native.rules cimport LONGEST_HEADER, WHOLE, Envelope, Found, Span
 from epollo.engine.native.sending cimport Sender
 from epollo.engine.native.turn cimport READ_SIZE, REPLY_SIZE, Turn
 
