@@ -497,7 +497,7 @@ def test_a_block_is_entered_once_started_has_run(engine: Engine, kind: str) -> N
     handler = Async() if kind == "async" else Plain()
     helper = threading.Thread(target=let_it_go_on)
     helper.start()
-    with engine.server(handler, threads=2 if kind == "threads" else 0):
+    with engine.server(handler, threads=2 if kind == "threads" else 0, loop="asyncio"):
         assert told == ["waited for", "started"]
     helper.join()
 
@@ -521,6 +521,6 @@ def test_a_server_whose_poller_is_no_descriptor_for_asyncio_says_so_at_the_block
     async def handle(message: bytes) -> bytes:
         return message
 
-    server = Server(handle, "127.0.0.1:0", engine="python", poller="poll")
+    server = Server(handle, "127.0.0.1:0", engine="python", poller="poll", loop="asyncio")
     with pytest.raises(EngineMissing), server:
         raise AssertionError("entered")

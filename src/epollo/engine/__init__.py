@@ -12,7 +12,8 @@ run. Everything above the engine (server, client, load tester) knows these names
     loop.fileno()                           the whole engine as one descriptor in another loop
 
 What happens per message stands in the engines, twice. What happens to a connection once stands in
-`lifecycle.py`, what a loop does once a turn at most in `housekeeping.py`, for both.
+`lifecycle.py` and what it is made of, what a loop does once a turn at most in `calls.py` and
+`housekeeping.py`, for both.
 """
 
 from __future__ import annotations
