@@ -559,11 +559,17 @@ def test_a_message_that_is_kept_stays_as_it_was(loop: EventLoop) -> None:
 
 def test_a_message_is_found_by_its_value_whatever_came_before(loop: EventLoop) -> None:
     replies = {b"%03d" % number: b"%06d" % number for number in range(200)}
+    found: list[bytes] = []
+
+    def find(message: bytes, _: Connection) -> bytes:
+        found.append(replies[message])
+        return found[-1]
+
     asked = b"".join(frame(message) for message in replies)
     answer = b"".join(frame(reply) for reply in replies.values())
-    with attached(loop, Protocol(lambda message, _: replies[message])) as (peer, connection):
+    with attached(loop, Protocol(find)) as (peer, _):
         peer.sendall(asked)
-        turn_until(loop, lambda: not connection.unsent)
+        turn_until(loop, lambda: len(found) == len(replies))
         received = b""
         while len(received) < len(answer):
             received += peer.recv(len(answer))
