@@ -95,6 +95,36 @@ def test_whole_frames_are_never_late_however_slowly_they_come(engine: Engine) ->
         assert handler.ends.empty()
 
 
+def test_a_frame_that_begins_where_another_ends_has_its_own_time(engine: Engine) -> None:
+    handler = Recorder()
+    with engine.server(handler, frame_timeout=0.4) as server, Peer(server.addresses[0]) as peer:
+        stream = frame(b"one") * 8
+        peer.send(stream[:3])
+        start = time.monotonic()
+        for end in range(7, len(stream), 7):  # each read ends a frame and begins the next
+            peer.send(stream[end - 4 : end + 3])
+            assert peer.receive(7) == frame(b"one")
+            threading.Event().wait(0.15)
+        assert time.monotonic() - start > 0.8  # twice the timeout
+        assert handler.ends.empty()
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_the_first_frames_time_begins_when_it_does(engine: Engine, count: int) -> None:
+    handler = Recorder()
+    with (
+        engine.server(handler, frame_timeout=0.2, proxy_protocol="required") as server,
+        Peer(server.addresses[0]) as peer,
+    ):
+        peer.send(b"PROXY UNKNO")
+        threading.Event().wait(0.5)  # a handshake may take longer than a frame
+        start = time.monotonic()
+        peer.send(b"WN\r\n" + frame(b"one") * count + b"\0")
+        assert peer.receive_all() == frame(b"one") * count
+        assert handler.end() is CloseReason.FRAME_TIMEOUT
+        assert time.monotonic() - start > 0.2
+
+
 def test_what_came_before_a_late_frame_is_answered(engine: Engine) -> None:
     handler = Recorder()
     with engine.server(handler, frame_timeout=0.1) as server, Peer(server.addresses[0]) as peer:

@@ -242,12 +242,14 @@ def _frames(data: bytes) -> Iterator[bytes]:
         at += 4 + size
 
 
-def test_a_plain_server_makes_no_asyncio_loop() -> None:
+def test_a_plain_server_imports_no_asyncio() -> None:
     program = (
         "import sys, epollo\n"
         "with epollo.Server(lambda message: message, '127.0.0.1:0', threads=1) as server:\n"
         "    with epollo.connect(server.addresses[0]) as client:\n"
         "        assert client.request(b'x') == b'x'\n"
-        "assert 'epollo.hosting' not in sys.modules\n"
+        "assert 'asyncio' not in sys.modules\n"
+        "assert epollo.AsyncClient is epollo.client.AsyncClient\n"
+        "assert 'asyncio' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=DEADLINE)
