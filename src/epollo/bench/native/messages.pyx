@@ -2,16 +2,11 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from epollo.bench.payload import APART, PERIOD, Payload
 
-cdef enum:
-    HEADER = 20  # bytes: number, connection, time
-
-cdef uint64_t STEP = APART, WAVE = PERIOD
-
+assert (STEP, WAVE) == (APART, PERIOD)
 
 cdef class Messages:
     """Makes the messages of a run."""
@@ -41,22 +36,11 @@ cdef class Messages:
 
     cdef bytes make(self, uint64_t connection, uint64_t number, int64_t due):
         """The message ``number`` of ``connection``, due at ``due`` ns."""
-        cdef uint8_t header[HEADER]
-        cdef uint32_t narrow = <uint32_t> connection
         cdef Py_ssize_t size
         cdef bytes message
-        cdef char *data
         if self.sizes is NULL:
             return self.python(connection, number, due)
-        size = self.sizes[(number + connection * STEP) % <uint64_t> self.count]
+        size = self.size(connection, number)
         message = PyBytes_FromStringAndSize(NULL, size)
-        data = PyBytes_AS_STRING(message)
-        memcpy(header, &number, 8)  # little-endian, as every machine that this is built for
-        memcpy(header + 8, &narrow, 4)
-        memcpy(header + 12, &due, 8)
-        memcpy(data, header, min(size, HEADER))
-        if size > HEADER:
-            memcpy(
-                data + HEADER, self.pattern_data + (number * 7 + connection) % WAVE, size - HEADER
-            )
+        self.write(connection, number, due, <uint8_t *> PyBytes_AS_STRING(message), size)
         return message

@@ -6,9 +6,6 @@ from libc.string cimport memset
 
 from epollo.bench.histogram import Histogram
 
-cdef extern from *:
-    int __builtin_clzll(unsigned long long value) nogil
-
 
 cdef class Recorder:
     """Counts of non-negative integers, as an HdrHistogram of three significant digits has them."""
@@ -22,19 +19,9 @@ cdef class Recorder:
     def __dealloc__(self):
         PyMem_Free(self.counts)
 
-    cdef void record(self, int64_t value) noexcept:
-        self.counts[_index(value)] += 1
-        self.total += 1
-        self.sum += value
-        self.squares += <uint128_t> value * <uint128_t> value
-        if value > self.maximum:
-            self.maximum = value
-        if value < self.minimum:
-            self.minimum = value
-
     cdef object take(self):
         """What was recorded since the last time, as a Histogram."""
-        cdef Py_ssize_t index, used = _index(self.maximum) + 1
+        cdef Py_ssize_t index, used = bucket_of(self.maximum) + 1
         counts = [(index, self.counts[index]) for index in range(used) if self.counts[index]]
         cdef object high = <uint64_t> (self.squares >> 64), low = <uint64_t> self.squares
         taken = Histogram.of_buckets(
@@ -49,9 +36,3 @@ cdef class Recorder:
         self.squares = 0
         self.maximum = 0
         self.minimum = INT64_MAX
-
-
-cdef inline Py_ssize_t _index(int64_t value) noexcept:
-    cdef int length = 64 - __builtin_clzll(value) if value else 0
-    cdef int shift = length - BITS if length > BITS else 0
-    return shift * HALF + (value >> shift)

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from epollo.engine.native.decoder cimport Stretch
 from epollo.engine.native.plan cimport Plan
@@ -12,6 +12,8 @@ cdef class ConnectionCore(Sender):
     cdef Py_ssize_t _receive(self, Stretch *rest) except -2
     cdef int _consume(self, Stretch *rest) except -1
     cdef bint _deliver_whole(self, Stretch *rest) except -1
+    cdef bint _let_hear(self, Stretch *rest) except -1
+    cdef uint8_t *place(self, Py_ssize_t size) except? NULL
     cdef int _deliver(self, Plan plan, object message) except -1
     cdef int _deliver_all(self, object messages) except -1
     cdef int _take_rest(self, Stretch *rest) except -1

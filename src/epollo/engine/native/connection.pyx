@@ -15,7 +15,7 @@ from posix.uio cimport iovec, readv
 from epollo.engine.native.decoder cimport Stretch, skip
 from epollo.engine.native.outbox cimport Outbox
 from epollo.engine.native.plan cimport Plan
-from epollo.engine.native.rules cimport LONGEST_HEADER, WHOLE, Envelope, Found, Span
+from epollo.engine.native.rules cimport LONGEST_HEADER, WHOLE, Envelope, Found, Rule, Span
 from epollo.engine.native.sending cimport Sender
 from epollo.engine.native.turn cimport READ_SIZE, REPLY_SIZE, Turn
 
@@ -189,7 +189,7 @@ cdef class ConnectionCore(Sender):
         cdef Turn turn = self.plan.turn
         turn.serving, turn.used = self, 0
         try:
-            if self._deliver_whole(rest):
+            if self._let_hear(rest) if self.plan.reader is not None else self._deliver_whole(rest):
                 self._take_rest(rest)
         finally:
             self.send_replies(None, 0)
@@ -233,6 +233,51 @@ cdef class ConnectionCore(Sender):
             else:
                 self.bad_stream(error)
         return False
+
+    @final
+    cdef bint _let_hear(self, Stretch *rest) except -1:
+        """The same for a compiled protocol, which needs no object of a message that lies whole."""
+        cdef Plan plan = self.plan
+        cdef Span span
+        cdef const uint8_t *data
+        cdef bytes answer
+        if self.partial is not None:
+            return self._deliver_whole(rest)
+        try:
+            plan.reader.begin_read()
+            while rest.count:
+                if plan.rule.find(rest.data, rest.count, 0, &span) != WHOLE:
+                    return self._deliver_whole(rest)
+                data = rest.data + span.start
+                skip(rest, span.size)
+                answer = plan.reader.hear(self, data, span.stop - span.start)
+                if answer is not None:
+                    _pack(self, plan, answer)
+                if self._holding:
+                    return True
+        except Exception as error:
+            self.handler_raised(error)
+        return False
+
+    @final
+    cdef uint8_t *place(self, Py_ssize_t size) except? NULL:
+        """Where to write a message of ``size`` bytes, while this connection is served: behind the
+        other replies, and its header, which is there. NULL: it has to be sent as an object."""
+        cdef Turn turn = self.plan.turn
+        cdef Rule rule = self.plan.rule
+        cdef Envelope envelope
+        cdef uint8_t *start
+        if size >= LARGE or turn.serving is not self:
+            return NULL
+        if turn.used + size > REPLY_SIZE - 2 * LONGEST_HEADER:
+            self.send_replies(None, 0)
+        start = turn.output + turn.used
+        if not rule.wrap(NULL, size, start, &envelope):
+            return NULL
+        start += envelope.header
+        memcpy(start + size, rule.trailer_data, envelope.trailer)
+        turn.used += envelope.header + size + envelope.trailer
+        return start
 
     @final
     cdef int _deliver(self, Plan plan, object message) except -1:

@@ -1,5 +1,6 @@
 from cpython.object cimport PyObject
 
+from epollo.engine.native.reader cimport Reader
 from epollo.engine.native.rules cimport Rule
 from epollo.engine.native.turn cimport Turn
 
@@ -16,3 +17,4 @@ cdef class Plan:
     cdef readonly object encode
     cdef readonly object filters
     cdef Rule rule
+    cdef Reader reader  # the protocol itself, where it is one; or None

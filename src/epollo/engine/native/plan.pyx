@@ -2,6 +2,7 @@
 
 from cpython.object cimport PyObject
 
+from epollo.engine.native.reader cimport Reader
 from epollo.engine.native.rules cimport rule_of
 from epollo.engine.native.turn cimport Turn
 
@@ -25,3 +26,4 @@ cdef class Plan:
         self.encode = protocol.framing.encode
         self.filters = getattr(protocol, "filters", None)
         self.rule = rule_of(protocol.framing)
+        self.reader = protocol if isinstance(protocol, Reader) else None
