@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from epollo import CloseReason, ConnectFailed, Connection, Server, SettingError, TLSFailed, address
+from epollo.bench import Result, run
 from epollo.bench.dialing import Dialer
 from epollo.bench.workload import Workload
 from epollo.engine import EventLoop
@@ -469,3 +470,43 @@ def test_haproxy_understands_it(
         assert recorder.connection().peername == connection.sockname
         assert call(loop, dialer(unix, proxy_header=version))[0].replies == [b"hello"]
         loop.close()
+
+
+# -- a whole run
+
+
+def measure(engine: Engine, to: str, **load: Any) -> Result:
+    settings: dict[str, Any] = {"connections": 6, "messages": 120, "duration": None, "warmup": 0}
+    settings |= {"timeout": DEADLINE, "engine": engine.name}
+    return run(Workload(address=to, **settings | load))
+
+
+def test_a_run_with_all_of_it(engine: Engine, recorder: Recorder, tmp_path: Path, ca: str) -> None:
+    files = identity(tmp_path, "echo.example")
+    load: dict[str, Any] = {"tls": True, "tls_ca": ca, "server_name": "echo.example"}
+    load |= {"proxy_header": "v2", "source": ("127.0.0.2", "127.0.0.3"), "reconnect_every": 10}
+    with proxied(engine, recorder, **files) as server:
+        result = measure(engine, server.addresses[0], **load)
+    assert result.errors == {}
+    assert result.messages == 120
+    assert result.connect.total >= 12
+    hosts = [address.parse(recorder.connection().peername).host for _ in range(12)]
+    assert hosts.count("127.0.0.2") == hosts.count("127.0.0.3") == 6
+
+
+def test_a_run_that_no_handshake_lets_begin_says_why(engine: Engine, ca: str) -> None:
+    with engine.server(lambda message: message) as plain:
+        with pytest.raises(TLSFailed, match="perhaps it does not speak TLS"):
+            measure(engine, plain.addresses[0], tls=True)
+
+
+def test_connections_that_the_server_refuses_behind_the_handshake_are_counted(
+    engine: Engine, tmp_path: Path, ca: str
+) -> None:
+    """As in TLS 1.3, where the client is done before the server has seen its certificate."""
+    files = identity(tmp_path, "127.0.0.1")
+    with engine.server(lambda message: message, **files, tls_ca=ca) as server:
+        result = measure(engine, server.addresses[0], tls=True, tls_ca=ca)
+    assert result.errors == {"tls_error": 6, "unanswered": 6}
+    assert result.connect.total == 6
+    assert result.messages == 0
