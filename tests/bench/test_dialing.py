@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -168,6 +169,41 @@ def test_no_port_left_is_no_word_of_the_server(monkeypatch: pytest.MonkeyPatch) 
         ConnectFailed, match=r"cannot connect to 127\.0\.0\.1:1: this side has no port left for it"
     ):
         dialer("127.0.0.1:1").start()
+
+
+FEW_PORTS = """
+ip link set lo up
+echo 40000 40009 > /proc/sys/net/ipv4/ip_local_port_range
+exec "$@"
+"""
+
+LOAD = """
+import sys
+import epollo
+from epollo.bench import Workload, run
+
+with epollo.Server(lambda message: message, "127.0.0.1:8091") as server:
+    load = {"connections": int(sys.argv[1]), "source": tuple(sys.argv[2:])}
+    result = run(Workload(address="127.0.0.1:8091", messages=100, warmup=0, **load))
+print(result.connect.total, result.messages, result.errors)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["30", "127.0.0.2", "127.0.0.3", "127.0.0.4"], "30 100 {}"),
+        (["12", "127.0.0.2"], "10 100 {'no_port': 2}"),
+    ],
+)
+def test_each_source_has_all_ports_to_itself(arguments: list[str], said: str) -> None:
+    """Where there are ten: the usual 28,000 would be many connections for a test."""
+    isolated = ["unshare", "--map-root-user", "--net", "sh", "-ec", FEW_PORTS, "sh"]
+    if subprocess.run([*isolated, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody have a network of his own")
+    command = [*isolated, sys.executable, "-c", LOAD, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout.strip(), done.stderr) == (said, "")
 
 
 def test_a_name_is_looked_up_once_and_its_first_address_that_answers_is_taken(
