@@ -38,6 +38,9 @@ class Waits:
     async def __call__(self, message, reply):
         return True
 
+def other(message, reply):
+    return message != reply
+
 number = 5
 """
 
@@ -138,12 +141,14 @@ def test_a_module_that_breaks_says_where(tmp_path: Path, monkeypatch: pytest.Mon
         ("{}:upper", {}),
         ("echo", {"wrong_bytes": 50}),
         ("{}:broken", {"wrong_bytes": 50}),
+        ("{}:other", {"wrong_bytes": 50}),
     ],
 )
 def test_a_server_that_does_not_echo(
     engine: Engine, module: str, log: Log, expect: str, errors: dict[str, int]
 ) -> None:
-    with engine.server(lambda message: message.upper(), framing="line") as server:
+    answer = bytes if expect.endswith("other") else bytes.upper
+    with engine.server(lambda message: answer(message), framing="line") as server:
         result = run(
             Workload(
                 address=server.addresses[0],
