@@ -531,9 +531,11 @@ def test_a_run_with_all_of_it(engine: Engine, recorder: Recorder, tmp_path: Path
 
 
 def test_a_run_that_no_handshake_lets_begin_says_why(engine: Engine, ca: str) -> None:
-    with engine.server(lambda message: message) as plain:
-        with pytest.raises(TLSFailed, match="perhaps it does not speak TLS"):
-            measure(engine, plain.addresses[0], tls=True)
+    with (
+        engine.server(lambda message: message) as plain,
+        pytest.raises(TLSFailed, match="perhaps it does not speak TLS"),
+    ):
+        measure(engine, plain.addresses[0], tls=True)
 
 
 def test_connections_that_the_server_refuses_behind_the_handshake_are_counted(

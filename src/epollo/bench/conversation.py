@@ -177,8 +177,8 @@ class Conversation:
         return self._wrong(reply, now)
 
     def _judged(self, now: int) -> bytes | None:
-        """A reply that the user's function takes for wrong, or one to nothing. It is held against no
-        message: it need not look like any."""
+        """A reply that the user's function takes for wrong, or one to nothing. It is held against
+        no message: it need not look like any."""
         if not self.entries():
             self.tally.count(Fault.EXTRA)
             return None
