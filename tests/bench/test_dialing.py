@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from epollo import CloseReason, ConnectFailed, Connection, Server, SettingError, TLSFailed, address
+from epollo.bench import Result, run
 from epollo.bench.dialing import Dialer
 from epollo.bench.workload import Workload
 from epollo.engine import EventLoop
@@ -167,6 +169,41 @@ def test_no_port_left_is_no_word_of_the_server(monkeypatch: pytest.MonkeyPatch) 
         ConnectFailed, match=r"cannot connect to 127\.0\.0\.1:1: this side has no port left for it"
     ):
         dialer("127.0.0.1:1").start()
+
+
+FEW_PORTS = """
+ip link set lo up
+echo 40000 40009 > /proc/sys/net/ipv4/ip_local_port_range
+exec "$@"
+"""
+
+LOAD = """
+import sys
+import epollo
+from epollo.bench import Workload, run
+
+with epollo.Server(lambda message: message, "127.0.0.1:8091") as server:
+    load = {"connections": int(sys.argv[1]), "source": tuple(sys.argv[2:])}
+    result = run(Workload(address="127.0.0.1:8091", messages=100, warmup=0, **load))
+print(result.connect.total, result.messages, result.errors)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["30", "127.0.0.2", "127.0.0.3", "127.0.0.4"], "30 100 {}"),
+        (["12", "127.0.0.2"], "10 100 {'no_port': 2}"),
+    ],
+)
+def test_each_source_has_all_ports_to_itself(arguments: list[str], said: str) -> None:
+    """Where there are ten: the usual 28,000 would be many connections for a test."""
+    isolated = ["unshare", "--map-root-user", "--net", "sh", "-ec", FEW_PORTS, "sh"]
+    if subprocess.run([*isolated, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody have a network of his own")
+    command = [*isolated, sys.executable, "-c", LOAD, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout.strip(), done.stderr) == (said, "")
 
 
 def test_a_name_is_looked_up_once_and_its_first_address_that_answers_is_taken(
@@ -469,3 +506,45 @@ def test_haproxy_understands_it(
         assert recorder.connection().peername == connection.sockname
         assert call(loop, dialer(unix, proxy_header=version))[0].replies == [b"hello"]
         loop.close()
+
+
+# -- a whole run
+
+
+def measure(engine: Engine, to: str, **load: Any) -> Result:
+    settings: dict[str, Any] = {"connections": 6, "messages": 120, "duration": None, "warmup": 0}
+    settings |= {"timeout": DEADLINE, "engine": engine.name}
+    return run(Workload(address=to, **settings | load))
+
+
+def test_a_run_with_all_of_it(engine: Engine, recorder: Recorder, tmp_path: Path, ca: str) -> None:
+    files = identity(tmp_path, "echo.example")
+    load: dict[str, Any] = {"tls": True, "tls_ca": ca, "server_name": "echo.example"}
+    load |= {"proxy_header": "v2", "source": ("127.0.0.2", "127.0.0.3"), "reconnect_every": 10}
+    with proxied(engine, recorder, **files) as server:
+        result = measure(engine, server.addresses[0], **load)
+    assert result.errors == {}
+    assert result.messages == 120
+    assert result.connect.total >= 12
+    hosts = [address.parse(recorder.connection().peername).host for _ in range(12)]
+    assert hosts.count("127.0.0.2") == hosts.count("127.0.0.3") == 6
+
+
+def test_a_run_that_no_handshake_lets_begin_says_why(engine: Engine, ca: str) -> None:
+    with (
+        engine.server(lambda message: message) as plain,
+        pytest.raises(TLSFailed, match="perhaps it does not speak TLS"),
+    ):
+        measure(engine, plain.addresses[0], tls=True)
+
+
+def test_connections_that_the_server_refuses_behind_the_handshake_are_counted(
+    engine: Engine, tmp_path: Path, ca: str
+) -> None:
+    """As in TLS 1.3, where the client is done before the server has seen its certificate."""
+    files = identity(tmp_path, "127.0.0.1")
+    with engine.server(lambda message: message, **files, tls_ca=ca) as server:
+        result = measure(engine, server.addresses[0], tls=True, tls_ca=ca)
+    assert result.errors == {"tls_error": 6, "unanswered": 6}
+    assert result.connect.total == 6
+    assert result.messages == 0

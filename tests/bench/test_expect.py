@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from epollo.bench import Workload, run
 from epollo.bench.expect import expectation
 from epollo.errors import HandlerError, SettingError, UsageError
-from tests.conftest import Log
+from tests.conftest import Engine, Log
 
 FUNCTIONS = """
 def upper(message, reply):
@@ -36,6 +37,9 @@ class Sequence:
 class Waits:
     async def __call__(self, message, reply):
         return True
+
+def other(message, reply):
+    return message != reply
 
 number = 5
 """
@@ -128,3 +132,38 @@ def test_a_module_that_breaks_says_where(tmp_path: Path, monkeypatch: pytest.Mon
         HandlerError, match=r"expect function module .*ZeroDivisionError.*broken_checks\.py:1\)"
     ):
         expectation("broken_checks:upper")
+
+
+@pytest.mark.parametrize(
+    ("expect", "errors"),
+    [
+        ("any", {}),
+        ("{}:upper", {}),
+        ("echo", {"wrong_bytes": 50}),
+        ("{}:broken", {"wrong_bytes": 50}),
+        ("{}:other", {"wrong_bytes": 50}),
+    ],
+)
+def test_a_server_that_does_not_echo(
+    engine: Engine, module: str, log: Log, expect: str, errors: dict[str, int]
+) -> None:
+    answer = bytes if expect.endswith("other") else bytes.upper
+    with engine.server(lambda message: answer(message), framing="line") as server:
+        result = run(
+            Workload(
+                address=server.addresses[0],
+                connections=2,
+                messages=50,
+                duration=None,
+                warmup=0,
+                framing="line",
+                template="message {number}",
+                expect=expect.replace("{}", module),
+                engine=engine.name,
+            )
+        )
+    assert result.errors == errors
+    assert result.messages == 50 - sum(errors.values())
+    told = [line.partition("; the first:")[0] for line in log.take()]
+    raised = f"expect: {module}:broken raised 50 times, each of them counted as a wrong reply"
+    assert told == ([raised] if "broken" in expect else [])

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from epollo.bench import run
 from epollo.bench.messages import Messages, new_payload
 from epollo.bench.payload import Fault
 from epollo.bench.workload import Workload
 from epollo.errors import SettingError
+from tests.conftest import Engine
+from tests.support import Recorder
 
 
 def messages(**load: Any) -> Messages:
@@ -178,3 +181,73 @@ def test_a_template_may_fit_for_as_many_messages_as_there_are() -> None:
     assert payload.message(0, 9_999, 0) == b"9999"
     with pytest.raises(SettingError, match="message of 5 bytes where fixed:4 takes 4"):
         messages(template="{number:4}", framing="fixed:4", messages=10_001)
+
+
+# -- a whole run
+
+
+@pytest.mark.parametrize(
+    ("framing", "load"),
+    [
+        ("u16", {"size": "0..100,1KiB:3", "depth": 4}),
+        ("line", {"size": "20..100"}),
+        ("line", {"template": '{{"id": {number}, "of": {connection}, "at": {time}}}'}),
+        ("u32", {"payload": "content", "depth": 4}),
+        ("u32", {"template": "tick {number}", "rate": 1000}),
+    ],
+)
+def test_a_run_verifies_them(
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    framing: str,
+    load: dict[str, Any],
+) -> None:
+    (tmp_path / "content").write_bytes(bytes(range(256)) * 400)
+    monkeypatch.chdir(tmp_path)
+    recorder = Recorder()
+    with engine.server(recorder, framing=framing, max_frame="8MiB") as server:
+        settings: dict[str, Any] = {"connections": 3, "messages": 100, "warmup": 0, "duration": 10}
+        result = run(
+            Workload(
+                address=server.addresses[0],
+                framing=framing,
+                engine=engine.name,
+                **settings | load,
+            )
+        )
+    recorder.opened.queue.clear()
+    assert result.errors == {}
+    assert result.messages == 100
+    assert result.bytes_sent == result.bytes_received
+    if not result.workload.open_loop:  # which asks each connection once before its plan begins
+        assert result.bytes_sent == sum(len(message) for message in recorder.messages.queue)
+
+
+@pytest.mark.parametrize(
+    ("load", "error"),
+    [
+        ({"payload": "content"}, "short"),
+        ({"template": "message {number}"}, "short"),
+    ],
+)
+def test_a_run_finds_the_one_reply_that_is_wrong(
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    load: dict[str, Any],
+    error: str,
+) -> None:
+    (tmp_path / "content").write_bytes(b"the content")
+    monkeypatch.chdir(tmp_path)
+    count = iter(range(1000))
+
+    def spoil_the_tenth(message: bytes) -> bytes:
+        return message[:-1] if next(count) == 10 else message
+
+    with engine.server(spoil_the_tenth) as server:
+        settings: dict[str, Any] = {"connections": 2, "messages": 50, "warmup": 0, "duration": None}
+        settings |= load
+        result = run(Workload(address=server.addresses[0], engine=engine.name, **settings))
+    assert result.errors == {error: 1}
+    assert result.messages == 49

@@ -163,6 +163,8 @@ class Conversation:
         if self.first_reply is None:
             self.first_reply = now - self.started
             self.driver.exchange_served(self)
+        if not self.driver.echoes:
+            return self._judged(now)
         if self._pass_over(reply):
             return self.received(reply, connection)
         for entry in self.late:
@@ -173,6 +175,15 @@ class Conversation:
             self._correct_mistake(*self.mistaken)
             return None
         return self._wrong(reply, now)
+
+    def _judged(self, now: int) -> bytes | None:
+        """A reply that the user's function takes for wrong, or one to nothing. It is held against
+        no message: it need not look like any."""
+        if not self.entries():
+            self.tally.count(Fault.EXTRA)
+            return None
+        [entry] = self.drop(1)
+        return self._settle(Fault.WRONG_BYTES, entry, now)
 
     def _wrong(self, reply: bytes, now: int) -> bytes | None:
         outstanding = self.entries()
@@ -187,8 +198,6 @@ class Conversation:
 
     def _pass_over(self, reply: bytes) -> bool:
         """Is it the answer to a later message? Then those before it are late, or lost."""
-        if not self.driver.echoes:
-            return False
         for place, (_, _, message) in enumerate(self.entries()):
             if message == reply:
                 self.late += self.drop(place)

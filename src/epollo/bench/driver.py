@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 from collections.abc import Callable
 from functools import partial
@@ -312,6 +313,8 @@ class Driver:
 
 
 def _error(reason: CloseReason, error: BaseException | None) -> str:
+    if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
+        return "no_port"
     if reason is CloseReason.REFUSED:
         return _CONNECT_ERRORS.get(type(error), "connect_refused")
     return _ERRORS.get(reason, str(reason))

@@ -24,6 +24,8 @@ _MEANINGS = {
     "short": "replies that are cut off",
     "unanswered": "no reply within {timeout}, or before the connection ended",
     "connect_refused": "nobody listens",
+    "no_port": "this side has no port left: connect from more addresses, --source",
+    "tls_error": "the TLS handshake failed, or what came is no TLS",
     "connect_timeout": "not connected within {timeout}: is the accept queue full?",
     "reset": "the server, or its kernel, broke the connection",
     "closed_early": "the server closed while replies were due",
