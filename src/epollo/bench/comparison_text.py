@@ -8,8 +8,8 @@ from epollo.bench.comparison import Change, Comparison, Row
 from epollo.units import format_seconds
 
 _OF_SECONDS = """\
-Ratios and their intervals of 95 %, from how the seconds of each run vary. Another run may differ by
-more than that: repeat each, put the files of a side into a directory, and compare the directories."""
+Ratios and their intervals of 95 %, from how the seconds of each run vary. Another run may differ
+by more: repeat each, a directory of files a side, and compare the directories."""
 _OF_RUNS = "Ratios and their intervals of 95 %, from how the runs of each side vary."
 
 
@@ -17,7 +17,8 @@ def text(comparison: Comparison, labels: Sequence[str], repeated: bool) -> str:
     """All of it. ``labels`` say what each side is; ``repeated``: some have several runs."""
     names = comparison.names
     width = max(map(len, names))
-    parts = ["\n".join(f"{name:{width}}  {label}" for name, label in zip(names, labels))]
+    pairs = zip(names, labels, strict=True)
+    parts = ["\n".join(f"{name:{width}}  {label}" for name, label in pairs)]
     parts += [_table(comparison, number) for number in range(1, len(names))]
     parts += ["\n".join(comparison.notes)] if comparison.notes else []
     return "\n\n".join([*parts, _OF_RUNS if repeated else _OF_SECONDS])

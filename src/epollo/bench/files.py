@@ -22,12 +22,13 @@ def read(path: str | Path) -> Result:
         raise SettingError(f"{path}: {error}") from None
 
 
-def read_side(path: str | Path) -> list[Result]:
-    """The result in the file; or, of a directory, those in each file of it named ``*.json``: they
-    are repeats of one run. Raises UsageError."""
-    if not Path(path).is_dir():
-        return [read(path)]
-    found = sorted(Path(path).glob("*.json"))
+def read_side(path: str | Path) -> list[tuple[Path, Result]]:
+    """The file and its result; or, of a directory, each file in it named ``*.json``: they are
+    repeats of one run. Raises UsageError."""
+    place = Path(path)
+    if not place.is_dir():
+        return [(place, read(place))]
+    found = sorted(place.glob("*.json"))
     if not found:
-        raise UsageError(f"{path}: no file in it is named *.json; write them by --json")
-    return [read(file) for file in found]
+        raise UsageError(f"{path}: no file in this directory is named *.json")
+    return [(file, read(file)) for file in found]
