@@ -45,9 +45,7 @@ def our_counts(histogram: Histogram) -> dict[int, int]:
 def stalled() -> Result:
     """Three seconds of an open loop, in one of which no message was due."""
     result = made_up(seconds=3, rate="1k")
-    quiet = replace(
-        result.seconds[1], response=Histogram(), service=Histogram(), slip=Histogram()
-    )
+    quiet = replace(result.seconds[1], response=Histogram(), service=Histogram(), slip=Histogram())
     return replace(result, seconds=[result.seconds[0], quiet, result.seconds[2]])
 
 
@@ -94,5 +92,5 @@ def test_the_head_is_that_of_format_1_3() -> None:
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
-    with pytest.raises(EpolloError, match="cannot write .*: No such file or directory"):
+    with pytest.raises(EpolloError, match=r"cannot write .*: No such file or directory"):
         hlog.write(str(tmp_path / "missing" / "run.hlog"), made_up(seconds=1))
