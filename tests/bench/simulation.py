@@ -1,8 +1,8 @@
 """How often runs of the same kind are said to differ: the intervals of `epollo report` on trial.
 
 Each run has seconds whose level is chance that depends on the second before (an AR(1) of the
-logarithm), and messages whose latencies are exponential about that level. Two such runs do not
-differ, whatever else they do, so "no difference shown" is right, and should be said 95 times in 100.
+logarithm), and messages whose latencies are exponential about that level. Two runs of a kind do not
+differ: "no difference shown" is right, and should be said 95 times in 100.
 
     python -m tests.bench.simulation [PAIRS]
 """
@@ -14,7 +14,6 @@ import random
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from itertools import pairwise
 
 from epollo.bench.comparison import SAME, compare
 from epollo.bench.histogram import Histogram

@@ -24,7 +24,7 @@ def of(sides: Sequence[Sequence[Result]], names: Sequence[str]) -> list[str]:
     notes = list(_of_loads(sides))
     alone = [len(side) == 1 for side in sides]
     for name, side, single in zip(names, sides, alone, strict=True):
-        if single and any(alone[1:]) and alone[0] and too_short(side[0]):
+        if single and alone[0] and sum(alone) > 1 and too_short(side[0]):
             notes.append(f"{name}: {_shortness(side[0])}")
         for number, run in enumerate(side, 1):
             called = name if single else f"{name}, run {number}"
@@ -66,16 +66,15 @@ def _value(workload: Workload, name: str) -> Any:
 
 
 def _shown(side: Sequence[Result], name: str) -> str:
-    values = [getattr(run.workload, name) for run in side]
-    texts = [_text(value) if name != "rate" or value else "none" for value in values]
+    texts = [_text(getattr(run.workload, name)) for run in side]
     return "/".join(dict.fromkeys(texts))
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "+".join(value) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return "+".join(value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value or "none")
 
 

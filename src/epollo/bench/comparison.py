@@ -26,6 +26,7 @@ from epollo.bench.estimates import (
 )
 from epollo.bench.histogram import Histogram
 from epollo.bench.result import Result
+from epollo.bench.wording import letter
 
 SAME = "no difference shown"
 HIGHER = "higher"
@@ -98,11 +99,6 @@ def compare(sides: Sequence[Result | Sequence[Result]], names: Sequence[str] = (
     called = list(names) or [letter(number) for number in range(len(runs))]
     views = [[_view(run) for run in side] for side in runs]
     return Comparison(called, [_row(f, views) for f in _FIGURES], caveats.of(runs, called))
-
-
-def letter(number: int) -> str:
-    """A, B, ... Z, A1, B1 and so on."""
-    return chr(ord("A") + number % 26) + (str(number // 26) if number >= 26 else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class Estimate:
         low, high = self.bounds(1.0)
         sides = [math.log(self.value / low)]
         sides += [math.log(high / self.value)] if high < math.inf else []
-        return max(sides) ** 2
+        return statistics.fmean(sides) ** 2
 
 
 def of_ratio(amounts: Sequence[float], per: Sequence[float]) -> Estimate | None:
@@ -75,14 +75,14 @@ def of_percentile(seconds: Sequence[Histogram], percent: float) -> Estimate | No
     if whole.total * (1 - below) < BEYOND:
         return None
     value = whole.percentile(percent)
-    over = [second.above(value) * second.total for second in seconds]
-    part = sum(over) / whole.total
-    residuals = [n - part * second.total for n, second in zip(over, seconds, strict=True)]
-    error, freedom = _error_of_sum(residuals)
-    error /= whole.total * below * (1 - below)  # of the logit, which stays within 0 and 1
+    first = max(low for low, _, _ in whole.buckets() if low <= value)
+    # Many messages may have the one value, as those that timed out: then what lies below it is
+    # as certain as how many reach it, and what lies above as how many exceed it.
+    reach, freedom = _error_of_part(seconds, first - 1)
+    exceed, _ = _error_of_part(seconds, value)
 
     def bounds(errors: float) -> Bounds:
-        low, high = _shifted(below, -errors * error), _shifted(below, errors * error)
+        low, high = _shifted(below, -errors * reach), _shifted(below, errors * exceed)
         known = whole.total * (1 - high) >= 1  # else it lies above all that was seen
         highest = whole.percentile(100 * high) if known else math.inf
         return whole.percentile(100 * low) / (1 + _RESOLUTION), highest * (1 + _RESOLUTION)
@@ -137,6 +137,18 @@ def _around(value: float, error: float, freedom: float) -> Estimate:
         return value / distance, value * distance
 
     return Estimate(value, freedom, bounds)
+
+
+def _error_of_part(seconds: Sequence[Histogram], above: int) -> tuple[float, float]:
+    """The standard error of the part of the values above that, and its freedom: of the part's
+    logit, on which no bound of it is below 0 or above 1."""
+    counts = [second.above(above) * second.total for second in seconds]
+    total = sum(second.total for second in seconds)
+    part = sum(counts) / total
+    residuals = [n - part * second.total for n, second in zip(counts, seconds, strict=True)]
+    error, freedom = _error_of_sum(residuals)
+    certain = part <= 0 or part >= 1
+    return 0.0 if certain else error / (total * part * (1 - part)), freedom
 
 
 def _error_of_sum(residuals: Sequence[float]) -> tuple[float, float]:

@@ -36,8 +36,7 @@ class Histogram:
 
     def record_many(self, value: int, count: int) -> None:
         """``count`` times the same."""
-        shift = max(0, value.bit_length() - _BITS)
-        self._counts[shift * _HALF + (value >> shift)] += count
+        self._counts[_index(value)] += count
         self.total += count
         self._sum += value * count
         self._squares += value * value * count
@@ -99,7 +98,8 @@ class Histogram:
 
     def above(self, value: int) -> float:
         """The part of the values that are over ``value``, as far as the buckets tell."""
-        over = sum(count for low, _, count in self.buckets() if low > value)
+        limit = _index(value)
+        over = sum(count for index, count in self._counts.items() if index > limit)
         return over / self.total if self.total else 0.0
 
     def encode(self) -> str:
@@ -121,11 +121,13 @@ class Histogram:
             raise ValueError(f"not an HdrHistogram: {error}") from None
         if (copy.lowest_trackable_value, copy.significant_figures) != (1, _DIGITS):
             raise ValueError(f"an HdrHistogram from 1 with {_DIGITS} digits is wanted")
-        histogram = cls()
-        for index, count in enumerate(copy.counts):  # its iterators take ten times as long
-            if count:
-                histogram.record_many(_bounds(index)[1], count)
-        return histogram
+        # Its iterators would take ten times as long.
+        counts = [(index, count) for index, count in enumerate(copy.counts) if count]
+        values = [(_bounds(index)[1], count) for index, count in counts]
+        total = sum(value * count for value, count in values)
+        squares = sum(value * value * count for value, count in values)
+        ends = (values[0][0], values[-1][0]) if values else (0, 0)
+        return cls.of_buckets(counts, total, squares, *ends)
 
     def restore(self, mean: float, deviation: float, minimum: float, maximum: float) -> None:
         """What ``decode`` could not know, and was kept beside."""
@@ -179,6 +181,12 @@ class Histogram:
         up from the next float below, as HdrHistogram does.
         """
         return max(1, math.ceil(math.nextafter(percent, 0) * self.total / 100))
+
+
+def _index(value: int) -> int:
+    """Of the bucket that has ``value`` in it."""
+    shift = max(0, value.bit_length() - _BITS)
+    return shift * _HALF + (value >> shift)
 
 
 def _bounds(index: int) -> tuple[int, int]:
