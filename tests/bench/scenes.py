@@ -1,10 +1,14 @@
-"""Runs that never were, as people meet them: what is drawn of results is looked at with these."""
+"""Runs that never were, as people meet them: what is drawn of results is looked at with these.
+
+Each is made once: leave it as it is.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 
 from epollo.bench.result import Result, Second
 from tests.bench.support import made_up
@@ -12,11 +16,13 @@ from tests.bench.support import made_up
 STALL = 12  # the second in which `stalled` hangs
 
 
+@cache
 def closed() -> Result:
     """A closed loop with a few slow messages."""
     return made_up(_mixed(60_000, 0.002, 2_000_000), seconds=10, per_second=2000)
 
 
+@cache
 def stalled() -> Result:
     """An open loop against a server that hangs for almost a second, once."""
 
@@ -32,6 +38,7 @@ def stalled() -> Result:
     return _changed(made_up(latency, seconds=30, per_second=2000, rate="2k"), change)
 
 
+@cache
 def ramp() -> Result:
     """A rate that rises until the server cannot follow."""
     most = 34_000
@@ -47,6 +54,7 @@ def ramp() -> Result:
     return _changed(made_up(latency, seconds=40, per_second=500, rate="1k..40k/40s"), change)
 
 
+@cache
 def overloaded() -> Result:
     """An open loop far beyond what the server can do, with errors of three kinds."""
 
@@ -65,6 +73,7 @@ def overloaded() -> Result:
     return _changed(made_up(latency, seconds=15, per_second=1000, **load), change)
 
 
+@cache
 def pair() -> list[Result]:
     """Two runs of the same load, of which the second is faster."""
 

@@ -10,6 +10,7 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.parsers import expat
@@ -217,5 +218,5 @@ def test_names_are_far_enough_from_each_other() -> None:
     lines = [(height, Line(str(height), [], [], "", SOLID)) for height in (0.5, 0.5, 0.98, 1.0)]
     places = [place for place, _ in spread(lines)]
     assert places == sorted(places)
-    assert all(b - a > 0.08 for a, b in zip(places, places[1:], strict=False))
+    assert all(b - a > 0.08 for a, b in pairwise(places))
     assert places[-1] == 1.0
