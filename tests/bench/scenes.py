@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 from epollo.bench.result import Result, Second
 from tests.bench.support import made_up
@@ -69,8 +70,8 @@ def overloaded() -> Result:
         )
 
     errors = {"unanswered": 41_236, "reset": 12, "wrong_bytes": 3}
-    load = {"rate": "80k", "connections": 500, "size": "64..1KiB", "errors": errors}
-    return _changed(made_up(latency, seconds=15, per_second=1000, **load), change)
+    load: dict[str, Any] = {"rate": "80k", "connections": 500, "size": "64..1KiB"}
+    return _changed(made_up(latency, seconds=15, per_second=1000, errors=errors, **load), change)
 
 
 @cache
@@ -80,7 +81,7 @@ def pair() -> list[Result]:
     def change(second: Second, number: int, chance: random.Random) -> Second:
         return replace(second, messages=2500 + chance.randint(-20, 20))
 
-    load = {"seconds": 20, "per_second": 1000, "rate": "2500"}
+    load: dict[str, Any] = {"seconds": 20, "per_second": 1000, "rate": "2500"}
     slower = made_up(_mixed(90_000, 0.004, 3_000_000), seed=1, **load)
     faster = made_up(_mixed(60_000, 0.002, 2_000_000), seed=2, **load)
     return [_changed(slower, change), _changed(faster, change)]
