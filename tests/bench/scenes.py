@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from epollo.bench.histogram import Histogram
 from epollo.bench.result import Result, Second
 from tests.bench.support import made_up
 
@@ -87,10 +88,30 @@ def pair() -> list[Result]:
     return [_changed(slower, change), _changed(faster, change)]
 
 
+@cache
+def long() -> Result:
+    """So many messages that their percentiles go to 99.99999."""
+    result = stalled()
+    return replace(
+        result,
+        response=_repeated(result.response, 1000),
+        service=_repeated(result.service, 1000),
+        slip=_repeated(result.slip, 1000),
+    )
+
+
+def _repeated(histogram: Histogram, times: int) -> Histogram:
+    many = Histogram()
+    for low, _, count in histogram.buckets():
+        many.record_many(low, count * times)
+    return many
+
+
 SCENES: dict[str, Callable[[], Sequence[Result]]] = {
     "closed": lambda: [closed()],
     "stalled": lambda: [stalled()],
     "ramp": lambda: [ramp()],
+    "long": lambda: [long()],
     "overloaded": lambda: [overloaded()],
     "pair": pair,
 }

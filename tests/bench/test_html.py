@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -152,9 +153,15 @@ def test_what_comes_from_a_user_is_text() -> None:
     assert "img" not in seen.tags
 
 
+@cache
+def text_of(scene: str) -> str:
+    """The page of a scene."""
+    return html.page(SCENES[scene]())
+
+
 @pytest.mark.parametrize("scene", SCENES)
 def test_it_needs_nothing_else(scene: str) -> None:
-    text = html.page(SCENES[scene]())
+    text = text_of(scene)
     seen = Seen(text)
     assert {"script", "img", "iframe", "object", "base"}.isdisjoint(seen.tags)
     links = [value for name, value in seen.attributes if name in ("href", "src", "xlink:href")]
@@ -167,7 +174,7 @@ def test_it_needs_nothing_else(scene: str) -> None:
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_no_colour_of_a_picture_is_its_own(scene: str) -> None:
-    for picture in re.findall(r"<svg.*?</svg>", html.page(SCENES[scene]()), re.DOTALL):
+    for picture in re.findall(r"<svg.*?</svg>", text_of(scene), re.DOTALL):
         assert not re.search(r"(fill|stroke): *#", picture)
 
 

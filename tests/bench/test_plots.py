@@ -142,6 +142,24 @@ def test_the_spectrum_has_the_percentiles_of_the_histogram() -> None:
     assert ticks == ["0", "50", "90", "99", "99.9", "99.99"]
 
 
+def test_the_median_is_in_the_picture_however_long_the_tail() -> None:
+    tailed = made_up(lambda chance, _: 1e5 if chance.random() < 0.9 else 1e9 * chance.random())
+    _, axes = drawn([tailed])["spectrum"]
+    assert axes.get_ylim()[0] < 1e-4
+
+
+def test_there_are_no_more_nines_than_have_room() -> None:
+    from epollo.bench.panels import percentile_of, percentile_ticks
+
+    def ticks(count: int) -> list[str]:
+        return [percentile_of(x) for x in percentile_ticks(count)]
+
+    assert ticks(1) == ticks(50) == ["0", "50", "90"]
+    assert ticks(10_000) == ["0", "50", "90", "99", "99.9", "99.99"]
+    assert ticks(9_999_999) == ["0", "90", "99.9", "99.999"]
+    assert ticks(10**7) == ["0", "90", "99.9", "99.999", "99.99999"]
+
+
 def test_an_open_loop_shows_service_and_slip_too() -> None:
     assert names(drawn([made_up()])["spectrum"][1]) == {"response"}
     open_loop = drawn([made_up(rate=1000)])
