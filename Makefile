@@ -7,7 +7,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 NATIVE := setup.py $(wildcard src/epollo/*/native/*.p??)
 
-.PHONY: help demo test check truth bench fuzz sanitize clean
+.PHONY: help demo test check truth bench fuzz sanitize pictures clean
 
 help:
 	@echo "make demo   an echo server and 100 connections: the round trips they saw"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench  the server beside its peers, in turns; writes benchmarks/results"
 	@echo "make fuzz   random streams through both engines, which must agree"
 	@echo "make sanitize  the native engine under AddressSanitizer and UBSan"
+	@echo "make pictures  a page of the load tester in docs/images, light and dark; needs chromium"
 
 demo: $(VENV)/installed
 	@echo "== an epoll echo server, and 100 connections that each wait for their reply (3 s)"
@@ -50,6 +51,10 @@ fuzz: $(VENV)/fuzz-installed
 sanitize: $(VENV)/test-installed
 	@echo "== the native engine under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@PYTHON=$(BIN)/python fuzz/sanitize
+
+pictures: $(VENV)/test-installed
+	@echo "== a page of the load tester; PICTURES='RESULT.json' for one that was measured"
+	@$(BIN)/python -m tests.bench.pictures $(PICTURES)
 
 clean:
 	rm -rf $(VENV) build dist src/epollo/*/native/*.so

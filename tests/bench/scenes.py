@@ -1,22 +1,30 @@
-"""Runs that never were, as people meet them: what is drawn of results is looked at with these."""
+"""Runs that never were, as people meet them: what is drawn of results is looked at with these.
+
+Each is made once: leave it as it is.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
+from epollo.bench.histogram import Histogram
 from epollo.bench.result import Result, Second
 from tests.bench.support import made_up
 
 STALL = 12  # the second in which `stalled` hangs
 
 
+@cache
 def closed() -> Result:
     """A closed loop with a few slow messages."""
     return made_up(_mixed(60_000, 0.002, 2_000_000), seconds=10, per_second=2000)
 
 
+@cache
 def stalled() -> Result:
     """An open loop against a server that hangs for almost a second, once."""
 
@@ -32,6 +40,7 @@ def stalled() -> Result:
     return _changed(made_up(latency, seconds=30, per_second=2000, rate="2k"), change)
 
 
+@cache
 def ramp() -> Result:
     """A rate that rises until the server cannot follow."""
     most = 34_000
@@ -47,6 +56,7 @@ def ramp() -> Result:
     return _changed(made_up(latency, seconds=40, per_second=500, rate="1k..40k/40s"), change)
 
 
+@cache
 def overloaded() -> Result:
     """An open loop far beyond what the server can do, with errors of three kinds."""
 
@@ -61,26 +71,47 @@ def overloaded() -> Result:
         )
 
     errors = {"unanswered": 41_236, "reset": 12, "wrong_bytes": 3}
-    load = {"rate": "80k", "connections": 500, "size": "64..1KiB", "errors": errors}
-    return _changed(made_up(latency, seconds=15, per_second=1000, **load), change)
+    load: dict[str, Any] = {"rate": "80k", "connections": 500, "size": "64..1KiB"}
+    return _changed(made_up(latency, seconds=15, per_second=1000, errors=errors, **load), change)
 
 
+@cache
 def pair() -> list[Result]:
     """Two runs of the same load, of which the second is faster."""
 
     def change(second: Second, number: int, chance: random.Random) -> Second:
         return replace(second, messages=2500 + chance.randint(-20, 20))
 
-    load = {"seconds": 20, "per_second": 1000, "rate": "2500"}
+    load: dict[str, Any] = {"seconds": 20, "per_second": 1000, "rate": "2500"}
     slower = made_up(_mixed(90_000, 0.004, 3_000_000), seed=1, **load)
     faster = made_up(_mixed(60_000, 0.002, 2_000_000), seed=2, **load)
     return [_changed(slower, change), _changed(faster, change)]
+
+
+@cache
+def long() -> Result:
+    """So many messages that their percentiles go to 99.99999."""
+    result = stalled()
+    return replace(
+        result,
+        response=_repeated(result.response, 1000),
+        service=_repeated(result.service, 1000),
+        slip=_repeated(result.slip, 1000),
+    )
+
+
+def _repeated(histogram: Histogram, times: int) -> Histogram:
+    many = Histogram()
+    for low, _, count in histogram.buckets():
+        many.record_many(low, count * times)
+    return many
 
 
 SCENES: dict[str, Callable[[], Sequence[Result]]] = {
     "closed": lambda: [closed()],
     "stalled": lambda: [stalled()],
     "ramp": lambda: [ramp()],
+    "long": lambda: [long()],
     "overloaded": lambda: [overloaded()],
     "pair": pair,
 }

@@ -10,6 +10,7 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.parsers import expat
@@ -25,6 +26,7 @@ from tests.bench.support import made_up
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
     from epollo.bench.panels import Panel
 
@@ -56,7 +58,15 @@ def line(axes: Axes, name: str) -> dict[float, float]:
     colours = [each.get_color() for each in axes.lines[-len(names) :]]
     colour = colours[[text for _, text in names].index(name)]
     found = next(each for each in axes.lines if each.get_color() == colour)
-    return dict(zip(found.get_xdata(), found.get_ydata(), strict=True))
+    return dict(points(found))
+
+
+def points(of: Line2D) -> list[tuple[float, float]]:
+    """As plain numbers."""
+    import numpy as np
+
+    x, y = (np.asarray(values, float).tolist() for values in of.get_data())
+    return list(zip(x, y, strict=True))
 
 
 def names(axes: Axes) -> set[str]:
@@ -126,9 +136,28 @@ def test_the_spectrum_has_the_percentiles_of_the_histogram() -> None:
     for x, y in inner:
         percent = 100 * (1 - 1 / x)
         assert y == pytest.approx(result.response.percentile(percent) / 1e9, rel=0.01)
-    assert last == (pytest.approx(result.response.total), result.response.maximum / 1e9)
+    assert last[0] == pytest.approx(result.response.total)
+    assert last[1] == result.response.maximum / 1e9
     ticks = [text.get_text() for text in axes.get_xticklabels()]
     assert ticks == ["0", "50", "90", "99", "99.9", "99.99"]
+
+
+def test_the_median_is_in_the_picture_however_long_the_tail() -> None:
+    tailed = made_up(lambda chance, _: 1e5 if chance.random() < 0.9 else 1e9 * chance.random())
+    _, axes = drawn([tailed])["spectrum"]
+    assert axes.get_ylim()[0] < 1e-4
+
+
+def test_there_are_no_more_nines_than_have_room() -> None:
+    from epollo.bench.panels import percentile_of, percentile_ticks
+
+    def ticks(count: int) -> list[str]:
+        return [percentile_of(x) for x in percentile_ticks(count)]
+
+    assert ticks(1) == ticks(50) == ["0", "50", "90"]
+    assert ticks(10_000) == ["0", "50", "90", "99", "99.9", "99.99"]
+    assert ticks(9_999_999) == ["0", "90", "99.9", "99.999"]
+    assert ticks(10**7) == ["0", "90", "99.9", "99.999", "99.99999"]
 
 
 def test_an_open_loop_shows_service_and_slip_too() -> None:
@@ -196,7 +225,7 @@ def test_a_target_that_was_missed_is_hollow_and_the_note_says_so() -> None:
     panel, axes = drawn([ramp()])["ramp"]
     assert "hollow" in panel.note
     hollow = [each for each in axes.lines if each.get_markerfacecolor() == "white"]
-    assert all(min(each.get_xdata()) > 34_000 for each in hollow)
+    assert all(x > 34_000 for each in hollow for x, _ in points(each))
     kept = drawn([made_up(seconds=4, rate="500/2s,1k/2s")])["ramp"]
     assert "reached throughout" in kept[0].note
 
@@ -217,5 +246,5 @@ def test_names_are_far_enough_from_each_other() -> None:
     lines = [(height, Line(str(height), [], [], "", SOLID)) for height in (0.5, 0.5, 0.98, 1.0)]
     places = [place for place, _ in spread(lines)]
     assert places == sorted(places)
-    assert all(b - a > 0.08 for a, b in zip(places, places[1:], strict=False))
+    assert all(b - a > 0.08 for a, b in pairwise(places))
     assert places[-1] == 1.0

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import epollo
 from epollo.bench import tables, wording
+from epollo.bench.comparison import Comparison
 from epollo.bench.result import Result
+from epollo.bench.verdict import Verdict
 from epollo.output import check_page, write_text
 from epollo.units import format_seconds
-
-
-class Verdict(Protocol):
-    """What was thought of a run; ``str`` of it is the sentence."""
-
-    @property
-    def failed(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +24,6 @@ class Run:
     when: str
     failed: bool
     verdict: str
-    remarks: Sequence[str]
 
 
 def write(
@@ -38,12 +31,12 @@ def write(
     results: Sequence[Result],
     names: Sequence[str] = (),
     verdicts: Sequence[Verdict] = (),
-    comparison: tables.Comparison | None = None,
+    comparison: Comparison | None = None,
 ) -> None:
     """Write a page of one result, or of several beside each other, to a file; "-" is stdout.
 
     ``names`` are those of the results, such as their files; ``verdicts`` what limits made of
-    them, in place of the page's own. Raises UsageError where matplotlib or jinja2 is missing,
+    them; without, any error fails a run. Raises UsageError where matplotlib or jinja2 is missing,
     and EpolloError where the file cannot be written.
     """
     check_page(path)
@@ -54,7 +47,7 @@ def page(
     results: Sequence[Result],
     names: Sequence[str] = (),
     verdicts: Sequence[Verdict] = (),
-    comparison: tables.Comparison | None = None,
+    comparison: Comparison | None = None,
 ) -> str:
     """The page's text. All that comes from a user is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -88,7 +81,7 @@ def page(
 
 def _run(number: int, result: Result, names: Sequence[str], verdicts: Sequence[Verdict]) -> Run:
     address = result.workload.address
-    given = verdicts[number] if number < len(verdicts) else None
+    verdict = verdicts[number] if number < len(verdicts) else Verdict.of(result)
     what = wording.described(result.workload)
     name = names[number] if number < len(names) else address
     return Run(
@@ -96,9 +89,8 @@ def _run(number: int, result: Result, names: Sequence[str], verdicts: Sequence[V
         name=name,
         what=what if name == address else f"{address}: {what}",
         when=f"{wording.moment(result)}, {format_seconds(result.elapsed)} measured",
-        failed=given.failed if given else result.failed,
-        verdict=str(given) if given else wording.verdict(result),
-        remarks=[] if given else wording.remarks(result),
+        failed=verdict.failed,
+        verdict=str(verdict).removeprefix("FAILED: "),
     )
 
 

@@ -77,13 +77,11 @@ def plot(axes: Axes, lines: Sequence[Line], marked: bool = False) -> None:
         )  # fmt: skip
 
 
-def latencies(axes: Axes, lines: Sequence[Line]) -> None:
-    """The y axis of latencies: from 0, or logarithmic where they span a decade or more."""
-    values = [[y for y in line.y if y > 0] for line in lines]
-    known = [sorted(line) for line in values if line]
-    highest = max((line[-1] for line in known), default=1.0)
-    # The least of all percentiles of a fast thing, such as the slip, would take half the picture.
-    lowest = min((max(line[0], line[len(line) // 2] / _DECADE) for line in known), default=0.0)
+def latencies(axes: Axes, lines: Sequence[Line], floor: float = 0.0) -> None:
+    """The y axis of latencies: from 0, or logarithmic where they span a decade or more, and then
+    from ``floor`` at least."""
+    values = [y for line in lines for y in line.y if y > 0]
+    highest, lowest = max(values, default=1.0), max(floor, min(values, default=0.0))
     if not lowest or highest / lowest < _DECADE:
         axes.set_ylim(0, highest * 1.08)
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from epollo.bench.result import Result
+from epollo.bench.verdict import Verdict
 from epollo.errors import UsageError
 from epollo.output import STDOUT, check_page, check_plot, check_writable, write_text
 
@@ -39,8 +39,9 @@ class Outputs:
         if len(self._on_stdout) > 1:
             raise UsageError(f"{' and '.join(self._on_stdout)}: only one can be - (stdout)")
 
-    def write(self, result: Result) -> None:
+    def write(self, verdict: Verdict) -> None:
         """Write all of them. Raises EpolloError."""
+        result = verdict.result
         # What writes them is imported by who wants it: a picture takes longer to load than a run.
         if self.json is not None:
             write_text(self.json, result.to_json())
@@ -55,7 +56,7 @@ class Outputs:
         if self.html is not None:
             from epollo.bench import html
 
-            html.write(self.html, [result])
+            html.write(self.html, [result], verdicts=[verdict])
         if self.plot is not None:
             from epollo.bench import plots
 

@@ -127,17 +127,28 @@ def _spectra(lines: Sequence[Line]) -> Callable[[Axes], None]:
         plot(axes, lines)
         axes.set_xscale("log")
         last = max(line.x[-1] for line in lines)
-        nines = range(1, max(1, math.floor(math.log10(last) + 1e-9)) + 1)
-        ticks = [1.0, 2.0, *(10.0**n for n in nines)]
         axes.set_xlim(1, max(last, 10))
-        axes.xaxis.set_major_locator(FixedLocator(ticks))
+        axes.xaxis.set_major_locator(FixedLocator(percentile_ticks(last)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: percentile_of(x)))
-        latencies(axes, lines)
+        latencies(axes, lines, floor=min(map(_floor, lines)))
         below(axes, "percentile")
         name_ends(axes, lines)
 
     return draw
+
+
+def _floor(line: Line) -> float:
+    """A tenth of its median: the least values of a fast thing, such as the slip, would take half
+    the picture."""
+    return next(y for x, y in zip(line.x, line.y, strict=True) if x >= 2) / 10
+
+
+def percentile_ticks(last: float) -> list[float]:
+    """Where names stand on an axis that ends at ``last``: at 0, 50 and nines, no more than fit."""
+    decades = max(1, math.floor(math.log10(last) + 1e-9))
+    nines = range(1, decades + 1, 1 if decades < 5 else 2)
+    return [1.0, *([2.0] if decades < 6 else []), *(10.0**n for n in nines)]
 
 
 def percentile_of(x: float) -> str:

@@ -44,7 +44,7 @@ def session(
         click.echo(report.text(verdict))
     elif verdict.failed:
         click.echo(f"epollo: {verdict}", err=True)
-    outputs.write(result)
+    outputs.write(verdict)
     return 1 if verdict.failed else 0
 
 

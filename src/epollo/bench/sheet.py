@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 import epollo
 from epollo.bench.panels import Panel, panels
 from epollo.bench.result import Result
-from epollo.bench.wording import described, letter, moment, verdict
+from epollo.bench.verdict import Verdict
+from epollo.bench.wording import described, letter, moment
 from epollo.picture import INK, WIDTH, new_figure
 from epollo.units import format_seconds
 
@@ -19,7 +20,7 @@ PANEL, WIDE = 2.05, 2.5
 ABOVE, BELOW, GAP = 1.05, 0.72, 0.92
 MARGIN, NAMES, BETWEEN = 0.72, 1.12, 0.05
 LINE = 0.2  # of text
-_LONG = 110  # characters of a line of text, and no more
+_LONG, _TITLE = 110, 70  # characters of a line of text and of the title, and no more
 
 
 def sheet(results: Sequence[Result], names: Sequence[str] = ()) -> Figure:
@@ -68,10 +69,10 @@ def _draw_row(
 def _title(results: Sequence[Result]) -> str:
     if len(results) > 1:
         p99 = ", ".join(f"{letter(n)} {_p99(result)}" for n, result in enumerate(results))
-        return _cut(f"p99 of {len(results)} runs: {p99}", 75)
+        return _cut(f"p99 of {len(results)} runs: {p99}", _TITLE)
     (result,) = results
     if result.errors or not result.messages:
-        return _cut(verdict(result), 75)
+        return _cut(str(Verdict.of(result)), _TITLE)
     return f"p99 {_p99(result)} at {result.rate:,.0f} messages a second"
 
 

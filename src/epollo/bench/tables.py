@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+from epollo.bench.comparison import Change, Comparison, Row
 from epollo.bench.histogram import Histogram
 from epollo.bench.result import PERCENTILES, Result, Second
 from epollo.bench.wording import letter, named
@@ -19,43 +19,6 @@ class Table:
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     figures: bool = True
-
-
-class Change(Protocol):
-    """A figure of one run against that of the first."""
-
-    @property
-    def ratio(self) -> float | None: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
-    @property
-    def verdict(self) -> str: ...
-
-
-class Row(Protocol):
-    """One figure of all runs; ``unit`` is "/s", "s", or "" for a part."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def values(self) -> Sequence[float | None]: ...
-    @property
-    def changes(self) -> Sequence[Change]: ...
-
-
-class Comparison(Protocol):
-    """What ``comparison.compare`` gives: a row a figure, and what is to be known beside them."""
-
-    @property
-    def names(self) -> Sequence[str]: ...
-    @property
-    def rows(self) -> Sequence[Row]: ...
-    @property
-    def notes(self) -> Sequence[str]: ...
 
 
 def latencies(results: Sequence[Result]) -> Table:
@@ -131,9 +94,7 @@ def _compared(row: Row) -> list[str]:
     return cells
 
 
-def _figure(value: float | None, unit: str) -> str:
-    if value is None:
-        return "not known"
+def _figure(value: float, unit: str) -> str:
     if unit == "s":
         return format_seconds(value)
     return f"{value:,.0f}{unit}" if unit else f"{100 * value:.3g} %"

@@ -1,15 +1,13 @@
-"""A run in words: what was run, how it was measured, and what came of it."""
+"""A run in words: what was run, when, and how it was measured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from epollo.bench.result import LATE, LATE_ALLOWED, Result
+from epollo.bench.result import Result
 from epollo.bench.workload import Workload
 from epollo.units import format_seconds, format_size
-
-_SHORT = 0.99  # of the target; a rate below that did not reach it
 
 
 def described(load: Workload) -> str:
@@ -27,26 +25,9 @@ def moment(result: Result) -> str:
     return datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def verdict(result: Result) -> str:
-    """What came of it, in one sentence."""
-    if result.errors:
-        errors = sorted(result.errors.items(), key=lambda error: -error[1])
-        return f"Failed: {', '.join(f'{count:,} {named(name)}' for name, count in errors)}"
-    if not result.messages:
-        return "Failed: no message was measured"
-    if result.workload.expect == "any":
-        return "Every reply came; no errors"
-    return "Every reply came, in order and verified; no errors"
-
-
 def named(error: str) -> str:
     """A kind of error as people write it."""
     return error.replace("_", " ")
-
-
-def remarks(result: Result) -> list[str]:
-    """What has to be known beside the verdict, a sentence each."""
-    return list(_remarks(result))
 
 
 def method(load: Workload) -> str:
@@ -85,21 +66,6 @@ def _messages(load: Workload) -> str:
 
 def _rate(rate: str | float | None) -> str:
     return f"{rate:,.12g}" if isinstance(rate, int | float) else str(rate)
-
-
-def _remarks(result: Result) -> Iterator[str]:
-    if result.interrupted:
-        yield f"It was ended early, after {format_seconds(result.elapsed)}."
-    if result.target and result.rate < _SHORT * result.target:
-        yield (
-            f"The target was not reached: {result.rate:,.0f} messages a second of "
-            f"{result.target:,.0f}, {100 * result.rate / result.target:.3g} %."
-        )
-    if not result.on_time:
-        yield (
-            f"The tester itself was late: {100 * result.late:.3g} % of the messages were sent over "
-            f"{format_seconds(LATE / 1e9)} after their time, where {100 * LATE_ALLOWED:g} % may be."
-        )
 
 
 def _method(load: Workload) -> Iterator[str]:
