@@ -116,8 +116,8 @@ class Witness:
         self._process = process
         self.address = f"127.0.0.1:{int(line_of(process.stdout))}"
 
-    def wait_for_a_message(self) -> None:
-        """Until the first has come."""
+    def wait_for_the_message(self) -> None:
+        """Until the one that the plan announces has come."""
         assert self._process.stdout is not None
         assert line_of(self._process.stdout)
 

@@ -23,22 +23,19 @@ SERVICE = 0.002
 WINDOW = 2.0
 PAUSE = 0.3
 
-PROGRAM = """
-import json, sys
-from epollo.bench import Workload, run
-print(run(Workload(**json.loads(sys.argv[1]))).to_json())
-"""
-
 
 def paused(**load: Any) -> Scene:
     """A run in which the tester's process is stopped for PAUSE, in the window."""
-    with serving(Plan(service=SERVICE)) as witness:
+    plan = Plan(service=SERVICE, announced=RATE // 2)
+    with serving(plan) as witness:
         told = json.dumps({"address": witness.address, **load})
         with subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, told], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.bench.truth.tester", told],
+            stdout=subprocess.PIPE,
+            text=True,
         ) as process:
             try:
-                witness.wait_for_a_message()
+                witness.wait_for_the_message()
                 pause(process.pid)
                 out, _ = process.communicate(timeout=DEADLINE)
             finally:
