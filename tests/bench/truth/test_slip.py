@@ -24,9 +24,9 @@ WINDOW = 2.0
 PAUSE = 0.3
 
 
-def paused(**load: Any) -> Scene:
-    """A run in which the tester's process is stopped for PAUSE, in the window."""
-    plan = Plan(service=SERVICE, announced=RATE // 2)
+def paused(at: float = 0.5, **load: Any) -> Scene:
+    """A run in which the tester's process is stopped for PAUSE, at that second of the window."""
+    plan = Plan(service=SERVICE, announced=round(RATE * at))
     with serving(plan) as witness:
         told = json.dumps({"address": witness.address, **load})
         with subprocess.Popen(
@@ -76,6 +76,18 @@ def test_from_the_actual_send_it_would_not_be_seen(tester: str) -> None:
     assert result.service.percentile(95) < 0.1 * result.response.percentile(95)
     waiting = RATE * SERVICE  # under way when the pause began
     assert result.service.above(PAUSE * SECOND // 2) * result.sent <= 3 * waiting
+
+
+def test_what_was_due_before_the_end_is_sent_after_it(tester: str) -> None:
+    """The pause goes on over the end. To leave out what it held up would be to measure when it
+    suits: coordinated omission."""
+    load = {"connections": 10, "rate": RATE, "duration": WINDOW, "warmup": 0}
+    result = paused(WINDOW - PAUSE / 2, engine=tester, **load).result
+    assert result.errors == {}
+    assert result.sent == result.messages == RATE * WINDOW
+    assert result.late == pytest.approx(PAUSE / 2 / WINDOW, rel=0.2)
+    assert result.response.maximum >= 0.9 * PAUSE * SECOND
+    assert result.elapsed == pytest.approx(WINDOW, abs=0.001)
 
 
 def test_a_tester_that_is_not_paused_keeps_its_schedule(tester: str) -> None:
