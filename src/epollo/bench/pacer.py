@@ -30,6 +30,11 @@ class Pacer:
         self._alarm = Alarm()
         loop.watch(self._alarm.fd, self, READ)
 
+    @property
+    def due(self) -> int:
+        """When the next message is, in ns; NEVER where there is none, or nobody to send it to."""
+        return self._due if self._exchanges else NEVER
+
     def start(self, at: int) -> None:
         """The times count from ``at`` ns on."""
         self._start = at
@@ -77,5 +82,4 @@ class Pacer:
 
     def _set_alarm(self) -> None:
         """For what is due next, if there is anybody to send it to."""
-        idle = self._due == NEVER or not self._exchanges
-        self._alarm.set(None if idle else self._due / SECOND)
+        self._alarm.set(None if self.due == NEVER else self._due / SECOND)

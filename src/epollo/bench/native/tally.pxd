@@ -25,6 +25,6 @@ cdef class TallyCore:
     cdef Recorder slip
 
     cdef bint admit(self, int64_t due) except -1
-    cdef int64_t left(self, int64_t due, Py_ssize_t size) noexcept
+    cdef int64_t left(self, int64_t due, Py_ssize_t size) except -1
     cdef int answered(self, int64_t due, int64_t sent, int64_t now, Py_ssize_t size) except -1
     cpdef record(self, int64_t due, int64_t sent, int64_t now)
