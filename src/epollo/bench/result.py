@@ -86,7 +86,8 @@ class Result:
     """One run. Histograms hold nanoseconds; ``elapsed`` is in seconds, warm-up not counted.
 
     Every message that was due in the window is in each of ``response``, ``service`` and ``slip``
-    once, one answered wrongly too, and one not answered with the time that it was waited for.
+    once, one answered wrongly too, and one not answered (censored) with the time that it was waited
+    for, and with ``timeout`` at the least: one that was lost with its connection was not quick.
 
     Attributes:
         workload: what was run.

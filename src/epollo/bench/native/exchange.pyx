@@ -43,7 +43,8 @@ cdef class ExchangeCore:
     cdef public int64_t answered
     cdef public uint64_t serial
     cdef public bint watched
-    cdef public object driver, slot, lacking, late, mistaken, connection, idle, given_up
+    cdef public object driver, slot, lacking, late, forgone, mistaken, connection
+    cdef public object idle, given_up
     cdef public object started, opened, first_reply
 
     def __cinit__(self, *args):
