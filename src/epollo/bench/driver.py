@@ -259,6 +259,8 @@ class Driver:
         """No more is sent: wait for the replies, as long as for any."""
         self._opener.halt()
         if self._pacer is not None:
+            # Messages sent late took that long to send: else the rate would be what it was not.
+            self.tally.ended_at = max(self.tally.ended_at, self._pacer.sent_at)
             self._pacer.stop()
         self._loop.call_later(self.workload.timeout, self._loop.stop)
         self._loop.call_threadsafe(self._rest)  # later, for one of them may be sending its last

@@ -27,6 +27,7 @@ class Pacer:
         self._turn = 0
         self._start = 0  # ns
         self._due = NEVER  # ns
+        self.sent_at = 0  # ns; the last message
         self._alarm = Alarm()
         loop.watch(self._alarm.fd, self, READ)
 
@@ -75,6 +76,7 @@ class Pacer:
             due = self._due
             self._plan()
             self._exchanges[self._turn].send(due)
+            self.sent_at = now
 
     def _plan(self) -> None:
         seconds = next(self._times, None)

@@ -92,7 +92,7 @@ class Result:
     Attributes:
         workload: what was run.
         started: when the window began, in seconds since the epoch: for people, and for `.hlog`.
-        elapsed: the length of the window.
+        elapsed: the length of the window: longer than planned where the tester was late in the end.
         sent: messages sent that were due in it.
         bytes_sent, bytes_received: of these messages and of their right replies, without headers.
         response: answered, from the time that the message was due.

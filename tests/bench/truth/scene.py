@@ -131,8 +131,9 @@ class Witness:
 
 
 def _entry(values: list[int]) -> Entry:
-    deed = DEEDS[values[-1] - 1] if values[-1] else ""
-    return Entry(*values[:-1], deed=deed)
+    number, connection, intended, arrived, due, sent, deed = values
+    done = DEEDS[deed - 1] if deed else ""
+    return Entry(number, connection, intended, arrived, due, sent, done)
 
 
 @contextmanager
