@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, TypeAlias
 
-from epollo.bench.ledger import NEVER
+from epollo.bench.ledger import NEVER, SECOND
 from epollo.bench.payload import Fault
 from epollo.engine import CloseReason, Connection, Limits
 from epollo.errors import ConnectionClosed
@@ -51,6 +51,7 @@ class Conversation:
     lacking: int
     watched: bool
     late: list[Entry]  # passed over: a later one was answered before
+    forgone: set[bytes]  # passed over, and given up
     mistaken: tuple[Fault, Entry] | None  # the last one answered wrongly
     connection: Connection | None
     idle: bool  # has all its replies, and may send no more
@@ -67,6 +68,7 @@ class Conversation:
         self.lacking = lacking
         self.watched = True
         self.late = []
+        self.forgone = set()
         self.mistaken = None
         self.connection = None
         self.idle = self.given_up = False
@@ -146,7 +148,9 @@ class Conversation:
     def abandon_late(self, before: int) -> None:
         """Give up the replies passed over and sent before that: others came, these will not."""
         while self.late and self.late[0][1] < before and self.connection is not None:
-            self._unanswered(self.late.pop(0))
+            entry = self.late.pop(0)
+            self.forgone.add(entry[2])
+            self._unanswered(entry)
             if self.tally.open_loop or self.retired:
                 self.rest()
             else:
@@ -171,6 +175,9 @@ class Conversation:
             if entry[2] == reply:
                 self.late.remove(entry)
                 return self._settle(Fault.WRONG_ORDER, entry, now)
+        if reply in self.forgone:  # too late, and counted: it is nothing else
+            self.forgone.remove(reply)
+            return None
         if self.mistaken is not None and self.mistaken[1][2] == reply:
             self._correct_mistake(*self.mistaken)
             return None
@@ -220,10 +227,12 @@ class Conversation:
             self.answered += 1
 
     def _unanswered(self, entry: Entry) -> None:
-        """A message given up: counted, and recorded as the time it was waited for. That is a
-        latency known to be at least so much (censored), and never dropped."""
+        """A message given up: counted, never dropped, and recorded (censored) as if it had been
+        waited for as long as for any: what ends with its connection must not look quick."""
         self.tally.count("unanswered")
-        self.tally.record(entry[0], entry[1], monotonic_ns())
+        due, sent, _ = entry
+        patience = round(self.driver.workload.timeout * SECOND)
+        self.tally.record(due, sent, max(monotonic_ns(), sent + patience))
 
     def _fill(self) -> None:
         """Until the depth is reached, a reply calls for two messages. All of them at once, on all

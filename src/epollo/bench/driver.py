@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from epollo.bench.python.tally import Tally
 
 _NO_BOUND = 1 << 62
+_CATCH_UP_SECONDS = 0.001
 _SPARE_DESCRIPTORS = 32
 
 # What the close of a connection is counted as, where the run did not close it itself.
@@ -224,8 +225,18 @@ class Driver:
             return
         self.tally.open_window(at, self.workload.seconds)
         if self.tally.end < NEVER:
-            self._at(self.tally.end, lambda: self.tally.finish(monotonic_ns()))
+            self._at(self.tally.end, self._end_window)
         self._at(self.tally.second_end, self._end_second)
+
+    def _end_window(self) -> None:
+        """Send no more, once all is sent that was due, or would be too late: to leave out what the
+        tester itself has held up would be to measure when it suits (coordinated omission)."""
+        now, end = monotonic_ns(), self.tally.end
+        behind = self._pacer is not None and self._pacer.due < end
+        if behind and now < end + self.workload.timeout * SECOND:
+            self._loop.call_later(_CATCH_UP_SECONDS, self._end_window)
+        else:
+            self.tally.finish(now)
 
     def _at(self, when: int, call: Callable[[], object]) -> None:
         self._loop.call_later(max(0, when - monotonic_ns()) / SECOND, call)
@@ -249,6 +260,8 @@ class Driver:
         """No more is sent: wait for the replies, as long as for any."""
         self._opener.halt()
         if self._pacer is not None:
+            # Messages sent late took that long to send: else the rate would be what it was not.
+            self.tally.ended_at = max(self.tally.ended_at, self._pacer.sent_at)
             self._pacer.stop()
         self._loop.call_later(self.workload.timeout, self._loop.stop)
         self._loop.call_threadsafe(self._rest)  # later, for one of them may be sending its last

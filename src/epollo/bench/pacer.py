@@ -27,8 +27,14 @@ class Pacer:
         self._turn = 0
         self._start = 0  # ns
         self._due = NEVER  # ns
+        self.sent_at = 0  # ns; the last message
         self._alarm = Alarm()
         loop.watch(self._alarm.fd, self, READ)
+
+    @property
+    def due(self) -> int:
+        """When the next message is, in ns; NEVER where there is none, or nobody to send it to."""
+        return self._due if self._exchanges else NEVER
 
     def start(self, at: int) -> None:
         """The times count from ``at`` ns on."""
@@ -70,6 +76,7 @@ class Pacer:
             due = self._due
             self._plan()
             self._exchanges[self._turn].send(due)
+            self.sent_at = now
 
     def _plan(self) -> None:
         seconds = next(self._times, None)
@@ -77,5 +84,4 @@ class Pacer:
 
     def _set_alarm(self) -> None:
         """For what is due next, if there is anybody to send it to."""
-        idle = self._due == NEVER or not self._exchanges
-        self._alarm.set(None if idle else self._due / SECOND)
+        self._alarm.set(None if self.due == NEVER else self._due / SECOND)

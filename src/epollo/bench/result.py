@@ -86,12 +86,13 @@ class Result:
     """One run. Histograms hold nanoseconds; ``elapsed`` is in seconds, warm-up not counted.
 
     Every message that was due in the window is in each of ``response``, ``service`` and ``slip``
-    once, one answered wrongly too, and one not answered with the time that it was waited for.
+    once, one answered wrongly too, and one not answered (censored) with the time that it was waited
+    for, and with ``timeout`` at the least: one that was lost with its connection was not quick.
 
     Attributes:
         workload: what was run.
         started: when the window began, in seconds since the epoch: for people, and for `.hlog`.
-        elapsed: the length of the window.
+        elapsed: the length of the window: longer than planned where the tester was late in the end.
         sent: messages sent that were due in it.
         bytes_sent, bytes_received: of these messages and of their right replies, without headers.
         response: answered, from the time that the message was due.

@@ -88,6 +88,6 @@ def _method(load: Workload) -> Iterator[str]:
         yield "There was no warm-up; the opening of the connections is counted too."
     yield (
         f"A message without a reply in {format_seconds(load.timeout)} is an error, and is in the "
-        "figures with the time that it was waited for. Times are those of the monotonic clock, "
+        "figures with that time at the least. Times are those of the monotonic clock, "
         "to three digits; bytes are those of messages, without their headers."
     )

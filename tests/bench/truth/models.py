@@ -59,7 +59,7 @@ def queue_percentile(share: float, *, service: float, rate: float) -> float:
 
 
 def queue_spread(
-    share: float, *, service: float, rate: float, messages: int, runs: int = 100
+    share: float, *, service: float, rate: float, messages: int, runs: int
 ) -> tuple[float, float]:
     """Mean and standard deviation, over runs of so many messages, of the percentile that M/M/1 has
     in one. They are simulated, since times in a queue depend on each other: a run knows less about

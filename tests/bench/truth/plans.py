@@ -28,9 +28,10 @@ class Plan:
         stall_at: when that begins, after the first message came.
         deeds: what is done to replies, in turn: see DEEDS.
         every: so many-th message has it done to its reply...
-        until: ...up to that message, by number from 1 on.
+        since, until: ...behind that message, and up to that one; by number from 1 on.
         late: how much later than planned a reply comes that is ``late``.
         seed: of the service times drawn.
+        announced: the number of the message that is told of when it comes.
     """
 
     service: float = 0.0
@@ -42,13 +43,16 @@ class Plan:
     stall_at: float = 0.0
     deeds: tuple[str, ...] = ()
     every: int = 1
+    since: int = 0
     until: int = 0
     late: float = 0.0
     seed: int = 1
+    announced: int = 1
 
     def deed(self, number: int) -> int:
         """What is done to the reply to the message of that number; 0: it is right."""
-        if not self.deeds or number > self.until or number % self.every:
+        number -= self.since
+        if not self.deeds or not 0 < number <= self.until - self.since or number % self.every:
             return 0
         turn = number // self.every - 1
         return 1 + DEEDS.index(self.deeds[turn % len(self.deeds)])

@@ -3,7 +3,8 @@
     python -m tests.bench.truth.server PLAN       # the JSON of a Plan
 
 It has nothing of epollo in it but the head of a message (`payload.py`: number, connection, time
-due), and speaks u32. The first line on stdout is its port, the second says that a message came.
+due), and speaks u32. The first line on stdout is its port, the second says that the message
+that the plan announces has come.
 When stdin ends, it writes its record as JSON, and ends: a list for each message that came, of
 its number, connection and time intended, when it arrived, when its reply was due and when that was
 sent, in ns of CLOCK_MONOTONIC, and its deed.
@@ -122,8 +123,8 @@ class Server:
         connection.sock.close()
 
     def _take(self, message: bytes, connection: Connection, arrived: int) -> None:
-        if not self._record:
-            say("a message came")
+        if len(self._record) + 1 == self._plan.announced:
+            say("it came")
         number, index, intended = HEAD.unpack_from(message)
         due = self._timing.due(arrived)
         deed = self._plan.deed(len(self._record) + 1)

@@ -45,8 +45,9 @@ def test_a_queue() -> None:
     found = responses(plan, models.poisson(RATE, messages, seed=8))
     for share in (0.5, 0.9, 0.99):
         expected = models.queue_percentile(share, service=service, rate=RATE)
-        load = {"service": service, "rate": RATE, "messages": messages}
-        mean, error = models.queue_spread(share, runs=20, **load)
+        mean, error = models.queue_spread(
+            share, service=service, rate=RATE, messages=messages, runs=20
+        )
         assert error < 0.1 * expected
         assert percentile(found, share) / SECOND == pytest.approx(expected, abs=4 * error)
         assert mean == pytest.approx(expected, abs=4 * error / math.sqrt(20))

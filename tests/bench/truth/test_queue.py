@@ -14,9 +14,13 @@ SHARES = (0.5, 0.9, 0.99)
 
 
 @pytest.mark.parametrize(
-    "window", [pytest.param(4.0, id="short"), pytest.param(60.0, id="long", marks=pytest.mark.slow)]
+    ("window", "runs"),
+    [
+        pytest.param(4.0, 50, id="short"),
+        pytest.param(60.0, 20, id="long", marks=pytest.mark.slow),
+    ],
 )
-def test_a_poisson_queue(tester: str, window: float) -> None:
+def test_a_poisson_queue(tester: str, window: float, runs: int) -> None:
     """By the record, to 5 %; by the formula, to four standard errors of a run so long."""
     plan = Plan(service=SERVICE, exponential=True, queue=True)
     load = {"connections": 10, "rate": RATE, "arrival": "poisson"}
@@ -25,9 +29,10 @@ def test_a_poisson_queue(tester: str, window: float) -> None:
     for share in SHARES:
         found = scene.response(share)
         assert found == close_to(scene.truth(share), scene)
-        system = {"service": SERVICE, "rate": RATE}
-        expected = models.queue_percentile(share, **system)
-        _, error = models.queue_spread(share, messages=scene.result.sent, **system)
+        expected = models.queue_percentile(share, service=SERVICE, rate=RATE)
+        _, error = models.queue_spread(
+            share, service=SERVICE, rate=RATE, messages=scene.result.sent, runs=runs
+        )
         print(f"p{100 * share:g} {1000 * found:.2f} of {1000 * expected:.2f} ms", end=" ")
         assert found == pytest.approx(expected, abs=4 * error + 0.05 * expected + scene.grain)
     assert scene.result.response.mean / SECOND == close_to(scene.true_mean, scene)

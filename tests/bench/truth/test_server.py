@@ -17,14 +17,14 @@ def asked(plan: Plan, messages: list[bytes]) -> tuple[list[bytes], list[Entry]]:
     with serving(plan) as witness:
         with Peer(witness.address) as peer:
             peer.send(b"".join(map(frame, messages)))
-            replies = []
+            replies: list[bytes] = []
             while len(replies) < REPLIES.get(plan.deeds, len(messages)):
                 size = struct.unpack(">I", peer.receive(4))[0]
                 replies.append(peer.receive(size))
         return replies, witness.record()
 
 
-REPLIES = {("repeat",): 5, ("extra",): 5, ("swallow",): 3}
+REPLIES: dict[tuple[str, ...], int] = {("repeat",): 5, ("extra",): 5, ("swallow",): 3}
 
 
 def messages(count: int) -> list[bytes]:

@@ -14,6 +14,7 @@ import pytest
 
 from epollo.bench import Result
 from tests.bench.truth import models
+from tests.bench.truth.cores import leaving_the_servers_core
 from tests.bench.truth.plans import SECOND, Plan
 from tests.bench.truth.scene import Scene, check, close_to, play, serving
 from tests.support import DEADLINE
@@ -23,23 +24,21 @@ SERVICE = 0.002
 WINDOW = 2.0
 PAUSE = 0.3
 
-PROGRAM = """
-import json, sys
-from epollo.bench import Workload, run
-print(run(Workload(**json.loads(sys.argv[1]))).to_json())
-"""
 
-
-def paused(**load: Any) -> Scene:
-    """A run in which the tester's process is stopped for PAUSE, in the window."""
-    with serving(Plan(service=SERVICE)) as witness:
+def paused(at: float = 0.5, **load: Any) -> Scene:
+    """A run in which the tester's process is stopped for PAUSE, at that second of the window."""
+    plan = Plan(service=SERVICE, announced=round(RATE * at))
+    with serving(plan) as witness:
         told = json.dumps({"address": witness.address, **load})
         with subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, told], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.bench.truth.tester", told],
+            stdout=subprocess.PIPE,
+            text=True,
         ) as process:
             try:
-                witness.wait_for_a_message()
-                pause(process.pid)
+                with leaving_the_servers_core():  # and first, to be in time
+                    witness.wait_for_the_message()
+                    pause(process.pid)
                 out, _ = process.communicate(timeout=DEADLINE)
             finally:
                 process.kill()
@@ -78,7 +77,19 @@ def test_from_the_actual_send_it_would_not_be_seen(tester: str) -> None:
     result = paused(engine=tester, **load).result
     assert result.service.percentile(95) < 0.1 * result.response.percentile(95)
     waiting = RATE * SERVICE  # under way when the pause began
-    assert result.service.above(PAUSE * SECOND // 2) * result.sent <= 3 * waiting
+    assert result.service.above(round(PAUSE * SECOND / 2)) * result.sent <= 3 * waiting
+
+
+def test_what_was_due_before_the_end_is_sent_after_it(tester: str) -> None:
+    """The pause goes on over the end. To leave out what it held up would be to measure when it
+    suits: coordinated omission."""
+    load = {"connections": 10, "rate": RATE, "duration": WINDOW, "warmup": 0}
+    result = paused(WINDOW - PAUSE / 2, engine=tester, **load).result
+    assert result.errors == {}
+    assert result.sent == result.messages == RATE * WINDOW
+    assert result.late == pytest.approx(PAUSE / 2 / WINDOW, rel=0.2)
+    assert result.response.maximum >= 0.9 * PAUSE * SECOND
+    assert result.elapsed == pytest.approx(WINDOW + PAUSE / 2, rel=0.05)
 
 
 def test_a_tester_that_is_not_paused_keeps_its_schedule(tester: str) -> None:

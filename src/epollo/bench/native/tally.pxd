@@ -48,13 +48,16 @@ cdef class TallyCore:
         return True
 
     @final
-    cdef inline int64_t left(self, int64_t due, Py_ssize_t size) noexcept:
+    cdef inline int64_t left(self, int64_t due, Py_ssize_t size) except -1:
         """A message of ``size`` bytes is sent; returns when, in ns."""
         cdef int64_t now = clock() if self.open_loop else due
         if due >= self.begin:
             self.bytes_sent += size
             if self.open_loop:
-                self.slip.record(now - due)
+                if due >= self.second_start:
+                    self.slip.record(now - due)
+                else:
+                    self.histograms_of(due)[2].record(now - due)
         return now
 
     @final

@@ -31,6 +31,7 @@ class Exchange(Conversation):
         "driver",
         "filters",
         "first_reply",
+        "forgone",
         "framing",
         "given_up",
         "idle",

@@ -44,8 +44,12 @@ class Tally(Ledger):
         if due >= self.begin:
             self.bytes_sent += size
             if self.open_loop:
-                self.slip.record(now - due)
+                self._slip_of(due).record(now - due)
         return now
+
+    def _slip_of(self, due: int) -> Histogram:
+        """The one of the second in which that was due."""
+        return self.slip if due >= self.second_start else self.histograms_of(due)[2]
 
     def answered(self, due: int, sent: int, now: int, size: int) -> None:
         """A message was answered rightly, with ``size`` bytes."""
