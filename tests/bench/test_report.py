@@ -153,7 +153,7 @@ def test_littles_law_is_stated_with_think_time_in_the_cycle() -> None:
     ("error", "meaning"),
     [
         ("unanswered", "no reply within 5 s, or before the connection ended"),
-        ("bad_frame", "not a u32 frame: does the server speak another framing?"),
+        ("bad_frame", "what came is no u32 frame"),
         ("wrong_bytes", "replies that differ from what was sent"),
         ("an_error_of_tomorrow", ""),
     ],
@@ -161,6 +161,20 @@ def test_littles_law_is_stated_with_think_time_in_the_cycle() -> None:
 def test_each_kind_of_error_has_its_line_and_what_it_means(error: str, meaning: str) -> None:
     shown = line(report(closed(errors={error: 1200})), "errors")
     assert shown == f"errors       {error:<15}      1,200   {meaning}".rstrip()
+
+
+def test_a_server_that_never_answered_rightly_may_speak_another_language() -> None:
+    strange = closed(answered=[0, 0], errors={"closed_early": 2})
+    told = "the server closed while replies were due; does it speak u32, and no TLS?"
+    assert line(report(strange), "errors").endswith(told)
+    tls = closed(answered=[0, 0], errors={"reset": 2}, workload=replace(strange.workload, tls=True))
+    assert line(report(tls), "errors").endswith("broke the connection; does it speak u32?")
+
+
+def test_connections_that_come_and_go_are_counted_so() -> None:
+    churn = replace(closed().workload, reconnect_every=1)
+    shown = report(closed(workload=churn, connect=histogram(1, 2, 3, 4)))
+    assert line(shown, "connections").startswith("connections  4 opened, 2 at a time; connect: ")
 
 
 def test_what_was_sent_is_told() -> None:
@@ -194,5 +208,5 @@ def test_where_nothing_was_measured_no_latency_is_told() -> None:
     )
     shown = report(nothing)
     assert "round trip" not in shown
-    assert "\nconnections  0 of 0 opened; connect: none\n             first reply: none\n" in shown
+    assert "\nconnections  0 of 2 opened; connect: none\n             first reply: none\n" in shown
     assert shown.endswith("\nverdict      FAILED: no message was measured")

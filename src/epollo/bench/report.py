@@ -27,8 +27,10 @@ _MEANINGS = {
     "connect_timeout": "not connected within {timeout}: is the accept queue full?",
     "reset": "the server, or its kernel, broke the connection",
     "closed_early": "the server closed while replies were due",
-    "bad_frame": "not a {framing} frame: does the server speak another framing?",
+    "bad_frame": "what came is no {framing} frame",
 }
+# What is asked where they come before any right reply.
+_STRANGERS = ("closed_early", "reset", "bad_frame")
 
 
 def text(verdict: Verdict) -> str:
@@ -187,10 +189,12 @@ def _bytes(result: Result) -> str:
 
 
 def _connections(result: Result) -> str:
-    return (
-        f"{result.connect.total:,} of {len(result.answered):,} opened; "
-        f"connect: {_spread(result.connect)}"
-    )
+    opened, wanted = result.connect.total, result.workload.connections
+    if result.workload.reconnect_every:
+        amount = f"{opened:,} opened, {wanted:,} at a time"
+    else:
+        amount = f"{opened:,} of {wanted:,} opened"
+    return f"{amount}; connect: {_spread(result.connect)}"
 
 
 def _spread(times: Histogram) -> str:
@@ -214,7 +218,7 @@ def _outstanding(result: Result) -> str:
     load = result.workload
     if load.open_loop:
         return f"{result.concurrency:,.1f} messages on average"
-    there = result.connect.total * load.depth
+    there = min(result.connect.total, load.connections) * load.depth
     cycle = result.service.mean + load.think * 1e9
     if not cycle or not there:
         return ""
@@ -227,13 +231,20 @@ def _outstanding(result: Result) -> str:
 
 def _errors(result: Result) -> str:
     """Each kind of error, and what it means."""
+    lines = [
+        f"{name:<15} {count:>10,}   {_meaning(name, result)}".rstrip()
+        for name, count in sorted(result.errors.items())
+    ]
+    return "\n".join(f"{'' if n else 'errors':<13}{line}" for n, line in enumerate(lines))
+
+
+def _meaning(name: str, result: Result) -> str:
     load = result.workload
-    words = {"timeout": format_seconds(load.timeout), "framing": load.framing}
-    lines = []
-    for name, count in sorted(result.errors.items()):
-        meaning = _MEANINGS.get(name, "").format(**words)
-        lines.append(f"{name:<15} {count:>10,}   {meaning}".rstrip())
-    return "\n".join(f"{'errors' if n == 0 else '':<13}{line}" for n, line in enumerate(lines))
+    words = _MEANINGS.get(name, "")
+    words = words.format(timeout=format_seconds(load.timeout), framing=load.framing)
+    if name in _STRANGERS and not result.messages:
+        words += f"; does it speak {load.framing}{'' if load.tls else ', and no TLS'}?"
+    return words
 
 
 def _ns(value: float) -> str:
