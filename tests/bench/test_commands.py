@@ -93,7 +93,7 @@ def test_a_server_elsewhere_with_the_options_of_the_run() -> None:
     assert run.returncode == 0
     assert run.stdout.startswith(
         f"epollo bench {server.address}\n"
-        "closed loop, 5 connections, depth 4, 1 KiB messages, framing line\n"
+        "5 connections, closed loop of depth 4, 1 KiB messages, framing line\n"
     )
 
 

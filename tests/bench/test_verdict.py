@@ -55,7 +55,7 @@ def test_a_tester_that_was_late_says_what_to_do(late: int, told: bool) -> None:
     verdict = Verdict.of(replace(made_up(rate=1000), slip=slip))
     assert not verdict.failed
     assert f"; {late / 50:.3g} % sent over 1 ms late" in str(verdict)
-    assert told == ("the tester is what was slow: lower --rate, or give it more" in str(verdict))
+    assert told == ("so the tester was slow: lower --rate, add --processes, " in str(verdict))
 
 
 def test_errors_fail_it_and_what_is_wrong_with_replies_is_one_number() -> None:

@@ -9,7 +9,7 @@ from epollo.bench.histogram import Histogram
 from epollo.bench.rates import Profile, Step
 from epollo.bench.result import PERCENTILES, Result, Second
 from epollo.bench.verdict import Verdict
-from epollo.bench.workload import Workload
+from epollo.bench.wording import described
 from epollo.units import format_seconds, format_size
 
 _BAR_WIDTH = 40
@@ -43,35 +43,10 @@ def text(verdict: Verdict) -> str:
 
 def _what(result: Result) -> str:
     load = result.workload
-    lines = [f"epollo bench {load.address}", f"{_loop(load)}, {_messages(load)}"]
-    measured = format_seconds(result.elapsed)
-    early = ", ended early" if result.interrupted else ""
     warmup = f"after {format_seconds(load.warmup)} of warm-up" if load.warmup else "without warm-up"
-    lines.append(f"{measured} measured {warmup}{early}")
-    return "\n".join(lines)
-
-
-def _loop(load: Workload) -> str:
-    connections = f"{load.connections:,} connection{'s' * (load.connections > 1)}"
-    if load.open_loop:
-        return f"open loop of {_rate(load)}, {load.arrival} arrivals, {connections}"
-    think = f", {format_seconds(load.think)} of think time" if load.think else ""
-    return f"closed loop, {connections}, depth {load.depth}{think}"
-
-
-def _rate(load: Workload) -> str:
-    return f"{load.rate} msg/s" if isinstance(load.rate, str) else f"{load.rate:,.0f} msg/s"
-
-
-def _messages(load: Workload) -> str:
-    framing = f"framing {load.framing}{', TLS' * load.tls}"
-    if load.payload or load.template:
-        return f"messages from {load.payload or 'a template'}, {framing}"
-    sizes = load.sizes
-    size = format_size(sizes.least)
-    if sizes.most > sizes.least:
-        size += f" to {format_size(sizes.most)}"
-    return f"{size} messages, {framing}"
+    early = ", ended early" if result.interrupted else ""
+    measured = f"{format_seconds(result.elapsed)} measured {warmup}{early}"
+    return f"epollo bench {load.address}\n{described(load)}\n{measured}"
 
 
 def _times(result: Result) -> str:
