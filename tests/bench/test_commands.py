@@ -20,6 +20,7 @@ from epollo.bench import Workload
 from epollo.bench.commands import bench
 from tests.bench.hostile import Accepted, hostile
 from tests.bench.terminal import new_screen, run_here, terminal
+from tests.documents import ROOT, Document
 from tests.support import DEADLINE, Peer, epollo, serving
 
 QUICK = ["--connections", "5", "--messages", "1000", "--warmup", "0"]
@@ -194,6 +195,17 @@ def test_the_defaults_that_the_help_tells_are_those_of_a_workload(
     meant = workload(*told)
     assert meant.sizes == workload().sizes
     assert replace(meant, size=64) == workload()
+
+
+def test_the_page_has_the_defaults_that_the_help_has() -> None:
+    told = {}
+    for parameter in bench.params[1:]:
+        default = re.search(r"\[default: (\S+)\]", getattr(parameter, "help", None) or "")
+        told[parameter.opts[-1]] = default[1] if default else "none"
+    rows = Document(ROOT / "docs" / "bench.md").rows("flag", "default")
+    assert rows
+    for flag, default, *_ in rows:
+        assert told[flag.strip("`")] == default.replace("off", "none"), flag
 
 
 def test_the_help_has_its_flags_by_subject() -> None:

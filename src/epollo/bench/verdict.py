@@ -86,7 +86,8 @@ class Verdict:
         late = f"{100 * result.late:.3g} % sent over {format_seconds(LATE / 1e9)} late"
         if result.on_time:
             return late
-        return f"{late}, so the tester was slow: lower --rate, add --processes, or stop what runs beside it"
+        advice = "lower --rate, add --processes, or stop what runs beside it"
+        return f"{late}, so the tester was slow: {advice}"
 
     def _limits(self) -> str:
         if not self.held:
