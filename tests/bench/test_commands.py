@@ -200,8 +200,8 @@ def test_the_defaults_that_the_help_tells_are_those_of_a_workload(
 def test_the_page_has_the_defaults_that_the_help_has() -> None:
     told = {}
     for parameter in bench.params[1:]:
-        default = re.search(r"\[default: (\S+)\]", getattr(parameter, "help", None) or "")
-        told[parameter.opts[-1]] = default[1] if default else "none"
+        match = re.search(r"\[default: (\S+)\]", getattr(parameter, "help", None) or "")
+        told[parameter.opts[-1]] = match[1] if match else "none"
     rows = Document(ROOT / "docs" / "bench.md").rows("flag", "default")
     assert rows
     for flag, default, *_ in rows:

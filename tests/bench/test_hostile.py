@@ -43,7 +43,9 @@ def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
             screen.assert_as_found()
             assert screen.said() == ""
         assert status == 1
-        errors: dict[str, int] = json.loads(file.read_text())["errors"]
+        document = json.loads(file.read_text())
+        assert document["response"]["count"] == document["sent"]  # nothing is dropped
+        errors: dict[str, int] = document["errors"]
         assert report.rstrip().rpartition("\n")[2].startswith("verdict      FAILED: ")
         for name, count in errors.items():
             assert f"{name:<15} {count:>10,}   " in report
