@@ -166,6 +166,8 @@ def test_a_server_that_never_answered_rightly_may_speak_another_language() -> No
     strange = closed(answered=[0, 0], errors={"closed_early": 2})
     told = "the server closed while replies were due; does it speak u32, and no TLS?"
     assert line(report(strange), "errors").endswith(told)
+    silent = line(report(closed(answered=[0, 0], errors={"unanswered": 2})), "errors")
+    assert silent.endswith("before the connection ended; does it speak u32, and no TLS?")
     tls = closed(answered=[0, 0], errors={"reset": 2}, workload=replace(strange.workload, tls=True))
     assert line(report(tls), "errors").endswith("broke the connection; does it speak u32?")
 

@@ -217,7 +217,8 @@ def _meaning(name: str, result: Result) -> str:
     load = result.workload
     words = _MEANINGS.get(name, "")
     words = words.format(timeout=format_seconds(load.timeout), framing=load.framing)
-    if name in _STRANGERS and not result.messages:
+    strange = name in _STRANGERS or result.errors.keys() == {"unanswered"}
+    if strange and not result.messages:
         words += f"; does it speak {load.framing}{'' if load.tls else ', and no TLS'}?"
     return words
 
