@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_a_tester_that_was_late_says_what_to_do(late: int, told: bool) -> None:
     verdict = Verdict.of(replace(made_up(rate=1000), slip=slip))
     assert not verdict.failed
     assert f"; {late / 50:.3g} % sent over 1 ms late" in str(verdict)
-    assert told == ("the tester is what was slow: lower --rate, or give it more" in str(verdict))
+    assert told == ("so the tester was slow: lower --rate, add --processes, " in str(verdict))
 
 
 def test_errors_fail_it_and_what_is_wrong_with_replies_is_one_number() -> None:
@@ -84,6 +85,23 @@ def test_a_limit_that_was_passed_fails_it_in_words() -> None:
     assert verdict.failed
     assert str(verdict).startswith("FAILED: p99>5ms: p99 is 7 ms; every reply came, ")
     assert str(verdict).endswith("; no errors; 2 limits held")
+
+
+@pytest.mark.parametrize(
+    ("changes", "end"),
+    [
+        ({"elapsed": 2.0}, "; ended after 2 s, when no connection was left"),
+        ({"elapsed": 2.0, "interrupted": True}, "; ended early, as asked"),
+        ({"elapsed": 5.0001}, "; no errors"),
+    ],
+)
+def test_a_run_that_was_over_before_its_time_says_why(changes: dict[str, Any], end: str) -> None:
+    assert str(Verdict.of(replace(made_up(seconds=5), **changes))).endswith(end)
+
+
+def test_a_run_of_messages_is_over_when_they_are_sent() -> None:
+    result = made_up(seconds=5, per_second=10, messages=50, connections=5, duration=60.0)
+    assert str(Verdict.of(result)).endswith("; no errors")
 
 
 def test_a_run_that_measured_nothing_fails_whatever_the_limits() -> None:

@@ -170,10 +170,6 @@ def _load(given: dict[str, Any]) -> dict[str, Any]:
     _only_one(given, "size", "payload", "template")
     if "/" in given.get("rate", "") and given.get("duration") is not None:
         raise UsageError("--duration: --rate says how long each step is; leave one of them out")
-    if not given.get("tls"):
-        for name in ("tls_ca", "tls_cert", "tls_key", "server_name"):
-            if name in given:
-                raise UsageError(f"--{name.replace('_', '-')}: is for TLS; add --tls")
     return given
 
 

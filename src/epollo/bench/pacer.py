@@ -73,10 +73,12 @@ class Pacer:
             if self._due > now or not self._exchanges:
                 return
             self._turn = (self._turn + 1) % len(self._exchanges)
-            due = self._due
+            exchange, due = self._exchanges[self._turn], self._due
             self._plan()
-            self._exchanges[self._turn].send(due)
             self.sent_at = now
+            exchange.send(due)
+            if exchange.retired:  # a connection that closes would lose what is sent on it
+                self._exchanges.remove(exchange)
 
     def _plan(self) -> None:
         seconds = next(self._times, None)

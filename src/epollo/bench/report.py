@@ -9,7 +9,7 @@ from epollo.bench.histogram import Histogram
 from epollo.bench.rates import Profile, Step
 from epollo.bench.result import PERCENTILES, Result, Second
 from epollo.bench.verdict import Verdict
-from epollo.bench.workload import Workload
+from epollo.bench.wording import described
 from epollo.units import format_seconds, format_size
 
 _BAR_WIDTH = 40
@@ -29,8 +29,10 @@ _MEANINGS = {
     "connect_timeout": "not connected within {timeout}: is the accept queue full?",
     "reset": "the server, or its kernel, broke the connection",
     "closed_early": "the server closed while replies were due",
-    "bad_frame": "not a {framing} frame: does the server speak another framing?",
+    "bad_frame": "what came is no {framing} frame",
 }
+# What is asked where they come before any right reply.
+_STRANGERS = ("closed_early", "reset", "bad_frame")
 
 
 def text(verdict: Verdict) -> str:
@@ -43,35 +45,10 @@ def text(verdict: Verdict) -> str:
 
 def _what(result: Result) -> str:
     load = result.workload
-    lines = [f"epollo bench {load.address}", f"{_loop(load)}, {_messages(load)}"]
-    measured = format_seconds(result.elapsed)
-    early = ", ended early" if result.interrupted else ""
     warmup = f"after {format_seconds(load.warmup)} of warm-up" if load.warmup else "without warm-up"
-    lines.append(f"{measured} measured {warmup}{early}")
-    return "\n".join(lines)
-
-
-def _loop(load: Workload) -> str:
-    connections = f"{load.connections:,} connection{'s' * (load.connections > 1)}"
-    if load.open_loop:
-        return f"open loop of {_rate(load)}, {load.arrival} arrivals, {connections}"
-    think = f", {format_seconds(load.think)} of think time" if load.think else ""
-    return f"closed loop, {connections}, depth {load.depth}{think}"
-
-
-def _rate(load: Workload) -> str:
-    return f"{load.rate} msg/s" if isinstance(load.rate, str) else f"{load.rate:,.0f} msg/s"
-
-
-def _messages(load: Workload) -> str:
-    framing = f"framing {load.framing}{', TLS' * load.tls}"
-    if load.payload or load.template:
-        return f"messages from {load.payload or 'a template'}, {framing}"
-    sizes = load.sizes
-    size = format_size(sizes.least)
-    if sizes.most > sizes.least:
-        size += f" to {format_size(sizes.most)}"
-    return f"{size} messages, {framing}"
+    early = ", ended early" if result.interrupted else ""
+    measured = f"{format_seconds(result.elapsed)} measured {warmup}{early}"
+    return f"epollo bench {load.address}\n{described(load)}\n{measured}"
 
 
 def _times(result: Result) -> str:
@@ -189,10 +166,12 @@ def _bytes(result: Result) -> str:
 
 
 def _connections(result: Result) -> str:
-    return (
-        f"{result.connect.total:,} of {len(result.answered):,} opened; "
-        f"connect: {_spread(result.connect)}"
-    )
+    opened, wanted = result.connect.total, result.workload.connections
+    if result.workload.reconnect_every:
+        amount = f"{opened:,} opened, {wanted:,} at a time"
+    else:
+        amount = f"{opened:,} of {wanted:,} opened"
+    return f"{amount}; connect: {_spread(result.connect)}"
 
 
 def _spread(times: Histogram) -> str:
@@ -216,7 +195,7 @@ def _outstanding(result: Result) -> str:
     load = result.workload
     if load.open_loop:
         return f"{result.concurrency:,.1f} messages on average"
-    there = result.connect.total * load.depth
+    there = min(result.connect.total, load.connections) * load.depth
     cycle = result.service.mean + load.think * 1e9
     if not cycle or not there:
         return ""
@@ -229,13 +208,21 @@ def _outstanding(result: Result) -> str:
 
 def _errors(result: Result) -> str:
     """Each kind of error, and what it means."""
+    lines = [
+        f"{name:<15} {count:>10,}   {_meaning(name, result)}".rstrip()
+        for name, count in sorted(result.errors.items())
+    ]
+    return "\n".join(f"{'' if n else 'errors':<13}{line}" for n, line in enumerate(lines))
+
+
+def _meaning(name: str, result: Result) -> str:
     load = result.workload
-    words = {"timeout": format_seconds(load.timeout), "framing": load.framing}
-    lines = []
-    for name, count in sorted(result.errors.items()):
-        meaning = _MEANINGS.get(name, "").format(**words)
-        lines.append(f"{name:<15} {count:>10,}   {meaning}".rstrip())
-    return "\n".join(f"{'errors' if n == 0 else '':<13}{line}" for n, line in enumerate(lines))
+    words = _MEANINGS.get(name, "")
+    words = words.format(timeout=format_seconds(load.timeout), framing=load.framing)
+    strange = name in _STRANGERS or result.errors.keys() == {"unanswered"}
+    if strange and not result.messages:
+        words += f"; does it speak {load.framing}{'' if load.tls else ', and no TLS'}?"
+    return words
 
 
 def _ns(value: float) -> str:

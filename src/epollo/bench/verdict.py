@@ -11,6 +11,7 @@ from epollo.bench.result import LATE, Result
 from epollo.units import format_seconds
 
 ALL_ERRORS = "errors"
+_WHOLE = 0.999  # of the window: clocks are read a little apart
 
 
 class Limit(Protocol):
@@ -60,7 +61,7 @@ class Verdict:
         judged = [*self.broken, self._errors()]
         facts = [self._rate(), self._slip()]
         parts = [*judged, *facts] if self.failed else [*facts, *judged]
-        parts += [self._limits(), "ended early, as asked" if self.result.interrupted else ""]
+        parts += [self._limits(), self._end()]
         line = "; ".join(part for part in parts if part)
         return f"FAILED: {line}" if self.failed else line
 
@@ -86,12 +87,24 @@ class Verdict:
         late = f"{100 * result.late:.3g} % sent over {format_seconds(LATE / 1e9)} late"
         if result.on_time:
             return late
-        return f"{late}, so the tester is what was slow: lower --rate, or give it more --processes"
+        advice = "lower --rate, add --processes, or stop what runs beside it"
+        return f"{late}, so the tester was slow: {advice}"
 
     def _limits(self) -> str:
         if not self.held:
             return ""
         return f"{self.held} limit{'s' * (self.held > 1)} held"
+
+    def _end(self) -> str:
+        """Why it was over before its time, if it was."""
+        result, load = self.result, self.result.workload
+        if result.interrupted:
+            return "ended early, as asked"
+        all_sent = load.messages is not None and result.sent >= load.messages
+        to_the_end = load.seconds is None or result.elapsed >= load.seconds * _WHOLE
+        if all_sent or to_the_end or not result.messages:
+            return ""
+        return f"ended after {format_seconds(result.elapsed)}, when no connection was left"
 
 
 def _counted(errors: dict[str, int]) -> str:
