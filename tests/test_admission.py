@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from epollo import CloseReason, Connection, Refusal, address
 from epollo.admission import Admission
 from epollo.counters import Counters
+from epollo.proxy import V2
 from tests.conftest import Engine, Log
 from tests.support import DEADLINE, Peer, Recorder, frame, has_ipv6
 
@@ -180,3 +183,42 @@ def test_behind_a_proxy_the_clients_address_counts_once_it_is_known(log: Log) ->
     assert log.take() == [OVER_ONE]
     assert [admission.leave(each) for each in connections] == [None, None, Refusal.MAX_PER_IP, None]
     assert admission.refusal("127.0.0.2") is None
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_behind_a_proxy_each_client_has_its_own_bound(
+    engine: Engine, log: Log, version: int
+) -> None:
+    def peer_of(host: str) -> Peer:
+        peer = peers.enter_context(Peer(where))
+        peer.send(header(host, version))
+        return peer
+
+    handler = Recorder()
+    with (
+        ExitStack() as peers,
+        engine.server(handler, proxy_protocol="required", max_per_ip=2) as server,
+    ):
+        (where,) = server.addresses
+        hosts = [f"192.0.2.{number}" for number in range(1, 5)]
+        served = {host: [peer_of(host), peer_of(host)] for host in hosts}
+        assert all(answered(peer) for each in served.values() for peer in each)
+        assert not answered(peer_of("192.0.2.2"))
+        assert all(answered(peer) for each in served.values() for peer in each)
+        assert server.counters.refused[Refusal.MAX_PER_IP] == 1
+        assert handler.opened.qsize() == 8, "of the one refused the handler never hears"
+        served["192.0.2.2"][0].close()
+        assert handler.end() is CloseReason.EOF
+        assert answered(peer_of("192.0.2.2"))
+        assert (server.counters.open, handler.ends.qsize()) == (8, 0)
+    assert log.take() == [
+        "connection refused: max_per_ip is 2, and 192.0.2.2 has as many",
+    ]
+
+
+def header(host: str, version: int) -> bytes:
+    """The PROXY header that a proxy sends for a client at ``host``."""
+    if version == 1:
+        return f"PROXY TCP4 {host} 192.0.2.99 5678 80\r\n".encode()
+    addresses = socket.inet_aton(host) + socket.inet_aton("192.0.2.99")
+    return V2 + b"\x21\x11\0\x0c" + addresses + struct.pack("!HH", 5678, 80)
