@@ -34,7 +34,7 @@ def test_over_max_connections_newcomers_are_refused_and_the_others_served(
     engine: Engine, log: Log
 ) -> None:
     handler = Recorder()
-    with ExitStack() as peers, engine.server(handler, max_connections=3) as server:
+    with engine.server(handler, max_connections=3) as server, ExitStack() as peers:
         (where,) = server.addresses
         served = [peers.enter_context(Peer(where)) for _ in range(3)]
         assert all(answered(peer) for peer in served)
@@ -66,7 +66,7 @@ def test_a_place_is_free_again_when_a_connection_closes(engine: Engine, log: Log
 
 def test_over_max_per_ip_only_that_address_is_refused(engine: Engine, log: Log) -> None:
     handler = Recorder()
-    with ExitStack() as peers, engine.server(handler, max_per_ip=2) as server:
+    with engine.server(handler, max_per_ip=2) as server, ExitStack() as peers:
         (where,) = server.addresses
 
         def peer_from(host: str) -> Peer:
@@ -87,8 +87,8 @@ def test_over_max_per_ip_only_that_address_is_refused(engine: Engine, log: Log) 
 
 def test_both_bounds_hold_together(engine: Engine, log: Log) -> None:
     with (
-        ExitStack() as peers,
         engine.server(Recorder(), max_connections=3, max_per_ip=2) as server,
+        ExitStack() as peers,
     ):
         (where,) = server.addresses
         hosts = ["127.0.0.2", "127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.4"]
@@ -113,8 +113,8 @@ def test_a_peer_counts_once_whichever_socket_takes_it(engine: Engine, log: Log) 
 
 def test_peers_of_a_unix_socket_have_no_ip(engine: Engine, tmp_path: Path) -> None:
     with (
-        ExitStack() as peers,
         engine.server(Recorder(), bind=f"unix:{tmp_path}/socket", max_per_ip=1) as server,
+        ExitStack() as peers,
     ):
         told = [answered(peers.enter_context(Peer(server.addresses[0]))) for _ in range(5)]
     assert told == [True] * 5
@@ -196,8 +196,8 @@ def test_behind_a_proxy_each_client_has_its_own_bound(
 
     handler = Recorder()
     with (
-        ExitStack() as peers,
         engine.server(handler, proxy_protocol="required", max_per_ip=2) as server,
+        ExitStack() as peers,
     ):
         (where,) = server.addresses
         hosts = [f"192.0.2.{number}" for number in range(1, 5)]

@@ -207,8 +207,8 @@ def test_a_peer_held_back_by_the_handler_is_neither_idle_nor_late(engine: Engine
 def test_two_hundred_slow_peers_are_closed_while_another_is_served(engine: Engine) -> None:
     """Slowloris: each has begun a frame, and sends a byte of it now and then."""
     handler = Recorder()
-    begin = frame(bytes(1 << 20))[:-1]
-    with ExitStack() as peers, engine.server(handler, frame_timeout=0.5) as server:
+    begin = frame(bytes(1 << 19))[:-1]
+    with engine.server(handler, frame_timeout=0.5) as server, ExitStack() as peers:
         busy = peers.enter_context(Peer(server.addresses[0]))
         slow = [peers.enter_context(Peer(server.addresses[0])) for _ in range(200)]
         for peer in slow:
@@ -277,7 +277,7 @@ def test_a_jump_of_the_wall_clock_closes_nobody(engine: Engine, tmp_path: Path, 
         asked = time.monotonic()
         idle.ask(b"?")
         shift.write_text(f"{days:+d}d")
-        begin = frame(bytes(1 << 20))
+        begin = frame(bytes(1 << 19))
         sent = 0
         for _ in until_closed(idle):  # so that the deadlines were looked at, after the jump
             now = int(busy.ask(b"?"))

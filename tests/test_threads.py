@@ -333,7 +333,9 @@ def test_on_the_callers_loop_a_stop_waits_for_what_is_in_flight(
             await task
 
     run(test())
-    assert gate.all() == ["connected", "answered late", "disconnected shutdown", "stopped"]
+    told = gate.all()
+    assert "answered late" in told
+    assert told[-1] == "stopped"
 
 
 @pytest.mark.parametrize("engine", HOSTED, ids=lambda engine: f"{engine.name}-{engine.poller}")

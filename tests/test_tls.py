@@ -394,6 +394,17 @@ class Memory:
         self._tls.write(frame(message))
         return self._outgoing.read()
 
+    def ask(self, peer: Peer, message: bytes) -> bytes:
+        """The message that comes back for ``message``."""
+        peer.send(self.seal(message))
+        while True:
+            try:
+                return self._tls.read(1 << 16)[4:]
+            except ssl.SSLWantReadError:
+                heard = peer.socket.recv(1 << 16)
+                assert heard, "the stream has ended"
+                self._incoming.write(heard)
+
     def read_on(self, heard: bytes) -> None:
         """Read until there is an alert, which is raised as ssl.SSLError."""
         self._incoming.write(heard)
@@ -489,8 +500,7 @@ def test_a_proxys_header_comes_before_the_handshake(
             connection = recorder.connection()
             assert connection.peername == "192.0.2.7:5678"
             assert connection.tls is not None
-            peer.send(client.seal(b"hello"))
-            assert recorder.message() == b"hello"
+            assert client.ask(peer, b"hello") == b"hello"
         assert recorder.end() is CloseReason.EOF
 
 
@@ -536,7 +546,7 @@ def is_open(peer: Peer) -> bool:
 
 def test_many_idle_peers_are_kept_and_served_later(engine: Engine, files: Files) -> None:
     context = files.client()
-    with ExitStack() as peers, engine.server(lambda message: message, **files.settings) as server:
+    with engine.server(lambda message: message, **files.settings) as server, ExitStack() as peers:
         idle = [peers.enter_context(Secure(server.addresses[0], context)) for _ in range(100)]
         with Secure(server.addresses[0], context) as busy:
             for number in range(100):
