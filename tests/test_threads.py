@@ -249,7 +249,7 @@ def test_a_plain_server_makes_no_asyncio_loop() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=DEADLINE)
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]], None]:
     """Runs a test on such a loop, on which it must leave no task."""
     module = pytest.importorskip(request.param)
