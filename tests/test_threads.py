@@ -305,7 +305,7 @@ def test_on_the_callers_loop_a_handler_that_blocks_holds_up_only_its_own(
                 await asyncio.sleep(0)  # the loop goes on meanwhile
             assert not second.done(), "replies keep the order of their messages"
             gate.free(b"first")
-            assert await asyncio.gather(first, second) == [b"first", b"second"]
+            assert (await first, await second) == (b"first", b"second")
         await task
 
     run(test())
