@@ -137,7 +137,7 @@ def test_a_peer_that_takes_nothing_is_closed(engine: Engine) -> None:
 def test_a_peer_that_takes_a_little_now_and_then_is_kept(engine: Engine) -> None:
     handler = Recorder()
     size = 16 << 20
-    with engine.server(handler, write_timeout=0.3, max_frame="32MiB", max_unsent="32MiB") as server:
+    with engine.server(handler, write_timeout=0.5, max_frame="32MiB", max_unsent="32MiB") as server:
         with Peer(server.addresses[0], receive_buffer=256 << 10) as peer:
             connection = handler.connection()
             connection.send(bytes(size))
@@ -146,7 +146,7 @@ def test_a_peer_that_takes_a_little_now_and_then_is_kept(engine: Engine) -> None
                 with Peer(server.addresses[0], receive_buffer=4096):
                     handler.connection().send(bytes(size))
                     while (end := ended(handler)) is None:
-                        taken += len(peer.receive(16 << 10))
+                        taken += len(peer.receive(12 << 10))
                 assert end is CloseReason.WRITE_TIMEOUT
             assert 0 < connection.unsent < size, "else it proves nothing"
             assert peer.receive(size + 4 - taken)[-1:] == b"\0"
