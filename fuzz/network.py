@@ -35,9 +35,11 @@ def preload(command: Sequence[str]) -> None:
         return
     source = Path(__file__).with_name("network.c")
     LIBRARY.parent.mkdir(parents=True, exist_ok=True)
-    options = ["-O2", "-Wall", "-shared", "-fPIC", "-o", str(LIBRARY), str(source), "-ldl"]
+    built = LIBRARY.with_suffix(f".{os.getpid()}")  # another process may be using the library
+    options = ["-O2", "-Wall", "-shared", "-fPIC", "-o", str(built), str(source), "-ldl"]
+    before = os.environ.pop("LD_PRELOAD", None)  # a sanitizer, which wants to be the first
     subprocess.run([compiler, *options], check=True)  # noqa: S603
-    before = os.environ.get("LD_PRELOAD")  # a sanitizer wants to be the first
+    built.replace(LIBRARY)
     libraries = [*([before] if before else []), str(LIBRARY.resolve())]
     os.environ["LD_PRELOAD"] = ":".join(libraries)
     os.execv(sys.executable, [sys.executable, *command])  # noqa: S606
