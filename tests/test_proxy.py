@@ -33,6 +33,7 @@ def v2(family: int, body: bytes, command: int = 0x21) -> bytes:
 
 INET = socket.inet_aton("192.0.2.7") + socket.inet_aton("127.0.0.1") + struct.pack("!HH", 5678, 80)
 INET6 = socket.inet_pton(socket.AF_INET6, "2001:db8::7") * 2 + struct.pack("!HH", 5678, 80)
+MAPPED = bytes(10) + b"\xff\xff" + INET[:4] + INET6[16:]
 UNIX = b"/run/peer".ljust(108, b"\0") + b"/run/us".ljust(108, b"\0")
 UNCHECKED = v2(0x11, INET + b"\x03\0\4" + bytes(4))
 CHECKED = UNCHECKED[:-4] + struct.pack("!I", crc32c(UNCHECKED))
@@ -41,12 +42,14 @@ LONGEST = b"PROXY UNKNOWN " + b"f" * 91 + b"\r\n"
 GOOD = [
     (b"PROXY TCP4 192.0.2.7 192.0.2.1 5678 80\r\n", "192.0.2.7:5678"),
     (b"PROXY TCP6 2001:db8:0::7 ::1 5678 80\r\n", "[2001:db8::7]:5678"),
+    (b"PROXY TCP6 ::ffff:192.0.2.7 ::1 5678 80\r\n", "192.0.2.7:5678"),  # ipv6(7): one client
     (b"PROXY UNKNOWN\r\n", None),
     (LONGEST, None),
     (v2(0x11, INET), "192.0.2.7:5678"),
     (v2(0x11, INET + b"\x04\0\3abc"), "192.0.2.7:5678"),
     (CHECKED, "192.0.2.7:5678"),
     (v2(0x21, INET6), "[2001:db8::7]:5678"),
+    (v2(0x21, MAPPED), "192.0.2.7:5678"),
     (v2(0x31, UNIX), "unix:/run/peer"),
     (v2(0x00, b"whatever"), None),
     (v2(0x00, b"", command=0x20), None),
@@ -169,7 +172,7 @@ def test_the_peer_is_whom_the_header_names(engine: Engine) -> None:
         assert recorder.connection().peername == "192.0.2.7:5678"
         assert peer.receive(11) == frame(b"at once")
         assert peer.ask(b"later") == b"later"
-        local.send(GOOD[2][0])
+        local.send(b"PROXY UNKNOWN\r\n")
         ours = str(address.of(local.socket.getsockname()))
         assert recorder.connection().peername == ours
 

@@ -75,7 +75,7 @@ class TLS:
         self.calling = not server_side
         self.established = False
         self.ended = False
-        self._closed = False
+        self._closed = self._broken = False
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
@@ -96,10 +96,13 @@ class TLS:
         except ssl.SSLZeroReturnError:
             self.ended = True
         except ssl.SSLError as error:
+            self._broken = True
             raise TLSError(self._explain(error), b"".join(plain)) from error
         return b"".join(plain)
 
     def send(self, data: bytes) -> bytes:
+        if self._broken:  # the peer is told of the fault, and can be sent nothing more
+            return b""
         rest = memoryview(data)
         try:
             while rest:

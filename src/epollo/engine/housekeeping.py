@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NoReturn
 
 from epollo.engine import Bounds, CloseReason, ConnectionProtocol
 from epollo.engine.calls import Calls
-from epollo.engine.events import READ
+from epollo.engine.events import READ, WRITE
 from epollo.engine.lifecycle import Lifecycle, connection_of
 from epollo.engine.listener import Listener
 from epollo.engine.source import Source
@@ -169,10 +169,16 @@ class Housekeeping(Calls):
         """The next tick: close whoever is over one of the ``bounds``. Who takes nothing of what he
         was sent is dropped; to others it is still sent."""
         for connection, reason in self.sweep(bounds):
-            if reason is CloseReason.WRITE_TIMEOUT:
-                connection.drop(reason)
-            else:
+            if reason is not CloseReason.WRITE_TIMEOUT:
                 connection.end(reason)
+            elif not self._takes_some(connection):
+                connection.drop(reason)
+
+    def _takes_some(self, connection: Lifecycle) -> bool:
+        """Has the peer taken some after all? The kernel has room for more as soon as it has, but
+        tells a poller only when a third of its buffer, which may be megabytes, is free."""
+        connection.ready(WRITE)
+        return connection.stuck == self.tick
 
     def soil(self, connection: Lifecycle) -> None:
         """Flush ``connection``, and decide on it, when the turn ends."""
