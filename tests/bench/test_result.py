@@ -111,7 +111,10 @@ def test_the_json_has_it_all_in_seconds() -> None:
 def test_a_result_read_back_is_the_same() -> None:
     before = made_up(rate="1k/5s", size="64:9,1KiB:1", source=("127.0.0.2",), errors={"reset": 1})
     after = Result.from_json(before.to_json())
-    assert after.to_json() == before.to_json()
+    was, is_now = before.to_document(), after.to_document()
+    for name in ("response", "service", "slip", "connect", "first_reply"):
+        assert is_now[name].pop("deviation") == pytest.approx(was[name].pop("deviation"))
+    assert is_now == was
     assert after.workload == before.workload
     assert after.response.percentiles([50, 99.9]) == before.response.percentiles([50, 99.9])
 
