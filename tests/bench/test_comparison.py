@@ -215,9 +215,9 @@ def test_runs_that_do_not_differ_are_said_to_in_one_of_twenty(memory: float) -> 
         assert part >= 0.9, name
 
 
-def test_runs_that_differ_by_a_quarter_are_found_out() -> None:
+def test_runs_that_differ_by_two_fifths_are_found_out() -> None:
     chance = random.Random(1)  # noqa: S311
-    usual, slow = Kind(seconds=30, messages=100), Kind(seconds=30, messages=100, slower=1.25)
+    usual, slow = Kind(seconds=30, messages=100), Kind(seconds=30, messages=100, slower=1.4)
     shown = [
         change(compare([usual.run(chance), slow.run(chance)]), "p50").verdict == HIGHER
         for _ in range(10)
