@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.bench.truth.plans import SECOND, Plan
-from tests.bench.truth.scene import play
+from tests.bench.truth.scene import assert_littles_law, play
 
 SERVERS = {
     "delay": Plan(service=0.004),
@@ -21,16 +21,10 @@ SERVERS = {
 def test_outstanding_is_rate_times_time(
     tester: str, plan: Plan, connections: int, depth: int, think: float
 ) -> None:
-    """But for what hangs over the two edges of the window: at most N messages, at each."""
     load = {"connections": connections, "depth": depth, "think": think}
     scene = play(plan, engine=tester, duration=0.5, warmup=0.1, **load)
     result = scene.result
     assert result.errors == {}
-    wanted = connections * depth
-    cycle = result.response.mean / SECOND + think
-    edge = 2 * (result.response.maximum / SECOND + think) / result.elapsed
-    assert result.sent / result.elapsed * cycle == pytest.approx(wanted, rel=0.03 + edge)
-    assert result.concurrency == pytest.approx(
-        wanted - think * result.sent / result.elapsed, abs=wanted * (0.03 + edge)
-    )
+    assert_littles_law(result)
     assert result.rate == pytest.approx(result.messages / result.elapsed)
+    assert result.concurrency == pytest.approx(result.rate * result.service.mean / SECOND)
