@@ -15,8 +15,9 @@ SERVERS = {
 }
 
 
-@pytest.mark.parametrize("think", [0.0, 0.01])
-@pytest.mark.parametrize(("connections", "depth"), [(1, 1), (1, 8), (10, 1), (5, 4)])
+@pytest.mark.parametrize(
+    ("connections", "depth", "think"), [(1, 1, 0.0), (1, 8, 0.0), (10, 1, 0.01), (5, 4, 0.0)]
+)
 @pytest.mark.parametrize("plan", SERVERS.values(), ids=SERVERS.keys())
 def test_outstanding_is_rate_times_time(
     tester: str, plan: Plan, connections: int, depth: int, think: float
