@@ -27,7 +27,7 @@ class Slow:
         if self.received_by[connection.state] < EVERY:
             return message
         later = connection.loop.call_later  # type: ignore[attr-defined]
-        later(LATE, lambda: connection.closed or connection.send(message))
+        later(LATE, lambda: connection.send(message))
         return None
 
 
