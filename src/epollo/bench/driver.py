@@ -17,8 +17,8 @@ from epollo.bench.histogram import Histogram
 from epollo.bench.ledger import NEVER, SECOND
 from epollo.bench.messages import new_payload
 from epollo.bench.opening import Opening
-from epollo.bench.pacer import Pacer
-from epollo.bench.result import Result, Second
+from epollo.bench.pacing import Pacing
+from epollo.bench.result import LATE, Result, Second
 from epollo.bench.rooms import room_of
 from epollo.bench.workload import Workload
 from epollo.engine import CloseReason, Limits, new_loop
@@ -74,9 +74,10 @@ class Driver:
         self.messages = room.messages(self.payload)
         due = workload.profile.due if workload.open_loop else None
         self.tally: Tally = room.tally(workload.messages, due, self._over)
+        self._new_pacer: Callable[..., Pacing] = room.pacer
         self._new_exchange: Callable[..., Conversation] = room.exchange
         self._opener = Opening(self._loop, self.dialer, workload.connection_rate, self._not_opened)
-        self._pacer: Pacer | None = None
+        self._pacer: Pacing | None = None
         self._exchanges: dict[Conversation, None] = {}  # those connecting or connected
         self._begun = 0  # connections, in all
         self._unfilled = workload.connections  # to have their first replies, before the warm-up
@@ -212,7 +213,7 @@ class Driver:
         """Send by the clock, from now on."""
         load = self.workload
         profile = load.profile.after(load.warmup)
-        self._pacer = Pacer(self._loop, arrivals(profile, load.arrival, load.seed))
+        self._pacer = self._new_pacer(self._loop, arrivals(profile, load.arrival, load.seed))
         for exchange in self._exchanges:
             if exchange.connection is not None:
                 self._pacer.add(exchange)
@@ -261,7 +262,8 @@ class Driver:
         self._opener.halt()
         if self._pacer is not None:
             # Messages sent late took that long to send: else the rate would be what it was not.
-            self.tally.ended_at = max(self.tally.ended_at, self._pacer.sent_at)
+            if self._pacer.sent_at > self.tally.ended_at + LATE:
+                self.tally.ended_at = self._pacer.sent_at
             self._pacer.stop()
         self._loop.call_later(self.workload.timeout, self._loop.stop)
         self._loop.call_threadsafe(self._rest)  # later, for one of them may be sending its last

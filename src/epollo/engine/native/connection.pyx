@@ -280,6 +280,24 @@ cdef class ConnectionCore(Sender):
         return start
 
     @final
+    cdef bint begin_writing(self) except -1:
+        """From here to `end_writing`, what is sent is gathered as replies are, for one send; not
+        where another connection is being served, or this one takes no more."""
+        cdef Turn turn = self.plan.turn
+        if turn.serving is not None or self.stage is not OPEN or self._sealed:
+            return False
+        turn.serving, turn.used = self, 0
+        return True
+
+    @final
+    cdef int end_writing(self) except -1:
+        try:
+            self.send_replies(None, 0)
+        finally:
+            self.plan.turn.serving = None
+        return 0
+
+    @final
     cdef int _deliver(self, Plan plan, object message) except -1:
         cdef PyObject *arguments[3]
         arguments[0], arguments[1], arguments[2] = NULL, <PyObject *> message, <PyObject *> self
