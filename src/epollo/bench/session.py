@@ -12,9 +12,10 @@ from rich.console import Console
 
 from epollo.bench import report
 from epollo.bench.companion import echo_server
-from epollo.bench.driver import Driver, allow_descriptors
+from epollo.bench.driver import allow_descriptors
 from epollo.bench.live import Live
 from epollo.bench.outputs import Outputs
+from epollo.bench.processes import new_run
 from epollo.bench.result import Result
 from epollo.bench.thresholds import Threshold
 from epollo.bench.verdict import Verdict
@@ -35,7 +36,8 @@ def session(
     against an echo server of its own; returns the exit status."""
     outputs.check()
     workload = Workload(address=address or _ANYWHERE, **load)
-    allow_descriptors(workload.connections)  # before the server is started, which inherits them
+    if address is None:
+        allow_descriptors(workload.connections)  # for the server, which inherits them
     beside = nullcontext(address) if address else echo_server(workload)
     with on_leaving(), beside as target:
         result = _run(replace(workload, address=str(target)), quiet)
@@ -50,7 +52,7 @@ def session(
 
 def _run(workload: Workload, quiet: bool) -> Result:
     with Live(workload, Console(stderr=True, quiet=quiet)) as live:
-        driver = Driver(workload, progress=live.update)
+        run = new_run(workload, progress=live.update)
         asked = False
 
         def stop(number: int, frame: object) -> None:
@@ -59,8 +61,8 @@ def _run(workload: Workload, quiet: bool) -> Result:
             if asked:
                 raise KeyboardInterrupt
             asked = True
-            driver.stop()
+            run.stop()
             live.stopping()
 
         with on_leaving(stop):
-            return driver.run()
+            return run.run()
