@@ -7,9 +7,10 @@ print(result.rate, result.response.percentile(99) / 1e6, "ms")
 from epollo.bench.driver import Driver
 from epollo.bench.processes import new_run
 from epollo.bench.result import Result, Second
+from epollo.bench.search import Search, find_rate
 from epollo.bench.workload import Workload
 
-__all__ = ["Driver", "Result", "Second", "Workload", "run"]
+__all__ = ["Driver", "Result", "Search", "Second", "Workload", "find_rate", "run"]
 
 
 def run(workload: Workload) -> Result:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Pipe, wait
+from pathlib import Path
 from time import monotonic_ns
 
 from epollo.bench.driver import Driver
@@ -169,4 +170,7 @@ class Member:
 
 def _environment() -> dict[str, str]:
     """That of this process, in which the same modules are found."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+    }

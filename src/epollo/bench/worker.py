@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
@@ -42,7 +43,7 @@ class Worker:
         self._parent.send(Ready())
 
     def _listen(self) -> None:
-        begin = self._starts.put  # what the first order to go is for
+        begin: Callable[[int], None] = self._starts.put  # what the first order to go is for
         try:
             while True:
                 order = self._parent.recv()
