@@ -98,7 +98,7 @@ class Late(Known):
         return super().received(message, connection)
 
 
-@pytest.mark.parametrize("load", [{"warmup": 0.1}, {"rate": 100}], ids=["closed", "open"])
+@pytest.mark.parametrize("load", [{"warmup": 0.1}, {"rate": 1000}], ids=["closed", "open"])
 def test_no_window_begins_before_all_connections_are_there(
     load: dict[str, Any], tester: str
 ) -> None:
@@ -116,7 +116,8 @@ def test_no_window_begins_before_all_connections_are_there(
 
 
 def test_what_cannot_be_shared_is_said() -> None:
-    for load in ({"connections": 3}, {"messages": 3}):
+    loads: list[dict[str, Any]] = [{"connections": 3}, {"messages": 3}]
+    for load in loads:
         with pytest.raises(SettingError, match=r"^processes: each needs .*; take 3 at most$"):
             Workload(address="127.0.0.1:1", processes=4, **load)
 
@@ -146,7 +147,7 @@ class Deadly(Known):
 def test_one_that_dies_ends_the_run(tester: str) -> None:
     handler = Deadly()
     with Server(handler, "127.0.0.1:0") as server:
-        load = {"messages": None, "duration": 60, "engine": tester}
+        load: dict[str, Any] = {"messages": None, "duration": 60, "engine": tester}
         handler.together = Processes(workload(server, **load))
         with pytest.raises(EpolloError, match=r"^process 2 of 2 .* killed by SIGKILL; .*$"):
             handler.together.run()
