@@ -150,13 +150,13 @@ def test_a_run_that_the_tester_did_not_keep_is_not_held_and_whose_edge_it_is_is_
     assert "the tester was late, so the server may do more" in str(search)
 
 
-@pytest.mark.parametrize(("growth", "held"), [(50, True), (500, False)])
+@pytest.mark.parametrize(("growth", "held"), [(30, True), (50, False)])
 def test_a_queue_that_grows_is_not_held_whatever_its_latency(growth: int, held: bool) -> None:
     run = made(1000, 0.001)
     first, last = run.seconds
     run = replace(run, seconds=[first, replace(last, outstanding=first.outstanding + growth)])
     why = why_not(run, [requirement("p99<5s")])
-    assert why == ("" if held else "the server fell behind: 500 more outstanding at the end")
+    assert why == ("" if held else "the server fell behind: 50 more outstanding at the end")
 
 
 # -- no answer
