@@ -306,6 +306,32 @@ def test_a_drain_waits_for_what_is_in_flight(serving: Serving) -> None:
     assert gate.cancelled.empty()
 
 
+def test_a_drain_by_a_handler_that_has_waited_answers_what_has_arrived(serving: Serving) -> None:
+    waited, sent = threading.Event(), threading.Event()
+
+    async def handle(message: bytes) -> bytes:
+        if message == b"drain":
+            await asyncio.sleep(0)
+            waited.set()
+            assert sent.wait(DEADLINE)  # holds the loop, so that nothing is read meanwhile
+            for connection in server.connections:
+                connection.drain()
+        return message
+
+    with (
+        serving(handle, slow_handler=0) as server,
+        Peer(server.addresses[0]) as peer,
+        Peer(server.addresses[0]) as other,
+    ):
+        assert other.ask(b"a") == b"a"
+        peer.send(frame(b"drain"))
+        assert waited.wait(DEADLINE)
+        other.send(frame(b"b"))
+        sent.set()
+        assert other.receive_all() == frame(b"b")
+        assert peer.receive_all() == frame(b"drain")
+
+
 def test_what_waits_longer_than_the_grace_is_cancelled(serving: Serving) -> None:
     gate = Gate()
     with serving(gate) as server, Peer(server.addresses[0]) as peer:

@@ -491,6 +491,30 @@ def test_draining_answers_all_that_has_arrived(loop: EventLoop) -> None:
     loop.unlisten(listener)
 
 
+def test_draining_goes_on_when_a_slow_peer_has_taken_its_replies(loop: EventLoop) -> None:
+    reply = bytes(64 << 10)
+    protocol = Protocol(received=lambda *_: reply)
+    requests = frame(bytes(1000)) * 600  # more than one read takes
+    listener = address.listen(address.parse("127.0.0.1:0"), 5)
+    made: list[Connection] = []
+    loop.listen(listener, lambda sock: made.append(loop.attach(sock, protocol)), unwanted)
+    with (
+        address.connect(address.of(listener.getsockname()), DEADLINE) as peer,
+        ThreadPoolExecutor(1) as reader,
+    ):
+        turn_until(loop, lambda: made)
+        peer.sendall(requests)
+        turn_until(loop, lambda: made[0].unsent > protocol.limits.high_water)
+        made[0].drain()
+        missing = reader.submit(_read_bytes, peer, len(frame(reply)) * 600)
+        missing.add_done_callback(lambda _: loop.call_threadsafe(lambda: None))
+        turn_until(loop, missing.done)
+        assert missing.result() == 0
+    turn_until(loop, lambda: len(protocol.events) == 2)
+    assert protocol.events == ["connected", "shutdown"]
+    loop.unlisten(listener)
+
+
 def test_a_wait_of_a_year_is_no_error(loop: EventLoop) -> None:
     loop.call_later(3e7, unwanted_call)
     loop.call_threadsafe(loop.stop)

@@ -94,6 +94,8 @@ class Greeting:
         self._timer.cancel()
         connection.transmit(self._unsent)
         if not connection.closed:
+            # What the greeting took is no part of what the deadlines bound.
+            connection.heard = connection.begun = connection.stuck = connection.loop.tick
             connection.open()
             connection.unwrapped(data)
 

@@ -23,7 +23,6 @@ from epollo import address
 from epollo.engine import CloseReason, events as _events
 from epollo.engine.lifecycle import Lifecycle
 from epollo.engine.stage import Stage
-from epollo.errors import FrameError
 
 cdef extern from "Python.h":
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
@@ -41,10 +40,12 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t send(int fd, const void *data, size_t size, int flags)
     ssize_t sendmsg(int fd, const msghdr *message, int flags)
     int getpeername(int fd, sockaddr *address, socklen_t *size)
+    int getsockname(int fd, sockaddr *address, socklen_t *size)
 
 cdef enum:
     LARGE = 8 << 10  # bytes; a reply so long is sent from where it is, a rest read into its place
     VECTORS = 64  # pieces of one sendmsg
+    LONGEST_ADDRESS = 110  # sizeof(struct sockaddr_un)
 
 cdef uint32_t READ = _events.READ
 cdef uint32_t WRITE = _events.WRITE
@@ -52,6 +53,7 @@ cdef object CONNECTING = Stage.CONNECTING
 cdef object OPEN = Stage.OPEN
 cdef object CLOSED = Stage.CLOSED
 cdef object RESET = CloseReason.RESET
+cdef object NOTHING = ()  # the only empty tuple there is
 
 
 cdef class Plan:
@@ -138,6 +140,19 @@ cdef class ConnectionCore(Cutter):
         else:  # a path, which may be longer
             self._peer = str(address.of(self.socket.getpeername()))
 
+    @property
+    def sockname(self):
+        """This side's address. Raises OSError once closed.
+
+        Asked of the kernel in one step: `socket`, made by two threads at once, or while the loop
+        closes the descriptor, would close one that is somebody else's by then.
+        """
+        cdef uint8_t ours[LONGEST_ADDRESS]
+        cdef socklen_t size = sizeof(ours)
+        if getsockname(self.fd, <sockaddr *> ours, &size) < 0:
+            raise OSError(errno, os.strerror(errno))
+        return str(address.of(_unpacked(ours[:size])))
+
     def check_eof(self):
         """The stream has ended. Raises FrameTruncated where that cuts a frame."""
         self.check_end(self.plan.rule)
@@ -150,7 +165,7 @@ cdef class ConnectionCore(Cutter):
             return True
         try:
             self.partial.judge.eof()
-        except FrameError:
+        except Exception:  # FrameError, or whatever a user's own decoder raises
             return True
         return False
 
@@ -179,8 +194,11 @@ cdef class ConnectionCore(Cutter):
     cdef int serve_ready(self, uint32_t events) except -1:
         cdef Stretch rest
         cdef Py_ssize_t count
-        # An earlier handler of the same batch may have paused this connection, or closed it.
-        if (events != READ or self._holding) and not self._may_read(events):
+        # An earlier handler of the same batch may have paused this connection, or closed it; and
+        # what was held back comes before what is still to be read.
+        if (
+            events != READ or self._holding or self._inbox is not NOTHING
+        ) and not self._may_read(events):
             return 0
         if self.filter is not None:
             return self._receive_filtered()
@@ -530,9 +548,13 @@ class Connection(ConnectionCore, Lifecycle):
 
 
 cdef object _unpacked(bytes packed):
-    """The address in a sockaddr_in or sockaddr_in6, as Python's sockets give it: ip(7), ipv6(7)."""
+    """The address in a sockaddr, as Python's sockets give it: ip(7), ipv6(7), unix(7)."""
+    family = int.from_bytes(packed[:2], byteorder)
+    if family == socket.AF_UNIX:
+        path = packed[2:]
+        return path if path.startswith(b"\0") else path.partition(b"\0")[0]
     port = int.from_bytes(packed[2:4], "big")
-    if int.from_bytes(packed[:2], byteorder) == socket.AF_INET:
+    if family == socket.AF_INET:
         return socket.inet_ntop(socket.AF_INET, packed[4:8]), port
     scope = int.from_bytes(packed[24:28], byteorder)
     return socket.inet_ntop(socket.AF_INET6, packed[8:24]), port, 0, scope
