@@ -33,6 +33,7 @@ def v2(family: int, body: bytes, command: int = 0x21) -> bytes:
 
 INET = socket.inet_aton("192.0.2.7") + socket.inet_aton("127.0.0.1") + struct.pack("!HH", 5678, 80)
 INET6 = socket.inet_pton(socket.AF_INET6, "2001:db8::7") * 2 + struct.pack("!HH", 5678, 80)
+MAPPED = b"".join((bytes(10), b"\xff\xff", INET[:4], INET6[16:]))
 UNIX = b"/run/peer".ljust(108, b"\0") + b"/run/us".ljust(108, b"\0")
 UNCHECKED = v2(0x11, INET + b"\x03\0\4" + bytes(4))
 CHECKED = UNCHECKED[:-4] + struct.pack("!I", crc32c(UNCHECKED))
@@ -48,6 +49,8 @@ GOOD = [
     (CHECKED, "192.0.2.7:5678"),
     (v2(0x21, INET6), "[2001:db8::7]:5678"),
     (v2(0x31, UNIX), "unix:/run/peer"),
+    (b"PROXY TCP6 ::ffff:192.0.2.7 ::1 5678 80\r\n", "192.0.2.7:5678"),
+    (v2(0x21, MAPPED), "192.0.2.7:5678"),
     (v2(0x00, b"whatever"), None),
     (v2(0x00, b"", command=0x20), None),
     (v2(0x11, INET, command=0x20), None),
@@ -140,6 +143,18 @@ def test_the_peer_is_whom_the_header_names(engine: Engine) -> None:
         local.send(GOOD[2][0])
         ours = str(address.of(local.socket.getsockname()))
         assert recorder.connection().peername == ours
+
+
+def test_a_unix_path_as_long_as_can_be_is_a_peer_too(engine: Engine) -> None:
+    recorder = Recorder()
+    path = b"/run/".ljust(108, b"x")  # without a NUL (unix(7))
+    with (
+        engine.server(recorder, proxy_protocol="required") as server,
+        Peer(server.addresses[0]) as peer,
+    ):
+        peer.send(v2(0x31, path + path) + frame(b"hello"))
+        assert peer.receive(9) == frame(b"hello")
+        assert recorder.connection().peername == f"unix:{path.decode()}"
 
 
 def test_a_server_without_it_takes_a_header_for_data(engine: Engine) -> None:

@@ -16,7 +16,7 @@ import pytest
 import epollo
 from epollo import BindError, CloseReason, Connection, Server, address
 from epollo.framing import Line
-from tests.conftest import Engine
+from tests.conftest import Engine, Log
 from tests.support import DEADLINE, Peer, Recorder, ServerProcess, frame, has_ipv6, line_of, serving
 
 
@@ -327,6 +327,16 @@ def test_a_unix_socket_is_removed_with_its_server(engine: Engine, tmp_path: Path
     with engine.server(Recorder(), bind=f"unix:{path}"):
         assert path.is_socket()
     assert not path.exists()
+
+
+def test_a_path_that_cannot_be_removed_does_not_keep_the_server(
+    engine: Engine, tmp_path: Path, log: Log
+) -> None:
+    path = tmp_path / "sock"
+    with engine.server(Recorder(), bind=f"unix:{path}"):
+        path.unlink()
+        path.mkdir()
+    assert [line.partition(": ")[0] for line in log.take()] == [f"unix:{path} is left behind"]
 
 
 def test_a_signal_wakes_the_loop_even_when_it_comes_just_before_the_wait(engine: Engine) -> None:

@@ -6,13 +6,12 @@ else could say to be whom he likes.
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import struct
 from typing import ClassVar
 
-from epollo.address import Address
+from epollo import address
 from epollo.errors import ProxyError
 
 V1 = b"PROXY "
@@ -110,7 +109,7 @@ def parse_line(line: bytes) -> str | None:
     family = families[words[1]]
     hosts = [_host(family, word) for word in words[2:4]]
     ports = [_port(word) for word in words[4:6]]
-    return str(Address(host=hosts[0], port=ports[0]))
+    return str(address.of((hosts[0], ports[0])))
 
 
 def parse_binary(header: bytes, family: int) -> str | None:
@@ -127,11 +126,11 @@ def parse_binary(header: bytes, family: int) -> str | None:
     addresses = header[start:stop]
     if family >> 4 == 3:
         path = addresses[:108].partition(b"\0")[0]
-        return str(Address(path=os.fsdecode(path) or "(unnamed)"))
+        return str(address.of(path))
     size = 4 if family >> 4 == 1 else 16
     kind = socket.AF_INET if size == 4 else socket.AF_INET6
     port = int.from_bytes(addresses[2 * size : 2 * size + 2], "big")
-    return str(Address(host=socket.inet_ntop(kind, addresses[:size]), port=port))
+    return str(address.of((socket.inet_ntop(kind, addresses[:size]), port)))
 
 
 def crc32c(data: bytes) -> int:

@@ -84,6 +84,8 @@ def _context(value: ssl.SSLContext | None) -> ssl.SSLContext | None:
         return None
     if not isinstance(value, ssl.SSLContext):
         raise ValueError(f"{value!r} is not an ssl.SSLContext; or give tls_cert")
+    if value.protocol is ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("it is a client's context; make it with ssl.PROTOCOL_TLS_SERVER")
     return value
 
 
@@ -204,6 +206,8 @@ class Settings:
         for name in ("in_flight", "backlog", "max_frame", "max_unsent", "high_water"):
             if not 1 <= getattr(self, name) < 1 << 31:
                 raise SettingError(f"{name}: must be at least 1, and less than 2 GiB")
+        if not self.in_flight < 1 << 16:
+            raise SettingError("in_flight: must be less than 65536")
         if not self.threads < 1 << 10:
             raise SettingError("threads: must be less than 1024")
         self._check_tls()

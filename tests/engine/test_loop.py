@@ -355,6 +355,21 @@ def _read_frames(peer: socket.socket, count: int) -> list[bytes]:
     return messages
 
 
+def test_an_address_is_asked_for_without_a_second_owner_of_the_descriptor(
+    loop: EventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that another thread made, while the loop closes it, would close somebody else's."""
+    with attached(loop, Protocol()) as (_, connection):
+        with monkeypatch.context() as patched:
+            patched.setattr(socket, "socket", unwanted)
+            assert connection.sockname == "unix:(unnamed)"
+        connection.abort()
+        turn_until(loop, lambda: connection.closed)
+        loop.poll(0)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            _ = connection.sockname
+
+
 def test_a_peer_still_talking_gets_its_replies_before_the_close(loop: EventLoop) -> None:
     """close() with bytes unread would answer with a reset; the reply would be lost to it."""
 
