@@ -359,15 +359,17 @@ def test_an_address_is_asked_for_without_a_second_owner_of_the_descriptor(
     loop: EventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that another thread made, while the loop closes it, would close somebody else's."""
-    with attached(loop, Protocol()) as (_, connection):
-        with monkeypatch.context() as patched:
-            patched.setattr(socket, "socket", unwanted)
-            assert connection.sockname == "unix:(unnamed)"
-        connection.abort()
-        turn_until(loop, lambda: connection.closed)
-        loop.poll(0)
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            _ = connection.sockname
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        where = listener.getsockname()
+        with socket.create_connection(where, DEADLINE):
+            connection = loop.attach(listener.accept()[0], Protocol())
+            with monkeypatch.context() as patched:
+                patched.setattr(socket, "socket", unwanted)
+                assert connection.sockname == str(address.of(where))
+            connection.abort()
+            loop.poll(0)
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                _ = connection.sockname
 
 
 def test_a_peer_still_talking_gets_its_replies_before_the_close(loop: EventLoop) -> None:
