@@ -450,6 +450,34 @@ def test_a_second_signal_cancels_them(app: Path, loop_name: str) -> None:
         assert server.process.stdout.read() == "ended\n"
 
 
+STOPPING = """
+import os, pathlib, signal
+
+class Handler:
+    async def received(self, message):
+        return message
+
+    async def stopped(self, server):
+        files = [open(f"{number}.data", "wb", buffering=0) for number in range(8)]
+        os.kill(os.getpid(), signal.SIGTERM)
+        print(sum(os.path.getsize(file.name) for file in files), flush=True)
+"""
+
+
+@pytest.mark.parametrize("loop_name", ["asyncio", "uvloop"])
+def test_a_signal_that_comes_late_writes_to_nobody_elses_descriptor(
+    tmp_path: Path, loop_name: str
+) -> None:
+    """The byte that wakes the loop goes to its descriptor, whose number a file may have by then."""
+    pytest.importorskip(loop_name)
+    (tmp_path / "stopping_app.py").write_text(STOPPING)
+    with serving("stopping_app:Handler", "--loop", loop_name, cwd=tmp_path) as server:
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert server.process.stdout is not None
+        assert server.process.stdout.read() == "0\n"
+
+
 def test_started_and_stopped_are_told_of_the_server(engine: Engine) -> None:
     class Handler(Recorder):
         told: ClassVar[list[tuple[str, list[str]]]] = []

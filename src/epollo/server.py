@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -155,6 +155,9 @@ class Server:
         """Serve on the running loop, asyncio's or uvloop's, until `stop`. Cancelled, it aborts what
         is open. It returns, or raises, when all handlers have ended and the sockets are closed.
         Raises EngineMissing for a poller that is no descriptor."""
+        await self._serve(nullcontext())
+
+    async def _serve(self, waking: AbstractContextManager[None]) -> None:
         from epollo import hosting
 
         if self._loop is None:
@@ -164,7 +167,8 @@ class Server:
             self._begin(guest.stop)
             await hosting.call(self._service.application.started, self)
             try:
-                await guest.run()
+                with waking:  # no longer than the engine has the descriptor for it
+                    await guest.run()
             finally:
                 self.close()
                 await hosting.finish(self._service.runner)
@@ -174,8 +178,7 @@ class Server:
 
     async def _serve_alone(self) -> None:
         # Within the loop: uvloop has a wakeup descriptor of its own, and puts back what was before.
-        with _waking(self._started):
-            await self.serve()
+        await self._serve(_waking(self._started))
 
     def _begin(self, finish: Callable[[], object]) -> None:
         """Serving begins in this thread, and ``finish`` ends it."""
