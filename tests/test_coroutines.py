@@ -293,6 +293,18 @@ def test_a_half_closed_peer_gets_all_that_it_asked_for(serving: Serving) -> None
         assert gate.ends.get(timeout=DEADLINE) is CloseReason.EOF
 
 
+def test_a_close_by_a_handler_that_has_waited_is_behind_its_reply(serving: Serving) -> None:
+    async def handle(message: bytes, connection: Connection) -> bytes:
+        await asyncio.sleep(0)
+        connection.close()
+        await asyncio.sleep(0)
+        return message
+
+    with serving(handle) as server, Peer(server.addresses[0]) as peer:
+        peer.send(frame(b"bye") + frame(b"not heard"))
+        assert peer.receive_all() == frame(b"bye")
+
+
 def test_a_drain_waits_for_what_is_in_flight(serving: Serving) -> None:
     gate = Gate()
     with serving(gate) as server, Peer(server.addresses[0]) as peer:

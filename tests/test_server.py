@@ -149,6 +149,24 @@ def test_stop_aborts_what_is_left_when_the_grace_is_over(engine: Engine) -> None
         assert handler.end() is CloseReason.SHUTDOWN
 
 
+def test_leaving_the_block_does_not_abort_what_was_told_to_finish(engine: Engine) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(message: bytes) -> bytes:
+        begun.set()
+        assert go_on.wait(DEADLINE)
+        return message
+
+    with engine.server(slow, threads=1) as server:
+        peer = Peer(server.addresses[0])
+        peer.send(frame(b"hello"))
+        assert begun.wait(DEADLINE)
+        server.stop()
+        threading.Timer(0.05, go_on.set).start()  # when this thread has left the block
+    with peer:
+        assert peer.receive_all() == frame(b"hello")
+
+
 def test_a_stopped_server_refuses(engine: Engine) -> None:
     with engine.server(Recorder()) as server:
         pass

@@ -170,6 +170,16 @@ def test_what_has_no_thread_yet_is_not_begun_for_a_peer_that_is_gone(engine: Eng
     assert gate.all() == ["connected", "answered a", "disconnected reset", "stopped"]
 
 
+def test_a_close_by_a_handler_is_behind_its_reply(engine: Engine) -> None:
+    def handle(message: bytes, connection: Connection) -> bytes:
+        connection.close()
+        return message
+
+    with engine.server(handle, threads=1) as server, Peer(server.addresses[0]) as peer:
+        peer.send(frame(b"bye") + frame(b"not heard"))
+        assert peer.receive_all() == frame(b"bye")
+
+
 def test_connected_comes_before_disconnected_though_the_peer_left_first(engine: Engine) -> None:
     gate = Gate()
     with engine.server(gate, threads=1) as server, Peer(server.addresses[0]) as first:

@@ -78,6 +78,7 @@ class Server:
         self._thread: threading.Thread | None = None
         self._finish: Callable[[], object] = _nothing  # ends the serving
         self._stopping = False
+        self._told_to_stop = False
         self._signalled = 0
         self.addresses: list[str] = []
         """The addresses really bound, once started: port 0 has become a number."""
@@ -102,11 +103,12 @@ class Server:
         return f"epollo: serving {self._service.application.name} on {where} ({how}, 1 worker)"
 
     def start(self) -> None:
-        """Bind and listen; connections queue in the kernel until `run`. Raises BindError."""
+        """Bind and listen; connections queue in the kernel until `run`. Raises BindError, and
+        EngineMissing for what async handlers need."""
         if self._loop is not None:
             raise RuntimeError("the server is started already")
         self._loop = new_loop(self.settings.engine, self.settings.poller)
-        self._stopping = False
+        self._stopping = self._told_to_stop = False
         self._signalled = 0
         self._service.restart()
         self.addresses.clear()
@@ -117,6 +119,10 @@ class Server:
             self._broker.subscribe(self._deliver)
             for bind in self._binds:
                 self._listen(self._loop, bind)
+            if self._service.application.asynchronous:
+                from epollo import hosting
+
+                hosting.check(self._loop, self.settings.loop)
         except BaseException:
             self.close()
             raise
@@ -193,6 +199,7 @@ class Server:
         loop = self._loop
         seconds = self.settings.graceful_timeout if grace is None else parse_seconds(grace)
         if loop is not None:
+            self._told_to_stop = True
             loop.call_threadsafe(lambda: self._drain(loop, seconds))
 
     def publish(self, group: str, message: Buffer, exclude: Connection | None = None) -> None:
@@ -218,7 +225,8 @@ class Server:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self.stop()
+        if not self._told_to_stop:  # a second time would abort what it was told to finish
+            self.stop()
         if self._thread is not None:
             self._thread.join()
 

@@ -218,7 +218,7 @@ class Lifecycle:
         connection, as what a handler raises does."""
         self.in_flight -= 1
         self._hold()
-        if reply is not None and not self._sealed:
+        if reply is not None and self._answers:
             try:
                 self.reply(reply)
             except Exception as error:
@@ -457,7 +457,13 @@ class Lifecycle:
 
     def _owes(self) -> bool:
         """Is there something to send, or still to be answered?"""
-        return bool(self.unsent or (self.in_flight and not self._sealed))
+        return bool(self.unsent or (self.in_flight and self._answers))
+
+    @property
+    def _answers(self) -> bool:
+        """Is what is in flight still to be answered? Behind a close too: a handler that closes its
+        connection and then returns a reply means the reply to be sent, whether it waited or not."""
+        return not self._sealed or (self.reason is CloseReason.LOCAL and not self.closed)
 
     def mind_marks(self) -> None:
         """Hold back a peer that takes too little of what it is sent, or close it.
