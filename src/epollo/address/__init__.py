@@ -1,6 +1,6 @@
 """Where to listen and whom to connect to: addresses, and the sockets made of them."""
 
-from epollo.address.dialing import connect, connect_failed, start_connect
+from epollo.address.dialing import check_connectable, connect, connect_failed, start_connect
 from epollo.address.forms import FORMS, Address, host_of, of, parse, parse_all
 from epollo.address.inherited import activated
 from epollo.address.listening import listen, remove
@@ -10,6 +10,7 @@ __all__ = [
     "FORMS",
     "Address",
     "activated",
+    "check_connectable",
     "connect",
     "connect_failed",
     "host_of",
