@@ -197,6 +197,27 @@ def test_replies_keep_the_order_of_their_messages(serving: Serving) -> None:
         assert peer.receive(15) == frame(b"a") + frame(b"b") + frame(b"c")
 
 
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_a_stream_that_comes_in_parts_is_answered_in_order(
+    serving: Serving, in_flight: int
+) -> None:
+    async def handle(message: bytes) -> bytes:
+        for _ in range(int(message) % 3):
+            await asyncio.sleep(0)
+        return message
+
+    def send() -> None:
+        for start in range(0, len(stream), 50):
+            peer.send(stream[start : start + 50])
+
+    stream = b"".join(frame(b"%d" % number) for number in range(2000))
+    with serving(handle, in_flight=in_flight) as server, Peer(server.addresses[0]) as peer:
+        sender = threading.Thread(target=send)
+        sender.start()
+        assert peer.receive(len(stream)) == stream
+        sender.join()
+
+
 def test_a_reply_that_is_there_at_once_waits_for_the_one_before(serving: Serving) -> None:
     gate = Gate()
 
