@@ -239,7 +239,7 @@ class Lifecycle:
                 break
 
     def close(self) -> None:
-        """Read no more; send what is queued, then close."""
+        """Read no more; answer what is being handled, send what is queued, then close."""
         if not self._leave_to_loop(self.close):
             self._seal()
             self.end(CloseReason.LOCAL)
