@@ -137,10 +137,17 @@ def crc32c(data: bytes) -> int:
     """The checksum of RFC 3720, appendix B.4."""
     crc = 0xFFFFFFFF
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+        crc = crc >> 8 ^ _CRC_OF_BYTE[crc & 0xFF ^ byte]
     return crc ^ 0xFFFFFFFF
+
+
+def _crc_of_byte(crc: int) -> int:
+    for _ in range(8):
+        crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc
+
+
+_CRC_OF_BYTE = [_crc_of_byte(byte) for byte in range(256)]  # a header may have 64 KiB
 
 
 def _check_fields(header: bytes, start: int) -> None:
