@@ -502,7 +502,7 @@ def test_nothing_is_left_on_the_callers_loop(serving: Serving, loop_name: str) -
         with pytest.raises(asyncio.CancelledError):
             await task
         assert gate.cancelled.get_nowait() == b"b"
-        assert gate.ends.get_nowait() is CloseReason.LOCAL
+        assert gate.ends.get_nowait() is CloseReason.SHUTDOWN
         assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()

@@ -176,6 +176,7 @@ class Server:
                 with waking:  # no longer than the engine has the descriptor for it
                     await guest.run()
             finally:
+                self._abort()
                 self.close()
                 await hosting.finish(self._service.runner)
                 await hosting.call(self._service.application.stopped, self)
