@@ -5,17 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-NATIVE := setup.py $(wildcard src/epollo/engine/native/*.p??)
+NATIVE := setup.py $(wildcard src/epollo/*/native/*.p??)
 
-.PHONY: help demo test check bench fuzz sanitize clean
+.PHONY: help demo test check truth bench fuzz sanitize pictures clean
 
 help:
 	@echo "make demo   an echo server and 100 connections: the round trips they saw"
 	@echo "make test   the tests"
 	@echo "make check  format, lint, types and tests: what CI runs"
+	@echo "make truth  the load tester against servers whose answer is known, at length"
 	@echo "make bench  the server beside its peers, in turns; writes benchmarks/results"
 	@echo "make fuzz   random streams through both engines, which must agree"
 	@echo "make sanitize  the native engine under AddressSanitizer and UBSan"
+	@echo "make pictures  a page of the load tester in docs/images, light and dark; needs chromium"
 
 demo: $(VENV)/installed
 	@echo "== an epoll echo server, and 100 connections that each wait for their reply (3 s)"
@@ -29,10 +31,14 @@ check: $(VENV)/check-installed
 	@echo "== format, lint, types"
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@PATH=$(BIN):$$PATH cython-lint --max-line-length 100 src/epollo/engine/native/*.p[yx][xd]
+	@PATH=$(BIN):$$PATH cython-lint --max-line-length 100 src/epollo/*/native/*.p[yx][xd]
 	@$(BIN)/mypy
 	@echo "== the tests"
 	@$(BIN)/python -m pytest
+
+truth: $(VENV)/test-installed
+	@echo "== the load tester against servers whose answer is known: the long runs, with their figures"
+	@$(BIN)/python -m pytest -m slow -s -v tests/bench/truth
 
 bench: $(VENV)/bench-installed
 	@echo "== the server beside its peers; BENCH='--quick' for a short look"
@@ -46,8 +52,12 @@ sanitize: $(VENV)/test-installed
 	@echo "== the native engine under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@PYTHON=$(BIN)/python fuzz/sanitize
 
+pictures: $(VENV)/test-installed
+	@echo "== a page of the load tester; PICTURES='RESULT.json' for one that was measured"
+	@$(BIN)/python -m tests.bench.pictures $(PICTURES)
+
 clean:
-	rm -rf $(VENV) build dist src/epollo/engine/native/*.so
+	rm -rf $(VENV) build dist src/epollo/*/native/*.so
 
 $(VENV)/created:
 	@echo "== making $(VENV) with $$($(PYTHON) --version)"

@@ -10,7 +10,11 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-NATIVE = Path("src/epollo/engine/native")
+ROOMS = {
+    # gcc would copy a message with `rep movs`, which takes 30 cycles to get going.
+    Path("src/epollo/engine/native"): ["-fno-builtin-memcpy"],
+    Path("src/epollo/bench/native"): [],
+}
 
 
 def extensions() -> list[Extension]:
@@ -23,12 +27,12 @@ def extensions() -> list[Extension]:
 
     sources = [
         Extension(
-            f"epollo.engine.native.{source.stem}",
+            ".".join(source.with_suffix("").parts[1:]),
             [str(source)],
-            # gcc would copy a message with `rep movs`, which takes 30 cycles to get going.
-            extra_compile_args=["-O3", "-fno-builtin-memcpy"],
+            extra_compile_args=["-O3", *options],
         )
-        for source in sorted(NATIVE.glob("*.pyx"))
+        for room, options in ROOMS.items()
+        for source in sorted(room.glob("*.pyx"))
     ]
     directives = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True}
     # Always: a C file older than its source would be compiled as if it were the source.

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,32 @@ def churn(port: int, connections: int, size: int, window: Window) -> dict[str, f
         BenchmarkError: a connection failed, or a reply was wrong.
     """
     return run(CHURN, port, connections, size, window)
+
+
+def epollo_bench(
+    port: int, connections: int, size: int, window: Window, *options: str
+) -> dict[str, float]:
+    """Load the server with `epollo bench`.
+
+    Returns:
+        `rate` in messages per second and, of an open loop, the part of the messages that were
+        sent more than a millisecond late, in percent, and by how much the 99.9 % were.
+
+    Raises:
+        BenchmarkError: a connection failed, a reply was wrong, or none came.
+    """
+    command = [
+        *("taskset", "-c", str(window.core), sys.executable, "-m", "epollo", "bench"),
+        *(f"127.0.0.1:{port}", "-c", str(connections), "-s", str(size), *options),
+        *("-d", f"{window.seconds}s", "--warmup", f"{window.warmup}s", "--json", "-"),
+    ]
+    result = json.loads(output(command, window.seconds + window.warmup + GRACE))
+    return {
+        "rate": result["rate"],
+        "p99_us": result["response"]["percentiles"]["99"] * 1e6,
+        "late_percent": result["late"] * 100,
+        "slip_p999_us": result["slip"]["percentiles"]["99.9"] * 1e6,
+    }
 
 
 def run(

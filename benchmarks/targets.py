@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks import markdown
-from benchmarks.parts import beside, churn, idle, limits, open_loop, table, waiting
+from benchmarks.parts import beside, churn, idle, limits, open_loop, table, tester, waiting
 from benchmarks.plan import FULL
 from benchmarks.points import HUGE, LARGE, PIPELINED, SMALL, Point
 from benchmarks.samples import Figure, Sample, Series
@@ -56,12 +56,13 @@ class Target:
         """Return the target, what was measured and the verdict as cells."""
         ratio = self.base is not None
         bound = f"{'at most' if self.most else 'at least'} " + (
-            f"{self.bound:.2f}" if ratio else f"{self.bound:,.0f} {self.unit}"
+            f"{self.bound:.2f}" if ratio else f"{self.bound:,g} {self.unit}"
         )
         figure = self.measured(samples)
         if figure is None:
             return [self.text, bound, markdown.NONE, "not measured"]
-        cell = markdown.ratio(figure, 3) if ratio else markdown.whole(figure)
+        exact = ratio or self.bound < 1
+        cell = markdown.ratio(figure, 3) if exact else markdown.whole(figure)
         return [self.text, bound, cell, "met" if self.met(figure) else "NOT met"]
 
 
@@ -141,6 +142,26 @@ TARGETS = (
         churn.rate(NATIVE),
         churn.rate(LIMIT),
         0.95,
+    ),
+    *(
+        Target(
+            f"epollo bench: {point}, against the C server, to a load generator in C",
+            tester.rate(tester.EPOLLO, point),
+            tester.rate(tester.C, point),
+            0.95,
+        )
+        for point in tester.POINTS
+    ),
+    *(
+        Target(
+            f"epollo bench: sent over 1 ms late at {tester.RATE:,}/s, {server.label}",
+            tester.late(server),
+            None,
+            0.1,
+            most=True,
+            unit="%",
+        )
+        for server in tester.SERVERS
     ),
 )
 

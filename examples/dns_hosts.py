@@ -1,7 +1,7 @@
 """DNS over TCP from a hosts file: A, AAAA and PTR; every other name does not exist.
 
     python examples/dns_hosts.py 127.0.0.1:5353 /etc/hosts
-    epollo serve examples.dns_hosts:Hosts --framing dns
+    epollo serve examples.dns_hosts:Hosts --framing dns --idle-timeout 10s
     dig +tcp -p 5353 @127.0.0.1 localhost
 
 RFC 1035 for the messages, RFC 7766 for TCP, RFC 6891 for the OPT record (EDNS).
@@ -24,6 +24,7 @@ IN = 1
 NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 3, 4, 5, 16  # response codes
 QR, OPCODE, AA, RD = 0x8000, 0x7800, 0x0400, 0x0100  # flags, and a field among them
 TTL = 0  # seconds: nobody keeps what a file says that may change
+IDLE = "10s"  # RFC 7766, 6.2.3: a server keeps an idle connection for a few seconds
 FIRST_NAME = b"\xc0\x0c"  # a pointer to the question's name, which stands behind the header
 
 HEADER = struct.Struct(">6H")  # id, flags; how many questions, answers, authorities, others
@@ -137,4 +138,4 @@ def _wire(name: str) -> bytes:
 
 
 if __name__ == "__main__":
-    epollo.serve(Hosts(*sys.argv[2:3]), *sys.argv[1:2], framing="dns")
+    epollo.serve(Hosts(*sys.argv[2:3]), *sys.argv[1:2], framing="dns", idle_timeout=IDLE)

@@ -8,7 +8,7 @@ import socket
 import struct
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -159,7 +159,7 @@ class Listener:
 class Play:
     """A scene on one engine: the peer and the loop take turns, in one thread."""
 
-    def __init__(self, scene: Scene, engine: str) -> None:
+    def __init__(self, scene: Scene, engine: str, begin: Callable[[int], object]) -> None:
         self.scene = scene
         self.record = Record()
         self.loop = new_loop(engine)
@@ -174,6 +174,7 @@ class Play:
         self._late = time.monotonic() + DEADLINE
         self.script.other = self.loop.attach(others, self.listener)
         self.connection = self.loop.attach(ours, self.script)
+        begin(self._fd)
 
     def run(self) -> Record:
         try:
@@ -221,8 +222,12 @@ class Play:
         """Bytes of the peer's that the kernel has for the loop."""
         if self.connection.closed:
             return 0
+        return int(struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))[0])
+
+    @property
+    def _fd(self) -> int:
         fd: int = cast(Any, self.connection).fd
-        return int(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0])
+        return fd
 
     def _end(self) -> None:
         scene = self.scene
@@ -299,10 +304,10 @@ class Play:
             raise Difference(f"no end after {DEADLINE:g} s, having seen {short(self.record)}")
 
 
-def play(scene: Scene, engine: str) -> Record:
-    """What comes of ``scene`` on the named engine."""
+def play(scene: Scene, engine: str, begin: Callable[[int], object] = lambda _: None) -> Record:
+    """What comes of ``scene`` on the named engine; ``begin`` is told the connection's number."""
     with _log() as lines:
-        record = Play(scene, engine).run()
+        record = Play(scene, engine, begin).run()
     record.logged = lines
     return record
 
@@ -330,9 +335,9 @@ def agree(chance: Random) -> tuple[Scene, str]:
 def _differing(scene: Scene, one: Record, two: Record) -> Iterator[str]:
     if one.events != two.events or [len(one.events), one.events[0]] != [2, "connected"]:
         yield "events"
-    if not _alike(scene.messages_alike, one.messages, two.messages):
+    if not alike(scene.messages_alike, one.messages, two.messages):
         yield "messages"
-    if not _alike(scene.bytes_alike, one.received, two.received):
+    if not alike(scene.bytes_alike, one.received, two.received):
         yield "received"
     same = (scene.messages_alike, scene.bytes_alike) == (Alike.SAME, Alike.SAME)
     names = ["error", "others", "logged"] if scene.messages_alike is Alike.SAME else ["error"]
@@ -341,7 +346,8 @@ def _differing(scene: Scene, one: Record, two: Record) -> Iterator[str]:
             yield name
 
 
-def _alike(how: Alike, one: list[bytes] | bytearray, two: list[bytes] | bytearray) -> bool:
+def alike(how: Alike, one: list[bytes] | bytearray, two: list[bytes] | bytearray) -> bool:
+    """Is it as alike as ``how`` asks?"""
     if how is Alike.PREFIX:
         size = min(len(one), len(two))
         return one[:size] == two[:size]

@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from random import Random
 from typing import TypeAlias
 
-from fuzz import cutting, loops
+from fuzz import cutting, loops, network
 from fuzz.cutting import Difference
 
 BATCH = 500  # streams that a process takes at a time
@@ -38,9 +38,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--seed", type=int, default=0, help="of the first; the next has the next")
     options.add_argument(
         "--through",
-        choices=("both", "decoders", "loops"),
-        default="both",
-        help=f"decoders: all streams; loops: scenes, all seeds; both: a scene every {SCENE_EVERY}",
+        choices=("all", *WAYS),
+        default="all",
+        help=f"decoders: streams; loops, network: scenes, good and bad; all: 1 in {SCENE_EVERY}",
     )
     cores = len(os.sched_getaffinity(0))
     options.add_argument("--jobs", type=int, default=cores, help=f"processes ({cores})")
@@ -59,14 +59,23 @@ def through_loops(seed: int) -> Key:
     return "loops", str(scene.kind), reason
 
 
+def through_network(seed: int) -> Key:
+    """The scene of that seed on a bad network: of what kind it was, and how it ended. Raises
+    Difference."""
+    scene, reason = network.agree(Random(seed))
+    return "network", str(scene.kind), reason
+
+
+WAYS = {"decoders": through_decoders, "loops": through_loops, "network": through_network}
+
+
 def batch(work: Work) -> Found:
     seeds, through = work
     counts: Counter[Key] = Counter()
     wrong = []
     for seed in seeds:
-        for name, run in (("decoders", through_decoders), ("loops", through_loops)):
-            sampled = name == "decoders" or seed % SCENE_EVERY == 0
-            if through == name or (through == "both" and sampled):
+        for name, run in WAYS.items():
+            if through == name or (through == "all" and sampled(name, seed)):
                 try:
                     counts[run(seed)] += 1
                 except Exception as error:
@@ -76,6 +85,13 @@ def batch(work: Work) -> Found:
     return len(seeds), counts, wrong
 
 
+def sampled(through: str, seed: int) -> bool:
+    """Is it for this seed, where all ways are taken?"""
+    if through == "network" and not network.loaded():
+        return False
+    return through == "decoders" or seed % SCENE_EVERY == 0
+
+
 def batches(seed: int, streams: int, through: str) -> Iterator[Work]:
     for start in range(seed, seed + streams, BATCH):
         yield range(start, min(start + BATCH, seed + streams)), through
@@ -83,7 +99,7 @@ def batches(seed: int, streams: int, through: str) -> Iterator[Work]:
 
 def summary(counts: Counter[Key]) -> Iterator[str]:
     """A line for each framing, and each kind of scene, with the count of each outcome."""
-    for through, what in (("decoders", "framing"), ("loops", "scene")):
+    for through, what in (("decoders", "framing"), ("loops", "scene"), ("network", "bad network")):
         names = sorted({name for way, name, _ in counts if way == through})
         for name in names:
             found = {key[2]: count for key, count in counts.items() if key[:2] == (through, name)}
@@ -114,9 +130,10 @@ def run(results: Iterable[Found], streams: int) -> int:
             print(f"{done:,} of {streams:,} streams, {rate:,.0f} a second", flush=True)
     print("\n".join(summary(counts)))
     seconds = time.monotonic() - start
+    decoded, played, disturbed = (total(counts, way) for way in WAYS)
     print(
-        f"{done:,} streams in {seconds:,.0f} s: {total(counts, 'decoders'):,} through the decoders,"
-        f" {total(counts, 'loops'):,} scenes through the loops, {differences} differences"
+        f"{done:,} streams in {seconds:,.0f} s: {decoded:,} through the decoders, {played:,} scenes"
+        f" through the loops, {disturbed:,} on a bad network, {differences} differences"
     )
     return 1 if differences else 0
 
@@ -142,6 +159,8 @@ def side_by_side(work: Sequence[Work], jobs: int) -> Iterator[Found]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = parser().parse_args(arguments)
+    if options.through == "network" and not network.loaded():
+        parser().error("--through network: needs a C compiler, and to be run as python -m fuzz")
     work = list(batches(options.seed, options.streams, options.through))
     if options.jobs <= 1 or len(work) == 1:
         return run(map(batch, work), options.streams)

@@ -132,7 +132,7 @@ def a_scene(chance: Random) -> Scene:
         chunks = _short(chunks)
     stream = replace(stream, chunks=chunks)
     replies = _replies(chance, stream.framing)
-    much = 3 * _messages(stream) * max(map(len, replies)) > MOST_REPLIED
+    much = 3 * count_messages(stream) * max(map(len, replies)) > MOST_REPLIED
     scene = Scene(
         kind,
         stream,
@@ -149,9 +149,9 @@ def _of_kind(chance: Random, scene: Scene) -> Scene:
     kind = scene.kind
     if kind is Kind.HALT:
         return replace(
-            scene, last=(chance.randrange(_messages(scene.stream)), chance.choice(_ENDS))
+            scene, last=(chance.randrange(count_messages(scene.stream)), chance.choice(_ENDS))
         )
-    many = _messages(scene.stream) > 300
+    many = count_messages(scene.stream) > 300
     if kind is Kind.SLOW and not many and not is_raw(scene.stream.framing):  # it depends on reads
         return replace(
             scene,
@@ -191,7 +191,7 @@ def _deaf(chance: Random) -> Scene:
     )
 
 
-def _messages(stream: Stream) -> int:
+def count_messages(stream: Stream) -> int:
     """How many messages are in it; at least 1."""
     decoder, count = stream.framing.decoder(), 0
     try:

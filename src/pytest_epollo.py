@@ -1,4 +1,4 @@
-"""The pytest plugin of epollo: the fixture `epollo_server`.
+"""The pytest plugin of epollo: the fixtures `epollo_server` and `epollo_bench`.
 
 It stands beside the package, so that a start of pytest imports nothing of epollo.
 """
@@ -13,6 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from epollo import Server
+    from epollo.bench import Result
 
 
 @pytest.fixture
@@ -31,3 +32,24 @@ def epollo_server() -> Iterator[Callable[..., Server]]:
             return servers.enter_context(Server(handler, **settings))
 
         yield serve
+
+
+@pytest.fixture
+def epollo_bench() -> Callable[..., Result]:
+    """``epollo_bench(address, **load)``: loads the server there, and returns the
+    `epollo.bench.Result`. ``load`` are the fields of an `epollo.bench.Workload`; what is not given
+    is a test's measure: 10 connections for a second (``duration``), or until all ``messages``
+    are sent where those are given, behind a ``warmup`` of 0.1 s.
+    """
+    from epollo.bench import Workload, run
+
+    def bench(address: str, **load: Any) -> Result:
+        duration = None if "messages" in load else 1.0
+        return run(
+            Workload(
+                address=address,
+                **{"connections": 10, "duration": duration, "warmup": 0.1} | load,
+            )
+        )
+
+    return bench

@@ -43,8 +43,9 @@ NATIVE: list[Any] = []  # the native engine's modules that count their objects
 ENGINES = [Engine("python", poller) for poller in POLLERS]
 if "native" in available():
     ENGINES.insert(0, Engine("native", "epoll"))
-    names = ("connection", "decoder", "outbox")
+    names = ("endpoint", "decoder", "outbox")
     NATIVE += [importlib.import_module(f"epollo.engine.native.{name}") for name in names]
+    NATIVE.append(importlib.import_module("epollo.bench.native.exchange"))
 elif os.environ.get("EPOLLO_NATIVE") == "require":
     raise RuntimeError("EPOLLO_NATIVE=require, and the native engine is not built")
 

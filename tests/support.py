@@ -13,7 +13,8 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
@@ -37,6 +38,14 @@ def has_ipv6() -> bool:
 def frame(message: bytes) -> bytes:
     """A u32 frame, made without the code under test."""
     return struct.pack(">I", len(message)) + message
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for ``condition``, that another thread brings about; fails when the deadline passes."""
+    late = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < late, "the deadline passed"
+        time.sleep(0.001)
 
 
 class Peer:

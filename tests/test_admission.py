@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from epollo import CloseReason, Connection, Refusal, address
 from epollo.admission import Admission
 from epollo.counters import Counters
+from epollo.proxy import V2
 from tests.conftest import Engine, Log
 from tests.support import DEADLINE, Peer, Recorder, frame, has_ipv6
 
@@ -31,7 +34,7 @@ def test_over_max_connections_newcomers_are_refused_and_the_others_served(
     engine: Engine, log: Log
 ) -> None:
     handler = Recorder()
-    with ExitStack() as peers, engine.server(handler, max_connections=3) as server:
+    with engine.server(handler, max_connections=3) as server, ExitStack() as peers:
         (where,) = server.addresses
         served = [peers.enter_context(Peer(where)) for _ in range(3)]
         assert all(answered(peer) for peer in served)
@@ -63,7 +66,7 @@ def test_a_place_is_free_again_when_a_connection_closes(engine: Engine, log: Log
 
 def test_over_max_per_ip_only_that_address_is_refused(engine: Engine, log: Log) -> None:
     handler = Recorder()
-    with ExitStack() as peers, engine.server(handler, max_per_ip=2) as server:
+    with engine.server(handler, max_per_ip=2) as server, ExitStack() as peers:
         (where,) = server.addresses
 
         def peer_from(host: str) -> Peer:
@@ -84,8 +87,8 @@ def test_over_max_per_ip_only_that_address_is_refused(engine: Engine, log: Log) 
 
 def test_both_bounds_hold_together(engine: Engine, log: Log) -> None:
     with (
-        ExitStack() as peers,
         engine.server(Recorder(), max_connections=3, max_per_ip=2) as server,
+        ExitStack() as peers,
     ):
         (where,) = server.addresses
         hosts = ["127.0.0.2", "127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.4"]
@@ -100,9 +103,10 @@ def test_both_bounds_hold_together(engine: Engine, log: Log) -> None:
 def test_a_peer_counts_once_whichever_socket_takes_it(engine: Engine, log: Log) -> None:
     with engine.server(Recorder(), bind=["127.0.0.1:0", "[::]:0"], max_per_ip=1) as server:
         first, second = server.addresses
-        with Peer(first) as peer, Peer(second.replace("[::]", "127.0.0.1")) as same:
+        with Peer(first) as peer:
             assert answered(peer)
-            assert not answered(same)
+            with Peer(second.replace("[::]", "127.0.0.1")) as same:
+                assert not answered(same)
             with Peer(second.replace("[::]", "[::1]")) as other:
                 assert answered(other)
     assert "127.0.0.1 has as many" in log.take()[0]
@@ -110,8 +114,8 @@ def test_a_peer_counts_once_whichever_socket_takes_it(engine: Engine, log: Log) 
 
 def test_peers_of_a_unix_socket_have_no_ip(engine: Engine, tmp_path: Path) -> None:
     with (
-        ExitStack() as peers,
         engine.server(Recorder(), bind=f"unix:{tmp_path}/socket", max_per_ip=1) as server,
+        ExitStack() as peers,
     ):
         told = [answered(peers.enter_context(Peer(server.addresses[0]))) for _ in range(5)]
     assert told == [True] * 5
@@ -180,3 +184,42 @@ def test_behind_a_proxy_the_clients_address_counts_once_it_is_known(log: Log) ->
     assert log.take() == [OVER_ONE]
     assert [admission.leave(each) for each in connections] == [None, None, Refusal.MAX_PER_IP, None]
     assert admission.refusal("127.0.0.2") is None
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_behind_a_proxy_each_client_has_its_own_bound(
+    engine: Engine, log: Log, version: int
+) -> None:
+    def peer_of(host: str) -> Peer:
+        peer = peers.enter_context(Peer(where))
+        peer.send(header(host, version))
+        return peer
+
+    handler = Recorder()
+    with (
+        engine.server(handler, proxy_protocol="required", max_per_ip=2) as server,
+        ExitStack() as peers,
+    ):
+        (where,) = server.addresses
+        hosts = [f"192.0.2.{number}" for number in range(1, 5)]
+        served = {host: [peer_of(host), peer_of(host)] for host in hosts}
+        assert all(answered(peer) for each in served.values() for peer in each)
+        assert not answered(peer_of("192.0.2.2"))
+        assert all(answered(peer) for each in served.values() for peer in each)
+        assert server.counters.refused[Refusal.MAX_PER_IP] == 1
+        assert handler.opened.qsize() == 8, "of the one refused the handler never hears"
+        served["192.0.2.2"][0].close()
+        assert handler.end() is CloseReason.EOF
+        assert answered(peer_of("192.0.2.2"))
+        assert (server.counters.open, handler.ends.qsize()) == (8, 0)
+    assert log.take() == [
+        "connection refused: max_per_ip is 2, and 192.0.2.2 has as many",
+    ]
+
+
+def header(host: str, version: int) -> bytes:
+    """The PROXY header that a proxy sends for a client at ``host``."""
+    if version == 1:
+        return f"PROXY TCP4 {host} 192.0.2.99 5678 80\r\n".encode()
+    addresses = socket.inet_aton(host) + socket.inet_aton("192.0.2.99")
+    return V2 + b"\x21\x11\0\x0c" + addresses + struct.pack("!HH", 5678, 80)

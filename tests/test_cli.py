@@ -26,6 +26,8 @@ from tests.support import Peer, epollo, serving
         (["serve", "json:__name__"], 2, "'json:__name__' is a str: neither a function nor"),
         (["serve", "json"], 2, "not of the form module:attribute"),
         (["serve", "--max-frame", "huge"], 2, "max_frame: 'huge' is not a size such as 64KiB"),
+        (["serve", "--frame-timeout", "never"], 2, "250ms, 10s or 1m; without a limit: 0"),
+        (["serve", "--max-connections", "all"], 2, "100 or 10k; without a bound: none"),
         (["serve", "--poller", "epol"], 2, "no poller 'epol' on this machine; there are epoll"),
         (["serve", "--engine", "warp"], 2, "no engine 'warp' in this installation; there are"),
         (["serve", "--log-level", "loud"], 2, "log_level: 'loud' is not one of debug"),

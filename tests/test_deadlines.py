@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
-import threading
+import os
+import queue
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from epollo import CloseReason
+from epollo import CloseReason, Server
 from tests.conftest import Engine, Log
-from tests.support import Peer, Recorder, frame
+from tests.support import DEADLINE, Peer, Recorder, frame, serving
 
 ON = {"idle_timeout": 0.2, "frame_timeout": 0.2, "write_timeout": 0.2}
+
+
+def timeouts(server: Server, *begin: bytes) -> Iterator[None]:
+    """The server's own clock: goes on until it has closed so many peers for being late, one after
+    the other, each of which had sent only the ``begin`` of a frame."""
+    for data in begin:
+        with Peer(server.addresses[0]) as late:
+            late.send(data)
+            yield from until_closed(late)
+
+
+def until_closed(peer: Peer) -> Iterator[None]:
+    """Goes on while the server has not closed this peer."""
+    peer.socket.settimeout(0.001)
+    late = time.monotonic() + DEADLINE
+    while is_open(peer):
+        assert time.monotonic() < late, "it was never closed"
+        yield
+
+
+def is_open(peer: Peer) -> bool:
+    """Has the server not closed this peer, which waits for next to nothing?"""
+    try:
+        return bool(peer.socket.recv(1))
+    except (BlockingIOError, TimeoutError):
+        return True
+    except ConnectionResetError:
+        return False
 
 
 def test_an_idle_peer_is_closed_and_a_busy_one_kept(engine: Engine) -> None:
@@ -21,33 +53,21 @@ def test_an_idle_peer_is_closed_and_a_busy_one_kept(engine: Engine) -> None:
         Peer(server.addresses[0]) as busy,
         Peer(server.addresses[0]) as idle,
     ):
-        idle.socket.setblocking(False)
-        assert idle_until_closed(idle, busy) > 3
+        for _ in until_closed(idle):
+            assert busy.ask(b"busy") == b"busy"
         assert handler.end() is CloseReason.IDLE_TIMEOUT
         assert busy.ask(b"still here") == b"still here"
-
-
-def idle_until_closed(idle: Peer, busy: Peer) -> int:
-    """How often ``busy`` was answered before ``idle`` was closed."""
-    for count in range(1_000_000):
-        busy.ask(b"busy")
-        try:
-            assert idle.socket.recv(1) == b""
-        except BlockingIOError:
-            continue
-        return count
-    raise AssertionError("it was never closed")
 
 
 def test_a_peer_that_is_only_sent_to_is_not_idle(engine: Engine) -> None:
     handler = Recorder()
     with engine.server(handler, idle_timeout=0.3) as server, Peer(server.addresses[0]) as peer:
         connection = handler.connection()
-        start = time.monotonic()
-        while time.monotonic() < start + 0.9:  # three times the timeout
+        for _ in timeouts(server, b"", b"", b""):
             connection.send(b"news")
             assert peer.receive(8) == frame(b"news")
-        assert handler.ends.empty()
+        assert [handler.end() for _ in range(3)] == [CloseReason.IDLE_TIMEOUT] * 3
+        assert not connection.closed
 
 
 @pytest.mark.parametrize(
@@ -86,13 +106,43 @@ def trickle(peer: Peer, begin: bytes) -> int:
 def test_whole_frames_are_never_late_however_slowly_they_come(engine: Engine) -> None:
     handler = Recorder()
     with engine.server(handler, frame_timeout=0.2) as server, Peer(server.addresses[0]) as peer:
-        start = time.monotonic()
-        while time.monotonic() < start + 0.8:  # each read ends within a frame
+        for _ in timeouts(server, b"\0", b"\0", b"\0"):  # each read ends within a frame
             peer.send(frame(b"one") + frame(b"two")[:3])
             assert peer.receive(7) == frame(b"one")
             peer.send(frame(b"two")[3:])
             assert peer.receive(7) == frame(b"two")
+        assert [handler.end() for _ in range(3)] == [CloseReason.FRAME_TIMEOUT] * 3
+        assert peer.ask(b"well") == b"well"
+
+
+def test_a_frame_that_begins_where_another_ends_has_its_own_time(engine: Engine) -> None:
+    handler = Recorder()
+    with engine.server(handler, frame_timeout=0.4) as server, Peer(server.addresses[0]) as peer:
+        stream = frame(b"one") * 8
+        peer.send(stream[:3])
+        start = time.monotonic()
+        for end in range(7, len(stream), 7):  # each read ends a frame and begins the next
+            peer.send(stream[end - 4 : end + 3])
+            assert peer.receive(7) == frame(b"one")
+            threading.Event().wait(0.15)
+        assert time.monotonic() - start > 0.8  # twice the timeout
         assert handler.ends.empty()
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_the_first_frames_time_begins_when_it_does(engine: Engine, count: int) -> None:
+    handler = Recorder()
+    with (
+        engine.server(handler, frame_timeout=0.2, proxy_protocol="required") as server,
+        Peer(server.addresses[0]) as peer,
+    ):
+        peer.send(b"PROXY UNKNO")
+        threading.Event().wait(0.5)  # a handshake may take longer than a frame
+        start = time.monotonic()
+        peer.send(b"WN\r\n" + frame(b"one") * count + b"\0")
+        assert peer.receive_all() == frame(b"one") * count
+        assert handler.end() is CloseReason.FRAME_TIMEOUT
+        assert time.monotonic() - start > 0.2
 
 
 def test_what_came_before_a_late_frame_is_answered(engine: Engine) -> None:
@@ -116,18 +166,30 @@ def test_a_peer_that_takes_nothing_is_closed(engine: Engine) -> None:
 
 def test_a_peer_that_takes_a_little_now_and_then_is_kept(engine: Engine) -> None:
     handler = Recorder()
-    size = 8 << 20
-    with engine.server(handler, write_timeout=0.4, max_frame="16MiB") as server:
-        with Peer(server.addresses[0]) as peer:
-            handler.connection().send(bytes(size))
-            start = time.monotonic()
+    size = 16 << 20
+    with engine.server(handler, write_timeout=0.5, max_frame="32MiB", max_unsent="32MiB") as server:
+        with Peer(server.addresses[0], receive_buffer=256 << 10) as peer:
+            connection = handler.connection()
+            connection.send(bytes(size))
             taken = 0
-            while time.monotonic() < start + 1:  # more than twice the timeout
-                taken += len(peer.receive(64 << 10))
-                threading.Event().wait(0.01)
+            for _ in range(2):  # others take nothing, and are closed one after the other
+                with Peer(server.addresses[0], receive_buffer=4096):
+                    handler.connection().send(bytes(size))
+                    while (end := ended(handler)) is None:
+                        taken += len(peer.receive(12 << 10))
+                assert end is CloseReason.WRITE_TIMEOUT
+            assert 0 < connection.unsent < size, "else it proves nothing"
             assert peer.receive(size + 4 - taken)[-1:] == b"\0"
             assert peer.ask(b"well") == b"well"
         assert handler.end() is CloseReason.EOF
+
+
+def ended(handler: Recorder) -> CloseReason | None:
+    """The reason of an end, where one comes in a moment."""
+    try:
+        return handler.ends.get(timeout=0.01)
+    except queue.Empty:
+        return None
 
 
 def test_a_slow_handler_is_named_once_a_second(engine: Engine, log: Log) -> None:
@@ -160,8 +222,98 @@ def test_a_peer_held_back_by_the_handler_is_neither_idle_nor_late(engine: Engine
         connection = handler.connection()
         connection.pause_reading()
         peer.send(frame(b"later")[:-1])
-        threading.Event().wait(0.6)  # three times the timeouts
-        assert handler.ends.empty()
+        for _ in timeouts(server, b"", b"\0", b""):
+            pass
+        assert {handler.end() for _ in range(3)} == {
+            CloseReason.IDLE_TIMEOUT,
+            CloseReason.FRAME_TIMEOUT,
+        }
+        assert not connection.closed
         peer.send(frame(b"later")[-1:])
         connection.resume_reading()
         assert peer.receive(9) == frame(b"later")
+
+
+def test_two_hundred_slow_peers_are_closed_while_another_is_served(engine: Engine) -> None:
+    """Slowloris: each has begun a frame, and sends a byte of it now and then."""
+    handler = Recorder()
+    begin = frame(bytes(1 << 19))[:-1]
+    with engine.server(handler, frame_timeout=0.5) as server, ExitStack() as peers:
+        busy = peers.enter_context(Peer(server.addresses[0]))
+        slow = [peers.enter_context(Peer(server.addresses[0])) for _ in range(200)]
+        for peer in slow:
+            peer.socket.setblocking(False)
+        for at in range(len(begin)):
+            slow = [peer for peer in slow if trickled(peer, begin[at : at + 1])]
+            assert busy.ask(b"%d" % at) == b"%d" % at
+            if not slow:
+                break
+        ends = [handler.end() for _ in range(200)]
+        assert ends == [CloseReason.FRAME_TIMEOUT] * 200
+        assert handler.messages.qsize() == at + 1
+
+
+def trickled(peer: Peer, data: bytes) -> bool:
+    """Send it, where the server has not closed this peer."""
+    try:
+        peer.send(data)
+    except ConnectionError:
+        pass
+    else:
+        if is_open(peer):
+            return True
+    peer.close()
+    return False
+
+
+CLOCK = """
+import time
+
+def now(message):
+    return b"%d" % time.time()
+"""
+
+DAY = 24 * 3600
+
+
+def faketime() -> str:
+    """The library that lies about the time of day (Debian's faketime)."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not found:
+        assert os.environ.get("EPOLLO_INTEROP") != "require", "faketime is missing"
+        pytest.skip("faketime is not installed")
+    return str(found[0])
+
+
+@pytest.mark.parametrize("days", [1, -1], ids=["forward", "back"])
+def test_a_jump_of_the_wall_clock_closes_nobody(engine: Engine, tmp_path: Path, days: int) -> None:
+    (tmp_path / "clock.py").write_text(CLOCK)
+    shift = tmp_path / "shift"
+    shift.write_text("+0d")
+    env = {
+        "LD_PRELOAD": faketime(),
+        "FAKETIME_TIMESTAMP_FILE": str(shift),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # it never jumps: clock_gettime(2)
+    }
+    limits = ["--idle-timeout", "1s", "--frame-timeout", "1h"]
+    with (
+        serving("clock:now", *engine.flags, *limits, cwd=tmp_path, env=env) as server,
+        Peer(server.address) as busy,
+        Peer(server.address) as slow,
+        Peer(server.address) as idle,
+    ):
+        before = int(busy.ask(b"?"))
+        asked = time.monotonic()
+        idle.ask(b"?")
+        shift.write_text(f"{days:+d}d")
+        begin = frame(bytes(1 << 19))
+        sent = 0
+        for _ in until_closed(idle):  # so that the deadlines were looked at, after the jump
+            now = int(busy.ask(b"?"))
+            slow.send(begin[sent : sent + 1])
+            sent += 1
+        assert time.monotonic() - asked >= 1, "a deadline is never early"
+        assert abs(now - before - days * DAY) < DAY / 2, "the clock has not jumped"
+        slow.send(begin[sent:])
+        assert abs(int(slow.receive(14)[4:]) - now) < DAY / 2

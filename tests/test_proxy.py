@@ -14,7 +14,7 @@ import pytest
 
 from epollo import CloseReason, Connection, Server, address
 from epollo.errors import ProxyError
-from epollo.proxy import V2, Proxy, crc32c
+from epollo.proxy import V2, Introduction, Proxy, crc32c, header
 from tests.conftest import Engine
 from tests.support import DEADLINE, Peer, Recorder, frame
 
@@ -33,7 +33,7 @@ def v2(family: int, body: bytes, command: int = 0x21) -> bytes:
 
 INET = socket.inet_aton("192.0.2.7") + socket.inet_aton("127.0.0.1") + struct.pack("!HH", 5678, 80)
 INET6 = socket.inet_pton(socket.AF_INET6, "2001:db8::7") * 2 + struct.pack("!HH", 5678, 80)
-MAPPED = b"".join((bytes(10), b"\xff\xff", INET[:4], INET6[16:]))
+MAPPED = bytes(10) + b"\xff\xff" + INET[:4] + INET6[16:]
 UNIX = b"/run/peer".ljust(108, b"\0") + b"/run/us".ljust(108, b"\0")
 UNCHECKED = v2(0x11, INET + b"\x03\0\4" + bytes(4))
 CHECKED = UNCHECKED[:-4] + struct.pack("!I", crc32c(UNCHECKED))
@@ -42,15 +42,15 @@ LONGEST = b"PROXY UNKNOWN " + b"f" * 91 + b"\r\n"
 GOOD = [
     (b"PROXY TCP4 192.0.2.7 192.0.2.1 5678 80\r\n", "192.0.2.7:5678"),
     (b"PROXY TCP6 2001:db8:0::7 ::1 5678 80\r\n", "[2001:db8::7]:5678"),
+    (b"PROXY TCP6 ::ffff:192.0.2.7 ::1 5678 80\r\n", "192.0.2.7:5678"),  # ipv6(7): one client
     (b"PROXY UNKNOWN\r\n", None),
     (LONGEST, None),
     (v2(0x11, INET), "192.0.2.7:5678"),
     (v2(0x11, INET + b"\x04\0\3abc"), "192.0.2.7:5678"),
     (CHECKED, "192.0.2.7:5678"),
     (v2(0x21, INET6), "[2001:db8::7]:5678"),
-    (v2(0x31, UNIX), "unix:/run/peer"),
-    (b"PROXY TCP6 ::ffff:192.0.2.7 ::1 5678 80\r\n", "192.0.2.7:5678"),
     (v2(0x21, MAPPED), "192.0.2.7:5678"),
+    (v2(0x31, UNIX), "unix:/run/peer"),
     (v2(0x00, b"whatever"), None),
     (v2(0x00, b"", command=0x20), None),
     (v2(0x11, INET, command=0x20), None),
@@ -73,6 +73,17 @@ BAD = [
     v2(0x11, INET + b"\x04\0\4abc"),
     v2(0x11, INET + b"\x04"),
     UNCHECKED,
+]
+
+
+NAMED = [
+    (("192.0.2.7:5678", "192.0.2.1:80"), "v1", b"PROXY TCP4 192.0.2.7 192.0.2.1 5678 80\r\n"),
+    (("[2001:db8::7]:5678", "[::1]:80"), "v1", b"PROXY TCP6 2001:db8::7 ::1 5678 80\r\n"),
+    (("[fe80::7%eth0]:5678", "[fe80::1%eth0]:80"), "v1", b"PROXY TCP6 fe80::7 fe80::1 5678 80\r\n"),
+    (("unix:(unnamed)", "unix:/run/us"), "v1", b"PROXY UNKNOWN\r\n"),
+    (("192.0.2.7:5678", "127.0.0.1:80"), "v2", v2(0x11, INET)),
+    (("[2001:db8::7]:5678", "[2001:db8::7]:80"), "v2", v2(0x21, INET6)),
+    (("unix:(unnamed)", "unix:/run/us"), "v2", v2(0x00, b"", command=0x20)),
 ]
 
 
@@ -101,6 +112,27 @@ def test_a_header_is_read_whole_and_byte_by_byte(
         assert not bytewise.established
         assert bytewise.received(header[index : index + 1]) == b""
     assert (bytewise.established, bytewise.peername) == (True, peername)
+
+
+@pytest.mark.parametrize(("ends", "version", "expected"), NAMED, ids=names)
+def test_a_header_is_made_for_two_addresses(
+    ends: tuple[str, str], version: str, expected: bytes
+) -> None:
+    made = header(version, *(address.parse(end) for end in ends))
+    assert made == expected
+    proxy = Proxy(1)
+    assert proxy.received(made) == b""
+    assert proxy.established
+    told = None if "unix" in ends[0] else ends[0].replace("%eth0", "")
+    assert proxy.peername == told
+
+
+def test_an_introduction_is_said_once_and_changes_nothing() -> None:
+    introduction = Introduction(b"PROXY UNKNOWN\r\n")
+    assert introduction.received(b"") == b""
+    assert (introduction.pending(), introduction.pending()) == (b"PROXY UNKNOWN\r\n", b"")
+    assert introduction.established
+    assert introduction.send(b"data") == introduction.received(b"data") == b"data"
 
 
 @pytest.mark.parametrize("header", BAD, ids=names)
@@ -140,7 +172,7 @@ def test_the_peer_is_whom_the_header_names(engine: Engine) -> None:
         assert recorder.connection().peername == "192.0.2.7:5678"
         assert peer.receive(11) == frame(b"at once")
         assert peer.ask(b"later") == b"later"
-        local.send(GOOD[2][0])
+        local.send(b"PROXY UNKNOWN\r\n")
         ours = str(address.of(local.socket.getsockname()))
         assert recorder.connection().peername == ours
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 import epollo
 from epollo import BindError, CloseReason, Connection, Server, address
+from epollo.errors import EngineMissing
 from epollo.framing import Line
 from tests.conftest import Engine, Log
 from tests.support import DEADLINE, Peer, Recorder, ServerProcess, frame, has_ipv6, line_of, serving
@@ -522,3 +524,59 @@ def test_a_server_whose_started_raises_does_not_serve(engine: Engine) -> None:
         server.run()
     with pytest.raises(ConnectionRefusedError):
         Peer(server.addresses[0])
+
+
+@pytest.mark.parametrize("kind", ["plain", "async", "threads"])
+def test_a_block_is_entered_once_started_has_run(engine: Engine, kind: str) -> None:
+    begun, go_on, told = threading.Event(), threading.Event(), list[str]()
+
+    class Plain:
+        def started(self, server: Server) -> None:
+            begun.set()
+            assert go_on.wait(DEADLINE)
+            told.append("started")
+
+        def received(self, message: bytes) -> bytes:
+            return message
+
+    class Async(Plain):
+        async def started(self, server: Server) -> None:  # type: ignore[override]
+            await asyncio.to_thread(super().started, server)
+
+    def let_it_go_on() -> None:
+        assert begun.wait(DEADLINE)
+        told.append("waited for")
+        go_on.set()
+
+    if kind == "async" and engine.poller != "epoll":
+        pytest.skip("no descriptor in an asyncio loop")
+    handler = Async() if kind == "async" else Plain()
+    helper = threading.Thread(target=let_it_go_on)
+    helper.start()
+    with engine.server(handler, threads=2 if kind == "threads" else 0, loop="asyncio"):
+        assert told == ["waited for", "started"]
+    helper.join()
+
+
+def test_what_started_raises_is_raised_where_the_block_would_begin(engine: Engine) -> None:
+    class Failing:
+        def started(self, server: Server) -> None:
+            raise LookupError("no database")
+
+        def received(self, message: bytes) -> bytes:
+            return message
+
+    server = engine.server(Failing())
+    with pytest.raises(LookupError, match="no database"), server:
+        raise AssertionError("entered")
+    server.start()  # nothing of it is left that would be in the way
+    server.close()
+
+
+def test_a_server_whose_poller_is_no_descriptor_for_asyncio_says_so_at_the_block() -> None:
+    async def handle(message: bytes) -> bytes:
+        return message
+
+    server = Server(handle, "127.0.0.1:0", engine="python", poller="poll", loop="asyncio")
+    with pytest.raises(EngineMissing), server:
+        raise AssertionError("entered")

@@ -47,6 +47,7 @@ def test_a_mode_is_octal(value: Any, mode: int | None) -> None:
         ({"backlog": "many"}, "backlog: 'many' is not a count"),
         ({"graceful_timeout": "soon"}, "graceful_timeout: 'soon' is not a time"),
         ({"max_connections": "unlimited"}, "max_connections: 'unlimited' is not a count"),
+        ({"frame_timeout": "never"}, "frame_timeout: 'never' is not a time such as 250ms, 10s or"),
         ({"max_per_ip": -1}, "max_per_ip: -1 is not a count"),
         ({"keepalive": "500ms"}, "keepalive: '500ms' is neither 0 nor from 1s to 32767s"),
         ({"keepalive": "10h"}, "keepalive: '10h' is neither 0 nor from 1s to 32767s"),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from epollo import CloseReason, Connection, Server
-from tests.conftest import Engine, Log
-from tests.support import DEADLINE, Peer, frame
+from epollo import AsyncClient, CloseReason, ConnectFailed, Connection, ConnectionClosed, Server
+from tests.conftest import ENGINES, Engine, Log
+from tests.support import DEADLINE, Peer, frame, until
+
+HOSTED = [e for e in ENGINES if e.poller not in ("poll", "select")]  # that are one descriptor
 
 
 class Gate:
@@ -59,13 +62,6 @@ class Gate:
 
     def all(self) -> list[str]:
         return [self.told.get(timeout=DEADLINE) for _ in range(self.told.qsize())]
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def upper(message: bytes) -> bytes:
@@ -267,12 +263,125 @@ def _frames(data: bytes) -> Iterator[bytes]:
         at += 4 + size
 
 
-def test_a_plain_server_makes_no_asyncio_loop() -> None:
+def test_a_plain_server_imports_no_asyncio() -> None:
     program = (
         "import sys, epollo\n"
         "with epollo.Server(lambda message: message, '127.0.0.1:0', threads=1) as server:\n"
         "    with epollo.connect(server.addresses[0]) as client:\n"
         "        assert client.request(b'x') == b'x'\n"
-        "assert 'epollo.hosting' not in sys.modules\n"
+        "assert 'asyncio' not in sys.modules\n"
+        "assert epollo.AsyncClient is epollo.client.AsyncClient\n"
+        "assert 'asyncio' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=DEADLINE)
+
+
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Runs a test on such a loop, on which it must leave no task."""
+    module = pytest.importorskip(request.param)
+    module.new_event_loop().close()  # libuv keeps two descriptors of its first loop
+
+    async def checked(test: Coroutine[Any, Any, None]) -> None:
+        async with asyncio.timeout(DEADLINE):
+            await test
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    def run(test: Coroutine[Any, Any, None]) -> None:
+        with asyncio.Runner(loop_factory=module.new_event_loop) as runner:
+            runner.run(checked(test))
+
+    return run
+
+
+async def listens(server: Server) -> bool:
+    """Has no stop come to it?"""
+    try:
+        async with AsyncClient(server.addresses[0]):
+            return True
+    except ConnectFailed:
+        return False
+
+
+@asynccontextmanager
+async def served(server: Server) -> AsyncIterator[tuple[asyncio.Task[None], AsyncClient]]:
+    """The task that serves ``server`` on the running loop, and a client of it."""
+    server.start()
+    task = asyncio.create_task(server.serve())
+    try:
+        async with AsyncClient(server.addresses[0]) as client:
+            yield task, client
+    finally:
+        server.stop(0)
+        await asyncio.wait([task])
+
+
+@pytest.mark.parametrize("engine", HOSTED, ids=lambda engine: f"{engine.name}-{engine.poller}")
+def test_on_the_callers_loop_a_handler_that_blocks_holds_up_only_its_own(
+    engine: Engine, run: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    gate = Gate()
+
+    async def test() -> None:
+        async with served(engine.server(gate, threads=2, in_flight=2)) as (task, client):
+            first = asyncio.create_task(client.request(b"first"))
+            second = asyncio.create_task(client.request(b"second"))
+            await asyncio.to_thread(gate.wait, b"first", b"second")
+            gate.free(b"second")
+            while "answered second" not in gate.told.queue:
+                await asyncio.sleep(0)  # the loop goes on meanwhile
+            assert not second.done(), "replies keep the order of their messages"
+            gate.free(b"first")
+            assert (await first, await second) == (b"first", b"second")
+        await task
+
+    run(test())
+    assert gate.all()[-2:] == ["disconnected eof", "stopped"]
+    assert all(name.startswith("epollo-handler") for name in gate.threads)
+
+
+@pytest.mark.parametrize("engine", HOSTED, ids=lambda engine: f"{engine.name}-{engine.poller}")
+def test_on_the_callers_loop_a_stop_waits_for_what_is_in_flight(
+    engine: Engine, run: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    gate = Gate()
+
+    async def test() -> None:
+        server = engine.server(gate, threads=2)
+        async with served(server) as (task, client):
+            request = asyncio.create_task(client.request(b"late"))
+            await asyncio.to_thread(gate.wait, b"late")
+            server.stop()
+            while await listens(server):
+                pass
+            assert not task.done()
+            gate.free(b"late")
+            assert await request == b"late"
+            await task
+
+    run(test())
+    told = gate.all()
+    assert "answered late" in told
+    assert told[-1] == "stopped"
+
+
+@pytest.mark.parametrize("engine", HOSTED, ids=lambda engine: f"{engine.name}-{engine.poller}")
+def test_cancelled_on_the_callers_loop_it_lets_what_has_begun_end(
+    engine: Engine, run: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    gate = Gate()
+
+    async def test() -> None:
+        async with served(engine.server(gate, threads=1)) as (task, client):
+            await client.send(b"for nobody")
+            await asyncio.to_thread(gate.wait, b"for nobody")
+            task.cancel()
+            with pytest.raises(ConnectionClosed):
+                await client.receive()
+            assert not task.done()
+            gate.free(b"for nobody")
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    run(test())
+    assert gate.all() == ["connected", "answered for nobody", "disconnected shutdown", "stopped"]

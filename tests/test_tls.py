@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 import socket
 import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,10 @@ import pytest
 import trustme
 
 from epollo import CloseReason, Connection, Server, SettingError, address
+from epollo.engine import lingering
 from epollo.tls import server_context
 from tests.conftest import Engine
-from tests.support import DEADLINE, Peer, Recorder, epollo, frame
+from tests.support import DEADLINE, Peer, Recorder, epollo, frame, until
 
 
 class Files:
@@ -35,9 +39,12 @@ class Files:
         issued.private_key_pem.write_to_path(self.key)
         self.settings = {"tls_cert": self.cert, "tls_key": self.key}
 
-    def client(self) -> ssl.SSLContext:
+    def client(self, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+        """What a client that trusts the authority takes; of TLS only ``version``, where given."""
         context = ssl.create_default_context(cafile=self.ca)
         assert context.check_hostname
+        if version is not None:
+            context.minimum_version = context.maximum_version = version
         return context
 
 
@@ -49,10 +56,18 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 class Secure(Peer):
     """A peer that shook hands."""
 
-    def __init__(self, to: str, context: ssl.SSLContext) -> None:
-        super().__init__(to)
+    def __init__(
+        self,
+        to: str,
+        context: ssl.SSLContext,
+        receive_buffer: int | None = None,
+        ragged: bool = True,
+    ) -> None:
+        super().__init__(to, receive_buffer)
         try:
-            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
+            self.socket = context.wrap_socket(
+                self.socket, server_hostname="localhost", suppress_ragged_eofs=ragged
+            )
         except BaseException:
             self.socket.close()
             raise
@@ -86,8 +101,7 @@ VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 def test_both_versions_carry_messages(
     server: Server, files: Files, recorder: Recorder, version: ssl.TLSVersion
 ) -> None:
-    context = files.client()
-    context.minimum_version = context.maximum_version = version
+    context = files.client(version)
     with Secure(server.addresses[0], context) as peer:
         assert [peer.ask(b"message %d" % i) for i in range(3)] == [
             b"message 0",
@@ -130,8 +144,7 @@ def test_a_server_that_closes_says_close_notify(engine: Engine, files: Files) ->
 def test_large_messages_pass_both_ways(
     engine: Engine, files: Files, version: ssl.TLSVersion
 ) -> None:
-    context = files.client()
-    context.minimum_version = context.maximum_version = version
+    context = files.client(version)
     message = bytes(range(256)) * (5 << 12)
     settings: dict[str, Any] = {**files.settings, "max_frame": "8MiB"}
     with (
@@ -257,25 +270,45 @@ def test_a_record_that_was_changed_ends_the_connection(
 
 def hello(files: Files) -> bytes:
     """The first words of a client."""
-    outgoing = ssl.MemoryBIO()
-    client = files.client().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
-    with pytest.raises(ssl.SSLWantReadError):
-        client.do_handshake()
-    return outgoing.read()
+    return Memory(files.client()).shake()
 
 
-def test_a_reset_anywhere_in_the_handshake_leaves_nothing(
-    engine: Engine, files: Files, recorder: Recorder
+# A client speaks twice: its hello, and the end of its handshake. The server answers both.
+STAGES = [(spoken, part) for spoken in (0, 1) for part in (0.0, 0.01, 0.5, 1.0)]
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["at-once", "behind-the-answer"])
+@pytest.mark.parametrize("version", VERSIONS, ids=str)
+def test_a_reset_at_any_stage_of_the_handshake_gives_the_descriptor_back(
+    engine: Engine, files: Files, version: ssl.TLSVersion, answered: bool
 ) -> None:
-    words = hello(files)
-    with engine.server(recorder, **files.settings) as server:
-        for cut in (0, 1, 5, len(words) // 2, len(words)):
-            peer = Peer(server.addresses[0])
-            peer.send(words[:cut])
-            peer.reset()
-        with Secure(server.addresses[0], files.client()) as other:
-            assert other.ask(b"served") == b"served"
-    assert recorder.opened.qsize() == 1
+    context = files.client(version)
+    stages = [stage for stage in STAGES if not answered or stage[1] == 1]
+    with engine.server(lambda message: message, **files.settings) as server:
+        with Secure(server.addresses[0], context) as other:
+            assert other.ask(b"before") == b"before"
+            before = descriptors()
+            for spoken, part in stages:
+                peer = Peer(server.addresses[0])
+                client = Memory(context)
+                words = client.shake()
+                if spoken:
+                    peer.send(words)
+                    words = client.shake(peer.socket.recv(1 << 16))
+                peer.send(words[: math.ceil(part * len(words))])
+                if answered:
+                    assert peer.socket.recv(1, socket.MSG_PEEK)
+                peer.reset()
+                until(lambda: server.counters.open == 1)
+                assert descriptors() == before
+            assert other.ask(b"after") == b"after"
+        until(lambda: not server.counters.open)
+        assert server.counters.closed[CloseReason.RESET] == len(stages)
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
 
 def test_an_end_before_the_first_byte_is_an_end_and_later_a_fault(
@@ -337,3 +370,193 @@ def test_an_address_is_what_the_socket_says(
     with Secure(server.addresses[0], files.client()) as peer:
         ours = str(address.of(peer.socket.getsockname()))
         assert recorder.connection().peername == ours
+
+
+class Memory:
+    """A client's TLS in memory: the test has the say over every byte that goes on the wire."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
+        self.established = False
+
+    def shake(self, heard: bytes = b"") -> bytes:
+        """What it says next in the handshake, having ``heard`` the server."""
+        self._incoming.write(heard)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+            self.established = True
+        return self._outgoing.read()
+
+    def finish(self, peer: Peer, words: bytes = b"") -> None:
+        """Shake hands over ``peer``, which is to send ``words`` first."""
+        while not self.established:
+            peer.send(words)
+            words = self.shake(peer.socket.recv(1 << 16))
+        peer.send(words)
+
+    def seal(self, message: bytes) -> bytes:
+        """``message`` as a record."""
+        self._tls.write(frame(message))
+        return self._outgoing.read()
+
+    def ask(self, peer: Peer, message: bytes) -> bytes:
+        """The message that comes back for ``message``."""
+        peer.send(self.seal(message))
+        while True:
+            try:
+                return self._tls.read(1 << 16)[4:]
+            except ssl.SSLWantReadError:
+                heard = peer.socket.recv(1 << 16)
+                assert heard, "the stream has ended"
+                self._incoming.write(heard)
+
+    def read_on(self, heard: bytes) -> None:
+        """Read until there is an alert, which is raised as ssl.SSLError."""
+        self._incoming.write(heard)
+        while self._tls.read(1 << 16):
+            pass
+
+
+BROKEN = b"\x17\x03\x03\x00\x20" + bytes(32)  # a record that was changed on its way
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=str)
+def test_messages_before_a_broken_record_are_handled_and_the_peer_is_told_why(
+    server: Server, files: Files, recorder: Recorder, version: ssl.TLSVersion
+) -> None:
+    client = Memory(files.client(version))
+    with Peer(server.addresses[0]) as peer:
+        client.finish(peer, client.shake())
+        peer.send(client.seal(b"one") + client.seal(b"two") + BROKEN)
+        assert [recorder.message(), recorder.message()] == [b"one", b"two"]
+        heard = peer.receive_all()
+        with pytest.raises(ssl.SSLError, match="ALERT"):
+            client.read_on(heard)
+    assert recorder.end() is CloseReason.TLS_ERROR
+
+
+class Parting(Recorder):
+    """Answers, and closes."""
+
+    def received(self, message: bytes, connection: Connection) -> Any:
+        connection.close()
+        return super().received(message, connection)
+
+
+@pytest.mark.parametrize("habit", ["is silent", "goes on sending", "reads nothing"])
+def test_a_peer_that_never_closes_is_left_in_the_end(
+    engine: Engine, files: Files, habit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its close_notify is not waited for; its stream's end, where a reset could destroy what it
+    has not read yet, for so long at most."""
+    assert lingering.LINGER_SECONDS == 2, "as docs/tls.md says"
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.2)
+    handler = Parting()
+    room = 4096 if habit == "reads nothing" else None
+    with (
+        engine.server(handler, **files.settings) as server,
+        Secure(server.addresses[0], files.client(), room) as peer,
+    ):
+        message = bytes(16_000)
+        peer.send(frame(message) + frame(b"unread") * 10)
+        if habit == "is silent":
+            assert peer.receive(4 + len(message)) == frame(message)
+        late = time.monotonic() + DEADLINE
+        while habit == "goes on sending" and handler.ends.empty():
+            assert time.monotonic() < late
+            with contextlib.suppress(OSError):
+                peer.send(b"more")
+        assert handler.end() is CloseReason.LOCAL
+        handler.opened.queue.clear()
+
+
+def test_a_peer_that_does_not_take_the_last_word_is_left_in_the_end(
+    engine: Engine, files: Files
+) -> None:
+    handler = Parting()
+    settings: dict[str, Any] = {**files.settings, "max_frame": "16MiB", "write_timeout": 0.2}
+    with (
+        engine.server(handler, **settings) as server,
+        Secure(server.addresses[0], files.client(), 4096) as peer,
+    ):
+        peer.send(frame(bytes(12 << 20)))  # more than the kernel's buffers take back
+        assert handler.end() is CloseReason.WRITE_TIMEOUT
+        handler.opened.queue.clear()
+
+
+HEADER = b"PROXY TCP4 192.0.2.7 192.0.2.1 5678 443\r\n"
+
+
+@pytest.mark.parametrize("sent", ["together", "apart", "byte by byte"])
+def test_a_proxys_header_comes_before_the_handshake(
+    engine: Engine, files: Files, recorder: Recorder, sent: str
+) -> None:
+    client = Memory(files.client())
+    words = client.shake()
+    with engine.server(recorder, proxy_protocol="required", **files.settings) as server:
+        with Peer(server.addresses[0]) as peer:
+            if sent == "apart":
+                peer.send(HEADER)
+            elif sent == "byte by byte":
+                for byte in HEADER + words[:-1]:
+                    peer.send(bytes([byte]))
+                words = words[-1:]
+            client.finish(peer, HEADER + words if sent == "together" else words)
+            connection = recorder.connection()
+            assert connection.peername == "192.0.2.7:5678"
+            assert connection.tls is not None
+            assert client.ask(peer, b"hello") == b"hello"
+        assert recorder.end() is CloseReason.EOF
+
+
+def test_where_a_header_and_tls_are_asked_for_each_has_its_own_fault(
+    engine: Engine, files: Files, recorder: Recorder
+) -> None:
+    with engine.server(recorder, proxy_protocol="required", **files.settings) as server:
+        for words, reason in (
+            (hello(files), CloseReason.PROXY_ERROR),  # no header
+            (HEADER + b"GET / HTTP/1.1\r\n\r\n", CloseReason.TLS_ERROR),
+        ):
+            with Peer(server.addresses[0]) as peer:
+                peer.send(words)
+                peer.receive_all()  # an alert, or nothing
+            assert closed(server, reason) == 1
+    assert recorder.opened.empty()
+
+
+def test_an_idle_peer_is_told_that_it_is_closed_and_a_busy_one_kept(
+    engine: Engine, files: Files, recorder: Recorder
+) -> None:
+    with (
+        engine.server(recorder, idle_timeout="300ms", **files.settings) as server,
+        Secure(server.addresses[0], files.client()) as busy,
+        Secure(server.addresses[0], files.client(), ragged=False) as idle,
+    ):
+        idle.socket.settimeout(0.001)
+        late = time.monotonic() + DEADLINE
+        while is_open(idle):
+            assert time.monotonic() < late
+            assert busy.ask(b"busy") == b"busy"
+        assert recorder.end() is CloseReason.IDLE_TIMEOUT
+        assert busy.ask(b"still here") == b"still here"
+
+
+def is_open(peer: Peer) -> bool:
+    """Has no close_notify come? Raises ssl.SSLEOFError where the stream ended without."""
+    try:
+        return bool(peer.socket.recv(1))
+    except TimeoutError:
+        return True
+
+
+def test_many_idle_peers_are_kept_and_served_later(engine: Engine, files: Files) -> None:
+    context = files.client()
+    with engine.server(lambda message: message, **files.settings) as server, ExitStack() as peers:
+        idle = [peers.enter_context(Secure(server.addresses[0], context)) for _ in range(100)]
+        with Secure(server.addresses[0], context) as busy:
+            for number in range(100):
+                assert busy.ask(b"%d" % number) == b"%d" % number
+        assert server.counters.open >= 100
+        for number, peer in enumerate(idle):
+            assert peer.ask(b"%d" % number) == b"%d" % number

@@ -1,6 +1,17 @@
 """The parts of a run: each measures in turns, and reports in tables of its own."""
 
-from benchmarks.parts import beside, churn, idle, limits, open_loop, sweeps, table, tls, waiting
+from benchmarks.parts import (
+    beside,
+    churn,
+    idle,
+    limits,
+    open_loop,
+    sweeps,
+    table,
+    tester,
+    tls,
+    waiting,
+)
 
 PARTS = {
     part.name: part
@@ -13,6 +24,7 @@ PARTS = {
         tls.PART,
         beside.PART,
         churn.PART,
+        tester.PART,
         sweeps.PART,
     )
 }

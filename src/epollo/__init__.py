@@ -8,9 +8,11 @@ def handle(message: bytes, connection: epollo.Connection) -> bytes | None:
 epollo.serve(handle, "0.0.0.0:8091", framing="u32")
 """
 
-from epollo import framing
+from typing import TYPE_CHECKING, Any
+
+from epollo import client, framing
 from epollo.broker import Broker, LocalBroker
-from epollo.client import AsyncClient, Backoff, Client, connect
+from epollo.client import Backoff, Client, connect
 from epollo.counters import Counts, Refusal
 from epollo.engine import CloseReason, Connection
 from epollo.errors import (
@@ -40,6 +42,17 @@ from epollo.errors import (
 )
 from epollo.server import Server, serve
 from epollo.settings import Settings
+
+if TYPE_CHECKING:
+    from epollo.client import AsyncClient
+else:
+
+    def __getattr__(name: str) -> Any:
+        """`AsyncClient` when it is first asked for: asyncio is imported with it (PEP 562)."""
+        if name != "AsyncClient":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return client.AsyncClient
+
 
 __version__ = "0.1.0"
 

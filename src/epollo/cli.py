@@ -1,4 +1,4 @@
-"""The commands: ``epollo serve``, ``epollo bench``, ``epollo lab``.
+"""The commands: ``epollo serve``, ``epollo bench``, ``epollo report``, ``epollo lab``.
 
 Exit status: 0 done, 1 the run failed, 2 the command line was wrong. An error is one line on
 stderr that names the thing and the fix.
@@ -18,6 +18,7 @@ import click
 import epollo
 from epollo import handler as handlers
 from epollo.bench.commands import bench
+from epollo.bench.report_command import report
 from epollo.engine import available
 from epollo.errors import EngineMissing, EpolloError, UsageError
 from epollo.lab.commands import lab
@@ -95,4 +96,5 @@ def serve(app: str | None, **given: Any) -> None:
 
 
 cli.add_command(bench)
+cli.add_command(report)
 cli.add_command(lab)

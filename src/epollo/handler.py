@@ -52,25 +52,26 @@ def echo(message: bytes, _: Connection) -> bytes:
     return message
 
 
-def load(path: str) -> Handler:
-    """The object that ``module:attribute`` names. Raises HandlerError that says what is missing."""
+def load(path: str, what: str = "handler") -> Handler:
+    """The object that ``module:attribute`` names. Raises HandlerError that says what is missing;
+    ``what`` it was to be."""
     module_name, colon, attribute = path.partition(":")
     if not colon or not module_name or not attribute:
-        raise HandlerError(f"handler {path!r} is not of the form module:attribute")
+        raise HandlerError(f"{what} {path!r} is not of the form module:attribute")
     if module_name.endswith(".py") or "/" in module_name:
         dotted = module_name.removeprefix("./").removesuffix(".py").replace("/", ".")
         raise HandlerError(
-            f"handler {path!r} names a file; write it as imported: {dotted}:{attribute}"
+            f"{what} {path!r} names a file; write it as imported: {dotted}:{attribute}"
         )
-    found: Any = _import(module_name)
+    found: Any = _import(module_name, what)
     for name in attribute.split("."):
         try:
             found = getattr(found, name)
         except AttributeError:
             raise HandlerError(
-                f"handler {path!r} not found: module {module_name!r} has no {attribute!r}"
+                f"{what} {path!r} not found: module {module_name!r} has no {attribute!r}"
             ) from None
-    return _instance(found, path) if inspect.isclass(found) else found
+    return _instance(found, path, what) if inspect.isclass(found) else found
 
 
 def application(handler: Handler, name: str | None = None) -> Application:
@@ -118,16 +119,16 @@ def _is(kind: Callable[[Any], bool], called: Any) -> bool:
     return kind(called) or kind(getattr(called, "__call__", None))  # noqa: B004
 
 
-def _instance(found: type, path: str) -> Handler:
+def _instance(found: type, path: str, what: str) -> Handler:
     try:
         return found()
     except Exception as error:
         raise HandlerError(
-            f"handler class {path!r} cannot be called without arguments: {error}"
+            f"{what} class {path!r} cannot be called without arguments: {error}"
         ) from error
 
 
-def _import(module_name: str) -> Any:
+def _import(module_name: str, what: str) -> Any:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -136,17 +137,17 @@ def _import(module_name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name == module_name or module_name.startswith(f"{error.name}."):
             raise HandlerError(
-                f"handler module {module_name!r} not found here or on sys.path"
+                f"{what} module {module_name!r} not found here or on sys.path"
             ) from None
-        raise _import_failed(module_name, error) from error
+        raise _import_failed(module_name, what, error) from error
     except Exception as error:
-        raise _import_failed(module_name, error) from error
+        raise _import_failed(module_name, what, error) from error
 
 
-def _import_failed(module_name: str, error: Exception) -> HandlerError:
+def _import_failed(module_name: str, what: str, error: Exception) -> HandlerError:
     where = traceback.extract_tb(error.__traceback__)[-1]
     text = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
-    return HandlerError(f"handler module {module_name!r} cannot be imported: {text}")
+    return HandlerError(f"{what} module {module_name!r} cannot be imported: {text}")
 
 
 def _received(receive: Callable[..., Any], name: str) -> Received:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import click
 from epollo.errors import EpolloError, UsageError
 
 STDOUT = "-"
+PICTURES = (".png", ".svg")
 
 
 def check_writable(option: str, path: str | None) -> None:
@@ -23,6 +25,35 @@ def check_writable(option: str, path: str | None) -> None:
         raise UsageError(f"{option} {path}: there is no directory {file.parent}; make it first")
     if not os.access(file if file.exists() else file.parent, os.W_OK):
         raise UsageError(f"{option} {path}: may not be written; choose another place")
+
+
+def check_plot(path: str | None) -> None:
+    """Raises UsageError for a suffix that names no picture, where no file could be written
+    there, and where matplotlib is missing.
+    """
+    if path is None:
+        return
+    if Path(path).suffix.lower() not in PICTURES:
+        raise UsageError(f"--plot {path}: the name must end in {' or '.join(PICTURES)}")
+    check_writable("--plot", path)
+    check_installed("--plot", "matplotlib")
+
+
+def check_page(path: str | None) -> None:
+    """Raises UsageError where no page could be written there, and where what draws it is
+    missing.
+    """
+    if path is None:
+        return
+    check_writable("--html", path)
+    check_installed("--html", "matplotlib")
+    check_installed("--html", "jinja2")
+
+
+def check_installed(option: str, package: str) -> None:
+    """Raises UsageError where there is no such package, which comes with epollo's extra `plot`."""
+    if importlib.util.find_spec(package) is None:
+        raise UsageError(f"{option} needs {package}: pip install 'epollo[plot]'")
 
 
 def write_text(path: str, text: str) -> None:

@@ -12,6 +12,7 @@ import struct
 from typing import ClassVar
 
 from epollo import address
+from epollo.address import Address
 from epollo.errors import ProxyError
 
 V1 = b"PROXY "
@@ -31,6 +32,7 @@ class Proxy:
 
     fault: ClassVar[type[ProxyError]] = ProxyError
     passive = True
+    calling = False
     ended = False
     tls = None
 
@@ -91,6 +93,72 @@ class Proxy:
             local = version_command == 0x20
             self.peername = None if local else parse_binary(header, family)
         return size
+
+
+class Introduction:
+    """The other side of `Proxy`: a ``header`` to be sent first, as a filter that is over with it.
+
+    What `header` makes for the two addresses of a connection introduces it as what it is.
+    """
+
+    fault: ClassVar[type[ProxyError]] = ProxyError
+    passive = True
+    calling = False
+    ended = False
+    established = True
+    peername = None
+    tls = None
+    timeout = 0.0
+
+    def __init__(self, header: bytes) -> None:
+        self._unsaid = header
+
+    def received(self, data: bytes) -> bytes:
+        return data
+
+    def send(self, data: bytes) -> bytes:
+        return data
+
+    def pending(self) -> bytes:
+        words, self._unsaid = self._unsaid, b""
+        return words
+
+    def eof(self) -> None:
+        pass
+
+    def close(self) -> bytes:
+        return b""
+
+
+def header(version: str, source: Address, destination: Address) -> bytes:
+    """What a proxy says first, in ``version`` "v1" or "v2", for a connection between these two.
+
+    Of a Unix socket nothing is told, UNKNOWN or LOCAL: it is what it is. Version 2 could name its
+    paths, but HAProxy 2.6 closes a connection with any other family than those of IP.
+    """
+    return (_line_of if version == "v1" else _binary_of)(source, destination)
+
+
+def _line_of(source: Address, destination: Address) -> bytes:
+    if source.path:
+        return V1 + b"UNKNOWN\r\n"
+    kind = "TCP6" if ":" in source.host else "TCP4"
+    hosts = f"{_unscoped(source.host)} {_unscoped(destination.host)}"
+    return V1 + f"{kind} {hosts} {source.port} {destination.port}\r\n".encode()
+
+
+def _binary_of(source: Address, destination: Address) -> bytes:
+    if source.path:
+        return HEAD.pack(V2, 0x20, 0x00, 0)
+    family, kind = (0x21, socket.AF_INET6) if ":" in source.host else (0x11, socket.AF_INET)
+    hosts = [socket.inet_pton(kind, _unscoped(each.host)) for each in (source, destination)]
+    addresses = b"".join(hosts) + struct.pack("!HH", source.port, destination.port)
+    return HEAD.pack(V2, 0x21, family, len(addresses)) + addresses
+
+
+def _unscoped(host: str) -> str:
+    """``host`` without the interface of a link-local address, which means nothing elsewhere."""
+    return host.partition("%")[0]
 
 
 def begins(held: bytes, signature: bytes) -> bool:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
-from types import FrameType, TracebackType
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
 from typing import Any, Self
 
 from epollo import address
 from epollo.acceptor import Acceptor
+from epollo.background import Background
 from epollo.broker import Broker, LocalBroker
 from epollo.counters import Counts
 from epollo.deadlines import Deadlines
 from epollo.engine import CloseReason, Connection, EventLoop, new_loop
-from epollo.errors import EncodeError
 from epollo.framing import Buffer
-from epollo.framing.base import to_bytes
 from epollo.handler import Handler, application, echo
+from epollo.publishing import Publisher
 from epollo.service import Service
 from epollo.settings import Settings, settings_from
+from epollo.signals import Signals, waking
 from epollo.units import parse_seconds
 
 _log = logging.getLogger("epollo.server")
@@ -72,14 +70,16 @@ class Server:
         self._service = Service(self.settings, application(handler, name))
         self._binds = address.parse_all(self.settings.bind)
         self._bind_given = "bind" in settings
-        self._broker = LocalBroker() if broker is None else broker
+        self._publisher = Publisher(
+            self._service.groups, self._service.framing, LocalBroker() if broker is None else broker
+        )
         self._loop: EventLoop | None = None
         self._acceptors: list[Acceptor] = []
-        self._thread: threading.Thread | None = None
+        self._background: Background | None = None
         self._finish: Callable[[], object] = _nothing  # ends the serving
         self._stopping = False
         self._told_to_stop = False
-        self._signalled = 0
+        self._signals = Signals()
         self.addresses: list[str] = []
         """The addresses really bound, once started: port 0 has become a number."""
 
@@ -109,14 +109,14 @@ class Server:
             raise RuntimeError("the server is started already")
         self._loop = new_loop(self.settings.engine, self.settings.poller)
         self._stopping = self._told_to_stop = False
-        self._signalled = 0
+        self._signals.restart()
         self._service.restart()
         self.addresses.clear()
         try:
             Deadlines(self._loop, self.settings)
             self._service.watch_handler(self._loop)
             self._take_what_systemd_passed()
-            self._broker.subscribe(self._deliver)
+            self._publisher.begin(self._loop)
             for bind in self._binds:
                 self._listen(self._loop, bind)
             if self._service.application.asynchronous:
@@ -149,8 +149,9 @@ class Server:
         engine, application = self._started, self._service.application
         self._begin(engine.stop)
         application.started(self)
+        self._tell_ready()
         try:
-            with _waking(engine):
+            with waking(engine):
                 engine.run()
         finally:
             self.close()
@@ -163,7 +164,7 @@ class Server:
         Raises EngineMissing for a poller that is no descriptor."""
         await self._serve(nullcontext())
 
-    async def _serve(self, waking: AbstractContextManager[None]) -> None:
+    async def _serve(self, wakeup: AbstractContextManager[None]) -> None:
         from epollo import hosting
 
         if self._loop is None:
@@ -172,8 +173,9 @@ class Server:
             guest = hosting.Guest(self._started)
             self._begin(guest.stop)
             await hosting.call(self._service.application.started, self)
+            self._tell_ready()
             try:
-                with waking:  # no longer than the engine has the descriptor for it
+                with wakeup:  # no longer than the engine has the descriptor for it
                     await guest.run()
             finally:
                 self._abort()
@@ -185,12 +187,16 @@ class Server:
 
     async def _serve_alone(self) -> None:
         # Within the loop: uvloop has a wakeup descriptor of its own, and puts back what was before.
-        await self._serve(_waking(self._started))
+        await self._serve(waking(self._started))
 
     def _begin(self, finish: Callable[[], object]) -> None:
         """Serving begins in this thread, and ``finish`` ends it."""
         self._finish = finish
         self._service.runner.begin(self._started)
+
+    def _tell_ready(self) -> None:
+        if self._background is not None:
+            self._background.ready()
 
     def stop(self, grace: float | None = None) -> None:
         """Stop accepting, answer what has arrived, send it, close; abort what is left after
@@ -210,14 +216,18 @@ class Server:
         closed when ``max_unsent`` bytes wait for it; one that closes meanwhile is passed over.
         The members are those at the time when the loop's thread comes to it. Raises EncodeError.
         """
-        self._push(group, self._service.framing.encode(message), exclude)
-        self._broker.publish(group, to_bytes(message), self._deliver)
+        self._publisher.publish(group, message, exclude)
 
     def __enter__(self) -> Self:
+        """Serve in a thread, once ``started`` has run there: raises what that raises."""
         if self._loop is None:
             self.start()
-        self._thread = threading.Thread(target=self.run, name="epollo-server")
-        self._thread.start()
+        self._background = Background(self.run)
+        try:
+            self._background.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(
@@ -228,8 +238,9 @@ class Server:
     ) -> None:
         if not self._told_to_stop:  # a second time would abort what it was told to finish
             self.stop()
-        if self._thread is not None:
-            self._thread.join()
+        if self._background is not None:
+            self._background.join()
+            self._background = None
 
     @property
     def _started(self) -> EventLoop:
@@ -258,23 +269,6 @@ class Server:
                 ", ".join(unserved),
             )
 
-    def _deliver(self, group: str, message: bytes) -> None:
-        """What another server has published; its framing may hold what this one's cannot."""
-        try:
-            self._push(group, self._service.framing.encode(message))
-        except EncodeError as error:
-            _log.warning("not delivered to group %r: %s", group, error)
-
-    def _push(self, group: str, frame: bytes, exclude: Connection | None = None) -> None:
-        loop = self._loop
-        if loop is None:
-            return
-        push = partial(self._service.groups.push, group, frame, exclude)
-        if loop.thread in (None, threading.get_ident()):
-            push()
-        else:
-            loop.call_threadsafe(push)
-
     def _drain(self, loop: EventLoop, grace: float) -> None:
         for acceptor in self._acceptors:
             acceptor.close()
@@ -302,43 +296,13 @@ class Server:
         self._acceptors.clear()
         loop, self._loop = self._loop, None
         if loop is not None:
-            self._broker.unsubscribe(self._deliver)
+            self._publisher.end()
             loop.close()
 
-    @contextmanager
-    def signals(self) -> Iterator[None]:
+    def signals(self) -> AbstractContextManager[None]:
         """SIGINT and SIGTERM stop the server, a second one at once; where the loop is stuck in a
         handler, a third one ends the process. Only in the main thread (signal(7))."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(number, self._on_signal) for number in numbers]
-        try:
-            yield
-        finally:
-            for number, handler in zip(numbers, before, strict=True):
-                signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signalled += 1
-        if self._signalled > 2:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self.stop()
-
-
-@contextmanager
-def _waking(loop: EventLoop) -> Iterator[None]:
-    """A signal that comes just before the loop waits for events wakes it (signal.set_wakeup_fd)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.set_wakeup_fd(loop.wakeup_fd, warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(before)
+        return self._signals.handled(self.stop)
 
 
 def _nothing() -> None:

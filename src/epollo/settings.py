@@ -36,11 +36,22 @@ def _addresses(value: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
 
 
 def _bound(value: str | int) -> int:
-    return 0 if value == "none" else parse_count(value)
+    try:
+        return 0 if value == "none" else parse_count(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; without a bound: none") from None
+
+
+def _wait(value: str | float) -> float:
+    """A time, where 0 stands for one that never ends."""
+    try:
+        return parse_seconds(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; without a limit: 0") from None
 
 
 def _keepalive(value: str | float) -> float:
-    seconds = parse_seconds(value)
+    seconds = _wait(value)
     if seconds and not 1 <= seconds <= 32767:  # tcp(7): whole seconds, MAX_TCP_KEEPIDLE
         raise ValueError(f"{value!r} is neither 0 nor from 1s to 32767s")
     return seconds
@@ -157,19 +168,19 @@ class Settings:
     )
     idle_timeout: float = _setting(
         "0",
-        parse_seconds,
+        _wait,
         "TIME",
         "without a byte either way, after which a peer is closed; 0: never",
     )
     frame_timeout: float = _setting(
-        "30s", parse_seconds, "TIME", "for a frame, from its first byte to its last; 0: for ever"
+        "30s", _wait, "TIME", "for a frame, from its first byte to its last; 0: for ever"
     )
     write_timeout: float = _setting(
-        "30s", parse_seconds, "TIME", "for a peer to take more of what it is sent; 0: for ever"
+        "30s", _wait, "TIME", "for a peer to take more of what it is sent; 0: for ever"
     )
     slow_handler: float = _setting(
         "100ms",
-        parse_seconds,
+        _wait,
         "TIME",
         "over which a handler that holds the loop is logged; 0: never",
     )

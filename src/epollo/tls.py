@@ -8,6 +8,9 @@ from typing import ClassVar
 
 from epollo.errors import SettingError, TLSError
 
+ANY = "any"
+"""In place of a client's file of authorities: trust whoever answers."""
+
 _NOT_ITS_KEY = (
     "KEY_VALUES_MISMATCH",
     "KEY_TYPE_MISMATCH",
@@ -25,23 +28,38 @@ def server_context(cert: str, key: str = "", ca: str = "") -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    for name, path in (("tls_cert", cert), ("tls_key", key), ("tls_ca", ca)):
-        _check_readable(name, path)
-    try:
-        context.load_cert_chain(cert, key or None, password=_no_password)
-    except ssl.SSLError as error:
-        raise SettingError(_load_fault(error, cert, key)) from None
+    _load_certificate(context, cert, key)
     if ca:
-        try:
-            context.load_verify_locations(ca)
-        except ssl.SSLError:
-            raise SettingError(f"tls_ca: no certificate in {ca!r}; it has to be PEM") from None
+        _load_authorities(context, ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
+def client_context(ca: str = "", cert: str = "", key: str = "") -> ssl.SSLContext:
+    """A context for a client, of PEM files, with TLS 1.2 and later.
+
+    ``ca`` holds the authorities to trust in place of the system's; ``"any"`` trusts whoever
+    answers. ``cert`` and ``key`` are the client's own. Raises SettingError that names the file.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca == ANY:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif ca:
+        _load_authorities(context, ca)
+    else:
+        context.load_default_certs()
+    if cert:
+        _load_certificate(context, cert, key)
+    elif key:
+        raise SettingError("tls_key: is of a certificate; give tls_cert too")
+    return context
+
+
 class TLS:
-    """One side of a TLS connection, as a filter.
+    """One side of a TLS connection, as a filter: a server's or, with ``server_side`` false, a
+    client's, which has the first word and wants a certificate for ``server_hostname``.
 
     An end of the stream without close_notify is an end: the framing shows whether a message was
     cut, and many peers, Python's own sockets among them, close so.
@@ -51,14 +69,21 @@ class TLS:
     passive = False
     peername = None
 
-    def __init__(self, context: ssl.SSLContext, timeout: float) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        timeout: float,
+        server_side: bool = True,
+        server_hostname: str | None = None,
+    ) -> None:
         self.timeout = timeout
+        self.calling = not server_side
         self.established = False
         self.ended = False
-        self._closed = False
+        self._closed = self._broken = False
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
 
     def received(self, data: bytes) -> bytes:
         self._incoming.write(data)
@@ -76,10 +101,13 @@ class TLS:
         except ssl.SSLZeroReturnError:
             self.ended = True
         except ssl.SSLError as error:
+            self._broken = True
             raise TLSError(self._explain(error), b"".join(plain)) from error
         return b"".join(plain)
 
     def send(self, data: bytes) -> bytes:
+        if self._broken:  # the peer is told of the fault, and can be sent nothing more
+            return b""
         rest = memoryview(data)
         try:
             while rest:
@@ -93,7 +121,8 @@ class TLS:
 
     def eof(self) -> None:
         if not self.established:
-            raise TLSError("the peer left before the TLS handshake was done")
+            left = ConnectionAbortedError()
+            raise TLSError("the peer left before the TLS handshake was done") from left
 
     def close(self) -> bytes:
         if not self._closed:
@@ -112,6 +141,23 @@ class TLS:
 
 def _no_password() -> str:
     raise SettingError("tls_key: the key is encrypted; take the password away: openssl pkey -in")
+
+
+def _load_certificate(context: ssl.SSLContext, cert: str, key: str) -> None:
+    _check_readable("tls_cert", cert)
+    _check_readable("tls_key", key)
+    try:
+        context.load_cert_chain(cert, key or None, password=_no_password)
+    except ssl.SSLError as error:
+        raise SettingError(_load_fault(error, cert, key)) from None
+
+
+def _load_authorities(context: ssl.SSLContext, ca: str) -> None:
+    _check_readable("tls_ca", ca)
+    try:
+        context.load_verify_locations(ca)
+    except ssl.SSLError:
+        raise SettingError(f"tls_ca: no certificate in {ca!r}; it has to be PEM") from None
 
 
 def _check_readable(name: str, path: str) -> None:

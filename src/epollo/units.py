@@ -23,6 +23,11 @@ def parse_count(text: str | int) -> int:
     return _whole(text, _COUNTS, "a count such as 100 or 10k")
 
 
+def parse_number(text: str | float) -> float:
+    """A number that need not be whole: ``"1.5k"`` is 1500. Raises ValueError."""
+    return _parse(text, _COUNTS, "a number such as 0.5, 100 or 10k")
+
+
 def parse_seconds(text: str | float) -> float:
     """Seconds in ``text``: ``"250ms"`` is 0.25. Raises ValueError that says what would do."""
     return _parse(text, _SECONDS, "a time such as 250ms, 10s or 1m")

@@ -31,7 +31,7 @@ def test_the_addresses_of_a_name_share_the_timeout(monkeypatch: pytest.MonkeyPat
     now = 100.0
     shares: list[float] = []
 
-    def times_out(_: int, sockaddr: object, timeout: float) -> socket.socket:
+    def times_out(_: int, sockaddr: object, timeout: float, source: None) -> socket.socket:
         nonlocal now
         now += timeout
         shares.append(timeout)

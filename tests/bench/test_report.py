@@ -1,14 +1,56 @@
-"""The report: the same in a terminal and in a pipe, and right where there is little to tell."""
+"""The report: plain text, right for every kind of run, and where there is little to tell."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from epollo.bench import Result
 from epollo.bench.histogram import Histogram
 from epollo.bench.report import text
-from tests.bench.test_result import histogram, result
+from epollo.bench.verdict import Verdict
+from tests.bench.support import made_up
 
-REPORT = """\
+MS = 1_000_000
+
+
+def histogram(*values: int) -> Histogram:
+    recorded = Histogram()
+    for value in values:
+        recorded.record(value)
+    return recorded
+
+
+def closed(**changes: Any) -> Result:
+    """Four messages in two seconds over two connections."""
+    made = made_up(lambda *_: 1, seconds=2, per_second=2, connections=2)
+    times = histogram(1 * MS, 1 * MS, 2 * MS, 2_050_000)
+    fields: dict[str, Any] = {
+        "response": times,
+        "service": times,
+        "answered": [1, 3],
+        "connect": histogram(100_000, 200_000),
+        "first_reply": histogram(1 * MS, 3 * MS),
+    }
+    return replace(made, **fields | changes)
+
+
+def report(result: Result) -> str:
+    return text(Verdict.of(result))
+
+
+def line(of: str, name: str) -> str:
+    """The one line of a report that begins with ``name``."""
+    (found,) = [line for line in of.splitlines() if line.startswith(name)]
+    return found
+
+
+CLOSED = """\
 epollo bench 127.0.0.1:8091
-2 connections, depth 1, 64 B messages, framing u32, closed loop, 1 s of warm-up not counted
+2 connections, closed loop of depth 1, 64 B messages, framing u32
+2 s measured after 1 s of warm-up
 
 mean round trip 1.512 ms   sd 513 µs   min 1 ms   max 2.05 ms
       50 %       1 ms
@@ -31,32 +73,130 @@ mean round trip 1.512 ms   sd 513 µs   min 1 ms   max 2.05 ms
   from  1.78 ms           0
   from  1.91 ms           2  ########################################
 
-messages     4 in 2 s: 2 a second, 128 B/s each way
-connections  2 of 2 opened, median 100 µs, slowest 200 µs; first reply: median 1 ms, slowest 3 ms
-fairness     1 to 3 messages a connection
+messages     4 answered of 4 sent, 2 a second
+bytes        256 B sent, 128 B/s; 256 B received, 128 B/s; without headers
+connections  2 of 2 opened; connect: median 100 µs, p99 200 µs, slowest 200 µs
+             first reply: median 1 ms, p99 3 ms, slowest 3 ms
+fairness     1 to 3 messages a connection, 2 on average
+outstanding  0.0 messages on average, 2.0 expected (Little's law: rate x round trip)
 
 verdict      every reply came, in order and verified to the byte; no errors"""
 
 
-def test_the_report_of_a_good_run() -> None:
-    latency = histogram(1_000_000, 1_000_000, 2_000_000, 2_050_000)
-    good = text(result(latency=latency, answered=[1, 3], errors={}))
-    assert good == REPORT
+def test_the_report_of_a_closed_loop() -> None:
+    assert report(closed()) == CLOSED
 
 
-def test_the_verdict_names_each_error() -> None:
-    failed = text(result(errors={"unanswered": 1200, "reset": 3}))
-    assert failed.endswith("\nverdict      FAILED: reset 3, unanswered 1,200")
+def test_an_open_loop_has_response_service_and_slip_side_by_side() -> None:
+    result = made_up(lambda *_: 2 * MS, seconds=10, per_second=100, rate=100, arrival="poisson")
+    slip = histogram(*[10_000] * 999, 3 * MS)
+    shown = report(replace(result, service=histogram(1 * MS), slip=slip))
+    assert "\n100 connections, open loop at 100 messages/s, Poisson, 64 B messages, " in shown
+    assert "\n              response     service        slip\n" in shown
+    assert "\n      mean        2 ms        1 ms       13 µs\n" in shown
+    assert "\n      50 %        2 ms        1 ms       10 µs\n" in shown
+    assert "\n     100 %        2 ms        1 ms        3 ms\n" in shown
+    assert line(shown, "messages").endswith("100 a second of 100 wanted")
+    assert line(shown, "outstanding").endswith(" messages on average")
+
+
+def test_each_step_has_a_line() -> None:
+    """A second that two steps share belongs to the one that has its middle."""
+    result = made_up(
+        lambda _, second: (second + 1) * MS, seconds=5, per_second=100, rate="100/1.4s,200/3.6s"
+    )
+    shown = report(result)
+    assert "\n      from      target    achieved         p50         p99\n" in shown
+    assert "\n       0 s         100         100        1 ms        1 ms\n" in shown
+    assert "\n       1 s         200         100        3 ms        5 ms\n\n" in shown
+
+
+def test_a_single_rate_has_no_steps() -> None:
+    assert "achieved  " not in report(made_up(rate=1000))
+
+
+def test_a_ramp_is_ten_steps() -> None:
+    shown = report(made_up(seconds=20, per_second=10, rate="10..20/20s"))
+    steps = shown.split("p99\n")[1].split("\n\n")[0].splitlines()
+    assert [row.split()[0] for row in steps] == [str(n) for n in range(0, 20, 2)]
+    assert [row.split()[2] for row in steps] == [
+        "10",
+        "12",
+        "12",
+        "14",
+        "14",
+        "16",
+        "16",
+        "18",
+        "18",
+        "20",
+    ]
+
+
+def test_a_run_that_ended_within_a_step_has_the_steps_it_came_to() -> None:
+    shown = report(made_up(seconds=2, per_second=10, rate="10/1s,20/1s,30/10s"))
+    assert shown.count(" s          ") == 2
+
+
+def test_littles_law_is_stated_with_think_time_in_the_cycle() -> None:
+    """4 connections, 2 deep, of which each message is outstanding for 1 of 4 ms."""
+    result = made_up(
+        lambda *_: 1 * MS, seconds=1, per_second=2000, connections=4, depth=2, think=0.003
+    )
+    assert line(report(result), "outstanding").startswith(
+        "outstanding  2.0 messages on average, 2.0 expected (Little's law"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        ("unanswered", "no reply within 5 s, or before the connection ended"),
+        ("bad_frame", "what came is no u32 frame"),
+        ("wrong_bytes", "replies that differ from what was sent"),
+        ("an_error_of_tomorrow", ""),
+    ],
+)
+def test_each_kind_of_error_has_its_line_and_what_it_means(error: str, meaning: str) -> None:
+    shown = line(report(closed(errors={error: 1200})), "errors")
+    assert shown == f"errors       {error:<15}      1,200   {meaning}".rstrip()
+
+
+def test_a_server_that_never_answered_rightly_may_speak_another_language() -> None:
+    strange = closed(answered=[0, 0], errors={"closed_early": 2})
+    told = "the server closed while replies were due; does it speak u32, and no TLS?"
+    assert line(report(strange), "errors").endswith(told)
+    silent = line(report(closed(answered=[0, 0], errors={"unanswered": 2})), "errors")
+    assert silent.endswith("before the connection ended; does it speak u32, and no TLS?")
+    tls = closed(answered=[0, 0], errors={"reset": 2}, workload=replace(strange.workload, tls=True))
+    assert line(report(tls), "errors").endswith("broke the connection; does it speak u32?")
+
+
+def test_connections_that_come_and_go_are_counted_so() -> None:
+    churn = replace(closed().workload, reconnect_every=1)
+    shown = report(closed(workload=churn, connect=histogram(1, 2, 3, 4)))
+    assert line(shown, "connections").startswith("connections  4 opened, 2 at a time; connect: ")
+
+
+def test_a_run_that_ended_early_says_so() -> None:
+    shown = report(closed(interrupted=True))
+    assert "\n2 s measured after 1 s of warm-up, ended early\n" in shown
+    assert shown.endswith("; ended early, as asked")
 
 
 def test_a_single_message_has_no_distribution() -> None:
-    single = text(result(latency=histogram(1_000_000), answered=[1, 0], errors={}))
+    single = report(closed(response=histogram(1 * MS), answered=[1]))
     assert "mean round trip 1.000 ms   sd 0 ns   min 1 ms   max 1 ms" in single
     assert "  from " not in single
+    assert "\nfairness" not in single
 
 
 def test_where_nothing_was_measured_no_latency_is_told() -> None:
-    nothing = text(result(latency=Histogram(), answered=[0, 0], first_reply=Histogram(), errors={}))
-    assert "round trip" not in nothing
-    assert "opened, median 100 µs, slowest 200 µs; first reply: none\n" in nothing
-    assert nothing.endswith("\nverdict      no message was measured")
+    empty = Histogram()
+    nothing = closed(
+        response=empty, service=empty, answered=[], first_reply=empty, connect=empty, elapsed=0.0
+    )
+    shown = report(nothing)
+    assert "round trip" not in shown
+    assert "\nconnections  0 of 2 opened; connect: none\n             first reply: none\n" in shown
+    assert shown.endswith("\nverdict      FAILED: no message was measured")

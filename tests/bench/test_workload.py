@@ -21,7 +21,7 @@ from epollo.bench import Workload
         ({"timeout": 0}, "duration and timeout: must be above 0"),
         ({"warmup": -1}, "warmup: must be at least 0"),
         ({"duration": None}, "duration: needed where messages is not given"),
-        ({"size": -1}, "size: must be"),
+        ({"size": -1}, "is not a size such as"),
         ({"size": 2 << 30}, "size: must be at most 1 GiB"),
         ({"size": 256, "framing": "u8"}, "size: message of 256 bytes is longer than a u8"),
         ({"size": 65536, "framing": "u16le"}, "longer than a u16le length can say; take another"),

@@ -23,8 +23,11 @@ class Password:
     ended = False
     tls = None
 
-    def __init__(self, word: bytes, passive: bool = True, question: bytes = b"?") -> None:
+    def __init__(
+        self, word: bytes, passive: bool = True, question: bytes = b"?", calling: bool = False
+    ) -> None:
         self.timeout = DEADLINE
+        self.calling = calling
         self.word = word
         self.passive = passive
         self.established = False
@@ -169,9 +172,14 @@ def test_what_the_peer_does_not_take_is_sent_when_it_does(loop: EventLoop) -> No
         assert connection.established
 
 
-@pytest.mark.parametrize(("sent", "reason"), [(b"", "eof"), (b"on", "proxy_error")])
-def test_an_end_inside_the_greeting(loop: EventLoop, sent: bytes, reason: str) -> None:
-    protocol = Filtering(Password(b"one"))
+@pytest.mark.parametrize(
+    ("sent", "calling", "reason"),
+    [(b"", False, "eof"), (b"", True, "proxy_error"), (b"on", False, "proxy_error")],
+)
+def test_an_end_inside_the_greeting(
+    loop: EventLoop, sent: bytes, calling: bool, reason: str
+) -> None:
+    protocol = Filtering(Password(b"one", calling=calling))
     theirs, connection = pair(loop, protocol)
     with theirs:
         theirs.send(sent)

@@ -581,3 +581,37 @@ def test_connections_are_those_that_are_open(loop: EventLoop) -> None:
         connection.close()
         turn_until(loop, lambda: len(protocol.events) == 2)
         assert list(loop.connections()) == []
+
+
+def test_a_message_that_is_kept_stays_as_it_was(loop: EventLoop) -> None:
+    kept: list[bytes | memoryview] = []
+
+    def keep(message: bytes, _: Connection) -> None:  # every other one, each in its own way
+        if message[0] % 2:
+            kept.append(message if message[0] % 4 == 1 else memoryview(message)[1:])
+
+    stream = b"".join(frame(bytes([number]) * 64) for number in range(200))
+    with attached(loop, Protocol(keep)) as (peer, _):
+        peer.sendall(stream)
+        turn_until(loop, lambda: len(kept) == 100)
+    odd = range(1, 200, 2)
+    assert kept == [bytes([number]) * (64 if number % 4 == 1 else 63) for number in odd]
+
+
+def test_a_message_is_found_by_its_value_whatever_came_before(loop: EventLoop) -> None:
+    replies = {b"%03d" % number: b"%06d" % number for number in range(200)}
+    found: list[bytes] = []
+
+    def find(message: bytes, _: Connection) -> bytes:
+        found.append(replies[message])
+        return found[-1]
+
+    asked = b"".join(frame(message) for message in replies)
+    answer = b"".join(frame(reply) for reply in replies.values())
+    with attached(loop, Protocol(find)) as (peer, _):
+        peer.sendall(asked)
+        turn_until(loop, lambda: len(found) == len(replies))
+        received = b""
+        while len(received) < len(answer):
+            received += peer.recv(len(answer))
+        assert received == answer

@@ -60,3 +60,30 @@ def test_wait_is_the_time_to_the_next_timer_or_the_timeout() -> None:
     assert 3590 < (timers.wait(None) or 0) <= 3600
     timers.add(-1, lambda: None)
     assert timers.wait(5) == 0
+
+
+def test_cancelled_timers_do_not_pile_up_until_their_time() -> None:
+    timers, fired = Timers(), list[int]()
+    heap = timers.heap
+    for number in range(100):
+        timers.add(number - 1000, lambda number=number: fired.append(number))  # type: ignore[misc]
+        for _ in range(100):
+            timers.add(3600, lambda: fired.append(-1)).cancel()
+            assert len(timers) <= 2 * (number + 1) + 130
+    assert timers.heap is heap  # which the native loop looks at
+    fire(timers)
+    assert fired == list(range(100))
+
+
+def test_a_timer_cancelled_after_its_time_is_not_counted_twice() -> None:
+    timers = Timers()
+    kept = [timers.add(3600, lambda: None) for _ in range(10)]
+    due = [timers.add(-1, lambda: None) for _ in range(1000)]
+    fire(timers)
+    for timer in due:
+        timer.cancel()
+        timer.cancel()
+    timers.add(1800, lambda: None).cancel()
+    assert len(timers) == 11  # too few to be searched for
+    assert timers.next == kept[0].when
+    assert len(timers) == 10

@@ -1,15 +1,22 @@
 """Where to listen and whom to connect to: addresses, and the sockets made of them."""
 
-from epollo.address.dialing import check_connectable, connect, connect_failed, start_connect
+from epollo.address.dialing import (
+    bind_source,
+    check_connectable,
+    connect,
+    connect_failed,
+    start_connect,
+)
 from epollo.address.forms import FORMS, Address, host_of, of, parse, parse_all
 from epollo.address.inherited import activated
 from epollo.address.listening import listen, remove
-from epollo.address.resolving import no_delay
+from epollo.address.resolving import no_delay, resolve
 
 __all__ = [
     "FORMS",
     "Address",
     "activated",
+    "bind_source",
     "check_connectable",
     "connect",
     "connect_failed",
@@ -20,5 +27,6 @@ __all__ = [
     "parse",
     "parse_all",
     "remove",
+    "resolve",
     "start_connect",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 import time
 from typing import Any
 
@@ -18,12 +19,21 @@ def connect(address: Address, timeout: float | None) -> socket.socket:
     return _connect(address, timeout)
 
 
-def start_connect(address: Address) -> socket.socket:
+def start_connect(address: Address, source: Any = None) -> socket.socket:
     """A non-blocking socket whose connect is under way or, as for Unix sockets, done.
 
-    Raises ConnectFailed where the kernel refuses at once.
+    ``source`` is a socket address of this machine to connect from, of port 0. Raises ConnectFailed
+    where the kernel refuses at once.
     """
-    return _connect(address, 0)
+    return _connect(address, 0, source)
+
+
+def bind_source(sock: socket.socket, source: Any) -> None:
+    """Let ``sock`` connect from ``source``. Its port is found by connect(2), which may take one
+    that is in use for another destination: bind(2) may not (ip(7), IP_BIND_ADDRESS_NO_PORT)."""
+    if sys.platform == "linux":
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)  # IPv6 too
+    sock.bind(source)
 
 
 def connect_failed(address: Address, error: OSError | UnicodeError) -> ConnectFailed:
@@ -39,7 +49,7 @@ def check_connectable(address: Address) -> None:
         )
 
 
-def _connect(address: Address, timeout: float | None) -> socket.socket:
+def _connect(address: Address, timeout: float | None, source: Any = None) -> socket.socket:
     """Connect to the first that can be: localhost may be ::1 too, where nobody listens."""
     check_connectable(address)
     start = time.monotonic()
@@ -47,10 +57,10 @@ def _connect(address: Address, timeout: float | None) -> socket.socket:
         *others, last = found = resolve(address)
         for tried, other in enumerate(others):
             try:
-                return _connected(*other, _share(timeout, start, len(found) - tried))
+                return _connected(*other, _share(timeout, start, len(found) - tried), source)
             except OSError:
                 pass
-        return _connected(*last, _share(timeout, start, 1))
+        return _connected(*last, _share(timeout, start, 1), source)
     except (OSError, UnicodeError) as error:  # UnicodeError: no name that DNS could know
         raise connect_failed(address, error) from error
 
@@ -63,11 +73,13 @@ def _share(timeout: float | None, start: float, count: int) -> float | None:
     return max(start + timeout - time.monotonic(), 0.001) / count
 
 
-def _connected(family: int, sockaddr: Any, timeout: float | None) -> socket.socket:
+def _connected(family: int, sockaddr: Any, timeout: float | None, source: Any) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout)
         no_delay(sock)
+        if source is not None:
+            bind_source(sock, source)
         sock.connect(sockaddr)
     except BlockingIOError as error:
         if error.errno != errno.EINPROGRESS:  # EAGAIN: a Unix socket's accept queue is full

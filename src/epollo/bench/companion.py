@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from epollo.errors import EpolloError
+from epollo.bench.workload import Workload
+from epollo.errors import EpolloError, UsageError
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 10.0
@@ -17,13 +18,18 @@ _UNSENT_FRAMES = 16  # a single one over the server's bound of unsent bytes woul
 
 
 @contextmanager
-def echo_server(framing: str, max_frame: int) -> Iterator[str]:
-    """Run ``epollo serve`` for as long as the context lasts; gives the address it bound."""
-    command = [sys.executable, "-m", "epollo", "serve", "--bind", "127.0.0.1:0"]
-    command += ["--framing", framing, "--graceful-timeout", "1s", "--log-level", "warning"]
-    command += ["--max-frame", str(max_frame), "--max-unsent", str(_UNSENT_FRAMES * max_frame)]
+def echo_server(workload: Workload) -> Iterator[str]:
+    """Run an ``epollo serve`` that suits ``workload`` for as long as the context lasts; gives the
+    address it bound. Raises UsageError for TLS: it has no certificate."""
+    if workload.tls:
+        raise UsageError(
+            "--tls: the echo server beside the test has no certificate; start one with "
+            "epollo serve --tls-cert FILE --tls-key FILE, and give its ADDRESS here"
+        )
     # A session of its own, so that Ctrl-C stops the run first and not the server under it.
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    server = subprocess.Popen(
+        _command(workload), stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
         yield _ready_address(server)
     finally:
@@ -35,6 +41,17 @@ def echo_server(framing: str, max_frame: int) -> Iterator[str]:
             server.wait()
         if server.stdout is not None:
             server.stdout.close()
+
+
+def _command(workload: Workload) -> list[str]:
+    max_frame = workload.new_framing().max_frame
+    command = [sys.executable, "-m", "epollo", "serve", "--bind", "127.0.0.1:0"]
+    command += ["--framing", workload.framing]
+    command += ["--graceful-timeout", "1s", "--log-level", "warning"]
+    command += ["--max-frame", str(max_frame), "--max-unsent", str(_UNSENT_FRAMES * max_frame)]
+    if workload.proxy_header:
+        command += ["--proxy-protocol", "required"]
+    return command
 
 
 def _ready_address(server: subprocess.Popen[str]) -> str:

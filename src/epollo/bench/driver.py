@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import resource
-import socket
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from time import monotonic_ns
+from typing import TYPE_CHECKING
 
-from epollo import address
-from epollo.address import Address
-from epollo.bench.exchange import Exchange
+from epollo.bench.arrivals import arrivals
+from epollo.bench.conversation import Conversation
+from epollo.bench.dialing import Dialer
+from epollo.bench.expect import expectation
 from epollo.bench.histogram import Histogram
-from epollo.bench.payload import Payload
+from epollo.bench.ledger import NEVER, SECOND
+from epollo.bench.messages import new_payload
+from epollo.bench.opening import Opening
+from epollo.bench.pacer import Pacer
 from epollo.bench.result import Result, Second
+from epollo.bench.rooms import room_of
 from epollo.bench.workload import Workload
 from epollo.engine import CloseReason, Limits, new_loop
 from epollo.errors import ConnectFailed, SettingError
-from epollo.framing import Delimiter, Line
 
-_NEVER = 1 << 63
-_SECOND = 10**9
+if TYPE_CHECKING:
+    from epollo.bench.python.tally import Tally
+
+_NO_BOUND = 1 << 62
+_CATCH_UP_SECONDS = 0.001
 _SPARE_DESCRIPTORS = 32
-_OPENING_AT_ONCE = 256
-_RETRY_SECONDS = 0.01
 
 # What the close of a connection is counted as, where the run did not close it itself.
 _ERRORS = {
@@ -46,7 +51,8 @@ class Driver:
 
     Three times follow each other: *opening*, until each connection has its depth of messages
     outstanding, or has failed; the *warm-up*; and the *window*, which is measured. A message
-    belongs to the time that it was sent in. Without a warm-up the window is open from the start.
+    belongs to the time that it was due in. Without a warm-up the window of a closed loop is open
+    from the start; that of an open loop begins with its plan, once all connections are there.
     """
 
     def __init__(
@@ -54,255 +60,274 @@ class Driver:
     ) -> None:
         self.workload = workload
         self.framing = workload.new_framing()
-        self.limits = Limits(high_water=_NEVER, max_unsent=_NEVER)
-        self.payload = Payload(workload.size, text=isinstance(self.framing, Line | Delimiter))
-        self.histogram = Histogram()  # of the present second; merged into the whole at its end
-        self.measure_from = _NEVER
-        self._quota = workload.messages or _NEVER
-        self._sending = True
-        self._ended_at = 0
-        self._whole = Histogram()
-        self._errors: Counter[str] = Counter()
-        self._seconds: list[Second] = []
+        self.limits = Limits(high_water=_NO_BOUND, max_unsent=_NO_BOUND)
+        self.payload = new_payload(workload, self.framing)
+        self.expectation = expectation(workload.expect)
+        self.echoes = self.expectation.echo
+        self.dialer = Dialer(workload)
+        self.retire_after = workload.reconnect_every or _NO_BOUND
+        self.watches_all = bool(workload.reconnect_every or workload.think)
         self._progress = progress or (lambda _: None)
-        self._exchanges: list[Exchange] = []
-        self._opening = True
-        self._wanted = workload.connections
-        self._unserved = 0  # open, without a reply until now
-        self._unfilled = 0  # open, with fewer messages outstanding than they should have
-        self._open = 0  # connecting or connected
-        self._idle = 0  # have all their replies, and may send no more
+        self._loop = new_loop(workload.engine)
+        self.later = self._loop.call_later
+        room = room_of(self._loop.name)
+        self.messages = room.messages(self.payload)
+        due = workload.profile.due if workload.open_loop else None
+        self.tally: Tally = room.tally(workload.messages, due, self._over)
+        self._new_exchange: Callable[..., Conversation] = room.exchange
+        self._opener = Opening(self._loop, self.dialer, workload.connection_rate, self._not_opened)
+        self._pacer: Pacer | None = None
+        self._exchanges: dict[Conversation, None] = {}  # those connecting or connected
+        self._begun = 0  # connections, in all
+        self._unfilled = workload.connections  # to have their first replies, before the warm-up
+        self._idle = 0
+        self._connect, self._first_reply = Histogram(), Histogram()
+        self._answered = [0] * workload.connections
+        self._told = 0  # seconds
+        self._interrupted = False
         self._refusal: Exception | None = None
         self._bug: Exception | None = None
-        self._loop = new_loop()
 
     def run(self) -> Result:
         """Run to the end. Raises SettingError where there are not descriptors enough for the
         connections, and ConnectFailed where none of them could be made."""
         try:
             allow_descriptors(self.workload.connections)
-            self._where = _look_up(address.parse(self.workload.address))
-            if not self.workload.warmup:
-                self._start_measuring()
+            if not (self.workload.warmup or self.workload.open_loop):
+                self._open_window(monotonic_ns())
             self._loop.call_later(self._sweep_seconds, self._sweep)
-            self._open_more()
+            for slot in range(self.workload.connections):
+                self._opener.want(partial(self._begin, slot, self._first_messages))
             self._loop.run()
         finally:
-            self._sending = False
+            self.tally.finish(monotonic_ns())
             self._loop.close()
+            self.expectation.report()
         if self._bug is not None:
             raise self._bug
-        if all(exchange.opened is None for exchange in self._exchanges):
-            raise self._connect_failed()
+        if not self._connect.total:
+            raise self.dialer.failed(self._refusal)
         return self._result()
 
     def stop(self) -> None:
         """End early: send no more, wait for the replies. From any thread or signal."""
-        self._loop.call_threadsafe(self._stop_sending)
+        self._loop.call_threadsafe(self._interrupt)
 
-    def may_send(self, now: int) -> bool:
-        """Is another message wanted? Counts it, once the warm-up is over."""
-        if self._sending and now >= self.measure_from:
-            self._quota -= 1
-            if self._quota == 0:
-                self._stop_sending()
-                return True
-        return self._sending
+    def exchange_opened(self, exchange: Conversation) -> None:
+        """A connection is there, and its first message may be sent."""
+        assert exchange.opened is not None
+        self._connect.record(exchange.opened)
+        if self._pacer is not None:
+            self._pacer.add(exchange)
+        if not self.tally.sending:
+            exchange.rest()
+        elif exchange.lacking:
+            exchange.send(monotonic_ns())
+        else:  # the pacer sends on it, when there is something to send
+            self._opener.served()
 
-    def count(self, error: str, times: int = 1) -> None:
-        """An error of the kind that ``error`` names in the result."""
-        self._errors[error] += times
-
-    def record(self, sent: int, now: int) -> None:
-        """The time of a message that was not answered rightly, if it belongs to the window."""
-        if sent >= self.measure_from:
-            self.histogram.record(now - sent)
-
-    def unanswered(self, sent: int) -> None:
-        """A message given up: counted, and recorded as the time it was waited for. That is a
-        latency known to be at least so much (censored), and never dropped."""
-        self.count("unanswered")
-        self.record(sent, monotonic_ns())
-
-    def exchange_served(self) -> None:
-        """A connection had its first reply, or never will: another may be opened."""
-        self._unserved -= 1
-        self._open_more()
+    def exchange_served(self, exchange: Conversation) -> None:
+        """A connection had its first reply: it was accepted, and another one may be opened."""
+        assert exchange.first_reply is not None
+        self._first_reply.record(exchange.first_reply)
+        if exchange.lacking:
+            self._opener.served()
 
     def exchange_filled(self) -> None:
         """A connection has had a reply to each of its first messages; after the last, warm-up."""
         self._unfilled -= 1
-        if not self._unfilled and self._opening:
+        if not self._unfilled:
             self._warm_up()
 
     def exchange_idle(self) -> None:
         """A connection has nothing more to send, and waits for nothing."""
         self._idle += 1
-        if not self._quota:  # a run of so many messages lasts until their last reply
-            self._ended_at = monotonic_ns()
+        if self.tally.sent >= self.tally.quota:  # a run of so many lasts until their last reply
+            self.tally.ended_at = monotonic_ns()
         self._stop_when_idle()
 
     def exchange_closed(
-        self, exchange: Exchange, reason: CloseReason, error: Exception | None
+        self, exchange: Conversation, reason: CloseReason, error: Exception | None
     ) -> None:
         """A connection is closed: counted as an error where it should not have been."""
         if reason is CloseReason.HANDLER_ERROR:
             self._bug = error
             self._loop.stop()
         elif reason is not CloseReason.LOCAL and not exchange.idle:
-            self.count(_error(reason, error))
+            self.tally.count(_error(reason, error))
         self._idle -= exchange.idle
         exchange.abandon()
-        self._exchange_gone(exchange, error)
+        self._gone(exchange, error)
+        if reason is CloseReason.LOCAL and exchange.retired and self.tally.sending:
+            self._opener.want(partial(self._begin, exchange.slot, self._later_messages))
+        self._stop_when_idle()
 
-    def _exchange_gone(self, exchange: Exchange, error: Exception | None) -> None:
-        self._open -= 1
+    @property
+    def _first_messages(self) -> int:
+        """How many replies each connection waits for before the warm-up. In an open loop it is
+        one: that a connect succeeds does not prove that anybody serves it."""
+        return self.workload.depth
+
+    @property
+    def _later_messages(self) -> int:
+        return 0 if self.workload.open_loop else self.workload.depth
+
+    def _begin(self, slot: int, lacking: int) -> Conversation:
+        exchange = self._new_exchange(self, self._begun, slot, lacking)
+        self._begun += 1
+        self._exchanges[exchange] = None
+        return exchange
+
+    def _not_opened(self, exchange: Conversation, error: ConnectFailed) -> None:
+        """It could not even be begun."""
+        if not exchange.given_up:
+            self.tally.count(_error(CloseReason.REFUSED, error.__cause__))
+        self._gone(exchange, error)
+        self._stop_when_idle()
+
+    def _gone(self, exchange: Conversation, error: Exception | None) -> None:
+        del self._exchanges[exchange]
+        self._answered[exchange.slot] += exchange.answered
+        if self._pacer is not None:
+            self._pacer.remove(exchange)
         if exchange.opened is None:
             self._refusal = error or self._refusal
-        if exchange.first_reply is None:
-            self.exchange_served()
-        if exchange.lacking:
+        if exchange.first_reply is None and (exchange.lacking or exchange.opened is None):
+            self._opener.served()
+        if exchange.lacking and exchange.serial < self.workload.connections:
             self.exchange_filled()
-        self._stop_when_idle()
 
     @property
     def _sweep_seconds(self) -> float:
         return min(1.0, self.workload.timeout / 4)
 
-    @property
-    def _overdue_before(self) -> int:
-        return monotonic_ns() - int(self.workload.timeout * _SECOND)
-
-    def _open_more(self) -> None:
-        """Open connections, a bounded number at once: an accept queue is not what is measured.
-
-        One that has no reply yet may still be in that queue, though its connect succeeded.
-        """
-        while self._may_open:
-            exchange = Exchange(self, len(self._exchanges))
-            self._exchanges.append(exchange)
-            self._open += 1
-            self._unserved += 1
-            self._unfilled += 1
-            self._connect(exchange)
-
-    @property
-    def _may_open(self) -> bool:
-        room = self._unserved < _OPENING_AT_ONCE and len(self._exchanges) < self._wanted
-        return room and self._sending
-
-    def _connect(self, exchange: Exchange) -> None:
-        try:
-            sock = address.start_connect(self._where)
-        except ConnectFailed as error:
-            # Later, for the caller may be counting what is open.
-            failed = self._queue_full if _is_queue_full(error) else self._refused
-            self._loop.call_threadsafe(partial(failed, exchange, error))
-        else:
-            exchange.connection = self._loop.attach(sock, exchange)
-
-    def _refused(self, exchange: Exchange, error: ConnectFailed) -> None:
-        self.count(_error(CloseReason.REFUSED, error.__cause__))
-        self._exchange_gone(exchange, error)
-
-    def _queue_full(self, exchange: Exchange, error: ConnectFailed) -> None:
-        """The server is slow to accept: try again, as the kernel does of itself with TCP."""
-        if not self._sending:
-            self._exchange_gone(exchange, error)
-        elif exchange.overdue(self._overdue_before):
-            self._give_up(exchange)
-            self._exchange_gone(exchange, error)
-        else:
-            self._loop.call_later(_RETRY_SECONDS, partial(self._connect, exchange))
-
     def _warm_up(self) -> None:
         """The opening is over: all the connections that there will be are there."""
-        self._opening = False
-        if self.workload.warmup:
-            self._loop.call_later(self.workload.warmup, self._start_measuring)
+        if self.workload.open_loop:
+            self._follow_plan()
+        elif self.workload.warmup:
+            self._loop.call_later(self.workload.warmup, lambda: self._open_window(monotonic_ns()))
 
-    def _start_measuring(self) -> None:
-        if not self._sending:
+    def _follow_plan(self) -> None:
+        """Send by the clock, from now on."""
+        load = self.workload
+        profile = load.profile.after(load.warmup)
+        self._pacer = Pacer(self._loop, arrivals(profile, load.arrival, load.seed))
+        for exchange in self._exchanges:
+            if exchange.connection is not None:
+                self._pacer.add(exchange)
+        now = monotonic_ns()
+        self._open_window(now + round(load.warmup * SECOND))
+        self._pacer.start(now)
+
+    def _open_window(self, at: int) -> None:
+        if not self.tally.sending:
             return
-        self.measure_from = monotonic_ns()
-        if self.workload.duration is not None:
-            self._loop.call_later(self.workload.duration, self._stop_sending)
-        self._plan_second()
+        self.tally.open_window(at, self.workload.seconds)
+        if self.tally.end < NEVER:
+            self._at(self.tally.end, self._end_window)
+        self._at(self.tally.second_end, self._end_second)
 
-    def _stop_sending(self) -> None:
-        if not self._sending:
-            return
-        self._ended_at = monotonic_ns()
-        if self._ended_at >= self._second_ends:
-            self._end_second()
-        self._sending = False
-        self._loop.call_later(self.workload.timeout, self._loop.stop)
+    def _end_window(self) -> None:
+        """Send no more, once all is sent that was due, or would be too late: to leave out what the
+        tester itself has held up would be to measure when it suits (coordinated omission)."""
+        now, end = monotonic_ns(), self.tally.end
+        behind = self._pacer is not None and self._pacer.due < end
+        if behind and now < end + self.workload.timeout * SECOND:
+            self._loop.call_later(_CATCH_UP_SECONDS, self._end_window)
+        else:
+            self.tally.finish(now)
 
-    def _stop_when_idle(self) -> None:
-        if self._idle == self._open:
-            self._loop.stop()
-
-    @property
-    def _second_ends(self) -> int:
-        return self.measure_from + (len(self._seconds) + 1) * _SECOND
-
-    def _plan_second(self) -> None:
-        self._loop.call_later((self._second_ends - monotonic_ns()) / _SECOND, self._end_second)
+    def _at(self, when: int, call: Callable[[], object]) -> None:
+        self._loop.call_later(max(0, when - monotonic_ns()) / SECOND, call)
 
     def _end_second(self) -> None:
-        if not self._sending:
-            return
-        second = Second.of(self.histogram, self._errors.total())
-        self._seconds.append(second)
-        self._whole.add(self.histogram)
-        self.histogram = Histogram()
-        self._progress(second)
-        self._plan_second()
+        if self.tally.sending:
+            self.tally.roll(monotonic_ns())
+            self._tell()
+            self._at(self.tally.second_end, self._end_second)
+
+    def _tell(self) -> None:
+        for second in self.tally.seconds[self._told :]:
+            self._progress(second)
+        self._told = len(self.tally.seconds)
+
+    def _interrupt(self) -> None:
+        self._interrupted = self.tally.sending
+        self.tally.finish(monotonic_ns())
+
+    def _over(self) -> None:
+        """No more is sent: wait for the replies, as long as for any."""
+        self._opener.halt()
+        if self._pacer is not None:
+            # Messages sent late took that long to send: else the rate would be what it was not.
+            self.tally.ended_at = max(self.tally.ended_at, self._pacer.sent_at)
+            self._pacer.stop()
+        self._loop.call_later(self.workload.timeout, self._loop.stop)
+        self._loop.call_threadsafe(self._rest)  # later, for one of them may be sending its last
+
+    def _rest(self) -> None:
+        for exchange in list(self._exchanges):
+            if exchange.opened is not None:
+                exchange.rest()
+        self._stop_when_idle()
+
+    def _stop_when_idle(self) -> None:
+        nothing_comes = not self._opener.waiting and self._idle == len(self._exchanges)
+        if nothing_comes:
+            self._loop.stop()
 
     def _sweep(self) -> None:
         """Give up what has waited for longer than the timeout: a connection that is not made or
         does not answer at all, or a single message that was passed over."""
-        before = self._overdue_before
-        for exchange in self._exchanges:
+        before = monotonic_ns() - int(self.workload.timeout * SECOND)
+        for exchange in list(self._exchanges):
             exchange.abandon_late(before)
-            if exchange.connection is not None and exchange.overdue(before):
+            if exchange.overdue(before):
                 self._give_up(exchange)
-                exchange.connection.abort()
         self._loop.call_later(self._sweep_seconds, self._sweep)
 
-    def _give_up(self, exchange: Exchange) -> None:
+    def _give_up(self, exchange: Conversation) -> None:
+        if exchange.given_up:
+            return
+        exchange.given_up = True
         if exchange.opened is None:
-            self.count("connect_timeout")
+            self.tally.count("connect_timeout")
         if exchange.first_reply is None:
-            self._wanted = len(self._exchanges)  # more would fare no better
-
-    def _connect_failed(self) -> ConnectFailed:
-        error = self._refusal
-        if isinstance(error, ConnectFailed):
-            return error
-        why = f"nothing answers there within {self.workload.timeout:g} s"
-        if isinstance(error, OSError):
-            why = (error.strerror or str(error)).lower()
-        if isinstance(error, ConnectionRefusedError):
-            why += "; nothing listens there"
-        return ConnectFailed(f"cannot connect to {self.workload.address}: {why}")
+            for _ in range(self._opener.halt()):  # more would fare no better
+                self.exchange_filled()
+        if exchange.connection is not None:
+            exchange.connection.abort()
 
     def _result(self) -> Result:
-        self._whole.add(self.histogram)
-        elapsed = max(0, (self._ended_at or monotonic_ns()) - self.measure_from)
+        tally = self.tally
+        tally.close()
+        self._tell()
+        seconds = tally.seconds
+        response = Histogram.sum(second.response for second in seconds)
+        open_loop = self.workload.open_loop
         return Result(
             workload=self.workload,
-            elapsed=elapsed / _SECOND,
-            latency=self._whole,
-            answered=[exchange.answered for exchange in self._exchanges],
-            connect=_gather(exchange.opened for exchange in self._exchanges),
-            first_reply=_gather(exchange.first_reply for exchange in self._exchanges),
-            seconds=self._seconds,
-            errors={error: count for error, count in self._errors.items() if count},
+            started=tally.started,
+            elapsed=max(0, tally.ended_at - tally.begin) / SECOND,
+            sent=tally.sent,
+            bytes_sent=tally.bytes_sent,
+            bytes_received=tally.bytes_received,
+            response=response,
+            service=Histogram.sum(s.service for s in seconds) if open_loop else response,
+            slip=Histogram.sum(second.slip for second in seconds),
+            answered=self._answered,
+            connect=self._connect,
+            first_reply=self._first_reply,
+            seconds=seconds,
+            errors={error: count for error, count in tally.errors.items() if count},
+            interrupted=self._interrupted,
         )
 
 
 def _error(reason: CloseReason, error: BaseException | None) -> str:
+    if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
+        return "no_port"
     if reason is CloseReason.REFUSED:
         return _CONNECT_ERRORS.get(type(error), "connect_refused")
     return _ERRORS.get(reason, str(reason))
@@ -319,30 +344,3 @@ def allow_descriptors(connections: int) -> None:
         most = hard - _SPARE_DESCRIPTORS
         raise SettingError(f"connections: this process may have {most} at most (ulimit -n {hard})")
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _look_up(where: Address) -> Address:
-    """``where`` with its name resolved, once and not for each connection."""
-    if where.path:
-        return where
-    try:
-        infos = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
-        numbers = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
-        host, _ = socket.getnameinfo(infos[0][4], numbers)
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise ConnectFailed(f"cannot connect to {where}: {why}") from error
-    return Address(host=host, port=where.port)
-
-
-def _is_queue_full(error: ConnectFailed) -> bool:
-    """A Unix socket's: connect(2) gives EAGAIN, where a TCP connect waits."""
-    return isinstance(error.__cause__, BlockingIOError)
-
-
-def _gather(values: Iterable[int | None]) -> Histogram:
-    histogram = Histogram()
-    for value in values:
-        if value is not None:
-            histogram.record(value)
-    return histogram

@@ -12,9 +12,13 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
+from typing import Self
+
+from hdrh.histogram import HdrHistogram
 
 _BITS = 11  # 2048 sub-buckets: the power of two that tells three decimal digits apart
 _HALF = 1 << (_BITS - 1)
+_DIGITS = 3
 
 
 class Histogram:
@@ -29,6 +33,34 @@ class Histogram:
         self._squares = 0
         self._minimum: int | None = None
         self._maximum = 0
+
+    def record_many(self, value: int, count: int) -> None:
+        """``count`` times the same."""
+        self._counts[_index(value)] += count
+        self.total += count
+        self._sum += value * count
+        self._squares += value * value * count
+        self._maximum = max(self._maximum, value)
+        self._minimum = value if self._minimum is None else min(self._minimum, value)
+
+    @classmethod
+    def of_buckets(
+        cls,
+        counts: Iterable[tuple[int, int]],
+        total: int,
+        squares: int,
+        minimum: int,
+        maximum: int,
+    ) -> Self:
+        """One of counts by the index of their bucket; the values' sum, that of their squares, and
+        their extremes, which are exact."""
+        histogram = cls()
+        histogram._counts.update(counts)
+        histogram.total = sum(count for _, count in histogram._counts.items())
+        histogram._sum, histogram._squares = total, squares
+        if histogram.total:
+            histogram._minimum, histogram._maximum = minimum, maximum
+        return histogram
 
     def record(self, value: int) -> None:
         shift = max(0, value.bit_length() - _BITS)
@@ -51,6 +83,58 @@ class Histogram:
         self._maximum = max(self._maximum, other._maximum)
         known = [m for m in (self._minimum, other._minimum) if m is not None]
         self._minimum = min(known, default=None)
+
+    def merged(self, other: Histogram) -> Histogram:
+        """A new one, of the values of both."""
+        return Histogram.sum([self, other])
+
+    @classmethod
+    def sum(cls, histograms: Iterable[Histogram]) -> Self:
+        """A new one, of the values of all of them."""
+        whole = cls()
+        for histogram in histograms:
+            whole.add(histogram)
+        return whole
+
+    def above(self, value: int) -> float:
+        """The part of the values that are over ``value``, as far as the buckets tell."""
+        limit = _index(value)
+        over = sum(count for index, count in self._counts.items() if index > limit)
+        return over / self.total if self.total else 0.0
+
+    def encode(self) -> str:
+        """In HdrHistogram's own format: V2, compressed, base64 (HdrHistogram's
+        `Histogram.encodeIntoCompressedByteBuffer`). The exact sums are lost: what is decoded has
+        mean and deviation of the buckets."""
+        copy = HdrHistogram(1, max(2, self._maximum), _DIGITS)
+        for low, _, count in self.buckets():
+            copy.record_value(low, count)
+        return str(copy.encode().decode())
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """What HdrHistogram encoded. Raises ValueError where it is no such thing, or is not of
+        three significant digits from 1 on."""
+        try:
+            copy = HdrHistogram.decode(text)
+        except Exception as error:  # whatever zlib, base64 or struct say to what is no histogram
+            raise ValueError(f"not an HdrHistogram: {error}") from None
+        if (copy.lowest_trackable_value, copy.significant_figures) != (1, _DIGITS):
+            raise ValueError(f"an HdrHistogram from 1 with {_DIGITS} digits is wanted")
+        # Its iterators would take ten times as long.
+        counts = [(index, count) for index, count in enumerate(copy.counts) if count]
+        values = [(_bounds(index)[1], count) for index, count in counts]
+        total = sum(value * count for value, count in values)
+        squares = sum(value * value * count for value, count in values)
+        ends = (values[0][0], values[-1][0]) if values else (0, 0)
+        return cls.of_buckets(counts, total, squares, *ends)
+
+    def restore(self, mean: float, deviation: float, minimum: float, maximum: float) -> None:
+        """What ``decode`` could not know, and was kept beside."""
+        if self.total:
+            self._sum = round(mean * self.total)
+            self._squares = round((deviation**2 + mean**2) * self.total)
+            self._minimum, self._maximum = round(minimum), round(maximum)
 
     @property
     def minimum(self) -> int:
@@ -97,6 +181,12 @@ class Histogram:
         up from the next float below, as HdrHistogram does.
         """
         return max(1, math.ceil(math.nextafter(percent, 0) * self.total / 100))
+
+
+def _index(value: int) -> int:
+    """Of the bucket that has ``value`` in it."""
+    shift = max(0, value.bit_length() - _BITS)
+    return shift * _HALF + (value >> shift)
 
 
 def _bounds(index: int) -> tuple[int, int]:

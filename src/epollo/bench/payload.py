@@ -11,7 +11,8 @@ import struct
 from enum import StrEnum
 
 _HEADER = struct.Struct("<QIQ")  # number first and little-endian: a short message still differs
-_PERIOD = 256
+PERIOD = 256
+APART = 1021  # sizes from one connection to the next: large messages are not to come all at once
 
 
 class Fault(StrEnum):
@@ -25,25 +26,29 @@ class Fault(StrEnum):
 
 
 class Payload:
-    """Makes messages of one size; ``text`` ones are printable ASCII, for framings by delimiter."""
+    """Makes messages of ``sizes`` bytes, one after the other and over again, each connection from
+    another place on; ``text`` ones are printable ASCII, for framings by delimiter."""
 
-    def __init__(self, size: int, text: bool) -> None:
-        self.size = size
-        self._text = text
+    def __init__(self, sizes: list[int], text: bool) -> None:
+        self.sizes = sizes
+        self.text = text
         self._header_size = 2 * _HEADER.size if text else _HEADER.size
-        period = bytes(32 + n % 95 for n in range(_PERIOD)) if text else bytes(range(_PERIOD))
-        self._pattern = period * (size // _PERIOD + 2)
+        period = bytes(32 + n % 95 for n in range(PERIOD)) if text else bytes(range(PERIOD))
+        self.pattern = period * (max(sizes) // PERIOD + 2)
 
     def message(self, connection: int, number: int, intended: int) -> bytes:
         """The message ``number`` of ``connection``, meant to be sent at ``intended`` ns."""
-        if self._text:
+        if self.text:
             header = b"%016x%08x%016x" % (intended, connection, number)
             header = header[::-1]  # the digit that changes from message to message first
         else:
             header = _HEADER.pack(number, connection, intended)
-        offset = (number * 7 + connection) % _PERIOD
-        rest = max(0, self.size - len(header))
-        return (header + self._pattern[offset : offset + rest])[: self.size]
+        sizes = self.sizes
+        rest = sizes[(number + connection * APART) % len(sizes)] - len(header)
+        if rest <= 0:
+            return header[: len(header) + rest]
+        offset = (number * 7 + connection) % PERIOD
+        return header + self.pattern[offset : offset + rest]
 
     def fault(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> Fault:
         """What is wrong with ``reply``, which is none of the messages outstanding.
@@ -54,9 +59,7 @@ class Payload:
         """
         if self._repeated(reply, expected, connection, sent):
             return Fault.DUPLICATE
-        if expected is None:
-            return Fault.EXTRA
-        return Fault.SHORT if expected.startswith(reply) else Fault.WRONG_BYTES
+        return plain_fault(reply, expected)
 
     def _repeated(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> bool:
         """Is it, to the byte, an earlier message of the connection?"""
@@ -75,9 +78,16 @@ class Payload:
         if len(header) < self._header_size:
             return None
         try:
-            if self._text:
+            if self.text:
                 header = int(header[::-1], 16).to_bytes(_HEADER.size, "little")
             number, connection, intended = _HEADER.unpack(header)
         except (ValueError, OverflowError):
             return None
         return number, connection, intended
+
+
+def plain_fault(reply: bytes, expected: bytes | None) -> Fault:
+    """What is wrong with ``reply`` where messages do not say whose they are."""
+    if expected is None:
+        return Fault.EXTRA
+    return Fault.SHORT if expected.startswith(reply) else Fault.WRONG_BYTES

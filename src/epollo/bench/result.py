@@ -3,59 +3,163 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
 from epollo.bench.histogram import Histogram
 from epollo.bench.workload import Workload
+from epollo.errors import SettingError
 
-VERSION = 1
+VERSION = 2
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
+_HISTOGRAMS = ("response", "service", "slip", "connect", "first_reply")
+_COUNTS = ("sent", "bytes_sent", "bytes_received")
+_PLAIN = ("started", "elapsed", "errors", *_COUNTS)
+LATE = 1_000_000  # ns; a message sent later than that after its time has slipped
+LATE_ALLOWED = 0.001  # of all messages; with more, the generator did not keep its schedule
 
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """What one second of the run brought; latencies in seconds."""
+    """One second of the window, or the rest at its end.
 
+    Histograms hold the messages that were due in it, whenever they were answered; ``messages``
+    those that were answered in it.
+
+    Attributes:
+        start: seconds from the beginning of the window.
+        seconds: its length.
+        target: messages a second that were wanted on average; None in a closed loop.
+        sent: messages sent in it.
+        messages: messages answered rightly in it.
+        errors: counted in it.
+        outstanding: messages sent, and not answered at its end.
+        response, service, slip: as in Result.
+    """
+
+    start: float
+    seconds: float
+    target: float | None
+    sent: int
     messages: int
-    p50: float
-    p99: float
-    errors: int  # in all, until now
+    errors: int
+    outstanding: int
+    response: Histogram
+    service: Histogram
+    slip: Histogram
+
+    @property
+    def rate(self) -> float:
+        """Messages answered a second."""
+        return self.messages / self.seconds if self.seconds else 0.0
+
+    def merged(self, other: Second) -> Second:
+        """This second of two runs that went on at once."""
+        return replace(
+            self,
+            seconds=max(self.seconds, other.seconds),
+            target=None if self.target is None else self.target + (other.target or 0.0),
+            **{
+                name: getattr(self, name) + getattr(other, name)
+                for name in ("sent", "messages", "errors", "outstanding")
+            },
+            **{
+                name: getattr(self, name).merged(getattr(other, name))
+                for name in ("response", "service", "slip")
+            },
+        )
+
+    def to_document(self) -> dict[str, Any]:
+        """Itself as what JSON knows; histograms as HdrHistogram encodes them."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
-    def of(cls, histogram: Histogram, errors: int) -> Self:
-        """The second whose latencies, in nanoseconds, are in ``histogram``."""
-        p50, p99 = histogram.percentiles([50.0, 99.0])
-        return cls(messages=histogram.total, p50=p50 / 1e9, p99=p99 / 1e9, errors=errors)
+    def of_document(cls, document: dict[str, Any]) -> Self:
+        """What ``to_document`` gave."""
+        return cls(**{f.name: _whole(f.name, document[f.name]) for f in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """One run. Histograms hold nanoseconds; ``elapsed`` is in seconds, warm-up not counted.
 
-    ``latency`` has every message of the window, once: one answered wrongly too, and one not
-    answered with the time that it was waited for. ``answered`` has the number of right replies
-    of each connection.
+    Every message that was due in the window is in each of ``response``, ``service`` and ``slip``
+    once, one answered wrongly too, and one not answered (censored) with the time that it was waited
+    for, and with ``timeout`` at the least: one that was lost with its connection was not quick.
+
+    Attributes:
+        workload: what was run.
+        started: when the window began, in seconds since the epoch: for people, and for `.hlog`.
+        elapsed: the length of the window: longer than planned where the tester was late in the end.
+        sent: messages sent that were due in it.
+        bytes_sent, bytes_received: of these messages and of their right replies, without headers.
+        response: answered, from the time that the message was due.
+        service: answered, from the time that it was sent; the same in a closed loop.
+        slip: sent, from the time that it was due: the tester's own lateness. Empty in a closed
+            loop, where a message is due when it is sent.
+        answered: right replies of each connection, in the order that they were opened.
+        connect: from the start of a connect to its end.
+        first_reply: from the start of a connect to the first reply.
+        seconds: the window, second by second.
+        errors: how often each kind occurred.
+        interrupted: ended early, by the user.
     """
 
     workload: Workload
+    started: float
     elapsed: float
-    latency: Histogram
+    sent: int
+    bytes_sent: int
+    bytes_received: int
+    response: Histogram
+    service: Histogram
+    slip: Histogram
     answered: list[int]
     connect: Histogram
     first_reply: Histogram
     seconds: list[Second]
     errors: dict[str, int]
+    interrupted: bool = False
 
     @property
     def messages(self) -> int:
-        """Messages that were answered rightly within the window."""
+        """Messages that were answered rightly."""
         return sum(self.answered)
 
     @property
     def rate(self) -> float:
-        """Messages a second."""
+        """Messages answered a second."""
         return self.messages / self.elapsed if self.elapsed else 0.0
+
+    @property
+    def target(self) -> float | None:
+        """Messages a second that were wanted, on average; None in a closed loop."""
+        if not self.workload.open_loop or not self.elapsed:
+            return None
+        wanted = sum((second.target or 0.0) * second.seconds for second in self.seconds)
+        return wanted / sum(second.seconds for second in self.seconds) if self.seconds else None
+
+    @property
+    def unanswered(self) -> int:
+        """Messages that were given up."""
+        return self.errors.get("unanswered", 0)
+
+    @property
+    def late(self) -> float:
+        """The part of the messages that were sent more than a millisecond after their time."""
+        return self.slip.above(LATE)
+
+    @property
+    def on_time(self) -> bool:
+        """Did the tester keep its schedule?"""
+        return self.late <= LATE_ALLOWED
+
+    @property
+    def concurrency(self) -> float:
+        """Messages outstanding on average: the time that all of them took, over the window."""
+        return self.service.mean * self.service.total / 1e9 / self.elapsed if self.elapsed else 0.0
 
     @property
     def failed(self) -> bool:
@@ -63,31 +167,102 @@ class Result:
         return bool(self.errors) or not self.messages
 
     def to_json(self) -> str:
-        """All of it, in seconds, as one JSON document."""
-        return json.dumps(self._document(), indent=2)
+        """All of it, times in seconds, as one JSON document; `schema.json` describes it."""
+        return json.dumps(self.to_document(), indent=2)
 
-    def _document(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
+        """What the JSON says."""
         return {
             "version": VERSION,
             "workload": asdict(self.workload),
+            "started": self.started,
             "elapsed": self.elapsed,
+            "interrupted": self.interrupted,
+            "sent": self.sent,
             "messages": self.messages,
             "rate": self.rate,
-            "latency": summary(self.latency),
+            "target": self.target,
+            "bytes_sent": self.bytes_sent,
+            "bytes_received": self.bytes_received,
+            "concurrency": self.concurrency,
+            "late": self.late,
+            "response": summary(self.response),
+            "service": summary(self.service),
+            "slip": summary(self.slip),
             "connect": summary(self.connect),
             "first_reply": summary(self.first_reply),
-            "connections": {
-                "opened": self.connect.total,
-                "slowest": min(self.answered, default=0),
-                "fastest": max(self.answered, default=0),
-            },
-            "seconds": [asdict(second) for second in self.seconds],
+            "connections": {"opened": self.connect.total, "answered": self.answered},
+            "seconds": [second.to_document() for second in self.seconds],
             "errors": self.errors,
         }
 
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What ``to_json`` wrote. Raises SettingError where it is no such thing."""
+        try:
+            document = json.loads(text)
+            version = document["version"]
+            if version != VERSION:
+                raise SettingError(
+                    f"version {version} of a result; this epollo reads version {VERSION}"
+                )
+            return cls.of_document(document)
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, SettingError):
+                raise
+            raise SettingError(f"not a result of epollo bench --json: {error!r}") from None
+
+    @classmethod
+    def of_document(cls, document: dict[str, Any]) -> Self:
+        """What ``to_document`` gave."""
+        load = document["workload"]
+        histograms = {name: histogram_of(document[name]) for name in _HISTOGRAMS}
+        plain = {name: document[name] for name in _PLAIN}
+        known: dict[str, Any] = {**plain, **histograms}
+        return cls(
+            workload=Workload(**load | {"source": tuple(load["source"])}),
+            answered=document["connections"]["answered"],
+            seconds=[Second.of_document(second) for second in document["seconds"]],
+            interrupted=document["interrupted"],
+            **known,
+        )
+
+
+def merge(results: Sequence[Result]) -> Result:
+    """The one result of several that went on at once, as `--processes` has them."""
+    first = results[0]
+    longest = max(results, key=lambda result: len(result.seconds)).seconds
+    seconds = [
+        _merged([r.seconds[n] for r in results if n < len(r.seconds)]) for n in range(len(longest))
+    ]
+    errors: Counter[str] = Counter()
+    for result in results:
+        errors.update(result.errors)
+    counts = {name: sum(getattr(r, name) for r in results) for name in _COUNTS}
+    histograms = {name: Histogram.sum(getattr(r, name) for r in results) for name in _HISTOGRAMS}
+    merged: dict[str, Any] = {**counts, **histograms}
+    return replace(
+        first,
+        started=min(result.started for result in results),
+        elapsed=max(result.elapsed for result in results),
+        answered=[count for result in results for count in result.answered],
+        seconds=seconds,
+        errors=dict(errors),
+        interrupted=any(result.interrupted for result in results),
+        **merged,
+    )
+
+
+def _merged(seconds: Sequence[Second]) -> Second:
+    whole = seconds[0]
+    for second in seconds[1:]:
+        whole = whole.merged(second)
+    return whole
+
 
 def summary(histogram: Histogram) -> dict[str, Any]:
-    """The figures of a histogram of nanoseconds, in seconds."""
+    """The figures of a histogram of nanoseconds, in seconds, and all of it as HdrHistogram has
+    it."""
     values = histogram.percentiles(PERCENTILES)
     return {
         "count": histogram.total,
@@ -96,4 +271,21 @@ def summary(histogram: Histogram) -> dict[str, Any]:
         "minimum": histogram.minimum / 1e9,
         "maximum": histogram.maximum / 1e9,
         "percentiles": {f"{p:g}": v / 1e9 for p, v in zip(PERCENTILES, values, strict=True)},
+        "encoded": histogram.encode(),
     }
+
+
+def histogram_of(document: dict[str, Any]) -> Histogram:
+    """The histogram of which ``summary`` made the document."""
+    histogram = Histogram.decode(document["encoded"])
+    exact = [document[name] for name in ("mean", "deviation", "minimum", "maximum")]
+    histogram.restore(*(value * 1e9 for value in exact))
+    return histogram
+
+
+def _plain(value: Any) -> Any:
+    return value.encode() if isinstance(value, Histogram) else value
+
+
+def _whole(name: str, value: Any) -> Any:
+    return Histogram.decode(value) if name in ("response", "service", "slip") else value

@@ -7,8 +7,22 @@ async with epollo.AsyncClient("127.0.0.1:8091", framing="u32") as client:
     await client.request(b"hello")
 """
 
-from epollo.client.asynchronous import AsyncClient
+from typing import TYPE_CHECKING, Any
+
 from epollo.client.backoff import Backoff
 from epollo.client.blocking import Client, connect
+
+if TYPE_CHECKING:
+    from epollo.client.asynchronous import AsyncClient
+else:
+
+    def __getattr__(name: str) -> Any:
+        """`AsyncClient` when it is first asked for: asyncio is imported with it (PEP 562)."""
+        if name != "AsyncClient":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from epollo.client.asynchronous import AsyncClient
+
+        return globals().setdefault(name, AsyncClient)
+
 
 __all__ = ["AsyncClient", "Backoff", "Client", "connect"]

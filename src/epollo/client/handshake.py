@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import dataclass
 
 from epollo.client.stream import cause_of
 from epollo.client.target import Target
@@ -21,14 +22,22 @@ _NOT_TLS = (
 )
 
 
-def handshake_failed(target: Target, error: Exception) -> TLSFailed:
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What to do about a certificate: one that is for another host, one of nobody's trust."""
+
+    name: str = "name the host that it is for as server_hostname"
+    trust: str = "load_verify_locations(CA) tells the context whom to trust"
+
+
+def handshake_failed(target: Target, error: Exception, advice: Advice | None = None) -> TLSFailed:
     """The error for a handshake with ``target`` that ended in ``error``."""
-    return TLSFailed(f"cannot connect to {target}: {_why(target, error)}")
+    return TLSFailed(f"cannot connect to {target}: {_why(target, error, advice or Advice())}")
 
 
-def _why(target: Target, error: Exception) -> str:
+def _why(target: Target, error: Exception, advice: Advice) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _untrusted(target, error)
+        return _untrusted(target, error, advice)
     if isinstance(error, TimeoutError):
         return "no TLS handshake in time; perhaps the server does not speak TLS"
     if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
@@ -38,9 +47,9 @@ def _why(target: Target, error: Exception) -> str:
     return f"the TLS handshake failed: {cause_of(error).removeprefix('TLS: ')}"
 
 
-def _untrusted(target: Target, error: ssl.SSLCertVerificationError) -> str:
+def _untrusted(target: Target, error: ssl.SSLCertVerificationError, advice: Advice) -> str:
     cause = error.verify_message.rstrip(".").lower()
     text = f"the certificate of {target.server_hostname or target} is not trusted: {cause}"
     if error.verify_code in (_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH):
-        return f"{text}; name the host that it is for as server_hostname"
-    return f"{text}; load_verify_locations(CA) tells the context whom to trust"
+        return f"{text}; {advice.name}"
+    return f"{text}; {advice.trust}"

@@ -12,7 +12,8 @@ run. Everything above the engine (server, client, load tester) knows these names
     loop.fileno()                           the whole engine as one descriptor in another loop
 
 What happens per message stands in the engines, twice. What happens to a connection once stands in
-`lifecycle.py`, what a loop does once a turn at most in `housekeeping.py`, for both.
+`lifecycle.py` and what it is made of, what a loop does once a turn at most in `calls.py` and
+`housekeeping.py`, for both.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from epollo.framing import Buffer, Framing
 
 if TYPE_CHECKING:
     from epollo.engine.filter import Filter
+    from epollo.engine.source import Source
 
 __all__ = [
     "Bounds",
@@ -94,9 +96,14 @@ class Connection(Protocol):
     state: Any  # the user's own
 
     @property
-    def peername(self) -> str: ...
+    def peername(self) -> str:
+        """The peer's address as text: ``"192.0.2.1:5000"``, ``"[2001:db8::1]:5000"``,
+        ``"unix:/path"``. That of the client, where a PROXY header names one. Kept once closed."""
+
     @property
-    def sockname(self) -> str: ...
+    def sockname(self) -> str:
+        """This side's address, as text of the same form. Raises OSError once closed."""
+
     @property
     def unsent(self) -> int:
         """Bytes that wait to be taken by the kernel."""
@@ -106,7 +113,10 @@ class Connection(Protocol):
         """Was it ever connected? Then ``connected`` was called."""
 
     @property
-    def closed(self) -> bool: ...
+    def closed(self) -> bool:
+        """Is it over? Nothing more is received or sent; ``disconnected`` was called, or is
+        about to be."""
+
     @property
     def tls(self) -> ssl.SSLObject | None:
         """The TLS state: ``getpeercert()``, ``selected_alpn_protocol()``; None without TLS."""
@@ -156,16 +166,20 @@ class Connection(Protocol):
         """Deliver no message until ``resume_reading``; the kernel's buffers hold the peer back."""
 
     def resume_reading(self) -> None:
-        """Deliver messages again."""
+        """Deliver messages again, those that came meanwhile first; nothing where not paused."""
 
 
 class ConnectionProtocol(Protocol):
     """What the loop needs to know of a connection; one object may serve any number of them."""
 
     @property
-    def framing(self) -> Framing: ...
+    def framing(self) -> Framing:
+        """What a message is on the wire. Asked for once a loop, not for each connection."""
+
     @property
-    def limits(self) -> Limits: ...
+    def limits(self) -> Limits:
+        """The bounds of each of its connections."""
+
     @property
     def received(self) -> Callable[[bytes, Connection], Reply]:
         """Called with each message, in order; what it returns is sent."""
@@ -194,7 +208,9 @@ class EventLoop(Protocol):
         """The engine's."""
 
     @property
-    def poller_name(self) -> str: ...
+    def poller_name(self) -> str:
+        """``epoll``, ``poll``, ``select`` or ``kqueue``: what it asks the kernel with."""
+
     @property
     def thread(self) -> int | None:
         """The identifier of the one that polls it; None before the first turn, and once closed."""
@@ -221,6 +237,9 @@ class EventLoop(Protocol):
     ) -> None:
         """Give each new connection to ``accept``, and errors of accepting to ``failed``."""
 
+    def watch(self, fd: int, source: Source, events: int) -> None:
+        """Tell ``source`` when ``fd`` is ready for one of ``events`` (`epollo.engine.events`)."""
+
     def unwatch(self, fd: int) -> None:
         """Ask nothing of ``fd`` any more; its owner closes it."""
 
@@ -233,8 +252,14 @@ class EventLoop(Protocol):
         Raises PollerFull, with ``sock`` closed, where the poller cannot watch its descriptor.
         """
 
-    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
-    def call_threadsafe(self, callback: Callable[[], object]) -> None: ...
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call ``callback`` once, ``seconds`` from now on the monotonic clock, or as soon after as
+        the loop comes to it; what it raises is logged. In the loop's thread, or before it runs."""
+
+    def call_threadsafe(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` once in the loop's thread, soon, behind those asked for before; what it
+        raises is logged. From any thread, and from signal handlers."""
+
     def enforce(self, bounds: Bounds) -> None:
         """The next tick of the clock that connections are stamped by: close whoever is over one
         of the ``bounds``."""
@@ -247,7 +272,10 @@ class EventLoop(Protocol):
     def poll(self, timeout: float | None = None) -> int:
         """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
 
-    def run(self) -> None: ...
+    def run(self) -> None:
+        """Serve, turn after turn, until ``stop``. Raises RuntimeError once closed, OSError where
+        the poller fails."""
+
     def stop(self) -> None:
         """End ``run`` after the present turn."""
 

@@ -29,6 +29,10 @@ class Filter(Protocol):
         """Once established it changes nothing more, and the connection drops it."""
 
     @property
+    def calling(self) -> bool:
+        """It has the first word and is owed an answer: an end without one is a fault too."""
+
+    @property
     def ended(self) -> bool:
         """The peer has said its last word inside the filter (TLS: close_notify)."""
 

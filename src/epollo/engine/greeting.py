@@ -94,8 +94,6 @@ class Greeting:
         self._timer.cancel()
         connection.transmit(self._unsent)
         if not connection.closed:
-            # What the greeting took is no part of what the deadlines bound.
-            connection.heard = connection.begun = connection.stuck = connection.loop.tick
             connection.open()
             connection.unwrapped(data)
 
@@ -110,7 +108,7 @@ class Greeting:
 
     def _end_of_stream(self) -> None:
         try:
-            if self._heard:
+            if self._heard or self._filters[0].calling:
                 self._filters[0].eof()
         except FilterError as error:
             self._fail(error)
@@ -140,7 +138,9 @@ class Greeting:
     def _time_is_up(self) -> None:
         if not self.connection.closed:
             current = self._filters[0]
-            self._fail(current.fault(f"not established within {current.timeout:g} s"))
+            error = current.fault(f"not established within {current.timeout:g} s")
+            error.__cause__ = TimeoutError()
+            self._fail(error)
 
 
 def _call(method: Callable[[], Callable[[], None] | None]) -> None:

@@ -1,31 +1,25 @@
-"""What a loop does once a connection, or once a turn at most: calls, listeners, burials.
+"""What a loop does once a connection, or once a sweep at most: listeners, deadlines, burials.
 
 An engine's loop inherits `Housekeeping` and adds the turn itself: `poll`, and whom it watches.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import socket
 import weakref
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
 from epollo.engine import Bounds, CloseReason, ConnectionProtocol
-from epollo.engine.alarm import Alarm
-from epollo.engine.events import READ
+from epollo.engine.calls import Calls
+from epollo.engine.events import READ, WRITE
 from epollo.engine.lifecycle import Lifecycle, connection_of
 from epollo.engine.listener import Listener
 from epollo.engine.source import Source
-from epollo.engine.timers import Timer, Timers
-from epollo.engine.waker import Waker
-
-_log = logging.getLogger("epollo.engine")
-
 
 _LOOPS: weakref.WeakSet[Housekeeping] = weakref.WeakSet()
 
@@ -39,7 +33,7 @@ def _inherit() -> None:
 os.register_at_fork(after_in_child=_inherit)
 
 
-class Housekeeping(ABC):
+class Housekeeping(Calls):
     """The part of a loop that no message passes through."""
 
     # What the engine adds, per turn:
@@ -47,36 +41,22 @@ class Housekeeping(ABC):
     _new_listener: ClassVar[type[Listener]] = Listener
 
     thread: int | None  # the one that is, or was last, in `poll`
-    polling: bool  # in `poll`
     tick: int  # counts the sweeps, for the stamps of connections
     slow_after: float  # seconds from which on `on_slow` is told of one read that took so long
     turning: bool  # handlers are being given what was ready
-    dirty: list[Any]  # connections to flush, and to decide on, when the turn ends
-    _dead: list[Lifecycle]  # closed in this turn
-    _timers: Timers
-    _calls: deque[Callable[[], object]]
     _plan: Any  # of the protocol attached last
     _stopping: bool
-    _closed: bool
     _inherited: bool  # from the process that this one was forked from, which goes on using it
-    _waker: Waker
-    _alarm: Alarm | None  # where the loop is a descriptor in another one
 
     def __init__(self) -> None:
         self.thread = None
-        self.polling = self.turning = self._closed = self._inherited = False
+        self.turning = self._inherited = False
         self.tick = 0
         self.slow_after = math.inf
         self.on_slow: Callable[[Lifecycle, float], object] = _ignore
-        self.dirty = []
-        self._dead = []
-        self._timers = Timers()
-        self._calls = deque()
         self._plan = None
         self._stopping = False
-        self._alarm = None
-        self._waker = Waker()
-        self.watch(self._waker.receiver.fileno(), self._waker, READ)
+        super().__init__()
         _LOOPS.add(self)
 
     @abstractmethod
@@ -88,10 +68,6 @@ class Housekeeping(ABC):
 
     @abstractmethod
     def _new_connection(self, plan: Any, sock: socket.socket) -> Lifecycle: ...
-
-    @abstractmethod
-    def watch(self, fd: int, source: Source, events: int) -> None:
-        """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
 
     @abstractmethod
     def look_away(self, fd: int) -> None:
@@ -110,10 +86,6 @@ class Housekeeping(ABC):
         """The next tick: whoever is over one of the ``bounds``, and which."""
 
     @abstractmethod
-    def _descriptor(self) -> int:
-        """The poller's own descriptor. Raises EngineMissing where it has none."""
-
-    @abstractmethod
     def _close_poller(self) -> None: ...
 
     def run(self) -> None:
@@ -125,24 +97,6 @@ class Housekeeping(ABC):
     def stop(self) -> None:
         """End `run` after the present turn."""
         self._stopping = True
-
-    def fileno(self) -> int:
-        """A descriptor that is readable when ``poll(0)`` has work: the whole engine is one
-        descriptor in another loop. Raises EngineMissing for a poller that is none itself."""
-        self._check_open()
-        descriptor = self._descriptor()
-        if self._alarm is None:
-            self._alarm = Alarm()
-            self.watch(self._alarm.fd, self._alarm, READ)
-            self._alarm.set(self._timers.next)
-            if self.dirty or self._dead:
-                self._waker.wake()
-        return descriptor
-
-    @property
-    def wakeup_fd(self) -> int:
-        """For signal.set_wakeup_fd: a signal that comes just before the loop waits wakes it."""
-        return self._waker.sender.fileno()
 
     def connections(self) -> list[Lifecycle]:
         """All that were established and are not yet closed.
@@ -199,17 +153,6 @@ class Housekeeping(ABC):
             raise
         return connection
 
-    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        """Call ``callback`` in the loop's thread, ``seconds`` from now."""
-        timer = self._timers.add(seconds, callback)
-        self._set_alarm()
-        return timer
-
-    def call_threadsafe(self, callback: Callable[[], object]) -> None:
-        """Call ``callback`` in the loop's thread, soon. From any thread or signal handler."""
-        self._calls.append(callback)
-        self._waker.wake()
-
     def close(self) -> None:
         """Abort every connection, close every listener and descriptor."""
         self._closed = True
@@ -218,19 +161,24 @@ class Housekeeping(ABC):
             source.abort()
         self._bury_dead()
         self.dirty.clear()
-        self._timers.clear()
-        self._calls.clear()
-        self._plan = self._alarm = None
+        self._plan = None
+        self._forget_calls()
         self._close_poller()
 
     def enforce(self, bounds: Bounds) -> None:
         """The next tick: close whoever is over one of the ``bounds``. Who takes nothing of what he
         was sent is dropped; to others it is still sent."""
         for connection, reason in self.sweep(bounds):
-            if reason is CloseReason.WRITE_TIMEOUT:
-                connection.drop(reason)
-            else:
+            if reason is not CloseReason.WRITE_TIMEOUT:
                 connection.end(reason)
+            elif not self._takes_some(connection):
+                connection.drop(reason)
+
+    def _takes_some(self, connection: Lifecycle) -> bool:
+        """Has the peer taken some after all? The kernel has room for more as soon as it has, but
+        tells a poller only when a third of its buffer, which may be megabytes, is free."""
+        connection.ready(WRITE)
+        return connection.stuck == self.tick
 
     def soil(self, connection: Lifecycle) -> None:
         """Flush ``connection``, and decide on it, when the turn ends."""
@@ -245,45 +193,14 @@ class Housekeeping(ABC):
         if not self.polling:
             self._see_to_it()
 
-    def report(self, error: BaseException, what: str) -> None:
-        """Log what has no connection to be the close reason of."""
-        _log.error(what, exc_info=error)
-
     def _tell_slow(self, source: Source, seconds: float) -> None:
         connection = connection_of(source)
         if connection is not None:
             self.on_slow(connection, seconds)
 
-    def _see_to_it(self) -> None:
-        """Work that was made outside a turn makes the loop's descriptor readable."""
-        if self._alarm is not None:
-            self._waker.wake()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise RuntimeError("the loop is closed")
-
     def _refuse_turn(self) -> NoReturn:
         self._check_open()
         raise RuntimeError("a handler called poll: its own turn is not over")
-
-    def _set_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.set(self._timers.next)
-
-    def _make_calls(self) -> None:
-        """What is due, and what other threads have asked for until now."""
-        due: deque[Callable[[], object]] = deque(timer.fire for timer in self._timers.due())
-        due.extend(self._calls.popleft() for _ in range(len(self._calls)))
-        try:
-            while due:
-                try:
-                    due.popleft()()
-                except Exception as error:
-                    self.report(error, "a callback of the loop raised")
-        finally:  # of what ends the loop: the others are made when it goes on
-            self._calls.extendleft(reversed(due))
-        self._set_alarm()
 
     def _bury_dead(self) -> None:
         while self._dead:

@@ -1,4 +1,9 @@
-"""Calls at a later time, on the monotonic clock; shared by the engines."""
+"""Calls at a later time, on the monotonic clock; shared by the engines.
+
+A cancelled timer stays in the heap until it is the next one: to find it there takes as long as to
+look at all. But those of long timeouts, such as a handshake's, would pile up. So when more than
+half of the timers are cancelled they are all taken out, as asyncio does.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +11,18 @@ import heapq
 import time
 from collections.abc import Callable
 
+_FEW = 64  # cancelled timers, which are not worth a search
 _LONGEST_WAIT = 86400.0  # a poller counts milliseconds in an int, which ends at 24 days
 
 
 class Timer:
     """One call to come. Made by ``call_later``."""
 
-    __slots__ = ("_callback", "when")
+    __slots__ = ("_callback", "timers", "when")
 
-    def __init__(self, when: float, callback: Callable[[], object]) -> None:
+    def __init__(self, when: float, callback: Callable[[], object], timers: Timers) -> None:
         self.when = when  # time.monotonic()
+        self.timers: Timers | None = timers  # while it is among them
         self._callback: Callable[[], object] | None = callback
 
     def __lt__(self, other: Timer) -> bool:
@@ -23,11 +30,15 @@ class Timer:
 
     @property
     def cancelled(self) -> bool:
+        """Will it make no call, or none any more: was it cancelled, or is it done?"""
         return self._callback is None
 
     def cancel(self) -> None:
         """Do not make the call. Lets go of the callback at once, not when its time comes."""
-        self._callback = None
+        if self._callback is not None:
+            self._callback = None
+            if self.timers is not None:
+                self.timers.count_cancelled()
 
     def fire(self) -> None:
         """Make the call, once."""
@@ -39,21 +50,30 @@ class Timer:
 class Timers:
     """A heap of timers, the next one first."""
 
-    __slots__ = ("heap",)
+    __slots__ = ("_cancelled", "heap")
 
     def __init__(self) -> None:
         self.heap: list[Timer] = []  # the next one first; the same list for life
+        self._cancelled = 0  # of them
 
     def add(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        timer = Timer(time.monotonic() + seconds, callback)
+        timer = Timer(time.monotonic() + seconds, callback, self)
         heapq.heappush(self.heap, timer)
         return timer
+
+    def count_cancelled(self) -> None:
+        """One more of them is cancelled: take those out when they are too many."""
+        self._cancelled += 1
+        if self._cancelled > max(_FEW, len(self.heap) // 2):
+            self.heap[:] = [timer for timer in self.heap if not timer.cancelled]
+            heapq.heapify(self.heap)
+            self._cancelled = 0
 
     @property
     def next(self) -> float | None:
         """When the next one is due, of time.monotonic()."""
         while self.heap and self.heap[0].cancelled:
-            heapq.heappop(self.heap)
+            self._pop()
         return self.heap[0].when if self.heap else None
 
     def wait(self, timeout: float | None) -> float | None:
@@ -73,11 +93,18 @@ class Timers:
         now = time.monotonic()
         due = []
         while self.heap and self.heap[0].when <= now:
-            due.append(heapq.heappop(self.heap))
+            due.append(self._pop())
         return due
 
     def clear(self) -> None:
-        self.heap.clear()
+        while self.heap:
+            self._pop()
+
+    def _pop(self) -> Timer:
+        timer = heapq.heappop(self.heap)
+        timer.timers = None
+        self._cancelled -= timer.cancelled
+        return timer
 
     def __len__(self) -> int:
         return len(self.heap)

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from epollo.lab.backlog import PROMPT, BacklogResult, QueueResult
 from epollo.lab.claims import scant_queue
 from epollo.lab.machine import Machine
-from epollo.lab.picture import BLUE, FAINT, INK, ORANGE, QUIET, new_figure, quiet
+from epollo.picture import BLUE, FAINT, INK, ORANGE, QUIET, new_figure, quiet
 from epollo.units import format_seconds
 
 STRIP = 0.95  # inches

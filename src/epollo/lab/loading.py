@@ -48,7 +48,7 @@ def measure(workload: Workload, pid: int) -> Load:
     before = cpu_seconds(pid)
     result = _checked(run(workload))
     after = cpu_seconds(pid)
-    p50, p99 = result.latency.percentiles([50.0, 99.0])
+    p50, p99 = result.response.percentiles([50.0, 99.0])
     busy = None if before is None or after is None else (after - before) / result.elapsed
     return Load(result.rate, p50 / 1e9, p99 / 1e9, busy)
 

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from epollo.errors import UsageError
 from epollo.lab.backlog import PROMPT, BacklogResult, QueueResult
 from epollo.lab.claims import CLAIMS, Verdict
 from epollo.lab.comparison import Comparison, Contender
 from epollo.lab.machine import Machine
 from epollo.lab.pollers import PollersResult
-from epollo.output import check_writable, write_text
+from epollo.output import write_text
 
 VERSION = 1
-PICTURES = (".png", ".svg")
-
-
-def check_plot(path: str | None) -> None:
-    """Raises UsageError for a suffix that names no picture, where no file could be written
-    there, and where matplotlib is missing.
-    """
-    if path is None:
-        return
-    if Path(path).suffix.lower() not in PICTURES:
-        raise UsageError(f"--plot {path}: the name must end in {' or '.join(PICTURES)}")
-    check_writable("--plot", path)
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--plot needs matplotlib: pip install 'epollo[plot]'")
 
 
 def write_json(path: str, document: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from epollo.lab.comparison import Comparison, Contender
 from epollo.lab.machine import Machine
-from epollo.lab.picture import BLUE, FAINT, GREEN, INK, QUIET, new_figure, quiet
+from epollo.picture import BLUE, FAINT, GREEN, INK, QUIET, new_figure, quiet
 from epollo.units import format_seconds, format_size
 
 BAR, GAP = 0.27, 0.75  # inches

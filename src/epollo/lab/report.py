@@ -14,7 +14,6 @@ from epollo.lab.comparison import run_peers
 from epollo.lab.machine import this_machine
 from epollo.lab.output import (
     backlog_document,
-    check_plot,
     peers_document,
     pollers_document,
     write_json,
@@ -31,7 +30,7 @@ from epollo.lab.tables import (
     show,
 )
 from epollo.leaving import on_leaving
-from epollo.output import STDOUT, check_writable
+from epollo.output import STDOUT, check_plot, check_writable
 from epollo.units import format_seconds
 
 Result = TypeVar("Result")
@@ -52,8 +51,8 @@ def report_pollers(
     if json:
         write_json(json, pollers_document(result, machine, verdicts))
     if plot:
-        from epollo.lab.picture import save
         from epollo.lab.pollers_plot import plot_pollers
+        from epollo.picture import save
 
         save(plot_pollers(result, machine, verdicts), plot)
 
@@ -83,7 +82,7 @@ def report_backlog(
         write_json(json, backlog_document(result, machine, verdicts))
     if plot:
         from epollo.lab.backlog_plot import plot_backlog
-        from epollo.lab.picture import save
+        from epollo.picture import save
 
         save(plot_backlog(result, machine), plot)
 
@@ -111,7 +110,7 @@ def report_peers(
         write_json(json, peers_document(result, machine))
     if plot:
         from epollo.lab.peers_plot import plot_peers
-        from epollo.lab.picture import save
+        from epollo.picture import save
 
         save(plot_peers(result, machine), plot)
 

@@ -1,11 +1,16 @@
 from libc.stdint cimport uint8_t
 
-from epollo.engine.native.rules cimport Rule, Span
+from epollo.engine.native.rules cimport Found, Rule, Span
 
 cdef struct Stretch:  # of a stream: what has come and is not yet cut
     const uint8_t *data
     Py_ssize_t count
     bint strange  # how it begins is for the framing's own decoder to judge
+
+
+cdef inline void skip(Stretch *rest, Py_ssize_t count) noexcept:
+    rest.data += count
+    rest.count -= count
 
 
 cdef class Partial:
@@ -31,6 +36,8 @@ cdef class Cutter:
     cdef Partial partial
 
     cdef bytes next_message(self, Rule rule, Stretch *rest)
+    cdef bytes complete(self, Rule rule, Stretch *rest)
+    cdef bint keep(self, Found found, Rule rule, Stretch *rest) except -1
     cdef list all_messages(self, Rule rule, Stretch *rest)
     cdef list judge(self, Rule rule, Stretch *rest)
     cdef int check_end(self, Rule rule) except -1

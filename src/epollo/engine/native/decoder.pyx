@@ -15,11 +15,6 @@ cdef enum:
     MOST_AT_ONCE = 256 << 20  # bytes; what is announced beyond is given room only as it comes
 
 
-cdef inline void _skip(Stretch *rest, Py_ssize_t count) noexcept:
-    rest.data += count
-    rest.count -= count
-
-
 cdef Py_ssize_t _live = 0
 
 
@@ -54,7 +49,7 @@ cdef class Partial:
         cdef Py_ssize_t count = min(self.span.stop - self.filled, rest.count)
         if count > 0:
             self._fill(rest.data, count)
-            _skip(rest, count)
+            skip(rest, count)
         if self.filled >= self.span.stop and self.filled < self.span.size:  # but for the trailer
             if not rest.count:
                 return None
@@ -62,7 +57,7 @@ cdef class Partial:
                 rest.strange = True
                 return None
             self.filled += 1
-            _skip(rest, 1)
+            skip(rest, 1)
         return self.message if self.filled == self.span.size else None
 
     cdef Py_ssize_t wanted(self, uint8_t **place) noexcept:
@@ -86,7 +81,7 @@ cdef class Partial:
         while rest.count:
             step = min(rest.count, max(STEP, self.held))
             self._hold(rest.data, step)
-            _skip(rest, step)
+            skip(rest, step)
             found = rule.find(self.head, self.held, self.seen, &self.span)
             if found == BAD or (found == PART and self.span.size > MOST_AT_ONCE):
                 rest.strange = True
@@ -100,7 +95,7 @@ cdef class Partial:
     cdef int _begin(self, Stretch *rest) except -1:
         """The size is known: give back what is of the next frame, and make the message."""
         cdef Py_ssize_t extra = max(0, self.held - self.span.size)
-        _skip(rest, -extra)
+        skip(rest, -extra)
         self.held -= extra
         cdef Py_ssize_t start = self.span.start, size = self.span.stop - self.span.start
         self.message = PyBytes_FromStringAndSize(NULL, size)
@@ -142,27 +137,37 @@ cdef class Cutter:
         """The next message, taken from ``rest``. None where the rest, which is then kept, holds no
         whole one; or where it is strange."""
         cdef bytes message
+        cdef Span span
+        cdef Found found
         if self.partial is not None:
-            message = self.partial.complete(rule, rest)
-            if message is not None:
-                self.partial = None
-            return message
+            return self.complete(rule, rest)
         if not rest.count:
             return None
-        cdef Span span
-        cdef Found found = rule.find(rest.data, rest.count, 0, &span)
-        if found == WHOLE:
-            message = PyBytes_FromStringAndSize(
-                <const char *> rest.data + span.start, span.stop - span.start
-            )
-            _skip(rest, span.size)
-            return message
+        found = rule.find(rest.data, rest.count, 0, &span)
+        if found != WHOLE:
+            self.keep(found, rule, rest)
+            return None
+        message = PyBytes_FromStringAndSize(
+            <const char *> rest.data + span.start, span.stop - span.start
+        )
+        skip(rest, span.size)
+        return message
+
+    cdef bytes complete(self, Rule rule, Stretch *rest):
+        """The message of the frame that was begun; None where that is as ever, or strange."""
+        cdef bytes message = self.partial.complete(rule, rest)
+        if message is not None:
+            self.partial = None
+        return message
+
+    cdef bint keep(self, Found found, Rule rule, Stretch *rest) except -1:
+        """``rest`` begins with no whole frame: keep it, but where it is strange, which is told."""
         if found == BAD:
             rest.strange = True
         else:
             self.partial = Partial()
             self.partial.complete(rule, rest)
-        return None
+        return rest.strange
 
     cdef list all_messages(self, Rule rule, Stretch *rest):
         """All messages of ``rest``. Raises FrameError, with those before the bad frame."""

@@ -1,49 +1,22 @@
-"""A connection in memory, for the tests of a handler: no socket, no thread, no loop.
-
-with epollo.testing.connect(handler, framing="line") as connection:
-    assert connection.receive(b"hello") == [b"hello"]
-"""
+"""The handler's side of a connection in memory: what a server's connection does, at once."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import inspect
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from epollo.engine import CloseReason, Reply
 from epollo.engine.reply import messages_of
-from epollo.errors import ConnectionClosed, UsageError
+from epollo.errors import ConnectionClosed
 from epollo.framing import Buffer
-from epollo.handler import Application, Handler, application
 from epollo.service import Service
-from epollo.settings import settings_from
+from epollo.testing.calling import awaited, finished
 
 
-def connect(
-    handler: Handler, framing: str = "u32", *, peername: str = "memory", **settings: Any
-) -> MemoryConnection:
-    """A connection in memory to ``handler``, for a ``with`` block, or an ``async with`` where the
-    handler has async functions. ``settings`` are the fields of `epollo.Settings`.
-
-    Raises UsageError for what cannot be served either.
-    """
-    service = Service(settings_from(framing=framing, **settings), _application(handler))
-    return MemoryConnection(service, peername)
-
-
-class MemoryConnection:
-    """An `epollo.Connection` whose peer is the test. For one thread, or one event loop.
-
-    It does what a server's connection does, at once: ``connected`` is called when the block is
-    entered, ``disconnected`` when the connection ends, with the block at the latest. Messages go
-    through the framing both ways, so what it cannot carry fails here too. In an ``async with``,
-    the handler is called in `receive_async` and at the ends of the block only.
-    """
+class Memory:
+    """An `epollo.Connection` without socket, thread or loop."""
 
     def __init__(self, service: Service, peername: str) -> None:
         self.state: Any = None
@@ -61,74 +34,6 @@ class MemoryConnection:
         self._turn_began = 0  # the length of `sent` then
         self._async = self._turning = self._paused = self._sealed = False
         self._established = self._closed = self._told = False
-
-    def __enter__(self) -> Self:
-        self._open()
-        try:
-            with self._turn():
-                _finished(self._service.application.connected(self))
-        finally:
-            self._tell_closed()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self.end()
-
-    async def __aenter__(self) -> Self:
-        self._open()
-        self._async = True
-        try:
-            with self._turn():
-                await _awaited(self._service.application.connected(self))
-        finally:
-            await self._tell_closed_async()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self._drop(CloseReason.EOF)
-        await self._tell_closed_async()
-
-    def receive(self, message: Buffer) -> list[bytes]:
-        """Hand ``message`` to the handler; the messages sent meanwhile, replies and others.
-
-        While the connection is paused, or a reply is awaited, the message waits. Raises what the
-        handler raises, which closes the connection; EncodeError for what the framing cannot
-        carry, TypeError for a reply that is none, ConnectionClosed.
-        """
-        before = len(self.sent)
-        self._check_block(asynchronous=False)
-        self._arrive(message)
-        self._serve()
-        return self.sent[before:]
-
-    async def receive_async(self, message: Buffer) -> list[bytes]:
-        """As `receive`, for a handler that is an async function; what it returned is awaited."""
-        before = len(self.sent)
-        self._check_block(asynchronous=True)
-        self._arrive(message)
-        try:
-            while self._deliverable:
-                with self._turn():
-                    result = self._service.application.received(self._waiting.popleft(), self)
-                    self.reply(await _awaited(result))
-        finally:
-            await self._tell_closed_async()
-        return self.sent[before:]
-
-    def end(self, reason: CloseReason = CloseReason.EOF) -> None:
-        """The connection ends for ``reason``; ``disconnected`` is told. Nothing once closed."""
-        self._drop(reason)
-        self._tell_closed()
 
     @property
     def peername(self) -> str:
@@ -250,17 +155,6 @@ class MemoryConnection:
         """Is what is in flight still to be answered? Behind a close too."""
         return not self._sealed or self.reason is CloseReason.LOCAL
 
-    def _open(self) -> None:
-        if self._established:
-            raise RuntimeError(f"{self!r} was entered before; connect again")
-        self._established = True
-
-    def _check_block(self, asynchronous: bool) -> None:
-        if not self._established:
-            raise RuntimeError(f"{self!r} is not connected; use it in a with block")
-        if self._async is not asynchronous:
-            raise UsageError("receive is for a with block, await receive_async for an async with")
-
     def _arrive(self, message: Buffer) -> None:
         frame = self._encode(message)
         if self._closed or self.reason is not None:
@@ -274,7 +168,7 @@ class MemoryConnection:
                 while self._deliverable:
                     with self._turn():
                         result = self._service.application.received(self._waiting.popleft(), self)
-                        self.reply(_finished(result))
+                        self.reply(finished(result))
             finally:
                 self._tell_closed()
 
@@ -318,11 +212,11 @@ class MemoryConnection:
 
     def _tell_closed(self) -> None:
         if not self._async and self._must_tell():
-            _finished(self._disconnect())
+            finished(self._disconnect())
 
     async def _tell_closed_async(self) -> None:
         if self._must_tell():
-            await _awaited(self._disconnect())
+            await awaited(self._disconnect())
 
     def _must_tell(self) -> bool:
         due = self._closed and self._established and not self._told and not self._turning
@@ -333,34 +227,3 @@ class MemoryConnection:
         assert self.reason is not None
         self._service.groups.forget(self)
         return self._service.application.disconnected(self, self.reason)
-
-
-def _application(handler: Handler) -> Application:
-    """``handler`` made ready to be called here: what is async returns something to await."""
-    receive = getattr(handler, "received", handler)
-    if inspect.isclass(handler) or not inspect.iscoroutinefunction(receive):
-        return application(handler)
-
-    @functools.wraps(receive)
-    def call(*arguments: Any) -> Any:
-        return receive(*arguments)
-
-    plain = application(call)
-    return dataclasses.replace(
-        plain,
-        connected=getattr(handler, "connected", plain.connected),
-        disconnected=getattr(handler, "disconnected", plain.disconnected),
-    )
-
-
-def _finished(result: Any) -> Any:
-    """``result``, where it is one already. Raises UsageError for something to await."""
-    if inspect.isawaitable(result):
-        if inspect.iscoroutine(result):
-            result.close()
-        raise UsageError("the handler is async: use async with, and await receive_async")
-    return result
-
-
-async def _awaited(result: Any) -> Any:
-    return await result if inspect.isawaitable(result) else result

@@ -1,4 +1,4 @@
-"""What the pictures of the lab have in common. Imports matplotlib, which is optional."""
+"""What all pictures have in common. Imports matplotlib, which is optional."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDTH = 9.0  # inches; 900 pixels in a README
 DPI = 200  # twice that, for sharp screens
 
 # Okabe and Ito's colours, which the colour-blind tell apart.
-BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+BLUE, ORANGE, GREEN, RED, PINK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 INK, QUIET, FAINT = "#222222", "#666666", "#DDDDDD"
 
 

@@ -1,0 +1,46 @@
+"""The bytes of a file as each message."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from epollo.bench.payload import Fault, plain_fault
+from epollo.errors import SettingError
+
+
+class FilePayload:
+    """Messages that are all the same: a reply is verified, but one message's cannot be told from
+    another's, so order and repetition show in the count alone.
+
+    Raises SettingError for a file that cannot be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._content = Path(path).read_bytes()
+        except OSError as error:
+            raise _unreadable(path, error) from None
+
+    def message(self, connection: int, number: int, intended: int) -> bytes:
+        """The content of the file."""
+        return self._content
+
+    def fault(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> Fault:
+        """What is wrong with ``reply``: extra, short or wrong_bytes."""
+        return plain_fault(reply, expected)
+
+
+def size_of(path: str) -> int:
+    """The size of the file in bytes. Raises SettingError where it is none."""
+    try:
+        found = Path(path).stat()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise SettingError(f"payload: {path!r} is not a file")
+    return found.st_size
+
+
+def _unreadable(path: str, error: OSError) -> SettingError:
+    return SettingError(f"payload: cannot read {path!r}: {(error.strerror or str(error)).lower()}")

@@ -1,0 +1,225 @@
+"""One connection of a run, message by message: sends, waits for the replies, times each."""
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from epollo.bench.native.messages cimport Messages
+from epollo.bench.native.tally cimport TallyCore, clock
+from epollo.engine.native.connection cimport ConnectionCore
+from epollo.engine.native.reader cimport Reader
+
+from epollo.bench.conversation import Conversation
+from epollo.bench.ledger import NEVER
+
+cdef struct Entry:
+    int64_t due
+    int64_t sent
+    PyObject *message  # NULL: as `Messages` makes it
+
+
+cdef Py_ssize_t _live = 0
+
+
+def live():
+    """How many exchanges there are: for tests that look for leaks."""
+    return _live
+
+
+cdef class ExchangeCore(Reader):
+    """The part of an exchange that messages pass through, and its data.
+
+    A message that `Messages` makes is written straight into the bytes to be sent, and compared
+    with its reply where that lies. All others are objects, as in the Python room.
+    """
+
+    cdef readonly object framing
+    cdef readonly object limits
+    cdef readonly object filters
+    cdef readonly TallyCore tally
+    cdef Messages messages
+    cdef object verify
+    cdef Entry *ring  # of those outstanding; `room` of them, a power of two
+    cdef Py_ssize_t room
+    cdef uint64_t first  # the oldest, counted from the first message on
+    cdef public uint64_t number  # messages sent
+    cdef public int64_t answered
+    cdef public uint64_t serial
+    cdef public bint watched
+    cdef bint in_place
+    cdef int64_t now  # of the read that is going on; later by 1 ns for each message sent in it
+    cdef public object driver, slot, lacking, late, forgone, mistaken, connection
+    cdef public object idle, given_up
+    cdef public object started, opened, first_reply
+
+    def __cinit__(self, *args):
+        global _live
+        _live += 1
+
+    def __init__(self, driver, serial, slot, lacking):
+        self.framing = driver.framing
+        self.limits = driver.limits
+        self.filters = driver.dialer.filters
+        self.tally = driver.tally
+        self.messages = driver.messages
+        self.verify = driver.expectation.verify
+        self.in_place = self.verify is None and self.messages.sizes is not NULL
+        self.prepare(driver, serial, slot, lacking)
+
+    def __dealloc__(self):
+        global _live
+        _live -= 1
+        while self.first < self.number:
+            self._pop()
+        PyMem_Free(self.ring)
+
+    cdef int begin_read(self) except -1:
+        self.now = clock()
+        return 0
+
+    cdef bytes hear(self, object connection, const uint8_t *data, Py_ssize_t size):
+        """Time one reply, if it is the right one; send the message that follows it."""
+        cdef Entry *entry
+        if self.in_place and self.first < self.number:
+            entry = self._at(self.first)
+            if entry.message is NULL and self.messages.equal(
+                self.serial, self.first, entry.due, data, size
+            ):
+                self._settle(entry, self.now, size)
+                return self._follow(connection)
+        return self._received(<bytes> data[:size], connection, self.now)
+
+    def received(self, bytes reply, connection):
+        """Time one reply, if it is the right one; returns the message to be sent for it."""
+        self.now = clock()
+        return self._received(reply, connection, self.now)
+
+    cdef bytes _received(self, bytes reply, object connection, int64_t now):
+        cdef Entry *entry
+        if self.first == self.number:
+            return self.mismatch(reply, connection, now)
+        entry = self._at(self.first)
+        message = self._message(self.first)
+        if not (message == reply if self.verify is None else self.verify(message, reply)):
+            return self.mismatch(reply, connection, now)
+        self._settle(entry, now, PyBytes_GET_SIZE(reply))
+        return self._follow(None)
+
+    cdef inline int _settle(self, Entry *entry, int64_t now, Py_ssize_t size) except -1:
+        """The oldest message is answered rightly."""
+        cdef int64_t due = entry.due, sent = entry.sent
+        self._pop()
+        self.tally.answered(due, sent, now, size)
+        if due >= self.tally.begin:
+            self.answered += 1
+        return 0
+
+    cdef inline bytes _follow(self, object connection):
+        """What follows a right reply: in a closed loop the next message, which is written where
+        it is sent from, if ``connection`` is given and has room, or else returned."""
+        cdef int64_t now = self.now
+        cdef bytes message = None
+        if self.watched:
+            return self.go_on(now)
+        if not self.tally.open_loop:
+            self.now = now + 1  # no two messages of a connection are due at once
+            message = self._next_message(now, connection)
+        if not self.tally.sending:
+            self.rest()
+        return message
+
+    def next_message(self, due):
+        """The message due at that time, which is to be sent now; None where there is none."""
+        return self._next_message(due, None)
+
+    def entries(self):
+        """The messages that are outstanding, the oldest first."""
+        return [self._entry(index) for index in range(self.first, self.number)]
+
+    def oldest(self):
+        """When the oldest of them was sent, in ns; NEVER where there is none."""
+        return NEVER if self.first == self.number else self._at(self.first).sent
+
+    def drop(self, count):
+        """Take the oldest ones off."""
+        dropped = self.entries()[:count]
+        for _ in dropped:
+            self._pop()
+        self.tally.outstanding -= len(dropped)
+        return dropped
+
+    cdef inline Entry *_at(self, uint64_t index) noexcept:
+        return self.ring + (index & <uint64_t> (self.room - 1))
+
+    cdef bytes _message(self, uint64_t index):
+        """The bytes of one that is outstanding."""
+        cdef Entry *entry = self._at(index)
+        if entry.message is not NULL:
+            return <bytes> entry.message
+        return self.messages.make(self.serial, index, entry.due)
+
+    cdef object _entry(self, uint64_t index):
+        cdef Entry *entry = self._at(index)
+        return entry.due, entry.sent, self._message(index)
+
+    cdef inline bytes _next_message(self, int64_t due, object connection):
+        cdef Entry *entry
+        cdef bytes message = None
+        cdef uint8_t *place = NULL
+        cdef Py_ssize_t size
+        if not self.tally.admit(due):
+            return None
+        if self.number - self.first == <uint64_t> self.room:
+            self._grow()
+        if self.in_place:
+            size = self.messages.size(self.serial, self.number)
+            if connection is not None:
+                place = (<ConnectionCore> connection).place(size)
+        if place is not NULL:
+            self.messages.write(self.serial, self.number, due, place, size)
+        else:
+            message = self.messages.make(self.serial, self.number, due)
+            size = PyBytes_GET_SIZE(message)
+        entry = self._at(self.number)
+        entry.due = due
+        entry.sent = self.tally.left(due, size)
+        entry.message = NULL
+        if not self.in_place:
+            Py_INCREF(message)
+            entry.message = <PyObject *> message
+        self.number += 1
+        return message
+
+    cdef inline int _pop(self) except -1:
+        """The oldest one is done with."""
+        cdef PyObject *message = self._at(self.first).message
+        self.first += 1
+        if message is not NULL:
+            Py_DECREF(<object> message)
+        return 0
+
+    cdef int _grow(self) except -1:
+        """Twice the room; what is outstanding moves to where it belongs in it."""
+        cdef Py_ssize_t old = self.room, room = 2 * old if old else 2
+        cdef uint64_t index
+        cdef Entry *ring = <Entry *> PyMem_Realloc(self.ring, room * sizeof(Entry))
+        if ring is NULL:
+            raise MemoryError
+        self.ring, self.room = ring, room
+        for index in range(self.first, self.number):
+            # The first half is as it was; what belongs to the second one moves there.
+            if (index & <uint64_t> (room - 1)) >= <uint64_t> old:
+                ring[index & <uint64_t> (room - 1)] = ring[index & <uint64_t> (old - 1)]
+        return 0
+
+
+class Exchange(ExchangeCore, Conversation):
+    """The protocol of one connection.
+
+    Every message sent leaves by one of three doors: answered rightly, answered wrongly, or
+    unanswered. Each of them counts it, and records its time, once.
+    """
+
+    __slots__ = ()

@@ -1,0 +1,45 @@
+from cython cimport final
+from libc.stdint cimport int64_t, uint64_t
+
+cdef extern from *:
+    """
+    typedef unsigned __int128 epollo_uint128;
+    """
+    int __builtin_clzll(unsigned long long value) nogil
+    ctypedef unsigned long long uint128_t "epollo_uint128"  # its true size is the compiler's to know
+
+cdef enum:
+    BITS = 11  # 2048 sub-buckets: the power of two that tells three decimal digits apart
+    HALF = 1 << (BITS - 1)
+    BUCKETS = (63 - BITS + 2) * HALF  # of all values of an int64_t
+
+
+cdef class Recorder:
+    cdef uint64_t *counts
+    cdef uint64_t total
+    cdef uint64_t sum
+    cdef uint128_t squares
+    cdef int64_t minimum
+    cdef int64_t maximum
+
+    cdef object take(self)
+    cdef void _clear(self) noexcept
+
+    @final
+    cdef inline void record(self, int64_t value) noexcept:
+        """Count one value, of 0 or more."""
+        self.counts[bucket_of(value)] += 1
+        self.total += 1
+        self.sum += value
+        self.squares += <uint128_t> value * <uint128_t> value
+        if value > self.maximum:
+            self.maximum = value
+        if value < self.minimum:
+            self.minimum = value
+
+
+cdef inline Py_ssize_t bucket_of(int64_t value) noexcept:
+    """The index of the bucket that counts it."""
+    cdef int length = 64 - __builtin_clzll(value | 1)
+    cdef int shift = length - BITS if length > BITS else 0
+    return shift * HALF + (value >> shift)

@@ -1,0 +1,38 @@
+"""Recording as `epollo.bench.histogram` does, in an array."""
+
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.string cimport memset
+
+from epollo.bench.histogram import Histogram
+
+
+cdef class Recorder:
+    """Counts of non-negative integers, as an HdrHistogram of three significant digits has them."""
+
+    def __cinit__(self):
+        self.counts = <uint64_t *> PyMem_Calloc(BUCKETS, sizeof(uint64_t))
+        if self.counts is NULL:
+            raise MemoryError
+        self._clear()
+
+    def __dealloc__(self):
+        PyMem_Free(self.counts)
+
+    cdef object take(self):
+        """What was recorded since the last time, as a Histogram."""
+        cdef Py_ssize_t index, used = bucket_of(self.maximum) + 1
+        counts = [(index, self.counts[index]) for index in range(used) if self.counts[index]]
+        cdef object high = <uint64_t> (self.squares >> 64), low = <uint64_t> self.squares
+        taken = Histogram.of_buckets(
+            counts, self.sum, (high << 64) + low, self.minimum, self.maximum
+        )
+        memset(self.counts, 0, used * sizeof(uint64_t))
+        self._clear()
+        return taken
+
+    cdef void _clear(self) noexcept:
+        self.total = self.sum = 0
+        self.squares = 0
+        self.maximum = 0
+        self.minimum = INT64_MAX

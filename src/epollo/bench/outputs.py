@@ -1,0 +1,63 @@
+"""The files that a run is written to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from epollo.bench.verdict import Verdict
+from epollo.errors import UsageError
+from epollo.output import STDOUT, check_page, check_plot, check_writable, write_text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outputs:
+    """A path for each form that is wanted; "-" is stdout."""
+
+    json: str | None = None
+    hlog: str | None = None
+    csv: str | None = None
+    html: str | None = None
+    plot: str | None = None
+
+    @property
+    def take_stdout(self) -> bool:
+        """Is one of them to be written there, and nothing else?"""
+        return bool(self._on_stdout)
+
+    @property
+    def _on_stdout(self) -> list[str]:
+        names = ("json", "hlog", "csv", "html")
+        return [f"--{name}" for name in names if getattr(self, name) == STDOUT]
+
+    def check(self) -> None:
+        """Raises UsageError where one could not be written, before the run and not behind it."""
+        check_writable("--json", self.json)
+        check_writable("--hlog", self.hlog)
+        check_writable("--csv", self.csv)
+        check_page(self.html)
+        check_plot(self.plot)
+        if len(self._on_stdout) > 1:
+            raise UsageError(f"{' and '.join(self._on_stdout)}: only one can be - (stdout)")
+
+    def write(self, verdict: Verdict) -> None:
+        """Write all of them. Raises EpolloError."""
+        result = verdict.result
+        # What writes them is imported by who wants it: a picture takes longer to load than a run.
+        if self.json is not None:
+            write_text(self.json, result.to_json())
+        if self.hlog is not None:
+            from epollo.bench import hlog
+
+            hlog.write(self.hlog, result)
+        if self.csv is not None:
+            from epollo.bench import series
+
+            series.write(self.csv, result)
+        if self.html is not None:
+            from epollo.bench import html
+
+            html.write(self.html, [result], verdicts=[verdict])
+        if self.plot is not None:
+            from epollo.bench import plots
+
+            plots.write(self.plot, [result])

@@ -1,0 +1,122 @@
+"""Rates: how many messages a second are due, and so at what time each one is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from epollo.errors import SettingError
+from epollo.units import parse_number, parse_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stretch of time in which the rate goes from ``start`` to ``end`` in a straight line."""
+
+    start: float  # messages a second
+    end: float
+    seconds: float  # infinite: it has no end
+
+    @property
+    def messages(self) -> float:
+        """How many are due in it, all together."""
+        return (self.start + self.end) / 2 * self.seconds
+
+    def rate_at(self, seconds: float) -> float:
+        """The rate, so long after it began."""
+        if self.start == self.end:
+            return self.start
+        return self.start + (self.end - self.start) * seconds / self.seconds
+
+    def due(self, seconds: float) -> float:
+        """How many messages are due so long after it began."""
+        return (self.start + self.rate_at(seconds)) / 2 * seconds
+
+    def time_of(self, count: float) -> float:
+        """When ``count`` messages are due: what n = r t + (e - r) t^2 / 2d gives for t."""
+        if self.start == self.end:
+            return count / self.start
+        slope = (self.end - self.start) / self.seconds
+        # The form that loses no digits where the slope is small.
+        return 2 * count / (self.start + math.sqrt(self.start**2 + 2 * slope * count))
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Steps, one after the other."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def seconds(self) -> float | None:
+        """How long they last together; None: without end."""
+        total = sum(step.seconds for step in self.steps)
+        return None if math.isinf(total) else total
+
+    @property
+    def highest(self) -> float:
+        """The highest rate in it."""
+        return max(max(step.start, step.end) for step in self.steps)
+
+    def rate_at(self, seconds: float) -> float:
+        """The rate at that time; at the end of it all, the last."""
+        for step in self.steps:
+            if seconds < step.seconds:
+                return step.rate_at(seconds)
+            seconds -= step.seconds
+        return self.steps[-1].end
+
+    def due(self, seconds: float) -> float:
+        """How many messages are due before that time."""
+        count = 0.0
+        for step in self.steps:
+            if seconds <= step.seconds:
+                return count + step.due(seconds)
+            count += step.messages
+            seconds -= step.seconds
+        return count
+
+    def after(self, warmup: float) -> Profile:
+        """This, behind ``warmup`` seconds at its first rate."""
+        if not warmup:
+            return self
+        first = self.steps[0].start
+        return Profile((Step(first, first, warmup), *self.steps))
+
+    def share(self, of: int) -> Profile:
+        """One of ``of`` equal parts of it, at all times."""
+        return Profile(tuple(Step(s.start / of, s.end / of, s.seconds) for s in self.steps))
+
+
+def parse_rate(text: str | float) -> Profile:
+    """``50k``, a ramp ``10k..100k/10s``, or steps ``10k/5s,20k/5s``, of which each may be a ramp.
+
+    Raises SettingError that says what would do.
+    """
+    if not isinstance(text, str):
+        return Profile((_flat(float(text), math.inf),))
+    parts = text.split(",")
+    steps = tuple(_step(part.strip(), alone=len(parts) == 1) for part in parts)
+    return Profile(steps)
+
+
+def _step(text: str, alone: bool) -> Step:
+    start, ramp, rest = text.partition("..")
+    end, slash, seconds = (rest if ramp else start).partition("/")
+    try:
+        first = parse_number(start if ramp else end)
+        last = parse_number(end) if ramp else first
+        length = parse_seconds(seconds) if slash else math.inf
+    except ValueError as error:
+        raise SettingError(f"rate: {error}") from None
+    if not slash and (ramp or not alone):
+        raise SettingError(f"rate: how long is {text!r}? write {text}/10s")
+    if first <= 0 or last <= 0 or length <= 0:
+        raise SettingError(f"rate: {text!r} has to be above 0")
+    return Step(first, last, length)
+
+
+def _flat(rate: float, seconds: float) -> Step:
+    if not rate > 0:
+        raise SettingError(f"rate: {rate!r} has to be above 0")
+    return Step(rate, rate, seconds)

@@ -1,0 +1,39 @@
+"""The two rooms of what is done for each message: Python's to be read, the native one to be run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One of the two.
+
+    Attributes:
+        tally: the class of what the exchanges of a run count in.
+        exchange: the class of what one connection says and hears.
+        messages: what exchanges of this room have their messages from, of the run's payload.
+    """
+
+    tally: Any
+    exchange: Any
+    messages: Any
+
+
+def room_of(engine: str) -> Room:
+    """The room that goes with the engine of that name."""
+    if engine == "native":
+        from epollo.bench.native.exchange import Exchange as NativeExchange
+        from epollo.bench.native.messages import Messages
+        from epollo.bench.native.tally import Tally as NativeTally
+
+        return Room(NativeTally, NativeExchange, Messages)
+    from epollo.bench.python.exchange import Exchange
+    from epollo.bench.python.tally import Tally
+
+    return Room(Tally, Exchange, _as_they_are)
+
+
+def _as_they_are(payload: Any) -> Any:
+    return payload

@@ -1,0 +1,67 @@
+"""The sizes of messages: one, any between two, or a list with weights."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from epollo.errors import SettingError
+from epollo.units import parse_number, parse_size
+
+_DRAWN = 1 << 12  # sizes that are drawn ahead, and then repeat
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Sizes in bytes with the chances that they have.
+
+    Attributes:
+        choices: the sizes; a pair of them is any size from the first to the last of the pair.
+        weights: as many, which need not add up to anything.
+    """
+
+    choices: tuple[tuple[int, int], ...]
+    weights: tuple[float, ...]
+
+    @property
+    def least(self) -> int:
+        """The smallest there can be."""
+        return min(low for low, _ in self.choices)
+
+    @property
+    def most(self) -> int:
+        """The largest there can be."""
+        return max(high for _, high in self.choices)
+
+    def draw(self, seed: int) -> list[int]:
+        """Sizes by chance, in the order that messages have them; a list of one where all have."""
+        if self.least == self.most:
+            return [self.least]
+        chance = random.Random(seed)  # noqa: S311 (a load is no secret)
+        drawn = chance.choices(self.choices, self.weights, k=_DRAWN)
+        return [chance.randint(low, high) for low, high in drawn]
+
+
+def parse_sizes(text: str | int) -> Sizes:
+    """``64``, ``64..1KiB``, or a list with weights: ``64:9,1KiB:1``.
+
+    Raises SettingError that says what would do.
+    """
+    choices, weights = [], []
+    for part in str(text).split(","):
+        size, colon, weight = part.partition(":")
+        low, _, high = size.partition("..")
+        choices.append((_number(parse_size, low), _number(parse_size, high or low)))
+        weights.append(float(_number(parse_number, weight)) if colon else 1.0)
+        if choices[-1][0] > choices[-1][1] or not weights[-1] > 0:
+            raise SettingError(f"size: {part!r} is empty; write 64..1KiB, or 64:9,1KiB:1")
+    return Sizes(tuple(choices), tuple(weights))
+
+
+def _number(parse: Callable[[str], Any], text: str) -> Any:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise SettingError(f"size: {error}") from None

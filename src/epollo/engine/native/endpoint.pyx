@@ -1,0 +1,124 @@
+"""What a connection remembers, in one struct; and its socket."""
+
+import os
+import socket
+from sys import byteorder
+
+from libc.errno cimport EBADF, errno
+from libc.stdint cimport uint8_t
+from libc.string cimport memcpy
+from posix.unistd cimport close
+
+from epollo.engine.native.plan cimport Plan
+
+from epollo import address
+from epollo.engine.stage import Stage
+
+cdef extern from "<sys/socket.h>" nogil:
+    int AF_INET, AF_INET6
+    ctypedef unsigned int socklen_t
+    struct sockaddr:
+        pass
+    int getpeername(int fd, sockaddr *address, socklen_t *size)
+    int getsockname(int fd, sockaddr *address, socklen_t *size)
+
+cdef enum:
+    LONGEST_ADDRESS = 110  # sizeof(struct sockaddr_un)
+
+cdef object CONNECTING = Stage.CONNECTING
+cdef Py_ssize_t _live = 0
+
+
+def live():
+    """How many connections there are: for tests that look for leaks."""
+    return _live
+
+
+cdef class Endpoint(Cutter):
+    """The data of a connection, and this end of it: a socket, for which a descriptor will do."""
+
+    def __cinit__(self, *args):
+        global _live
+        _live += 1
+        self.fd = -1
+
+    def __dealloc__(self):
+        global _live
+        _live -= 1
+        if self.fd >= 0 and not self.lent:  # of a loop that was never closed
+            close(self.fd)
+
+    def __init__(self, Plan plan, sock):
+        self.plan = plan
+        self.fd = sock.detach()
+        self.stage = CONNECTING
+        self.heard = self.begun = self.stuck = plan.turn.tick
+        self._inbox = ()
+
+    @property
+    def socket(self):
+        """As Python knows it: for what is asked once in a connection's life, if ever."""
+        if self._socket is None:
+            if self.fd < 0:
+                raise OSError(EBADF, os.strerror(EBADF))
+            self._socket = socket.socket(fileno=self.fd)
+            self.lent = True
+            self._socket.setblocking(False)  # where socket.setdefaulttimeout was called
+        return self._socket
+
+    @property
+    def peer(self):
+        """The peer's address; None before the connection is established."""
+        if self._peer is None and self.peer_size:
+            self._peer = str(address.of(_unpacked(self.peer_address[:self.peer_size])))
+        return self._peer
+
+    @peer.setter
+    def peer(self, value):
+        self._peer = value
+
+    def find_peer(self):
+        """Remember who the peer is. Raises OSError where not connected."""
+        cdef socklen_t size = ADDRESS_SIZE
+        cdef unsigned short family
+        if getpeername(self.fd, <sockaddr *> self.peer_address, &size) < 0:
+            raise OSError(errno, os.strerror(errno))
+        memcpy(&family, self.peer_address, sizeof(family))  # which begins at any byte
+        if family in (AF_INET, AF_INET6):
+            self.peer_size = size
+        else:  # a path, which may be longer
+            self._peer = str(address.of(self.socket.getpeername()))
+
+    @property
+    def sockname(self):
+        """This side's address. Raises OSError once closed.
+
+        Asked of the kernel in one step: `socket`, made by two threads at once, or while the loop
+        closes the descriptor, would close one that is somebody else's by then.
+        """
+        cdef uint8_t ours[LONGEST_ADDRESS]
+        cdef socklen_t size = sizeof(ours)
+        if getsockname(self.fd, <sockaddr *> ours, &size) < 0:
+            raise OSError(errno, os.strerror(errno))
+        return str(address.of(_unpacked(ours[:size])))
+
+    def release(self):
+        """Give the descriptor back to the kernel."""
+        if self._socket is not None:
+            self._socket.close()
+        elif self.fd >= 0:
+            close(self.fd)
+        self.fd = -1
+
+
+cdef object _unpacked(bytes packed):
+    """The address in a sockaddr, as Python's sockets give it: ip(7), ipv6(7), unix(7)."""
+    family = int.from_bytes(packed[:2], byteorder)
+    if family == socket.AF_UNIX:
+        path = packed[2:]
+        return path if path.startswith(b"\0") else path.partition(b"\0")[0]
+    port = int.from_bytes(packed[2:4], "big")
+    if family == socket.AF_INET:
+        return socket.inet_ntop(socket.AF_INET, packed[4:8]), port
+    scope = int.from_bytes(packed[24:28], byteorder)
+    return socket.inet_ntop(socket.AF_INET6, packed[8:24]), port, 0, scope

@@ -1,0 +1,2 @@
+class Plan:
+    """What the connections of one protocol on one loop have in common."""

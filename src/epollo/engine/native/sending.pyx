@@ -1,0 +1,167 @@
+"""Bytes out: one send for the replies of a turn, an outbox for what the kernel did not take."""
+
+import os
+
+from cython cimport final
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.string cimport memset
+from posix.uio cimport iovec
+
+from epollo.engine.native.outbox cimport Outbox
+from epollo.engine.native.turn cimport Turn
+
+from epollo.engine import CloseReason
+from epollo.engine.stage import Stage
+
+cdef extern from "<sys/socket.h>" nogil:
+    int MSG_NOSIGNAL
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
+    ssize_t send(int fd, const void *data, size_t size, int flags)
+    ssize_t sendmsg(int fd, const msghdr *message, int flags)
+
+cdef enum:
+    VECTORS = 64  # pieces of one sendmsg
+
+cdef object CLOSED = Stage.CLOSED
+cdef object RESET = CloseReason.RESET
+
+
+cdef class Sender(Endpoint):
+    """The part of a connection that gives its bytes to the kernel.
+
+    The replies to what is being read are in the loop's one buffer (`Turn.output`), which is free
+    again when they are sent. Only what is left of them, and what is sent to others than the one
+    being served, goes to an outbox.
+    """
+
+    @property
+    def unsent(self):
+        """Bytes that wait to be taken by the kernel."""
+        cdef Py_ssize_t size = 0 if self.outbox is None else self.outbox.size
+        if self.plan.turn.serving is self:
+            size += self.plan.turn.used
+        return size
+
+    def transmit(self, bytes data):
+        """Send bytes as they are, behind what is queued."""
+        if data:
+            if self.outbox is None:
+                self.outbox = Outbox()
+            self.outbox.refer(data, 0)
+            self.relieve()
+
+    def discard(self):
+        """Nothing more will be sent: let go of what was to be."""
+        self.outbox = None
+        self.blocked = False
+        if self.plan.turn.serving is self:
+            self.plan.turn.used = 0
+
+    @final
+    cdef int flush(self) except -1:
+        """Offer the kernel all that is queued. It may take a part of it, or nothing."""
+        if self.outbox is not None and not self.blocked:
+            self.send_outbox()
+        return 0
+
+    @final
+    cdef int send_replies(self, bytes last, Py_ssize_t trailer) except -1:
+        """Offer the kernel, once, the replies of this turn, and ``last`` behind them."""
+        cdef Turn turn = self.plan.turn
+        cdef Py_ssize_t sent = 0, size = turn.used
+        cdef iovec vectors[3]
+        cdef msghdr message
+        if last is None and not size:
+            return 0
+        if self.stage is CLOSED:
+            self.discard()
+            return 0
+        if self.filter is not None:
+            return self._send_filtered(last, trailer)
+        if self.outbox is not None:
+            sent = 0
+        elif last is None:
+            sent = send(self.fd, turn.output, size, MSG_NOSIGNAL)
+        else:
+            size += PyBytes_GET_SIZE(last) + trailer
+            vectors[0] = iovec(turn.output, turn.used)
+            vectors[1] = iovec(PyBytes_AS_STRING(last), PyBytes_GET_SIZE(last))
+            vectors[2] = iovec(<void *> self.plan.rule.trailer_data, trailer)
+            memset(&message, 0, sizeof(message))
+            message.msg_iov = vectors
+            message.msg_iovlen = 3
+            sent = sendmsg(self.fd, &message, MSG_NOSIGNAL)
+        if sent == size and self.outbox is None:
+            turn.used = 0
+            return 0
+        if sent < 0:
+            if errno != EAGAIN and errno != EINTR:  # ECONNRESET, EPIPE: the peer is gone
+                self.drop(RESET, OSError(errno, os.strerror(errno)))
+                return 0
+            sent = 0
+        return self._leave_unsent(sent, last, trailer)
+
+    @final
+    cdef int _send_filtered(self, bytes last, Py_ssize_t trailer) except -1:
+        cdef Turn turn = self.plan.turn
+        cdef bytes plain = turn.output[:turn.used]
+        turn.used = 0
+        if last is not None:
+            plain += last + self.plan.rule.trailer_data[:trailer]
+        self.transmit(self.wrap(plain))
+        return 0
+
+    @final
+    cdef int _leave_unsent(self, Py_ssize_t sent, bytes last, Py_ssize_t trailer) except -1:
+        """The kernel took the first ``sent`` bytes: queue what is left."""
+        cdef Turn turn = self.plan.turn
+        cdef Py_ssize_t part
+        if self.outbox is None:
+            self.outbox = Outbox()
+            self.blocked = True
+        part = min(sent, turn.used)
+        self.outbox.copy(turn.output + part, turn.used - part)
+        turn.used = 0
+        if last is not None:
+            sent -= part
+            part = min(sent, PyBytes_GET_SIZE(last))
+            self.outbox.refer(last, part)
+            self.outbox.copy(self.plan.rule.trailer_data + sent - part, trailer - (sent - part))
+        return self.relieve()
+
+    @final
+    cdef int send_outbox(self) except -1:
+        cdef iovec vectors[VECTORS]
+        cdef msghdr message
+        cdef Py_ssize_t sent, offered
+        memset(&message, 0, sizeof(message))
+        message.msg_iov = vectors
+        self.blocked = False
+        while self.outbox.size and not self.blocked:
+            message.msg_iovlen = self.outbox.vectors(vectors, VECTORS, &offered)
+            sent = sendmsg(self.fd, &message, MSG_NOSIGNAL)
+            if sent < 0 and errno != EAGAIN and errno != EINTR:
+                self.drop(RESET, OSError(errno, os.strerror(errno)))
+                return 0
+            self.blocked = sent < offered
+            if sent > 0:
+                self.outbox.advance(sent)
+                self.stuck = self.plan.turn.tick
+        if not self.blocked:
+            self.outbox = None
+        return 0
+
+    @final
+    cdef int relieve(self) except -1:
+        """Much is queued, or the kernel takes no more: send, or mind the marks, now."""
+        if self.stage is CLOSED:
+            self.discard()
+            return 0
+        if not self.blocked or self.outbox.size > self.plan.protocol.limits.high_water:
+            self.send_outbox()  # a peer that reads meanwhile is not slow
+        self.mind_marks()
+        self.unsettle()
+        return 0

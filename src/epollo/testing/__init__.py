@@ -1,0 +1,29 @@
+"""A connection in memory, for the tests of a handler: no socket, no thread, no loop.
+
+with epollo.testing.connect(handler, framing="line") as connection:
+    assert connection.receive(b"hello") == [b"hello"]
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from epollo.handler import Handler
+from epollo.service import Service
+from epollo.settings import settings_from
+from epollo.testing.calling import application_of
+from epollo.testing.connection import MemoryConnection
+
+__all__ = ["MemoryConnection", "connect"]
+
+
+def connect(
+    handler: Handler, framing: str = "u32", *, peername: str = "memory", **settings: Any
+) -> MemoryConnection:
+    """A connection in memory to ``handler``, for a ``with`` block, or an ``async with`` where the
+    handler has async functions. ``settings`` are the fields of `epollo.Settings`.
+
+    Raises UsageError for what cannot be served either.
+    """
+    service = Service(settings_from(framing=framing, **settings), application_of(handler))
+    return MemoryConnection(service, peername)

@@ -1,0 +1,111 @@
+"""The verdict: what fails a run, and the line that says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from epollo.bench import Result
+from epollo.bench.histogram import Histogram
+from epollo.bench.verdict import Verdict
+from tests.bench.support import made_up
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One that is held, or fails with ``words``."""
+
+    figure: str
+    words: str | None = None
+
+    def check(self, result: Result) -> str | None:
+        return self.words
+
+
+def test_a_good_run() -> None:
+    verdict = Verdict.of(made_up())
+    assert not verdict.failed
+    assert str(verdict) == "every reply came, in order and verified to the byte; no errors"
+
+
+@pytest.mark.parametrize(
+    ("expect", "words"),
+    [
+        ("any", "every reply came; what they said was not looked at; no errors"),
+        ("shop:is_receipt", "every reply came, right by shop:is_receipt; no errors"),
+    ],
+)
+def test_it_claims_no_more_than_was_verified(expect: str, words: str) -> None:
+    assert str(Verdict.of(made_up(expect=expect))) == words
+
+
+def test_an_open_loop_tells_its_rate_and_how_late_the_tester_was() -> None:
+    verdict = Verdict.of(made_up(per_second=1000, rate=1000))
+    assert not verdict.failed
+    assert str(verdict).startswith("1,000 of 1,000 msg/s; 0 % sent over 1 ms late; every reply ")
+
+
+@pytest.mark.parametrize(("late", "told"), [(5, False), (6, True)])
+def test_a_tester_that_was_late_says_what_to_do(late: int, told: bool) -> None:
+    """More than 0.1 % of 5000; that the tester was slow is not the server's failure."""
+    slip = Histogram()
+    slip.record_many(1000, 5000 - late)
+    slip.record_many(2_000_000, late)
+    verdict = Verdict.of(replace(made_up(rate=1000), slip=slip))
+    assert not verdict.failed
+    assert f"; {late / 50:.3g} % sent over 1 ms late" in str(verdict)
+    assert told == ("so the tester was slow: lower --rate, add --processes, " in str(verdict))
+
+
+def test_errors_fail_it_and_what_is_wrong_with_replies_is_one_number() -> None:
+    errors = {"unanswered": 1200, "reset": 3, "short": 1, "wrong_bytes": 1}
+    verdict = Verdict.of(made_up(errors=errors))
+    assert verdict.failed
+    assert str(verdict) == "FAILED: mismatches 2, reset 3, unanswered 1,200"
+
+
+def test_a_limit_on_errors_stands_for_none_at_all() -> None:
+    verdict = Verdict.of(made_up(errors={"reset": 3}), [Limit("errors")])
+    assert not verdict.failed
+    assert str(verdict) == "reset 3, which the limits allow; 1 limit held"
+
+
+def test_a_limit_on_one_kind_of_error_allows_no_other() -> None:
+    errors = {"reset": 3, "unanswered": 3}
+    assert Verdict.of(made_up(errors=errors), [Limit("reset")]).fatal == {"unanswered"}
+    assert not Verdict.of(made_up(errors={"reset": 3}), [Limit("reset")]).failed
+    assert Verdict.of(made_up(errors={"reset": 3}), [Limit("p99")]).failed
+
+
+def test_a_limit_that_was_passed_fails_it_in_words() -> None:
+    limits = [Limit("p99", "p99>5ms: p99 is 7 ms"), Limit("rate"), Limit("mean")]
+    verdict = Verdict.of(made_up(), limits)
+    assert verdict.failed
+    assert str(verdict).startswith("FAILED: p99>5ms: p99 is 7 ms; every reply came, ")
+    assert str(verdict).endswith("; no errors; 2 limits held")
+
+
+@pytest.mark.parametrize(
+    ("changes", "end"),
+    [
+        ({"elapsed": 2.0}, "; ended after 2 s, when no connection was left"),
+        ({"elapsed": 2.0, "interrupted": True}, "; ended early, as asked"),
+        ({"elapsed": 5.0001}, "; no errors"),
+    ],
+)
+def test_a_run_that_was_over_before_its_time_says_why(changes: dict[str, Any], end: str) -> None:
+    assert str(Verdict.of(replace(made_up(seconds=5), **changes))).endswith(end)
+
+
+def test_a_run_of_messages_is_over_when_they_are_sent() -> None:
+    result = made_up(seconds=5, per_second=10, messages=50, connections=5, duration=60.0)
+    assert str(Verdict.of(result)).endswith("; no errors")
+
+
+def test_a_run_that_measured_nothing_fails_whatever_the_limits() -> None:
+    nothing = replace(made_up(), answered=[0])
+    verdict = Verdict.of(nothing, [Limit("errors")])
+    assert verdict.failed
+    assert str(verdict) == "FAILED: no message was measured; 1 limit held"

@@ -1,0 +1,76 @@
+"""Each kind of wrong reply is counted as what it is, as often as the server's record has it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.bench.truth.plans import SECOND, Plan
+from tests.bench.truth.scene import Scene, measure
+
+TIMEOUT = 0.4
+COUNTED_AS = {
+    "flip": "wrong_bytes",
+    "flip_number": "wrong_bytes",
+    "shorten": "short",
+    "repeat": "duplicate",
+    "swap": "wrong_order",
+    "swallow": "unanswered",
+    "extra": "extra",
+    "late": "unanswered",
+}
+LOADS: dict[str, dict[str, Any]] = {
+    "open": {"connections": 3, "rate": 1000, "duration": 1.0},
+    "poisson": {"connections": 3, "rate": 1000, "arrival": "poisson", "duration": 1.0},
+    "closed": {"connections": 3, "depth": 4, "messages": 1000, "duration": None},
+}
+
+loads = pytest.mark.parametrize("load", LOADS.values(), ids=LOADS.keys())
+
+
+def corrupt(tester: str, load: dict[str, Any], *deeds: str) -> Scene:
+    """A run in which every 17th of the first 700 replies has one of the deeds done to it."""
+    plan = Plan(service=0.005, deeds=deeds, every=17, until=700, late=2 * TIMEOUT)
+    return measure(plan, engine=tester, timeout=TIMEOUT, warmup=0, **load)
+
+
+def expected(scene: Scene) -> Counter[str]:
+    """The errors that the server's record calls for."""
+    errors: Counter[str] = Counter()
+    for deed, times in scene.deeds.items():
+        errors[COUNTED_AS[deed]] += times
+    return errors
+
+
+@loads
+@pytest.mark.parametrize("deed", COUNTED_AS)
+def test_each_fault_is_counted_as_what_it_is(tester: str, deed: str, load: dict[str, Any]) -> None:
+    scene = corrupt(tester, load, deed)
+    assert scene.deeds[deed] == 700 // 17
+    assert scene.result.errors == expected(scene)
+    assert scene.result.failed
+
+
+@loads
+def test_all_of_them_together(tester: str, load: dict[str, Any]) -> None:
+    scene = corrupt(tester, load, *COUNTED_AS)
+    assert len(scene.deeds) == len(COUNTED_AS)
+    assert scene.result.errors == expected(scene)
+
+
+@loads
+@pytest.mark.parametrize("deed", ["swallow", "late"])
+def test_unanswered_ones_are_at_the_top_of_the_figures(
+    tester: str, deed: str, load: dict[str, Any]
+) -> None:
+    """With the time that they were waited for, which is the least that they took."""
+    scene = corrupt(tester, load, deed)
+    response = scene.result.response
+    lost = scene.deeds[deed]
+    assert scene.result.unanswered == lost
+    assert response.total == scene.result.sent
+    assert round(response.above(round(0.99 * TIMEOUT * SECOND)) * response.total) == lost
+    answered = 100 * (1 - (lost + 0.5) / response.total)
+    assert response.percentile(answered) < TIMEOUT * SECOND
