@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -267,6 +268,7 @@ def trickled(peer: Peer, data: bytes) -> bool:
 
 
 CLOCK = """
+import threading
 import time
 
 def now(message):

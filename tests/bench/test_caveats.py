@@ -17,7 +17,7 @@ def quick(**load: object) -> Result:
 
 
 def notes(*runs: Result) -> list[str]:
-    return caveats.of([[run] for run in runs], "ABC")
+    return caveats.of([[run] for run in runs], "ABC"[: len(runs)])
 
 
 def cold(chance: random.Random, second: int) -> float:

@@ -176,6 +176,7 @@ def test_connections_that_come_and_go_are_counted_so() -> None:
     churn = replace(closed().workload, reconnect_every=1)
     shown = report(closed(workload=churn, connect=histogram(1, 2, 3, 4)))
     assert line(shown, "connections").startswith("connections  4 opened, 2 at a time; connect: ")
+    assert line(shown, "outstanding").endswith(" messages on average")
 
 
 def test_a_run_that_ended_early_says_so() -> None:

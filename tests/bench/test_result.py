@@ -1,4 +1,4 @@
-"""A result's figures, and the JSON that other programs read."""
+"""A result's figures, the JSON that other programs read, and runs that went on at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import pytest
 
 from epollo.bench import Result, Second, Workload
 from epollo.bench.histogram import Histogram
+from epollo.bench.result import merge
+from epollo.errors import SettingError
+from tests.bench.support import made_up
 
 
 def histogram(*values: int) -> Histogram:
@@ -18,16 +21,39 @@ def histogram(*values: int) -> Histogram:
     return recorded
 
 
+def second(start: float = 0.0, **changes: Any) -> Second:
+    fields: dict[str, Any] = {
+        "start": start,
+        "seconds": 1.0,
+        "target": None,
+        "sent": 2,
+        "messages": 2,
+        "errors": 0,
+        "outstanding": 0,
+        "response": histogram(1_000_000, 2_000_000),
+        "service": histogram(1_000_000, 2_000_000),
+        "slip": Histogram(),
+    }
+    return Second(**fields | changes)
+
+
 def result(**changes: Any) -> Result:
     """Four messages in two seconds over two connections: one unanswered, one wrong."""
+    latency = histogram(1_000_000, 2_000_000, 3_000_000, 5_000_000_000)
     fields: dict[str, Any] = {
         "workload": Workload(address="127.0.0.1:8091", connections=2, duration=2.0),
+        "started": 1_700_000_000.0,
         "elapsed": 2.0,
-        "latency": histogram(1_000_000, 2_000_000, 3_000_000, 5_000_000_000),
+        "sent": 4,
+        "bytes_sent": 256,
+        "bytes_received": 192,
+        "response": latency,
+        "service": latency,
+        "slip": Histogram(),
         "answered": [1, 2],
         "connect": histogram(100_000, 200_000),
         "first_reply": histogram(1_000_000, 3_000_000),
-        "seconds": [Second(messages=2, p50=0.001, p99=0.002, errors=0)],
+        "seconds": [second(), second(1.0, errors=1)],
         "errors": {"unanswered": 1},
     }
     return Result(**fields | changes)
@@ -37,6 +63,7 @@ def test_the_rate_is_that_of_right_answers() -> None:
     assert result().messages == 3
     assert result().rate == 1.5
     assert result(elapsed=0.0).rate == 0
+    assert second().rate == 2.0
 
 
 def test_any_error_or_no_message_at_all_is_a_failure() -> None:
@@ -45,56 +72,87 @@ def test_any_error_or_no_message_at_all_is_a_failure() -> None:
     assert result(errors={}, answered=[0, 0]).failed
 
 
-def test_a_second_knows_its_percentiles() -> None:
-    assert Second.of(histogram(1000, 2000, 3000), 7) == Second(3, 2e-6, 3e-6, 7)
-    assert Second.of(Histogram(), 0) == Second(0, 0.0, 0.0, 0)
+def test_what_slipped_by_more_than_a_millisecond_is_late() -> None:
+    slip = histogram(*[10_000] * 998, 2_000_000, 3_000_000)
+    late = result(slip=slip)
+    assert late.late == pytest.approx(0.002)
+    assert not late.on_time
+    assert result(slip=histogram(*[10_000] * 1000)).on_time
+
+
+def test_outstanding_messages_are_their_time_over_the_window() -> None:
+    assert result().concurrency == pytest.approx((1 + 2 + 3 + 5000) / 1000 / 2)
+
+
+def test_the_target_is_that_of_the_plan() -> None:
+    assert result().target is None
+    ramp = made_up(seconds=4, rate="1k..2k/4s", duration=4.0)
+    assert ramp.target == pytest.approx(1500)
 
 
 def test_the_json_has_it_all_in_seconds() -> None:
     document = json.loads(result().to_json())
-    latency = document.pop("latency")
-    percentiles = latency.pop("percentiles")
-    assert latency == {
-        "count": 4,
-        "mean": 1.2515,
-        "deviation": pytest.approx(2.164, abs=0.001),
-        "minimum": 0.001,
-        "maximum": 5.0,
-    }
+    response = document["response"]
+    assert response["count"] == 4
+    assert response["mean"] == pytest.approx(1.2515)
+    assert response["deviation"] == pytest.approx(2.164, abs=0.001)
+    assert (response["minimum"], response["maximum"]) == (0.001, 5.0)
+    percentiles = response["percentiles"]
     assert list(percentiles) == ["50", "75", "90", "95", "99", "99.9", "99.99", "100"]
     assert percentiles["50"] == pytest.approx(0.002, rel=0.001)
     assert percentiles["100"] == 5.0
-    assert document.pop("connect")["count"] == document.pop("first_reply")["count"] == 2
-    assert document == {
-        "version": 1,
-        "workload": {
-            "address": "127.0.0.1:8091",
-            "connections": 2,
-            "messages": None,
-            "duration": 2.0,
-            "warmup": 1.0,
-            "depth": 1,
-            "size": 64,
-            "framing": "u32",
-            "timeout": 5.0,
-        },
-        "elapsed": 2.0,
-        "messages": 3,
-        "rate": 1.5,
-        "connections": {"opened": 2, "slowest": 1, "fastest": 2},
-        "seconds": [{"messages": 2, "p50": 0.001, "p99": 0.002, "errors": 0}],
-        "errors": {"unanswered": 1},
-    }
+    assert (document["version"], document["messages"], document["rate"]) == (2, 3, 1.5)
+    assert document["workload"]["connections"] == 2
+    assert document["connections"] == {"opened": 2, "answered": [1, 2]}
+    assert document["errors"] == {"unanswered": 1}
+    assert [each["errors"] for each in document["seconds"]] == [0, 1]
+
+
+def test_a_result_read_back_is_the_same() -> None:
+    before = made_up(rate="1k/5s", size="64:9,1KiB:1", source=("127.0.0.2",), errors={"reset": 1})
+    after = Result.from_json(before.to_json())
+    was, is_now = before.to_document(), after.to_document()
+    for name in ("response", "service", "slip", "connect", "first_reply"):
+        assert is_now[name].pop("deviation") == pytest.approx(was[name].pop("deviation"))
+    assert is_now == was
+    assert after.workload == before.workload
+    assert after.response.percentiles([50, 99.9]) == before.response.percentiles([50, 99.9])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "not a result"),
+        ("{}", "not a result"),
+        ("[1]", "not a result"),
+        ('{"version": 1}', "version 1"),
+        ('{"version": 2, "workload": {}}', "not a result"),
+    ],
+)
+def test_what_is_no_result_is_named(text: str, why: str) -> None:
+    with pytest.raises(SettingError, match=why):
+        Result.from_json(text)
 
 
 def test_the_json_of_nothing_measured_is_json_too() -> None:
+    nothing = Histogram()
     empty = result(
-        elapsed=0.0,
-        latency=Histogram(),
-        answered=[0, 0],
-        connect=Histogram(),
-        first_reply=Histogram(),
-        seconds=[],
-    )
+        elapsed=0.0, response=nothing, service=nothing, answered=[0, 0], connect=nothing,
+        first_reply=nothing, seconds=[], sent=0,
+    )  # fmt: skip
     document = json.loads(empty.to_json())
-    assert (document["rate"], document["latency"]["count"], document["messages"]) == (0, 0, 0)
+    assert (document["rate"], document["response"]["count"], document["messages"]) == (0, 0, 0)
+
+
+def test_runs_that_went_on_at_once_are_one() -> None:
+    one = made_up(seconds=3, seed=1, rate=1000.0, errors={"reset": 1})
+    other = made_up(seconds=2, seed=2, rate=1000.0, errors={"reset": 2, "extra": 1})
+    both = merge([one, other])
+    assert both.sent == one.sent + other.sent
+    assert both.messages == one.messages + other.messages
+    assert both.response.total == one.response.total + other.response.total
+    assert both.errors == {"reset": 3, "extra": 1}
+    assert both.answered == one.answered + other.answered
+    assert [each.messages for each in both.seconds] == [2000, 2000, 1000]
+    assert [each.target for each in both.seconds] == [2000.0, 2000.0, 1000.0]
+    assert both.elapsed == 3.0

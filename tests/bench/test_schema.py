@@ -27,10 +27,11 @@ STRICT = json.loads(json.dumps(SCHEMA), object_hook=closed)
 
 def nothing() -> Result:
     """A run in which nobody could be reached."""
-    empty = Histogram()
+    names = ("response", "service", "slip", "connect", "first_reply")
+    empty: dict[str, Any] = dict.fromkeys(names, Histogram())
     return replace(
         made_up(seconds=1, errors={"connect_refused": 100}),
-        **dict.fromkeys(("response", "service", "slip", "connect", "first_reply"), empty),
+        **empty,
         elapsed=0.0,
         sent=0,
         answered=[],

@@ -58,7 +58,7 @@ def draw_peers(result: Comparison) -> Figure:
 
 
 def save(figure: Figure, path: str) -> None:
-    from epollo.lab import picture
+    from epollo import picture
 
     picture.save(figure, path)
 

@@ -1,7 +1,7 @@
 """The load tester: a client of the same engine that verifies and times every reply.
 
-result = epollo.bench.run(epollo.bench.Workload(address="127.0.0.1:8091", duration=5))
-print(result.rate, result.latency.percentile(99) / 1e6, "ms")
+result = epollo.bench.run(epollo.bench.Workload(address="127.0.0.1:8091", rate=5000, duration=5))
+print(result.rate, result.response.percentile(99) / 1e6, "ms")
 """
 
 from epollo.bench.driver import Driver

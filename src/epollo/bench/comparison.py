@@ -182,6 +182,8 @@ def _row(figure: _Figure, sides: Sequence[Sequence[_View]]) -> Row:
 
 def _middle(figure: _Figure, side: Sequence[_View]) -> float:
     values = [figure.value(run.result) for run in side]
+    if len(values) == 1:
+        return values[0]
     if figure.name == "errors" or not all(values):
         return statistics.fmean(values)
     return statistics.geometric_mean(values)

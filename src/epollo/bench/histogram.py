@@ -106,8 +106,10 @@ class Histogram:
         """In HdrHistogram's own format: V2, compressed, base64 (HdrHistogram's
         `Histogram.encodeIntoCompressedByteBuffer`). The exact sums are lost: what is decoded has
         mean and deviation of the buckets."""
-        copy = HdrHistogram(1, max(2, self._maximum), _DIGITS)
-        for low, _, count in self.buckets():
+        buckets = list(self.buckets())
+        highest = buckets[-1][1] if buckets else 0
+        copy = HdrHistogram(1, max(2, highest), _DIGITS)
+        for low, _, count in buckets:
             copy.record_value(low, count)
         return str(copy.encode().decode())
 

@@ -63,7 +63,7 @@ def page(
         lstrip_blocks=True,
     )
     runs = [_run(n, results[n], names, verdicts) for n in range(len(results))]
-    return environment.get_template("page.html").render(
+    text: str = environment.get_template("page.html").render(
         title=_title(runs),
         runs=runs,
         key=_key(results[0]) if len(results) == 1 else [],
@@ -77,6 +77,7 @@ def page(
         methods=list(dict.fromkeys(wording.method(result.workload) for result in results)),
         version=epollo.__version__,
     )
+    return text.strip()
 
 
 def _run(number: int, result: Result, names: Sequence[str], verdicts: Sequence[Verdict]) -> Run:

@@ -30,6 +30,8 @@ _MEANINGS = {
     "reset": "the server, or its kernel, broke the connection",
     "closed_early": "the server closed while replies were due",
     "bad_frame": "what came is no {framing} frame",
+    "tls_error": "TLS handshakes that failed",
+    "no_port": "this side had no port left; name more addresses as --source",
 }
 # What is asked where they come before any right reply.
 _STRANGERS = ("closed_early", "reset", "bad_frame")
@@ -191,19 +193,16 @@ def _fairness(result: Result) -> str:
 
 def _outstanding(result: Result) -> str:
     """Little's law, which holds whatever the server does: messages in a closed loop are as many
-    as their rate times their time in it, N = X (R + Z). Where it does not, the tester is wrong."""
+    as their rate times their time in it, N = X (R + Z). Where it does not, the tester is wrong.
+    Connections that come and go have another time in it, that of their connects."""
     load = result.workload
-    if load.open_loop:
-        return f"{result.concurrency:,.1f} messages on average"
-    there = min(result.connect.total, load.connections) * load.depth
+    measured = f"{result.concurrency:,.1f} messages on average"
     cycle = result.service.mean + load.think * 1e9
-    if not cycle or not there:
-        return ""
+    if load.open_loop or load.reconnect_every or not cycle:
+        return measured
+    there = min(result.connect.total * load.depth, load.messages or math.inf)
     expected = there * result.service.mean / cycle
-    return (
-        f"{result.concurrency:,.1f} messages on average, {expected:,.1f} expected "
-        "(Little's law: rate x round trip)"
-    )
+    return f"{measured}, {expected:,.1f} expected (Little's law: rate x round trip)"
 
 
 def _errors(result: Result) -> str:

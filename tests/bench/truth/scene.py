@@ -22,6 +22,7 @@ from tests.support import DEADLINE, line_of
 
 TRIES = 3
 REST = 0.0005  # seconds that two processes and a kernel take on a machine at rest
+TIMER = 0.002  # seconds that a loop's timer may be late: pollers count in milliseconds
 BEHIND = 2_000_000  # ns over which a reply was sent late by the server itself
 SHARE_BEHIND = 0.001  # of replies, over which the server did not keep its plan
 
@@ -187,7 +188,22 @@ def check(scene: Scene) -> None:
     assert sum(second.sent for second in result.seconds) <= result.sent  # or after the end
     if not result.errors:
         assert len(scene.record) >= result.sent
+        assert_littles_law(result)
         assert_nothing_is_earlier_than_it_was(scene)
+
+
+def assert_littles_law(result: Result) -> None:
+    """N = X R: what a closed loop keeps outstanding is its rate times its cycle, but for what hangs
+    over the two edges of the window."""
+    load = result.workload
+    if load.open_loop or load.duration is None:
+        return
+    outstanding = load.connections * load.depth
+    cycle = result.response.mean / SECOND + load.think
+    edge = 2 * (result.response.maximum / SECOND + load.think) / result.elapsed
+    found = result.sent / result.elapsed * cycle / outstanding
+    behind = TIMER / cycle if load.think else 0.0
+    assert 1 - 0.03 - edge - behind <= found <= 1 + 0.03 + edge
 
 
 def assert_nothing_is_earlier_than_it_was(scene: Scene) -> None:

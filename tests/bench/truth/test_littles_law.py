@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.bench.truth.plans import SECOND, Plan
-from tests.bench.truth.scene import play
+from tests.bench.truth.scene import assert_littles_law, play
 
 SERVERS = {
     "delay": Plan(service=0.004),
@@ -15,22 +15,17 @@ SERVERS = {
 }
 
 
-@pytest.mark.parametrize("think", [0.0, 0.01])
-@pytest.mark.parametrize(("connections", "depth"), [(1, 1), (1, 8), (10, 1), (5, 4)])
+@pytest.mark.parametrize(
+    ("connections", "depth", "think"), [(1, 1, 0.0), (1, 8, 0.0), (10, 1, 0.01), (5, 4, 0.0)]
+)
 @pytest.mark.parametrize("plan", SERVERS.values(), ids=SERVERS.keys())
 def test_outstanding_is_rate_times_time(
     tester: str, plan: Plan, connections: int, depth: int, think: float
 ) -> None:
-    """But for what hangs over the two edges of the window: at most N messages, at each."""
     load = {"connections": connections, "depth": depth, "think": think}
     scene = play(plan, engine=tester, duration=0.5, warmup=0.1, **load)
     result = scene.result
     assert result.errors == {}
-    wanted = connections * depth
-    cycle = result.response.mean / SECOND + think
-    edge = 2 * (result.response.maximum / SECOND + think) / result.elapsed
-    assert result.sent / result.elapsed * cycle == pytest.approx(wanted, rel=0.03 + edge)
-    assert result.concurrency == pytest.approx(
-        wanted - think * result.sent / result.elapsed, abs=wanted * (0.03 + edge)
-    )
+    assert_littles_law(result)
     assert result.rate == pytest.approx(result.messages / result.elapsed)
+    assert result.concurrency == pytest.approx(result.rate * result.service.mean / SECOND)

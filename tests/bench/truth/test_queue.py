@@ -17,7 +17,7 @@ SHARES = (0.5, 0.9, 0.99)
     ("window", "runs"),
     [
         pytest.param(4.0, 50, id="short"),
-        pytest.param(60.0, 20, id="long", marks=pytest.mark.slow),
+        pytest.param(30.0, 10, id="long", marks=pytest.mark.slow),
     ],
 )
 def test_a_poisson_queue(tester: str, window: float, runs: int) -> None:

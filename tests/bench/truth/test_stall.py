@@ -16,6 +16,7 @@ from tests.bench.truth.scene import Scene, close_to, play
 RATE = 1000
 CONNECTIONS = 10
 SERVICE = 0.001
+PACE = CONNECTIONS / RATE - SERVICE  # of think time, for the same rate
 WARMUP = 0.2
 SHARES = (0.5, 0.95, 0.99, 0.999)
 
@@ -79,8 +80,14 @@ def test_what_came_in_it_delays_what_came_behind_it_where_the_server_works(teste
     assert scene.result.response.mean / SECOND == close_to(models.stall_mean(**model), scene)
 
 
-@tables
-@pytest.mark.parametrize("think", [0.0, CONNECTIONS / RATE - SERVICE], ids=["at-once", "paced"])
+@pytest.mark.parametrize(
+    ("window", "stall", "think"),
+    [
+        pytest.param(3.0, 0.1, 0.0, id="scaled"),
+        pytest.param(30.0, 1.0, 0.0, id="full", marks=pytest.mark.slow),
+        pytest.param(30.0, 1.0, PACE, id="full-paced", marks=pytest.mark.slow),
+    ],
+)
 def test_a_closed_loop_hides_it(tester: str, window: float, stall: float, think: float) -> None:
     """Each connection waits for its reply, as those of most tools do: one message of each sees the
     stall, the others are never sent. True of what it measured, and useless: the contrast."""

@@ -99,13 +99,20 @@ cdef class ExchangeCore(Reader):
     cdef bytes _received(self, bytes reply, object connection, int64_t now):
         cdef Entry *entry
         if self.first == self.number:
-            return self.mismatch(reply, connection, now)
+            return self._amiss(reply, connection)
         entry = self._at(self.first)
         message = self._message(self.first)
         if not (message == reply if self.verify is None else self.verify(message, reply)):
-            return self.mismatch(reply, connection, now)
+            return self._amiss(reply, connection)
         self._settle(entry, now, PyBytes_GET_SIZE(reply))
         return self._follow(None)
+
+    cdef bytes _amiss(self, bytes reply, object connection):
+        """One that is not right. What is sent for it is due now, so nothing is timed by a clock
+        read before that: not even another wrong one, that came with it."""
+        message = self.mismatch(reply, connection, clock())
+        self.now = clock()
+        return message
 
     cdef inline int _settle(self, Entry *entry, int64_t now, Py_ssize_t size) except -1:
         """The oldest message is answered rightly."""
@@ -122,7 +129,9 @@ cdef class ExchangeCore(Reader):
         cdef int64_t now = self.now
         cdef bytes message = None
         if self.watched:
-            return self.go_on(now)
+            message = self.go_on(now)
+            self.now = clock()  # what it sent was due then, and what came with it is timed later
+            return message
         if not self.tally.open_loop:
             self.now = now + 1  # no two messages of a connection are due at once
             message = self._next_message(now, connection)

@@ -6,7 +6,8 @@ cdef extern from *:
     typedef unsigned __int128 epollo_uint128;
     """
     int __builtin_clzll(unsigned long long value) nogil
-    ctypedef unsigned long long uint128_t "epollo_uint128"  # its true size is the compiler's to know
+    # Its true size is the C compiler's to know.
+    ctypedef unsigned long long uint128_t "epollo_uint128"
 
 cdef enum:
     BITS = 11  # 2048 sub-buckets: the power of two that tells three decimal digits apart

@@ -1,7 +1,7 @@
 """Recording as `epollo.bench.histogram` does, in an array."""
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
-from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, uint64_t
 from libc.string cimport memset
 
 from epollo.bench.histogram import Histogram

@@ -61,7 +61,9 @@ cdef class TallyCore:
         return now
 
     @final
-    cdef inline int answered(self, int64_t due, int64_t sent, int64_t now, Py_ssize_t size) except -1:
+    cdef inline int answered(
+        self, int64_t due, int64_t sent, int64_t now, Py_ssize_t size
+    ) except -1:
         """A message was answered rightly, with ``size`` bytes."""
         self.outstanding -= 1
         if due >= self.begin:
