@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from epollo import Connection, Server
@@ -26,9 +28,17 @@ class Slow:
         self.received_by[connection.state] += 1
         if self.received_by[connection.state] < EVERY:
             return message
+<<<<<<< HEAD
+        connection.loop.call_later(LATE, partial(self.answer, connection, message))  # type: ignore[attr-defined]
+=======
         later = connection.loop.call_later  # type: ignore[attr-defined]
-        later(LATE, lambda: connection.closed or connection.send(message))
+        later(LATE, lambda: connection.send(message))
+>>>>>>> screen
         return None
+
+    def answer(self, connection: Connection, message: bytes) -> None:
+        if not connection.closed:
+            connection.send(message)
 
 
 @pytest.mark.parametrize("engine", available())

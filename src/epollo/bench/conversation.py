@@ -52,7 +52,7 @@ class Conversation:
     watched: bool
     late: list[Entry]  # passed over: a later one was answered before
     forgone: set[bytes]  # passed over, and given up
-    mistaken: tuple[Fault, Entry] | None  # the last one answered wrongly
+    mistaken: tuple[Fault, Entry, int] | None  # the last one answered wrongly, and when in ns
     connection: Connection | None
     idle: bool  # has all its replies, and may send no more
     given_up: bool  # for it did not answer in time
@@ -158,12 +158,14 @@ class Conversation:
 
     def abandon(self) -> None:
         """Give up all the replies still missing."""
+        self._confirm_mistake()
         for entry in (*self.late, *self.drop(len(self.entries()))):
             self._unanswered(entry)
         self.late.clear()
 
     def mismatch(self, reply: bytes, connection: Connection, now: int) -> bytes | None:
         """What a reply stands for that is not right for the oldest message outstanding."""
+        now = monotonic_ns()  # later than all that was sent since the read, which is ``now``
         if self.first_reply is None:
             self.first_reply = now - self.started
             self.driver.exchange_served(self)
@@ -179,7 +181,7 @@ class Conversation:
             self.forgone.remove(reply)
             return None
         if self.mistaken is not None and self.mistaken[1][2] == reply:
-            self._correct_mistake(*self.mistaken)
+            self._correct_mistake(*self.mistaken[:2], now)
             return None
         return self._wrong(reply, now)
 
@@ -199,9 +201,11 @@ class Conversation:
         if fault in (Fault.DUPLICATE, Fault.EXTRA):
             self.tally.count(fault)
             return None
+        self._confirm_mistake()
         [entry] = self.drop(1)
-        self.mistaken = fault, entry
-        return self._settle(fault, entry, now)
+        self.mistaken = fault, entry, now
+        self.tally.count(fault)
+        return self.go_on(now)
 
     def _pass_over(self, reply: bytes) -> bool:
         """Is it the answer to a later message? Then those before it are late, or lost."""
@@ -217,9 +221,17 @@ class Conversation:
         self.tally.record(entry[0], entry[1], now)
         return self.go_on(now)
 
-    def _correct_mistake(self, fault: Fault, entry: Entry) -> None:
+    def _confirm_mistake(self) -> None:
+        """The last wrong reply was the one to its message: no right one came after it."""
+        if self.mistaken is not None:
+            _, (due, sent, _), now = self.mistaken
+            self.mistaken = None
+            self.tally.record(due, sent, now)
+
+    def _correct_mistake(self, fault: Fault, entry: Entry, now: int) -> None:
         """The right reply has come after all: what was taken for it was one too many."""
         self.mistaken = None
+        self.tally.record(entry[0], entry[1], now)
         self.tally.count(fault, -1)
         self.tally.count(Fault.EXTRA)
         if entry[0] >= self.tally.begin:

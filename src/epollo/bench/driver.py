@@ -282,9 +282,10 @@ class Driver:
         does not answer at all, or a single message that was passed over."""
         before = monotonic_ns() - int(self.workload.timeout * SECOND)
         for exchange in list(self._exchanges):
-            exchange.abandon_late(before)
             if exchange.overdue(before):
                 self._give_up(exchange)
+            else:
+                exchange.abandon_late(before)
         self._loop.call_later(self._sweep_seconds, self._sweep)
 
     def _give_up(self, exchange: Conversation) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _FIRST = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # sched(7): before all that is not real-time
 
@@ -23,6 +24,14 @@ def come_first() -> bool:
     except PermissionError:
         return False
     return True
+
+
+def waited() -> int:
+    """How long this thread has waited for a core in its life, in ns (schedstats, second figure)."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1])
+    except OSError:
+        return 0
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from epollo.bench import Result, Workload, run
-from tests.bench.truth.cores import leaving_the_servers_core
+from tests.bench.truth.cores import leaving_the_servers_core, waited
 from tests.bench.truth.models import percentile
 from tests.bench.truth.plans import DEEDS, SECOND, Plan
 from tests.bench.truth.server import NEVER
@@ -24,6 +24,7 @@ TRIES = 3
 REST = 0.0005  # seconds that two processes and a kernel take on a machine at rest
 TIMER = 0.002  # seconds that a loop's timer may be late: pollers count in milliseconds
 BEHIND = 2_000_000  # ns over which a reply was sent late by the server itself
+SHARE_WAITED = 0.01  # of the time, over which the tester was kept from its core
 SHARE_BEHIND = 0.001  # of replies, over which the server did not keep its plan
 
 
@@ -60,10 +61,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What the tester says, and what the server says."""
+    """What the tester says, and what the server says; and how long the tester waited for a core,
+    in seconds."""
 
     result: Result
     record: list[Entry]
+    waited: float = 0.0
 
     @property
     def window(self) -> list[Entry]:
@@ -85,7 +88,8 @@ class Scene:
     @property
     def undisturbed(self) -> bool:
         """Did both sides get the processor when they wanted it?"""
-        return self.server_kept_its_plan and self.result.on_time
+        kept_waiting = self.waited > SHARE_WAITED * self.result.elapsed
+        return self.server_kept_its_plan and self.result.on_time and not kept_waiting
 
     @property
     def grain(self) -> float:
@@ -155,8 +159,9 @@ def serving(plan: Plan) -> Iterator[Witness]:
 def measure(plan: Plan, **load: Any) -> Scene:
     """One run, and what has to be true of any."""
     with serving(plan) as witness, leaving_the_servers_core():
+        before = waited()
         result = run(Workload(address=witness.address, **load))
-        scene = Scene(result, witness.record())
+        scene = Scene(result, witness.record(), (waited() - before) / SECOND)
     check(scene)
     return scene
 

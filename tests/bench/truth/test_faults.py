@@ -10,6 +10,7 @@ import pytest
 from tests.bench.truth.plans import SECOND, Plan
 from tests.bench.truth.scene import Scene, measure
 
+SERVICE = 0.005
 TIMEOUT = 0.3
 COUNTED_AS = {
     "flip": "wrong_bytes",
@@ -32,7 +33,7 @@ loads = pytest.mark.parametrize("load", LOADS.values(), ids=LOADS.keys())
 
 def corrupt(tester: str, load: dict[str, Any], *deeds: str) -> Scene:
     """A run in which every 13th of the first 500 replies has one of the deeds done to it."""
-    plan = Plan(service=0.005, deeds=deeds, every=13, until=500, late=2 * TIMEOUT)
+    plan = Plan(service=SERVICE, deeds=deeds, every=13, until=500, late=2 * TIMEOUT)
     return measure(plan, engine=tester, timeout=TIMEOUT, warmup=0, **load)
 
 
@@ -51,6 +52,7 @@ def test_each_fault_is_counted_as_what_it_is(tester: str, deed: str, load: dict[
     assert scene.deeds[deed] == 500 // 13
     assert scene.result.errors == expected(scene)
     assert scene.result.failed
+    assert scene.result.response.minimum >= SERVICE * SECOND  # no other reply is taken for it
     if COUNTED_AS[deed] == "unanswered":
         assert_the_lost_are_at_the_top(scene, scene.deeds[deed])
 
