@@ -28,12 +28,7 @@ class Slow:
         self.received_by[connection.state] += 1
         if self.received_by[connection.state] < EVERY:
             return message
-<<<<<<< HEAD
         connection.loop.call_later(LATE, partial(self.answer, connection, message))  # type: ignore[attr-defined]
-=======
-        later = connection.loop.call_later  # type: ignore[attr-defined]
-        later(LATE, lambda: connection.send(message))
->>>>>>> screen
         return None
 
     def answer(self, connection: Connection, message: bytes) -> None:

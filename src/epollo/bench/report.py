@@ -30,10 +30,6 @@ _MEANINGS = {
     "reset": "the server, or its kernel, broke the connection",
     "closed_early": "the server closed while replies were due",
     "bad_frame": "what came is no {framing} frame",
-<<<<<<< HEAD
-=======
-    "tls_error": "TLS handshakes that failed",
->>>>>>> screen
 }
 # What is asked where they come before any right reply.
 _STRANGERS = ("closed_early", "reset", "bad_frame")
