@@ -97,7 +97,7 @@ class Service:
     def connected(self, connection: Connection) -> None:
         self.connected_count += 1
         if self._proxied:  # the client is known from now on
-            self.admission.identify(connection, address.parse(connection.peername).host)
+            self.admission.identify(connection, _host(connection.peername))
         if not connection.closed:
             self.runner.connected(connection)
 
@@ -147,6 +147,11 @@ class Service:
             _log.log(level, "closed %s: %s: %s", connection.peername, reason, connection.error)
         else:
             _log.log(level, "closed %s: %s", connection.peername, reason)
+
+
+def _host(peername: str) -> str:
+    """The host in it; empty for a Unix socket, which a proxy may name by any path."""
+    return "" if peername.startswith("unix:") else address.parse(peername).host
 
 
 def _runner(application: Application, limits: Limits, settings: Settings) -> Runner:
