@@ -72,14 +72,13 @@ class Coroutines:
         self._flights = Flights(ordered)
         self._tasks: set[asyncio.Task[None]] = set()
         self._spare: Spare | None = None
-        self._receive: Any = application.received
         self._connect: Any = application.connected
 
     def begin(self, engine: EventLoop) -> None:
-        self._loop = asyncio.get_running_loop()
-        steps = _steps(engine.name)(self._loop, self._receive, self)
+        application, self._loop = self._application, asyncio.get_running_loop()
+        receive, wants_connection = application.receive, application.wants_connection
+        steps = _steps(engine.name)(self._loop, receive, wants_connection, self)
         self._take = steps.take
-        application = self._application
         is_async = application.is_async
         self.received = steps.received if is_async("received") else self._received_plain
         self.connected = self._connected if is_async("connected") else application.connected
@@ -102,7 +101,7 @@ class Coroutines:
             self._tasks -= done
 
     def _received_plain(self, message: bytes, connection: Connection) -> Reply:
-        return self.in_turn(connection, self._receive(message, connection))
+        return self.in_turn(connection, self._application.received(message, connection))
 
     def _connected(self, connection: Connection) -> None:
         """No message is delivered before it has ended."""

@@ -11,7 +11,8 @@ class Steps:
     def __init__(
         self,
         loop: AbstractEventLoop,
-        receive: Callable[[bytes, Connection], Coroutine[Any, Any, Reply]],
+        receive: Callable[..., Coroutine[Any, Any, Reply]],
+        wants_connection: bool,
         keeper: Keeper,
     ) -> None: ...
     def received(self, message: bytes, connection: Connection) -> Reply: ...

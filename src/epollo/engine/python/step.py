@@ -17,17 +17,21 @@ class Steps:
     def __init__(
         self,
         loop: AbstractEventLoop,
-        receive: Callable[[bytes, Connection], Coroutine[Any, Any, Reply]],
+        receive: Callable[..., Coroutine[Any, Any, Reply]],
+        wants_connection: bool,
         keeper: Keeper,
     ) -> None:
         self._loop = loop
         self._receive = receive
+        self._wants_connection = wants_connection
         self._keeper = keeper
         self._spare: Spare | None = None
 
     def received(self, message: bytes, connection: Connection) -> Reply:
         """Call the handler; its reply, where that is there already."""
-        return self.take(self._receive(message, connection), connection, 1)
+        receive = self._receive
+        work = receive(message, connection) if self._wants_connection else receive(message)
+        return self.take(work, connection, 1)
 
     def take(self, work: Coroutine[Any, Any, Reply], connection: Connection, weight: int) -> Reply:
         """Begin ``work``, which takes so many messages' places in what is in flight."""
