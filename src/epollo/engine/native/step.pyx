@@ -37,7 +37,7 @@ cdef class Steps:
         self._keeper = keeper
 
     @binding(False)  # a method that a vectorcall reaches at once
-    def received(self, bytes message, Endpoint connection):
+    def received(self, message, Endpoint connection):
         """Call the handler; its reply, where that is there already."""
         if self._wants_connection:
             return self._take(self._receive(message, connection), connection, 1)
