@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import queue
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -169,6 +170,63 @@ def test_a_handler_that_cancels_itself_spoils_nothing_for_the_next(serving: Serv
         assert peer.ask(b"hello") == b"hello"
         assert peer.ask(b"wait") == b"cancelled"
         assert peer.ask(b"hello") == b"hello"
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemError])
+def test_what_the_first_step_raises_closes_its_connection_only(
+    serving: Serving, log: Log, error: type[BaseException]
+) -> None:
+    async def handle(message: bytes) -> bytes:
+        if message == b"bad":
+            raise error
+        assert asyncio.current_task() is not None
+        return message
+
+    with serving(handle) as server, Peer(server.addresses[0]) as peer:
+        with Peer(server.addresses[0]) as other:
+            other.send(frame(b"bad"))
+            assert other.receive_all() == b""
+        assert peer.ask(b"hello") == b"hello"
+    (line,) = log.take()
+    assert "raised, closed 127.0.0.1" in line
+
+
+def test_outside_of_its_steps_no_task_is_current(serving: Serving) -> None:
+    current: queue.Queue[asyncio.Task[Any] | None] = queue.Queue()
+
+    class Handler:
+        async def received(self, message: bytes) -> bytes:
+            if message == b"wait":
+                await asyncio.sleep(0)
+            return message
+
+        def disconnected(self, connection: Connection, reason: CloseReason) -> None:
+            current.put(asyncio.current_task())
+
+    with serving(Handler()) as server:
+        for message in (b"now", b"wait"):
+            with Peer(server.addresses[0]) as peer:
+                assert peer.ask(message) == message
+            assert current.get(timeout=DEADLINE) is None
+
+
+class Several(list[bytes]):
+    """A reply that a test can watch."""
+
+
+def test_nothing_is_kept_of_a_step_that_was_the_last(serving: Serving) -> None:
+    replies: list[weakref.ref[Several]] = []
+
+    async def handle(message: bytes, connection: Connection) -> Several:
+        reply = Several([message])
+        replies.append(weakref.ref(reply))
+        return reply
+
+    with serving(handle) as server, Peer(server.addresses[0]) as peer:
+        for _ in range(3):
+            assert peer.ask(b"hello") == b"hello"
+        assert peer.ask(b"the last") == b"the last"
+        assert [each() for each in replies[:-1]] == [None] * 3
 
 
 def test_a_context_variable_stays_with_its_message(serving: Serving) -> None:

@@ -36,7 +36,9 @@ class Application:
     """A handler made ready to be called."""
 
     name: str
-    received: Received
+    receive: Callable[..., Any]  # as the user wrote it
+    wants_connection: bool  # does it take (message, connection), not (message)
+    received: Received  # the same, of both
     connected: Callable[[Connection], object]
     disconnected: Callable[[Connection, CloseReason], object]
     started: Callable[[Any], object]  # is given the Server
@@ -94,9 +96,12 @@ def application(handler: Handler, name: str | None = None) -> Application:
             )
     for hook, called in hooks.items():
         _check_hook(name, hook, called)
+    wants_connection = _wants_connection(receive, name)
     return Application(
         name=name,
-        received=_received(receive, name),
+        receive=receive,
+        wants_connection=wants_connection,
+        received=receive if wants_connection else lambda message, _: receive(message),
         **hooks,
         asynchronous=frozenset(n for n in calls if _is(inspect.iscoroutinefunction, calls[n])),
     )
@@ -148,13 +153,6 @@ def _import_failed(module_name: str, what: str, error: Exception) -> HandlerErro
     where = traceback.extract_tb(error.__traceback__)[-1]
     text = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
     return HandlerError(f"{what} module {module_name!r} cannot be imported: {text}")
-
-
-def _received(receive: Callable[..., Any], name: str) -> Received:
-    """``receive`` as a function of (message, connection); itself where it is one already."""
-    if _wants_connection(receive, name):
-        return receive
-    return lambda message, _: receive(message)
 
 
 def _wants_connection(receive: Callable[..., Any], name: str) -> bool:

@@ -15,7 +15,7 @@ from epollo.engine import CloseReason, Connection, EventLoop, Limits
 from epollo.engine.filter import Filter
 from epollo.errors import HandlerError
 from epollo.groups import Groups
-from epollo.handler import Application
+from epollo.handler import Application, Received
 from epollo.proxy import Proxy
 from epollo.runner import Direct, Runner
 from epollo.settings import Settings
@@ -56,7 +56,6 @@ class Service:
             in_flight=settings.in_flight,
         )
         self.runner = _runner(application, self.limits, settings)
-        self.received = self.runner.received
         self.tls = _context(settings)
         self._settings = settings
         self._proxied = settings.proxy_protocol != "off"
@@ -74,6 +73,10 @@ class Service:
         """Nobody is connected, and nobody waits for that."""
         self.connected_count = 0
         self.on_empty = None
+
+    @property
+    def received(self) -> Received:
+        return self.runner.received
 
     def watch_handler(self, loop: EventLoop) -> None:
         """Log a handler that holds ``loop``, and with it all other connections, for too long."""
