@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 
-from epollo.bench.comparison import SAME, compare
+from epollo.bench.comparison.ratios import SAME, compare
 from epollo.bench.histogram import Histogram
 from epollo.bench.result import Result, Second
 from epollo.bench.workload import Workload

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from epollo.bench import html
-from epollo.bench.comparison import LOWER, SAME, Change, Comparison, Row
+from epollo.bench.comparison.ratios import LOWER, SAME, Change, Comparison, Row
 from epollo.bench.result import Result
 from epollo.bench.verdict import Verdict
 from epollo.errors import EpolloError, UsageError

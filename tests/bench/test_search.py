@@ -299,7 +299,7 @@ def test_flags_that_a_search_would_not_hear(flags: str, why: str) -> None:
 
 
 def test_pictures_show_latency_against_rate() -> None:
-    panels = pytest.importorskip("epollo.bench.panels")
+    panels = pytest.importorskip("epollo.bench.pictures.panels")
     search: Search = find_rate(LOAD, "p99<5ms", run=Cliff(84_321))
     whole = search.as_one()
     assert whole.messages == sum(probe.result.messages for probe in search.probes)

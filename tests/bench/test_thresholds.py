@@ -10,7 +10,7 @@ import pytest
 from epollo.bench import thresholds
 from epollo.bench.driver import _CONNECT_ERRORS, _ERRORS
 from epollo.bench.histogram import Histogram
-from epollo.bench.payload import Fault
+from epollo.bench.load.payload import Fault
 from epollo.bench.result import Result
 from epollo.errors import SettingError, UsageError
 from tests.bench.support import made_up

@@ -5,7 +5,7 @@ print(result.rate, result.response.percentile(99) / 1e6, "ms")
 """
 
 from epollo.bench.driver import Driver
-from epollo.bench.processes import new_run
+from epollo.bench.processes.running import new_run
 from epollo.bench.result import Result, Second
 from epollo.bench.search import Search, find_rate
 from epollo.bench.workload import Workload

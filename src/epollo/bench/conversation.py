@@ -7,7 +7,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, TypeAlias
 
 from epollo.bench.ledger import NEVER, SECOND
-from epollo.bench.payload import Fault
+from epollo.bench.load.payload import Fault
 from epollo.engine import CloseReason, Connection, Limits
 from epollo.errors import ConnectionClosed
 from epollo.framing import Framing

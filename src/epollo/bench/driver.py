@@ -9,18 +9,18 @@ from functools import partial
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-from epollo.bench.arrivals import arrivals
 from epollo.bench.conversation import Conversation
 from epollo.bench.dialing import Dialer
-from epollo.bench.expect import expectation
 from epollo.bench.histogram import Histogram
 from epollo.bench.ledger import NEVER, SECOND
-from epollo.bench.messages import new_payload
+from epollo.bench.load.arrivals import arrivals
+from epollo.bench.load.expect import expectation
+from epollo.bench.load.messages import new_payload
 from epollo.bench.opening import Opening
 from epollo.bench.pacing import Pacing
+from epollo.bench.processes.shares import WHOLE, Share
 from epollo.bench.result import LATE, Result, Second
 from epollo.bench.rooms import room_of
-from epollo.bench.shares import WHOLE, Share
 from epollo.bench.workload import Workload
 from epollo.engine import CloseReason, Limits, new_loop
 from epollo.errors import ConnectFailed, SettingError

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import epollo
-from epollo.bench import tables, wording
-from epollo.bench.comparison import Comparison
+from epollo.bench import wording
+from epollo.bench.comparison.ratios import Comparison
+from epollo.bench.pictures import tables
 from epollo.bench.result import Result
 from epollo.bench.verdict import Verdict
 from epollo.output import check_page, write_text
@@ -61,11 +62,11 @@ def page(
     """The page's text. All that comes from a user is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from epollo.bench.panels import panels
-    from epollo.bench.svg import svg
+    from epollo.bench.pictures.panels import panels
+    from epollo.bench.pictures.svg import svg
 
     environment = Environment(
-        loader=PackageLoader("epollo.bench", "."),
+        loader=PackageLoader("epollo.bench", "pictures"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -16,7 +16,7 @@ def write(path: str, results: Sequence[Result], names: Sequence[str] = (), title
     suffix, and where matplotlib is missing; EpolloError where the file cannot be written.
     """
     check_plot(path)
-    from epollo.bench.sheet import sheet
+    from epollo.bench.pictures.sheet import sheet
     from epollo.picture import save
 
     save(sheet(results, names, title), path)

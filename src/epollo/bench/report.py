@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from epollo.bench.histogram import Histogram
-from epollo.bench.rates import Profile, Step
+from epollo.bench.load.rates import Profile, Step
 from epollo.bench.result import PERCENTILES, Result, Second
 from epollo.bench.verdict import Verdict
 from epollo.bench.wording import described

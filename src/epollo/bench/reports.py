@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from epollo.bench import comparison_text, files, report, thresholds
-from epollo.bench.comparison import Comparison, compare
+from epollo.bench import files, report, thresholds
+from epollo.bench.comparison import text as comparison_text
+from epollo.bench.comparison.ratios import Comparison, compare
 from epollo.bench.result import Result
 from epollo.bench.verdict import Verdict
 from epollo.bench.wording import described, letter

@@ -10,7 +10,7 @@ from statistics import NormalDist
 from typing import Any
 
 from epollo.bench import thresholds
-from epollo.bench.processes import new_run
+from epollo.bench.processes.running import new_run
 from epollo.bench.result import LATE, Result, merge
 from epollo.bench.thresholds import Threshold
 from epollo.bench.verdict import Verdict

@@ -15,7 +15,7 @@ from epollo.bench.companion import echo_server
 from epollo.bench.driver import allow_descriptors
 from epollo.bench.live import Live
 from epollo.bench.outputs import Outputs
-from epollo.bench.processes import new_run
+from epollo.bench.processes.running import new_run
 from epollo.bench.result import Result
 from epollo.bench.search import START, Probe, find_rate
 from epollo.bench.thresholds import Threshold

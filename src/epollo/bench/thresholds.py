@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from epollo.bench import files
-from epollo.bench.payload import Fault
+from epollo.bench.load.payload import Fault
 from epollo.bench.result import Result
 from epollo.engine import CloseReason
 from epollo.errors import SettingError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from epollo.bench.payload import Fault
+from epollo.bench.load.payload import Fault
 from epollo.bench.result import LATE, Result
 from epollo.units import format_seconds
 

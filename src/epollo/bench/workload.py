@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from epollo import address, framing
-from epollo.bench.contents import size_of
-from epollo.bench.rates import Profile, parse_rate
-from epollo.bench.sizes import Sizes, parse_sizes
+from epollo.bench.load.contents import size_of
+from epollo.bench.load.rates import Profile, parse_rate
+from epollo.bench.load.sizes import Sizes, parse_sizes
 from epollo.errors import EncodeError, SettingError
 from epollo.framing import DEFAULT_MAX_FRAME, Delimiter, Framing, LengthField, Raw
 from epollo.units import format_size

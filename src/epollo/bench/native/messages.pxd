@@ -4,7 +4,7 @@ from libc.string cimport memcmp, memcpy
 
 cdef enum:
     HEADER = 20  # bytes: number, connection, time
-    STEP = 1021  # APART and PERIOD of `epollo.bench.payload`
+    STEP = 1021  # APART and PERIOD of `epollo.bench.load.payload`
     WAVE = 256
 
 

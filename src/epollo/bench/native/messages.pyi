@@ -1,4 +1,4 @@
-from epollo.bench.messages import Messages as PythonMessages
+from epollo.bench.load.messages import Messages as PythonMessages
 
 class Messages:
     """Makes the messages of a run."""

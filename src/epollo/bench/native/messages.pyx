@@ -1,10 +1,10 @@
-"""The messages of `epollo.bench.payload`, made in place; all others are left to Python."""
+"""The messages of `epollo.bench.load.payload`, made in place; all others are left to Python."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from epollo.bench.payload import APART, PERIOD, Payload
+from epollo.bench.load.payload import APART, PERIOD, Payload
 
 assert (STEP, WAVE) == (APART, PERIOD)
 

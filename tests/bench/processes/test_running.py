@@ -17,7 +17,7 @@ import pytest
 
 from epollo import ConnectFailed, Connection, EpolloError, HandlerError, Server, SettingError
 from epollo.bench import Second, Workload, run
-from epollo.bench.processes import Processes
+from epollo.bench.processes.running import Processes
 from epollo.engine import available
 from tests.bench.terminal import terminal
 from tests.support import DEADLINE, epollo, serving, until

@@ -6,9 +6,9 @@ from itertools import islice
 
 import pytest
 
-from epollo.bench.arrivals import arrivals
-from epollo.bench.rates import parse_rate
-from epollo.bench.shares import Share
+from epollo.bench.load.arrivals import arrivals
+from epollo.bench.load.rates import parse_rate
+from epollo.bench.processes.shares import Share
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 7])

@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterator
 from itertools import chain, count
 
-from epollo.bench.rates import Profile
-from epollo.bench.shares import WHOLE, Share
+from epollo.bench.load.rates import Profile
+from epollo.bench.processes.shares import WHOLE, Share
 
 
 def arrivals(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from epollo.bench.payload import Fault, plain_fault
+from epollo.bench.load.payload import Fault, plain_fault
 from epollo.errors import SettingError
 
 

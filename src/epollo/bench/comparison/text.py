@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from epollo.bench.comparison import Change, Comparison, Row
+from epollo.bench.comparison.ratios import Change, Comparison, Row
 from epollo.units import format_seconds
 
 _OF_SECONDS = """\

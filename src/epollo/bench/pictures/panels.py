@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from epollo.bench.histogram import Histogram
-from epollo.bench.lines import (
+from epollo.bench.pictures.lines import (
     ROUND,
     SOLID,
     STYLES,
@@ -29,8 +29,8 @@ from epollo.bench.lines import (
     short_number,
     style_of,
 )
+from epollo.bench.pictures.tables import histograms
 from epollo.bench.result import Result, Second
-from epollo.bench.tables import histograms
 from epollo.bench.wording import letter
 from epollo.picture import QUIET, RED
 

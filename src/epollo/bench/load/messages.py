@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from time import monotonic_ns
 from typing import Protocol
 
-from epollo.bench.contents import FilePayload
-from epollo.bench.payload import Fault, Payload
-from epollo.bench.template import TemplatePayload
+from epollo.bench.load.contents import FilePayload
+from epollo.bench.load.payload import Fault, Payload
+from epollo.bench.load.template import TemplatePayload
 from epollo.bench.workload import Workload
 from epollo.errors import EncodeError, SettingError
 from epollo.framing import Delimiter, Framing, Line

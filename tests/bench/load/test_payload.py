@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from epollo.bench.payload import Fault, Payload
+from epollo.bench.load.payload import Fault, Payload
 from epollo.framing import Line
 
 BINARY, TEXT = False, True

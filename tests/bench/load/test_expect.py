@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from epollo.bench import Workload, run
-from epollo.bench.expect import expectation
+from epollo.bench.load.expect import expectation
 from epollo.errors import HandlerError, SettingError, UsageError
 from tests.conftest import Engine, Log
 

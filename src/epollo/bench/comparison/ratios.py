@@ -15,8 +15,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from epollo.bench import caveats
-from epollo.bench.estimates import (
+from epollo.bench.comparison import caveats
+from epollo.bench.comparison.estimates import (
     Estimate,
     of_faults,
     of_percentile,

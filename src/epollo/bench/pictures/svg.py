@@ -14,7 +14,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from epollo.bench.panels import Panel
+from epollo.bench.pictures.panels import Panel
 from epollo.picture import BLUE, FAINT, GREEN, INK, ORANGE, PINK, QUIET, RED
 
 VARIABLES = {

@@ -14,9 +14,9 @@ from pathlib import Path
 from time import monotonic_ns
 
 from epollo.bench.driver import Driver
-from epollo.bench.orders import Go, Order, Outcome, Ready, Report, Stop
+from epollo.bench.processes.orders import Go, Order, Outcome, Ready, Report, Stop
+from epollo.bench.processes.shares import Share
 from epollo.bench.result import Result, Second, merge
-from epollo.bench.shares import Share
 from epollo.bench.workload import Workload
 from epollo.errors import EpolloError
 
@@ -122,7 +122,7 @@ class Member:
         with theirs:
             # A session of its own, so that Ctrl-C is for this process to handle.
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "epollo.bench.worker", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "epollo.bench.processes.worker", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 env=_environment(),
                 pass_fds=[theirs.fileno()],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from epollo.bench.comparison import Change, Comparison, Row
+from epollo.bench.comparison.ratios import Change, Comparison, Row
 from epollo.bench.histogram import Histogram
 from epollo.bench.result import PERCENTILES, Result, Second
 from epollo.bench.wording import letter, named

@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 import epollo
-from epollo.bench.panels import Panel, panels
+from epollo.bench.pictures.panels import Panel, panels
 from epollo.bench.result import Result
 from epollo.bench.verdict import Verdict
 from epollo.bench.wording import described, letter, moment

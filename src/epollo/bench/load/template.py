@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 
-from epollo.bench.payload import Fault, plain_fault
+from epollo.bench.load.payload import Fault, plain_fault
 from epollo.errors import SettingError
 
 FIELDS = ("number", "connection", "time")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from epollo.bench import caveats
+from epollo.bench.comparison import caveats
 from epollo.bench.result import Result
 from tests.bench.support import made_up
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from epollo.bench.estimates import (
+from epollo.bench.comparison.estimates import (
     BEYOND,
     Estimate,
     of_faults,

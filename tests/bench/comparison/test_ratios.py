@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from epollo.bench.comparison import HIGHER, LOWER, SAME, Change, Comparison, compare
+from epollo.bench.comparison.ratios import HIGHER, LOWER, SAME, Change, Comparison, compare
 from epollo.bench.histogram import Histogram
 from epollo.bench.result import Result
 from tests.bench.simulation import Kind, agreeing

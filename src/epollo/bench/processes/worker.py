@@ -1,4 +1,4 @@
-"""One of the processes of a load test: ``python -m epollo.bench.worker DESCRIPTOR``.
+"""One of the processes of a load test: ``python -m epollo.bench.processes.worker DESCRIPTOR``.
 
 processes.py starts it, and talks to it through the socket of that descriptor. When that is closed,
 for whatever reason, this process ends: it outlives nobody.
@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from epollo.bench.driver import Driver
-from epollo.bench.orders import Outcome, Ready, Stop
+from epollo.bench.processes.orders import Outcome, Ready, Stop
 from epollo.errors import EpolloError
 
 

@@ -1,0 +1,1 @@
+"""What is sent, and when: sizes, contents, times, and what a right reply is."""

@@ -1,0 +1,1 @@
+"""What pictures and pages of results are made of."""
