@@ -120,7 +120,8 @@ class Search:
     def as_one(self) -> Result:
         """All runs as if they had been one, of a step each: for pictures."""
         results = [probe.result for probe in self.probes]
-        steps = ",".join(f"{p.rate:.6g}/{p.result.elapsed:.6g}" for p in self.probes)
+        length = self.workload.seconds or 0.0
+        steps = ",".join(f"{probe.rate:.6g}/{length:g}" for probe in self.probes)
         seconds, start = [], 0.0
         for result in results:
             seconds += [replace(second, start=start + second.start) for second in result.seconds]
