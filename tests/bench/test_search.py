@@ -173,6 +173,17 @@ def test_where_even_the_lowest_rate_fails_there_is_none() -> None:
     assert json.loads(search.to_json())["rate"] is None
 
 
+def test_a_tester_that_is_always_late_is_told_apart_from_a_server_that_is() -> None:
+    def run(load: Workload) -> Result:
+        slip = Histogram()
+        slip.record_many(2_000_000, 100)
+        return replace(made(load.rate, 0.001), slip=slip)
+
+    search = find_rate(LOAD, "p99<5ms", run=run)
+    assert search.rate is None
+    assert str(search).endswith("; the tester was late in every run: stop what runs beside it")
+
+
 def test_ended_early_it_says_what_is_known() -> None:
     def run(load: Workload) -> Result:
         return replace(server(load), interrupted=server.runs > 3)

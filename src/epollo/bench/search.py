@@ -153,7 +153,7 @@ class Search:
         if self.rate is None:
             last = min(self.probes, key=lambda probe: probe.rate, default=None)
             why = f" at {show_rate(last.rate)}/s, the lowest tried: {last.why}" if last else ""
-            return f"FAILED: no rate found with {limits}{why}{early}"
+            return f"FAILED: no rate found with {limits}{why}{self._always_late()}{early}"
         return f"highest rate with {limits}: {show_rate(self.rate)}/s ({self._sure()}){early}"
 
     def _sure(self) -> str:
@@ -169,6 +169,11 @@ class Search:
         if not above or any(probe.result.on_time for probe in above):
             return ""
         return "; above that the tester was late, so the server may do more: add --processes"
+
+    def _always_late(self) -> str:
+        if not self.probes or any(probe.result.on_time for probe in self.probes):
+            return ""
+        return "; the tester was late in every run: stop what runs beside it"
 
     @property
     def _rates(self) -> set[float]:
