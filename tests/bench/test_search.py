@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +21,7 @@ from epollo.bench.histogram import Histogram
 from epollo.bench.search import Probe, why_not, wilson
 from epollo.bench.thresholds import requirement
 from tests.bench.support import made_up
+from tests.bench.terminal import terminal
 from tests.support import epollo, serving
 
 LOAD = Workload(address="127.0.0.1:1", duration=2.0)
@@ -171,6 +173,17 @@ def test_where_even_the_lowest_rate_fails_there_is_none() -> None:
     assert json.loads(search.to_json())["rate"] is None
 
 
+def test_a_tester_that_is_always_late_is_told_apart_from_a_server_that_is() -> None:
+    def run(load: Workload) -> Result:
+        slip = Histogram()
+        slip.record_many(2_000_000, 100)
+        return replace(made(load.rate, 0.001), slip=slip)
+
+    search = find_rate(LOAD, "p99<5ms", run=run)
+    assert search.rate is None
+    assert str(search).endswith("; the tester was late in every run: stop what runs beside it")
+
+
 def test_ended_early_it_says_what_is_known() -> None:
     def run(load: Workload) -> Result:
         return replace(server(load), interrupted=server.runs > 3)
@@ -282,6 +295,19 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(json.loads((tmp_path / "search.json").read_text())["probes"]) == 2
     assert "no rate found with rate&gt;1m" in (tmp_path / "search.html").read_text()
     assert "<svg" in (tmp_path / "search.svg").read_text()
+
+
+def test_ctrl_c_ends_a_search_with_what_is_known() -> None:
+    load = ["-c", "2", "-d", "60s", "-R", "50", "--warmup", "0"]
+    with (
+        serving() as server,
+        terminal("bench", server.address, *load, "--find-rate", "p99<5s") as run,
+    ):
+        run.wait_for(" msg/s   p50 ")
+        run.process.send_signal(signal.SIGINT)
+        assert run.status() == 1
+        answer = run.report().splitlines()[-1]
+    assert answer == "FAILED: no rate found with p99<5s; ended early, as asked"
 
 
 @pytest.mark.parametrize(

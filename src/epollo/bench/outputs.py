@@ -85,4 +85,4 @@ class Outputs:
         if self.plot is not None:
             from epollo.bench import plots
 
-            plots.write(self.plot, [search.as_one()], title=str(search))
+            plots.write(self.plot, [search.as_one()], title=str(search).partition(" (")[0])

@@ -120,7 +120,8 @@ class Search:
     def as_one(self) -> Result:
         """All runs as if they had been one, of a step each: for pictures."""
         results = [probe.result for probe in self.probes]
-        steps = ",".join(f"{p.rate:.6g}/{p.result.elapsed:.6g}" for p in self.probes)
+        length = self.workload.seconds or 0.0
+        steps = ",".join(f"{probe.rate:.6g}/{length:g}" for probe in self.probes)
         seconds, start = [], 0.0
         for result in results:
             seconds += [replace(second, start=start + second.start) for second in result.seconds]
@@ -152,7 +153,7 @@ class Search:
         if self.rate is None:
             last = min(self.probes, key=lambda probe: probe.rate, default=None)
             why = f" at {show_rate(last.rate)}/s, the lowest tried: {last.why}" if last else ""
-            return f"FAILED: no rate found with {limits}{why}{early}"
+            return f"FAILED: no rate found with {limits}{why}{self._always_late()}{early}"
         return f"highest rate with {limits}: {show_rate(self.rate)}/s ({self._sure()}){early}"
 
     def _sure(self) -> str:
@@ -168,6 +169,11 @@ class Search:
         if not above or any(probe.result.on_time for probe in above):
             return ""
         return "; above that the tester was late, so the server may do more: add --processes"
+
+    def _always_late(self) -> str:
+        if not self.probes or any(probe.result.on_time for probe in self.probes):
+            return ""
+        return "; the tester was late in every run: stop what runs beside it"
 
     @property
     def _rates(self) -> set[float]:
