@@ -29,6 +29,7 @@ class Ledger:
     second_end: int
     sent: int  # of the messages measured
     right: int  # of those, answered rightly
+    carried: int  # right replies in the window to what was due before it
     bytes_sent: int
     bytes_received: int
     outstanding: int  # of all messages
@@ -45,7 +46,8 @@ class Ledger:
         self.quota = quota or NEVER
         self._due = due
         self._over = over
-        self._before = (0, 0, 0)  # sent, right and errors when the present second began
+        self._before = (0, 0, 0)  # sent, answered and errors when the present second began
+        self._answered = 0  # in the window, as soon as that is over
 
     def open_window(self, begin: int, seconds: float | None) -> None:
         """Measure from ``begin`` ns on, for so long; None: until the quota is sent."""
@@ -62,8 +64,14 @@ class Ledger:
         """Send no more: at ``at`` ns, or where the window ends, if that is before."""
         if self.sending:
             self.sending = False
-            self.ended_at = max(min(at, self.end), self.begin if self.begin < NEVER else 0)
+            self.end_at(max(min(at, self.end), self.begin if self.begin < NEVER else 0))
             self._over()
+
+    def end_at(self, at: int) -> None:
+        """The window ends now, at ``at`` ns. What is answered later does not make it any faster:
+        a server with a backlog would seem to keep up."""
+        self.ended_at = at
+        self._answered = self.right + self.carried
 
     def roll(self, now: int) -> None:
         """Close each second that is over by ``now``."""
@@ -89,20 +97,21 @@ class Ledger:
             return
         start = float(len(self.seconds))
         seconds = length / SECOND
+        answered = self.right + self.carried if self.sending else self._answered
         errors = self.errors.total()
         second = Second(
             start=start,
             seconds=seconds,
             target=self._target(start, seconds),
             sent=self.sent - self._before[0],
-            messages=self.right - self._before[1],
+            messages=answered - self._before[1],
             errors=errors - self._before[2],
             outstanding=self.outstanding,
             response=response,
             service=service,
             slip=slip,
         )
-        self._before = (self.sent, self.right, errors)
+        self._before = (self.sent, answered, errors)
         self.seconds.append(second)
 
     def _target(self, start: float, seconds: float) -> float | None:

@@ -33,7 +33,7 @@ class Second:
         seconds: its length.
         target: messages a second that were wanted on average; None in a closed loop.
         sent: messages sent in it.
-        messages: messages answered rightly in it.
+        messages: messages answered rightly in it, those of the warm-up too.
         errors: counted in it.
         outstanding: messages sent, and not answered at its end.
         response, service, slip: as in Result.
@@ -130,8 +130,10 @@ class Result:
 
     @property
     def rate(self) -> float:
-        """Messages answered a second."""
-        return self.messages / self.elapsed if self.elapsed else 0.0
+        """Messages answered a second, while the window was open: what a backlog has left for later
+        is in ``messages``, and not here."""
+        answered = sum(second.messages for second in self.seconds)
+        return answered / self.elapsed if self.elapsed else 0.0
 
     @property
     def target(self) -> float | None:

@@ -17,7 +17,7 @@ from epollo.units import format_seconds, parse_number, parse_seconds
 
 HISTOGRAMS = ("response", "service", "slip", "connect", "first_reply")
 MOMENTS = {"mean": "mean", "sd": "deviation", "min": "minimum", "max": "maximum"}
-_LOST = ("unanswered", "closed_early", "connect_refused", "connect_timeout")
+_LOST = ("unanswered", "closed_early", "connect_refused", "connect_timeout", "no_port")
 ERRORS = tuple(sorted({*map(str, Fault), *map(str, CloseReason), *_LOST}))
 SCALARS = ("rate", "target", "messages", "late", "errors")
 
