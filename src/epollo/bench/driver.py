@@ -321,7 +321,7 @@ class Driver:
             connect=self._connect,
             first_reply=self._first_reply,
             seconds=seconds,
-            errors={error: count for error, count in tally.errors.items() if count},
+            errors={str(error): count for error, count in tally.errors.items() if count},
             interrupted=self._interrupted,
         )
 

@@ -11,6 +11,7 @@ from epollo.bench.result import Second
 
 NEVER = 1 << 62  # ns
 SECOND = 10**9  # ns
+IN_WARMUP = "in_warmup"
 
 
 class Ledger:
@@ -40,6 +41,7 @@ class Ledger:
         self, quota: int | None, due: Callable[[float], float] | None, over: Callable[[], object]
     ) -> None:
         self.errors: Counter[str] = Counter()
+        self._early: Counter[str] = Counter()  # of what was due before the window
         self.seconds: list[Second] = []
         self.started = time.time()  # for people: nothing is measured by it
         self.ended_at = 0
@@ -56,9 +58,13 @@ class Ledger:
         self.end = NEVER if seconds is None else begin + round(seconds * SECOND)
         self.started = time.time() + (begin - time.monotonic_ns()) / SECOND
 
-    def count(self, error: str, times: int = 1) -> None:
+    def count(self, error: str) -> None:
         """An error of the kind that ``error`` names in the result."""
-        self.errors[error] += times
+        self.errors[error] += 1
+
+    def miss(self, error: str, due: int, times: int = 1) -> None:
+        """The message due at that time was answered wrongly, or not at all."""
+        (self.errors if due >= self.begin else self._early)[error] += times
 
     def finish(self, at: int) -> None:
         """Send no more: at ``at`` ns, or where the window ends, if that is before."""
@@ -81,10 +87,17 @@ class Ledger:
             self.second_end += SECOND
 
     def close(self) -> None:
-        """Close the last second, which may be a part of one."""
+        """Close the last second, which may be a part of one.
+
+        What went wrong before the window is an error too, but of a kind of its own: the others are
+        parts of the messages measured. Where there was no window, they say why.
+        """
         if self.begin < NEVER:
             self.roll(self.ended_at)
             self._close_second(self.ended_at - self.second_start)
+            self.errors[IN_WARMUP] += self._early.total()
+        else:
+            self.errors += self._early
 
     def histograms_of(self, due: int) -> tuple[Histogram, Histogram, Histogram]:
         """Response, service and slip of the second, closed before, in which that was due."""
@@ -98,7 +111,7 @@ class Ledger:
         start = float(len(self.seconds))
         seconds = length / SECOND
         answered = self.right + self.carried if self.sending else self._answered
-        errors = self.errors.total()
+        errors = self.errors.total() + self._early.total()
         second = Second(
             start=start,
             seconds=seconds,
