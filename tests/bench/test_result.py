@@ -136,6 +136,15 @@ def test_what_is_no_result_is_named(text: str, why: str) -> None:
         Result.from_json(text)
 
 
+@pytest.mark.parametrize(
+    "damage", [{"errors": []}, {"connections": {"answered": ["many"]}}, {"seconds": 5}]
+)
+def test_a_result_with_something_else_in_a_place_is_none(damage: dict[str, Any]) -> None:
+    document = json.loads(result().to_json()) | damage
+    with pytest.raises(SettingError, match="not a result"):
+        Result.from_json(json.dumps(document))
+
+
 def test_the_json_of_nothing_measured_is_json_too() -> None:
     nothing = Histogram()
     empty = result(

@@ -204,7 +204,7 @@ class Conversation:
         self._confirm_mistake()
         [entry] = self.drop(1)
         self.mistaken = fault, entry, now
-        self.tally.count(fault)
+        self.tally.miss(fault, entry[0])
         return self.go_on(now)
 
     def _pass_over(self, reply: bytes) -> bool:

@@ -209,7 +209,7 @@ class Result:
                     f"version {version} of a result; this epollo reads version {VERSION}"
                 )
             return cls.of_document(document)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, SettingError):
                 raise
             raise SettingError(f"not a result of epollo bench --json: {error!r}") from None
@@ -220,10 +220,11 @@ class Result:
         load = document["workload"]
         histograms = {name: histogram_of(document[name]) for name in _HISTOGRAMS}
         plain = {name: document[name] for name in _PLAIN}
+        plain["errors"] = {name: int(count) for name, count in document["errors"].items()}
         known: dict[str, Any] = {**plain, **histograms}
         return cls(
             workload=Workload(**load | {"source": tuple(load["source"])}),
-            answered=document["connections"]["answered"],
+            answered=[int(count) for count in document["connections"]["answered"]],
             seconds=[Second.of_document(second) for second in document["seconds"]],
             interrupted=document["interrupted"],
             **known,
