@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import queue
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -171,6 +172,63 @@ def test_a_handler_that_cancels_itself_spoils_nothing_for_the_next(serving: Serv
         assert peer.ask(b"hello") == b"hello"
 
 
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemError])
+def test_what_the_first_step_raises_closes_its_connection_only(
+    serving: Serving, log: Log, error: type[BaseException]
+) -> None:
+    async def handle(message: bytes) -> bytes:
+        if message == b"bad":
+            raise error
+        assert asyncio.current_task() is not None
+        return message
+
+    with serving(handle) as server, Peer(server.addresses[0]) as peer:
+        with Peer(server.addresses[0]) as other:
+            other.send(frame(b"bad"))
+            assert other.receive_all() == b""
+        assert peer.ask(b"hello") == b"hello"
+    (line,) = log.take()
+    assert "raised, closed 127.0.0.1" in line
+
+
+def test_outside_of_its_steps_no_task_is_current(serving: Serving) -> None:
+    current: queue.Queue[asyncio.Task[Any] | None] = queue.Queue()
+
+    class Handler:
+        async def received(self, message: bytes) -> bytes:
+            if message == b"wait":
+                await asyncio.sleep(0)
+            return message
+
+        def disconnected(self, connection: Connection, reason: CloseReason) -> None:
+            current.put(asyncio.current_task())
+
+    with serving(Handler()) as server:
+        for message in (b"now", b"wait"):
+            with Peer(server.addresses[0]) as peer:
+                assert peer.ask(message) == message
+            assert current.get(timeout=DEADLINE) is None
+
+
+class Several(list[bytes]):
+    """A reply that a test can watch."""
+
+
+def test_nothing_is_kept_of_a_step_that_was_the_last(serving: Serving) -> None:
+    replies: list[weakref.ref[Several]] = []
+
+    async def handle(message: bytes, connection: Connection) -> Several:
+        reply = Several([message])
+        replies.append(weakref.ref(reply))
+        return reply
+
+    with serving(handle) as server, Peer(server.addresses[0]) as peer:
+        for _ in range(3):
+            assert peer.ask(b"hello") == b"hello"
+        assert peer.ask(b"the last") == b"the last"
+        assert [each() for each in replies[:-1]] == [None] * 3
+
+
 def test_a_context_variable_stays_with_its_message(serving: Serving) -> None:
     variable = contextvars.ContextVar("variable", default=b"none")
 
@@ -195,6 +253,27 @@ def test_replies_keep_the_order_of_their_messages(serving: Serving) -> None:
         gate.free(b"b")
         gate.free(b"a")
         assert peer.receive(15) == frame(b"a") + frame(b"b") + frame(b"c")
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_a_stream_that_comes_in_parts_is_answered_in_order(
+    serving: Serving, in_flight: int
+) -> None:
+    async def handle(message: bytes) -> bytes:
+        for _ in range(int(message) % 3):
+            await asyncio.sleep(0)
+        return message
+
+    def send() -> None:
+        for start in range(0, len(stream), 50):
+            peer.send(stream[start : start + 50])
+
+    stream = b"".join(frame(b"%d" % number) for number in range(2000))
+    with serving(handle, in_flight=in_flight) as server, Peer(server.addresses[0]) as peer:
+        sender = threading.Thread(target=send)
+        sender.start()
+        assert peer.receive(len(stream)) == stream
+        sender.join()
 
 
 def test_a_reply_that_is_there_at_once_waits_for_the_one_before(serving: Serving) -> None:
@@ -293,6 +372,18 @@ def test_a_half_closed_peer_gets_all_that_it_asked_for(serving: Serving) -> None
         assert gate.ends.get(timeout=DEADLINE) is CloseReason.EOF
 
 
+def test_a_close_by_a_handler_that_has_waited_is_behind_its_reply(serving: Serving) -> None:
+    async def handle(message: bytes, connection: Connection) -> bytes:
+        await asyncio.sleep(0)
+        connection.close()
+        await asyncio.sleep(0)
+        return message
+
+    with serving(handle) as server, Peer(server.addresses[0]) as peer:
+        peer.send(frame(b"bye") + frame(b"not heard"))
+        assert peer.receive_all() == frame(b"bye")
+
+
 def test_a_drain_waits_for_what_is_in_flight(serving: Serving) -> None:
     gate = Gate()
     with serving(gate) as server, Peer(server.addresses[0]) as peer:
@@ -304,6 +395,32 @@ def test_a_drain_waits_for_what_is_in_flight(serving: Serving) -> None:
         gate.free(b"b")
         assert peer.receive_all() == frame(b"a") + frame(b"b")
     assert gate.cancelled.empty()
+
+
+def test_a_drain_by_a_handler_that_has_waited_answers_what_has_arrived(serving: Serving) -> None:
+    waited, sent = threading.Event(), threading.Event()
+
+    async def handle(message: bytes) -> bytes:
+        if message == b"drain":
+            await asyncio.sleep(0)
+            waited.set()
+            assert sent.wait(DEADLINE)  # holds the loop, so that nothing is read meanwhile
+            for connection in server.connections:
+                connection.drain()
+        return message
+
+    with (
+        serving(handle, slow_handler=0) as server,
+        Peer(server.addresses[0]) as peer,
+        Peer(server.addresses[0]) as other,
+    ):
+        assert other.ask(b"a") == b"a"
+        peer.send(frame(b"drain"))
+        assert waited.wait(DEADLINE)
+        other.send(frame(b"b"))
+        sent.set()
+        assert other.receive_all() == frame(b"b")
+        assert peer.receive_all() == frame(b"drain")
 
 
 def test_what_waits_longer_than_the_grace_is_cancelled(serving: Serving) -> None:
@@ -443,7 +560,7 @@ def test_nothing_is_left_on_the_callers_loop(serving: Serving, loop_name: str) -
         with pytest.raises(asyncio.CancelledError):
             await task
         assert gate.cancelled.get_nowait() == b"b"
-        assert gate.ends.get_nowait() is CloseReason.LOCAL
+        assert gate.ends.get_nowait() is CloseReason.SHUTDOWN
         assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
@@ -503,7 +620,7 @@ def test_a_send_from_a_handler_precedes_its_reply(serving: Serving) -> None:
 @pytest.mark.parametrize("engine", [e for e in ENGINES if e.poller in NONE], ids=by_name)
 def test_a_poller_that_is_no_descriptor_is_refused_in_one_line(engine: Engine) -> None:
     with pytest.raises(EngineMissing, match=f"a loop on {engine.poller} is no descriptor"):
-        engine.server(plainly, loop="asyncio").run()
+        engine.server(plainly, loop="asyncio").start()  # before it says that it is ready
 
 
 def test_an_async_handler_takes_no_threads() -> None:

@@ -147,12 +147,8 @@ class Counting(epollo.framing.LengthPrefix):
 
 
 def test_one_frame_is_made_for_all_members(engine: Engine) -> None:
-    handler, server = room(engine)
-    framing = server._service.framing
-    assert isinstance(framing, epollo.framing.LengthPrefix)
-    counting = Counting.__new__(Counting)
-    counting.__dict__.update(framing.__dict__)
-    server._service.framing = counting
+    counting = Counting("u32", 1 << 20, size=4)
+    handler, server = room(engine, framing=counting)
     with server:
         peers = [enter(handler, server)[0] for _ in range(20)]
         for number in range(3):

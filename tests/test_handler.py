@@ -76,6 +76,14 @@ async def generator(message: bytes) -> AsyncIterator[bytes]:
     yield message
 
 
+class Flagged(Method):
+    connected = False
+
+
+class Blind(Method):
+    def disconnected(self) -> None: ...
+
+
 class AsyncConnected(Method):
     async def connected(self, connection: object) -> None: ...
 
@@ -94,6 +102,8 @@ class AsyncCall:
         (three, "must take"),
         (keyword, "must take"),
         (generator, "async generator function; return the messages as a list"),
+        (Flagged(), "'Flagged' has a connected that is a bool, no function"),
+        (Blind(), r"'Blind': disconnected must take \(connection, reason\)"),
     ],
 )
 def test_what_cannot_handle_is_refused(handler: Any, why: str) -> None:
@@ -136,6 +146,8 @@ def test_load_makes_an_object_of_a_class(module: str) -> None:
     [
         ("app_under_test", "not of the form module:attribute"),
         (":Handler", "not of the form"),
+        ("app_under_test.py:Handler", "names a file; write it as imported: app_under_test:Handler"),
+        ("./a/b.py:Handler", "names a file; write it as imported: a.b:Handler"),
         ("app_under_test:", "not of the form"),
         ("app_under_test:handle", "module 'app_under_test' has no 'handle'"),
         ("no_such_app:handle", "module 'no_such_app' not found"),

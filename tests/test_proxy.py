@@ -177,6 +177,18 @@ def test_the_peer_is_whom_the_header_names(engine: Engine) -> None:
         assert recorder.connection().peername == ours
 
 
+def test_a_unix_path_as_long_as_can_be_is_a_peer_too(engine: Engine) -> None:
+    recorder = Recorder()
+    path = b"/run/".ljust(108, b"x")  # without a NUL (unix(7))
+    with (
+        engine.server(recorder, proxy_protocol="required") as server,
+        Peer(server.addresses[0]) as peer,
+    ):
+        peer.send(v2(0x31, path + path) + frame(b"hello"))
+        assert peer.receive(9) == frame(b"hello")
+        assert recorder.connection().peername == f"unix:{path.decode()}"
+
+
 def test_a_server_without_it_takes_a_header_for_data(engine: Engine) -> None:
     with (
         engine.server(lambda line: line, framing="line") as server,

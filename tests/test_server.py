@@ -18,7 +18,7 @@ import epollo
 from epollo import BindError, CloseReason, Connection, Server, address
 from epollo.errors import EngineMissing
 from epollo.framing import Line
-from tests.conftest import Engine
+from tests.conftest import Engine, Log
 from tests.support import DEADLINE, Peer, Recorder, ServerProcess, frame, has_ipv6, line_of, serving
 
 
@@ -149,6 +149,24 @@ def test_stop_aborts_what_is_left_when_the_grace_is_over(engine: Engine) -> None
                 pass
         server.stop(grace=0.05)
         assert handler.end() is CloseReason.SHUTDOWN
+
+
+def test_leaving_the_block_does_not_abort_what_was_told_to_finish(engine: Engine) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(message: bytes) -> bytes:
+        begun.set()
+        assert go_on.wait(DEADLINE)
+        return message
+
+    with engine.server(slow, threads=1) as server:
+        peer = Peer(server.addresses[0])
+        peer.send(frame(b"hello"))
+        assert begun.wait(DEADLINE)
+        server.stop()
+        threading.Timer(0.05, go_on.set).start()  # when this thread has left the block
+    with peer:
+        assert peer.receive_all() == frame(b"hello")
 
 
 def test_a_stopped_server_refuses(engine: Engine) -> None:
@@ -331,6 +349,16 @@ def test_a_unix_socket_is_removed_with_its_server(engine: Engine, tmp_path: Path
     assert not path.exists()
 
 
+def test_a_path_that_cannot_be_removed_does_not_keep_the_server(
+    engine: Engine, tmp_path: Path, log: Log
+) -> None:
+    path = tmp_path / "sock"
+    with engine.server(Recorder(), bind=f"unix:{path}"):
+        path.unlink()
+        path.mkdir()
+    assert [line.partition(": ")[0] for line in log.take()] == [f"unix:{path} is left behind"]
+
+
 def test_a_signal_wakes_the_loop_even_when_it_comes_just_before_the_wait(engine: Engine) -> None:
     """Python only notes a signal; its wake-up descriptor is what makes the poller return."""
     server = engine.server(Recorder())
@@ -440,6 +468,34 @@ def test_a_second_signal_cancels_them(app: Path, loop_name: str) -> None:
             assert peer.receive_all() == b""
             assert server.wait() == 0
         assert server.process.stdout.read() == "ended\n"
+
+
+STOPPING = """
+import os, pathlib, signal
+
+class Handler:
+    async def received(self, message):
+        return message
+
+    async def stopped(self, server):
+        files = [open(f"{number}.data", "wb", buffering=0) for number in range(8)]
+        os.kill(os.getpid(), signal.SIGTERM)
+        print(sum(os.path.getsize(file.name) for file in files), flush=True)
+"""
+
+
+@pytest.mark.parametrize("loop_name", ["asyncio", "uvloop"])
+def test_a_signal_that_comes_late_writes_to_nobody_elses_descriptor(
+    tmp_path: Path, loop_name: str
+) -> None:
+    """The byte that wakes the loop goes to its descriptor, whose number a file may have by then."""
+    pytest.importorskip(loop_name)
+    (tmp_path / "stopping_app.py").write_text(STOPPING)
+    with serving("stopping_app:Handler", "--loop", loop_name, cwd=tmp_path) as server:
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert server.process.stdout is not None
+        assert server.process.stdout.read() == "0\n"
 
 
 def test_started_and_stopped_are_told_of_the_server(engine: Engine) -> None:

@@ -56,6 +56,7 @@ def test_a_mode_is_octal(value: Any, mode: int | None) -> None:
         ({"socket_mode": "1777"}, "socket_mode: '1777' is not a mode"),
         ({"log_level": "loud"}, "log_level: 'loud' is not one of debug"),
         ({"in_flight": 0}, "in_flight: must be at least 1"),
+        ({"in_flight": "100k"}, "in_flight: .*, and less than 65536"),
         ({"threads": 1024}, "threads: must be less than 1024"),
         ({"ordered": "maybe"}, "ordered: 'maybe' is neither yes nor no"),
         ({"loop": "trio"}, "loop: 'trio' is not one of auto, asyncio, uvloop"),

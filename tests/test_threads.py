@@ -166,6 +166,31 @@ def test_what_has_no_thread_yet_is_not_begun_for_a_peer_that_is_gone(engine: Eng
     assert gate.all() == ["connected", "answered a", "disconnected reset", "stopped"]
 
 
+def test_a_close_by_a_handler_is_behind_its_reply(engine: Engine) -> None:
+    def handle(message: bytes, connection: Connection) -> bytes:
+        connection.close()
+        return message
+
+    with engine.server(handle, threads=1) as server, Peer(server.addresses[0]) as peer:
+        peer.send(frame(b"bye") + frame(b"not heard"))
+        assert peer.receive_all() == frame(b"bye")
+
+
+def test_connected_comes_before_disconnected_though_the_peer_left_first(engine: Engine) -> None:
+    gate = Gate()
+    with engine.server(gate, threads=1) as server, Peer(server.addresses[0]) as first:
+        first.send(frame(b"a"))
+        gate.wait(b"a")
+        second = Peer(server.addresses[0])
+        until(lambda: len(server.connections) == 2)
+        second.reset()
+        until(lambda: len(server.connections) == 1)
+        gate.free(b"a")
+        assert first.receive(5) == frame(b"a")
+    told = gate.all()
+    assert told[:4] == ["connected", "answered a", "connected", "disconnected reset"]
+
+
 def test_a_drain_waits_for_what_is_in_flight(engine: Engine) -> None:
     gate = Gate()
     with engine.server(gate, threads=2) as server, Peer(server.addresses[0]) as peer:
@@ -359,4 +384,4 @@ def test_cancelled_on_the_callers_loop_it_lets_what_has_begun_end(
                 await task
 
     run(test())
-    assert gate.all() == ["connected", "answered for nobody", "disconnected local", "stopped"]
+    assert gate.all() == ["connected", "answered for nobody", "disconnected shutdown", "stopped"]

@@ -337,16 +337,22 @@ def test_a_stop_does_not_wait_for_a_handshake(engine: Engine, files: Files) -> N
 def test_files_that_cannot_be_used_are_named_in_one_line(files: Files, tmp_path: Path) -> None:
     other = trustme.CA().issue_cert("other.test")
     key, empty = str(tmp_path / "other.pem"), str(tmp_path / "empty.pem")
+    rsa = str(tmp_path / "rsa.pem")
     other.private_key_pem.write_to_path(key)
+    kind = trustme.KeyType.RSA  # the others' is ECDSA
+    trustme.CA().issue_cert("rsa.test", key_type=kind).private_key_pem.write_to_path(rsa)
     Path(empty).touch()
     for values, why in (
         ({"tls_cert": "/no/such.pem"}, "tls_cert: cannot read '/no/such.pem': no such file"),
         ({"tls_cert": files.cert, "tls_key": key}, "tls_key: .* is not the key of"),
-        ({"tls_cert": empty}, "tls_cert: no certificate and key in"),
+        ({"tls_cert": files.cert, "tls_key": rsa}, "tls_key: .* is not the key of"),
+        ({"tls_cert": files.cert}, "tls_key: there is no key in .*; name the file"),
+        ({"tls_cert": empty, "tls_key": key}, "tls_cert: no certificate and key in"),
         ({**files.settings, "tls_ca": empty}, "tls_ca: no certificate in"),
         ({"tls_key": files.key}, "tls_key: there is no TLS without tls_cert"),
         ({**files.settings, "tls": server_context(files.cert, files.key)}, "leave tls_cert away"),
         ({"tls": "yes"}, "'yes' is not an ssl.SSLContext"),
+        ({"tls": ssl.create_default_context()}, "tls: it is a client's context; make it with"),
         ({"tls_timeout": 0}, "tls_timeout: must be more than 0"),
     ):
         with pytest.raises(SettingError, match=why):

@@ -47,9 +47,15 @@ class Acceptor:
         """Accept no more, and close the listener."""
         if self._listener.fileno() >= 0:
             if os.getpid() == self._process:  # a forked one leaves the path of a Unix socket alone
-                address.remove(self._bound)
+                self._remove_path()
             self._loop.unlisten(self._listener)
         self._give_up_reserve()
+
+    def _remove_path(self) -> None:
+        try:
+            address.remove(self._bound)
+        except OSError as error:  # whatever has become of the path, the server has to stop
+            self._admission.complain(f"{self._bound} is left behind: {error.strerror}")
 
     def _admit(self, sock: socket.socket) -> None:
         host = self._admission.host_of(sock)

@@ -4,20 +4,20 @@ Most calls of most handlers wait for nothing. So the first step of a coroutine i
 within the engine's turn; what it returns is the reply, and no task was made. Only a coroutine that
 waits goes on in a task. In its first step it must see that very task as the current one:
 asyncio.timeout() and TaskGroup remember it. So a spare task is kept, parked on a future, and the
-step is taken in its name and in its context (asyncio's "Extending", `_enter_task`).
+engine takes the step in its name and in its context (asyncio's "Extending", `_enter_task`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import types
-from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
 from functools import partial
 from typing import Any
 
 from epollo.engine import CloseReason, Connection, EventLoop, Reply
+from epollo.engine.stepping import Steps
 from epollo.flights import Flight, Flights, as_exception
 from epollo.handler import Application, Received
 from epollo.runner import report_disconnected
@@ -28,35 +28,29 @@ Work = Coroutine[Any, Any, Any]
 class Spare:
     """A task that waits for a coroutine to go on with."""
 
-    __slots__ = ("_awaited", "_clean", "_flight", "_parked", "_work", "context", "task")
+    __slots__ = ("_awaited", "_flight", "_work", "clean", "context", "parked", "task")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, end: Callable[..., None]) -> None:
         self._work: Work | None = None
-        self._clean = copy_context()
-        self.context = self._clean.copy()
-        self._parked: asyncio.Future[None] = loop.create_future()
+        self.clean = copy_context()
+        self.context = self.clean.copy()
+        self.parked: asyncio.Future[None] = loop.create_future()
         life = self._live(end)
         life.send(None)  # A task that is cancelled before it has begun would never begin.
         self.task = asyncio.Task(life, loop=loop, context=self.context)
-
-    @property
-    def spoilt(self) -> bool:
-        """Was it cancelled, or has the coroutine before left something in the context?"""
-        cancelled = self._parked.done() or self.task.cancelling()
-        return bool(cancelled or self.context != self._clean)
 
     def adopt(self, work: Work, awaited: Any, flight: Flight) -> None:
         """Go on with ``work``, whose first step ended with waiting for ``awaited``."""
         self._work, self._awaited, self._flight = work, awaited, flight
         flight.cancel = self.task.cancel
-        if not self._parked.done():
-            self._parked.set_result(None)
+        if not self.parked.done():
+            self.parked.set_result(None)
 
     async def _live(self, end: Callable[..., None]) -> None:
         cancelled = False
         try:
             await _pause()
-            await self._parked
+            await self.parked
         except asyncio.CancelledError:
             if self._work is None:
                 raise
@@ -78,14 +72,16 @@ class Coroutines:
         self._flights = Flights(ordered)
         self._tasks: set[asyncio.Task[None]] = set()
         self._spare: Spare | None = None
-        self._receive: Any = application.received
         self._connect: Any = application.connected
-        is_async = application.is_async
-        self.received = self._received if is_async("received") else self._received_plain
-        self.connected = self._connected if is_async("connected") else application.connected
 
     def begin(self, engine: EventLoop) -> None:
-        self._loop = asyncio.get_running_loop()
+        application, self._loop = self._application, asyncio.get_running_loop()
+        receive, wants_connection = application.receive, application.wants_connection
+        steps = _steps(engine.name)(self._loop, receive, wants_connection, self)
+        self._take = steps.take
+        is_async = application.is_async
+        self.received = steps.received if is_async("received") else self._received_plain
+        self.connected = self._connected if is_async("connected") else application.connected
 
     def disconnected(
         self, connection: Connection, reason: CloseReason, done: Callable[[], object]
@@ -104,52 +100,37 @@ class Coroutines:
             done, _ = await asyncio.wait(self._tasks)
             self._tasks -= done
 
-    def _received(self, message: bytes, connection: Connection) -> Reply:
-        return self._start(self._receive(message, connection), connection, 1)
-
     def _received_plain(self, message: bytes, connection: Connection) -> Reply:
-        return self._in_turn(connection, self._receive(message, connection))
+        return self.in_turn(connection, self._application.received(message, connection))
 
     def _connected(self, connection: Connection) -> None:
         """No message is delivered before it has ended."""
-        self._start(_without_reply(self._connect(connection)), connection, self._in_flight)
+        self._take(_without_reply(self._connect(connection)), connection, self._in_flight)
 
-    def _start(self, work: Work, connection: Connection, weight: int) -> Reply:
-        """Take the first step; go on in a task where that was not all."""
-        spare = self._spare
-        if spare is None or spare.spoilt:
-            spare = self._new_spare()
-        task = spare.task
-        _enter_task(self._loop, task)
-        try:
-            awaited = spare.context.run(work.send, None)
-        except StopIteration as stop:
-            return self._in_turn(connection, stop.value)
-        except (Exception, asyncio.CancelledError) as error:
-            return self._in_turn(connection, None, as_exception(error))
-        else:
-            spare.adopt(work, awaited, self._flights.begin(connection, weight))
-            self._keep(task)
-            self._spare = None
-            return None
-        finally:
-            _leave_task(self._loop, task)
-
-    def _in_turn(
-        self, connection: Connection, reply: Reply, error: Exception | None = None
-    ) -> Reply:
-        """A reply that is there already goes out now, or behind those that are still to come."""
-        if self._ordered and connection.in_flight:
-            self._flights.end(self._flights.begin(connection), reply, error)
-            return None
-        if error is not None:
-            raise error
-        return reply
-
-    def _new_spare(self) -> Spare:
+    def new_spare(self) -> Spare:
+        """Another one, in place of one that was taken or is spoilt."""
         self._drop_spare()
         self._spare = Spare(self._loop, self._flights.end)
         return self._spare
+
+    def go_on(self, work: Work, awaited: Any, connection: Connection, weight: int) -> None:
+        """``work`` waits for ``awaited``: the spare task goes on with it."""
+        spare, self._spare = self._spare, None
+        assert spare is not None
+        spare.adopt(work, awaited, self._flights.begin(connection, weight))
+        self._keep(spare.task)
+
+    def in_turn(
+        self, connection: Connection, reply: Reply, error: BaseException | None = None
+    ) -> Reply:
+        """A reply that is there already goes out now, or behind those that are still to come."""
+        raised = None if error is None else as_exception(error)
+        if self._ordered and connection.in_flight:
+            self._flights.end(self._flights.begin(connection), reply, raised)
+            return None
+        if raised is not None:
+            raise raised
+        return reply
 
     def _drop_spare(self) -> None:
         spare, self._spare = self._spare, None
@@ -175,6 +156,16 @@ class Coroutines:
         except Exception as error:
             report_disconnected(error)
         done()
+
+
+def _steps(engine: str) -> Callable[..., Steps]:
+    if engine == "native":
+        from epollo.engine.native.step import Steps as NativeSteps
+
+        return NativeSteps
+    from epollo.engine.python.step import Steps as PythonSteps
+
+    return PythonSteps
 
 
 async def _tell(work: Awaitable[object], done: Callable[[], object]) -> None:

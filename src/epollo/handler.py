@@ -20,7 +20,13 @@ form and, where it wants them, ``connected(connection)``, ``disconnected(connect
 ``started(server)`` and ``stopped(server)``. Any of them may be async.
 """
 
-HOOKS = ("connected", "disconnected", "started", "stopped")
+HOOKS = {
+    "connected": ["connection"],
+    "disconnected": ["connection", "reason"],
+    "started": ["server"],
+    "stopped": ["server"],
+}
+"""What an object may have besides ``received``, and what each is called with."""
 
 Received: TypeAlias = Callable[[bytes, Connection], Reply]
 
@@ -30,7 +36,9 @@ class Application:
     """A handler made ready to be called."""
 
     name: str
-    received: Received
+    receive: Callable[..., Any]  # as the user wrote it
+    wants_connection: bool  # does it take (message, connection), not (message)
+    received: Received  # the same, of both
     connected: Callable[[Connection], object]
     disconnected: Callable[[Connection, CloseReason], object]
     started: Callable[[Any], object]  # is given the Server
@@ -52,6 +60,11 @@ def load(path: str, what: str = "handler") -> Handler:
     module_name, colon, attribute = path.partition(":")
     if not colon or not module_name or not attribute:
         raise HandlerError(f"{what} {path!r} is not of the form module:attribute")
+    if module_name.endswith(".py") or "/" in module_name:
+        dotted = module_name.removeprefix("./").removesuffix(".py").replace("/", ".")
+        raise HandlerError(
+            f"{what} {path!r} names a file; write it as imported: {dotted}:{attribute}"
+        )
     found: Any = _import(module_name, what)
     for name in attribute.split("."):
         try:
@@ -81,12 +94,29 @@ def application(handler: Handler, name: str | None = None) -> Application:
                 f"handler {name!r} is an async generator function; return the messages as a list, "
                 "or send each with connection.send"
             )
+    for hook, called in hooks.items():
+        _check_hook(name, hook, called)
+    wants_connection = _wants_connection(receive, name)
     return Application(
         name=name,
-        received=_received(receive, name),
+        receive=receive,
+        wants_connection=wants_connection,
+        received=receive if wants_connection else lambda message, _: receive(message),
         **hooks,
         asynchronous=frozenset(n for n in calls if _is(inspect.iscoroutinefunction, calls[n])),
     )
+
+
+def _check_hook(name: str, hook: str, called: Any) -> None:
+    if not callable(called):
+        raise HandlerError(f"handler {name!r} has a {hook} that is {_kind(called)}, no function")
+    try:
+        inspect.signature(called).bind(*HOOKS[hook])
+    except ValueError:  # a built-in that does not tell
+        pass
+    except TypeError:
+        takes = ", ".join(HOOKS[hook])
+        raise HandlerError(f"handler {name!r}: {hook} must take ({takes})") from None
 
 
 def _is(kind: Callable[[Any], bool], called: Any) -> bool:
@@ -123,13 +153,6 @@ def _import_failed(module_name: str, what: str, error: Exception) -> HandlerErro
     where = traceback.extract_tb(error.__traceback__)[-1]
     text = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
     return HandlerError(f"{what} module {module_name!r} cannot be imported: {text}")
-
-
-def _received(receive: Callable[..., Any], name: str) -> Received:
-    """``receive`` as a function of (message, connection); itself where it is one already."""
-    if _wants_connection(receive, name):
-        return receive
-    return lambda message, _: receive(message)
 
 
 def _wants_connection(receive: Callable[..., Any], name: str) -> bool:

@@ -43,6 +43,12 @@ class Guest:
                 self._over.set_exception(error)
 
 
+def check(engine: EventLoop, name: str) -> None:
+    """Raises EngineMissing for what can be no guest, or a loop of that ``name`` no host."""
+    engine.fileno()
+    _factory(name)
+
+
 def run(main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
     """Run ``main`` on a new loop of that name. Raises EngineMissing where it is not installed."""
     with asyncio.Runner(loop_factory=_factory(name)) as runner:

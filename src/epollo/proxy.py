@@ -6,7 +6,6 @@ else could say to be whom he likes.
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import struct
@@ -195,7 +194,7 @@ def parse_binary(header: bytes, family: int) -> str | None:
     addresses = header[start:stop]
     if family >> 4 == 3:
         path = addresses[:108].partition(b"\0")[0]
-        return str(Address(path=os.fsdecode(path) or "(unnamed)"))
+        return str(address.of(path))
     size = 4 if family >> 4 == 1 else 16
     kind = socket.AF_INET if size == 4 else socket.AF_INET6
     port = int.from_bytes(addresses[2 * size : 2 * size + 2], "big")
@@ -206,10 +205,17 @@ def crc32c(data: bytes) -> int:
     """The checksum of RFC 3720, appendix B.4."""
     crc = 0xFFFFFFFF
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+        crc = crc >> 8 ^ _CRC_OF_BYTE[crc & 0xFF ^ byte]
     return crc ^ 0xFFFFFFFF
+
+
+def _crc_of_byte(crc: int) -> int:
+    for _ in range(8):
+        crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc
+
+
+_CRC_OF_BYTE = [_crc_of_byte(byte) for byte in range(256)]  # a header may have 64 KiB
 
 
 def _check_fields(header: bytes, start: int) -> None:

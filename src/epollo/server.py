@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Self
 
@@ -78,6 +78,7 @@ class Server:
         self._background: Background | None = None
         self._finish: Callable[[], object] = _nothing  # ends the serving
         self._stopping = False
+        self._told_to_stop = False
         self._signals = Signals()
         self.addresses: list[str] = []
         """The addresses really bound, once started: port 0 has become a number."""
@@ -102,11 +103,12 @@ class Server:
         return f"epollo: serving {self._service.application.name} on {where} ({how}, 1 worker)"
 
     def start(self) -> None:
-        """Bind and listen; connections queue in the kernel until `run`. Raises BindError."""
+        """Bind and listen; connections queue in the kernel until `run`. Raises BindError, and
+        EngineMissing for what async handlers need."""
         if self._loop is not None:
             raise RuntimeError("the server is started already")
         self._loop = new_loop(self.settings.engine, self.settings.poller)
-        self._stopping = False
+        self._stopping = self._told_to_stop = False
         self._signals.restart()
         self._service.restart()
         self.addresses.clear()
@@ -117,6 +119,10 @@ class Server:
             self._publisher.begin(self._loop)
             for bind in self._binds:
                 self._listen(self._loop, bind)
+            if self._service.application.asynchronous:
+                from epollo import hosting
+
+                hosting.check(self._loop, self.settings.loop)
         except BaseException:
             self.close()
             raise
@@ -156,6 +162,9 @@ class Server:
         """Serve on the running loop, asyncio's or uvloop's, until `stop`. Cancelled, it aborts what
         is open. It returns, or raises, when all handlers have ended and the sockets are closed.
         Raises EngineMissing for a poller that is no descriptor."""
+        await self._serve(nullcontext())
+
+    async def _serve(self, wakeup: AbstractContextManager[None]) -> None:
         from epollo import hosting
 
         if self._loop is None:
@@ -166,8 +175,10 @@ class Server:
             await hosting.call(self._service.application.started, self)
             self._tell_ready()
             try:
-                await guest.run()
+                with wakeup:  # no longer than the engine has the descriptor for it
+                    await guest.run()
             finally:
+                self._abort()
                 self.close()
                 await hosting.finish(self._service.runner)
                 await hosting.call(self._service.application.stopped, self)
@@ -176,8 +187,7 @@ class Server:
 
     async def _serve_alone(self) -> None:
         # Within the loop: uvloop has a wakeup descriptor of its own, and puts back what was before.
-        with waking(self._started):
-            await self.serve()
+        await self._serve(waking(self._started))
 
     def _begin(self, finish: Callable[[], object]) -> None:
         """Serving begins in this thread, and ``finish`` ends it."""
@@ -196,6 +206,7 @@ class Server:
         loop = self._loop
         seconds = self.settings.graceful_timeout if grace is None else parse_seconds(grace)
         if loop is not None:
+            self._told_to_stop = True
             loop.call_threadsafe(lambda: self._drain(loop, seconds))
 
     def publish(self, group: str, message: Buffer, exclude: Connection | None = None) -> None:
@@ -225,7 +236,8 @@ class Server:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self.stop()
+        if not self._told_to_stop:  # a second time would abort what it was told to finish
+            self.stop()
         if self._background is not None:
             self._background.join()
             self._background = None

@@ -15,7 +15,7 @@ from epollo.engine import CloseReason, Connection, EventLoop, Limits
 from epollo.engine.filter import Filter
 from epollo.errors import HandlerError
 from epollo.groups import Groups
-from epollo.handler import Application
+from epollo.handler import Application, Received
 from epollo.proxy import Proxy
 from epollo.runner import Direct, Runner
 from epollo.settings import Settings
@@ -56,7 +56,6 @@ class Service:
             in_flight=settings.in_flight,
         )
         self.runner = _runner(application, self.limits, settings)
-        self.received = self.runner.received
         self.tls = _context(settings)
         self._settings = settings
         self._proxied = settings.proxy_protocol != "off"
@@ -74,6 +73,10 @@ class Service:
         """Nobody is connected, and nobody waits for that."""
         self.connected_count = 0
         self.on_empty = None
+
+    @property
+    def received(self) -> Received:
+        return self.runner.received
 
     def watch_handler(self, loop: EventLoop) -> None:
         """Log a handler that holds ``loop``, and with it all other connections, for too long."""
@@ -97,7 +100,7 @@ class Service:
     def connected(self, connection: Connection) -> None:
         self.connected_count += 1
         if self._proxied:  # the client is known from now on
-            self.admission.identify(connection, address.parse(connection.peername).host)
+            self.admission.identify(connection, _host(connection.peername))
         if not connection.closed:
             self.runner.connected(connection)
 
@@ -147,6 +150,11 @@ class Service:
             _log.log(level, "closed %s: %s: %s", connection.peername, reason, connection.error)
         else:
             _log.log(level, "closed %s: %s", connection.peername, reason)
+
+
+def _host(peername: str) -> str:
+    """The host in it; empty for a Unix socket, which a proxy may name by any path."""
+    return "" if peername.startswith("unix:") else address.parse(peername).host
 
 
 def _runner(application: Application, limits: Limits, settings: Settings) -> Runner:

@@ -95,6 +95,8 @@ def _context(value: ssl.SSLContext | None) -> ssl.SSLContext | None:
         return None
     if not isinstance(value, ssl.SSLContext):
         raise ValueError(f"{value!r} is not an ssl.SSLContext; or give tls_cert")
+    if value.protocol is ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("it is a client's context; make it with ssl.PROTOCOL_TLS_SERVER")
     return value
 
 
@@ -212,9 +214,11 @@ class Settings:
             except (ValueError, TypeError, OverflowError) as error:
                 raise SettingError(f"{setting.name}: {error}") from None
             object.__setattr__(self, setting.name, parsed)
-        for name in ("in_flight", "backlog", "max_frame", "max_unsent", "high_water"):
+        for name in ("backlog", "max_frame", "max_unsent", "high_water"):
             if not 1 <= getattr(self, name) < 1 << 31:
                 raise SettingError(f"{name}: must be at least 1, and less than 2 GiB")
+        if not 1 <= self.in_flight < 1 << 16:
+            raise SettingError("in_flight: must be at least 1, and less than 65536")
         if not self.threads < 1 << 10:
             raise SettingError("threads: must be less than 1024")
         self._check_tls()

@@ -32,10 +32,12 @@ class Threads:
 
     def received(self, message: bytes, connection: Connection) -> None:
         flight = self._flights.begin(connection)
-        self._submit(flight, partial(self._application.received, message, connection))
+        future = self._submit(flight, partial(self._application.received, message, connection))
+        flight.cancel = partial(self._cancel, flight, future)
 
     def connected(self, connection: Connection) -> None:
-        """No message is delivered before it has returned."""
+        """No message is delivered before it has returned. It is called though the peer has gone
+        meanwhile, since `disconnected` will be."""
         flight = self._flights.begin(connection, self._in_flight)
         connect = self._application.connected
         self._submit(flight, lambda: _ignore(connect(connection)))
@@ -60,9 +62,8 @@ class Threads:
         else:
             self._pool.submit(call)
 
-    def _submit(self, flight: Flight, call: Callable[[], Reply]) -> None:
-        future = self._pool.submit(self._handle, flight, call)
-        flight.cancel = partial(self._cancel, flight, future)
+    def _submit(self, flight: Flight, call: Callable[[], Reply]) -> Future[None]:
+        return self._pool.submit(self._handle, flight, call)
 
     def _cancel(self, flight: Flight, future: Future[None]) -> None:
         """A call that waits for its thread is not made; one that was begun ends by itself."""

@@ -11,6 +11,11 @@ from epollo.errors import SettingError, TLSError
 ANY = "any"
 """In place of a client's file of authorities: trust whoever answers."""
 
+_NOT_ITS_KEY = (
+    "KEY_VALUES_MISMATCH",
+    "KEY_TYPE_MISMATCH",
+    "NO_CERTIFICATE_ASSIGNED",  # to a key of another type
+)
 _RECORD = 16 << 10  # the most plain bytes of one record (RFC 8446, 5.1)
 
 
@@ -165,6 +170,8 @@ def _check_readable(name: str, path: str) -> None:
 
 
 def _load_fault(error: ssl.SSLError, cert: str, key: str) -> str:
-    if error.reason == "KEY_VALUES_MISMATCH":
+    if error.reason in _NOT_ITS_KEY:
         return f"tls_key: {key or cert!r} is not the key of the certificate in {cert!r}"
+    if not key and b"PRIVATE KEY" not in Path(cert).read_bytes():
+        return f"tls_key: there is no key in {cert!r}; name the file that it is in"
     return f"tls_cert: no certificate and key in {cert!r} and {key or cert!r}; both have to be PEM"

@@ -176,7 +176,9 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"timeout": 0}, "timeout: 0 is not over"),
+        ({"timeout": 0}, "timeout: 0 is no time over 0 s"),
+        ({"timeout": "5s"}, "timeout: '5s' is no time over 0 s"),
+        ({"max_frame": "1MiB"}, "max_frame: '1MiB' is no number of bytes"),
         ({"tls": "yes"}, "tls: 'yes' is neither"),
         ({"server_hostname": "a"}, "server_hostname: is for TLS"),
         ({"to": "unix:/nowhere", "tls": True}, "server_hostname: unix:/nowhere has no host"),
@@ -187,6 +189,27 @@ def test_what_cannot_be_is_a_setting_error(arguments: dict[str, Any], text: str)
     for make in (epollo.connect, epollo.AsyncClient):
         with pytest.raises(epollo.SettingError, match=text):
             make(**arguments)
+
+
+def test_a_descriptor_is_nothing_to_connect_to() -> None:
+    for make in (epollo.connect, epollo.AsyncClient):
+        with pytest.raises(epollo.AddressError, match="fd://3: a descriptor is for a server"):
+            make("fd://3")
+
+
+def test_an_interrupted_send_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown part of it is sent: what came behind it would be taken for the rest."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with epollo.Server(bind="127.0.0.1:0") as server, epollo.connect(server.addresses[0]) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr("epollo.client.wire.Wire.send", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                client.send(b"hello")
+        with pytest.raises(epollo.ConnectionClosed, match="a message was not sent whole"):
+            client.send(b"again")
 
 
 # Pipelined requests.

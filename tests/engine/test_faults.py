@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from epollo import Connection, address
-from epollo.engine import EventLoop, Limits
+from epollo.engine import Bounds, EventLoop, Limits
 from epollo.errors import FrameCorrupt
 from epollo.framing import Buffer, Decoder, Framing, parse
 from tests.conftest import Log
@@ -335,3 +335,53 @@ def test_a_forked_process_can_close_the_loop_and_the_first_goes_on(loop: EventLo
             peer.send(frame(b"%d" % number))
             loop.poll(DEADLINE)
             assert peer.recv(100) == frame(b"%d" % number)
+
+
+def test_what_came_later_does_not_overtake_what_was_held_back(loop: EventLoop) -> None:
+    """The reply comes between two turns, as an async handler's does, when more is there to read."""
+    heard: list[bytes] = []
+
+    def received(message: bytes, connection: Connection) -> None:
+        heard.append(message)
+        connection.defer()
+
+    def all_answered() -> bool:
+        if connection.in_flight:
+            connection.answer(b"yes")
+        return len(heard) == 5 and not (connection.in_flight or connection.unsent)
+
+    protocol = Protocol(received=received)
+    with attached(loop, protocol) as (peer, connection):
+        peer.send(frame(b"1") + frame(b"2") + frame(b"3"))
+        turn_until(loop, lambda: heard)
+        peer.send(frame(b"4") + frame(b"5"))
+        turn_until(loop, all_answered)
+        assert heard == [b"1", b"2", b"3", b"4", b"5"]
+        assert peer.recv(100) == frame(b"yes") * 5
+
+
+def test_a_users_own_framing_may_raise_what_it_likes_at_the_end_too(loop: EventLoop) -> None:
+    class Choking(Decoder):
+        def feed(self, data: Buffer) -> list[bytes]:
+            return []
+
+        def eof(self) -> None:
+            raise ValueError("choked")
+
+    class Own(Framing):
+        def encode(self, message: Buffer) -> bytes:
+            return bytes(message)
+
+        def decoder(self) -> Decoder:
+            return Choking()
+
+    protocol = Protocol(received=unheard)
+    protocol.framing = Own("own", 1 << 20)
+    with attached(loop, protocol) as (peer, _):
+        peer.send(b"anything")
+        loop.poll(DEADLINE)
+        loop.enforce(Bounds(frame=1))
+        peer.shutdown(socket.SHUT_WR)
+        turn_until(loop, lambda: len(protocol.events) == 2)
+    assert protocol.events == ["connected", "bad_frame"]
+    assert isinstance(protocol.error, ValueError)

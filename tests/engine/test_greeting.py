@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from epollo import CloseReason, Connection
-from epollo.engine import EventLoop
+from epollo.engine import Bounds, EventLoop
 from epollo.engine.filter import Filter
 from epollo.errors import ProxyError
 from tests.engine.test_loop import Protocol, turn_until
@@ -202,3 +202,20 @@ def test_it_can_be_closed_while_it_greets(loop: EventLoop, how: str) -> None:
             turn_until(loop, lambda: connection.closed)
             loop.poll(0)
         assert protocol.events == [CloseReason.LOCAL]
+
+
+def test_what_the_greeting_takes_counts_for_no_other_deadline(loop: EventLoop) -> None:
+    bounds = Bounds(idle=1, frame=1, write=1)
+    protocol = Filtering(Password(b"word"))
+    theirs, _ = pair(loop, protocol)
+    with theirs:
+        assert receive(loop, theirs, 1) == b"?"
+        for _tick in range(3):
+            loop.enforce(bounds)
+        theirs.send(b"word" + frame(b"half")[:-1])
+        assert receive(loop, theirs, 1) == b"!"
+        loop.enforce(bounds)
+        theirs.send(frame(b"half")[-1:])
+        assert receive(loop, theirs, 8) == frame(b"half")
+    turn_until(loop, lambda: len(protocol.events) == 2)
+    assert protocol.events == ["connected", "eof"]

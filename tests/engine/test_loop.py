@@ -355,6 +355,23 @@ def _read_frames(peer: socket.socket, count: int) -> list[bytes]:
     return messages
 
 
+def test_an_address_is_asked_for_without_a_second_owner_of_the_descriptor(
+    loop: EventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that another thread made, while the loop closes it, would close somebody else's."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        where = listener.getsockname()
+        with socket.create_connection(where, DEADLINE):
+            connection = loop.attach(listener.accept()[0], Protocol())
+            with monkeypatch.context() as patched:
+                patched.setattr(socket, "socket", unwanted)
+                assert connection.sockname == str(address.of(where))
+            connection.abort()
+            loop.poll(0)
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                _ = connection.sockname
+
+
 def test_a_peer_still_talking_gets_its_replies_before_the_close(loop: EventLoop) -> None:
     """close() with bytes unread would answer with a reset; the reply would be lost to it."""
 
@@ -486,6 +503,30 @@ def test_draining_answers_all_that_has_arrived(loop: EventLoop) -> None:
         reply.add_done_callback(lambda _: loop.call_threadsafe(lambda: None))
         turn_until(loop, reply.done)
         assert reply.result() == 0
+    turn_until(loop, lambda: len(protocol.events) == 2)
+    assert protocol.events == ["connected", "shutdown"]
+    loop.unlisten(listener)
+
+
+def test_draining_goes_on_when_a_slow_peer_has_taken_its_replies(loop: EventLoop) -> None:
+    reply = bytes(64 << 10)
+    protocol = Protocol(received=lambda *_: reply)
+    requests = frame(bytes(1000)) * 600  # more than one read takes
+    listener = address.listen(address.parse("127.0.0.1:0"), 5)
+    made: list[Connection] = []
+    loop.listen(listener, lambda sock: made.append(loop.attach(sock, protocol)), unwanted)
+    with (
+        address.connect(address.of(listener.getsockname()), DEADLINE) as peer,
+        ThreadPoolExecutor(1) as reader,
+    ):
+        turn_until(loop, lambda: made)
+        peer.sendall(requests)
+        turn_until(loop, lambda: made[0].unsent > protocol.limits.high_water)
+        made[0].drain()
+        missing = reader.submit(_read_bytes, peer, len(frame(reply)) * 600)
+        missing.add_done_callback(lambda _: loop.call_threadsafe(lambda: None))
+        turn_until(loop, missing.done)
+        assert missing.result() == 0
     turn_until(loop, lambda: len(protocol.events) == 2)
     assert protocol.events == ["connected", "shutdown"]
     loop.unlisten(listener)

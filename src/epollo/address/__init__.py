@@ -1,6 +1,12 @@
 """Where to listen and whom to connect to: addresses, and the sockets made of them."""
 
-from epollo.address.dialing import bind_source, connect, connect_failed, start_connect
+from epollo.address.dialing import (
+    bind_source,
+    check_connectable,
+    connect,
+    connect_failed,
+    start_connect,
+)
 from epollo.address.forms import FORMS, Address, host_of, of, parse, parse_all
 from epollo.address.inherited import activated
 from epollo.address.listening import listen, remove
@@ -11,6 +17,7 @@ __all__ = [
     "Address",
     "activated",
     "bind_source",
+    "check_connectable",
     "connect",
     "connect_failed",
     "host_of",

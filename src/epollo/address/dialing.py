@@ -41,12 +41,17 @@ def connect_failed(address: Address, error: OSError | UnicodeError) -> ConnectFa
     return ConnectFailed(f"cannot connect to {address}: {advice(error)}")
 
 
-def _connect(address: Address, timeout: float | None, source: Any = None) -> socket.socket:
-    """Connect to the first that can be: localhost may be ::1 too, where nobody listens."""
+def check_connectable(address: Address) -> None:
+    """Raises AddressError for an address that is for servers only."""
     if address.fd is not None:
         raise AddressError(
             f"cannot connect to {address}: a descriptor is for a server to listen on"
         )
+
+
+def _connect(address: Address, timeout: float | None, source: Any = None) -> socket.socket:
+    """Connect to the first that can be: localhost may be ::1 too, where nobody listens."""
+    check_connectable(address)
     start = time.monotonic()
     try:
         *others, last = found = resolve(address)

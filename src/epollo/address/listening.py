@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import socket
 from collections.abc import Iterable
@@ -107,6 +108,8 @@ def _has_file(address: Address) -> bool:
 def _remove_stale(path: str) -> None:
     """Remove a Unix socket that nobody listens on any more, left behind by a killed server."""
     if not Path(path).is_socket():
+        if Path(path).exists():
+            raise FileExistsError(errno.EEXIST, "a file that is no socket has this path")
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:

@@ -5,12 +5,15 @@ print(result.rate, result.response.percentile(99) / 1e6, "ms")
 """
 
 from epollo.bench.driver import Driver
+from epollo.bench.processes import new_run
 from epollo.bench.result import Result, Second
+from epollo.bench.search import Search, find_rate
 from epollo.bench.workload import Workload
 
-__all__ = ["Driver", "Result", "Second", "Workload", "run"]
+__all__ = ["Driver", "Result", "Search", "Second", "Workload", "find_rate", "run"]
 
 
 def run(workload: Workload) -> Result:
-    """Run ``workload`` to its end. Raises SettingError and ConnectFailed."""
-    return Driver(workload).run()
+    """Run ``workload`` to its end. Raises SettingError and ConnectFailed; EpolloError where one
+    of several ``processes`` died."""
+    return new_run(workload).run()

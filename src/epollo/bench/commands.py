@@ -98,6 +98,13 @@ def _option(
 )
 @_option(OPEN, "--arrival", about="constant or poisson.", default="constant", **NAME)
 @_option(
+    OPEN,
+    "--find-rate",
+    about="Find the highest rate with 'p99<5ms' or the like, from --rate on; may be repeated.",
+    multiple=True,
+    metavar="LIMIT",
+)
+@_option(
     MESSAGE,
     *("-s", "--size"),
     about="64, any of 64..1KiB, or a list with weights, 64:9,1KiB:1.",
@@ -143,7 +150,13 @@ def _option(
     metavar="LIMIT",
 )
 @_option(JUDGE, "-q", "--quiet", about="Show no progress and no report.", is_flag=True)
-def bench(address: str | None, fail_if: tuple[str, ...], quiet: bool, **given: Any) -> int:
+def bench(
+    address: str | None,
+    find_rate: tuple[str, ...],
+    fail_if: tuple[str, ...],
+    quiet: bool,
+    **given: Any,
+) -> int:
     """Load a framed server at ADDRESS, and verify and time every reply.
 
     Without ADDRESS, an echo server is started beside the test, in a process of its own. Without
@@ -151,14 +164,19 @@ def bench(address: str | None, fail_if: tuple[str, ...], quiet: bool, **given: A
     go. With it, messages are due at times planned ahead: an open loop, which shows how long users
     wait.
 
-    Exit status 1 if anything was lost, late or wrong, or a limit of --fail-if was passed.
+    Exit status 1 if anything was lost, late or wrong, a limit of --fail-if was passed, or no rate
+    was found.
     """
     from epollo.bench import thresholds
     from epollo.bench.outputs import Outputs
-    from epollo.bench.session import session
+    from epollo.bench.session import find, session
 
     wanted = {name: value for name, value in given.items() if value is not None}
     files = {name: wanted.pop(name) for name in Outputs.__slots__ if name in wanted}
+    if find_rate:
+        _only_searching(fail_if, wanted)
+        required = [thresholds.requirement(text) for text in find_rate]
+        return find(address, wanted, Outputs(**files), required, quiet)
     limits = [thresholds.parse(text) for text in fail_if]
     return session(address, _load(wanted), Outputs(**files), limits, quiet)
 
@@ -171,6 +189,15 @@ def _load(given: dict[str, Any]) -> dict[str, Any]:
     if "/" in given.get("rate", "") and given.get("duration") is not None:
         raise UsageError("--duration: --rate says how long each step is; leave one of them out")
     return given
+
+
+def _only_searching(fail_if: tuple[str, ...], given: dict[str, Any]) -> None:
+    """Raises UsageError for flags that a search would not hear."""
+    if fail_if:
+        raise UsageError("--fail-if: --find-rate has limits of its own; give them all to that")
+    if "messages" in given:
+        raise UsageError("--messages: --find-rate runs for --duration at each rate; leave it out")
+    _only_one(given, "size", "payload", "template")
 
 
 def _only_one(given: dict[str, Any], *names: str) -> None:

@@ -17,9 +17,10 @@ from epollo.bench.histogram import Histogram
 from epollo.bench.ledger import NEVER, SECOND
 from epollo.bench.messages import new_payload
 from epollo.bench.opening import Opening
-from epollo.bench.pacer import Pacer
-from epollo.bench.result import Result, Second
+from epollo.bench.pacing import Pacing
+from epollo.bench.result import LATE, Result, Second
 from epollo.bench.rooms import room_of
+from epollo.bench.shares import WHOLE, Share
 from epollo.bench.workload import Workload
 from epollo.engine import CloseReason, Limits, new_loop
 from epollo.errors import ConnectFailed, SettingError
@@ -47,18 +48,30 @@ _CONNECT_ERRORS: dict[type, str] = {
 
 
 class Driver:
-    """One run of one workload on one loop. ``progress`` is called once a second.
+    """One run of one workload, or of a share of it, on one loop. ``progress`` is called once a
+    second.
 
     Three times follow each other: *opening*, until each connection has its depth of messages
     outstanding, or has failed; the *warm-up*; and the *window*, which is measured. A message
     belongs to the time that it was due in. Without a warm-up the window of a closed loop is open
     from the start; that of an open loop begins with its plan, once all connections are there.
+
+    Where ``opened`` is given, it is called once they are, and the warm-up waits for `begin`.
     """
 
     def __init__(
-        self, workload: Workload, progress: Callable[[Second], object] | None = None
+        self,
+        workload: Workload,
+        progress: Callable[[Second], object] | None = None,
+        share: Share = WHOLE,
+        opened: Callable[[], object] | None = None,
     ) -> None:
         self.workload = workload
+        self.refusal: Exception | None = None  # of a connection, if there was one
+        self._share = share
+        self._connections = connections = share.count(workload.connections)
+        self._part = connections / workload.connections
+        self._opened = opened or (lambda: self._begin_warm_up(monotonic_ns()))
         self.framing = workload.new_framing()
         self.limits = Limits(high_water=_NO_BOUND, max_unsent=_NO_BOUND)
         self.payload = new_payload(workload, self.framing)
@@ -72,31 +85,41 @@ class Driver:
         self.later = self._loop.call_later
         room = room_of(self._loop.name)
         self.messages = room.messages(self.payload)
-        due = workload.profile.due if workload.open_loop else None
-        self.tally: Tally = room.tally(workload.messages, due, self._over)
+        due = workload.profile.share(self._part).due if workload.open_loop else None
+        quota = None if workload.messages is None else share.count(workload.messages)
+        self.tally: Tally = room.tally(quota, due, self._over)
+        self._new_pacer: Callable[..., Pacing] = room.pacer
         self._new_exchange: Callable[..., Conversation] = room.exchange
-        self._opener = Opening(self._loop, self.dialer, workload.connection_rate, self._not_opened)
-        self._pacer: Pacer | None = None
+        opening_rate = workload.connection_rate and workload.connection_rate * self._part
+        self._opener = Opening(self._loop, self.dialer, opening_rate, self._not_opened)
+        self._pacer: Pacing | None = None
         self._exchanges: dict[Conversation, None] = {}  # those connecting or connected
         self._begun = 0  # connections, in all
-        self._unfilled = workload.connections  # to have their first replies, before the warm-up
+        self._unfilled = connections  # to have their first replies, before the warm-up
         self._idle = 0
         self._connect, self._first_reply = Histogram(), Histogram()
-        self._answered = [0] * workload.connections
+        self._answered = [0] * connections
         self._told = 0  # seconds
         self._interrupted = False
-        self._refusal: Exception | None = None
         self._bug: Exception | None = None
 
     def run(self) -> Result:
         """Run to the end. Raises SettingError where there are not descriptors enough for the
         connections, and ConnectFailed where none of them could be made."""
+        result = self.measure(monotonic_ns())
+        if not result.connect.total:
+            raise self.dialer.failed(self.refusal)
+        return result
+
+    def measure(self, start: int) -> Result:
+        """Run to the end, even where no connection could be made. A window that has the opening in
+        it begins at ``start`` ns. Raises SettingError as `run` does."""
         try:
-            allow_descriptors(self.workload.connections)
-            if not (self.workload.warmup or self.workload.open_loop):
-                self._open_window(monotonic_ns())
+            allow_descriptors(self._connections)
+            if self._measures_all:
+                self._open_window(start)
             self._loop.call_later(self._sweep_seconds, self._sweep)
-            for slot in range(self.workload.connections):
+            for slot in range(self._connections):
                 self._opener.want(partial(self._begin, slot, self._first_messages))
             self._loop.run()
         finally:
@@ -105,9 +128,12 @@ class Driver:
             self.expectation.report()
         if self._bug is not None:
             raise self._bug
-        if not self._connect.total:
-            raise self.dialer.failed(self._refusal)
         return self._result()
+
+    def begin(self, at: int) -> None:
+        """The warm-up begins at ``at`` ns, and the window after it, as `opened` has asked for. From
+        any thread."""
+        self._loop.call_threadsafe(partial(self._begin_warm_up, at))
 
     def stop(self) -> None:
         """End early: send no more, wait for the replies. From any thread or signal."""
@@ -136,8 +162,8 @@ class Driver:
     def exchange_filled(self) -> None:
         """A connection has had a reply to each of its first messages; after the last, warm-up."""
         self._unfilled -= 1
-        if not self._unfilled:
-            self._warm_up()
+        if not (self._unfilled or self._measures_all):
+            self._opened()
 
     def exchange_idle(self) -> None:
         """A connection has nothing more to send, and waits for nothing."""
@@ -163,6 +189,10 @@ class Driver:
         self._stop_when_idle()
 
     @property
+    def _measures_all(self) -> bool:
+        return not (self.workload.warmup or self.workload.open_loop)
+
+    @property
     def _first_messages(self) -> int:
         """How many replies each connection waits for before the warm-up. In an open loop it is
         one: that a connect succeeds does not prove that anybody serves it."""
@@ -173,7 +203,8 @@ class Driver:
         return 0 if self.workload.open_loop else self.workload.depth
 
     def _begin(self, slot: int, lacking: int) -> Conversation:
-        exchange = self._new_exchange(self, self._begun, slot, lacking)
+        serial = self._share.number(self._begun)
+        exchange = self._new_exchange(self, serial, slot, lacking)
         self._begun += 1
         self._exchanges[exchange] = None
         return exchange
@@ -191,7 +222,7 @@ class Driver:
         if self._pacer is not None:
             self._pacer.remove(exchange)
         if exchange.opened is None:
-            self._refusal = error or self._refusal
+            self.refusal = error or self.refusal
         if exchange.first_reply is None and (exchange.lacking or exchange.opened is None):
             self._opener.served()
         if exchange.lacking and exchange.serial < self.workload.connections:
@@ -201,28 +232,29 @@ class Driver:
     def _sweep_seconds(self) -> float:
         return min(1.0, self.workload.timeout / 4)
 
-    def _warm_up(self) -> None:
+    def _begin_warm_up(self, at: int) -> None:
         """The opening is over: all the connections that there will be are there."""
+        if not self.tally.sending:
+            return
+        window = at + round(self.workload.warmup * SECOND)
         if self.workload.open_loop:
-            self._follow_plan()
-        elif self.workload.warmup:
-            self._loop.call_later(self.workload.warmup, lambda: self._open_window(monotonic_ns()))
+            self._open_window(window)
+            self._follow_plan(at)
+        else:
+            self._open_window(max(window, monotonic_ns()))  # what is sent already is not in it
 
-    def _follow_plan(self) -> None:
-        """Send by the clock, from now on."""
+    def _follow_plan(self, at: int) -> None:
+        """Send by the clock, from ``at`` ns on."""
         load = self.workload
         profile = load.profile.after(load.warmup)
-        self._pacer = Pacer(self._loop, arrivals(profile, load.arrival, load.seed))
+        times = arrivals(profile, load.arrival, load.seed, self._share, load.connections)
+        self._pacer = self._new_pacer(self._loop, times)
         for exchange in self._exchanges:
             if exchange.connection is not None:
                 self._pacer.add(exchange)
-        now = monotonic_ns()
-        self._open_window(now + round(load.warmup * SECOND))
-        self._pacer.start(now)
+        self._pacer.start(at)
 
     def _open_window(self, at: int) -> None:
-        if not self.tally.sending:
-            return
         self.tally.open_window(at, self.workload.seconds)
         if self.tally.end < NEVER:
             self._at(self.tally.end, self._end_window)
@@ -261,7 +293,8 @@ class Driver:
         self._opener.halt()
         if self._pacer is not None:
             # Messages sent late took that long to send: else the rate would be what it was not.
-            self.tally.ended_at = max(self.tally.ended_at, self._pacer.sent_at)
+            if self._pacer.sent_at > self.tally.ended_at + LATE:
+                self.tally.ended_at = self._pacer.sent_at
             self._pacer.stop()
         self._loop.call_later(self.workload.timeout, self._loop.stop)
         self._loop.call_threadsafe(self._rest)  # later, for one of them may be sending its last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import epollo
 from epollo.bench import tables, wording
@@ -12,6 +13,14 @@ from epollo.bench.result import Result
 from epollo.bench.verdict import Verdict
 from epollo.output import check_page, write_text
 from epollo.units import format_seconds
+
+
+class Judgement(Protocol):
+    """What is thought of a result, in words: a Verdict, or a Search."""
+
+    @property
+    def failed(self) -> bool:
+        """Is it not as it should be?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +39,7 @@ def write(
     path: str,
     results: Sequence[Result],
     names: Sequence[str] = (),
-    verdicts: Sequence[Verdict] = (),
+    verdicts: Sequence[Judgement] = (),
     comparison: Comparison | None = None,
 ) -> None:
     """Write a page of one result, or of several beside each other, to a file; "-" is stdout.
@@ -46,7 +55,7 @@ def write(
 def page(
     results: Sequence[Result],
     names: Sequence[str] = (),
-    verdicts: Sequence[Verdict] = (),
+    verdicts: Sequence[Judgement] = (),
     comparison: Comparison | None = None,
 ) -> str:
     """The page's text. All that comes from a user is escaped."""
@@ -80,9 +89,9 @@ def page(
     return text.strip()
 
 
-def _run(number: int, result: Result, names: Sequence[str], verdicts: Sequence[Verdict]) -> Run:
+def _run(number: int, result: Result, names: Sequence[str], verdicts: Sequence[Judgement]) -> Run:
     address = result.workload.address
-    verdict = verdicts[number] if number < len(verdicts) else Verdict.of(result)
+    verdict: Judgement = verdicts[number] if number < len(verdicts) else Verdict.of(result)
     what = wording.described(result.workload)
     name = names[number] if number < len(names) else address
     return Run(

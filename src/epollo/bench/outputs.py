@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from epollo.bench.search import Search
 from epollo.bench.verdict import Verdict
 from epollo.errors import UsageError
 from epollo.output import STDOUT, check_page, check_plot, check_writable, write_text
@@ -61,3 +62,27 @@ class Outputs:
             from epollo.bench import plots
 
             plots.write(self.plot, [result])
+
+    def check_for_search(self) -> None:
+        """As `check`; and a search has no file of one run's seconds."""
+        for name in ("hlog", "csv"):
+            if getattr(self, name) is not None:
+                raise UsageError(
+                    f"--{name}: is of one run; --find-rate writes --json, --html, --plot"
+                )
+        self.check()
+
+    def write_search(self, search: Search) -> None:
+        """Write all of them, of a search. Raises EpolloError."""
+        if self.json is not None:
+            write_text(self.json, search.to_json())
+        if not search.probes:
+            return
+        if self.html is not None:
+            from epollo.bench import html
+
+            html.write(self.html, [search.as_one()], verdicts=[search])
+        if self.plot is not None:
+            from epollo.bench import plots
+
+            plots.write(self.plot, [search.as_one()], title=str(search))

@@ -83,9 +83,9 @@ class Profile:
         first = self.steps[0].start
         return Profile((Step(first, first, warmup), *self.steps))
 
-    def share(self, of: int) -> Profile:
-        """One of ``of`` equal parts of it, at all times."""
-        return Profile(tuple(Step(s.start / of, s.end / of, s.seconds) for s in self.steps))
+    def share(self, part: float) -> Profile:
+        """That part of it, at all times."""
+        return Profile(tuple(Step(s.start * part, s.end * part, s.seconds) for s in self.steps))
 
 
 def parse_rate(text: str | float) -> Profile:

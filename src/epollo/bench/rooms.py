@@ -13,11 +13,13 @@ class Room:
     Attributes:
         tally: the class of what the exchanges of a run count in.
         exchange: the class of what one connection says and hears.
+        pacer: the class of what sends by the clock.
         messages: what exchanges of this room have their messages from, of the run's payload.
     """
 
     tally: Any
     exchange: Any
+    pacer: Any
     messages: Any
 
 
@@ -26,13 +28,15 @@ def room_of(engine: str) -> Room:
     if engine == "native":
         from epollo.bench.native.exchange import Exchange as NativeExchange
         from epollo.bench.native.messages import Messages
+        from epollo.bench.native.pacer import Pacer as NativePacer
         from epollo.bench.native.tally import Tally as NativeTally
 
-        return Room(NativeTally, NativeExchange, Messages)
+        return Room(NativeTally, NativeExchange, NativePacer, Messages)
     from epollo.bench.python.exchange import Exchange
+    from epollo.bench.python.pacer import Pacer
     from epollo.bench.python.tally import Tally
 
-    return Room(Tally, Exchange, _as_they_are)
+    return Room(Tally, Exchange, Pacer, _as_they_are)
 
 
 def _as_they_are(payload: Any) -> Any:

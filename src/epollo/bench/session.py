@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import click
 from rich.console import Console
 
-from epollo.bench import report
+from epollo.bench import probes, report
 from epollo.bench.companion import echo_server
-from epollo.bench.driver import Driver, allow_descriptors
+from epollo.bench.driver import allow_descriptors
 from epollo.bench.live import Live
 from epollo.bench.outputs import Outputs
+from epollo.bench.processes import new_run
 from epollo.bench.result import Result
+from epollo.bench.search import START, Probe, find_rate
 from epollo.bench.thresholds import Threshold
 from epollo.bench.verdict import Verdict
 from epollo.bench.workload import Workload
 from epollo.leaving import on_leaving
 
+_PROBE_SECONDS = 3.0
 _ANYWHERE = "127.0.0.1:1"  # until the server beside the test has said where it is
 
 
@@ -35,10 +38,10 @@ def session(
     against an echo server of its own; returns the exit status."""
     outputs.check()
     workload = Workload(address=address or _ANYWHERE, **load)
-    allow_descriptors(workload.connections)  # before the server is started, which inherits them
-    beside = nullcontext(address) if address else echo_server(workload)
-    with on_leaving(), beside as target:
-        result = _run(replace(workload, address=str(target)), quiet)
+    if address is None:
+        allow_descriptors(workload.connections)  # for the server, which inherits them
+    with on_leaving(), _server(address, workload) as target:
+        result = _run(replace(workload, address=target), quiet)
     verdict = Verdict.of(result, limits)
     try:
         if not quiet and not outputs.take_stdout:
@@ -50,9 +53,50 @@ def session(
     return 1 if verdict.failed else 0
 
 
+def find(
+    address: str | None,
+    load: dict[str, Any],
+    outputs: Outputs,
+    limits: Sequence[Threshold],
+    quiet: bool,
+) -> int:
+    """Find the highest rate of ``load`` at which all ``limits`` hold; returns the exit status."""
+    outputs.check_for_search()
+    workload = Workload(
+        address=address or _ANYWHERE, **{"duration": _PROBE_SECONDS, "rate": START} | load
+    )
+    if address is None:
+        allow_descriptors(workload.connections)
+    shown = not quiet and not outputs.take_stdout
+
+    def show(probe: Probe) -> None:
+        if shown:
+            click.echo(probes.row(probe, limits))
+
+    with on_leaving(), _server(address, workload) as target:
+        if shown:
+            click.echo(probes.head(limits))
+        search = find_rate(
+            replace(workload, address=target),
+            *limits,
+            progress=show,
+            run=lambda probing: _run(probing, quiet),
+        )
+    if shown:
+        click.echo(f"\n{search}")
+    elif search.failed:
+        click.echo(f"epollo: {search}", err=True)
+    outputs.write_search(search)
+    return 1 if search.failed else 0
+
+
+def _server(address: str | None, workload: Workload) -> AbstractContextManager[str]:
+    return nullcontext(address) if address else echo_server(workload)
+
+
 def _run(workload: Workload, quiet: bool) -> Result:
     with Live(workload, Console(stderr=True, quiet=quiet)) as live:
-        driver = Driver(workload, progress=live.update)
+        run = new_run(workload, progress=live.update)
         asked = False
 
         def stop(number: int, frame: object) -> None:
@@ -61,8 +105,8 @@ def _run(workload: Workload, quiet: bool) -> Result:
             if asked:
                 raise KeyboardInterrupt
             asked = True
-            driver.stop()
+            run.stop()
             live.stopping()
 
         with on_leaving(stop):
-            return driver.run()
+            return run.run()

@@ -23,7 +23,7 @@ LINE = 0.2  # of text
 _LONG, _TITLE = 110, 70  # characters of a line of text and of the title, and no more
 
 
-def sheet(results: Sequence[Result], names: Sequence[str] = ()) -> Figure:
+def sheet(results: Sequence[Result], names: Sequence[str] = (), title: str = "") -> Figure:
     """The panels in two columns, the first across both where their number is odd."""
     shown = panels(results)
     rows = _rows(shown)
@@ -32,7 +32,9 @@ def sheet(results: Sequence[Result], names: Sequence[str] = ()) -> Figure:
     heights = [WIDE if len(row) == 1 else PANEL for row in rows]
     height = above + BELOW + sum(heights) + GAP * max(0, len(rows) - 1)
     with rc_context({"text.parse_math": False}):
-        figure = new_figure(height, _title(results), _subtitle(results), _footer(results))
+        figure = new_figure(
+            height, _cut(title, _TITLE) or _title(results), _subtitle(results), _footer(results)
+        )
         for number, text in enumerate(legend):
             top = (0.78 + LINE * number) / height
             figure.text(0.02, 1 - top, text, size=9.5, color=INK, va="top")

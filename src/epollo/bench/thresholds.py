@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from epollo.bench import files
@@ -25,6 +25,7 @@ SCALARS = ("rate", "target", "messages", "late", "errors")
 _LIMIT = re.compile(r"\s*([\w.]+)\s*(>=|<=|==|>|<)\s*(.+?)\s*")
 _BASELINE = re.compile(r"(?:([\d.]+)\s*\*\s*)?(.+)")
 _PERCENTILE = re.compile(r"p(\d+(?:\.\d+)?)")
+_OPPOSITE = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 _COMPARE: dict[str, tuple[Callable[[float, float], bool], str]] = {
     ">": (operator.gt, "above"),
     ">=": (operator.ge, "at or above"),
@@ -107,6 +108,18 @@ def parse(text: str) -> Threshold:
         return Threshold(text, name, figure, comparison, figure.parse(value))
     except ValueError as error:
         raise SettingError(f"fail-if: {text!r}: {error}") from None
+
+
+def requirement(text: str) -> Threshold:
+    """What ``text`` says as a limit that is to hold, such as ``p99<5ms``: one that breaks it is
+    what `parse` would have as ``p99>=5ms``. Raises SettingError that says what would do."""
+    try:
+        limit = parse(text)
+    except SettingError as error:
+        raise SettingError(f"find-rate{str(error).removeprefix('fail-if')}") from None
+    if limit.comparison not in _OPPOSITE:
+        raise SettingError(f"find-rate: {text!r} holds by chance; write it with < or >")
+    return replace(limit, comparison=_OPPOSITE[limit.comparison])
 
 
 def _of_baseline(figure: Figure, value: str, text: str) -> tuple[float, str]:

@@ -129,6 +129,10 @@ class Workload:
         for name in ("connections", "depth", "processes"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name}: must be at least 1")
+        for name in ("connections", "messages"):
+            most = getattr(self, name)
+            if most is not None and 1 <= most < self.processes:
+                raise SettingError(f"processes: each needs one of the {name}; take {most} at most")
         if not 0 <= self.sizes.most <= _MAX_SIZE:
             raise SettingError(f"size: must be at most {format_size(_MAX_SIZE)}")
         if self.messages is None and self.seconds is None:

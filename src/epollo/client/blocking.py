@@ -255,6 +255,9 @@ class Client:
             ) from None
         except OSError as error:
             raise self._broken(error) from error
+        except BaseException:  # KeyboardInterrupt, or what a signal handler raises
+            self._drop("a message was not sent whole")
+            raise
 
     def _next(self, deadline: float | None, unsent: bytearray | None = None) -> bytes:
         while not self._inbox:

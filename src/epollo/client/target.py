@@ -36,19 +36,22 @@ def target_of(
 ) -> Target:
     """What a client's arguments stand for. Raises AddressError, FramingSpecError, SettingError."""
     where = address.parse(to)
+    address.check_connectable(where)
     context = _context(tls)
     name = server_hostname or where.host or None
     if context is None and server_hostname:
         raise SettingError("server_hostname: is for TLS; pass tls=True or an ssl.SSLContext too")
     if context is not None and context.check_hostname and name is None:
         raise SettingError(f"server_hostname: {to} has no host; name the certificate's")
+    if not isinstance(max_frame, int):
+        raise SettingError(f"max_frame: {max_frame!r} is no number of bytes")
     return Target(where, parse(framing, max_frame), context, name)
 
 
 def check_timeout(timeout: float | None) -> float | None:
     """``timeout`` where it is one. Raises SettingError."""
-    if timeout is not None and not timeout > 0:
-        raise SettingError(f"timeout: {timeout!r} is not over 0 s; None waits for ever")
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+        raise SettingError(f"timeout: {timeout!r} is no time over 0 s; None waits for ever")
     return timeout
 
 

@@ -154,7 +154,7 @@ class Connection(Protocol):
         """The handler raised for a deferred message; in the loop's thread, like ``answer``."""
 
     def close(self) -> None:
-        """Read no more; send what is queued, then close."""
+        """Read no more; answer what is being handled, send what is queued, then close."""
 
     def drain(self) -> None:
         """Read no more; answer what was received and send it, then close."""

@@ -22,7 +22,7 @@ class Ending(ConnectionBase):
     __slots__ = ()
 
     def close(self) -> None:
-        """Read no more; send what is queued, then close."""
+        """Read no more; answer what is being handled, send what is queued, then close."""
         if not self._leave_to_loop(self.close):
             self._seal()
             self.end(CloseReason.LOCAL)
@@ -46,6 +46,8 @@ class Ending(ConnectionBase):
             self.check_eof()
         except FrameError as error:
             self.end(CloseReason.TRUNCATED, error)
+        except Exception as error:
+            self.bad_stream(error)
         else:
             self.end(CloseReason.EOF)
 

@@ -76,8 +76,10 @@ class Lifecycle(Filtering, Replying, Member):
         """Read what has arrived until now, answer it and send that, then close."""
         if self._leave_to_loop(self.drain):
             return
-        if self.loop.turning or (self._inbox and not self._holding):
-            # What was read before is still on its way to the handler.
+        held_back = self._inbox and not self._holding
+        if held_back or self.loop.turning or not self.loop.polling:
+            # What was read before is still on its way to the handler; and between two turns, as in
+            # a task of asyncio's, is no time for handlers to be called.
             self.loop.call_threadsafe(self.drain)
             return
         self._draining = False
@@ -89,8 +91,8 @@ class Lifecycle(Filtering, Replying, Member):
                 self.ready(READ)
         finally:
             self.loop.turning = False
-        if self.in_flight and self.reason is None and self._holding and not self._paused:
-            self._draining = True  # go on when it is answered
+        if self.reason is None and self._holding and not self._paused:
+            self._draining = True  # go on when what is in flight is answered, or taken by the peer
         else:
             self.end(CloseReason.SHUTDOWN)
 

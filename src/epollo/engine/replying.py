@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from epollo.engine import CloseReason
 from epollo.engine.flow import FlowControl
 from epollo.engine.reply import messages_of
 from epollo.engine.stage import Stage
@@ -50,7 +51,7 @@ class Replying(FlowControl):
         connection, as what a handler raises does."""
         self.in_flight -= 1
         self._hold()
-        if reply is not None and not self._sealed:
+        if reply is not None and self._answers:
             try:
                 self.reply(reply)
             except Exception as error:
@@ -65,4 +66,10 @@ class Replying(FlowControl):
 
     def _owes(self) -> bool:
         """Is there something to send, or still to be answered?"""
-        return bool(self.unsent or (self.in_flight and not self._sealed))
+        return bool(self.unsent or (self.in_flight and self._answers))
+
+    @property
+    def _answers(self) -> bool:
+        """Is what is in flight still to be answered? Behind a close too: a handler that closes its
+        connection and then returns a reply means the reply to be sent, whether it waited or not."""
+        return not self._sealed or (self.reason is CloseReason.LOCAL and not self.closed)

@@ -20,6 +20,7 @@ class Watcher(Protocol):
     """What a connection asks of its loop."""
 
     thread: int | None
+    polling: bool  # in a turn
     turning: bool  # serving what was ready
     tick: int  # counts the sweeps, for the stamps of connections
 

@@ -173,30 +173,31 @@ class LengthPrefixDecoder(SizedDecoder):
     then, that the frames at hand are as long as the first, as they are in many a pipeline.
     """
 
-    __slots__ = ("_header", "_prefix", "_whole_frames")
+    __slots__ = ("_whole_frames",)
+
+    _framing: LengthPrefix
 
     def __init__(self, framing: LengthPrefix, whole_frames: dict[int, WholeFrame]) -> None:
         super().__init__(framing)
-        self._prefix = framing
-        self._header = framing.size
         self._whole_frames = whole_frames
 
     def feed_from(self, buffer: memoryview, count: int) -> list[bytes]:
         if self._partial is None:
-            whole = self._whole_frames.get(count) or self._prefix.whole_frame(count)
+            whole = self._whole_frames.get(count) or self._framing.whole_frame(count)
             if whole is not None:
                 length, message = whole(buffer)
-                if length == count - self._header:
+                if length == len(message):
                     return [message]
         return self._feed_any(buffer, count)
 
     def _cut(self, buffer: memoryview, start: int, count: int, messages: list[bytes]) -> int:
-        header, most, length_at = self._header, self._prefix.most, self._prefix.length_at
+        framing = self._framing
+        header, most, length_at = framing.size, framing.most, framing.length_at
         while (body := start + header) <= count:
             length = length_at(buffer, start)[0]
             stop = body + length
             if stop - start > most:
-                raise self._prefix.refusal(length)
+                raise framing.refusal(length)
             if stop > count:
                 self._skip, self._size = header, stop - start
                 break
@@ -210,10 +211,10 @@ class LengthPrefixDecoder(SizedDecoder):
         self, buffer: memoryview, start: int, count: int, length: int, messages: list[bytes]
     ) -> int:
         """Cut frames from ``start`` on while each carries ``length`` bytes; returns their end."""
-        frame = self._header + length
+        frame = self._framing.size + length
         end = count - (count - start) % frame
         for found, message in struct.iter_unpack(
-            f"{self._prefix.form}{length}s", buffer[start:end]
+            f"{self._framing.form}{length}s", buffer[start:end]
         ):
             if found != length:
                 break

@@ -45,11 +45,10 @@ class SizedFraming(Framing):
 class SizedDecoder(Decoder):
     """Cuts frames that say how long they are; holds bytes only while a frame is incomplete."""
 
-    __slots__ = ("_fault", "_framing", "_partial", "_size", "_skip", "_trailer")
+    __slots__ = ("_fault", "_framing", "_partial", "_size", "_skip")
 
     def __init__(self, framing: SizedFraming) -> None:
         self._framing = framing
-        self._trailer = framing.trailer
         self._partial: bytearray | None = None
         self._skip = self._size = 0  # the measure of the partial frame; 0 while it is unknown
         self._fault: Fault | None = None
@@ -121,10 +120,11 @@ class SizedDecoder(Decoder):
         return stop
 
     def _message(self, buffer: memoryview, start: int, stop: int) -> bytes:
-        end = stop - len(self._trailer)
-        if end < stop and buffer[end:stop] != self._trailer:
+        trailer = self._framing.trailer
+        end = stop - len(trailer)
+        if end < stop and buffer[end:stop] != trailer:
             found = buffer[end:stop].tobytes()
-            raise FrameCorrupt(f"frame ends with {found!r} where {self._trailer!r} must stand")
+            raise FrameCorrupt(f"frame ends with {found!r} where {trailer!r} must stand")
         return buffer[start:end].tobytes()
 
 

@@ -101,7 +101,7 @@ class Memory:
         self.in_flight -= 1
         try:
             with self._turn():
-                if not self._sealed:
+                if self._answers:
                     self.reply(reply)
         finally:
             self._serve()
@@ -150,6 +150,11 @@ class Memory:
         busy = self._turning or self.in_flight >= self._service.limits.in_flight
         return bool(self._waiting) and not (busy or self._paused or self._sealed)
 
+    @property
+    def _answers(self) -> bool:
+        """Is what is in flight still to be answered? Behind a close too."""
+        return not self._sealed or self.reason is CloseReason.LOCAL
+
     def _arrive(self, message: Buffer) -> None:
         frame = self._encode(message)
         if self._closed or self.reason is not None:
@@ -191,7 +196,7 @@ class Memory:
 
     def _settle(self) -> None:
         """Close, where that was asked for and all is answered."""
-        owing = self._turning or self._waiting or (self.in_flight and not self._sealed)
+        owing = self._turning or self._waiting or (self.in_flight and self._answers)
         if self.reason is not None and not owing:
             self._drop(self.reason)
 

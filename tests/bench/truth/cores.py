@@ -35,12 +35,13 @@ def waited() -> int:
 
 
 @contextmanager
-def leaving_the_servers_core() -> Iterator[None]:
-    """This thread comes first too, on the other cores."""
+def leaving_the_servers_core(first: bool = True) -> Iterator[None]:
+    """This thread keeps to the other cores, and comes first there: if it can rest at times."""
     cores, policy = os.sched_getaffinity(0), os.sched_getscheduler(0)
     if len(cores) > 1:
         os.sched_setaffinity(0, cores - {max(cores)})
-    come_first()
+    if first:
+        come_first()
     try:
         yield
     finally:

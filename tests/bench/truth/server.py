@@ -3,11 +3,10 @@
     python -m tests.bench.truth.server PLAN       # the JSON of a Plan
 
 It has nothing of epollo in it but the head of a message (`payload.py`: number, connection, time
-due), and speaks u32. The first line on stdout is its port, the second says that the message
-that the plan announces has come.
-When stdin ends, it writes its record as JSON, and ends: a list for each message that came, of
-its number, connection and time intended, when it arrived, when its reply was due and when that was
-sent, in ns of CLOCK_MONOTONIC, and its deed.
+due), and speaks u32. The first line on stdout is its port, the second says that the message that
+the plan announces has come. When stdin ends, it writes its record as JSON, and ends: a list for
+each message that came, of its number, connection and time intended, when it arrived, when its reply
+was due and when that was sent, in ns of CLOCK_MONOTONIC, and its deed.
 
 It takes a core for itself, where there is one to take, and asks instead of sleeping while a reply
 is due soon: a sleeping process is woken too late to be exact.

@@ -1,24 +1,17 @@
 """One connection of a run, message by message: sends, waits for the replies, times each."""
 
+from cython cimport final
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from epollo.bench.native.messages cimport Messages
-from epollo.bench.native.tally cimport TallyCore, clock
+from epollo.bench.native.tally cimport clock
 from epollo.engine.native.connection cimport ConnectionCore
-from epollo.engine.native.reader cimport Reader
 
 from epollo.bench.conversation import Conversation
 from epollo.bench.ledger import NEVER
-
-cdef struct Entry:
-    int64_t due
-    int64_t sent
-    PyObject *message  # NULL: as `Messages` makes it
-
 
 cdef Py_ssize_t _live = 0
 
@@ -34,25 +27,6 @@ cdef class ExchangeCore(Reader):
     A message that `Messages` makes is written straight into the bytes to be sent, and compared
     with its reply where that lies. All others are objects, as in the Python room.
     """
-
-    cdef readonly object framing
-    cdef readonly object limits
-    cdef readonly object filters
-    cdef readonly TallyCore tally
-    cdef Messages messages
-    cdef object verify
-    cdef Entry *ring  # of those outstanding; `room` of them, a power of two
-    cdef Py_ssize_t room
-    cdef uint64_t first  # the oldest, counted from the first message on
-    cdef public uint64_t number  # messages sent
-    cdef public int64_t answered
-    cdef public uint64_t serial
-    cdef public bint watched
-    cdef bint in_place
-    cdef int64_t now  # of the read that is going on; later by 1 ns for each message sent in it
-    cdef public object driver, slot, lacking, late, forgone, mistaken, connection
-    cdef public object idle, given_up
-    cdef public object started, opened, first_reply
 
     def __cinit__(self, *args):
         global _live
@@ -114,6 +88,7 @@ cdef class ExchangeCore(Reader):
         self.now = clock()
         return message
 
+    @final
     cdef inline int _settle(self, Entry *entry, int64_t now, Py_ssize_t size) except -1:
         """The oldest message is answered rightly."""
         cdef int64_t due = entry.due, sent = entry.sent
@@ -123,6 +98,7 @@ cdef class ExchangeCore(Reader):
             self.answered += 1
         return 0
 
+    @final
     cdef inline bytes _follow(self, object connection):
         """What follows a right reply: in a closed loop the next message, which is written where
         it is sent from, if ``connection`` is given and has room, or else returned."""
@@ -138,6 +114,23 @@ cdef class ExchangeCore(Reader):
         if not self.tally.sending:
             self.rest()
         return message
+
+    cdef int send_due(self, int64_t due) except -1:
+        """Send the message that is due at that time, at once, behind those sent before."""
+        cdef ConnectionCore connection = self.connection
+        cdef bytes message
+        if not connection.begin_writing():  # an object, which goes out when the turn ends
+            self.send(due)
+            return 0
+        try:
+            message = self._next_message(due, connection)
+            if message is not None:
+                connection.send(message)
+        finally:
+            connection.end_writing()
+        if not self.tally.sending:
+            self.rest()
+        return 0
 
     def next_message(self, due):
         """The message due at that time, which is to be sent now; None where there is none."""
@@ -172,6 +165,7 @@ cdef class ExchangeCore(Reader):
         self.tally.outstanding -= len(dropped)
         return dropped
 
+    @final
     cdef inline Entry *_at(self, uint64_t index) noexcept:
         return self.ring + (index & <uint64_t> (self.room - 1))
 
@@ -194,6 +188,7 @@ cdef class ExchangeCore(Reader):
         cdef Entry *entry = self._at(index)
         return entry.due, entry.sent, self._message(index)
 
+    @final
     cdef inline bytes _next_message(self, int64_t due, object connection):
         cdef Entry *entry
         cdef bytes message = None
@@ -222,6 +217,7 @@ cdef class ExchangeCore(Reader):
         self.number += 1
         return message
 
+    @final
     cdef inline int _pop(self) except -1:
         """The oldest one is done with."""
         cdef PyObject *message = self._at(self.first).message

@@ -5,5 +5,6 @@ decoder      cuts the messages out of one stream
 outbox       what one connection has still to send
 turn         what all connections of a loop share: the buffers, and who is being served
 connection   bytes in, messages to the handler, replies out
+step         the first step of a coroutine
 loop         epoll_wait, and whom it is for
 """

@@ -22,7 +22,6 @@ from epollo.engine.native.turn cimport READ_SIZE, REPLY_SIZE, Turn
 from epollo.engine import CloseReason, events as _events
 from epollo.engine.lifecycle import Lifecycle
 from epollo.engine.stage import Stage
-from epollo.errors import FrameError
 
 cdef extern from "Python.h":
     """
@@ -47,6 +46,7 @@ cdef uint32_t WRITE = _events.WRITE
 cdef object OPEN = Stage.OPEN
 cdef object CLOSED = Stage.CLOSED
 cdef object RESET = CloseReason.RESET
+cdef object NOTHING = ()  # the only empty tuple there is
 
 
 cdef class ConnectionCore(Sender):
@@ -60,8 +60,11 @@ cdef class ConnectionCore(Sender):
     cdef int serve_ready(self, uint32_t events) except -1:
         cdef Stretch rest
         cdef Py_ssize_t count
-        # An earlier handler of the same batch may have paused this connection, or closed it.
-        if (events != READ or self._holding) and not self._may_read(events):
+        # An earlier handler of the same batch may have paused this connection, or closed it; and
+        # what was held back comes before what is still to be read.
+        if (
+            events != READ or self._holding or self._inbox is not NOTHING
+        ) and not self._may_read(events):
             return 0
         if self.filter is not None:
             return self._receive_filtered()
@@ -149,7 +152,7 @@ cdef class ConnectionCore(Sender):
             return True
         try:
             self.partial.judge.eof()
-        except FrameError:
+        except Exception:  # FrameError, or whatever a user's own decoder raises
             return True
         return False
 
@@ -278,6 +281,24 @@ cdef class ConnectionCore(Sender):
         memcpy(start + size, rule.trailer_data, envelope.trailer)
         turn.used += envelope.header + size + envelope.trailer
         return start
+
+    @final
+    cdef bint begin_writing(self) except -1:
+        """From here to `end_writing`, what is sent is gathered as replies are, for one send; not
+        where another connection is being served, or this one takes no more."""
+        cdef Turn turn = self.plan.turn
+        if turn.serving is not None or self.stage is not OPEN or self._sealed:
+            return False
+        turn.serving, turn.used = self, 0
+        return True
+
+    @final
+    cdef int end_writing(self) except -1:
+        try:
+            self.send_replies(None, 0)
+        finally:
+            self.plan.turn.serving = None
+        return 0
 
     @final
     cdef int _deliver(self, Plan plan, object message) except -1:

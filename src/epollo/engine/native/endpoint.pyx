@@ -5,6 +5,7 @@ import socket
 from sys import byteorder
 
 from libc.errno cimport EBADF, errno
+from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 from posix.unistd cimport close
 
@@ -19,6 +20,10 @@ cdef extern from "<sys/socket.h>" nogil:
     struct sockaddr:
         pass
     int getpeername(int fd, sockaddr *address, socklen_t *size)
+    int getsockname(int fd, sockaddr *address, socklen_t *size)
+
+cdef enum:
+    LONGEST_ADDRESS = 110  # sizeof(struct sockaddr_un)
 
 cdef object CONNECTING = Stage.CONNECTING
 cdef Py_ssize_t _live = 0
@@ -84,6 +89,19 @@ cdef class Endpoint(Cutter):
         else:  # a path, which may be longer
             self._peer = str(address.of(self.socket.getpeername()))
 
+    @property
+    def sockname(self):
+        """This side's address. Raises OSError once closed.
+
+        Asked of the kernel in one step: `socket`, made by two threads at once, or while the loop
+        closes the descriptor, would close one that is somebody else's by then.
+        """
+        cdef uint8_t ours[LONGEST_ADDRESS]
+        cdef socklen_t size = sizeof(ours)
+        if getsockname(self.fd, <sockaddr *> ours, &size) < 0:
+            raise OSError(errno, os.strerror(errno))
+        return str(address.of(_unpacked(ours[:size])))
+
     def release(self):
         """Give the descriptor back to the kernel."""
         if self._socket is not None:
@@ -94,9 +112,13 @@ cdef class Endpoint(Cutter):
 
 
 cdef object _unpacked(bytes packed):
-    """The address in a sockaddr_in or sockaddr_in6, as Python's sockets give it: ip(7), ipv6(7)."""
+    """The address in a sockaddr, as Python's sockets give it: ip(7), ipv6(7), unix(7)."""
+    family = int.from_bytes(packed[:2], byteorder)
+    if family == socket.AF_UNIX:
+        path = packed[2:]
+        return path if path.startswith(b"\0") else path.partition(b"\0")[0]
     port = int.from_bytes(packed[2:4], "big")
-    if int.from_bytes(packed[:2], byteorder) == socket.AF_INET:
+    if family == socket.AF_INET:
         return socket.inet_ntop(socket.AF_INET, packed[4:8]), port
     scope = int.from_bytes(packed[24:28], byteorder)
     return socket.inet_ntop(socket.AF_INET6, packed[8:24]), port, 0, scope

@@ -23,8 +23,9 @@ class Connection(Sender):
 
     def ready(self, events: int) -> None:
         """The poller says that there is something; one recv, for the others are waiting too."""
-        # An earlier handler of the same batch may have paused this connection, or closed it.
-        if (events != READ or self._holding) and not self._may_read(events):
+        # An earlier handler of the same batch may have paused this connection, or closed it; and
+        # what was held back comes before what is still to be read.
+        if (events != READ or self._holding or self._inbox) and not self._may_read(events):
             return
         buffer = self.plan.buffer
         try:
@@ -99,7 +100,7 @@ class Connection(Sender):
         """Is a frame begun, and not complete?"""
         try:
             self._decoder.eof()
-        except FrameError:
+        except Exception:  # FrameError, or whatever a user's own decoder raises
             return True
         return False
 

@@ -99,9 +99,11 @@ class Loop(Housekeeping):
     def sweep(self, bounds: Bounds) -> list[tuple[Lifecycle, CloseReason]]:
         """The next tick: whoever is over one of the ``bounds``, and which."""
         self.tick += 1
-        connections = [each for each in self._sources.values() if isinstance(each, Connection)]
-        reasons = [(each, each.overdue(bounds)) for each in connections]
-        return [(each, reason) for each, reason in reasons if reason is not None]
+        return [  # of them only: a list of all, made at each tick, would be memory that all take
+            (source, reason)
+            for source in self._sources.values()
+            if isinstance(source, Connection) and (reason := source.overdue(bounds)) is not None
+        ]
 
     def _descriptor(self) -> int:
         return self._poller.fileno()

@@ -1,0 +1,87 @@
+"""The first step of a coroutine, whose end is a return here, and no exception."""
+
+from cython import binding
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+
+from epollo.engine.native.endpoint cimport Endpoint
+
+from asyncio import CancelledError
+from asyncio.tasks import _enter_task, _leave_task
+
+cdef extern from "Python.h":
+    int PYGEN_RETURN
+    int PyIter_Send(object work, object value, PyObject **result) except -1
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
+
+cdef object enter_task = _enter_task
+cdef object leave_task = _leave_task
+
+
+cdef class Steps:
+    """Calls an async handler, and takes the first step of its coroutine at once."""
+
+    cdef object _loop, _receive, _keeper
+    cdef bint _wants_connection
+    cdef object _task  # of the spare one; None where there is none
+    cdef object _context
+    cdef object _clean  # the same as it was at first
+    cdef object _is_parked_no_more
+    cdef object _cancelling
+
+    def __init__(self, loop, receive, bint wants_connection, keeper):
+        self._loop = loop
+        self._receive = receive
+        self._wants_connection = wants_connection
+        self._keeper = keeper
+
+    @binding(False)  # a method that a vectorcall reaches at once
+    def received(self, message, Endpoint connection):
+        """Call the handler; its reply, where that is there already."""
+        if self._wants_connection:
+            return self._take(self._receive(message, connection), connection, 1)
+        return self._take(self._receive(message), connection, 1)
+
+    def take(self, work, Endpoint connection, int weight):
+        """Begin ``work``, which takes so many messages' places in what is in flight."""
+        return self._take(work, connection, weight)
+
+    cdef object _take(self, object work, Endpoint connection, int weight):
+        cdef bint waits
+        if self._task is None or self._is_spoilt():
+            self._use(self._keeper.new_spare())
+        task = self._task  # which may be another one's when the step is over
+        enter_task(self._loop, task)
+        try:
+            waits = False
+            value = _first_step(work, self._context, &waits)
+        except (Exception, CancelledError) as error:
+            return self._keeper.in_turn(connection, None, error)
+        finally:
+            leave_task(self._loop, task)
+        if waits:
+            self._task = None
+            return self._keeper.go_on(work, value, connection, weight)
+        return self._keeper.in_turn(connection, value) if connection.in_flight else value
+
+    cdef bint _is_spoilt(self) except -1:
+        return self._is_parked_no_more() or self._cancelling() or self._context != self._clean
+
+    cdef int _use(self, spare) except -1:
+        self._task, self._context, self._clean = spare.task, spare.context, spare.clean
+        self._is_parked_no_more, self._cancelling = spare.parked.done, spare.task.cancelling
+        return 0
+
+
+cdef inline object _first_step(object work, object context, bint *waits):
+    """What it returns; or what it waits for."""
+    cdef PyObject *result = NULL
+    PyContext_Enter(context)
+    try:
+        waits[0] = PyIter_Send(work, None, &result) != PYGEN_RETURN
+    finally:
+        PyContext_Exit(context)
+    value = <object> result
+    Py_DECREF(value)
+    return value
