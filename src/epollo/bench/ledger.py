@@ -90,11 +90,12 @@ class Ledger:
         """Close the last second, which may be a part of one.
 
         What went wrong before the window is an error too, but of a kind of its own: the others are
-        parts of the messages measured. Where there was no window, they say why.
+        parts of the messages measured. Where none was measured, they say why.
         """
         if self.begin < NEVER:
             self.roll(self.ended_at)
             self._close_second(self.ended_at - self.second_start)
+        if self.sent:
             self.errors[IN_WARMUP] += self._early.total()
         else:
             self.errors += self._early
