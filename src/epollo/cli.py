@@ -6,6 +6,7 @@ stderr that names the thing and the fix.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -44,6 +45,11 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader of our output has had enough: head, less
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _fail("cannot write to stdout: no space left on device", 1)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -29,6 +29,18 @@ QUICK = ["--connections", "5", "--messages", "1000", "--warmup", "0"]
 # -- in a pipe
 
 
+def test_a_report_that_cannot_be_written_is_one_line_and_costs_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "epollo", "bench", *QUICK, "--json", str(file)]
+        run = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert run.returncode == 1
+    assert run.stderr == "epollo: error: cannot write to stdout: no space left on device\n"
+    assert json.loads(file.read_text())["messages"] == 1000
+
+
 def test_a_pipe_gets_a_plain_report_and_no_progress() -> None:
     run = epollo("bench", *QUICK, env=os.environ | {"FORCE_COLOR": "1"})
     assert run.returncode == 0

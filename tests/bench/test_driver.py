@@ -164,6 +164,15 @@ def test_the_warm_up_is_not_measured() -> None:
     assert handler.messages > MESSAGES
 
 
+def test_what_goes_wrong_in_the_warm_up_is_no_part_of_the_messages_measured(
+    engine: Engine,
+) -> None:
+    result = measure(engine, Server(flip), warmup=0.3)
+    assert result.errors == {"in_warmup": 1}
+    assert result.failed
+    assert result.messages == result.sent == result.response.total == MESSAGES
+
+
 @pytest.mark.parametrize(("connections", "depth"), [(1, 1), (3, 1), (10, 8)])
 def test_a_run_of_some_time_keeps_littles_law(connections: int, depth: int) -> None:
     """N = X * R: each of the messages outstanding is replaced when its reply comes, so that the
@@ -179,7 +188,7 @@ def test_a_run_of_some_time_keeps_littles_law(connections: int, depth: int) -> N
     )
     assert is_clean(result, result.messages)
     assert result.elapsed >= 0.2
-    assert result.rate == pytest.approx(result.messages / result.elapsed)
+    assert result.rate * result.elapsed == pytest.approx(result.messages, abs=connections * depth)
     edge = result.response.maximum / 1e9 / result.elapsed
     outstanding = result.rate * result.response.mean / 1e9
     assert outstanding == pytest.approx(connections * depth, rel=0.15 + edge)
@@ -310,6 +319,27 @@ def test_a_wrong_reply_is_counted_for_what_it_is(
     assert result.failed
     assert result.messages == MESSAGES - 1
     assert result.response.total == MESSAGES
+
+
+def test_wrong_replies_while_many_are_outstanding(engine: Engine) -> None:
+    many = 2000
+
+    class Gatherer:
+        """Answers the message that opens the connection, and all others at once, each wrongly."""
+
+        def __init__(self) -> None:
+            self.kept: list[bytes] | None = None
+
+        def received(self, message: bytes, connection: Connection) -> Any:
+            if self.kept is None:
+                self.kept = []
+                return message
+            self.kept.append(flip(message))
+            return self.kept if len(self.kept) == many else None
+
+    result = measure(engine, Gatherer(), connections=1, rate=20_000, messages=many)
+    assert result.errors == {"wrong_bytes": many}
+    assert result.sent == result.response.total == many
 
 
 def repeat(message: bytes) -> list[bytes]:

@@ -53,14 +53,16 @@ def result(**changes: Any) -> Result:
         "answered": [1, 2],
         "connect": histogram(100_000, 200_000),
         "first_reply": histogram(1_000_000, 3_000_000),
-        "seconds": [second(), second(1.0, errors=1)],
+        "seconds": [second(), second(1.0, messages=1, errors=1)],
         "errors": {"unanswered": 1},
     }
     return Result(**fields | changes)
 
 
-def test_the_rate_is_that_of_right_answers() -> None:
-    assert result().messages == 3
+def test_the_rate_is_that_of_right_answers_in_the_window() -> None:
+    late = result(seconds=[second(), second(1.0, messages=0)])  # one came behind its end
+    assert late.messages == 3
+    assert late.rate == 1.0
     assert result().rate == 1.5
     assert result(elapsed=0.0).rate == 0
     assert second().rate == 2.0
@@ -132,6 +134,15 @@ def test_a_result_read_back_is_the_same() -> None:
 def test_what_is_no_result_is_named(text: str, why: str) -> None:
     with pytest.raises(SettingError, match=why):
         Result.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"errors": []}, {"connections": {"answered": ["many"]}}, {"seconds": 5}]
+)
+def test_a_result_with_something_else_in_a_place_is_none(damage: dict[str, Any]) -> None:
+    document = json.loads(result().to_json()) | damage
+    with pytest.raises(SettingError, match="not a result"):
+        Result.from_json(json.dumps(document))
 
 
 def test_the_json_of_nothing_measured_is_json_too() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -20,6 +21,9 @@ from epollo.bench import Workload
         ({"duration": 0}, "duration and timeout: must be above 0"),
         ({"timeout": 0}, "duration and timeout: must be above 0"),
         ({"warmup": -1}, "warmup: must be at least 0"),
+        ({"duration": math.nan}, "duration: must be finite"),
+        ({"timeout": math.inf}, "timeout: must be finite"),
+        ({"rate": math.inf}, "rate: inf has to be above 0, and finite"),
         ({"duration": None}, "duration: needed where messages is not given"),
         ({"size": -1}, "is not a size such as"),
         ({"size": 2 << 30}, "size: must be at most 1 GiB"),

@@ -37,7 +37,9 @@ class Conversation:
     answered: int  # measured replies
     next_message: Callable[[int], bytes | None]
     received: Callable[[bytes, Connection], bytes | None]
-    entries: Callable[[], list[Entry]]  # outstanding, the oldest first
+    outstanding: Callable[[], int]  # messages
+    awaited: Callable[[], bytes | None]  # the oldest of them
+    place_of: Callable[[bytes], int]  # of that message among them; -1 where it is none
     drop: Callable[[int], list[Entry]]  # takes the oldest ones off
     oldest: Callable[[], int]  # when it was sent, in ns; NEVER where there is none
 
@@ -159,7 +161,7 @@ class Conversation:
     def abandon(self) -> None:
         """Give up all the replies still missing."""
         self._confirm_mistake()
-        for entry in (*self.late, *self.drop(len(self.entries()))):
+        for entry in (*self.late, *self.drop(self.outstanding())):
             self._unanswered(entry)
         self.late.clear()
 
@@ -188,36 +190,33 @@ class Conversation:
     def _judged(self, now: int) -> bytes | None:
         """A reply that the user's function takes for wrong, or one to nothing. It is held against
         no message: it need not look like any."""
-        if not self.entries():
+        if not self.outstanding():
             self.tally.count(Fault.EXTRA)
             return None
         [entry] = self.drop(1)
         return self._settle(Fault.WRONG_BYTES, entry, now)
 
     def _wrong(self, reply: bytes, now: int) -> bytes | None:
-        outstanding = self.entries()
-        expected = outstanding[0][2] if outstanding else None
-        fault = self.driver.payload.fault(reply, expected, self.serial, self.number)
+        fault = self.driver.payload.fault(reply, self.awaited(), self.serial, self.number)
         if fault in (Fault.DUPLICATE, Fault.EXTRA):
             self.tally.count(fault)
             return None
         self._confirm_mistake()
         [entry] = self.drop(1)
         self.mistaken = fault, entry, now
-        self.tally.count(fault)
+        self.tally.miss(fault, entry[0])
         return self.go_on(now)
 
     def _pass_over(self, reply: bytes) -> bool:
         """Is it the answer to a later message? Then those before it are late, or lost."""
-        for place, (_, _, message) in enumerate(self.entries()):
-            if message == reply:
-                self.late += self.drop(place)
-                return True
-        return False
+        place = self.place_of(reply)
+        if place >= 0:
+            self.late += self.drop(place)
+        return place >= 0
 
     def _settle(self, fault: Fault, entry: Entry, now: int) -> bytes | None:
         """Count a message as answered wrongly; returns the message to be sent for it."""
-        self.tally.count(fault)
+        self.tally.miss(fault, entry[0])
         self.tally.record(entry[0], entry[1], now)
         return self.go_on(now)
 
@@ -232,7 +231,7 @@ class Conversation:
         """The right reply has come after all: what was taken for it was one too many."""
         self.mistaken = None
         self.tally.record(entry[0], entry[1], now)
-        self.tally.count(fault, -1)
+        self.tally.miss(fault, entry[0], -1)
         self.tally.count(Fault.EXTRA)
         if entry[0] >= self.tally.begin:
             self.tally.right += 1
@@ -241,8 +240,8 @@ class Conversation:
     def _unanswered(self, entry: Entry) -> None:
         """A message given up: counted, never dropped, and recorded (censored) as if it had been
         waited for as long as for any: what ends with its connection must not look quick."""
-        self.tally.count("unanswered")
         due, sent, _ = entry
+        self.tally.miss("unanswered", due)
         patience = round(self.driver.workload.timeout * SECOND)
         self.tally.record(due, sent, max(monotonic_ns(), sent + patience))
 

@@ -169,7 +169,7 @@ class Driver:
         """A connection has nothing more to send, and waits for nothing."""
         self._idle += 1
         if self.tally.sent >= self.tally.quota:  # a run of so many lasts until their last reply
-            self.tally.ended_at = monotonic_ns()
+            self.tally.end_at(monotonic_ns())
         self._stop_when_idle()
 
     def exchange_closed(
@@ -354,7 +354,7 @@ class Driver:
             connect=self._connect,
             first_reply=self._first_reply,
             seconds=seconds,
-            errors={error: count for error, count in tally.errors.items() if count},
+            errors={str(error): count for error, count in tally.errors.items() if count},
             interrupted=self._interrupted,
         )
 

@@ -11,6 +11,7 @@ from epollo.bench.result import Second
 
 NEVER = 1 << 62  # ns
 SECOND = 10**9  # ns
+IN_WARMUP = "in_warmup"
 
 
 class Ledger:
@@ -29,6 +30,7 @@ class Ledger:
     second_end: int
     sent: int  # of the messages measured
     right: int  # of those, answered rightly
+    carried: int  # right replies in the window to what was due before it
     bytes_sent: int
     bytes_received: int
     outstanding: int  # of all messages
@@ -39,13 +41,15 @@ class Ledger:
         self, quota: int | None, due: Callable[[float], float] | None, over: Callable[[], object]
     ) -> None:
         self.errors: Counter[str] = Counter()
+        self._early: Counter[str] = Counter()  # of what was due before the window
         self.seconds: list[Second] = []
         self.started = time.time()  # for people: nothing is measured by it
         self.ended_at = 0
         self.quota = quota or NEVER
         self._due = due
         self._over = over
-        self._before = (0, 0, 0)  # sent, right and errors when the present second began
+        self._before = (0, 0, 0)  # sent, answered and errors when the present second began
+        self._answered = 0  # in the window, as soon as that is over
 
     def open_window(self, begin: int, seconds: float | None) -> None:
         """Measure from ``begin`` ns on, for so long; None: until the quota is sent."""
@@ -54,16 +58,26 @@ class Ledger:
         self.end = NEVER if seconds is None else begin + round(seconds * SECOND)
         self.started = time.time() + (begin - time.monotonic_ns()) / SECOND
 
-    def count(self, error: str, times: int = 1) -> None:
+    def count(self, error: str) -> None:
         """An error of the kind that ``error`` names in the result."""
-        self.errors[error] += times
+        self.errors[error] += 1
+
+    def miss(self, error: str, due: int, times: int = 1) -> None:
+        """The message due at that time was answered wrongly, or not at all."""
+        (self.errors if due >= self.begin else self._early)[error] += times
 
     def finish(self, at: int) -> None:
         """Send no more: at ``at`` ns, or where the window ends, if that is before."""
         if self.sending:
             self.sending = False
-            self.ended_at = max(min(at, self.end), self.begin if self.begin < NEVER else 0)
+            self.end_at(max(min(at, self.end), self.begin if self.begin < NEVER else 0))
             self._over()
+
+    def end_at(self, at: int) -> None:
+        """The window ends now, at ``at`` ns. What is answered later does not make it any faster:
+        a server with a backlog would seem to keep up."""
+        self.ended_at = at
+        self._answered = self.right + self.carried
 
     def roll(self, now: int) -> None:
         """Close each second that is over by ``now``."""
@@ -73,10 +87,18 @@ class Ledger:
             self.second_end += SECOND
 
     def close(self) -> None:
-        """Close the last second, which may be a part of one."""
+        """Close the last second, which may be a part of one.
+
+        What went wrong before the window is an error too, but of a kind of its own: the others are
+        parts of the messages measured. Where none was measured, they say why.
+        """
         if self.begin < NEVER:
             self.roll(self.ended_at)
             self._close_second(self.ended_at - self.second_start)
+        if self.sent:
+            self.errors[IN_WARMUP] += self._early.total()
+        else:
+            self.errors += self._early
 
     def histograms_of(self, due: int) -> tuple[Histogram, Histogram, Histogram]:
         """Response, service and slip of the second, closed before, in which that was due."""
@@ -89,20 +111,21 @@ class Ledger:
             return
         start = float(len(self.seconds))
         seconds = length / SECOND
-        errors = self.errors.total()
+        answered = self.right + self.carried if self.sending else self._answered
+        errors = self.errors.total() + self._early.total()
         second = Second(
             start=start,
             seconds=seconds,
             target=self._target(start, seconds),
             sent=self.sent - self._before[0],
-            messages=self.right - self._before[1],
+            messages=answered - self._before[1],
             errors=errors - self._before[2],
             outstanding=self.outstanding,
             response=response,
             service=service,
             slip=slip,
         )
-        self._before = (self.sent, self.right, errors)
+        self._before = (self.sent, answered, errors)
         self.seconds.append(second)
 
     def _target(self, start: float, seconds: float) -> float | None:

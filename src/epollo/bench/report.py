@@ -22,6 +22,7 @@ _MEANINGS = {
     "duplicate": "replies that came twice",
     "extra": "replies to nothing that was sent",
     "short": "replies that are cut off",
+    "in_warmup": "messages before the window, answered wrongly or not at all",
     "unanswered": "no reply within {timeout}, or before the connection ended",
     "connect_refused": "nobody listens",
     "no_port": "this side has no port left: connect from more addresses, --source",

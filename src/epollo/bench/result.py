@@ -33,7 +33,7 @@ class Second:
         seconds: its length.
         target: messages a second that were wanted on average; None in a closed loop.
         sent: messages sent in it.
-        messages: messages answered rightly in it.
+        messages: messages answered rightly in it, those of the warm-up too.
         errors: counted in it.
         outstanding: messages sent, and not answered at its end.
         response, service, slip: as in Result.
@@ -130,8 +130,10 @@ class Result:
 
     @property
     def rate(self) -> float:
-        """Messages answered a second."""
-        return self.messages / self.elapsed if self.elapsed else 0.0
+        """Messages answered a second, while the window was open: what a backlog has left for later
+        is in ``messages``, and not here."""
+        answered = sum(second.messages for second in self.seconds)
+        return answered / self.elapsed if self.elapsed else 0.0
 
     @property
     def target(self) -> float | None:
@@ -207,7 +209,7 @@ class Result:
                     f"version {version} of a result; this epollo reads version {VERSION}"
                 )
             return cls.of_document(document)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, SettingError):
                 raise
             raise SettingError(f"not a result of epollo bench --json: {error!r}") from None
@@ -218,10 +220,11 @@ class Result:
         load = document["workload"]
         histograms = {name: histogram_of(document[name]) for name in _HISTOGRAMS}
         plain = {name: document[name] for name in _PLAIN}
+        plain["errors"] = {name: int(count) for name, count in document["errors"].items()}
         known: dict[str, Any] = {**plain, **histograms}
         return cls(
             workload=Workload(**load | {"source": tuple(load["source"])}),
-            answered=document["connections"]["answered"],
+            answered=[int(count) for count in document["connections"]["answered"]],
             seconds=[Second.of_document(second) for second in document["seconds"]],
             interrupted=document["interrupted"],
             **known,

@@ -43,11 +43,13 @@ def session(
     with on_leaving(), _server(address, workload) as target:
         result = _run(replace(workload, address=target), quiet)
     verdict = Verdict.of(result, limits)
-    if not quiet and not outputs.take_stdout:
-        click.echo(report.text(verdict))
-    elif verdict.failed:
-        click.echo(f"epollo: {verdict}", err=True)
-    outputs.write(verdict)
+    try:
+        if not quiet and not outputs.take_stdout:
+            click.echo(report.text(verdict))
+        elif verdict.failed:
+            click.echo(f"epollo: {verdict}", err=True)
+    finally:  # though nobody reads the report: the run was long
+        outputs.write(verdict)
     return 1 if verdict.failed else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from epollo import address, framing
@@ -144,6 +145,9 @@ class Workload:
             raise SettingError("duration and timeout: must be above 0")
         if self.connection_rate is not None and self.connection_rate <= 0:
             raise SettingError("connection_rate: must be above 0")
+        for name in ("duration", "timeout", "warmup", "think", "connection_rate"):
+            if not math.isfinite(getattr(self, name) or 0):
+                raise SettingError(f"{name}: must be finite")
         for name in ("warmup", "think"):
             if getattr(self, name) < 0:
                 raise SettingError(f"{name}: must be at least 0")

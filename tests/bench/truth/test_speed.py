@@ -61,7 +61,7 @@ def test_a_rate_out_of_reach_is_not_called_kept(tester: str) -> None:
         result = run(Workload(address=where, engine=tester, **load))  # type: ignore[arg-type]
     print(f"\n{Verdict.of(result)}", end=" ")
     assert result.elapsed == pytest.approx(0.2 + 0.5, rel=0.2)
-    assert result.rate * result.elapsed == pytest.approx(result.messages)
+    assert result.rate * result.elapsed <= result.messages
     assert result.sent == result.messages + result.unanswered
     assert result.sent < 0.2 * 100 * RATE
     assert result.late > 0.5

@@ -43,6 +43,24 @@ def test_replies_that_come_after_the_end_are_in_the_figures(
     assert result.elapsed == pytest.approx(0.4, abs=0.001)
 
 
+def test_a_server_that_falls_behind_is_as_fast_as_it_answers(tester: str) -> None:
+    """It takes half of what is wanted. All of its backlog is answered in the end, behind the
+    window, and none of that is in the rate, nor in a second."""
+    service = 0.004
+    plan = Plan(service=service, queue=True)
+    load = {"connections": 5, "rate": RATE, "duration": 1.2, "warmup": 0.2, "timeout": 5}
+    scene = play(plan, engine=tester, **load)
+    result = scene.result
+    assert result.messages == result.sent == RATE * 1.2
+    begin = scene.window[0].intended
+    end = begin + result.elapsed * SECOND
+    answered = sum(begin <= entry.sent < end for entry in scene.record)
+    assert answered < 0.7 * result.sent
+    # A tester that gets the processor late has seen a little less by then.
+    assert sum(second.messages for second in result.seconds) == pytest.approx(answered, rel=0.1)
+    assert result.rate == pytest.approx(answered / result.elapsed, rel=0.1)
+
+
 def test_those_that_do_not_come_in_time_are_unanswered(tester: str) -> None:
     """The server answers those that open the connections, and no other. None is dropped: the
     figures are of the wait."""

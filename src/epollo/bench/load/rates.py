@@ -117,6 +117,6 @@ def _step(text: str, alone: bool) -> Step:
 
 
 def _flat(rate: float, seconds: float) -> Step:
-    if not rate > 0:
-        raise SettingError(f"rate: {rate!r} has to be above 0")
+    if not 0 < rate < math.inf:
+        raise SettingError(f"rate: {rate!r} has to be above 0, and finite")
     return Step(rate, rate, seconds)

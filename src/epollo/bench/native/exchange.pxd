@@ -38,6 +38,7 @@ cdef class ExchangeCore(Reader):
     cdef bytes _follow(self, object connection)
     cdef Entry *_at(self, uint64_t index) noexcept
     cdef bytes _message(self, uint64_t index)
+    cdef bint _equal(self, uint64_t index, bytes reply) except -1
     cdef object _entry(self, uint64_t index)
     cdef bytes _next_message(self, int64_t due, object connection)
     cdef int _pop(self) except -1

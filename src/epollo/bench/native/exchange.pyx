@@ -1,7 +1,7 @@
 """One connection of a run, message by message: sends, waits for the replies, times each."""
 
 from cython cimport final
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -136,9 +136,22 @@ cdef class ExchangeCore(Reader):
         """The message due at that time, which is to be sent now; None where there is none."""
         return self._next_message(due, None)
 
-    def entries(self):
-        """The messages that are outstanding, the oldest first."""
-        return [self._entry(index) for index in range(self.first, self.number)]
+    def outstanding(self):
+        """How many messages are."""
+        return self.number - self.first
+
+    def awaited(self):
+        """The oldest message outstanding; None where there is none."""
+        return None if self.first == self.number else self._message(self.first)
+
+    def place_of(self, bytes reply):
+        """Which of those outstanding is that message, from 0; -1: none. It makes no objects: a
+        server that answers wrongly may be asked for it with each reply, while many wait."""
+        cdef uint64_t index
+        for index in range(self.first, self.number):
+            if self._equal(index, reply):
+                return index - self.first
+        return -1
 
     def oldest(self):
         """When the oldest of them was sent, in ns; NEVER where there is none."""
@@ -146,7 +159,7 @@ cdef class ExchangeCore(Reader):
 
     def drop(self, count):
         """Take the oldest ones off."""
-        dropped = self.entries()[:count]
+        dropped = [self._entry(index) for index in range(self.first, self.first + count)]
         for _ in dropped:
             self._pop()
         self.tally.outstanding -= len(dropped)
@@ -162,6 +175,14 @@ cdef class ExchangeCore(Reader):
         if entry.message is not NULL:
             return <bytes> entry.message
         return self.messages.make(self.serial, index, entry.due)
+
+    cdef bint _equal(self, uint64_t index, bytes reply) except -1:
+        """Is that the message outstanding?"""
+        cdef Entry *entry = self._at(index)
+        cdef const uint8_t *data = <const uint8_t *> PyBytes_AS_STRING(reply)
+        if entry.message is not NULL:
+            return <bytes> entry.message == reply
+        return self.messages.equal(self.serial, index, entry.due, data, PyBytes_GET_SIZE(reply))
 
     cdef object _entry(self, uint64_t index):
         cdef Entry *entry = self._at(index)

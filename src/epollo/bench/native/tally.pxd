@@ -18,6 +18,7 @@ cdef class TallyCore:
     cdef public int64_t second_end
     cdef public int64_t sent
     cdef public int64_t right
+    cdef public int64_t carried
     cdef public int64_t bytes_sent
     cdef public int64_t bytes_received
     cdef public int64_t outstanding
@@ -75,4 +76,6 @@ cdef class TallyCore:
                 self.response.record(now - due)
                 if self.open_loop:
                     self.service.record(now - sent)
+        elif now >= self.begin:
+            self.carried += 1
         return 0

@@ -86,9 +86,18 @@ class Exchange(Conversation):
         self._entries.append((due, self.tally.left(due, len(message)), message))
         return message
 
-    def entries(self) -> list[Entry]:
-        """The messages that are outstanding, the oldest first."""
-        return list(self._entries)
+    def outstanding(self) -> int:
+        """How many messages are."""
+        return len(self._entries)
+
+    def awaited(self) -> bytes | None:
+        """The oldest message outstanding; None where there is none."""
+        return self._entries[0][2] if self._entries else None
+
+    def place_of(self, reply: bytes) -> int:
+        """Which of those outstanding is that message, from 0; -1: none."""
+        messages = [message for _, _, message in self._entries]
+        return messages.index(reply) if reply in messages else -1
 
     def oldest(self) -> int:
         """When the oldest of them was sent, in ns; NEVER where there is none."""

@@ -18,7 +18,8 @@ class Tally(Ledger):
         self.open_loop = due is not None
         self.sending = True
         self.begin = self.end = self.second_start = self.second_end = NEVER
-        self.sent = self.right = self.bytes_sent = self.bytes_received = self.outstanding = 0
+        self.sent = self.right = self.carried = self.outstanding = 0
+        self.bytes_sent = self.bytes_received = 0
         self._begin_second()
         super().__init__(quota, due, over)
 
@@ -58,6 +59,8 @@ class Tally(Ledger):
             self.right += 1
             self.bytes_received += size
             self.record(due, sent, now)
+        elif now >= self.begin:
+            self.carried += 1
 
     def record(self, due: int, sent: int, now: int) -> None:
         """How long a message took that was answered, or how long it was waited for."""
