@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
-from typing import Self
+from typing import Protocol, Self
 
 from hdrh.histogram import HdrHistogram
 
@@ -21,13 +21,22 @@ _HALF = 1 << (_BITS - 1)
 _DIGITS = 3
 
 
+class Counts(Protocol):
+    """Counts by the index of their bucket; 0 for those that it does not have."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+    def __setitem__(self, index: int, count: int, /) -> None: ...
+    def __iter__(self) -> Iterator[int]: ...
+    def items(self) -> Iterable[tuple[int, int]]: ...
+
+
 class Histogram:
     """Counts of non-negative integers (here: nanoseconds). Empty ones have percentiles of 0."""
 
     __slots__ = ("_counts", "_maximum", "_minimum", "_squares", "_sum", "total")
 
     def __init__(self) -> None:
-        self._counts: defaultdict[int, int] = defaultdict(int)
+        self._counts: Counts = defaultdict(int)
         self.total = 0
         self._sum = 0
         self._squares = 0
@@ -45,21 +54,16 @@ class Histogram:
 
     @classmethod
     def of_buckets(
-        cls,
-        counts: Iterable[tuple[int, int]],
-        total: int,
-        squares: int,
-        minimum: int,
-        maximum: int,
+        cls, counts: Counts, total: int, values: int, squares: int, least: int, most: int
     ) -> Self:
-        """One of counts by the index of their bucket; the values' sum, that of their squares, and
-        their extremes, which are exact."""
+        """One of these counts, which it keeps: of so many values, with their sum, that of their
+        squares, and their extremes, which are exact."""
         histogram = cls()
-        histogram._counts.update(counts)
-        histogram.total = sum(count for _, count in histogram._counts.items())
-        histogram._sum, histogram._squares = total, squares
-        if histogram.total:
-            histogram._minimum, histogram._maximum = minimum, maximum
+        histogram._counts = counts
+        histogram.total = total
+        histogram._sum, histogram._squares = values, squares
+        if total:
+            histogram._minimum, histogram._maximum = least, most
         return histogram
 
     def record(self, value: int) -> None:
@@ -129,7 +133,9 @@ class Histogram:
         total = sum(value * count for value, count in values)
         squares = sum(value * value * count for value, count in values)
         ends = (values[0][0], values[-1][0]) if values else (0, 0)
-        return cls.of_buckets(counts, total, squares, *ends)
+        known = defaultdict(int, counts)
+        number = sum(count for _, count in counts)
+        return cls.of_buckets(known, number, total, squares, *ends)
 
     def restore(self, mean: float, deviation: float, minimum: float, maximum: float) -> None:
         """What ``decode`` could not know, and was kept beside."""

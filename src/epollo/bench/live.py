@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
+from queue import SimpleQueue
+from threading import Thread
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
@@ -14,20 +17,26 @@ from epollo.bench.workload import Workload
 from epollo.units import format_seconds
 
 _BAR_WIDTH = 30
+_SWITCHING = 0.0002  # seconds after which a thread that draws makes room for the run
 
 
 class Live:
     """Shows how a run gets on; nothing at all where there is no terminal. The lines are gone
-    when it ends, and the terminal is as it was found."""
+    when it ends, and the terminal is as it was found.
+
+    A thread draws, for that takes milliseconds, in which the run would be late. It gives the
+    interpreter back within a fraction of one.
+    """
 
     def __init__(self, workload: Workload, console: Console) -> None:
         self._workload = workload
         self._messages = 0
-        self._drawing = False
+        self._wanted: SimpleQueue[Second | RenderableType | None] = SimpleQueue()
+        self._drawer = Thread(target=self._draw, name="epollo-live", daemon=True)
+        self._switching = sys.getswitchinterval()
         self._screen: Screen | None = None
         if console.file.isatty() and not console.quiet and not console.is_dumb_terminal:
-            # No thread that draws: it would take the interpreter from the loop. And stdout is not
-            # ours to redirect.
+            # stdout is not ours to redirect.
             self._screen = Screen(
                 _before(workload),
                 console=console,
@@ -40,29 +49,34 @@ class Live:
     def __enter__(self) -> Self:
         if self._screen is not None:
             self._screen.start(refresh=True)
+            sys.setswitchinterval(_SWITCHING)
+            self._drawer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._screen is not None:
+            self._wanted.put(None)
+            self._drawer.join()
+            sys.setswitchinterval(self._switching)
             self._screen.stop()
 
     def update(self, second: Second) -> None:
         """Show the last second."""
-        self._messages += second.messages
-        self._show(Group(self._progress(second), figures(second)))
+        self._wanted.put(second)
 
     def stopping(self) -> None:
         """Say that the run ends early. A signal's handler may call it, at any time."""
-        if not self._drawing:
-            wait = format_seconds(self._workload.timeout)
-            words = f"ending: waiting up to {wait} for replies; once more (Ctrl-C) leaves at once"
-            self._show(_line(words))
+        wait = format_seconds(self._workload.timeout)
+        words = f"ending: waiting up to {wait} for replies; once more (Ctrl-C) leaves at once"
+        self._wanted.put(_line(words))
 
-    def _show(self, what: RenderableType) -> None:
-        if self._screen is not None:
-            self._drawing = True
-            self._screen.update(what, refresh=True)
-            self._drawing = False
+    def _draw(self) -> None:
+        assert self._screen is not None
+        while (wanted := self._wanted.get()) is not None:
+            if isinstance(wanted, Second):
+                self._messages += wanted.messages
+                wanted = Group(self._progress(wanted), figures(wanted))
+            self._screen.update(wanted, refresh=True)
 
     def _progress(self, second: Second) -> Text:
         elapsed = second.start + second.seconds

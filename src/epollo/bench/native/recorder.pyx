@@ -4,6 +4,8 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport INT64_MAX, uint64_t
 from libc.string cimport memset
 
+from epollo.bench.native.counts cimport counts_of
+
 from epollo.bench.histogram import Histogram
 
 
@@ -21,11 +23,11 @@ cdef class Recorder:
 
     cdef object take(self):
         """What was recorded since the last time, as a Histogram."""
-        cdef Py_ssize_t index, used = bucket_of(self.maximum) + 1
-        counts = [(index, self.counts[index]) for index in range(used) if self.counts[index]]
+        cdef Py_ssize_t used = bucket_of(self.maximum) + 1
         cdef object high = <uint64_t> (self.squares >> 64), low = <uint64_t> self.squares
+        counts = counts_of(self.counts, used)
         taken = Histogram.of_buckets(
-            counts, self.sum, (high << 64) + low, self.minimum, self.maximum
+            counts, self.total, self.sum, (high << 64) + low, self.minimum, self.maximum
         )
         memset(self.counts, 0, used * sizeof(uint64_t))
         self._clear()
