@@ -25,6 +25,7 @@ from epollo.bench import Workload
         ({"timeout": math.inf}, "timeout: must be finite"),
         ({"rate": math.inf}, "rate: inf has to be above 0, and finite"),
         ({"duration": None}, "duration: needed where messages is not given"),
+        ({"address": "fd://3"}, "cannot connect to fd://3: a descriptor is for a server"),
         ({"size": -1}, "is not a size such as"),
         ({"size": 2 << 30}, "size: must be at most 1 GiB"),
         ({"size": 256, "framing": "u8"}, "size: message of 256 bytes is longer than a u8"),

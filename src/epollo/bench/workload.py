@@ -89,7 +89,7 @@ class Workload:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        address.parse(self.address)
+        address.check_connectable(address.parse(self.address))
         self._check_bounds()
         self._check_loop()
         self._check_framing()
