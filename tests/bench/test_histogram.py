@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import statistics
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from epollo.bench.histogram import Histogram
 from epollo.bench.result import PERCENTILES
+from epollo.engine import available
 
 HIGHEST = 3600 * 10**9
 # Of any order of magnitude, not only of the highest one, and often the same one again.
@@ -127,3 +129,24 @@ def test_an_empty_one_has_figures_of_0() -> None:
     assert empty.percentiles(PERCENTILES) == [0] * len(PERCENTILES)
     assert figures(empty)[:5] == (0, 0, 0, 0.0, 0.0)
     assert list(empty.buckets()) == []
+
+
+@pytest.mark.skipif("native" not in available(), reason="the native engine was not built")
+def test_what_the_native_room_recorded_is_the_same_in_another_process() -> None:
+    from epollo.bench.native.tally import Tally
+
+    tally = Tally(None, None, lambda: None)
+    tally.open_window(0, 10.0)
+    values = [1, 5, 5, 70_000, 123_456_789]
+    for value in values:
+        tally.record(1, 1, 1 + value)
+    tally.roll(10**9)
+    recorded = tally.seconds[0].response
+    recorded.record(3_000_000)  # late, and in a bucket that had nothing
+    expected = Histogram()
+    for value in [*values, 3_000_000]:
+        expected.record(value)
+    for histogram in (recorded, pickle.loads(pickle.dumps(recorded))):  # noqa: S301 (our own)
+        assert list(histogram.buckets()) == list(expected.buckets())
+        assert histogram.percentiles([50, 100]) == expected.percentiles([50, 100])
+        assert (histogram.mean, histogram.deviation) == (expected.mean, expected.deviation)
