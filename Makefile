@@ -37,8 +37,8 @@ check: $(VENV)/check-installed
 	@$(BIN)/python -m pytest
 
 truth: $(VENV)/test-installed
-	@echo "== the load tester against servers whose answer is known: the long runs, with their figures"
-	@$(BIN)/python -m pytest -m slow -s -v tests/bench/truth
+	@echo "== the load tester against servers whose answer is known, with the figures"
+	@$(BIN)/python -m pytest -m truth -s -v tests/bench/truth
 
 bench: $(VENV)/bench-installed
 	@echo "== the server beside its peers; BENCH='--quick' for a short look"
