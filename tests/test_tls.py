@@ -299,8 +299,7 @@ def test_a_reset_at_any_stage_of_the_handshake_gives_the_descriptor_back(
                 if answered:
                     assert peer.socket.recv(1, socket.MSG_PEEK)
                 peer.reset()
-                until(lambda: server.counters.open == 1)
-                assert descriptors() == before
+                until(lambda: server.counters.open == 1 and descriptors() == before)
             assert other.ask(b"after") == b"after"
         until(lambda: not server.counters.open)
         assert server.counters.closed[CloseReason.RESET] == len(stages)
