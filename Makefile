@@ -38,7 +38,7 @@ check: $(VENV)/check-installed
 
 truth: $(VENV)/test-installed
 	@echo "== the load tester against servers whose answer is known, with the figures"
-	@$(BIN)/python -m pytest -m truth -s -v tests/bench/truth
+	@$(BIN)/python -m pytest -m truth -s -v tests/bench/truth $(TRUTH)
 
 bench: $(VENV)/bench-installed
 	@echo "== the server beside its peers; BENCH='--quick' for a short look"
