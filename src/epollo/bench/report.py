@@ -9,7 +9,7 @@ from epollo.bench.histogram import Histogram
 from epollo.bench.load.rates import Profile, Step
 from epollo.bench.result import PERCENTILES, Result, Second
 from epollo.bench.verdict import Verdict
-from epollo.bench.wording import described
+from epollo.bench.wording import described, fairness, spread
 from epollo.units import format_seconds, format_size
 
 _BAR_WIDTH = 40
@@ -142,8 +142,8 @@ def _amounts(result: Result) -> str:
         ),
         ("bytes", _bytes(result)),
         ("connections", _connections(result)),
-        ("", f"first reply: {_spread(result.first_reply)}"),
-        ("fairness", _fairness(result)),
+        ("", f"first reply: {spread(result.first_reply)}"),
+        ("fairness", fairness(result)),
         ("outstanding", _outstanding(result)),
     ]
     return "\n".join(f"{name:<13}{words}" for name, words in lines if words)
@@ -172,22 +172,7 @@ def _connections(result: Result) -> str:
         amount = f"{opened:,} opened, {wanted:,} at a time"
     else:
         amount = f"{opened:,} of {wanted:,} opened"
-    return f"{amount}; connect: {_spread(result.connect)}"
-
-
-def _spread(times: Histogram) -> str:
-    if not times.total:
-        return "none"
-    median, p99, slowest = times.percentiles((50.0, 99.0, 100.0))
-    return f"median {_ns(median)}, p99 {_ns(p99)}, slowest {_ns(slowest)}"
-
-
-def _fairness(result: Result) -> str:
-    if len(result.answered) < 2:
-        return ""
-    least, most = min(result.answered), max(result.answered)
-    mean = result.messages / len(result.answered)
-    return f"{least:,} to {most:,} messages a connection, {mean:,.0f} on average"
+    return f"{amount}; connect: {spread(result.connect)}"
 
 
 def _outstanding(result: Result) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from epollo.bench.histogram import Histogram
 from epollo.bench.result import Result
 from epollo.bench.workload import Workload
 from epollo.units import format_seconds, format_size
@@ -91,3 +92,20 @@ def _method(load: Workload) -> Iterator[str]:
         "figures with that time at the least. Times are those of the monotonic clock, "
         "to three digits; bytes are those of messages, without their headers."
     )
+
+
+def spread(times: Histogram) -> str:
+    """Median, p99 and slowest of times in ns."""
+    if not times.total:
+        return "none"
+    median, p99, slowest = (format_seconds(v / 1e9) for v in times.percentiles((50.0, 99.0, 100.0)))
+    return f"median {median}, p99 {p99}, slowest {slowest}"
+
+
+def fairness(result: Result) -> str:
+    """How the right replies are divided among the connections; empty where there is one."""
+    if len(result.answered) < 2:
+        return ""
+    least, most = min(result.answered), max(result.answered)
+    mean = result.messages / len(result.answered)
+    return f"{least:,} to {most:,} messages a connection, {mean:,.0f} on average"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from epollo.bench.comparison.ratios import Change, Comparison, Row
 from epollo.bench.histogram import Histogram
 from epollo.bench.result import PERCENTILES, Result, Second
-from epollo.bench.wording import letter, named
+from epollo.bench.wording import fairness, letter, named, spread
 from epollo.units import format_seconds, format_size
 
 
@@ -142,21 +142,6 @@ def _connections(result: Result) -> str:
     return f"{result.connect.total:,} opened, of {len(result.answered):,}"
 
 
-def _span(histogram: Histogram) -> str:
-    if not histogram.total:
-        return "none"
-    median, p99, slowest = histogram.percentiles((50.0, 99.0, 100.0))
-    return f"median {_ns(median)}, p99 {_ns(p99)}, slowest {_ns(slowest)}"
-
-
-def _fairness(result: Result) -> str:
-    if len(result.answered) < 2:
-        return ""
-    least, most = min(result.answered), max(result.answered)
-    mean = result.messages / len(result.answered)
-    return f"{least:,} to {most:,} messages a connection, {mean:,.0f} on average"
-
-
 _AMOUNTS: Sequence[tuple[str, Callable[[Result], str]]] = (
     ("Window", _window),
     ("Messages", _messages),
@@ -166,9 +151,9 @@ _AMOUNTS: Sequence[tuple[str, Callable[[Result], str]]] = (
     ("Bytes sent", lambda result: _bytes(result.bytes_sent, result)),
     ("Bytes received", lambda result: _bytes(result.bytes_received, result)),
     ("Connections", _connections),
-    ("Time to connect", lambda result: _span(result.connect)),
-    ("First reply", lambda result: _span(result.first_reply)),
-    ("Fairness", _fairness),
+    ("Time to connect", lambda result: spread(result.connect)),
+    ("First reply", lambda result: spread(result.first_reply)),
+    ("Fairness", fairness),
 )
 
 
