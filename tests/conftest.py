@@ -95,6 +95,14 @@ def log() -> Iterator[Log]:
     assert handler.take() == []
 
 
+@pytest.fixture(autouse=True, scope="module")
+def looked_through() -> None:
+    """Spares `nothing_left` to look through all that was there before this module's tests, with
+    each of them: a quarter of a million objects, mostly pytest's own and the libraries'."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def nothing_left(log: Log) -> Iterator[None]:
     """Fails a test that leaves a descriptor, a thread or a connection object behind."""

@@ -14,7 +14,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
@@ -127,7 +127,7 @@ def terminal(*arguments: str) -> Iterator[Terminal]:
 
 def run_here(screen: Screen, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
     """The exit status and the stdout of ``epollo`` with these arguments, run in this process with
-    ``screen`` as its stderr: no process has to start for it. Fails where it does not end."""
+    ``screen`` as its stderr: no process has to start for it."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "argv", ["epollo", *arguments])
     stdout = io.StringIO()
@@ -135,25 +135,8 @@ def run_here(screen: Screen, monkeypatch: pytest.MonkeyPatch, *arguments: str) -
         os.fdopen(os.dup(screen.keyboard), "w") as stderr,
         redirect_stdout(stdout),
         redirect_stderr(stderr),
-        ends_in_time(),
         pytest.raises(SystemExit) as leaving,
     ):
         main()
     assert isinstance(leaving.value.code, int)
     return leaving.value.code, stdout.getvalue()
-
-
-@contextmanager
-def ends_in_time() -> Iterator[None]:
-    """Fails what is not over by the deadline."""
-
-    def late(*_: object) -> NoReturn:
-        raise AssertionError(f"not over within {DEADLINE:g} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, DEADLINE)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

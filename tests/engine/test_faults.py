@@ -189,8 +189,9 @@ def test_more_pieces_than_one_call_takes_go_out_in_one_turn(loop: EventLoop) -> 
         loop.poll(0)
         assert connection.unsent == 0
         received = b""
-        while len(received) < 200 * 604:
-            received += peer.recv(1 << 20)
+        while len(received) < 200 * 604 and (part := peer.recv(1 << 20)):
+            received += part
+        assert len(received) == 200 * 604
     assert protocol.events == ["connected", "eof"]
 
 

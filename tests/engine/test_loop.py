@@ -350,8 +350,8 @@ def test_send_from_eight_threads_interleaves_no_frames(loop: EventLoop) -> None:
 def _read_frames(peer: socket.socket, count: int) -> list[bytes]:
     decoder = parse("u32").decoder()
     messages: list[bytes] = []
-    while len(messages) < count:
-        messages += decoder.feed(peer.recv(65536))
+    while len(messages) < count and (data := peer.recv(65536)):
+        messages += decoder.feed(data)
     return messages
 
 
@@ -427,8 +427,9 @@ def test_pushes_after_a_reply_of_the_same_read_leave_nothing_unsent(loop: EventL
 
 
 def _read_bytes(peer: socket.socket, size: int) -> int:
-    while size > 0:
-        size -= len(peer.recv(65536))
+    """How many bytes of ``size`` are missing when the stream ends, or they are all there."""
+    while size > 0 and (part := peer.recv(65536)):
+        size -= len(part)
     return size
 
 
@@ -486,50 +487,50 @@ def test_unlistening_from_a_handler_of_the_same_batch_ends_nothing(loop: EventLo
         loop.poll(0)
 
 
+REQUESTS = frame(bytes(1000)) * 300  # more than one read takes
+
+
+def _send_all_at_once(peer: socket.socket) -> None:
+    """The requests. What one end of a socket pair has sent has arrived at the other; TCP may keep
+    the most of it here until that reads."""
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(REQUESTS))
+    peer.sendall(REQUESTS)
+
+
 def test_draining_answers_all_that_has_arrived(loop: EventLoop) -> None:
     protocol = Protocol()
-    requests = frame(bytes(1000)) * 600  # more than one read takes
-    listener = address.listen(address.parse("127.0.0.1:0"), 5)
-    made: list[Connection] = []
-    loop.listen(listener, lambda sock: made.append(loop.attach(sock, protocol)), unwanted)
     with (
-        address.connect(address.of(listener.getsockname()), DEADLINE) as peer,
+        attached(loop, protocol) as (peer, connection),
         ThreadPoolExecutor(1) as reader,
     ):
-        turn_until(loop, lambda: made)
-        peer.sendall(requests)
-        made[0].drain()
-        reply = reader.submit(_read_bytes, peer, len(requests))
+        loop.poll(0)
+        _send_all_at_once(peer)
+        connection.drain()
+        reply = reader.submit(_read_bytes, peer, len(REQUESTS))
         reply.add_done_callback(lambda _: loop.call_threadsafe(lambda: None))
         turn_until(loop, reply.done)
         assert reply.result() == 0
-    turn_until(loop, lambda: len(protocol.events) == 2)
+        turn_until(loop, lambda: len(protocol.events) == 2)
     assert protocol.events == ["connected", "shutdown"]
-    loop.unlisten(listener)
 
 
 def test_draining_goes_on_when_a_slow_peer_has_taken_its_replies(loop: EventLoop) -> None:
     reply = bytes(64 << 10)
     protocol = Protocol(received=lambda *_: reply)
-    requests = frame(bytes(1000)) * 600  # more than one read takes
-    listener = address.listen(address.parse("127.0.0.1:0"), 5)
-    made: list[Connection] = []
-    loop.listen(listener, lambda sock: made.append(loop.attach(sock, protocol)), unwanted)
     with (
-        address.connect(address.of(listener.getsockname()), DEADLINE) as peer,
+        attached(loop, protocol) as (peer, connection),
         ThreadPoolExecutor(1) as reader,
     ):
-        turn_until(loop, lambda: made)
-        peer.sendall(requests)
-        turn_until(loop, lambda: made[0].unsent > protocol.limits.high_water)
-        made[0].drain()
-        missing = reader.submit(_read_bytes, peer, len(frame(reply)) * 600)
+        loop.poll(0)
+        _send_all_at_once(peer)
+        turn_until(loop, lambda: connection.unsent > protocol.limits.high_water)
+        connection.drain()
+        missing = reader.submit(_read_bytes, peer, len(frame(reply)) * 300)
         missing.add_done_callback(lambda _: loop.call_threadsafe(lambda: None))
         turn_until(loop, missing.done)
         assert missing.result() == 0
-    turn_until(loop, lambda: len(protocol.events) == 2)
+        turn_until(loop, lambda: len(protocol.events) == 2)
     assert protocol.events == ["connected", "shutdown"]
-    loop.unlisten(listener)
 
 
 def test_a_wait_of_a_year_is_no_error(loop: EventLoop) -> None:
@@ -612,6 +613,6 @@ def test_a_message_is_found_by_its_value_whatever_came_before(loop: EventLoop) -
         peer.sendall(asked)
         turn_until(loop, lambda: len(found) == len(replies))
         received = b""
-        while len(received) < len(answer):
-            received += peer.recv(len(answer))
+        while len(received) < len(answer) and (part := peer.recv(len(answer))):
+            received += part
         assert received == answer

@@ -14,6 +14,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker("truth")
+            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture(params=sorted(available()))
