@@ -40,9 +40,10 @@ class Opening:
         self._failed = failed
 
     def want(self, make: Callable[[], Conversation]) -> None:
-        """Open one more, as soon as may be."""
-        self.waiting.append(make)
-        self.go_on()
+        """Open one more, as soon as may be; none once halted."""
+        if not self.halted:
+            self.waiting.append(make)
+            self.go_on()
 
     def served(self) -> None:
         """One had its first reply, or never will."""
