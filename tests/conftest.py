@@ -18,6 +18,7 @@ from epollo.engine import EventLoop, available, new_loop
 from epollo.engine.lifecycle import Lifecycle
 from epollo.engine.python.poller import POLLERS
 from epollo.handler import Handler
+from tests.support import DEADLINE
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,14 @@ def looked_through() -> None:
 @pytest.fixture(autouse=True)
 def nothing_left(log: Log) -> Iterator[None]:
     """Fails a test that leaves a descriptor, a thread or a connection object behind."""
-    descriptors, threads = _descriptors(), threading.active_count()
+    descriptors, threads = _descriptors(), set(threading.enumerate())
     yield
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(DEADLINE)  # which one that was told to end, as rich tells its own, may be doing
     for record in log.records:
         record.exc_info = None  # whose traceback would hold what it saw
     gc.collect()
-    assert threading.active_count() == threads
+    assert set(threading.enumerate()) <= threads
     assert _descriptors() == descriptors
     assert [thing for thing in gc.get_objects() if isinstance(thing, Lifecycle)] == []
     assert {module.__name__: module.live() for module in NATIVE if module.live()} == {}
