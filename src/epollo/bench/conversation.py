@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, TypeAlias
 
-from epollo.bench.ledger import NEVER, SECOND
+from epollo.bench.ledger import NEVER
 from epollo.bench.load.payload import Fault
 from epollo.engine import CloseReason, Connection, Limits
 from epollo.errors import ConnectionClosed
@@ -52,8 +53,7 @@ class Conversation:
     number: int  # messages sent
     lacking: int
     watched: bool
-    late: list[Entry]  # passed over: a later one was answered before
-    forgone: set[bytes]  # passed over, and given up
+    late: deque[Entry]  # passed over, for no longer than the timeout: a later one was answered
     mistaken: tuple[Fault, Entry, int] | None  # the last one answered wrongly, and when in ns
     connection: Connection | None
     idle: bool  # has all its replies, and may send no more
@@ -69,8 +69,7 @@ class Conversation:
         self.slot = slot
         self.lacking = lacking
         self.watched = True
-        self.late = []
-        self.forgone = set()
+        self.late = deque()
         self.mistaken = None
         self.connection = None
         self.idle = self.given_up = False
@@ -150,8 +149,8 @@ class Conversation:
     def abandon_late(self, before: int) -> None:
         """Give up the replies passed over and sent before that: others came, these will not."""
         while self.late and self.late[0][1] < before and self.connection is not None:
-            entry = self.late.pop(0)
-            self.forgone.add(entry[2])
+            entry = self.late.popleft()
+            self.driver.forgone.add(self.serial, entry[2])
             self._unanswered(entry)
             if self.tally.open_loop or self.retired:
                 self.rest()
@@ -179,8 +178,7 @@ class Conversation:
             if entry[2] == reply:
                 self.late.remove(entry)
                 return self._settle(Fault.WRONG_ORDER, entry, now)
-        if reply in self.forgone:  # too late, and counted: it is nothing else
-            self.forgone.remove(reply)
+        if self.driver.forgone.take(self.serial, reply):  # too late, and counted as that
             return None
         if self.mistaken is not None and self.mistaken[1][2] == reply:
             self._correct_mistake(*self.mistaken[:2], now)
@@ -238,12 +236,8 @@ class Conversation:
             self.answered += 1
 
     def _unanswered(self, entry: Entry) -> None:
-        """A message given up: counted, never dropped, and recorded (censored) as if it had been
-        waited for as long as for any: what ends with its connection must not look quick."""
         due, sent, _ = entry
-        self.tally.miss("unanswered", due)
-        patience = round(self.driver.workload.timeout * SECOND)
-        self.tally.record(due, sent, max(monotonic_ns(), sent + patience))
+        self.tally.give_up("unanswered", due, sent, self.driver.patience)
 
     def _fill(self) -> None:
         """Until the depth is reached, a reply calls for two messages. All of them at once, on all

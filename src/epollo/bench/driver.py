@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from epollo.bench.conversation import Conversation
 from epollo.bench.dialing import Dialer
+from epollo.bench.forgone import Forgone
 from epollo.bench.histogram import Histogram
-from epollo.bench.ledger import NEVER, SECOND
+from epollo.bench.ledger import NEVER, SECOND, UNSENT
 from epollo.bench.load.arrivals import arrivals
 from epollo.bench.load.expect import expectation
 from epollo.bench.load.messages import new_payload
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _NO_BOUND = 1 << 62
 _CATCH_UP_SECONDS = 0.001
 _SPARE_DESCRIPTORS = 32
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0  # seconds, before one more try to connect
 
 # What the close of a connection is counted as, where the run did not close it itself.
 _ERRORS = {
@@ -56,6 +58,8 @@ class Driver:
     belongs to the time that it was due in. Without a warm-up the window of a closed loop is open
     from the start; that of an open loop begins with its plan, once all connections are there.
 
+    The plan of an open loop is kept whatever becomes of them: one that is lost is replaced.
+
     Where ``opened`` is given, it is called once they are, and the warm-up waits for `begin`.
     """
 
@@ -78,6 +82,8 @@ class Driver:
         self.expectation = expectation(workload.expect)
         self.echoes = self.expectation.echo
         self.dialer = Dialer(workload)
+        self.forgone = Forgone()
+        self.patience = round(workload.timeout * SECOND)  # ns
         self.retire_after = workload.reconnect_every or _NO_BOUND
         self.watches_all = bool(workload.reconnect_every or workload.think)
         self._progress = progress or (lambda _: None)
@@ -97,6 +103,8 @@ class Driver:
         self._begun = 0  # connections, in all
         self._unfilled = connections  # to have their first replies, before the warm-up
         self._idle = 0
+        self._there_at = 0  # ns; when the last connection that was open closed
+        self._pauses = [0.0] * connections  # seconds, before each was last tried again
         self._connect, self._first_reply = Histogram(), Histogram()
         self._answered = [0] * connections
         self._told = 0  # seconds
@@ -176,16 +184,21 @@ class Driver:
         self, exchange: Conversation, reason: CloseReason, error: Exception | None
     ) -> None:
         """A connection is closed: counted as an error where it should not have been."""
+        broken = reason is not CloseReason.LOCAL and not exchange.idle
         if reason is CloseReason.HANDLER_ERROR:
             self._bug = error
             self._loop.stop()
-        elif reason is not CloseReason.LOCAL and not exchange.idle:
+        elif broken:
             self.tally.count(_error(reason, error))
+        if exchange.opened is not None and (broken or exchange.given_up):
+            self.tally.lost += 1
         self._idle -= exchange.idle
         exchange.abandon()
         self._gone(exchange, error)
-        if reason is CloseReason.LOCAL and exchange.retired and self.tally.sending:
-            self._opener.want(partial(self._begin, exchange.slot, self._later_messages))
+        if exchange.retired and not broken:
+            self._open_another(exchange, 0.0)
+        else:
+            self._replace(exchange)
         self._stop_when_idle()
 
     @property
@@ -214,7 +227,24 @@ class Driver:
         if not exchange.given_up:
             self.tally.count(_error(CloseReason.REFUSED, error.__cause__))
         self._gone(exchange, error)
+        self._replace(exchange)
         self._stop_when_idle()
+
+    def _replace(self, exchange: Conversation) -> None:
+        """What an open loop has lost, or could not open, it opens again, for its plan waits for
+        nobody: after a pause, twice as long each time, where no reply came."""
+        if self._pacer is None or exchange.lacking:  # it was of the opening, which tries once
+            return
+        pause = 0.0
+        if exchange.first_reply is None:
+            pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, 2 * self._pauses[exchange.slot]))
+        self._pauses[exchange.slot] = pause
+        self._open_another(exchange, pause)
+
+    def _open_another(self, exchange: Conversation, pause: float) -> None:
+        """In its place, while there is something to send."""
+        if self.tally.sending and self._bug is None:
+            self._opener.want(partial(self._begin, exchange.slot, self._later_messages), pause)
 
     def _gone(self, exchange: Conversation, error: Exception | None) -> None:
         del self._exchanges[exchange]
@@ -223,6 +253,8 @@ class Driver:
             self._pacer.remove(exchange)
         if exchange.opened is None:
             self.refusal = error or self.refusal
+        else:
+            self._there_at = monotonic_ns()
         if exchange.first_reply is None and (exchange.lacking or exchange.opened is None):
             self._opener.served()
         if exchange.lacking and exchange.serial < self.workload.connections:
@@ -252,6 +284,7 @@ class Driver:
         for exchange in self._exchanges:
             if exchange.connection is not None:
                 self._pacer.add(exchange)
+        self._opener.halted = False
         self._pacer.start(at)
 
     def _open_window(self, at: int) -> None:
@@ -264,8 +297,8 @@ class Driver:
         """Send no more, once all is sent that was due, or would be too late: to leave out what the
         tester itself has held up would be to measure when it suits (coordinated omission)."""
         now, end = monotonic_ns(), self.tally.end
-        behind = self._pacer is not None and self._pacer.due < end
-        if behind and now < end + self.workload.timeout * SECOND:
+        behind = self._pacer is not None and self._pacer.due_at < end
+        if behind and now < end + self.patience:
             self._loop.call_later(_CATCH_UP_SECONDS, self._end_window)
         else:
             self.tally.finish(now)
@@ -285,19 +318,34 @@ class Driver:
         self._told = len(self.tally.seconds)
 
     def _interrupt(self) -> None:
-        self._interrupted = self.tally.sending
-        self.tally.finish(monotonic_ns())
+        self._interrupted |= self.tally.sending
+        now = monotonic_ns()
+        if self._pacer is None or now < self.tally.begin:
+            self.tally.finish(now)
+        else:  # the plan ends here, and what was due before is sent
+            self.tally.end = min(self.tally.end, now)
+            self._end_window()
 
     def _over(self) -> None:
         """No more is sent: wait for the replies, as long as for any."""
         self._opener.halt()
         if self._pacer is not None:
-            # Messages sent late took that long to send: else the rate would be what it was not.
-            if self._pacer.sent_at > self.tally.ended_at + LATE:
-                self.tally.ended_at = self._pacer.sent_at
-            self._pacer.stop()
+            self._end_plan(self._pacer)
         self._loop.call_later(self.workload.timeout, self._loop.stop)
         self._loop.call_threadsafe(self._rest)  # later, for one of them may be sending its last
+
+    def _end_plan(self, pacer: Pacing) -> None:
+        """Count what was due, and never sent."""
+        tally = self.tally
+        for due in pacer.left(tally.ended_at):
+            if tally.sent + tally.errors[UNSENT] >= tally.quota:
+                break
+            if due >= tally.begin:
+                tally.give_up(UNSENT, due, due, self.patience)
+        # Messages sent late took that long to send: else the rate would be what it was not.
+        if pacer.sent_at > tally.ended_at + LATE:
+            tally.ended_at = pacer.sent_at
+        pacer.stop()
 
     def _rest(self) -> None:
         for exchange in list(self._exchanges):
@@ -306,14 +354,15 @@ class Driver:
         self._stop_when_idle()
 
     def _stop_when_idle(self) -> None:
-        nothing_comes = not self._opener.waiting and self._idle == len(self._exchanges)
-        if nothing_comes:
+        if not self._opener.opens and self._idle == len(self._exchanges):
             self._loop.stop()
 
     def _sweep(self) -> None:
         """Give up what has waited for longer than the timeout: a connection that is not made or
         does not answer at all, or a single message that was passed over."""
-        before = monotonic_ns() - int(self.workload.timeout * SECOND)
+        before = monotonic_ns() - self.patience
+        if self._is_deserted(before):
+            self.tally.finish(monotonic_ns())
         for exchange in list(self._exchanges):
             if exchange.overdue(before):
                 self._give_up(exchange)
@@ -321,13 +370,20 @@ class Driver:
                 exchange.abandon_late(before)
         self._loop.call_later(self._sweep_seconds, self._sweep)
 
+    def _is_deserted(self, before: int) -> bool:
+        """Does a message of the plan wait since then for a connection, and none could be had?"""
+        pacer = self._pacer
+        if pacer is None or pacer.exchanges:
+            return False
+        return pacer.due_at < before and self._there_at < before
+
     def _give_up(self, exchange: Conversation) -> None:
         if exchange.given_up:
             return
         exchange.given_up = True
         if exchange.opened is None:
             self.tally.count("connect_timeout")
-        if exchange.first_reply is None:
+        if exchange.first_reply is None and self._pacer is None:
             for _ in range(self._opener.halt()):  # more would fare no better
                 self.exchange_filled()
         if exchange.connection is not None:
@@ -356,6 +412,7 @@ class Driver:
             seconds=seconds,
             errors={str(error): count for error, count in tally.errors.items() if count},
             interrupted=self._interrupted,
+            lost=tally.lost,
         )
 
 

@@ -12,6 +12,7 @@ from epollo.bench.result import Second
 NEVER = 1 << 62  # ns
 SECOND = 10**9  # ns
 IN_WARMUP = "in_warmup"
+UNSENT = "unsent"
 
 
 class Ledger:
@@ -35,12 +36,14 @@ class Ledger:
     bytes_received: int
     outstanding: int  # of all messages
     open_loop: bool
+    record: Callable[[int, int, int], None]  # how long a message took: due, sent, answered
     take: Callable[[], tuple[Histogram, Histogram, Histogram]]  # of the second that ends
 
     def __init__(
         self, quota: int | None, due: Callable[[float], float] | None, over: Callable[[], object]
     ) -> None:
         self.errors: Counter[str] = Counter()
+        self.lost = 0  # connections
         self._early: Counter[str] = Counter()  # of what was due before the window
         self.seconds: list[Second] = []
         self.started = time.time()  # for people: nothing is measured by it
@@ -65,6 +68,15 @@ class Ledger:
     def miss(self, error: str, due: int, times: int = 1) -> None:
         """The message due at that time was answered wrongly, or not at all."""
         (self.errors if due >= self.begin else self._early)[error] += times
+
+    def give_up(self, error: str, due: int, sent: int, patience: int) -> None:
+        """The message due at that time will have no reply: counted, never dropped, and recorded
+        (censored) as if it had been waited for as long as for any, for what ends with its
+        connection must not look quick."""
+        if due >= self.second_end:
+            self.roll(due)
+        self.miss(error, due)
+        self.record(due, sent, max(time.monotonic_ns(), sent + patience))
 
     def finish(self, at: int) -> None:
         """Send no more: at ``at`` ns, or where the window ends, if that is before."""

@@ -32,6 +32,7 @@ class Opening:
     ) -> None:
         self.halted = False
         self.waiting: list[Callable[[], Conversation]] = []  # each makes the one to be opened
+        self.pausing = 0  # of which each will wait too, after a while
         self.unserved = 0  # begun, without a reply until now
         self._loop = loop
         self._dialer = dialer
@@ -39,11 +40,21 @@ class Opening:
         self._next = -math.inf  # when another may be begun, of time.monotonic()
         self._failed = failed
 
-    def want(self, make: Callable[[], Conversation]) -> None:
-        """Open one more, as soon as may be; none once halted."""
-        if not self.halted:
+    def want(self, make: Callable[[], Conversation], pause: float = 0.0) -> None:
+        """Open one more, as soon as may be, after so many seconds; none once halted."""
+        if self.halted:
+            return
+        if pause:
+            self.pausing += 1
+            self._loop.call_later(pause, partial(self._want_now, make))
+        else:
             self.waiting.append(make)
             self.go_on()
+
+    @property
+    def opens(self) -> bool:
+        """Will it open any more?"""
+        return not self.halted and bool(self.waiting or self.pausing)
 
     def served(self) -> None:
         """One had its first reply, or never will."""
@@ -68,6 +79,10 @@ class Opening:
         count = len(self.waiting)
         self.waiting.clear()
         return count
+
+    def _want_now(self, make: Callable[[], Conversation]) -> None:
+        self.pausing -= 1
+        self.want(make)
 
     def _begin(self, exchange: Conversation) -> None:
         try:

@@ -56,6 +56,12 @@ class Pacing:
         self.due_at = NEVER
         self.set_alarm()
 
+    def left(self, before: int) -> Iterator[int]:
+        """When each message is due that should have been sent before that time, and was not."""
+        while self.due_at < before:
+            yield self.due_at
+            self.plan_next()
+
     def add(self, exchange: Conversation) -> None:
         """Send on that one too."""
         self.exchanges.append(exchange)

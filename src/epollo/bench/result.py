@@ -105,6 +105,7 @@ class Result:
         seconds: the window, second by second.
         errors: how often each kind occurred.
         interrupted: ended early, by the user.
+        lost: connections that were open, and ended before the run did: broken, or given up.
     """
 
     workload: Workload
@@ -122,6 +123,7 @@ class Result:
     seconds: list[Second]
     errors: dict[str, int]
     interrupted: bool = False
+    lost: int = 0
 
     @property
     def messages(self) -> int:
@@ -193,7 +195,11 @@ class Result:
             "slip": summary(self.slip),
             "connect": summary(self.connect),
             "first_reply": summary(self.first_reply),
-            "connections": {"opened": self.connect.total, "answered": self.answered},
+            "connections": {
+                "opened": self.connect.total,
+                "lost": self.lost,
+                "answered": self.answered,
+            },
             "seconds": [second.to_document() for second in self.seconds],
             "errors": self.errors,
         }
@@ -227,6 +233,7 @@ class Result:
             answered=[int(count) for count in document["connections"]["answered"]],
             seconds=[Second.of_document(second) for second in document["seconds"]],
             interrupted=document["interrupted"],
+            lost=document["connections"].get("lost", 0),
             **known,
         )
 
@@ -252,6 +259,7 @@ def merge(results: Sequence[Result]) -> Result:
         seconds=seconds,
         errors=dict(errors),
         interrupted=any(result.interrupted for result in results),
+        lost=sum(result.lost for result in results),
         **merged,
     )
 

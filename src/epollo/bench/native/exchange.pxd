@@ -27,7 +27,7 @@ cdef class ExchangeCore(Reader):
     cdef public bint watched
     cdef bint in_place
     cdef int64_t now  # of the read that is going on; later by 1 ns for each message sent in it
-    cdef public object driver, slot, lacking, late, forgone, mistaken, connection
+    cdef public object driver, slot, lacking, late, mistaken, connection
     cdef public object idle, given_up
     cdef public object started, opened, first_reply
 

@@ -31,7 +31,6 @@ class Exchange(Conversation):
         "driver",
         "filters",
         "first_reply",
-        "forgone",
         "framing",
         "given_up",
         "idle",
