@@ -10,8 +10,10 @@ import resource
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,51 @@ def test_a_unix_socket_whose_accept_queue_is_full_is_tried_again(tmp_path: Path)
         result = run(workload(server.addresses[0], connections=50, warmup=0.01))
     assert is_clean(result, MESSAGES)
     assert result.connect.total == 50
+
+
+class Watch:
+    """Echoes, and keeps when each message came on which connection."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.came: list[tuple[int, float]] = []
+
+    def connected(self, connection: Connection) -> None:
+        self.opened += 1
+        connection.state = self.opened
+
+    def received(self, message: bytes, connection: Connection) -> bytes:
+        self.came.append((connection.state, time.monotonic()))
+        return message
+
+
+@pytest.mark.parametrize(("every", "depth"), [(1, 1), (1, 3), (2, 2), (2, 4), (3, 1), (3, 2)])
+def test_think_time_passes_before_a_message_on_a_new_connection_too(
+    engine: Engine, every: int, depth: int
+) -> None:
+    think, watch = 0.01, Watch()
+    load: dict[str, Any] = {"connections": 1, "messages": 3 * every}
+    result = measure(engine, watch, think=think, reconnect_every=every, depth=depth, **load)
+    assert is_clean(result, 3 * every)
+    came = [[at for number, at in watch.came if number == each] for each in (1, 2, 3)]
+    assert [len(times) for times in came] == [every] * 3
+    for before, after in pairwise(came):
+        assert after[0] - before[-1] >= think
+    if depth == 1:
+        times = [at for _, at in watch.came]
+        assert all(later - earlier >= think for earlier, later in pairwise(times))
+
+
+def test_a_connection_in_place_of_another_begins_with_its_depth_of_messages(
+    engine: Engine,
+) -> None:
+    """So that think time passes before each that follows a reply."""
+    watch = Watch()
+    load: dict[str, Any] = {"think": 0.01, "reconnect_every": 4, "depth": 2}
+    assert is_clean(measure(engine, watch, connections=1, messages=8, **load), 8)
+    first, second, third, fourth = [at for number, at in watch.came if number == 2]
+    assert third - first >= 0.01
+    assert fourth - second >= 0.01
 
 
 # -- the window
@@ -452,6 +499,36 @@ def test_a_reply_swallowed_in_a_pipeline_is_the_only_one_lost() -> None:
     assert result.messages == MESSAGES - 1
     assert result.response.total == MESSAGES
     assert result.response.maximum >= SHORT * 1e9
+
+
+def test_a_reply_to_a_message_that_was_given_up_is_no_other_error(engine: Engine) -> None:
+    """It comes when the next ones have been answered, and the timeout is long over."""
+
+    class Late(Server):
+        first: bytes | None = None
+
+        def received(self, message: bytes, connection: Connection) -> Any:
+            super().received(message, connection)
+            if self.messages == 5:
+                self.first, self.since = message, time.monotonic()
+                return None
+            if self.first is not None and time.monotonic() - self.since > 1.5 * SHORT:
+                first, self.first = self.first, None
+                return [first, message]
+            return message
+
+    handler = Late()
+    load: dict[str, Any] = {
+        "rate": 1000,
+        "timeout": SHORT / 2,
+        "messages": None,
+        "duration": 2 * SHORT,
+    }
+    result = measure(engine, handler, connections=1, **load)
+    assert result.errors == {"unanswered": 1}
+    assert handler.first is None
+    assert result.lost == 0
+    assert result.response.total == result.sent == result.messages + 1
 
 
 def test_a_message_given_up_in_a_pipeline_is_replaced() -> None:

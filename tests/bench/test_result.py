@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,6 +93,17 @@ def test_the_target_is_that_of_the_plan() -> None:
     assert ramp.target == pytest.approx(1500)
 
 
+def test_a_second_followed_by_a_rest_has_the_counts_of_both() -> None:
+    first = second(target=2.0, outstanding=3)
+    rest = second(1.0, seconds=0.25, target=4.0, sent=1, messages=1, errors=2, outstanding=1)
+    both = first.followed_by(rest)
+    assert (both.start, both.seconds) == (0.0, 1.25)
+    assert both.target == pytest.approx(2.4)
+    assert (both.sent, both.messages, both.errors, both.outstanding) == (3, 3, 2, 1)
+    assert both.response.total == 4
+    assert second().followed_by(second(1.0)).target is None
+
+
 def test_the_json_has_it_all_in_seconds() -> None:
     document = json.loads(result().to_json())
     response = document["response"]
@@ -105,20 +117,28 @@ def test_the_json_has_it_all_in_seconds() -> None:
     assert percentiles["100"] == 5.0
     assert (document["version"], document["messages"], document["rate"]) == (2, 3, 1.5)
     assert document["workload"]["connections"] == 2
-    assert document["connections"] == {"opened": 2, "answered": [1, 2]}
+    assert document["connections"] == {"opened": 2, "lost": 0, "answered": [1, 2]}
     assert document["errors"] == {"unanswered": 1}
     assert [each["errors"] for each in document["seconds"]] == [0, 1]
 
 
 def test_a_result_read_back_is_the_same() -> None:
     before = made_up(rate="1k/5s", size="64:9,1KiB:1", source=("127.0.0.2",), errors={"reset": 1})
+    before = replace(before, lost=3)
     after = Result.from_json(before.to_json())
     was, is_now = before.to_document(), after.to_document()
     for name in ("response", "service", "slip", "connect", "first_reply"):
         assert is_now[name].pop("deviation") == pytest.approx(was[name].pop("deviation"))
     assert is_now == was
     assert after.workload == before.workload
+    assert after.lost == 3
     assert after.response.percentiles([50, 99.9]) == before.response.percentiles([50, 99.9])
+
+
+def test_a_result_of_before_lost_connections_were_counted_is_read_too() -> None:
+    document = made_up().to_document()
+    del document["connections"]["lost"]
+    assert Result.of_document(document).lost == 0
 
 
 @pytest.mark.parametrize(
@@ -158,7 +178,8 @@ def test_the_json_of_nothing_measured_is_json_too() -> None:
 def test_runs_that_went_on_at_once_are_one() -> None:
     one = made_up(seconds=3, seed=1, rate=1000.0, errors={"reset": 1})
     other = made_up(seconds=2, seed=2, rate=1000.0, errors={"reset": 2, "extra": 1})
-    both = merge([one, other])
+    both = merge([replace(one, lost=1), replace(other, lost=2)])
+    assert both.lost == 3
     assert both.sent == one.sent + other.sent
     assert both.messages == one.messages + other.messages
     assert both.response.total == one.response.total + other.response.total

@@ -66,6 +66,25 @@ def test_errors_fail_it_and_what_is_wrong_with_replies_is_one_number() -> None:
     assert str(verdict) == "FAILED: mismatches 2, reset 3, unanswered 1,200"
 
 
+@pytest.mark.parametrize(
+    ("lost", "words"), [(1, "1 connection lost"), (1200, "1,200 connections l")]
+)
+def test_lost_connections_are_told_though_the_limits_allow_what_they_cost(
+    lost: int, words: str
+) -> None:
+    result = replace(made_up(errors={"unanswered": 2000}), lost=lost)
+    verdict = Verdict.of(result, [Limit("errors")])
+    assert not verdict.failed
+    assert f"unanswered 2,000, which the limits allow; {words}" in str(verdict)
+
+
+def test_late_messages_may_have_waited_for_a_connection() -> None:
+    slip = Histogram()
+    slip.record_many(2_000_000, 5000)
+    verdict = Verdict.of(replace(made_up(rate=1000), slip=slip, lost=3))
+    assert "late, so the tester had no connection, or was slow: lower --rate" in str(verdict)
+
+
 def test_a_limit_on_errors_stands_for_none_at_all() -> None:
     verdict = Verdict.of(made_up(errors={"reset": 3}), [Limit("errors")])
     assert not verdict.failed
@@ -102,6 +121,11 @@ def test_a_run_that_was_over_before_its_time_says_why(changes: dict[str, Any], e
 def test_a_run_of_messages_is_over_when_they_are_sent() -> None:
     result = made_up(seconds=5, per_second=10, messages=50, connections=5, duration=60.0)
     assert str(Verdict.of(result)).endswith("; no errors")
+
+
+def test_a_run_of_messages_that_lost_its_last_connection_says_so() -> None:
+    result = made_up(seconds=5, per_second=10, messages=60, connections=5, duration=None)
+    assert str(Verdict.of(result)).endswith("; ended after 5 s, when no connection was left")
 
 
 def test_a_run_that_measured_nothing_fails_whatever_the_limits() -> None:

@@ -249,5 +249,5 @@ class Conversation:
             self.send(monotonic_ns())
 
     def _after_thinking(self) -> None:
-        if self.connection is not None:
+        if self.connection is not None and not self.retired:
             self.send(monotonic_ns())

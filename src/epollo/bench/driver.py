@@ -156,7 +156,8 @@ class Driver:
         if not self.tally.sending:
             exchange.rest()
         elif exchange.lacking:
-            exchange.send(monotonic_ns())
+            for _ in range(self._at_once(exchange)):
+                exchange.send(monotonic_ns())
         else:  # the pacer sends on it, when there is something to send
             self._opener.served()
 
@@ -196,7 +197,7 @@ class Driver:
         exchange.abandon()
         self._gone(exchange, error)
         if exchange.retired and not broken:
-            self._open_another(exchange, 0.0)
+            self._open_another(exchange, self.workload.think)
         else:
             self._replace(exchange)
         self._stop_when_idle()
@@ -213,7 +214,17 @@ class Driver:
 
     @property
     def _later_messages(self) -> int:
-        return 0 if self.workload.open_loop else self.workload.depth
+        if self.workload.open_loop:
+            return 0
+        return 1 if self.workload.think else self.workload.depth
+
+    def _at_once(self, exchange: Conversation) -> int:
+        """How many messages a connection begins with. One in place of another that had its replies
+        has all of them to send, where each waited for the end of a think time: to send them by and
+        by, as replies come, would be to send what follows a reply without that."""
+        if not self.workload.think or exchange.serial < self.workload.connections:
+            return 1
+        return min(self.workload.depth, self.retire_after)
 
     def _begin(self, slot: int, lacking: int) -> Conversation:
         serial = self._share.number(self._begun)

@@ -13,6 +13,7 @@ NEVER = 1 << 62  # ns
 SECOND = 10**9  # ns
 IN_WARMUP = "in_warmup"
 UNSENT = "unsent"
+_SHORTEST = 0.5  # seconds, of the last one: a rate over less says nothing
 
 
 class Ledger:
@@ -99,7 +100,7 @@ class Ledger:
             self.second_end += SECOND
 
     def close(self) -> None:
-        """Close the last second, which may be a part of one.
+        """Close the last second; a short rest goes with the one before.
 
         What went wrong before the window is an error too, but of a kind of its own: the others are
         parts of the messages measured. Where none was measured, they say why.
@@ -107,6 +108,9 @@ class Ledger:
         if self.begin < NEVER:
             self.roll(self.ended_at)
             self._close_second(self.ended_at - self.second_start)
+        if len(self.seconds) > 1 and self.seconds[-1].seconds < _SHORTEST:
+            rest = self.seconds.pop()
+            self.seconds.append(self.seconds.pop().followed_by(rest))
         if self.sent:
             self.errors[IN_WARMUP] += self._early.total()
         else:

@@ -23,6 +23,7 @@ _MEANINGS = {
     "extra": "replies to nothing that was sent",
     "short": "replies that are cut off",
     "in_warmup": "messages before the window, answered wrongly or not at all",
+    "unsent": "due, but there was no connection left, or the tester was too slow",
     "unanswered": "no reply within {timeout}, or before the connection ended",
     "connect_refused": "nobody listens",
     "no_port": "this side has no port left: connect from more addresses, --source",
@@ -168,10 +169,12 @@ def _bytes(result: Result) -> str:
 
 def _connections(result: Result) -> str:
     opened, wanted = result.connect.total, result.workload.connections
-    if result.workload.reconnect_every:
+    if result.workload.reconnect_every or opened > wanted:
         amount = f"{opened:,} opened, {wanted:,} at a time"
     else:
         amount = f"{opened:,} of {wanted:,} opened"
+    if result.lost:
+        amount += f", {result.lost:,} lost"
     return f"{amount}; connect: {spread(result.connect)}"
 
 

@@ -23,7 +23,8 @@ LATE_ALLOWED = 0.001  # of all messages; with more, the generator did not keep i
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """One second of the window, or the rest at its end.
+    """One second of the window. The last one has the rest at the end, and so is from half a second
+    long to one and a half; it is shorter where it is the only one.
 
     Histograms hold the messages that were due in it, whenever they were answered; ``messages``
     those that were answered in it.
@@ -58,17 +59,30 @@ class Second:
     def merged(self, other: Second) -> Second:
         """This second of two runs that went on at once."""
         return replace(
-            self,
+            self._and(other),
             seconds=max(self.seconds, other.seconds),
             target=None if self.target is None else self.target + (other.target or 0.0),
-            **{
-                name: getattr(self, name) + getattr(other, name)
-                for name in ("sent", "messages", "errors", "outstanding")
-            },
-            **{
-                name: getattr(self, name).merged(getattr(other, name))
-                for name in ("response", "service", "slip")
-            },
+            outstanding=self.outstanding + other.outstanding,
+        )
+
+    def followed_by(self, rest: Second) -> Second:
+        """This second and what came behind it, as one."""
+        seconds, target = self.seconds + rest.seconds, None
+        if self.target is not None:
+            due = self.target * self.seconds + (rest.target or 0.0) * rest.seconds
+            target = due / seconds
+        return replace(
+            self._and(rest), seconds=seconds, target=target, outstanding=rest.outstanding
+        )
+
+    def _and(self, other: Second) -> Second:
+        """What was counted and recorded in either."""
+        counts = ("sent", "messages", "errors")
+        histograms = ("response", "service", "slip")
+        return replace(
+            self,
+            **{name: getattr(self, name) + getattr(other, name) for name in counts},
+            **{name: getattr(self, name).merged(getattr(other, name)) for name in histograms},
         )
 
     def to_document(self) -> dict[str, Any]:
@@ -87,7 +101,8 @@ class Result:
 
     Every message that was due in the window is in each of ``response``, ``service`` and ``slip``
     once, one answered wrongly too, and one not answered (censored) with the time that it was waited
-    for, and with ``timeout`` at the least: one that was lost with its connection was not quick.
+    for, and with ``timeout`` at the least: one that was lost with its connection was not quick. So
+    is one that was never sent, but for ``slip``: ``unsent`` in the errors, and not in ``sent``.
 
     Attributes:
         workload: what was run.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from epollo.bench import files
-from epollo.bench.ledger import IN_WARMUP
+from epollo.bench.ledger import IN_WARMUP, UNSENT
 from epollo.bench.load.payload import Fault
 from epollo.bench.result import Result
 from epollo.engine import CloseReason
@@ -18,7 +18,10 @@ from epollo.units import format_seconds, parse_number, parse_seconds
 
 HISTOGRAMS = ("response", "service", "slip", "connect", "first_reply")
 MOMENTS = {"mean": "mean", "sd": "deviation", "min": "minimum", "max": "maximum"}
-_LOST = ("unanswered", "closed_early", "connect_refused", "connect_timeout", "no_port", IN_WARMUP)
+_LOST = (
+    *("unanswered", "closed_early", "connect_refused", "connect_timeout", "no_port"),
+    *(UNSENT, IN_WARMUP),
+)
 ERRORS = tuple(sorted({*map(str, Fault), *map(str, CloseReason), *_LOST}))
 SCALARS = ("rate", "target", "messages", "late", "errors")
 

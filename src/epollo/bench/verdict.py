@@ -58,7 +58,7 @@ class Verdict:
         return bool(self.broken or self.fatal) or not self.result.messages
 
     def __str__(self) -> str:
-        judged = [*self.broken, self._errors()]
+        judged = [*self.broken, self._errors(), self._lost()]
         facts = [self._rate(), self._slip()]
         parts = [*judged, *facts] if self.failed else [*facts, *judged]
         parts += [self._limits(), self._end()]
@@ -74,6 +74,10 @@ class Verdict:
             return "no message was measured"
         return f"every reply came{_verified(self.result.workload.expect)}; no errors"
 
+    def _lost(self) -> str:
+        lost = self.result.lost
+        return f"{lost:,} connection{'s' * (lost > 1)} lost" if lost else ""
+
     def _rate(self) -> str:
         target = self.result.target
         if target is None:
@@ -88,7 +92,8 @@ class Verdict:
         if result.on_time:
             return late
         advice = "lower --rate, add --processes, or stop what runs beside it"
-        return f"{late}, so the tester was slow: {advice}"
+        cause = "had no connection, or was slow" if result.lost else "was slow"
+        return f"{late}, so the tester {cause}: {advice}"
 
     def _limits(self) -> str:
         if not self.held:
@@ -101,7 +106,7 @@ class Verdict:
         if result.interrupted:
             return "ended early, as asked"
         all_sent = load.messages is not None and result.sent >= load.messages
-        to_the_end = load.seconds is None or result.elapsed >= load.seconds * _WHOLE
+        to_the_end = load.seconds is not None and result.elapsed >= load.seconds * _WHOLE
         if all_sent or to_the_end or not result.messages:
             return ""
         return f"ended after {format_seconds(result.elapsed)}, when no connection was left"

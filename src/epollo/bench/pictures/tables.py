@@ -139,7 +139,8 @@ def _late(result: Result) -> str:
 
 
 def _connections(result: Result) -> str:
-    return f"{result.connect.total:,} opened, of {len(result.answered):,}"
+    lost = f", {result.lost:,} lost" if result.lost else ""
+    return f"{result.connect.total:,} opened, of {len(result.answered):,}{lost}"
 
 
 _AMOUNTS: Sequence[tuple[str, Callable[[Result], str]]] = (

@@ -1,0 +1,188 @@
+"""Connections that an open loop loses are replaced: its plan is sent whatever becomes of them, and
+what could not be sent is counted."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import pytest
+
+from epollo import Connection, Server, address
+from epollo.bench import Driver, Result, Workload, run
+from epollo.bench.verdict import Verdict
+from epollo.engine import available
+from tests.bench.hostile import Accepted, hostile
+from tests.support import DEADLINE, until
+
+CONNECTIONS = 2
+MESSAGES = 200
+SHORT = 0.1  # seconds; a timeout, where waiting for it is the test
+
+
+@pytest.fixture(params=available())
+def load(request: pytest.FixtureRequest) -> Callable[..., Workload]:
+    """A plan of so many messages, all of them measured, in each room."""
+
+    def planned(to: str, **changes: Any) -> Workload:
+        settings: dict[str, Any] = {"connections": CONNECTIONS, "messages": MESSAGES, "rate": 1000}
+        settings |= {"duration": None, "warmup": 0, "timeout": DEADLINE, "engine": request.param}
+        return Workload(address=to, **settings | changes)
+
+    return planned
+
+
+def is_complete(result: Result, messages: int = MESSAGES) -> bool:
+    """Was the plan sent, or counted as what was not; is each message in the figures once?"""
+    unsent = result.errors.get("unsent", 0)
+    times = result.response.total, result.service.total
+    return result.sent + unsent == messages and times == (messages, messages)
+
+
+def echo(peer: Accepted) -> None:
+    while request := peer.take():
+        peer.send(request)
+
+
+def test_a_stall_longer_than_the_timeout_costs_what_was_under_way_and_no_more(
+    load: Callable[..., Workload],
+) -> None:
+    order = count()
+
+    def stall_at_first(peer: Accepted) -> None:
+        if next(order) >= CONNECTIONS:
+            echo(peer)
+        peer.talk()
+        peer.hold()
+
+    with hostile(stall_at_first) as where:
+        result = run(load(where, timeout=SHORT))
+    assert is_complete(result)
+    assert set(result.errors) == {"unanswered"}
+    assert result.messages == MESSAGES - result.unanswered > CONNECTIONS * 10
+    assert result.lost == CONNECTIONS
+    assert result.connect.total == 2 * CONNECTIONS
+    assert result.response.maximum >= SHORT * 1e9
+    assert f"; {CONNECTIONS} connections lost; " in str(Verdict.of(result))
+
+
+def test_connections_that_break_again_and_again_are_replaced(load: Callable[..., Workload]) -> None:
+    def reset(peer: Accepted) -> None:
+        peer.talk()
+        peer.take()
+        peer.reset()
+
+    with hostile(reset) as where:
+        result = run(load(where))
+    assert is_complete(result)
+    assert result.errors.keys() == {"reset", "unanswered"}
+    assert result.lost == result.errors["reset"] > CONNECTIONS
+    assert result.messages >= result.lost * 9  # of the ten answered on each, one opens the run
+
+
+@contextmanager
+def leaving(port: int = 0, then: Callable[[int], object] = lambda _: None) -> Iterator[str]:
+    """A server that answers some messages on each of its connections, and is gone: nobody listens
+    there any more. ``then`` is called with the port."""
+
+    def serve() -> None:
+        with listener:
+            peers = [Accepted(listener.accept()[0]) for _ in range(CONNECTIONS)]
+            port = listener.getsockname()[1]
+        for _ in range(10):
+            for peer in peers:
+                peer.send(peer.take())
+        for peer in peers:
+            peer.close()
+        then(port)
+
+    listener = socket.create_server(("127.0.0.1", port))
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield str(address.of(listener.getsockname()))
+    finally:
+        thread.join()
+
+
+def test_a_server_that_is_gone_for_good_ends_the_run_and_what_was_due_is_counted(
+    load: Callable[..., Workload],
+) -> None:
+    with leaving() as where:
+        result = run(load(where, timeout=SHORT, messages=None, duration=60))
+    unsent = result.errors["unsent"]
+    assert unsent >= SHORT * 1000
+    assert result.errors["connect_refused"] > 1
+    assert is_complete(result, result.sent + unsent)
+    assert result.sent + unsent == pytest.approx(result.elapsed * 1000, abs=2)
+    assert SHORT < result.elapsed < 60
+    slow = sum(times for _, high, times in result.response.buckets() if high >= SHORT * 1e9)
+    assert slow >= unsent
+    assert str(Verdict.of(result)).endswith(", when no connection was left")
+
+
+def test_what_is_due_while_a_server_restarts_waits_for_it(load: Callable[..., Workload]) -> None:
+    """And its response time has the wait in it, for it runs from the time that it was due."""
+    drivers: list[Driver] = []
+    again: list[Server] = []
+
+    def come_back(port: int) -> None:
+        until(lambda: drivers[0].tally.errors["connect_refused"] > CONNECTIONS)
+        again.append(Server(lambda message: message, f"127.0.0.1:{port}"))
+        again[0].__enter__()
+
+    with leaving(then=come_back) as where:
+        drivers.append(Driver(load(where)))
+        result = drivers[0].run()
+    again[0].__exit__(None, None, None)
+    assert is_complete(result)
+    assert "unsent" not in result.errors
+    assert result.lost == CONNECTIONS
+    assert result.messages == MESSAGES - result.errors.get("unanswered", 0)
+    assert result.slip.maximum > 1e6  # nobody was there to send it to
+    assert result.response.maximum >= result.slip.maximum * 0.99
+
+
+def test_what_is_due_at_the_end_waits_for_a_connection_that_is_being_opened(
+    load: Callable[..., Workload],
+) -> None:
+    with Server(lambda message: message, "127.0.0.1:0") as server:
+        where = server.addresses[0]
+        result = run(load(where, connections=1, messages=None, duration=0.2, reconnect_every=1))
+    assert result.errors == {}
+    assert result.lost == 0
+    assert is_complete(result, result.sent)
+    assert result.sent == pytest.approx(200, abs=1)
+
+
+def test_what_a_slow_tester_cannot_send_is_counted(load: Callable[..., Workload]) -> None:
+    """Its plan has more messages than any process could send in the time."""
+    with Server(lambda message: message, "127.0.0.1:0") as server:
+        plan = load(server.addresses[0], rate=1e6, messages=None, duration=0.1, timeout=SHORT / 2)
+        result = run(plan)
+    assert result.errors["unsent"] > 0
+    assert is_complete(result, result.sent + result.errors["unsent"])
+    assert result.sent + result.errors["unsent"] == pytest.approx(100_000, abs=1)
+    assert not result.on_time
+
+
+def test_a_plan_that_is_ended_early_leaves_nothing_unsent(load: Callable[..., Workload]) -> None:
+    drivers: list[Driver] = []
+    messages = count(1)
+
+    def received(message: bytes, connection: Connection) -> bytes:
+        if next(messages) == 50:
+            drivers[0].stop()
+        return message
+
+    with Server(received, "127.0.0.1:0") as server:
+        drivers.append(Driver(load(server.addresses[0], messages=None, duration=60, rate=5000)))
+        result = drivers[0].run()
+    assert result.errors == {}
+    assert result.interrupted
+    assert is_complete(result, result.messages)
+    assert result.messages == pytest.approx(result.elapsed * 5000, abs=2)
