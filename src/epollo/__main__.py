@@ -1,5 +1,6 @@
-"""``python -m epollo`` is the ``epollo`` command."""
+"""``python -m epollo`` is the ``epollo`` command. Python imports the package before this, and heeds
+Ctrl-C in its own way until then."""
 
-from epollo.cli import main
+from epollo_command import main
 
 main()

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
@@ -21,6 +21,7 @@ import pytest
 from epollo.cli import main
 from tests.support import DEADLINE
 
+NO_MORE: Mapping[str, str] = {}
 END = b"\x00"
 HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"
 # What the live lines are made of: the cursor hidden and shown, a line up, a line erased, colours.
@@ -101,9 +102,12 @@ def new_screen() -> Iterator[Screen]:
 
 
 @contextmanager
-def terminal(*arguments: str) -> Iterator[Terminal]:
-    """``epollo`` with these arguments, in a process and a terminal of its own."""
-    command = [sys.executable, "-m", "epollo", *arguments]
+def terminal(
+    *arguments: str, start: Sequence[str] = ("-m", "epollo"), env: Mapping[str, str] = NO_MORE
+) -> Iterator[Terminal]:
+    """``epollo`` with these arguments, in a process and a terminal of its own; ``start`` is what
+    Python starts it by, ``env`` more of its environment."""
+    command = [sys.executable, *start, *arguments]
     # A script in the background ignores SIGINT, nohup SIGHUP, and what they start inherits that.
     before = {number: signal.signal(number, heed) for number, heed in HEEDED.items()}
     try:
@@ -111,7 +115,7 @@ def terminal(*arguments: str) -> Iterator[Terminal]:
             new_screen() as screen,
             subprocess.Popen(
                 command,
-                env=os.environ | {"TERM": "xterm"},
+                env={**os.environ, "TERM": "xterm", **env},
                 stdout=subprocess.PIPE,
                 stderr=screen.keyboard,
             ) as process,

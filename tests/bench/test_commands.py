@@ -14,8 +14,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from epollo import UsageError
 from epollo.bench import Workload
 from epollo.bench.commands import bench
 from tests.bench.hostile import Accepted, hostile
@@ -123,7 +125,7 @@ def test_a_server_that_dies_is_status_1() -> None:
         assert run.status() == 1
         report = run.report()
     assert "\nverdict      FAILED: " in report
-    assert ", unanswered 100; ended after " in report
+    assert ", unanswered 100; 100 connections lost; ended after " in report
 
 
 # -- every field of a workload
@@ -309,6 +311,8 @@ def test_all_files_of_a_run(tmp_path: Path) -> None:
         (["--plot", "a.gif"], "--plot a.gif: the name must end in .png or .svg"),
         (["--json", "-", "--csv", "-"], "--json and --csv: only one can be - (stdout)"),
         (["--fail-if", "p99 is low"], "p99 is low"),
+        (["--payload", ""], "--payload: is empty; write --payload FILE, or leave it out"),
+        (["--source", "127.0.0.2,"], "'127.0.0.2,' has an empty address in it"),
         (["-R", "fast"], "rate: 'fast' is not a number such as 0.5, 100 or 10k"),
         (["-R", "1k..2k"], "rate: how long is '1k..2k'? write 1k..2k/10s"),
         (["-R", "1k/5s", "-d", "5s"], "--duration: --rate says how long each step is"),
@@ -333,6 +337,25 @@ def test_a_wrong_command_line_is_one_line_and_status_2(
     assert said.startswith("epollo: error: ")
     assert why in said
     assert said.count("\n") == 1
+
+
+TAKES_A_VALUE = [
+    parameter.opts[-1]
+    for parameter in bench.params
+    if isinstance(parameter, click.Option) and not parameter.is_flag
+]
+
+
+@pytest.mark.parametrize("flag", TAKES_A_VALUE)
+def test_an_empty_value_is_not_taken_for_the_default(flag: str) -> None:
+    """As a variable that a script has not set: nobody hears of a test that was another one."""
+    with pytest.raises(UsageError, match=rf"^{flag}: is empty; write {flag} \S+, or leave it out$"):
+        bench.main([flag, ""], standalone_mode=False)
+
+
+def test_an_empty_address_is_not_the_server_beside() -> None:
+    with pytest.raises(UsageError, match=r"^address: is empty; write HOST:PORT, or leave"):
+        bench.main([""], standalone_mode=False)
 
 
 # -- in a terminal

@@ -30,7 +30,10 @@ HELP = "Help"
 
 
 def _addresses(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    parts = tuple(part.strip() for part in text.split(","))
+    if not all(parts):
+        raise ValueError(f"{text!r} has an empty address in it")
+    return parts
 
 
 # What stands behind a flag, and what it is made into; a Workload reads the others itself.
@@ -62,11 +65,18 @@ class Grouped(click.Command):
 
 
 class Option(click.Option):
-    """An option that knows its subject."""
+    """An option that knows its subject, and has something behind it: what a script's variable has
+    left empty must not seem to be heard."""
 
     def __init__(self, *args: Any, subject: str, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.subject = subject
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        if "" in (value if isinstance(value, list | tuple) else [value]):
+            flag = max(self.opts, key=len)
+            raise UsageError(f"{flag}: is empty; write {flag} {self.metavar}, or leave it out")
+        return super().process_value(ctx, value)
 
 
 def _option(
@@ -171,6 +181,8 @@ def bench(
     from epollo.bench.outputs import Outputs
     from epollo.bench.session import find, session
 
+    if address == "":
+        raise UsageError("address: is empty; write HOST:PORT, or leave it out for an echo server")
     wanted = {name: value for name, value in given.items() if value is not None}
     files = {name: wanted.pop(name) for name in Outputs.__slots__ if name in wanted}
     if find_rate:

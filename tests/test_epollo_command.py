@@ -1,0 +1,75 @@
+"""The ``epollo`` command while it loads: Ctrl-C is no traceback, whatever it interrupts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.bench.terminal import terminal
+from tests.documents import ROOT
+
+# Stands in for a module that the command imports, and is never done.
+ENDLESS = """
+import os
+import threading
+
+os.write(2, b"loading")
+threading.Event().wait(60)
+"""
+
+# Stands in for one that is interrupted, and then is done.
+INTERRUPTS = """
+import os
+import signal
+
+os.kill(os.getpid(), signal.SIGINT)
+os.write(2, b"loaded")
+os._exit(3)
+"""
+
+
+def script() -> str:
+    """What an installer writes of the entry point, for one argument of ``python -c``."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    module, _, name = project["project"]["scripts"]["epollo"].partition(":")
+    return f"import sys; from {module} import {name}; sys.exit({name}())"
+
+
+@pytest.mark.parametrize("module", ["ssl", "click"])
+def test_while_it_loads_it_leaves_in_silence(module: str, tmp_path: Path) -> None:
+    """`ssl` is imported by the package, `click` by the commands."""
+    (tmp_path / f"{module}.py").write_text(ENDLESS)
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    with terminal("bench", start=["-c", script()], env={"PYTHONPATH": path}) as run:
+        run.wait_for("loading")
+        run.process.send_signal(signal.SIGINT)
+        assert run.status() == 130
+        run.assert_as_found()
+        assert run.said() == "loading"
+        assert run.report() == ""
+
+
+def test_what_a_command_loads_when_it_is_called_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "rich.py").write_text(ENDLESS)
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    with terminal("bench", env={"PYTHONPATH": path}) as run:
+        run.wait_for("loading")
+        run.process.send_signal(signal.SIGINT)
+        assert run.status() == 130
+        run.assert_as_found()
+        assert run.said() == "loading\nepollo: error: interrupted\n"
+
+
+def test_a_command_in_the_background_ignores_it(tmp_path: Path) -> None:
+    """As a shell has started it with SIGINT ignored, nothing of it heeds that."""
+    (tmp_path / "click.py").write_text(INTERRUPTS)
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    ignored = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {script()}"
+    with terminal("bench", start=["-c", ignored], env={"PYTHONPATH": path}) as run:
+        assert run.status() == 3
+        assert run.said() == "loaded"
