@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -118,16 +117,15 @@ def test_whole_frames_are_never_late_however_slowly_they_come(engine: Engine) ->
 
 def test_a_frame_that_begins_where_another_ends_has_its_own_time(engine: Engine) -> None:
     handler = Recorder()
-    with engine.server(handler, frame_timeout=0.4) as server, Peer(server.addresses[0]) as peer:
-        stream = frame(b"one") * 8
-        peer.send(stream[:3])
-        start = time.monotonic()
-        for end in range(7, len(stream), 7):  # each read ends a frame and begins the next
-            peer.send(stream[end - 4 : end + 3])
-            assert peer.receive(7) == frame(b"one")
-            threading.Event().wait(0.15)
-        assert time.monotonic() - start > 0.8  # twice the timeout
-        assert handler.ends.empty()
+    with engine.server(handler, frame_timeout=0.2) as server, Peer(server.addresses[0]) as peer:
+        one = frame(b"one")
+        peer.send(one[:3])
+        for _ in timeouts(server, b"\0", b"\0"):
+            peer.send(one[3:] + one[:3])  # each read ends a frame and begins the next
+            assert peer.receive(7) == one
+        assert [handler.end() for _ in range(2)] == [CloseReason.FRAME_TIMEOUT] * 2
+        peer.send(one[3:])
+        assert peer.receive(7) == one
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -138,7 +136,9 @@ def test_the_first_frames_time_begins_when_it_does(engine: Engine, count: int) -
         Peer(server.addresses[0]) as peer,
     ):
         peer.send(b"PROXY UNKNO")
-        threading.Event().wait(0.5)  # a handshake may take longer than a frame
+        for _ in timeouts(server, b"PROXY UNKNOWN\r\n\0", b"PROXY UNKNOWN\r\n\0"):
+            continue  # a handshake may take longer than a frame
+        assert [handler.end() for _ in range(2)] == [CloseReason.FRAME_TIMEOUT] * 2
         start = time.monotonic()
         peer.send(b"WN\r\n" + frame(b"one") * count + b"\0")
         assert peer.receive_all() == frame(b"one") * count

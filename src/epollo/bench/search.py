@@ -131,7 +131,8 @@ class Search:
         return replace(merge(results), workload=workload, seconds=seconds, elapsed=start)
 
     def to_json(self) -> str:
-        """All of it as one JSON document, each run's as `Result.to_json` has it."""
+        """All of it as one JSON document, each run's as `Result.to_json` has it; `schema.json`
+        describes both."""
         low, high = self.confidence
         document = {
             "search": VERSION,
