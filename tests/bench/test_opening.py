@@ -186,3 +186,20 @@ def test_a_plan_that_is_ended_early_leaves_nothing_unsent(load: Callable[..., Wo
     assert result.interrupted
     assert is_complete(result, result.messages)
     assert result.messages == pytest.approx(result.elapsed * 5000, abs=2)
+
+
+def test_a_plan_that_is_ended_in_the_warm_up_has_nothing_to_count(
+    load: Callable[..., Workload],
+) -> None:
+    """Least of all what was due in an hour of it."""
+    drivers: list[Driver] = []
+
+    def received(message: bytes, connection: Connection) -> bytes:
+        drivers[0].stop()
+        return message
+
+    with Server(received, "127.0.0.1:0") as server:
+        drivers.append(Driver(load(server.addresses[0], warmup=3600, rate=1e6)))
+        result = drivers[0].run()
+    assert (result.sent, result.response.total, result.errors) == (0, 0, {})
+    assert result.interrupted

@@ -346,13 +346,14 @@ class Driver:
         self._loop.call_threadsafe(self._rest)  # later, for one of them may be sending its last
 
     def _end_plan(self, pacer: Pacing) -> None:
-        """Count what was due, and never sent."""
+        """Count what was due in the window, and never sent."""
         tally = self.tally
-        for due in pacer.left(tally.ended_at):
-            if tally.sent + tally.errors[UNSENT] >= tally.quota:
-                break
-            if due >= tally.begin:
-                tally.give_up(UNSENT, due, due, self.patience)
+        if tally.ended_at > tally.begin:
+            for due in pacer.left(tally.ended_at):
+                if tally.sent + tally.errors[UNSENT] >= tally.quota:
+                    break
+                if due >= tally.begin:
+                    tally.give_up(UNSENT, due, due, self.patience)
         # Messages sent late took that long to send: else the rate would be what it was not.
         if pacer.sent_at > tally.ended_at + LATE:
             tally.ended_at = pacer.sent_at

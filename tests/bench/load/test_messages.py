@@ -183,6 +183,15 @@ def test_a_template_may_fit_for_as_many_messages_as_there_are() -> None:
         messages(template="{number:4}", framing="fixed:4", messages=10_001)
 
 
+@pytest.mark.parametrize("load", [{"rate": 10}, {"reconnect_every": 5}])
+def test_connections_that_take_the_place_of_others_have_numbers_too(load: dict[str, Any]) -> None:
+    """An open loop replaces those that it loses, however many these are."""
+    template = {"template": "{connection:02d}", "framing": "fixed:2", "connections": 100}
+    assert messages(**template).message(99, 0, 0) == b"99"
+    with pytest.raises(SettingError, match=r"^template: .*; take another template, or another fr"):
+        messages(**template, **load)
+
+
 # -- a whole run
 
 

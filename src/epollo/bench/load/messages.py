@@ -54,7 +54,8 @@ def _checked(name: str, payload: Messages, workload: Workload, framing: Framing)
 
 
 def _extremes(payload: Messages, workload: Workload) -> Iterator[bytes]:
-    connections = _MANY if workload.reconnect_every else workload.connections
+    replaced = workload.reconnect_every or workload.open_loop  # where they are lost
+    connections = _MANY if replaced else workload.connections
     for connection in (0, connections - 1):
         for number in (0, (workload.messages or _MANY) - 1):
             yield payload.message(connection, number, monotonic_ns())
