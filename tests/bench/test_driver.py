@@ -21,7 +21,7 @@ import pytest
 
 from epollo import ConnectFailed, Connection, SettingError, address
 from epollo.bench import Driver, Result, Second, Workload, run
-from epollo.bench.driver import allow_descriptors
+from epollo.bench.descriptors import allow_descriptors
 from epollo.bench.load.payload import Payload
 from tests.conftest import Engine
 from tests.support import DEADLINE, Peer, frame

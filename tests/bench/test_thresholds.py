@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from epollo.bench import thresholds
-from epollo.bench.driver import _CONNECT_ERRORS, _ERRORS
+from epollo.bench.connections import _CONNECT_ERRORS, _ERRORS
 from epollo.bench.histogram import Histogram
 from epollo.bench.load.payload import Fault
 from epollo.bench.result import Result

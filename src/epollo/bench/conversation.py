@@ -94,7 +94,7 @@ class Conversation:
             return
         self.connection = connection
         self.opened = monotonic_ns() - self.started
-        self.driver.exchange_opened(self)
+        self.driver.connections.opened(self)
 
     def send(self, due: int) -> None:
         """Send the message that is due at that time, behind those sent before."""
@@ -112,7 +112,7 @@ class Conversation:
         """What follows a reply that is watched for; returns the message to be sent."""
         if self.first_reply is None:
             self.first_reply = now - self.started
-            self.driver.exchange_served(self)
+            self.driver.connections.served(self)
         if self.lacking:
             self._fill()
             now = monotonic_ns()  # no two messages of a connection are due at once
@@ -136,11 +136,11 @@ class Conversation:
             self.connection.close()
         elif not self.tally.sending:
             self.idle = True
-            self.driver.exchange_idle()
+            self.driver.connections.idle()
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
         self.connection = None
-        self.driver.exchange_closed(self, reason, connection.error)
+        self.driver.connections.closed(self, reason, connection.error)
 
     def overdue(self, before: int) -> bool:
         """Does the oldest message, or the connect, wait since a time before that?"""
@@ -169,7 +169,7 @@ class Conversation:
         now = monotonic_ns()  # later than all that was sent since the read, which is ``now``
         if self.first_reply is None:
             self.first_reply = now - self.started
-            self.driver.exchange_served(self)
+            self.driver.connections.served(self)
         if not self.driver.echoes:
             return self._judged(now)
         if self._pass_over(reply):
@@ -244,7 +244,7 @@ class Conversation:
         the connections, would be a burst that keeps the loop from its sockets."""
         self.lacking -= 1
         if not self.lacking:
-            self.driver.exchange_filled()
+            self.driver.connections.filled()
         elif not self.retired:
             self.send(monotonic_ns())
 

@@ -1,15 +1,14 @@
-"""Runs a workload: opens the connections, keeps the window, gives up what does not answer."""
+"""Runs a workload: has the connections opened, keeps the window, and ends it."""
 
 from __future__ import annotations
 
-import errno
-import resource
 from collections.abc import Callable
 from functools import partial
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-from epollo.bench.conversation import Conversation
+from epollo.bench.connections import Connections
+from epollo.bench.descriptors import allow_descriptors
 from epollo.bench.dialing import Dialer
 from epollo.bench.forgone import Forgone
 from epollo.bench.histogram import Histogram
@@ -17,36 +16,19 @@ from epollo.bench.ledger import NEVER, SECOND, UNSENT
 from epollo.bench.load.arrivals import arrivals
 from epollo.bench.load.expect import expectation
 from epollo.bench.load.messages import new_payload
-from epollo.bench.opening import Opening
 from epollo.bench.pacing import Pacing
 from epollo.bench.processes.shares import WHOLE, Share
 from epollo.bench.result import LATE, Result, Second
 from epollo.bench.rooms import room_of
 from epollo.bench.workload import Workload
-from epollo.engine import CloseReason, Limits, new_loop
-from epollo.errors import ConnectFailed, SettingError
+from epollo.engine import Limits, new_loop
+from epollo.errors import ConnectFailed
 
 if TYPE_CHECKING:
     from epollo.bench.python.tally import Tally
 
 _NO_BOUND = 1 << 62
 _CATCH_UP_SECONDS = 0.001
-_SPARE_DESCRIPTORS = 32
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0  # seconds, before one more try to connect
-
-# What the close of a connection is counted as, where the run did not close it itself.
-_ERRORS = {
-    CloseReason.EOF: "closed_early",
-    CloseReason.TRUNCATED: "closed_early",
-    CloseReason.RESET: "reset",
-    CloseReason.BAD_FRAME: "bad_frame",
-    CloseReason.FRAME_TOO_LARGE: "bad_frame",
-}
-# What a connect that failed is counted as, where it was not plainly refused.
-_CONNECT_ERRORS: dict[type, str] = {
-    ConnectionResetError: "reset",
-    TimeoutError: "connect_timeout",
-}
 
 
 class Driver:
@@ -71,10 +53,7 @@ class Driver:
         opened: Callable[[], object] | None = None,
     ) -> None:
         self.workload = workload
-        self.refusal: Exception | None = None  # of a connection, if there was one
         self._share = share
-        self._connections = connections = share.count(workload.connections)
-        self._part = connections / workload.connections
         self._opened = opened or (lambda: self._begin_warm_up(monotonic_ns()))
         self.framing = workload.new_framing()
         self.limits = Limits(high_water=_NO_BOUND, max_unsent=_NO_BOUND)
@@ -91,51 +70,43 @@ class Driver:
         self.later = self._loop.call_later
         room = room_of(self._loop.name)
         self.messages = room.messages(self.payload)
-        due = workload.profile.share(self._part).due if workload.open_loop else None
+        part = share.part(workload.connections)
+        due = workload.profile.share(part).due if workload.open_loop else None
         quota = None if workload.messages is None else share.count(workload.messages)
         self.tally: Tally = room.tally(quota, due, self._over)
         self._new_pacer: Callable[..., Pacing] = room.pacer
-        self._new_exchange: Callable[..., Conversation] = room.exchange
-        opening_rate = workload.connection_rate and workload.connection_rate * self._part
-        self._opener = Opening(self._loop, self.dialer, opening_rate, self._not_opened)
+        self.connections = Connections(self, self._loop, share, room.exchange, self._all_filled)
         self._pacer: Pacing | None = None
-        self._exchanges: dict[Conversation, None] = {}  # those connecting or connected
-        self._begun = 0  # connections, in all
-        self._unfilled = connections  # to have their first replies, before the warm-up
-        self._idle = 0
-        self._there_at = 0  # ns; when the last connection that was open closed
-        self._pauses = [0.0] * connections  # seconds, before each was last tried again
-        self._connect, self._first_reply = Histogram(), Histogram()
-        self._answered = [0] * connections
         self._told = 0  # seconds
         self._interrupted = False
-        self._bug: Exception | None = None
 
     def run(self) -> Result:
         """Run to the end. Raises SettingError where there are not descriptors enough for the
         connections, and ConnectFailed where none of them could be made."""
         result = self.measure(monotonic_ns())
         if not result.connect.total:
-            raise self.dialer.failed(self.refusal)
+            raise self.refused()
         return result
+
+    def refused(self) -> ConnectFailed:
+        """Why none of the connections could be made."""
+        return self.dialer.failed(self.connections.refusal)
 
     def measure(self, start: int) -> Result:
         """Run to the end, even where no connection could be made. A window that has the opening in
         it begins at ``start`` ns. Raises SettingError as `run` does."""
         try:
-            allow_descriptors(self._connections)
+            allow_descriptors(self.connections.count)
             if self._measures_all:
                 self._open_window(start)
-            self._loop.call_later(self._sweep_seconds, self._sweep)
-            for slot in range(self._connections):
-                self._opener.want(partial(self._begin, slot, self._first_messages))
+            self.connections.open()
             self._loop.run()
         finally:
             self.tally.finish(monotonic_ns())
             self._loop.close()
             self.expectation.report()
-        if self._bug is not None:
-            raise self._bug
+        if self.connections.bug is not None:
+            raise self.connections.bug
         return self._result()
 
     def begin(self, at: int) -> None:
@@ -147,136 +118,17 @@ class Driver:
         """End early: send no more, wait for the replies. From any thread or signal."""
         self._loop.call_threadsafe(self._interrupt)
 
-    def exchange_opened(self, exchange: Conversation) -> None:
-        """A connection is there, and its first message may be sent."""
-        assert exchange.opened is not None
-        self._connect.record(exchange.opened)
-        if self._pacer is not None:
-            self._pacer.add(exchange)
-        if not self.tally.sending:
-            exchange.rest()
-        elif exchange.lacking:
-            for _ in range(self._at_once(exchange)):
-                exchange.send(monotonic_ns())
-        else:  # the pacer sends on it, when there is something to send
-            self._opener.served()
-
-    def exchange_served(self, exchange: Conversation) -> None:
-        """A connection had its first reply: it was accepted, and another one may be opened."""
-        assert exchange.first_reply is not None
-        self._first_reply.record(exchange.first_reply)
-        if exchange.lacking:
-            self._opener.served()
-
-    def exchange_filled(self) -> None:
-        """A connection has had a reply to each of its first messages; after the last, warm-up."""
-        self._unfilled -= 1
-        if not (self._unfilled or self._measures_all):
-            self._opened()
-
-    def exchange_idle(self) -> None:
-        """A connection has nothing more to send, and waits for nothing."""
-        self._idle += 1
-        if self.tally.sent >= self.tally.quota:  # a run of so many lasts until their last reply
-            self.tally.end_at(monotonic_ns())
-        self._stop_when_idle()
-
-    def exchange_closed(
-        self, exchange: Conversation, reason: CloseReason, error: Exception | None
-    ) -> None:
-        """A connection is closed: counted as an error where it should not have been."""
-        broken = reason is not CloseReason.LOCAL and not exchange.idle
-        if reason is CloseReason.HANDLER_ERROR:
-            self._bug = error
-            self._loop.stop()
-        elif broken:
-            self.tally.count(_error(reason, error))
-        if exchange.opened is not None and (broken or exchange.given_up):
-            self.tally.lost += 1
-        self._idle -= exchange.idle
-        exchange.abandon()
-        self._gone(exchange, error)
-        if exchange.retired and not broken:
-            self._open_another(exchange, self.workload.think)
-        else:
-            self._replace(exchange)
-        self._stop_when_idle()
-
     @property
     def _measures_all(self) -> bool:
         return not (self.workload.warmup or self.workload.open_loop)
 
-    @property
-    def _first_messages(self) -> int:
-        """How many replies each connection waits for before the warm-up. In an open loop it is
-        one: that a connect succeeds does not prove that anybody serves it."""
-        return self.workload.depth
-
-    @property
-    def _later_messages(self) -> int:
-        if self.workload.open_loop:
-            return 0
-        return 1 if self.workload.think else self.workload.depth
-
-    def _at_once(self, exchange: Conversation) -> int:
-        """How many messages a connection begins with. One in place of another that had its replies
-        has all of them to send, where each waited for the end of a think time: to send them by and
-        by, as replies come, would be to send what follows a reply without that."""
-        if not self.workload.think or exchange.serial < self.workload.connections:
-            return 1
-        return min(self.workload.depth, self.retire_after)
-
-    def _begin(self, slot: int, lacking: int) -> Conversation:
-        serial = self._share.number(self._begun)
-        exchange = self._new_exchange(self, serial, slot, lacking)
-        self._begun += 1
-        self._exchanges[exchange] = None
-        return exchange
-
-    def _not_opened(self, exchange: Conversation, error: ConnectFailed) -> None:
-        """It could not even be begun."""
-        if not exchange.given_up:
-            self.tally.count(_error(CloseReason.REFUSED, error.__cause__))
-        self._gone(exchange, error)
-        self._replace(exchange)
-        self._stop_when_idle()
-
-    def _replace(self, exchange: Conversation) -> None:
-        """What an open loop has lost, or could not open, it opens again, for its plan waits for
-        nobody: after a pause, twice as long each time, where no reply came."""
-        if self._pacer is None or exchange.lacking:  # it was of the opening, which tries once
-            return
-        pause = 0.0
-        if exchange.first_reply is None:
-            pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, 2 * self._pauses[exchange.slot]))
-        self._pauses[exchange.slot] = pause
-        self._open_another(exchange, pause)
-
-    def _open_another(self, exchange: Conversation, pause: float) -> None:
-        """In its place, while there is something to send."""
-        if self.tally.sending and self._bug is None:
-            self._opener.want(partial(self._begin, exchange.slot, self._later_messages), pause)
-
-    def _gone(self, exchange: Conversation, error: Exception | None) -> None:
-        del self._exchanges[exchange]
-        self._answered[exchange.slot] += exchange.answered
-        if self._pacer is not None:
-            self._pacer.remove(exchange)
-        if exchange.opened is None:
-            self.refusal = error or self.refusal
-        else:
-            self._there_at = monotonic_ns()
-        if exchange.first_reply is None and (exchange.lacking or exchange.opened is None):
-            self._opener.served()
-        if exchange.lacking and exchange.serial < self.workload.connections:
-            self.exchange_filled()
-
-    @property
-    def _sweep_seconds(self) -> float:
-        return min(1.0, self.workload.timeout / 4)
+    def _all_filled(self) -> None:
+        """The opening is over."""
+        if not self._measures_all:
+            self._opened()
 
     def _begin_warm_up(self, at: int) -> None:
-        """The opening is over: all the connections that there will be are there."""
+        """All the connections that there will be are there."""
         if not self.tally.sending:
             return
         window = at + round(self.workload.warmup * SECOND)
@@ -292,10 +144,7 @@ class Driver:
         profile = load.profile.after(load.warmup)
         times = arrivals(profile, load.arrival, load.seed, self._share, load.connections)
         self._pacer = self._new_pacer(self._loop, times)
-        for exchange in self._exchanges:
-            if exchange.connection is not None:
-                self._pacer.add(exchange)
-        self._opener.halted = False
+        self.connections.follow(self._pacer)
         self._pacer.start(at)
 
     def _open_window(self, at: int) -> None:
@@ -339,11 +188,10 @@ class Driver:
 
     def _over(self) -> None:
         """No more is sent: wait for the replies, as long as for any."""
-        self._opener.halt()
+        self.connections.halt()
         if self._pacer is not None:
             self._end_plan(self._pacer)
         self._loop.call_later(self.workload.timeout, self._loop.stop)
-        self._loop.call_threadsafe(self._rest)  # later, for one of them may be sending its last
 
     def _end_plan(self, pacer: Pacing) -> None:
         """Count what was due in the window, and never sent."""
@@ -358,48 +206,6 @@ class Driver:
         if pacer.sent_at > tally.ended_at + LATE:
             tally.ended_at = pacer.sent_at
         pacer.stop()
-
-    def _rest(self) -> None:
-        for exchange in list(self._exchanges):
-            if exchange.opened is not None:
-                exchange.rest()
-        self._stop_when_idle()
-
-    def _stop_when_idle(self) -> None:
-        if not self._opener.opens and self._idle == len(self._exchanges):
-            self._loop.stop()
-
-    def _sweep(self) -> None:
-        """Give up what has waited for longer than the timeout: a connection that is not made or
-        does not answer at all, or a single message that was passed over."""
-        before = monotonic_ns() - self.patience
-        if self._is_deserted(before):
-            self.tally.finish(monotonic_ns())
-        for exchange in list(self._exchanges):
-            if exchange.overdue(before):
-                self._give_up(exchange)
-            else:
-                exchange.abandon_late(before)
-        self._loop.call_later(self._sweep_seconds, self._sweep)
-
-    def _is_deserted(self, before: int) -> bool:
-        """Does a message of the plan wait since then for a connection, and none could be had?"""
-        pacer = self._pacer
-        if pacer is None or pacer.exchanges:
-            return False
-        return pacer.due_at < before and self._there_at < before
-
-    def _give_up(self, exchange: Conversation) -> None:
-        if exchange.given_up:
-            return
-        exchange.given_up = True
-        if exchange.opened is None:
-            self.tally.count("connect_timeout")
-        if exchange.first_reply is None and self._pacer is None:
-            for _ in range(self._opener.halt()):  # more would fare no better
-                self.exchange_filled()
-        if exchange.connection is not None:
-            exchange.connection.abort()
 
     def _result(self) -> Result:
         tally = self.tally
@@ -418,32 +224,11 @@ class Driver:
             response=response,
             service=Histogram.sum(s.service for s in seconds) if open_loop else response,
             slip=Histogram.sum(second.slip for second in seconds),
-            answered=self._answered,
-            connect=self._connect,
-            first_reply=self._first_reply,
+            answered=self.connections.answered,
+            connect=self.connections.connect,
+            first_reply=self.connections.first_reply,
             seconds=seconds,
             errors={str(error): count for error, count in tally.errors.items() if count},
             interrupted=self._interrupted,
             lost=tally.lost,
         )
-
-
-def _error(reason: CloseReason, error: BaseException | None) -> str:
-    if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
-        return "no_port"
-    if reason is CloseReason.REFUSED:
-        return _CONNECT_ERRORS.get(type(error), "connect_refused")
-    return _ERRORS.get(reason, str(reason))
-
-
-def allow_descriptors(connections: int) -> None:
-    """Raise this process's limit of descriptors to what so many connections take, within the
-    hard limit. Raises SettingError where that is too low."""
-    wanted = connections + _SPARE_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or wanted <= soft:
-        return
-    if hard != resource.RLIM_INFINITY and wanted > hard:
-        most = hard - _SPARE_DESCRIPTORS
-        raise SettingError(f"connections: this process may have {most} at most (ulimit -n {hard})")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from epollo.bench import probes, report
 from epollo.bench.companion import echo_server
-from epollo.bench.driver import allow_descriptors
+from epollo.bench.descriptors import allow_descriptors
 from epollo.bench.live import Live
 from epollo.bench.outputs import Outputs
 from epollo.bench.processes.running import new_run

@@ -17,6 +17,10 @@ class Share:
         """How many it has of so many."""
         return len(range(self.index, whole, self.of))
 
+    def part(self, whole: int) -> float:
+        """How many that is of all, from 0 to 1."""
+        return self.count(whole) / whole
+
     def number(self, own: int) -> int:
         """Which of all it is that has the number ``own`` here."""
         return own * self.of + self.index

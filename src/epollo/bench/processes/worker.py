@@ -36,7 +36,7 @@ class Worker:
         start = self._starts.get()
         time.sleep(max(0, start - time.monotonic_ns()) / 1e9)
         result = self._driver.measure(start)
-        refusal = None if result.connect.total else self._driver.dialer.failed(self._driver.refusal)
+        refusal = None if result.connect.total else self._driver.refused()
         return Outcome(result, refusal)
 
     def _wait(self) -> None:
