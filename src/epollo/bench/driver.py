@@ -84,7 +84,7 @@ class Driver:
         self._loop = new_loop(workload.engine)
         self.later = self._loop.call_later
         room = room_of(self._loop.name)
-        self.messages = room.messages(self.payload)
+        self.messages = room.messages(self.payload, self.framing)
         due = workload.profile.share(self._part).due if workload.open_loop else None
         quota = None if workload.messages is None else share.count(workload.messages)
         self.tally: Tally = room.tally(quota, due, self._over)

@@ -248,7 +248,12 @@ cdef class ConnectionCore(Sender):
             return self._deliver_whole(rest)
         try:
             plan.reader.begin_read()
-            while rest.count:
+            while True:
+                plan.turn.used += plan.reader.take(
+                    rest, plan.turn.output + plan.turn.used, REPLY_SIZE - plan.turn.used
+                )
+                if not rest.count:
+                    break
                 if plan.rule.find(rest.data, rest.count, 0, &span) != WHOLE:
                     return self._deliver_whole(rest)
                 data = rest.data + span.start

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint8_t
 
+from epollo.engine.native.decoder cimport Stretch
+
 
 cdef class Reader:
     """What such a protocol inherits, and overrides.
@@ -10,7 +12,13 @@ cdef class Reader:
     """
 
     cdef int begin_read(self) except -1:
-        """Bytes have come: all that `hear` is told until the next time came with them."""
+        """Bytes have come: all that is heard until the next time came with them."""
+        return 0
+
+    cdef Py_ssize_t take(self, Stretch *rest, uint8_t *place, Py_ssize_t room) except -1:
+        """Of what ``rest`` begins with, all that is as foreseen, frame by frame. What it is
+        answered with is written to ``place``, where ``room`` bytes are free; returns how many it
+        takes. `hear` is told the message that is left in front."""
         return 0
 
     cdef bytes hear(self, object connection, const uint8_t *data, Py_ssize_t size):
