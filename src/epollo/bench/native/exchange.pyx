@@ -7,8 +7,8 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from epollo.bench.native.frame cimport Frame, equal_frame, write_frame
 from epollo.bench.native.tally cimport clock
-from epollo.bench.native.recorder cimport Recorder
 from epollo.engine.native.connection cimport ConnectionCore
 from epollo.engine.native.decoder cimport Stretch, skip
 
@@ -51,11 +51,10 @@ cdef class ExchangeCore(Reader):
             self._pop()
         PyMem_Free(self.ring)
 
-    cdef int begin_read(self) except -1:
+    cdef void begin_read(self) noexcept:
         self.now = clock()
-        return 0
 
-    cdef Py_ssize_t take(self, Stretch *rest, uint8_t *place, Py_ssize_t room) except -1:
+    cdef Py_ssize_t take(self, Stretch *rest, uint8_t *place, Py_ssize_t room) noexcept:
         """In a closed loop: time the right replies that come first; write as many messages."""
         cdef Py_ssize_t size = self.messages.frame.size, most, count
         if not size or self.watched or not self.in_place or self.tally.open_loop:
@@ -64,10 +63,10 @@ cdef class ExchangeCore(Reader):
         if not self.tally.admits(self.now, most):
             return 0
         count = self._time_right(rest.data, most)
-        skip(rest, count * size)
-        self._send_next(count, place)
+        self._write_next(count, place)
         self.answered += count
         self.tally.exchanged(count, self.messages.frame.message)
+        skip(rest, count * size)
         return count * size
 
     cdef bytes hear(self, object connection, const uint8_t *data, Py_ssize_t size):
@@ -86,35 +85,36 @@ cdef class ExchangeCore(Reader):
     cdef inline Py_ssize_t _time_right(self, const uint8_t *data, Py_ssize_t most) noexcept:
         """Of so many frames, those that come first and are the replies awaited, to messages due
         in the present second. They are timed, and done with; returns how many."""
-        cdef Messages messages = self.messages
-        cdef Recorder response = self.tally.response
-        cdef int64_t second_start = self.tally.second_start
-        cdef uint64_t first = self.first, index
+        cdef const Frame *frame = &self.messages.frame
+        cdef uint64_t first = self.first, index = first
         cdef Entry *entry
-        for index in range(first, first + most):
+        while index < first + most:
             entry = self._at(index)
-            if entry.due < second_start:
+            if entry.due < self.tally.second_start:
                 break
-            if not messages.equal_frame(self.serial, index, entry.due, data):
+            if not equal_frame(frame, self.serial, index, entry.due, data):
                 break
-            response.record(self.now - entry.due)
-            data += messages.frame.size
-            self.first += 1
-        return self.first - first
+            self.tally.response.record(self.now - entry.due)
+            data += frame.size
+            index += 1
+        self.first = index
+        return index - first
 
     @final
-    cdef inline void _send_next(self, Py_ssize_t count, uint8_t *place) noexcept:
-        """Write so many messages. There is room for what they are in the ring."""
-        cdef Messages messages = self.messages
-        cdef uint64_t number = self.number
+    cdef inline void _write_next(self, Py_ssize_t count, uint8_t *place) noexcept:
+        """So many messages, due now. The ring has room for them where as many were answered."""
+        cdef const Frame *frame = &self.messages.frame
+        cdef uint64_t number = self.number, last = number + count
+        cdef int64_t due = self.now
         cdef Entry *entry
-        for number in range(self.number, self.number + count):
+        while number < last:
             entry = self._at(number)
-            entry.due = entry.sent = self.now
-            messages.write_frame(self.serial, number, self.now, place)
-            place += messages.frame.size
-            self.now += 1  # no two messages of a connection are due at once
-        self.number += count
+            entry.due = entry.sent = due
+            write_frame(frame, self.serial, number, due, place)
+            place += frame.size
+            number += 1
+            due += 1  # no two messages of a connection are due at once
+        self.number, self.now = number, due
 
     def received(self, bytes reply, connection):
         """Time one reply, if it is the right one; returns the message to be sent for it."""

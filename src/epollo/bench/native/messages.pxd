@@ -1,19 +1,12 @@
 from cython cimport final
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-from epollo.engine.native.rules cimport Rule
+from epollo.bench.native.frame cimport Frame, pattern_of
+from epollo.bench.native.header cimport HEADER, is_header, put_header
 
 cdef enum:
-    HEADER = 20  # bytes: number, connection, time
-    STEP = 1021  # APART and PERIOD of `epollo.bench.load.payload`
-    WAVE = 256
-
-cdef struct Frame:  # that of any message, where all are as long
-    Py_ssize_t size  # bytes, in all; 0: frames are not known
-    Py_ssize_t message  # bytes of them, the last ones
-    uint64_t begin  # the first bytes: the framing's header, which is the same in all
-    uint64_t mask  # of the bits that are the header's
+    STEP = 1021  # APART of `epollo.bench.load.payload`
 
 
 cdef class Messages:
@@ -25,7 +18,6 @@ cdef class Messages:
     cdef Py_ssize_t count
     cdef Frame frame
 
-    cdef int _know_frame(self, Rule rule) except -1
     cdef bytes make(self, uint64_t connection, uint64_t number, int64_t due)
 
     @final
@@ -46,9 +38,7 @@ cdef class Messages:
             memcpy(place, header, size)
             return
         put_header(connection, number, due, place)
-        memcpy(
-            place + HEADER, self.pattern_data + (number * 7 + connection) % WAVE, size - HEADER
-        )
+        memcpy(place + HEADER, pattern_of(self.pattern_data, connection, number), size - HEADER)
 
     @final
     cdef inline bint equal(
@@ -67,55 +57,5 @@ cdef class Messages:
             put_header(connection, number, due, header)
             return not memcmp(data, header, size)
         return is_header(connection, number, due, data) and not memcmp(
-            data + HEADER, self.pattern_data + (number * 7 + connection) % WAVE, size - HEADER
+            data + HEADER, pattern_of(self.pattern_data, connection, number), size - HEADER
         )
-
-    @final
-    cdef inline void write_frame(
-        self, uint64_t connection, uint64_t number, int64_t due, uint8_t *place
-    ) noexcept:
-        """All bytes of the frame that carries it, where frames are known."""
-        cdef Py_ssize_t header = self.frame.size - self.frame.message
-        memcpy(place, &self.frame.begin, sizeof(uint64_t))
-        self.write(connection, number, due, place + header, self.frame.message)
-
-    @final
-    cdef inline bint equal_frame(
-        self, uint64_t connection, uint64_t number, int64_t due, const uint8_t *data
-    ) noexcept:
-        """Is that the frame that carries it, where frames are known?"""
-        cdef Py_ssize_t header = self.frame.size - self.frame.message
-        cdef uint64_t begin
-        memcpy(&begin, data, sizeof(uint64_t))
-        if (begin ^ self.frame.begin) & self.frame.mask:
-            return False
-        data += header
-        return is_header(connection, number, due, data) and not memcmp(
-            data + HEADER,
-            self.pattern_data + (number * 7 + connection) % WAVE,
-            self.frame.message - HEADER,
-        )
-
-
-cdef inline void put_header(
-    uint64_t connection, uint64_t number, int64_t due, uint8_t *place
-) noexcept:
-    """Little-endian, as every machine is that this is built for."""
-    cdef uint32_t narrow = <uint32_t> connection
-    memcpy(place, &number, 8)
-    memcpy(place + 8, &narrow, 4)
-    memcpy(place + 12, &due, 8)
-
-
-cdef inline bint is_header(
-    uint64_t connection, uint64_t number, int64_t due, const uint8_t *data
-) noexcept:
-    """Is that what `put_header` writes? It is compared where it lies: to compose one and compare
-    that would be to wait for the bytes just written."""
-    cdef uint64_t first
-    cdef uint32_t narrow
-    cdef int64_t last
-    memcpy(&first, data, 8)
-    memcpy(&narrow, data + 8, 4)
-    memcpy(&last, data + 12, 8)
-    return first == number and narrow == <uint32_t> connection and last == due

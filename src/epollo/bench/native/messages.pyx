@@ -3,13 +3,13 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.string cimport memcpy
 
-from epollo.engine.native.rules cimport LONGEST_HEADER, Envelope, RawRule, Rule, rule_of
+from epollo.bench.native.frame cimport frame_of
+from epollo.engine.native.rules cimport rule_of
 
-from epollo.bench.load.payload import APART, PERIOD, Payload
+from epollo.bench.load.payload import APART, Payload
 
-assert (STEP, WAVE) == (APART, PERIOD)
+assert STEP == APART
 
 cdef class Messages:
     """Makes the messages of a run."""
@@ -29,7 +29,8 @@ cdef class Messages:
                 raise MemoryError
             for index, size in enumerate(payload.sizes):
                 self.sizes[<Py_ssize_t> index] = size
-            self._know_frame(rule_of(framing))
+            if self.count == 1:
+                self.frame = frame_of(rule_of(framing), self.sizes[0], self.pattern_data)
 
     def __dealloc__(self):
         PyMem_Free(self.sizes)
@@ -37,23 +38,6 @@ cdef class Messages:
     def message(self, connection, number, intended):
         """The message ``number`` of ``connection``, meant to be sent at ``intended`` ns."""
         return self.make(connection, number, intended)
-
-    cdef int _know_frame(self, Rule rule) except -1:
-        """Frames are known where each is one header and one message, all of them as long. (A raw
-        stream has none.) The header is to fit one word, as it is compared, and written."""
-        cdef uint8_t header[LONGEST_HEADER]
-        cdef Envelope envelope
-        cdef Py_ssize_t size = self.sizes[0]
-        if self.count > 1 or isinstance(rule, RawRule):
-            return 0
-        if not rule.wrap(NULL, size, header, &envelope) or envelope.trailer:
-            return 0
-        if size < HEADER or envelope.header > <Py_ssize_t> sizeof(uint64_t):
-            return 0
-        memcpy(&self.frame.begin, header, envelope.header)
-        self.frame.mask = ((<object> 1) << 8 * envelope.header) - 1
-        self.frame.size, self.frame.message = envelope.header + size, size
-        return 0
 
     cdef bytes make(self, uint64_t connection, uint64_t number, int64_t due):
         """The message ``number`` of ``connection``, due at ``due`` ns."""

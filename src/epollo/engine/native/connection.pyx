@@ -241,19 +241,20 @@ cdef class ConnectionCore(Sender):
     cdef bint _let_hear(self, Stretch *rest) except -1:
         """The same for a compiled protocol, which needs no object of a message that lies whole."""
         cdef Plan plan = self.plan
+        if self.partial is not None:
+            return self._deliver_whole(rest)
+        plan.reader.begin_read()
+        _let_take(plan, rest)
+        return self._let_hear_each(plan, rest) if rest.count else False
+
+    @final
+    cdef bint _let_hear_each(self, Plan plan, Stretch *rest) except -1:
+        """One by one, as what comes first was not foreseen."""
         cdef Span span
         cdef const uint8_t *data
         cdef bytes answer
-        if self.partial is not None:
-            return self._deliver_whole(rest)
         try:
-            plan.reader.begin_read()
-            while True:
-                plan.turn.used += plan.reader.take(
-                    rest, plan.turn.output + plan.turn.used, REPLY_SIZE - plan.turn.used
-                )
-                if not rest.count:
-                    break
+            while rest.count:
                 if plan.rule.find(rest.data, rest.count, 0, &span) != WHOLE:
                     return self._deliver_whole(rest)
                 data = rest.data + span.start
@@ -263,6 +264,7 @@ cdef class ConnectionCore(Sender):
                     _pack(self, plan, answer)
                 if self._holding:
                     return True
+                _let_take(plan, rest)
         except Exception as error:
             self.handler_raised(error)
         return False
@@ -368,6 +370,12 @@ class Connection(ConnectionCore, Lifecycle):
     """A socket in the loop, with the buffers between the kernel and the handler."""
 
     __slots__ = ()
+
+
+cdef inline void _let_take(Plan plan, Stretch *rest) noexcept:
+    """What is as the compiled protocol foresees, with what it writes for it."""
+    cdef Turn turn = plan.turn
+    turn.used += plan.reader.take(rest, turn.output + turn.used, REPLY_SIZE - turn.used)
 
 
 cdef inline int _pack(ConnectionCore self, Plan plan, bytes message) except -1:

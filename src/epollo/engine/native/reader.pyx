@@ -11,11 +11,10 @@ cdef class Reader:
     Its ``received`` stays, for the messages that come otherwise: in parts, or held back.
     """
 
-    cdef int begin_read(self) except -1:
+    cdef void begin_read(self) noexcept:
         """Bytes have come: all that is heard until the next time came with them."""
-        return 0
 
-    cdef Py_ssize_t take(self, Stretch *rest, uint8_t *place, Py_ssize_t room) except -1:
+    cdef Py_ssize_t take(self, Stretch *rest, uint8_t *place, Py_ssize_t room) noexcept:
         """Of what ``rest`` begins with, all that is as foreseen, frame by frame. What it is
         answered with is written to ``place``, where ``room`` bytes are free; returns how many it
         takes. `hear` is told the message that is left in front."""
