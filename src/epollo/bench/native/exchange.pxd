@@ -32,8 +32,6 @@ cdef class ExchangeCore(Reader):
     cdef public object started, opened, first_reply
 
     cdef int send_due(self, int64_t due) except -1
-    cdef Py_ssize_t _time_right(self, const uint8_t *data, Py_ssize_t most) noexcept
-    cdef void _write_next(self, Py_ssize_t count, uint8_t *place) noexcept
     cdef bytes _received(self, bytes reply, object connection, int64_t now)
     cdef bytes _amiss(self, bytes reply, object connection)
     cdef int _settle(self, Entry *entry, int64_t now, Py_ssize_t size) except -1

@@ -62,8 +62,8 @@ cdef class ExchangeCore(Reader):
         most = min(min(rest.count, room) // size, <Py_ssize_t> (self.number - self.first))
         if not self.tally.admits(self.now, most):
             return 0
-        count = self._time_right(rest.data, most)
-        self._write_next(count, place)
+        count = _time_right(self, rest.data, most)
+        _write_next(self, count, place)
         self.answered += count
         self.tally.exchanged(count, self.messages.frame.message)
         skip(rest, count * size)
@@ -80,41 +80,6 @@ cdef class ExchangeCore(Reader):
                 self._settle(entry, self.now, size)
                 return self._follow(connection)
         return self._received(<bytes> data[:size], connection, self.now)
-
-    @final
-    cdef inline Py_ssize_t _time_right(self, const uint8_t *data, Py_ssize_t most) noexcept:
-        """Of so many frames, those that come first and are the replies awaited, to messages due
-        in the present second. They are timed, and done with; returns how many."""
-        cdef const Frame *frame = &self.messages.frame
-        cdef uint64_t first = self.first, index = first
-        cdef Entry *entry
-        while index < first + most:
-            entry = self._at(index)
-            if entry.due < self.tally.second_start:
-                break
-            if not equal_frame(frame, self.serial, index, entry.due, data):
-                break
-            self.tally.response.record(self.now - entry.due)
-            data += frame.size
-            index += 1
-        self.first = index
-        return index - first
-
-    @final
-    cdef inline void _write_next(self, Py_ssize_t count, uint8_t *place) noexcept:
-        """So many messages, due now. The ring has room for them where as many were answered."""
-        cdef const Frame *frame = &self.messages.frame
-        cdef uint64_t number = self.number, last = number + count
-        cdef int64_t due = self.now
-        cdef Entry *entry
-        while number < last:
-            entry = self._at(number)
-            entry.due = entry.sent = due
-            write_frame(frame, self.serial, number, due, place)
-            place += frame.size
-            number += 1
-            due += 1  # no two messages of a connection are due at once
-        self.number, self.now = number, due
 
     def received(self, bytes reply, connection):
         """Time one reply, if it is the right one; returns the message to be sent for it."""
@@ -300,3 +265,38 @@ class Exchange(ExchangeCore, Conversation):
     """
 
     __slots__ = ()
+
+
+cdef inline Py_ssize_t _time_right(ExchangeCore self, const uint8_t *data, Py_ssize_t most) noexcept:
+    """Of so many frames, those that come first and are the replies awaited, to messages due
+    in the present second. They are timed, and done with; returns how many."""
+    cdef const Frame *frame = &self.messages.frame
+    cdef uint64_t first = self.first, index = first
+    cdef Entry *entry
+    while index < first + most:
+        entry = self._at(index)
+        if entry.due < self.tally.second_start:
+            break
+        if not equal_frame(frame, self.serial, index, entry.due, data):
+            break
+        self.tally.response.record(self.now - entry.due)
+        data += frame.size
+        index += 1
+    self.first = index
+    return index - first
+
+
+cdef inline void _write_next(ExchangeCore self, Py_ssize_t count, uint8_t *place) noexcept:
+    """So many messages, due now. The ring has room for them where as many were answered."""
+    cdef const Frame *frame = &self.messages.frame
+    cdef uint64_t number = self.number, last = number + count
+    cdef int64_t due = self.now
+    cdef Entry *entry
+    while number < last:
+        entry = self._at(number)
+        entry.due = entry.sent = due
+        write_frame(frame, self.serial, number, due, place)
+        place += frame.size
+        number += 1
+        due += 1  # no two messages of a connection are due at once
+    self.number, self.now = number, due

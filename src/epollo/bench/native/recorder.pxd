@@ -39,6 +39,6 @@ cdef class Recorder:
 
 cdef inline Py_ssize_t bucket_of(int64_t value) noexcept:
     """The index of the bucket that counts it."""
-    cdef int last = 63 - __builtin_clzll(value | (2 * HALF - 1))  # the highest bit set, from 0
+    cdef int last = 63 ^ __builtin_clzll(value | (2 * HALF - 1))  # the highest bit set, from 0
     cdef int shift = last - BITS + 1
     return shift * HALF + (value >> shift)
