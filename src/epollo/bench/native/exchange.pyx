@@ -268,8 +268,8 @@ class Exchange(ExchangeCore, Conversation):
 
 
 cdef inline Py_ssize_t _time_right(ExchangeCore self, const uint8_t *data, Py_ssize_t most) noexcept:
-    """Of so many frames, those that come first and are the replies awaited, to messages due
-    in the present second. They are timed, and done with; returns how many."""
+    """Of so many frames, those that come first and are the replies awaited, to messages due in the
+    present second. They are timed, and done with; returns how many."""
     cdef const Frame *frame = &self.messages.frame
     cdef uint64_t first = self.first, index = first
     cdef Entry *entry

@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from epollo.bench.native.header cimport HEADER
-from epollo.engine.native.rules cimport LONGEST_HEADER, Envelope, RawRule, Rule
+from epollo.engine.native.rules cimport LONGEST_HEADER, Envelope, Rule
 
 from epollo.bench.load.payload import PERIOD
 
@@ -18,11 +18,11 @@ cdef Py_ssize_t WORD = sizeof(uint64_t)
 
 cdef Frame frame_of(Rule rule, Py_ssize_t size, const uint8_t *pattern) noexcept:
     """That of messages of ``size`` bytes. It is not known where the framing ends a frame otherwise
-    than by the length in a header, and that fits a word; a raw stream has no frames at all."""
+    than by the length in a header, and that fits a word."""
     cdef Frame frame = Frame(0, 0, size, 0, 0, pattern)
     cdef uint8_t header[LONGEST_HEADER]
     cdef Envelope envelope
-    if size < HEADER or isinstance(rule, RawRule):
+    if size < HEADER:
         return frame
     if not rule.wrap(NULL, size, header, &envelope) or envelope.trailer:
         return frame

@@ -20,7 +20,7 @@ cdef inline void put_header(
 cdef inline bint is_header(
     uint64_t connection, uint64_t number, int64_t due, const uint8_t *data
 ) noexcept:
-    """Is it there? To compose one, and compare that, would be to wait for the bytes just written."""
+    """Is it there? To compose one and compare that would be to wait for bytes just written."""
     cdef uint64_t first
     cdef uint32_t second
     cdef int64_t third
