@@ -267,7 +267,9 @@ class Exchange(ExchangeCore, Conversation):
     __slots__ = ()
 
 
-cdef inline Py_ssize_t _time_right(ExchangeCore self, const uint8_t *data, Py_ssize_t most) noexcept:
+cdef inline Py_ssize_t _time_right(
+    ExchangeCore self, const uint8_t *data, Py_ssize_t most
+) noexcept:
     """Of so many frames, those that come first and are the replies awaited, to messages due in the
     present second. They are timed, and done with; returns how many."""
     cdef const Frame *frame = &self.messages.frame
@@ -291,10 +293,8 @@ cdef inline void _write_next(ExchangeCore self, Py_ssize_t count, uint8_t *place
     cdef const Frame *frame = &self.messages.frame
     cdef uint64_t number = self.number, last = number + count
     cdef int64_t due = self.now
-    cdef Entry *entry
     while number < last:
-        entry = self._at(number)
-        entry.due = entry.sent = due
+        self._at(number)[0] = Entry(due, due, NULL)
         write_frame(frame, self.serial, number, due, place)
         place += frame.size
         number += 1
