@@ -29,7 +29,7 @@ def extensions() -> list[Extension]:
         Extension(
             ".".join(source.with_suffix("").parts[1:]),
             [str(source)],
-            extra_compile_args=["-O3", *options],
+            extra_compile_args=["-O3", "-fno-plt", *options],
         )
         for room, options in ROOMS.items()
         for source in sorted(room.glob("*.pyx"))

@@ -9,6 +9,7 @@ import pickle
 import resource
 import selectors
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from epollo import ConnectFailed, Connection, SettingError, address
 from epollo.bench import Driver, Result, Second, Workload, run
 from epollo.bench.descriptors import allow_descriptors
 from epollo.bench.load.payload import Payload
+from tests.bench import hostile
 from tests.conftest import Engine
 from tests.support import DEADLINE, Peer, frame
 from tests.test_article import Bomb
@@ -108,6 +110,36 @@ def test_an_honest_echo_gets_exactly_the_messages_asked_for(
 def test_any_framing_and_size(engine: Engine, framing: str, size: int) -> None:
     result = measure(engine, Server(), framing=framing, size=size, depth=4)
     assert is_clean(result, MESSAGES)
+
+
+@pytest.mark.parametrize("framing", ["u8", "u32", "u64le", "protobuf", "fixed:64", "netstring"])
+def test_each_message_is_that_of_its_number_and_connection(engine: Engine, framing: str) -> None:
+    heard: list[bytes] = []
+
+    def listen(message: bytes) -> bytes:
+        heard.append(message)
+        return message
+
+    assert is_clean(measure(engine, listen, framing=framing, depth=16, messages=1000), 1000)
+    payload = Payload([64], text=False)
+    headers = [struct.unpack("<QIQ", message[:20]) for message in heard]
+    assert heard == [
+        payload.message(connection, number, due) for number, connection, due in headers
+    ]
+    for connection in {connection for _, connection, _ in headers}:
+        own = [(number, due) for number, its, due in headers if its == connection]
+        assert [number for number, _ in own] == list(range(len(own)))
+        assert len({due for _, due in own}) == len(own)
+
+
+def test_a_frame_written_in_another_way_is_as_right(engine: Engine) -> None:
+    def serve(peer: hostile.Accepted) -> None:
+        while len(request := peer.receive(1 + hostile.SIZE)) > 1:
+            peer.send(b"\xc0\x00" + request[1:])  # 64, as a varint of two bytes
+
+    with hostile.hostile(serve) as where:
+        load = workload(where, framing="protobuf", depth=4, engine=engine.name)
+        assert is_clean(run(load), MESSAGES)
 
 
 def test_messages_over_the_usual_limits() -> None:
@@ -367,6 +399,20 @@ def test_a_wrong_reply_is_counted_for_what_it_is(
     assert result.failed
     assert result.messages == MESSAGES - 1
     assert result.response.total == MESSAGES
+
+
+@pytest.mark.parametrize("size", [20, 64])
+@pytest.mark.parametrize("place", [0, 7, 8, 11, 12, 19, -1])
+def test_a_wrong_byte_is_found_wherever_it_is(engine: Engine, place: int, size: int) -> None:
+    def damage(message: bytes) -> bytes:
+        damaged = bytearray(message)
+        damaged[place] ^= 1
+        return bytes(damaged)
+
+    handler = Server(damage, at=500)  # in the midst: most others are told right many at a time
+    result = measure(engine, handler, depth=16, messages=1000, size=size)
+    assert result.errors == {"wrong_bytes": 1}
+    assert (result.messages, result.response.total) == (999, 1000)
 
 
 def test_wrong_replies_while_many_are_outstanding(engine: Engine) -> None:

@@ -69,7 +69,7 @@ class Driver:
         self._loop = new_loop(workload.engine)
         self.later = self._loop.call_later
         room = room_of(self._loop.name)
-        self.messages = room.messages(self.payload)
+        self.messages = room.messages(self.payload, self.framing)
         part = share.part(workload.connections)
         due = workload.profile.share(part).due if workload.open_loop else None
         quota = None if workload.messages is None else share.count(workload.messages)

@@ -14,7 +14,8 @@ class Room:
         tally: the class of what the exchanges of a run count in.
         exchange: the class of what one connection says and hears.
         pacer: the class of what sends by the clock.
-        messages: what exchanges of this room have their messages from, of the run's payload.
+        messages: what exchanges of this room have their messages from, of the run's payload,
+            in its framing.
     """
 
     tally: Any
@@ -39,5 +40,5 @@ def room_of(engine: str) -> Room:
     return Room(Tally, Exchange, Pacer, _as_they_are)
 
 
-def _as_they_are(payload: Any) -> Any:
+def _as_they_are(payload: Any, framing: Any) -> Any:
     return payload

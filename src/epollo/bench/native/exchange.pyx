@@ -7,8 +7,10 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from epollo.bench.native.frame cimport Frame, equal_frame, write_frame
 from epollo.bench.native.tally cimport clock
 from epollo.engine.native.connection cimport ConnectionCore
+from epollo.engine.native.decoder cimport Stretch, skip
 
 from epollo.bench.conversation import Conversation
 from epollo.bench.ledger import NEVER
@@ -49,9 +51,23 @@ cdef class ExchangeCore(Reader):
             self._pop()
         PyMem_Free(self.ring)
 
-    cdef int begin_read(self) except -1:
+    cdef void begin_read(self) noexcept:
         self.now = clock()
-        return 0
+
+    cdef Py_ssize_t take(self, Stretch *rest, uint8_t *place, Py_ssize_t room) noexcept:
+        """In a closed loop: time the right replies that come first; write as many messages."""
+        cdef Py_ssize_t size = self.messages.frame.size, most, count
+        if not size or self.watched or not self.in_place or self.tally.open_loop:
+            return 0
+        most = min(min(rest.count, room) // size, <Py_ssize_t> (self.number - self.first))
+        if not self.tally.admits(self.now, most):
+            return 0
+        count = _time_right(self, rest.data, most)
+        _write_next(self, count, place)
+        self.answered += count
+        self.tally.exchanged(count, self.messages.frame.message)
+        skip(rest, count * size)
+        return count * size
 
     cdef bytes hear(self, object connection, const uint8_t *data, Py_ssize_t size):
         """Time one reply, if it is the right one; send the message that follows it."""
@@ -249,3 +265,38 @@ class Exchange(ExchangeCore, Conversation):
     """
 
     __slots__ = ()
+
+
+cdef inline Py_ssize_t _time_right(
+    ExchangeCore self, const uint8_t *data, Py_ssize_t most
+) noexcept:
+    """Of so many frames, those that come first and are the replies awaited, to messages due in the
+    present second. They are timed, and done with; returns how many."""
+    cdef const Frame *frame = &self.messages.frame
+    cdef uint64_t first = self.first, index = first
+    cdef Entry *entry
+    while index < first + most:
+        entry = self._at(index)
+        if entry.due < self.tally.second_start:
+            break
+        if not equal_frame(frame, self.serial, index, entry.due, data):
+            break
+        self.tally.response.record(self.now - entry.due)
+        data += frame.size
+        index += 1
+    self.first = index
+    return index - first
+
+
+cdef inline void _write_next(ExchangeCore self, Py_ssize_t count, uint8_t *place) noexcept:
+    """So many messages, due now. The ring has room for them where as many were answered."""
+    cdef const Frame *frame = &self.messages.frame
+    cdef uint64_t number = self.number, last = number + count
+    cdef int64_t due = self.now
+    while number < last:
+        self._at(number)[0] = Entry(due, due, NULL)
+        write_frame(frame, self.serial, number, due, place)
+        place += frame.size
+        number += 1
+        due += 1  # no two messages of a connection are due at once
+    self.number, self.now = number, due

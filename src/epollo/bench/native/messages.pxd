@@ -1,11 +1,12 @@
 from cython cimport final
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from epollo.bench.native.frame cimport Frame, pattern_of
+from epollo.bench.native.header cimport HEADER, is_header, put_header
+
 cdef enum:
-    HEADER = 20  # bytes: number, connection, time
-    STEP = 1021  # APART and PERIOD of `epollo.bench.load.payload`
-    WAVE = 256
+    STEP = 1021  # APART of `epollo.bench.load.payload`
 
 
 cdef class Messages:
@@ -15,6 +16,7 @@ cdef class Messages:
     cdef const uint8_t *pattern_data
     cdef Py_ssize_t *sizes
     cdef Py_ssize_t count
+    cdef Frame frame
 
     cdef bytes make(self, uint64_t connection, uint64_t number, int64_t due)
 
@@ -36,9 +38,7 @@ cdef class Messages:
             memcpy(place, header, size)
             return
         put_header(connection, number, due, place)
-        memcpy(
-            place + HEADER, self.pattern_data + (number * 7 + connection) % WAVE, size - HEADER
-        )
+        memcpy(place + HEADER, pattern_of(self.pattern_data, connection, number), size - HEADER)
 
     @final
     cdef inline bint equal(
@@ -53,19 +53,9 @@ cdef class Messages:
         cdef uint8_t header[HEADER]
         if size != self.size(connection, number):
             return False
-        put_header(connection, number, due, header)
-        if memcmp(data, header, min(size, HEADER)):
-            return False
-        return size <= HEADER or not memcmp(
-            data + HEADER, self.pattern_data + (number * 7 + connection) % WAVE, size - HEADER
+        if size < HEADER:
+            put_header(connection, number, due, header)
+            return not memcmp(data, header, size)
+        return is_header(connection, number, due, data) and not memcmp(
+            data + HEADER, pattern_of(self.pattern_data, connection, number), size - HEADER
         )
-
-
-cdef inline void put_header(
-    uint64_t connection, uint64_t number, int64_t due, uint8_t *place
-) noexcept:
-    """Little-endian, as every machine is that this is built for."""
-    cdef uint32_t narrow = <uint32_t> connection
-    memcpy(place, &number, 8)
-    memcpy(place + 8, &narrow, 4)
-    memcpy(place + 12, &due, 8)

@@ -4,9 +4,12 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from epollo.bench.load.payload import APART, PERIOD, Payload
+from epollo.bench.native.frame cimport frame_of
+from epollo.engine.native.rules cimport rule_of
 
-assert (STEP, WAVE) == (APART, PERIOD)
+from epollo.bench.load.payload import APART, Payload
+
+assert STEP == APART
 
 cdef class Messages:
     """Makes the messages of a run."""
@@ -14,7 +17,7 @@ cdef class Messages:
     def __cinit__(self):
         self.sizes = NULL
 
-    def __init__(self, payload):
+    def __init__(self, payload, framing):
         self.payload = payload
         self.python = payload.message
         if type(payload) is Payload and not payload.text:
@@ -26,6 +29,8 @@ cdef class Messages:
                 raise MemoryError
             for index, size in enumerate(payload.sizes):
                 self.sizes[<Py_ssize_t> index] = size
+            if self.count == 1:
+                self.frame = frame_of(rule_of(framing), self.sizes[0], self.pattern_data)
 
     def __dealloc__(self):
         PyMem_Free(self.sizes)

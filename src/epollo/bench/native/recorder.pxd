@@ -17,7 +17,6 @@ cdef enum:
 
 cdef class Recorder:
     cdef uint64_t *counts
-    cdef uint64_t total
     cdef uint64_t sum
     cdef uint128_t squares
     cdef int64_t minimum
@@ -30,7 +29,6 @@ cdef class Recorder:
     cdef inline void record(self, int64_t value) noexcept:
         """Count one value, of 0 or more."""
         self.counts[bucket_of(value)] += 1
-        self.total += 1
         self.sum += value
         self.squares += <uint128_t> value * <uint128_t> value
         if value > self.maximum:
@@ -41,6 +39,6 @@ cdef class Recorder:
 
 cdef inline Py_ssize_t bucket_of(int64_t value) noexcept:
     """The index of the bucket that counts it."""
-    cdef int length = 64 - __builtin_clzll(value | 1)
-    cdef int shift = length - BITS if length > BITS else 0
+    cdef int last = 63 ^ __builtin_clzll(value | (2 * HALF - 1))  # the highest bit set, from 0
+    cdef int shift = last - BITS + 1
     return shift * HALF + (value >> shift)

@@ -24,17 +24,21 @@ cdef class Recorder:
     cdef object take(self):
         """What was recorded since the last time, as a Histogram."""
         cdef Py_ssize_t used = bucket_of(self.maximum) + 1
+        cdef uint64_t total = 0
+        cdef Py_ssize_t index
+        for index in range(used):
+            total += self.counts[index]
         cdef object high = <uint64_t> (self.squares >> 64), low = <uint64_t> self.squares
         counts = counts_of(self.counts, used)
         taken = Histogram.of_buckets(
-            counts, self.total, self.sum, (high << 64) + low, self.minimum, self.maximum
+            counts, total, self.sum, (high << 64) + low, self.minimum, self.maximum
         )
         memset(self.counts, 0, used * sizeof(uint64_t))
         self._clear()
         return taken
 
     cdef void _clear(self) noexcept:
-        self.total = self.sum = 0
+        self.sum = 0
         self.squares = 0
         self.maximum = 0
         self.minimum = INT64_MAX

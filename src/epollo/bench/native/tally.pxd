@@ -49,6 +49,16 @@ cdef class TallyCore:
         return True
 
     @final
+    cdef inline bint admits(self, int64_t due, Py_ssize_t count) noexcept:
+        """May so many be sent, one a ns from then on, with nothing to be done but count them?"""
+        return (
+            self.sending
+            and due >= self.begin
+            and due + count <= min(self.second_end, self.end)
+            and self.sent + count < self.quota
+        )
+
+    @final
     cdef inline int64_t left(self, int64_t due, Py_ssize_t size) except -1:
         """A message of ``size`` bytes is sent; returns when, in ns."""
         cdef int64_t now = clock() if self.open_loop else due
@@ -79,3 +89,12 @@ cdef class TallyCore:
         elif now >= self.begin:
             self.carried += 1
         return 0
+
+    @final
+    cdef inline void exchanged(self, Py_ssize_t count, Py_ssize_t size) noexcept:
+        """So many messages of ``size`` bytes, due in the window, were answered rightly, and as many
+        were sent for them; but for their times."""
+        self.right += count
+        self.bytes_received += count * size
+        self.sent += count
+        self.bytes_sent += count * size

@@ -13,6 +13,7 @@ cdef class ConnectionCore(Sender):
     cdef int _consume(self, Stretch *rest) except -1
     cdef bint _deliver_whole(self, Stretch *rest) except -1
     cdef bint _let_hear(self, Stretch *rest) except -1
+    cdef bint _let_hear_each(self, Plan plan, Stretch *rest) except -1
     cdef uint8_t *place(self, Py_ssize_t size) except? NULL
     cdef bint begin_writing(self) except -1
     cdef int end_writing(self) except -1

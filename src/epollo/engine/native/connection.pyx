@@ -15,7 +15,16 @@ from posix.uio cimport iovec, readv
 from epollo.engine.native.decoder cimport Stretch, skip
 from epollo.engine.native.outbox cimport Outbox
 from epollo.engine.native.plan cimport Plan
-from epollo.engine.native.rules cimport LONGEST_HEADER, WHOLE, Envelope, Found, Rule, Span
+from epollo.engine.native.rules cimport (
+    LONGEST_HEADER,
+    WHOLE,
+    Envelope,
+    Found,
+    Rule,
+    Span,
+    find_frame,
+    wrap_message,
+)
 from epollo.engine.native.sending cimport Sender
 from epollo.engine.native.turn cimport READ_SIZE, REPLY_SIZE, Turn
 
@@ -221,7 +230,7 @@ cdef class ConnectionCore(Sender):
                     return True
             while rest.count:
                 handled = False
-                found = plan.rule.find(rest.data, rest.count, 0, &span)
+                found = find_frame(plan.rule, rest.data, rest.count, &span)
                 if found != WHOLE:
                     return self.keep(found, plan.rule, rest)
                 message = _again(message, rest.data + span.start, span.stop - span.start)
@@ -241,15 +250,21 @@ cdef class ConnectionCore(Sender):
     cdef bint _let_hear(self, Stretch *rest) except -1:
         """The same for a compiled protocol, which needs no object of a message that lies whole."""
         cdef Plan plan = self.plan
+        if self.partial is not None:
+            return self._deliver_whole(rest)
+        plan.reader.begin_read()
+        _let_take(plan, rest)
+        return self._let_hear_each(plan, rest) if rest.count else False
+
+    @final
+    cdef bint _let_hear_each(self, Plan plan, Stretch *rest) except -1:
+        """One by one, as what comes first was not foreseen."""
         cdef Span span
         cdef const uint8_t *data
         cdef bytes answer
-        if self.partial is not None:
-            return self._deliver_whole(rest)
         try:
-            plan.reader.begin_read()
             while rest.count:
-                if plan.rule.find(rest.data, rest.count, 0, &span) != WHOLE:
+                if find_frame(plan.rule, rest.data, rest.count, &span) != WHOLE:
                     return self._deliver_whole(rest)
                 data = rest.data + span.start
                 skip(rest, span.size)
@@ -258,6 +273,7 @@ cdef class ConnectionCore(Sender):
                     _pack(self, plan, answer)
                 if self._holding:
                     return True
+                _let_take(plan, rest)
         except Exception as error:
             self.handler_raised(error)
         return False
@@ -275,7 +291,7 @@ cdef class ConnectionCore(Sender):
         if turn.used + size > REPLY_SIZE - 2 * LONGEST_HEADER:
             self.send_replies(None, 0)
         start = turn.output + turn.used
-        if not rule.wrap(NULL, size, start, &envelope):
+        if not wrap_message(rule, NULL, size, start, &envelope):
             return NULL
         start += envelope.header
         memcpy(start + size, rule.trailer_data, envelope.trailer)
@@ -365,16 +381,27 @@ class Connection(ConnectionCore, Lifecycle):
     __slots__ = ()
 
 
+cdef inline void _let_take(Plan plan, Stretch *rest) noexcept:
+    """What is as the compiled protocol foresees, with what it writes for it."""
+    cdef Turn turn = plan.turn
+    turn.used += plan.reader.take(rest, turn.output + turn.used, REPLY_SIZE - turn.used)
+
+
 cdef inline int _pack(ConnectionCore self, Plan plan, bytes message) except -1:
     """Write the frame that carries ``message`` behind the other replies of this turn."""
     cdef Envelope envelope
     if plan.turn.used > REPLY_SIZE - LONGEST_HEADER:
         self.send_replies(None, 0)
-    if plan.rule.wrap(
-        <const uint8_t *> PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message),
+    if wrap_message(
+        plan.rule, <const uint8_t *> PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message),
         plan.turn.output + plan.turn.used, &envelope,
     ):
         return _append(self, plan, message, envelope.header, envelope.trailer)
+    return _pack_encoded(self, plan, message)
+
+
+cdef int _pack_encoded(ConnectionCore self, Plan plan, bytes message) except -1:
+    """The same for what the framing itself is to encode."""
     return _append(self, plan, plan.encode(message), 0, 0)
 
 

@@ -38,6 +38,8 @@ cdef extern from "<sys/epoll.h>" nogil:
 cdef enum:
     MOST_EVENTS = 1024  # of one turn
 
+cdef object CONNECTION = Connection
+
 
 cdef class LoopCore:
     """The turn itself, and whom the loop watches."""
@@ -220,14 +222,15 @@ cdef class LoopCore:
                 # That of a listener may have, but to be told to read does no harm.
                 fd = self._events[i].data.fd
                 source = self._sources[fd] if fd < PyList_GET_SIZE(self._sources) else None
-                if type(source) is Connection:
+                if type(source) is CONNECTION:
                     (<ConnectionCore> source).serve_ready(self._events[i].events)
                 elif source is not None:
                     source.ready(self._events[i].events)
-                now = _now()
-                if now - before > self.slow_after and source is not None:
-                    self._tell_slow(source, now - before)
-                before = now
+                if self.slow_after < INFINITY:
+                    now = _now()
+                    if now - before > self.slow_after and source is not None:
+                        self._tell_slow(source, now - before)
+                    before = now
         finally:
             self.turning = False
         return 0

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint8_t
 
+from epollo.engine.native.decoder cimport Stretch
+
 
 cdef class Reader:
     """What such a protocol inherits, and overrides.
@@ -9,8 +11,13 @@ cdef class Reader:
     Its ``received`` stays, for the messages that come otherwise: in parts, or held back.
     """
 
-    cdef int begin_read(self) except -1:
-        """Bytes have come: all that `hear` is told until the next time came with them."""
+    cdef void begin_read(self) noexcept:
+        """Bytes have come: all that is heard until the next time came with them."""
+
+    cdef Py_ssize_t take(self, Stretch *rest, uint8_t *place, Py_ssize_t room) noexcept:
+        """Of what ``rest`` begins with, all that is as foreseen, frame by frame. What it is
+        answered with is written to ``place``, where ``room`` bytes are free; returns how many it
+        takes. `hear` is told the message that is left in front."""
         return 0
 
     cdef bytes hear(self, object connection, const uint8_t *data, Py_ssize_t size):

@@ -19,6 +19,7 @@ cdef class Rule:
     def __init__(self, framing):
         self.framing = framing
         self.max_frame = min(framing.max_frame, INT64_MAX)
+        self.plain = -1
         self._end_with(b"")
 
     cdef int _end_with(self, bytes trailer) except -1:
@@ -59,6 +60,8 @@ cdef class LengthRule(Rule):
         if most < least:  # no length is good
             least, most = 1, 0
         self.least, self.most = least, most
+        if self.before and self.size == 4 and not self.little and not self.adjust:
+            self.plain = -1 if most < least else most
 
     cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
         if count < self.end:
@@ -258,8 +261,8 @@ cdef Rule rule_of(object framing):
 cdef inline uint64_t _length(Octets data, Py_ssize_t size, bint little) noexcept:
     cdef uint64_t length = 0
     cdef Py_ssize_t i
-    if size == 4 and not little:  # the usual one: a compiler makes one instruction of it
-        return <uint32_t> data[0] << 24 | data[1] << 16 | data[2] << 8 | data[3]
+    if size == 4 and not little:
+        return u32_of(data)
     for i in range(size):
         length = length << 8 | data[size - 1 - i if little else i]
     return length
@@ -270,8 +273,7 @@ cdef inline void _put_length(
 ) noexcept:
     cdef Py_ssize_t i
     if size == 4 and not little:
-        header[0], header[1] = <uint8_t> (length >> 24), <uint8_t> (length >> 16)
-        header[2], header[3] = <uint8_t> (length >> 8), <uint8_t> length
+        put_u32(header, <uint32_t> length)
         return
     for i in range(size):
         header[i if little else size - 1 - i] = <uint8_t> (length & 0xFF)

@@ -1,0 +1,30 @@
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+# What a message begins with: number, connection, time. Little-endian, as every machine is that
+# this is built for.
+
+cdef enum:
+    HEADER = 20  # bytes
+
+
+cdef inline void put_header(
+    uint64_t connection, uint64_t number, int64_t due, uint8_t *place
+) noexcept:
+    cdef uint32_t narrow = <uint32_t> connection
+    memcpy(place, &number, 8)
+    memcpy(place + 8, &narrow, 4)
+    memcpy(place + 12, &due, 8)
+
+
+cdef inline bint is_header(
+    uint64_t connection, uint64_t number, int64_t due, const uint8_t *data
+) noexcept:
+    """Is it there? To compose one and compare that would be to wait for bytes just written."""
+    cdef uint64_t first
+    cdef uint32_t second
+    cdef int64_t third
+    memcpy(&first, data, 8)
+    memcpy(&second, data + 8, 4)
+    memcpy(&third, data + 12, 8)
+    return first == number and second == <uint32_t> connection and third == due
