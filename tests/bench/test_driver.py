@@ -24,6 +24,7 @@ from epollo import ConnectFailed, Connection, SettingError, address
 from epollo.bench import Driver, Result, Second, Workload, run
 from epollo.bench.descriptors import allow_descriptors
 from epollo.bench.load.payload import Payload
+from epollo.bench.rooms import room_of
 from tests.bench import hostile
 from tests.conftest import Engine
 from tests.support import DEADLINE, Peer, frame
@@ -72,6 +73,20 @@ def is_clean(result: Result, messages: int) -> bool:
         and not result.failed
         and result.messages == result.response.total == messages
     )
+
+
+def test_the_queue_at_the_end_of_the_window_is_not_what_the_wait_for_replies_leaves_of_it(
+    engine: Engine,
+) -> None:
+    """The last second is closed behind the wait, by which all of it may be answered."""
+    second = 10**9
+    tally = room_of(engine.name).tally(None, lambda seconds: 400 * seconds, lambda: None)
+    tally.open_window(5 * second, 1.0)
+    tally.outstanding = 200
+    tally.finish(6 * second)
+    tally.outstanding = 0
+    tally.close()
+    assert [each.outstanding for each in tally.seconds] == [200]
 
 
 # -- honest servers

@@ -53,7 +53,7 @@ class Ledger:
         self._due = due
         self._over = over
         self._before = (0, 0, 0)  # sent, answered and errors when the present second began
-        self._answered = 0  # in the window, as soon as that is over
+        self._answered = self._waiting = 0  # in the window, and at its end, once that is over
 
     def open_window(self, begin: int, seconds: float | None) -> None:
         """Measure from ``begin`` ns on, for so long; None: until the quota is sent."""
@@ -87,10 +87,11 @@ class Ledger:
             self._over()
 
     def end_at(self, at: int) -> None:
-        """The window ends now, at ``at`` ns. What is answered later does not make it any faster:
-        a server with a backlog would seem to keep up."""
+        """The window ends now, at ``at`` ns. What is answered later makes it no faster, and its
+        queue no shorter: a server with a backlog would seem to keep up."""
         self.ended_at = at
         self._answered = self.right + self.carried
+        self._waiting = self.outstanding
 
     def roll(self, now: int) -> None:
         """Close each second that is over by ``now``."""
@@ -136,7 +137,7 @@ class Ledger:
             sent=self.sent - self._before[0],
             messages=answered - self._before[1],
             errors=errors - self._before[2],
-            outstanding=self.outstanding,
+            outstanding=self.outstanding if self.sending else self._waiting,
             response=response,
             service=service,
             slip=slip,
