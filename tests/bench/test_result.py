@@ -10,7 +10,7 @@ import pytest
 
 from epollo.bench import Result, Second, Workload
 from epollo.bench.histogram import Histogram
-from epollo.bench.result import merge
+from epollo.bench.result import histogram_of, merge, summary
 from epollo.errors import SettingError
 from tests.bench.support import made_up
 
@@ -139,6 +139,17 @@ def test_a_result_of_before_lost_connections_were_counted_is_read_too() -> None:
     document = made_up().to_document()
     del document["connections"]["lost"]
     assert Result.of_document(document).lost == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_times_that_are_all_alike_are_read_back_without_a_spread(count: int) -> None:
+    """Where rounding made their variance negative, it had no root."""
+    for value in range(300_000_001, 300_001_001, 7):
+        before = Histogram()
+        before.record_many(value, count)
+        after = histogram_of(summary(before))
+        assert after.deviation < 1
+        assert after.mean == pytest.approx(value)
 
 
 @pytest.mark.parametrize(

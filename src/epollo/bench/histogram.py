@@ -138,10 +138,15 @@ class Histogram:
         return cls.of_buckets(known, number, total, squares, *ends)
 
     def restore(self, mean: float, deviation: float, minimum: float, maximum: float) -> None:
-        """What ``decode`` could not know, and was kept beside."""
+        """What ``decode`` could not know, and was kept beside.
+
+        The squares are made of the sum as it is now, and rounded up: from the mean's own square, a
+        float, the variance of values that are alike may come out below 0.
+        """
         if self.total:
             self._sum = round(mean * self.total)
-            self._squares = round((deviation**2 + mean**2) * self.total)
+            spread = round((deviation * self.total) ** 2)
+            self._squares = -(-(self._sum**2 + spread) // self.total)
             self._minimum, self._maximum = round(minimum), round(maximum)
 
     @property
