@@ -158,7 +158,10 @@ def test_times_that_are_all_alike_are_read_back_without_a_spread(count: int) -> 
         ("", "not a result"),
         ("{}", "not a result"),
         ("[1]", "not a result"),
+        ("[" * 100_000, "not a result"),
         ('{"version": 1}', "version 1"),
+        ('{"version": "2"}', "version '2'"),
+        ('{"search": 1}', "of --find-rate"),
         ('{"version": 2, "workload": {}}', "not a result"),
     ],
 )
@@ -168,7 +171,18 @@ def test_what_is_no_result_is_named(text: str, why: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [{"errors": []}, {"connections": {"answered": ["many"]}}, {"seconds": 5}]
+    "damage",
+    [
+        {"errors": []},
+        {"connections": {"answered": ["many"]}},
+        {"seconds": 5},
+        {"seconds": [second().to_document() | {"seconds": "x"}]},
+        {"elapsed": None},
+        {"elapsed": float("nan")},
+        {"sent": "4"},
+        {"bytes_sent": -1},
+        {"response": {**summary(histogram(1)), "mean": float("inf")}},
+    ],
 )
 def test_a_result_with_something_else_in_a_place_is_none(damage: dict[str, Any]) -> None:
     document = json.loads(result().to_json()) | damage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -16,7 +17,9 @@ VERSION = 2
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
 _HISTOGRAMS = ("response", "service", "slip", "connect", "first_reply")
 _COUNTS = ("sent", "bytes_sent", "bytes_received")
-_PLAIN = ("started", "elapsed", "errors", *_COUNTS)
+_PLAIN = ("started", "elapsed", *_COUNTS)
+# What reading something else may raise; of JSON that nests too deeply, too.
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 LATE = 1_000_000  # ns; a message sent later than that after its time has slipped
 LATE_ALLOWED = 0.001  # of all messages; with more, the generator did not keep its schedule
 
@@ -224,13 +227,17 @@ class Result:
         """What ``to_json`` wrote. Raises SettingError where it is no such thing."""
         try:
             document = json.loads(text)
+            if "search" in document:
+                raise SettingError(
+                    "of --find-rate, and so of many runs; take a result in its probes"
+                )
             version = document["version"]
             if version != VERSION:
                 raise SettingError(
-                    f"version {version} of a result; this epollo reads version {VERSION}"
+                    f"version {version!r} of a result; this epollo reads version {VERSION}"
                 )
             return cls.of_document(document)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except _DAMAGE as error:
             if isinstance(error, SettingError):
                 raise
             raise SettingError(f"not a result of epollo bench --json: {error!r}") from None
@@ -240,9 +247,9 @@ class Result:
         """What ``to_document`` gave."""
         load = document["workload"]
         histograms = {name: histogram_of(document[name]) for name in _HISTOGRAMS}
-        plain = {name: document[name] for name in _PLAIN}
-        plain["errors"] = {name: int(count) for name, count in document["errors"].items()}
-        known: dict[str, Any] = {**plain, **histograms}
+        plain = {name: _number(document[name]) for name in _PLAIN}
+        errors = {name: int(count) for name, count in document["errors"].items()}
+        known: dict[str, Any] = {**plain, **histograms, "errors": errors}
         return cls(
             workload=Workload(**load | {"source": tuple(load["source"])}),
             answered=[int(count) for count in document["connections"]["answered"]],
@@ -314,4 +321,13 @@ def _plain(value: Any) -> Any:
 
 
 def _whole(name: str, value: Any) -> Any:
-    return Histogram.decode(value) if name in ("response", "service", "slip") else value
+    if name in ("response", "service", "slip"):
+        return Histogram.decode(value)
+    return None if name == "target" and value is None else _number(value)
+
+
+def _number(value: Any) -> float:
+    """What has to be a number, and has to make sense as a count or a time."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{value!r} is no number of 0 or more")
+    return value
