@@ -9,6 +9,7 @@ import pytest
 
 from epollo.bench import Result
 from epollo.bench.histogram import Histogram
+from epollo.bench.pictures.tables import amounts
 from epollo.bench.report import text
 from epollo.bench.verdict import Verdict
 from tests.bench.support import made_up
@@ -98,6 +99,16 @@ def test_an_open_loop_has_response_service_and_slip_side_by_side() -> None:
     assert "\n     100 %        2 ms        1 ms        3 ms\n" in shown
     assert line(shown, "messages").endswith("100 a second of 100 wanted")
     assert line(shown, "outstanding").endswith(" messages on average")
+
+
+def test_bytes_that_come_behind_the_window_are_not_in_their_rate() -> None:
+    """As messages are not: a server with a backlog would seem to keep up."""
+    made = made_up(seconds=4, per_second=400, rate=400)
+    behind = replace(made, seconds=[replace(second, messages=100) for second in made.seconds])
+    shown = line(report(behind), "bytes")
+    assert shown.startswith("bytes        100 KiB sent, 25 KiB/s; 100 KiB received, 6.25 KiB/s;")
+    rows = {str(row[0]): row[1] for row in amounts([behind]).rows}
+    assert rows["Bytes received"] == "100 KiB, 6.25 KiB/s"
 
 
 def test_each_step_has_a_line() -> None:

@@ -160,7 +160,7 @@ def _bytes(result: Result) -> str:
     sent, received = result.bytes_sent, result.bytes_received
     if not result.elapsed:
         return f"{format_size(sent)} sent, {format_size(received)} received"
-    rates = [f"{format_size(n / result.elapsed)}/s" for n in (sent, received)]
+    rates = [f"{format_size(rate)}/s" for rate in result.byte_rates]
     return (
         f"{format_size(sent)} sent, {rates[0]}; {format_size(received)} received, {rates[1]}; "
         "without headers"

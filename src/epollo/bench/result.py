@@ -156,6 +156,14 @@ class Result:
         return answered / self.elapsed if self.elapsed else 0.0
 
     @property
+    def byte_rates(self) -> tuple[float, float]:
+        """Bytes sent a second, and received: these as `rate` counts, while the window was open."""
+        if not self.elapsed:
+            return 0.0, 0.0
+        size = self.bytes_received / self.messages if self.messages else 0.0
+        return self.bytes_sent / self.elapsed, self.rate * size
+
+    @property
     def target(self) -> float | None:
         """Messages a second that were wanted, on average; None in a closed loop."""
         if not self.workload.open_loop or not self.elapsed:

@@ -128,10 +128,8 @@ def _window(result: Result) -> str:
     return f"{format_seconds(result.elapsed)}{', ended early' if result.interrupted else ''}"
 
 
-def _bytes(count: int, result: Result) -> str:
-    if not result.elapsed:
-        return format_size(count)
-    return f"{format_size(count)}, {format_size(count / result.elapsed)}/s"
+def _bytes(count: int, rate: float) -> str:
+    return f"{format_size(count)}, {format_size(rate)}/s"
 
 
 def _late(result: Result) -> str:
@@ -149,8 +147,8 @@ _AMOUNTS: Sequence[tuple[str, Callable[[Result], str]]] = (
     ("Rate", _rate),
     ("On time", _late),
     ("Outstanding", lambda result: f"{result.concurrency:,.1f} messages on average"),
-    ("Bytes sent", lambda result: _bytes(result.bytes_sent, result)),
-    ("Bytes received", lambda result: _bytes(result.bytes_received, result)),
+    ("Bytes sent", lambda result: _bytes(result.bytes_sent, result.byte_rates[0])),
+    ("Bytes received", lambda result: _bytes(result.bytes_received, result.byte_rates[1])),
     ("Connections", _connections),
     ("Time to connect", lambda result: spread(result.connect)),
     ("First reply", lambda result: spread(result.first_reply)),
