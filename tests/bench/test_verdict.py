@@ -41,6 +41,26 @@ def test_it_claims_no_more_than_was_verified(expect: str, words: str) -> None:
     assert str(Verdict.of(made_up(expect=expect))) == words
 
 
+@pytest.mark.parametrize(
+    ("load", "apart"),
+    [
+        ({"size": 64}, True),
+        ({"size": "0..64"}, False),
+        ({"size": 8, "framing": "line"}, True),
+        ({"payload": __file__}, False),
+        ({"template": "all alike"}, False),
+        ({"template": "of {connection}"}, False),
+        ({"template": "{{number}} {number}"}, True),
+        ({"template": "at {time:x}"}, True),
+    ],
+)
+def test_order_is_claimed_only_where_messages_can_be_told_apart(
+    load: dict[str, Any], apart: bool
+) -> None:
+    claim = ", in order and verified to the byte;" if apart else "reply came, verified to the byte;"
+    assert claim in str(Verdict.of(made_up(**load)))
+
+
 def test_an_open_loop_tells_its_rate_and_how_late_the_tester_was() -> None:
     verdict = Verdict.of(made_up(per_second=1000, rate=1000))
     assert not verdict.failed

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from epollo.bench.load.messages import are_apart
 from epollo.bench.load.payload import Fault
 from epollo.bench.result import LATE, Result
+from epollo.bench.workload import Workload
 from epollo.units import format_seconds
 
 ALL_ERRORS = "errors"
@@ -72,7 +74,7 @@ class Verdict:
             return f"{_counted(errors)}{allowed}"
         if not self.result.messages:
             return "no message was measured"
-        return f"every reply came{_verified(self.result.workload.expect)}; no errors"
+        return f"every reply came{_verified(self.result.workload)}; no errors"
 
     def _lost(self) -> str:
         lost = self.result.lost
@@ -121,7 +123,12 @@ def _counted(errors: dict[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
 
 
-def _verified(expect: str) -> str:
-    if expect == "echo":
-        return ", in order and verified to the byte"
-    return "; what they said was not looked at" if expect == "any" else f", right by {expect}"
+def _verified(load: Workload) -> str:
+    if load.expect == "echo":
+        order = "in order and " if are_apart(load) else ""
+        return f", {order}verified to the byte"
+    return (
+        "; what they said was not looked at"
+        if load.expect == "any"
+        else f", right by {load.expect}"
+    )

@@ -7,8 +7,8 @@ from time import monotonic_ns
 from typing import Protocol
 
 from epollo.bench.load.contents import FilePayload
-from epollo.bench.load.payload import Fault, Payload
-from epollo.bench.load.template import TemplatePayload
+from epollo.bench.load.payload import NUMBERED, Fault, Payload
+from epollo.bench.load.template import TemplatePayload, fields
 from epollo.bench.workload import Workload
 from epollo.errors import EncodeError, SettingError
 from epollo.framing import Delimiter, Framing, Line
@@ -40,6 +40,14 @@ def new_payload(workload: Workload, framing: Framing) -> Messages:
         return _checked("template", TemplatePayload(workload.template), workload, framing)
     text = isinstance(framing, Line | Delimiter)
     return Payload(workload.sizes.draw(workload.seed), text)
+
+
+def are_apart(workload: Workload) -> bool:
+    """Is each message of a connection unlike the others that it has outstanding? Only then does a
+    right reply in the wrong place show."""
+    if workload.template:
+        return not {"number", "time"}.isdisjoint(fields(workload.template))
+    return not workload.payload and workload.sizes.least >= NUMBERED
 
 
 def _checked(name: str, payload: Messages, workload: Workload, framing: Framing) -> Messages:

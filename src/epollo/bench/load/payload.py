@@ -11,6 +11,7 @@ import struct
 from enum import StrEnum
 
 _HEADER = struct.Struct("<QIQ")  # number first and little-endian: a short message still differs
+NUMBERED = 8  # bytes, from which on no two messages that are outstanding can be alike
 PERIOD = 256
 APART = 1021  # sizes from one connection to the next: large messages are not to come all at once
 

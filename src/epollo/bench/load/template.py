@@ -31,6 +31,11 @@ class TemplatePayload:
         return plain_fault(reply, expected)
 
 
+def fields(template: str) -> set[str]:
+    """Those that are in it."""
+    return {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
+
+
 def _check(template: str) -> None:
     """Is it text and the fields, and nothing that looks into them?"""
     try:
