@@ -36,6 +36,7 @@ def test_parse(parse: Callable[[str | int], float], text: str | int, value: floa
         (parse_size, "-1"),
         (parse_size, "0.5"),
         (parse_size, True),
+        (parse_size, "9" * 400),
         (parse_count, "ten"),
         (parse_count, ""),
         (parse_seconds, "10 parsecs"),

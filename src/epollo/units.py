@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -63,4 +64,7 @@ def _parse(text: str | float, units: Mapping[str, float], wanted: str) -> float:
     match = _NUMBER.fullmatch(str(text))
     if match is None or match[2].lower() not in units:
         raise ValueError(f"{text!r} is not {wanted}")
-    return float(match[1]) * units[match[2].lower()]
+    number = float(match[1]) * units[match[2].lower()]
+    if math.isinf(number):
+        raise ValueError(f"{str(text)[:20]}... is too large; write {wanted}")
+    return number

@@ -94,7 +94,7 @@ def _option(
 )
 @click.argument("address", required=False)
 @_option(AMOUNT, "-c", "--connections", about="Kept open.", default="100", **COUNT)
-@_option(AMOUNT, "-n", "--messages", about="To send in all, and then stop.", **COUNT)
+@_option(AMOUNT, "-n", "--messages", about="To send in all, after the warm-up; then stop.", **COUNT)
 @_option(AMOUNT, "-d", "--duration", about="To measure.", default="10s, or until -n", **TIME)
 @_option(AMOUNT, "--warmup", about="Before that, not measured.", default="1s", **TIME)
 @_option(AMOUNT, "--timeout", about="Of each connect and each reply.", default="5s", **TIME)

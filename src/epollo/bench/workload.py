@@ -14,6 +14,8 @@ from epollo.framing import DEFAULT_MAX_FRAME, Delimiter, Framing, LengthField, R
 from epollo.units import format_size
 
 _MAX_SIZE = 1 << 30
+_LONGEST = 1e9  # seconds, of which a clock of 64 bits has the nanoseconds
+_MOST = 10**15  # of whatever is counted
 _HEADROOM = 16  # bytes that a frame may have beside its message
 
 
@@ -30,7 +32,8 @@ class Workload:
     Attributes:
         address: of the server: HOST:PORT, [IPv6]:PORT or unix:PATH.
         connections: kept open.
-        messages: to send in all, and then stop; None is no bound.
+        messages: to send in the window, and then stop; None is no bound. Those of the warm-up are
+            more.
         duration: of the window that is measured; None is until ``messages``, or as long as the
             steps of ``rate``.
         warmup: before the window, once all connections are open; without one all is measured, the
@@ -126,6 +129,7 @@ class Workload:
         return framing.parse(self.framing, most)
 
     def _check_bounds(self) -> None:
+        self._check_sense()
         for name in ("connections", "depth", "processes"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name}: must be at least 1")
@@ -145,12 +149,23 @@ class Workload:
             raise SettingError("duration and timeout: must be above 0")
         if self.connection_rate is not None and self.connection_rate <= 0:
             raise SettingError("connection_rate: must be above 0")
-        for name in ("duration", "timeout", "warmup", "think", "connection_rate"):
-            if not math.isfinite(getattr(self, name) or 0):
-                raise SettingError(f"{name}: must be finite")
         for name in ("warmup", "think"):
             if getattr(self, name) < 0:
                 raise SettingError(f"{name}: must be at least 0")
+
+    def _check_sense(self) -> None:
+        """Can a computer count to each number, and does anybody wait for each time?"""
+        for name in ("duration", "timeout", "warmup", "think", "connection_rate"):
+            if not math.isfinite(getattr(self, name) or 0):
+                raise SettingError(f"{name}: must be finite")
+        for name in ("duration", "timeout", "warmup", "think"):
+            if (getattr(self, name) or 0) > _LONGEST:
+                raise SettingError(f"{name}: must be at most {_LONGEST:.0f} seconds")
+        for name in ("connections", "messages", "depth", "reconnect_every"):
+            if (getattr(self, name) or 0) > _MOST:
+                raise SettingError(f"{name}: must be at most {_MOST}")
+        if self.rate is not None and (self.profile.seconds or 0) > _LONGEST:
+            raise SettingError(f"rate: its steps must be at most {_LONGEST:.0f} seconds together")
 
     def _check_loop(self) -> None:
         if self.arrival not in ("constant", "poisson"):
