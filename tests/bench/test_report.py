@@ -173,14 +173,25 @@ def test_each_kind_of_error_has_its_line_and_what_it_means(error: str, meaning: 
     assert shown == f"errors       {error:<15}      1,200   {meaning}".rstrip()
 
 
-def test_a_server_that_never_answered_rightly_may_speak_another_language() -> None:
-    strange = closed(answered=[0, 0], errors={"closed_early": 2})
-    told = "the server closed while replies were due; does it speak u32, and no TLS?"
-    assert line(report(strange), "errors").endswith(told)
-    silent = line(report(closed(answered=[0, 0], errors={"unanswered": 2})), "errors")
-    assert silent.endswith("before the connection ended; does it speak u32, and no TLS?")
-    tls = closed(answered=[0, 0], errors={"reset": 2}, workload=replace(strange.workload, tls=True))
-    assert line(report(tls), "errors").endswith("broke the connection; does it speak u32?")
+def test_a_server_that_never_answered_may_speak_another_language() -> None:
+    def told(error: str, **changes: Any) -> str:
+        made = closed(answered=[0, 0], errors={error: 2}, **{"first_reply": Histogram()} | changes)
+        return line(report(made), "errors")
+
+    asked = "the server closed while replies were due; does it speak u32, and no TLS?"
+    assert told("closed_early").endswith(asked)
+    silent = "before the connection ended; does it speak u32, and no TLS?"
+    assert told("unanswered").endswith(silent)
+    tls = replace(closed().workload, tls=True)
+    assert told("reset", workload=tls).endswith("broke the connection; does it speak u32?")
+    answered = told("closed_early", first_reply=histogram(1 * MS))
+    assert answered.endswith("while replies were due"), "it did, if only in the warm-up"
+
+
+def test_what_a_function_says_no_to_need_not_differ_from_what_was_sent() -> None:
+    load = replace(closed().workload, expect="shop:is_receipt")
+    shown = line(report(closed(errors={"wrong_bytes": 2}, workload=load)), "errors")
+    assert shown.endswith("replies that are not right by shop:is_receipt")
 
 
 def test_connections_that_come_and_go_are_counted_so() -> None:

@@ -33,7 +33,7 @@ _MEANINGS = {
     "closed_early": "the server closed while replies were due",
     "bad_frame": "what came is no {framing} frame",
 }
-# What is asked where they come before any right reply.
+# What is asked where they come before any reply.
 _STRANGERS = ("closed_early", "reset", "bad_frame")
 
 
@@ -204,9 +204,11 @@ def _errors(result: Result) -> str:
 def _meaning(name: str, result: Result) -> str:
     load = result.workload
     words = _MEANINGS.get(name, "")
+    if name == "wrong_bytes" and load.expect != "echo":
+        words = f"replies that are not right by {load.expect}"
     words = words.format(timeout=format_seconds(load.timeout), framing=load.framing)
     strange = name in _STRANGERS or result.errors.keys() == {"unanswered"}
-    if strange and not result.messages:
+    if strange and not (result.messages or result.first_reply.total):
         words += f"; does it speak {load.framing}{'' if load.tls else ', and no TLS'}?"
     return words
 
