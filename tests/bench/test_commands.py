@@ -310,6 +310,10 @@ def test_all_files_of_a_run(tmp_path: Path) -> None:
         (["--html", "/"], "--html /: is a directory; name a file"),
         (["--plot", "a.gif"], "--plot a.gif: the name must end in .png or .svg"),
         (["--json", "-", "--csv", "-"], "--json and --csv: only one can be - (stdout)"),
+        (
+            ["--json", "a.out", "--csv", "./a.out"],
+            "--json and --csv: only one can be /",
+        ),
         (["--fail-if", "p99 is low"], "p99 is low"),
         (["--payload", ""], "--payload: is empty; write --payload FILE, or leave it out"),
         (["--source", "127.0.0.2,"], "'127.0.0.2,' has an empty address in it"),

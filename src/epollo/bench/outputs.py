@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, fields
 
 from epollo.bench.search import Search
 from epollo.bench.verdict import Verdict
@@ -27,8 +28,18 @@ class Outputs:
 
     @property
     def _on_stdout(self) -> list[str]:
-        names = ("json", "hlog", "csv", "html")
-        return [f"--{name}" for name in names if getattr(self, name) == STDOUT]
+        return self._places.get(STDOUT, [])
+
+    @property
+    def _places(self) -> dict[str, list[str]]:
+        """The options by the place that they name, however it is written."""
+        found: dict[str, list[str]] = {}
+        for field in fields(self):
+            path = getattr(self, field.name)
+            if path not in (None, os.devnull):
+                place = STDOUT if path == STDOUT else os.path.realpath(path)
+                found.setdefault(place, []).append(f"--{field.name}")
+        return found
 
     def check(self) -> None:
         """Raises UsageError where one could not be written, before the run and not behind it."""
@@ -37,8 +48,10 @@ class Outputs:
         check_writable("--csv", self.csv)
         check_page(self.html)
         check_plot(self.plot)
-        if len(self._on_stdout) > 1:
-            raise UsageError(f"{' and '.join(self._on_stdout)}: only one can be - (stdout)")
+        for place, options in self._places.items():
+            if len(options) > 1:
+                name = "- (stdout)" if place == STDOUT else place
+                raise UsageError(f"{' and '.join(options)}: only one can be {name}")
 
     def write(self, verdict: Verdict) -> None:
         """Write all of them. Raises EpolloError."""
