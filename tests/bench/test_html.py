@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from epollo.bench import html
+from epollo.bench import Workload, find_rate, html
 from epollo.bench.comparison.ratios import LOWER, SAME, Change, Comparison, Row
 from epollo.bench.result import Result
 from epollo.bench.verdict import Verdict
@@ -105,6 +105,20 @@ def test_it_says_what_was_run_and_what_came_of_it() -> None:
     assert "2023-11-14 22:13 UTC, 30 s measured" in seen.text
     assert "planned ahead" in seen.text
     assert "planned ahead" not in page(closed()).text
+
+
+def test_a_search_has_the_figures_of_the_rate_that_it_found() -> None:
+    """Percentiles of all its runs together would be of no rate at all."""
+
+    def run(load: Workload) -> Result:
+        latency = 1_000_000 if load.profile.highest <= 3000 else 1_000_000_000
+        return made_up(lambda *_: latency, seconds=2, per_second=100, rate=load.rate)
+
+    search = find_rate(Workload(address="127.0.0.1:8091", duration=2.0), "p99<5ms", run=run)
+    seen = Seen(html.search_page(search))
+    assert search.scope in seen.text
+    assert ["maximum", "1\N{NO-BREAK SPACE}ms"] in [row[:2] for row in seen.cells]
+    assert "Latency against rate" in seen.text
 
 
 def test_the_figures_are_in_readable_units() -> None:

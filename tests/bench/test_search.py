@@ -373,3 +373,24 @@ def test_pictures_show_latency_against_rate() -> None:
     assert whole.elapsed == whole.workload.seconds == 2.0 * len(search.probes)
     rates = [panel for panel in panels.panels([whole]) if panel.title == "Latency against rate"]
     assert len(rates) == 1
+
+
+def test_figures_of_a_search_are_those_of_the_rate_found() -> None:
+    """Percentiles of all its runs together would be of no rate at all."""
+    panels = pytest.importorskip("epollo.bench.pictures.panels")
+    search: Search = find_rate(LOAD, "p99<5ms", run=Cliff(84_321))
+    answer = search.answer()
+    assert answer.workload.rate == search.rate
+    assert answer.elapsed == 2.0 * search.runs
+    assert answer.response.maximum == 1_000_000, "above its capacity it takes a second"
+    assert search.as_one().response.maximum == 1_000_000_000
+    assert [panel.name for panel in panels.of_search(search)].count("spectrum") == 1
+    assert search.scope.startswith(
+        f"A search of {len(search.probes)} runs. Figures and percentiles"
+    )
+
+
+def test_a_search_that_found_none_shows_the_lowest_rate_tried() -> None:
+    search: Search = find_rate(LOAD, "p99<5ms", run=Cliff(0))
+    assert search.answer().workload.rate == min(probe.rate for probe in search.probes)
+    assert "at the lowest rate tried" in search.scope

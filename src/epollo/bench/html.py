@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import epollo
 from epollo.bench import wording
 from epollo.bench.comparison.ratios import Comparison
 from epollo.bench.pictures import tables
 from epollo.bench.result import Result
+from epollo.bench.search import Search
 from epollo.bench.verdict import Verdict
 from epollo.output import check_page, write_text
 from epollo.units import format_seconds
+
+if TYPE_CHECKING:
+    from epollo.bench.pictures.panels import Panel
 
 
 class Judgement(Protocol):
@@ -53,6 +57,12 @@ def write(
     write_text(path, page(results, names, verdicts, comparison))
 
 
+def write_search(path: str, search: Search) -> None:
+    """Write a page of a search. Raises as `write` does."""
+    check_page(path)
+    write_text(path, search_page(search))
+
+
 def page(
     results: Sequence[Result],
     names: Sequence[str] = (),
@@ -60,9 +70,28 @@ def page(
     comparison: Comparison | None = None,
 ) -> str:
     """The page's text. All that comes from a user is escaped."""
+    from epollo.bench.pictures.panels import panels
+
+    return _rendered(results, names, verdicts, comparison, panels(results))
+
+
+def search_page(search: Search) -> str:
+    """That of a search: figures of the rate that it found, and pictures of all its runs."""
+    from epollo.bench.pictures.panels import of_search
+
+    return _rendered([search.answer()], (), [search], None, of_search(search), search.scope)
+
+
+def _rendered(
+    results: Sequence[Result],
+    names: Sequence[str],
+    verdicts: Sequence[Judgement],
+    comparison: Comparison | None,
+    panels: Sequence[Panel],
+    scope: str = "",
+) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from epollo.bench.pictures.panels import panels
     from epollo.bench.pictures.svg import svg
 
     environment = Environment(
@@ -80,7 +109,8 @@ def page(
         compared=tables.compared(comparison) if comparison else None,
         notes=comparison.notes if comparison else [],
         latencies=tables.latencies(results),
-        pictures=[(panel, svg(panel)) for panel in panels(results)],
+        pictures=[(panel, svg(panel)) for panel in panels],
+        scope=scope,
         amounts=tables.amounts(results),
         errors=tables.errors(results),
         seconds=[(run, tables.seconds(r)) for run, r in zip(runs, results, strict=True)],

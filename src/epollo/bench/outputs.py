@@ -94,8 +94,8 @@ class Outputs:
         if self.html is not None:
             from epollo.bench import html
 
-            html.write(self.html, [search.as_one()], verdicts=[search])
+            html.write_search(self.html, search)
         if self.plot is not None:
             from epollo.bench import plots
 
-            plots.write(self.plot, [search.as_one()], title=str(search).partition(" (")[0])
+            plots.write_search(self.plot, search)

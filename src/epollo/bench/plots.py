@@ -5,18 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from epollo.bench.result import Result
+from epollo.bench.search import Search
 from epollo.output import check_plot
 
 
-def write(path: str, results: Sequence[Result], names: Sequence[str] = (), title: str = "") -> None:
+def write(path: str, results: Sequence[Result], names: Sequence[str] = ()) -> None:
     """Draw results, several upon each other, into a PNG or SVG, by the suffix.
 
-    ``names`` are those of the results, such as their files; ``title`` says more than their p99.
-    Raises UsageError for any other
-    suffix, and where matplotlib is missing; EpolloError where the file cannot be written.
+    ``names`` are those of the results, such as their files. Raises UsageError for any other suffix,
+    and where matplotlib is missing; EpolloError where the file cannot be written.
     """
     check_plot(path)
     from epollo.bench.pictures.sheet import sheet
     from epollo.picture import save
 
-    save(sheet(results, names, title), path)
+    save(sheet(results, names), path)
+
+
+def write_search(path: str, search: Search) -> None:
+    """The same of all runs of a search, but for the percentiles: those are of the rate found."""
+    check_plot(path)
+    from epollo.bench.pictures.panels import of_search
+    from epollo.bench.pictures.sheet import sheet
+    from epollo.picture import save
+
+    answer = search.answer()
+    save(sheet([answer], title=str(search).partition(" (")[0], shown=of_search(search)), path)

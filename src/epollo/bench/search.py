@@ -119,14 +119,36 @@ class Search:
 
     def as_one(self) -> Result:
         """All runs as if they had been one, of a step each: for pictures."""
-        results = [probe.result for probe in self.probes]
         length = self.workload.seconds or 0.0
         steps = ",".join(f"{probe.rate:.6g}/{length:g}" for probe in self.probes)
+        return self._joined(self.probes, steps)
+
+    def answer(self) -> Result:
+        """The runs at the rate found as if they had been one; where none was, those at the lowest
+        tried."""
+        probes = self._answering()
+        return self._joined(probes, probes[0].rate)
+
+    @property
+    def scope(self) -> str:
+        """What the figures of `answer` and the pictures of `as_one` are of."""
+        runs = f"A search of {len(self.probes)} runs."
+        rate = "the lowest rate tried" if self.rate is None else "that rate"
+        return (
+            f"{runs} Figures and percentiles are of the {len(self._answering())} at {rate}; what "
+            "is drawn over time, or against the rate, is of all of them, one behind the other."
+        )
+
+    def _answering(self) -> list[Probe]:
+        return self._at(min(self._rates) if self.rate is None else self.rate)
+
+    def _joined(self, probes: Sequence[Probe], rate: str | float) -> Result:
+        results = [probe.result for probe in probes]
         seconds, start = [], 0.0
         for result in results:
             seconds += [replace(second, start=start + second.start) for second in result.seconds]
             start += result.elapsed
-        workload = replace(self.workload, rate=steps)
+        workload = replace(self.workload, rate=rate)
         return replace(merge(results), workload=workload, seconds=seconds, elapsed=start)
 
     def to_json(self) -> str:

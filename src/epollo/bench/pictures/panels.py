@@ -31,6 +31,7 @@ from epollo.bench.pictures.lines import (
 )
 from epollo.bench.pictures.tables import histograms
 from epollo.bench.result import Result, Second
+from epollo.bench.search import Search
 from epollo.bench.wording import letter
 from epollo.picture import QUIET, RED
 
@@ -56,6 +57,13 @@ def panels(results: Sequence[Result]) -> list[Panel]:
     """All the pictures that can be made of what was measured."""
     several = len(results) > 1
     return list(_of_several(results) if several else _of_one(results[0]))
+
+
+def of_search(search: Search) -> list[Panel]:
+    """Percentiles of the rate that it found, and all its runs one behind the other: percentiles of
+    runs at different rates would be of none."""
+    found = [panel for panel in panels([search.answer()]) if panel.name == "spectrum"]
+    return found + [panel for panel in panels([search.as_one()]) if panel.name != "spectrum"]
 
 
 def _of_one(result: Result) -> Iterator[Panel]:

@@ -23,9 +23,15 @@ LINE = 0.2  # of text
 _LONG, _TITLE = 110, 70  # characters of a line of text and of the title, and no more
 
 
-def sheet(results: Sequence[Result], names: Sequence[str] = (), title: str = "") -> Figure:
-    """The panels in two columns, the first across both where their number is odd."""
-    shown = panels(results)
+def sheet(
+    results: Sequence[Result],
+    names: Sequence[str] = (),
+    title: str = "",
+    shown: Sequence[Panel] = (),
+) -> Figure:
+    """The panels in two columns, the first across both where their number is odd: those of the
+    results, or the ones to be ``shown``."""
+    shown = shown or panels(results)
     rows = _rows(shown)
     legend = _legend(results, names)
     above = ABOVE + (LINE * len(legend) + 0.12 if legend else 0)
