@@ -87,6 +87,18 @@ def test_outstanding_messages_are_their_time_over_the_window() -> None:
     assert result().concurrency == pytest.approx((1 + 2 + 3 + 5000) / 1000 / 2)
 
 
+def test_a_queue_that_grows_is_outstanding_until_the_window_ends_and_not_behind_it() -> None:
+    """400 a second to a server of 200: 800 wait after four seconds, and 400 on average, though the
+    last of them waits for four seconds more."""
+    made = made_up(lambda chance, n: (n + chance.random()) * 1e9, 4, 400, rate=400)
+    seconds = [
+        replace(second, messages=200, outstanding=200 * (number + 1))
+        for number, second in enumerate(made.seconds)
+    ]
+    assert replace(made, seconds=seconds).concurrency == 400
+    assert made.concurrency > 700, "what Little's law would make of it"
+
+
 def test_the_target_is_that_of_the_plan() -> None:
     assert result().target is None
     ramp = made_up(seconds=4, rate="1k..2k/4s", duration=4.0)
