@@ -143,6 +143,8 @@ def test_a_figure_that_the_other_run_has_not_is_an_error(tmp_path: Path) -> None
         ("5ms<p99", "no figure '5ms'"),
         ("p99!5ms", "is no limit"),
         ("p99>5", "'5' has no unit; write 5ms or another"),
+        ("late>5", "'5' is more than all of them; write a part, such as 0.1%"),
+        ("errors>101%", "'101%' is more than all of them"),
         ("p99>fast", "'fast' is not a time such as 250ms, 10s or 1m"),
         ("p99>5%", "'5%' has no unit"),
         ("p0>5ms", "no figure 'p0'; write response.p99, .max or .mean"),

@@ -203,7 +203,10 @@ def _parse_time(text: str) -> float:
 
 
 def _parse_part(text: str) -> float:
-    return parse_number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    part = parse_number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if part > 1:  # a limit that nothing can pass must not seem to be kept
+        raise ValueError(f"{text!r} is more than all of them; write a part, such as 0.1%")
+    return part
 
 
 def _show_rate(value: float) -> str:
