@@ -150,8 +150,8 @@ def test_several_runs_are_compared() -> None:
     seen = page(*pair(), names=["before.json", "after.json"], comparison=COMPARISON)
     assert "A: before.json" in seen.text
     assert "B: after.json" in seen.text
-    assert seen.row("rate") == ["2,500/s", "2,500/s", "1 (0.99 to 1.01), no difference shown"]
-    assert seen.row("p99") == ["500 µs", "330 µs", "0.66 (0.6 to 0.72), lower"]
+    assert seen.row("rate") == ["2,500/s", "2,500/s", "1.000 (0.990 to 1.010), no difference shown"]
+    assert seen.row("p99") == ["500 µs", "330 µs", "0.660 (0.600 to 0.720), lower"]
     assert seen.row("errors") == ["0.1 %", "0 %", "not compared"]
     assert len(seen.row("99 %")) == 2
     assert seen.tags.count("details") == 2

@@ -136,21 +136,22 @@ def test_the_json_has_it_all_in_seconds() -> None:
 
 def test_a_result_read_back_is_the_same() -> None:
     before = made_up(rate="1k/5s", size="64:9,1KiB:1", source=("127.0.0.2",), errors={"reset": 1})
-    before = replace(before, lost=3)
+    before = replace(before, lost=3, cpu=1.5)
     after = Result.from_json(before.to_json())
     was, is_now = before.to_document(), after.to_document()
     for name in ("response", "service", "slip", "connect", "first_reply"):
         assert is_now[name].pop("deviation") == pytest.approx(was[name].pop("deviation"))
     assert is_now == was
     assert after.workload == before.workload
-    assert after.lost == 3
+    assert (after.lost, after.cpu) == (3, 1.5)
     assert after.response.percentiles([50, 99.9]) == before.response.percentiles([50, 99.9])
 
 
-def test_a_result_of_before_lost_connections_were_counted_is_read_too() -> None:
+def test_a_result_of_before_that_was_counted_is_read_too() -> None:
     document = made_up().to_document()
-    del document["connections"]["lost"]
-    assert Result.of_document(document).lost == 0
+    del document["connections"]["lost"], document["cpu"]
+    before = Result.of_document(document)
+    assert (before.lost, before.cpu) == (0, 0.0)
 
 
 @pytest.mark.parametrize("count", [1, 2, 100])
@@ -215,8 +216,8 @@ def test_the_json_of_nothing_measured_is_json_too() -> None:
 def test_runs_that_went_on_at_once_are_one() -> None:
     one = made_up(seconds=3, seed=1, rate=1000.0, errors={"reset": 1})
     other = made_up(seconds=2, seed=2, rate=1000.0, errors={"reset": 2, "extra": 1})
-    both = merge([replace(one, lost=1), replace(other, lost=2)])
-    assert both.lost == 3
+    both = merge([replace(one, lost=1, cpu=2.5), replace(other, lost=2, cpu=1.5)])
+    assert (both.lost, both.cpu) == (3, 4.0)
     assert both.sent == one.sent + other.sent
     assert both.messages == one.messages + other.messages
     assert both.response.total == one.response.total + other.response.total

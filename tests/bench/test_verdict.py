@@ -153,3 +153,20 @@ def test_a_run_that_measured_nothing_fails_whatever_the_limits() -> None:
     verdict = Verdict.of(nothing, [Limit("errors")])
     assert verdict.failed
     assert str(verdict) == "FAILED: no message was measured; 1 limit held"
+
+
+@pytest.mark.parametrize(
+    ("load", "cpu", "said"),
+    [
+        ({}, 4.8, True),
+        ({}, 4.7, False),
+        ({"processes": 2}, 4.8, False),
+        ({"processes": 2}, 9.6, True),
+        ({"rate": 1000}, 5.0, False),
+    ],
+)
+def test_a_closed_loop_says_that_its_tester_may_limit_it(
+    load: dict[str, Any], cpu: float, said: bool
+) -> None:
+    words = "the tester was busy for 96 % of the time, and may limit it: add --processes"
+    assert (words in str(Verdict.of(replace(made_up(**load), cpu=cpu)))) is said

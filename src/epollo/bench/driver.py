@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from time import monotonic_ns
+from time import monotonic_ns, thread_time
 from typing import TYPE_CHECKING
 
 from epollo.bench.connections import Connections
@@ -78,6 +78,8 @@ class Driver:
         self.connections = Connections(self, self._loop, share, room.exchange, self._all_filled)
         self._pacer: Pacing | None = None
         self._told = 0  # seconds
+        self._cpu: float | None = None  # seconds of this thread's, when the window began
+        self._cpu_used = 0.0
         self._interrupted = False
 
     def run(self) -> Result:
@@ -149,9 +151,13 @@ class Driver:
 
     def _open_window(self, at: int) -> None:
         self.tally.open_window(at, self.workload.seconds)
+        self._at(at, self._begin_window)
         if self.tally.end < NEVER:
             self._at(self.tally.end, self._end_window)
         self._at(self.tally.second_end, self._end_second)
+
+    def _begin_window(self) -> None:
+        self._cpu = thread_time()
 
     def _end_window(self) -> None:
         """Send no more, once all is sent that was due, or would be too late: to leave out what the
@@ -189,6 +195,8 @@ class Driver:
     def _over(self) -> None:
         """No more is sent: wait for the replies, as long as for any."""
         self.connections.halt()
+        if self._cpu is not None:
+            self._cpu_used = thread_time() - self._cpu
         if self._pacer is not None:
             self._end_plan(self._pacer)
         self._loop.call_later(self.workload.timeout, self._loop.stop)
@@ -231,4 +239,5 @@ class Driver:
             errors={str(error): count for error, count in tally.errors.items() if count},
             interrupted=self._interrupted,
             lost=tally.lost,
+            cpu=self._cpu_used,
         )

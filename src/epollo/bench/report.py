@@ -146,6 +146,7 @@ def _amounts(result: Result) -> str:
         ("", f"first reply: {spread(result.first_reply)}"),
         ("fairness", fairness(result)),
         ("outstanding", _outstanding(result)),
+        ("tester", f"busy for {100 * result.busy:.0f} % of the time" if result.cpu else ""),
     ]
     return "\n".join(f"{name:<13}{words}" for name, words in lines if words)
 

@@ -125,6 +125,7 @@ class Result:
         errors: how often each kind occurred.
         interrupted: ended early, by the user.
         lost: connections that were open, and ended before the run did: broken, or given up.
+        cpu: seconds that the tester worked in the window, on all its processes together.
     """
 
     workload: Workload
@@ -143,6 +144,7 @@ class Result:
     errors: dict[str, int]
     interrupted: bool = False
     lost: int = 0
+    cpu: float = 0.0
 
     @property
     def messages(self) -> int:
@@ -186,6 +188,12 @@ class Result:
     def on_time(self) -> bool:
         """Did the tester keep its schedule?"""
         return self.late <= LATE_ALLOWED
+
+    @property
+    def busy(self) -> float:
+        """The part of the window in which the tester worked, and did not wait: near 1, it may be
+        what limits."""
+        return self.cpu / self.elapsed / self.workload.processes if self.elapsed else 0.0
 
     @property
     def concurrency(self) -> float:
@@ -232,6 +240,7 @@ class Result:
             "bytes_received": self.bytes_received,
             "concurrency": self.concurrency,
             "late": self.late,
+            "cpu": self.cpu,
             "response": summary(self.response),
             "service": summary(self.service),
             "slip": summary(self.slip),
@@ -280,6 +289,7 @@ class Result:
             seconds=[Second.of_document(second) for second in document["seconds"]],
             interrupted=document["interrupted"],
             lost=document["connections"].get("lost", 0),
+            cpu=_number(document.get("cpu", 0.0)),
             **known,
         )
 
@@ -306,6 +316,7 @@ def merge(results: Sequence[Result]) -> Result:
         errors=dict(errors),
         interrupted=any(result.interrupted for result in results),
         lost=sum(result.lost for result in results),
+        cpu=sum(result.cpu for result in results),
         **merged,
     )
 

@@ -13,6 +13,7 @@ from epollo.bench.workload import Workload
 from epollo.units import format_seconds
 
 ALL_ERRORS = "errors"
+_BUSY = 0.95  # of the time; a closed loop's tester may limit what it measures from there on
 _WHOLE = 0.999  # of the window: clocks are read a little apart
 
 
@@ -61,7 +62,7 @@ class Verdict:
 
     def __str__(self) -> str:
         judged = [*self.broken, self._errors(), self._lost()]
-        facts = [self._rate(), self._slip()]
+        facts = [self._rate(), self._slip(), self._busy()]
         parts = [*judged, *facts] if self.failed else [*facts, *judged]
         parts += [self._limits(), self._end()]
         line = "; ".join(part for part in parts if part)
@@ -96,6 +97,14 @@ class Verdict:
         advice = "lower --rate, add --processes, or stop what runs beside it"
         cause = "had no connection, or was slow" if result.lost else "was slow"
         return f"{late}, so the tester {cause}: {advice}"
+
+    def _busy(self) -> str:
+        """An open loop's tester is judged by its slip."""
+        busy = self.result.busy
+        if self.result.workload.open_loop or busy < _BUSY:
+            return ""
+        share = f"{100 * busy:.0f} % of the time"
+        return f"the tester was busy for {share}, and may limit it: add --processes"
 
     def _limits(self) -> str:
         if not self.held:

@@ -45,11 +45,12 @@ def _cells(row: Row, number: int) -> Iterator[str]:
     yield figure(row.values[0], row.unit)
     yield figure(row.values[number], row.unit)
     yield "" if change.ratio is None else f"{change.ratio:.3f}"
-    yield _interval(change)
+    yield interval(change)
     yield change.verdict
 
 
-def _interval(change: Change) -> str:
+def interval(change: Change) -> str:
+    """Of the ratio; empty where it has none."""
     if change.low is None or change.high is None:
         return ""
     return f"{change.low:.3f} to {_bound(change.high)}"

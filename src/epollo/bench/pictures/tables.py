@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from epollo.bench.comparison.ratios import Change, Comparison, Row
+from epollo.bench.comparison.text import figure, interval
 from epollo.bench.histogram import Histogram
 from epollo.bench.result import PERCENTILES, Result, Second
 from epollo.bench.wording import fairness, letter, named, spread
@@ -87,23 +88,17 @@ def compared(comparison: Comparison) -> Table:
 
 
 def _compared(row: Row) -> list[str]:
-    first, *others = (_figure(value, row.unit) for value in row.values)
+    first, *others = (figure(value, row.unit) for value in row.values)
     cells = [row.name, first]
     for value, change in zip(others, row.changes, strict=True):
         cells += [value, _change(change)]
     return cells
 
 
-def _figure(value: float, unit: str) -> str:
-    if unit == "s":
-        return format_seconds(value)
-    return f"{value:,.0f}{unit}" if unit else f"{100 * value:.3g} %"
-
-
 def _change(change: Change) -> str:
-    if change.ratio is None or change.low is None or change.high is None:
+    if change.ratio is None or change.low is None:
         return change.verdict
-    return f"{change.ratio:.3g} ({change.low:.3g} to {change.high:.3g}), {change.verdict}"
+    return f"{change.ratio:.3f} ({interval(change)}), {change.verdict}"
 
 
 def _second(second: Second) -> list[str]:
@@ -146,6 +141,10 @@ _AMOUNTS: Sequence[tuple[str, Callable[[Result], str]]] = (
     ("Messages", _messages),
     ("Rate", _rate),
     ("On time", _late),
+    (
+        "Tester",
+        lambda result: f"busy for {100 * result.busy:.0f} % of the time" if result.cpu else "",
+    ),
     ("Outstanding", lambda result: f"{result.concurrency:,.1f} messages on average"),
     ("Bytes sent", lambda result: _bytes(result.bytes_sent, result.byte_rates[0])),
     ("Bytes received", lambda result: _bytes(result.bytes_received, result.byte_rates[1])),
