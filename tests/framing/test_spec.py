@@ -154,7 +154,7 @@ def test_a_near_miss_is_answered_with_a_name(spec: str, hint: str) -> None:
         ("fixed:1.5", "'1.5' is not a whole number"),
         ("fixed:0", "the size must be at least 1"),
         ("fixed:1001", "1001 bytes are over max_frame (1000)"),
-        ("fixed:" + "9" * 400, "is not a size that any frame can have"),
+        ("fixed:" + "9" * 400, "is too large; write a size such as 64KiB"),
         ("length()", "size is missing; it is one of 1, 2, 3, 4 and 8"),
         ("length(offset=4)", "size is missing"),
         ("length(size=5)", "size=5 is not one of 1, 2, 3, 4 and 8"),

@@ -81,8 +81,6 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 def _fixed(spec: str, max_frame: int) -> Framing:
     try:
         size = parse_size(spec.removeprefix("fixed:"))
-    except OverflowError:
-        raise bad_spec(spec, "that is not a size that any frame can have") from None
     except ValueError as error:
         raise bad_spec(spec, str(error)) from None
     return Fixed(spec, max_frame, size=size)
