@@ -29,6 +29,7 @@ def extensions() -> list[Extension]:
         Extension(
             ".".join(source.with_suffix("").parts[1:]),
             [str(source)],
+            # Each message calls into Python, and would go through a stub for it.
             extra_compile_args=["-O3", "-fno-plt", *options],
         )
         for room, options in ROOMS.items()
