@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from epollo.coroutines import Coroutines
+from epollo.coroutines import Coroutines, wait_until
 from epollo.engine import EventLoop
 from epollo.errors import EngineMissing
 from epollo.runner import Runner
+from epollo.stopping import CLEANUP_SECONDS, StopDeadline
+
+_LAST_STEP = 0.02  # seconds for tasks to take the cancellation at the end of their loop
 
 
 class Guest:
@@ -49,25 +55,87 @@ def check(engine: EventLoop, name: str) -> None:
     _factory(name)
 
 
-def run(main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
-    """Run ``main`` on a new loop of that name. Raises EngineMissing where it is not installed."""
-    with asyncio.Runner(loop_factory=_factory(name)) as runner:
-        runner.run(main())
+def run(main: Callable[[], Coroutine[Any, Any, None]], name: str, deadline: StopDeadline) -> None:
+    """Run ``main`` on a new loop of that name. Raises EngineMissing where it is not installed.
+
+    As `asyncio.Runner` does, but it waits no longer than the deadline of a stop for tasks that
+    swallow their cancellation, and for threads.
+    """
+    loop = _factory(name)()
+    executor = ThreadPoolExecutor(thread_name_prefix="asyncio")  # which asyncio would make later
+    loop.set_default_executor(executor)
+    try:
+        loop.run_until_complete(loop.create_task(main()))
+    finally:
+        deadline.ensure()
+        try:
+            _end_tasks(loop, deadline)
+            _end_threads(executor, deadline)
+        finally:
+            loop.close()
 
 
-async def call(hook: Callable[[Any], object], argument: object) -> None:
-    """Call a function that may be async."""
+async def call(
+    hook: Callable[[Any], object], argument: object, deadline: StopDeadline
+) -> Sequence[str]:
+    """Call a function that may be async. Returns its name if it has not ended at the deadline of a
+    stop. What it sets in context variables is set for the caller."""
     result = hook(argument)
-    if inspect.isawaitable(result):
-        await result
+    if not inspect.isawaitable(result):
+        return ()
+    context = contextvars.copy_context()
+    task = asyncio.get_running_loop().create_task(_awaited(result), context=context)
+    try:
+        pending = await wait_until(deadline, [task])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait([task], timeout=CLEANUP_SECONDS)
+        raise
+    if pending:
+        task.cancel()
+        return [getattr(hook, "__qualname__", repr(hook))]
+    for variable, value in context.items():
+        variable.set(value)
+    task.result()
+    return ()
 
 
-async def finish(runner: Runner) -> None:
-    """Wait for what the runner still has at work; the loop goes on meanwhile."""
+async def finish(runner: Runner, deadline: StopDeadline) -> Sequence[str]:
+    """Wait for what the runner still has at work; the loop goes on meanwhile. Returns the names of
+    what has not ended at the deadline."""
     if isinstance(runner, Coroutines):
-        await runner.finish()
-    else:
-        await asyncio.to_thread(runner.close)
+        return await runner.finish(deadline)
+    return await asyncio.to_thread(runner.close, deadline)
+
+
+async def _awaited(result: Any) -> None:
+    await result
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop, deadline: StopDeadline) -> None:
+    """Cancel all that is still there, as the application may have made tasks of its own."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        left = _LAST_STEP if deadline.left == 0 else deadline.left
+        loop.run_until_complete(asyncio.wait(tasks, timeout=left))
+    for task in tasks:
+        if not task.done() or task.cancelled() or task.exception() is None:
+            continue
+        what = "unhandled exception while the server's loop ended"
+        loop.call_exception_handler({"message": what, "exception": task.exception(), "task": task})
+    if all(task.done() for task in tasks):
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    else:  # these were named in the log already
+        loop.set_exception_handler(lambda *_: None)
+
+
+def _end_threads(executor: ThreadPoolExecutor, deadline: StopDeadline) -> None:
+    """Wait for the calls of `asyncio.to_thread`."""
+    ending = threading.Thread(target=executor.shutdown, daemon=True)
+    ending.start()
+    ending.join(deadline.left)
 
 
 def _factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:

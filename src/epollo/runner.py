@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from epollo.engine import CloseReason, Connection, EventLoop
 from epollo.handler import Application, Received
+from epollo.stopping import StopDeadline
 
-_log = logging.getLogger("epollo.server")
+DISCONNECTED_RAISED = "the handler raised in disconnected"
+"""What is logged: there is no connection any more that the error could close."""
 
 
 class Runner(Protocol):
@@ -27,8 +28,9 @@ class Runner(Protocol):
     ) -> None:
         """Call ``done`` when the last handler of the connection has ended."""
 
-    def close(self) -> None:
-        """Serving is over, and the engine closed: wait for what still runs in other threads."""
+    def close(self, deadline: StopDeadline) -> Sequence[str]:
+        """Serving is over, and the engine closed: wait for what still runs in other threads, until
+        the deadline. Returns the names of what has not ended by then."""
 
 
 class Direct:
@@ -50,10 +52,15 @@ class Direct:
         finally:
             done()
 
-    def close(self) -> None:
+    def close(self, deadline: StopDeadline) -> Sequence[str]:
         """All that was called has returned."""
+        return ()
 
 
-def report_disconnected(error: Exception) -> None:
-    """There is no connection any more that the error could close."""
-    _log.error("the handler raised in disconnected", exc_info=error)
+def unfinished(name: str, connections: Sequence[Connection]) -> list[str]:
+    """The handler ``name`` is still at work for these: what `Runner.close` returns of them."""
+    if not connections:
+        return []
+    peers = ", ".join(connection.peername for connection in connections[:3])
+    more = f" and {len(connections) - 3} more" if len(connections) > 3 else ""
+    return [f"handler {name} for {peers}{more}"]

@@ -21,6 +21,14 @@ from epollo.publishing import Publisher
 from epollo.service import Service
 from epollo.settings import Settings, settings_from
 from epollo.signals import Signals, waking
+from epollo.stopping import (
+    CLEANUP_SECONDS,
+    StopDeadline,
+    StopOverdue,
+    Watchdog,
+    place_of,
+    tell_left_behind,
+)
 from epollo.units import parse_seconds
 
 _log = logging.getLogger("epollo.server")
@@ -38,11 +46,17 @@ def serve(
     ``name`` is what the ready line, printed once it listens, calls the handler. ``settings`` are
     the fields of `epollo.Settings`. Raises UsageError for what cannot work as written, BindError.
     """
-    server = Server(handler, bind, name=name, **settings)
+    run_until_told(Server(handler, bind, name=name, **settings))
+
+
+def run_until_told(server: Server) -> float:
+    """Start ``server``, print its ready line, and run it until SIGINT or SIGTERM. Returns the
+    seconds that are left of the time for the stop."""
     server.start()
     with server.signals():  # before the line that tells others where to send them
         print(server.ready_line, flush=True)
         server.run()
+    return server._deadline.left or 0.0
 
 
 class Server:
@@ -79,7 +93,8 @@ class Server:
         self._finish: Callable[[], object] = _nothing  # ends the serving
         self._stopping = False
         self._told_to_stop = False
-        self._signals = Signals()
+        self._deadline = StopDeadline(self.settings.graceful_timeout)
+        self._signals = Signals(Watchdog(self._deadline))
         self.addresses: list[str] = []
         """The addresses really bound, once started: port 0 has become a number."""
 
@@ -110,6 +125,7 @@ class Server:
         self._loop = new_loop(self.settings.engine, self.settings.poller)
         self._stopping = self._told_to_stop = False
         self._signals.restart()
+        self._deadline.clear()
         self._service.restart()
         self.addresses.clear()
         try:
@@ -139,9 +155,11 @@ class Server:
                 if self._service.application.asynchronous:
                     from epollo import hosting  # asyncio is imported for async handlers only
 
-                    hosting.run(self._serve_alone, self.settings.loop)
+                    hosting.run(self._serve_alone, self.settings.loop, self._deadline)
                 else:
                     self._run_plain()
+        except StopOverdue as error:  # of `started` or `stopped`: others end their connection
+            tell_left_behind([place_of(error)])
         finally:
             self.close()
 
@@ -154,14 +172,15 @@ class Server:
             with waking(engine):
                 engine.run()
         finally:
+            self._deadline.ensure()
             self.close()
-            self._service.runner.close()
+            tell_left_behind(self._service.runner.close(self._deadline))
             application.stopped(self)
 
     async def serve(self) -> None:
         """Serve on the running loop, asyncio's or uvloop's, until `stop`. Cancelled, it aborts what
-        is open. It returns, or raises, when all handlers have ended and the sockets are closed.
-        Raises EngineMissing for a poller that is no descriptor."""
+        is open. It returns, or raises, when the sockets are closed and all handlers have ended, or
+        half a second after the grace. Raises EngineMissing for a poller that is no descriptor."""
         await self._serve(nullcontext())
 
     async def _serve(self, wakeup: AbstractContextManager[None]) -> None:
@@ -172,7 +191,10 @@ class Server:
         try:
             guest = hosting.Guest(self._started)
             self._begin(guest.stop)
-            await hosting.call(self._service.application.started, self)
+            left = await hosting.call(self._service.application.started, self, self._deadline)
+            if left:
+                tell_left_behind(left)
+                return
             self._tell_ready()
             try:
                 with wakeup:  # no longer than the engine has the descriptor for it
@@ -180,10 +202,18 @@ class Server:
             finally:
                 self._abort()
                 self.close()
-                await hosting.finish(self._service.runner)
-                await hosting.call(self._service.application.stopped, self)
+                await self._finish_handlers()
         finally:
             self.close()
+
+    async def _finish_handlers(self) -> None:
+        from epollo import hosting
+
+        self._deadline.ensure()
+        left = [*await hosting.finish(self._service.runner, self._deadline)]
+        stopped = self._service.application.stopped
+        left += await hosting.call(stopped, self, self._deadline)
+        tell_left_behind(left)
 
     async def _serve_alone(self) -> None:
         # Within the loop: uvloop has a wakeup descriptor of its own, and puts back what was before.
@@ -207,6 +237,7 @@ class Server:
         seconds = self.settings.graceful_timeout if grace is None else parse_seconds(grace)
         if loop is not None:
             self._told_to_stop = True
+            self._deadline.begin(seconds)
             loop.call_threadsafe(lambda: self._drain(loop, seconds))
 
     def publish(self, group: str, message: Buffer, exclude: Connection | None = None) -> None:
@@ -239,8 +270,8 @@ class Server:
         if not self._told_to_stop:  # a second time would abort what it was told to finish
             self.stop()
         if self._background is not None:
-            self._background.join()
-            self._background = None
+            background, self._background = self._background, None
+            tell_left_behind(background.join(self._deadline))
 
     @property
     def _started(self) -> EventLoop:
@@ -285,9 +316,12 @@ class Server:
         self._service.check_empty()
 
     def _abort(self) -> None:
+        """Close all that is left. What handlers still do then is not waited for for long."""
         for connection in self.connections:
             connection.abort(CloseReason.SHUTDOWN)
         self._service.check_empty()
+        if self._loop is not None:
+            self._loop.call_later(CLEANUP_SECONDS, self._finish)
 
     def close(self) -> None:
         """Close a server that was started and is not running; `run` does so when it ends."""
@@ -296,12 +330,15 @@ class Server:
         self._acceptors.clear()
         loop, self._loop = self._loop, None
         if loop is not None:
-            self._publisher.end()
-            loop.close()
+            try:
+                self._publisher.end()
+            finally:
+                loop.close()
 
     def signals(self) -> AbstractContextManager[None]:
-        """SIGINT and SIGTERM stop the server, a second one at once; where the loop is stuck in a
-        handler, a third one ends the process. Only in the main thread (signal(7))."""
+        """SIGINT and SIGTERM stop the server, a second one at once; a third one ends the process.
+        A function that blocks this thread is interrupted when the stop has to be over. Only in the
+        main thread (signal(7))."""
         return self._signals.handled(self.stop)
 
 

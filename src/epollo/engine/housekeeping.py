@@ -180,6 +180,19 @@ class Housekeeping(Calls):
         connection.ready(WRITE)
         return connection.stuck == self.tick
 
+    def source_failed(self, source: Source | None, error: BaseException) -> None:
+        """An error escaped from ``source``: end its connection, and nothing else.
+
+        Whatever raised it, a part of what was read or sent may be lost by now, so no later byte of
+        that stream could be understood.
+        """
+        connection = None if source is None else connection_of(source)
+        if connection is None or connection.closed:
+            self.report(error, "an event could not be handled")
+        else:
+            self.pass_on(error)
+            connection.drop(CloseReason.HANDLER_ERROR, error)
+
     def soil(self, connection: Lifecycle) -> None:
         """Flush ``connection``, and decide on it, when the turn ends."""
         self.dirty.append(connection)
@@ -200,7 +213,10 @@ class Housekeeping(Calls):
 
     def _refuse_turn(self) -> NoReturn:
         self._check_open()
-        raise RuntimeError("a handler called poll: its own turn is not over")
+        raise RuntimeError(
+            "poll was called by a handler, a signal handler or another thread while a turn of the "
+            "loop is not over"
+        )
 
     def _bury_dead(self) -> None:
         while self._dead:
@@ -218,7 +234,7 @@ class Housekeeping(Calls):
         assert connection.reason is not None
         try:
             connection.protocol.closed(connection, connection.reason)
-        except Exception as error:
+        except BaseException as error:
             self.report(error, "the handler raised in disconnected")
         # Its traceback holds frames that hold the connection: a cycle for the garbage collector.
         connection.error = None
