@@ -15,8 +15,9 @@ import pytest
 from epollo import CloseReason, Connection
 from epollo.engine import EventLoop, Limits
 from epollo.framing import parse
-from tests.conftest import Engine, Log
-from tests.support import DEADLINE, Peer, Recorder, frame, serving, shim
+from tests.engines import Engine
+from tests.logs import Log
+from tests.support import DEADLINE, Bomb, Peer, Recorder, frame, serving, shim
 
 MIB = 1 << 20
 
@@ -301,16 +302,6 @@ def test_a_frame_over_the_limit_ends_its_connection_behind_the_replies_before_it
         assert peer.receive_all() == frame(b"good")
         peer.close()
         assert handler.end() is CloseReason.FRAME_TOO_LARGE
-
-
-class Bomb:
-    """What unpickling runs: the reason never to do it."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.trace,)
 
 
 def test_bytes_from_the_network_are_never_unpickled(engine: Engine, tmp_path: Path) -> None:

@@ -14,17 +14,11 @@ import pytest
 
 from epollo import CloseReason, Connection, Server
 from epollo.errors import EngineMissing, HandlerError
-from tests.conftest import ENGINES, Engine, Log
+from tests.engines import ON_EVERY_POLLER, Engine
+from tests.logs import Log
 from tests.support import DEADLINE, Peer, Recorder, frame
 
-NONE = ("poll", "select")  # pollers that are no descriptor
-HOSTED = [e for e in ENGINES if e.poller not in NONE]
-
 Serving = Callable[..., Server]
-
-
-def by_name(engine: Engine) -> str:
-    return f"{engine.name}-{engine.poller}"
 
 
 @pytest.fixture(scope="module", params=["asyncio", "uvloop"])
@@ -34,11 +28,10 @@ def loop_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=HOSTED, ids=by_name)
-def serving(request: pytest.FixtureRequest, loop_name: str) -> Serving:
+@pytest.fixture
+def serving(engine: Engine, loop_name: str) -> Serving:
     def make(handler: Any, **settings: Any) -> Server:
-        server: Server = request.param.server(handler, loop=loop_name, **settings)
-        return server
+        return engine.server(handler, loop=loop_name, **settings)
 
     return make
 
@@ -617,7 +610,9 @@ def test_a_send_from_a_handler_precedes_its_reply(serving: Serving) -> None:
         assert peer.receive(20) == b"".join(frame(b"%d" % n) for n in (1, 2, 3, 4))
 
 
-@pytest.mark.parametrize("engine", [e for e in ENGINES if e.poller in NONE], ids=by_name)
+@pytest.mark.parametrize(
+    "engine", [each for each in ON_EVERY_POLLER if not each.is_descriptor], ids=str
+)
 def test_a_poller_that_is_no_descriptor_is_refused_in_one_line(engine: Engine) -> None:
     with pytest.raises(EngineMissing, match=f"a loop on {engine.poller} is no descriptor"):
         engine.server(plainly, loop="asyncio").start()  # before it says that it is ready

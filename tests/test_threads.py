@@ -1,4 +1,4 @@
-"""Blocking handlers in threads, on both engines and every poller."""
+"""Blocking handlers in threads, on both engines."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 
 from epollo import AsyncClient, CloseReason, ConnectFailed, Connection, ConnectionClosed, Server
-from tests.conftest import ENGINES, Engine, Log
+from tests.engines import Engine
+from tests.logs import Log
 from tests.support import DEADLINE, Peer, frame, until
-
-HOSTED = [e for e in ENGINES if e.poller not in ("poll", "select")]  # that are one descriptor
 
 
 class Gate:
@@ -320,7 +319,6 @@ async def served(server: Server) -> AsyncIterator[tuple[asyncio.Task[None], Asyn
         await asyncio.wait([task])
 
 
-@pytest.mark.parametrize("engine", HOSTED, ids=lambda engine: f"{engine.name}-{engine.poller}")
 def test_on_the_callers_loop_a_handler_that_blocks_holds_up_only_its_own(
     engine: Engine, run: Callable[[Coroutine[Any, Any, None]], None]
 ) -> None:
@@ -344,7 +342,6 @@ def test_on_the_callers_loop_a_handler_that_blocks_holds_up_only_its_own(
     assert all(name.startswith("epollo-handler") for name in gate.threads)
 
 
-@pytest.mark.parametrize("engine", HOSTED, ids=lambda engine: f"{engine.name}-{engine.poller}")
 def test_on_the_callers_loop_a_stop_waits_for_what_is_in_flight(
     engine: Engine, run: Callable[[Coroutine[Any, Any, None]], None]
 ) -> None:
@@ -369,7 +366,6 @@ def test_on_the_callers_loop_a_stop_waits_for_what_is_in_flight(
     assert told[-1] == "stopped"
 
 
-@pytest.mark.parametrize("engine", HOSTED, ids=lambda engine: f"{engine.name}-{engine.poller}")
 def test_cancelled_on_the_callers_loop_it_lets_what_has_begun_end(
     engine: Engine, run: Callable[[Coroutine[Any, Any, None]], None]
 ) -> None:

@@ -16,6 +16,7 @@ import uvloop
 
 import epollo
 from epollo import AsyncClient, Backoff, address
+from tests.certificates import server_context, trusting
 from tests.client import support
 from tests.client.support import (
     ENDS,
@@ -29,11 +30,9 @@ from tests.client.support import (
     read,
     resolving,
     says,
-    server_context,
     silent,
-    trusting,
 )
-from tests.conftest import Engine
+from tests.engines import Engine
 from tests.support import DEADLINE, Recorder, frame
 
 uvloop.new_event_loop().close()  # libuv keeps a pipe for signals from its first loop on

@@ -13,18 +13,12 @@ import pytest
 
 from epollo.engine import EventLoop
 from epollo.errors import EngineMissing
-from tests.conftest import ENGINES, Engine
-from tests.engine.test_loop import Protocol
+from tests.engine.support import Protocol
+from tests.engines import ON_EVERY_POLLER, Engine
 from tests.support import DEADLINE, frame
 
-NONE = ("poll", "select")  # pollers that are no descriptor
 
-
-def by_name(engine: Engine) -> str:
-    return f"{engine.name}-{engine.poller}"
-
-
-@pytest.fixture(params=[e for e in ENGINES if e.poller not in NONE], ids=by_name)
+@pytest.fixture(params=[each for each in ON_EVERY_POLLER if each.is_descriptor], ids=str)
 def loop(request: pytest.FixtureRequest) -> Iterator[EventLoop]:
     loop: EventLoop = request.param.loop()
     yield loop
@@ -57,7 +51,9 @@ def hosted(host: ModuleType) -> Callable[[Awaitable[None]], None]:
     return run
 
 
-@pytest.mark.parametrize("engine", [e for e in ENGINES if e.poller in NONE], ids=by_name)
+@pytest.mark.parametrize(
+    "engine", [each for each in ON_EVERY_POLLER if not each.is_descriptor], ids=str
+)
 def test_poll_and_select_say_in_one_line_that_they_are_no_descriptor(engine: Engine) -> None:
     loop = engine.loop()
     with pytest.raises(EngineMissing, match=f"a loop on {engine.poller} is no descriptor"):
