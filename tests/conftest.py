@@ -15,6 +15,7 @@ from epollo.engine.lifecycle import Lifecycle
 from tests.certificates import Files
 from tests.engines import ENGINES, Engine, live_native_objects
 from tests.logs import Log
+from tests.other_loops import Run, runner
 from tests.support import DEADLINE, Recorder
 
 
@@ -31,6 +32,19 @@ def loop(engine: Engine) -> Iterator[EventLoop]:
     loop = engine.loop()
     yield loop
     loop.close()
+
+
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+def loop_name(request: pytest.FixtureRequest) -> str:
+    """Another event loop's name, after its first loop: libuv keeps two descriptors of that one."""
+    pytest.importorskip(request.param).new_event_loop().close()
+    return str(request.param)
+
+
+@pytest.fixture
+def run(loop_name: str) -> Run:
+    """Runs a coroutine on such a loop, and checks what it leaves."""
+    return runner(loop_name)
 
 
 @pytest.fixture

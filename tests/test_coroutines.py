@@ -16,16 +16,10 @@ from epollo import CloseReason, Connection, Server
 from epollo.errors import EngineMissing, HandlerError
 from tests.engines import ON_EVERY_POLLER, Engine
 from tests.logs import Log
+from tests.other_loops import Run
 from tests.support import DEADLINE, Peer, Recorder, frame
 
 Serving = Callable[..., Server]
-
-
-@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
-def loop_name(request: pytest.FixtureRequest) -> str:
-    """Another loop's name, after its first loop: libuv keeps two descriptors of that one."""
-    pytest.importorskip(request.param).new_event_loop().close()
-    return str(request.param)
 
 
 @pytest.fixture
@@ -532,7 +526,7 @@ def test_a_plain_received_waits_for_an_async_connected(serving: Serving) -> None
         assert peer.ask(b"?") == b"ready"
 
 
-def test_nothing_is_left_on_the_callers_loop(serving: Serving, loop_name: str) -> None:
+def test_nothing_is_left_on_the_callers_loop(serving: Serving, run: Run) -> None:
     """`serve` on a loop that goes on: all that it made is gone when it has ended."""
     gate = Gate()
 
@@ -557,14 +551,11 @@ def test_nothing_is_left_on_the_callers_loop(serving: Serving, loop_name: str) -
         assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
-        assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    _run(main, loop_name)
+    run(main())
 
 
-def test_a_plain_handler_is_served_on_the_callers_loop_too(
-    serving: Serving, loop_name: str
-) -> None:
+def test_a_plain_handler_is_served_on_the_callers_loop_too(serving: Serving, run: Run) -> None:
     async def main() -> None:
         server = serving(Recorder())
         server.start()
@@ -578,23 +569,12 @@ def test_a_plain_handler_is_served_on_the_callers_loop_too(
         await writer.wait_closed()
         await task
 
-    _run(main, loop_name)
+    run(main())
 
 
 def _host_and_port(server: Server) -> tuple[str, int]:
     host, _, port = server.addresses[0].rpartition(":")
     return host, int(port)
-
-
-def _run(main: Callable[[], Any], loop_name: str) -> None:
-    module = pytest.importorskip(loop_name)
-    with asyncio.Runner(loop_factory=module.new_event_loop) as runner:
-        runner.run(_bounded(main))
-
-
-async def _bounded(main: Callable[[], Any]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        await main()
 
 
 def test_a_send_from_a_handler_precedes_its_reply(serving: Serving) -> None:
