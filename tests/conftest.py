@@ -1,58 +1,28 @@
-"""Fixtures: the engine that a behaviour runs on, and what must be left behind: nothing."""
+"""Fixtures that every test has: the engine it runs on, and the checks that it leaves nothing."""
 
 from __future__ import annotations
 
 import gc
-import importlib
 import logging
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from epollo import Server
-from epollo.engine import EventLoop, available, new_loop
+from epollo.engine import EventLoop
 from epollo.engine.lifecycle import Lifecycle
-from epollo.engine.python.poller import POLLERS
-from epollo.handler import Handler
-from tests.support import DEADLINE
+from tests.certificates import Files
+from tests.engines import ENGINES, Engine, live_native_objects
+from tests.logs import Log
+from tests.other_loops import Run, runner
+from tests.support import DEADLINE, Recorder
 
 
-@dataclass(frozen=True)
-class Engine:
-    """One of the ways to run that every behaviour is tested on."""
-
-    name: str
-    poller: str
-
-    def loop(self) -> EventLoop:
-        return new_loop(self.name, self.poller)
-
-    def server(self, handler: Handler, **settings: Any) -> Server:
-        settings.setdefault("bind", "127.0.0.1:0")
-        return Server(handler, engine=self.name, poller=self.poller, **settings)
-
-    @property
-    def flags(self) -> list[str]:
-        return ["--engine", self.name, "--poller", self.poller]
-
-
-NATIVE: list[Any] = []  # the native engine's modules that count their objects
-ENGINES = [Engine("python", poller) for poller in POLLERS]
-if "native" in available():
-    ENGINES.insert(0, Engine("native", "epoll"))
-    names = ("endpoint", "decoder", "outbox")
-    NATIVE += [importlib.import_module(f"epollo.engine.native.{name}") for name in names]
-    NATIVE.append(importlib.import_module("epollo.bench.native.exchange"))
-elif os.environ.get("EPOLLO_NATIVE") == "require":
-    raise RuntimeError("EPOLLO_NATIVE=require, and the native engine is not built")
-
-
-@pytest.fixture(params=ENGINES, ids=lambda engine: f"{engine.name}-{engine.poller}")
+@pytest.fixture(params=ENGINES, ids=str)
 def engine(request: pytest.FixtureRequest) -> Engine:
+    """Both engines, each on its best poller; `tests.engines.every_poller` is for what pollers do
+    differently."""
     assert isinstance(request.param, Engine)
     return request.param
 
@@ -64,25 +34,31 @@ def loop(engine: Engine) -> Iterator[EventLoop]:
     loop.close()
 
 
-class Log(logging.Handler):
-    """Keeps what epollo logs from WARNING on; a test takes what it expects."""
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+def loop_name(request: pytest.FixtureRequest) -> str:
+    """Another event loop's name, after its first loop: libuv keeps two descriptors of that one."""
+    pytest.importorskip(request.param).new_event_loop().close()
+    return str(request.param)
 
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.records: list[logging.LogRecord] = []
-        self.slow: list[str] = []  # apart, since a busy machine makes any handler slow
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if "held the loop" in record.msg:
-            self.slow.append(record.getMessage())
-        else:
-            self.records.append(record)
+@pytest.fixture
+def run(loop_name: str) -> Run:
+    """Runs a coroutine on such a loop, and checks what it leaves."""
+    return runner(loop_name)
 
-    def take(self) -> list[str]:
-        """The lines logged until now, which were expected."""
-        lines = [record.getMessage() for record in self.records]
-        self.records.clear()
-        return lines
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    """A handler whose connections are let go with the test: pytest holds a fixture for longer."""
+    recorder = Recorder()
+    yield recorder
+    recorder.opened.queue.clear()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """An authority of the module's own, and a server's certificate."""
+    return Files(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +93,7 @@ def nothing_left(log: Log) -> Iterator[None]:
     assert set(threading.enumerate()) <= threads
     assert _descriptors() == descriptors
     assert [thing for thing in gc.get_objects() if isinstance(thing, Lifecycle)] == []
-    assert {module.__name__: module.live() for module in NATIVE if module.live()} == {}
+    assert live_native_objects() == {}
 
 
 def _descriptors() -> set[str]:

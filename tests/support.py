@@ -16,12 +16,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Self
 
 import pytest
 
-from epollo import CloseReason, Connection, address
+from epollo import CloseReason, Connection, Server, address
+from tests.logs import SLOW
 
 DEADLINE = 10.0  # seconds; for events that come in milliseconds where nothing is wrong
 
@@ -46,6 +48,27 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < late, "the deadline passed"
         time.sleep(0.001)
+
+
+def closed(server: Server, reason: CloseReason) -> int:
+    """How many connections were closed for ``reason``; waits until one was."""
+    until(lambda: server.counters.closed[reason])
+    return server.counters.closed[reason]
+
+
+def reset_when_closed(sock: socket.socket) -> None:
+    """Its close will be a RST (SO_LINGER of 0, socket(7))."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class Bomb:
+    """What unpickling runs: the reason never to do it."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.trace,)
 
 
 class Peer:
@@ -84,17 +107,21 @@ class Peer:
             data += part
         return bytes(data)
 
+    def message(self) -> bytes:
+        """The message in the next u32 frame."""
+        return self.receive(struct.unpack(">I", self.receive(4))[0])
+
     def ask(self, message: bytes) -> bytes:
         """Send one u32 frame; the message in the frame that comes back."""
         self.send(frame(message))
-        return self.receive(struct.unpack(">I", self.receive(4))[0])
+        return self.message()
 
     def end(self) -> None:
         self.socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Close with a RST (SO_LINGER of 0, socket(7))."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        """Close with a RST."""
+        reset_when_closed(self.socket)
         self.socket.close()
 
     def close(self) -> None:
@@ -136,17 +163,29 @@ class Recorder:
 
 
 class ServerProcess:
-    """``epollo serve``, or a program that calls `epollo.serve`, as a user starts it."""
+    """A server in a process of its own, from the line on that says that it is ready."""
 
     def __init__(self, process: subprocess.Popen[str], log: IO[str]) -> None:
         self.process = process
         self._log = log
-        assert process.stdout is not None
-        self.ready_line = line_of(process.stdout)
-        match = re.search(r" on (\S.*) \(", self.ready_line)
-        assert match is not None, f"no ready line but {self.ready_line!r}"
-        self.addresses = match[1].split(", ")
-        self.address = self.addresses[0]
+        self.ready_line = self.line()
+        assert self.ready_line, f"no ready line; on stderr: {self.log}"
+
+    @cached_property
+    def addresses(self) -> list[str]:
+        """Those in its ready line."""
+        match = re.search(r" on (\S.*?)(?: \(|$)", self.ready_line.rstrip("\n"))
+        assert match is not None, f"no address in {self.ready_line!r}"
+        return match[1].split(", ")
+
+    @property
+    def address(self) -> str:
+        return self.addresses[0]
+
+    def line(self) -> str:
+        """The next line on its stdout."""
+        assert self.process.stdout is not None
+        return line_of(self.process.stdout)
 
     @property
     def rss(self) -> int:
@@ -156,9 +195,10 @@ class ServerProcess:
 
     @property
     def log(self) -> list[str]:
-        """The lines on its stderr until now."""
+        """The lines on its stderr until now, but for those about slow handlers: on a busy machine
+        any handler is slow."""
         self._log.seek(0)
-        return self._log.read().splitlines()
+        return [line for line in self._log.read().splitlines() if SLOW not in line]
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -168,10 +208,17 @@ class ServerProcess:
 
 
 def line_of(pipe: IO[str]) -> str:
-    """The first line that a process writes to ``pipe``; empty where the deadline passes before."""
+    """The next line that a process writes to ``pipe``, and nothing behind it; less than a line if
+    the stream ends or the deadline passes first."""
+    line, late = b"", time.monotonic() + DEADLINE
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
-        return pipe.readline() if selector.select(DEADLINE) else ""
+        while not line.endswith(b"\n") and selector.select(max(0, late - time.monotonic())):
+            byte = os.read(pipe.fileno(), 1)
+            if not byte:
+                break
+            line += byte
+    return line.decode()
 
 
 def epollo(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -217,12 +264,22 @@ def python(
     env: dict[str, str] | None = None,
     **options: Any,
 ) -> Iterator[ServerProcess]:
-    """``python`` with these arguments, which serves until the context ends. Its log goes to a file:
-    a pipe that nobody reads would fill up and stop it."""
+    """``python`` with these arguments, which serves until the context ends."""
+    with started(*launcher, sys.executable, *arguments, env=env, **options) as server:
+        yield server
+
+
+@contextmanager
+def started(
+    *command: str | Path, env: dict[str, str] | None = None, **options: Any
+) -> Iterator[ServerProcess]:
+    """A command that says on stdout that it is ready, and is killed when the context ends; ``env``
+    is added to the environment. Its stderr goes to a file: a pipe that nobody reads would fill up
+    and stop it."""
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(
-            [*launcher, sys.executable, *arguments],
+            command,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from epollo import CloseReason
-from tests.conftest import Engine
+from tests.engines import Engine
 from tests.support import DEADLINE, Peer, Recorder, frame, serving, shim
 
 

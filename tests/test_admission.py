@@ -14,7 +14,8 @@ from epollo import CloseReason, Connection, Refusal, address
 from epollo.admission import Admission
 from epollo.counters import Counters
 from epollo.proxy import V2
-from tests.conftest import Engine, Log
+from tests.engines import Engine
+from tests.logs import Log
 from tests.support import DEADLINE, Peer, Recorder, frame, has_ipv6
 
 OVER_ALL = "connection refused: max_connections is 3, and as many are open"

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from epollo import CloseReason, Connection
-from epollo.engine import EventLoop, Limits
-from epollo.framing import parse
-from tests.conftest import Engine, Log
-from tests.support import DEADLINE, Peer, Recorder, frame, serving, shim
+from epollo.engine import EventLoop
+from tests.engine.support import Protocol, turn_until
+from tests.engines import Engine
+from tests.logs import Log
+from tests.support import DEADLINE, Bomb, Peer, Recorder, frame, serving, shim
 
 MIB = 1 << 20
 
@@ -150,24 +151,15 @@ def test_a_message_byte_by_byte_is_one_message(loop: EventLoop) -> None:
     assert _served(loop, *(stream[n : n + 1] for n in range(len(stream)))) == THREE
 
 
-class Collector:
+class Collector(Protocol):
     """The protocol of a connection whose messages a test wants to see."""
 
-    framing = parse("u32")
-    limits = Limits()
-
     def __init__(self) -> None:
+        super().__init__(self.keep)
         self.messages: list[bytes] = []
-        self.reasons: list[CloseReason] = []
 
-    def connected(self, connection: Connection) -> None:
-        pass
-
-    def received(self, message: bytes, connection: Connection) -> Any:
+    def keep(self, message: bytes, connection: Connection) -> None:
         self.messages.append(message)
-
-    def closed(self, connection: Connection, reason: CloseReason) -> None:
-        self.reasons.append(reason)
 
 
 def _served(loop: EventLoop, *parts: bytes) -> list[bytes]:
@@ -179,9 +171,8 @@ def _served(loop: EventLoop, *parts: bytes) -> list[bytes]:
         for part in parts:
             peer.sendall(part)
             loop.poll(0)
-    while not protocol.reasons:
-        loop.poll(DEADLINE)
-    assert protocol.reasons == [CloseReason.EOF]
+    turn_until(loop, lambda: len(protocol.events) == 2)
+    assert protocol.events == ["connected", "eof"]
     return protocol.messages
 
 
@@ -196,8 +187,8 @@ def test_a_descriptor_closed_within_a_batch_is_not_served_as_its_successor(
     class Closer(Collector):
         other: Connection
 
-        def received(self, message: bytes, connection: Connection) -> None:
-            super().received(message, connection)
+        def keep(self, message: bytes, connection: Connection) -> None:
+            super().keep(message, connection)
             self.other.abort()
             ours, theirs = socket.socketpair()  # the first one gets the lowest number
             kept.append(theirs)
@@ -211,8 +202,7 @@ def test_a_descriptor_closed_within_a_batch_is_not_served_as_its_successor(
     with peer1, peer2:
         peer1.sendall(frame(b"one"))
         peer2.sendall(frame(b"two"))
-        while not newcomer.messages:
-            loop.poll(DEADLINE)
+        turn_until(loop, lambda: newcomer.messages)
         assert sorted(map(len, (first.messages, second.messages))) == [0, 1]
         assert newcomer.messages == [b"for the newcomer"]
     kept[0].close()
@@ -301,16 +291,6 @@ def test_a_frame_over_the_limit_ends_its_connection_behind_the_replies_before_it
         assert peer.receive_all() == frame(b"good")
         peer.close()
         assert handler.end() is CloseReason.FRAME_TOO_LARGE
-
-
-class Bomb:
-    """What unpickling runs: the reason never to do it."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.trace,)
 
 
 def test_bytes_from_the_network_are_never_unpickled(engine: Engine, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from epollo import Broker, LocalBroker, Server
 from epollo.broker import Deliver
-from tests.conftest import Engine, Log
+from tests.engines import Engine
+from tests.logs import Log
+from tests.rooms import Room, enter
 from tests.support import DEADLINE, Peer
-from tests.test_groups import Room, enter, next_of
 
 
 class Wire:
@@ -68,7 +69,7 @@ def test_two_servers_on_one_broker_are_one_room(engine: Engine, make: Any) -> No
                 first.publish("all", b"%d" % number)
             expected = [b"%d" % number for number in range(1000)]
             for peer in (ann, bob, eve):
-                assert [next_of(peer) for _ in range(1000)] == expected, "once each, in order"
+                assert [peer.message() for _ in range(1000)] == expected, "once each, in order"
             assert ann.ask(b"hello") == b"said"
             assert heard(eve, bob) == {b"hello"}
             assert eve.ask(b"hello, all") == b"said"
@@ -79,7 +80,7 @@ def test_two_servers_on_one_broker_are_one_room(engine: Engine, make: Any) -> No
 
 
 def heard(*peers: Peer) -> set[bytes]:
-    return {next_of(peer) for peer in peers}
+    return {peer.message() for peer in peers}
 
 
 def test_servers_of_their_own_share_nothing(engine: Engine) -> None:
@@ -93,7 +94,7 @@ def test_servers_of_their_own_share_nothing(engine: Engine) -> None:
     ):
         first.server.publish("all", b"here")
         second.server.publish("all", b"there")
-        assert (next_of(ann), next_of(eve)) == (b"here", b"there")
+        assert (ann.message(), eve.message()) == (b"here", b"there")
 
 
 def test_what_the_other_servers_framing_cannot_hold_is_logged_there(
@@ -106,8 +107,8 @@ def test_what_the_other_servers_framing_cannot_hold_is_logged_there(
     with first, second, enter(here, first)[0] as ann, enter(there, second)[0] as eve:
         first.publish("all", bytes(101))
         first.publish("all", b"short")
-        assert next_of(eve) == b"short"
-        assert [next_of(ann), next_of(ann)] == [bytes(101), b"short"]
+        assert eve.message() == b"short"
+        assert [ann.message(), ann.message()] == [bytes(101), b"short"]
     why = "message of 101 bytes makes a frame over max_frame (100 bytes)"
     assert log.take() == [f"not delivered to group 'all': {why}"]
 

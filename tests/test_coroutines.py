@@ -14,31 +14,18 @@ import pytest
 
 from epollo import CloseReason, Connection, Server
 from epollo.errors import EngineMissing, HandlerError
-from tests.conftest import ENGINES, Engine, Log
+from tests.engines import ON_EVERY_POLLER, Engine
+from tests.logs import Log
+from tests.other_loops import Run
 from tests.support import DEADLINE, Peer, Recorder, frame
-
-NONE = ("poll", "select")  # pollers that are no descriptor
-HOSTED = [e for e in ENGINES if e.poller not in NONE]
 
 Serving = Callable[..., Server]
 
 
-def by_name(engine: Engine) -> str:
-    return f"{engine.name}-{engine.poller}"
-
-
-@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
-def loop_name(request: pytest.FixtureRequest) -> str:
-    """Another loop's name, after its first loop: libuv keeps two descriptors of that one."""
-    pytest.importorskip(request.param).new_event_loop().close()
-    return str(request.param)
-
-
-@pytest.fixture(params=HOSTED, ids=by_name)
-def serving(request: pytest.FixtureRequest, loop_name: str) -> Serving:
+@pytest.fixture
+def serving(engine: Engine, loop_name: str) -> Serving:
     def make(handler: Any, **settings: Any) -> Server:
-        server: Server = request.param.server(handler, loop=loop_name, **settings)
-        return server
+        return engine.server(handler, loop=loop_name, **settings)
 
     return make
 
@@ -539,7 +526,7 @@ def test_a_plain_received_waits_for_an_async_connected(serving: Serving) -> None
         assert peer.ask(b"?") == b"ready"
 
 
-def test_nothing_is_left_on_the_callers_loop(serving: Serving, loop_name: str) -> None:
+def test_nothing_is_left_on_the_callers_loop(serving: Serving, run: Run) -> None:
     """`serve` on a loop that goes on: all that it made is gone when it has ended."""
     gate = Gate()
 
@@ -564,14 +551,11 @@ def test_nothing_is_left_on_the_callers_loop(serving: Serving, loop_name: str) -
         assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
-        assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    _run(main, loop_name)
+    run(main())
 
 
-def test_a_plain_handler_is_served_on_the_callers_loop_too(
-    serving: Serving, loop_name: str
-) -> None:
+def test_a_plain_handler_is_served_on_the_callers_loop_too(serving: Serving, run: Run) -> None:
     async def main() -> None:
         server = serving(Recorder())
         server.start()
@@ -585,23 +569,12 @@ def test_a_plain_handler_is_served_on_the_callers_loop_too(
         await writer.wait_closed()
         await task
 
-    _run(main, loop_name)
+    run(main())
 
 
 def _host_and_port(server: Server) -> tuple[str, int]:
     host, _, port = server.addresses[0].rpartition(":")
     return host, int(port)
-
-
-def _run(main: Callable[[], Any], loop_name: str) -> None:
-    module = pytest.importorskip(loop_name)
-    with asyncio.Runner(loop_factory=module.new_event_loop) as runner:
-        runner.run(_bounded(main))
-
-
-async def _bounded(main: Callable[[], Any]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        await main()
 
 
 def test_a_send_from_a_handler_precedes_its_reply(serving: Serving) -> None:
@@ -617,7 +590,9 @@ def test_a_send_from_a_handler_precedes_its_reply(serving: Serving) -> None:
         assert peer.receive(20) == b"".join(frame(b"%d" % n) for n in (1, 2, 3, 4))
 
 
-@pytest.mark.parametrize("engine", [e for e in ENGINES if e.poller in NONE], ids=by_name)
+@pytest.mark.parametrize(
+    "engine", [each for each in ON_EVERY_POLLER if not each.is_descriptor], ids=str
+)
 def test_a_poller_that_is_no_descriptor_is_refused_in_one_line(engine: Engine) -> None:
     with pytest.raises(EngineMissing, match=f"a loop on {engine.poller} is no descriptor"):
         engine.server(plainly, loop="asyncio").start()  # before it says that it is ready

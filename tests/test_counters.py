@@ -8,7 +8,8 @@ import pytest
 
 from epollo import CloseReason, Counts, PollerFull, Refusal
 from epollo.counters import Counters
-from tests.conftest import Engine, Log
+from tests.engines import Engine
+from tests.logs import Log
 from tests.support import Peer, Recorder, frame
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from epollo import CloseReason, Server
-from tests.conftest import Engine, Log
+from tests.engines import Engine
+from tests.logs import Log
 from tests.support import DEADLINE, Peer, Recorder, frame, serving
 
 ON = {"idle_timeout": 0.2, "frame_timeout": 0.2, "write_timeout": 0.2}

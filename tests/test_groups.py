@@ -11,39 +11,11 @@ from typing import Any
 import pytest
 
 import epollo
-from epollo import CloseReason, Connection, ConnectionClosed, EncodeError, GroupError, Server
+from epollo import CloseReason, Connection, ConnectionClosed, EncodeError, GroupError
 from epollo.framing import Buffer
-from tests.conftest import Engine
+from tests.engines import Engine
+from tests.rooms import Room, enter, room
 from tests.support import DEADLINE, Peer, Recorder, frame
-
-
-class Room(Recorder):
-    """Everybody is in the group "all"; what one says, the others are sent."""
-
-    server: Server
-
-    def connected(self, connection: Connection) -> None:
-        connection.join("all")
-        super().connected(connection)
-
-    def received(self, message: bytes, connection: Connection) -> Any:
-        self.server.publish("all", message, exclude=connection)
-        return b"said"
-
-
-def room(engine: Engine, **settings: Any) -> tuple[Room, Server]:
-    handler = Room()
-    handler.server = engine.server(handler, **settings)
-    return handler, handler.server
-
-
-def enter(handler: Recorder, server: Server, receive_buffer: int | None = None) -> Any:
-    peer = Peer(server.addresses[0], receive_buffer)
-    return peer, handler.connection()
-
-
-def next_of(peer: Peer) -> bytes:
-    return peer.receive(int.from_bytes(peer.receive(4), "big"))
 
 
 def test_what_a_handler_publishes_goes_to_the_others(engine: Engine) -> None:
@@ -52,10 +24,10 @@ def test_what_a_handler_publishes_goes_to_the_others(engine: Engine) -> None:
         (ann, _), (bob, _), (eve, _) = (enter(handler, server) for _ in range(3))
         with ann, bob, eve:
             assert ann.ask(b"hello") == b"said"
-            assert next_of(bob) == b"hello"
-            assert next_of(eve) == b"hello"
+            assert bob.message() == b"hello"
+            assert eve.message() == b"hello"
             assert bob.ask(b"hello yourself") == b"said"
-            assert next_of(ann) == b"hello yourself", "and not what she had said"
+            assert ann.message() == b"hello yourself", "and not what she had said"
 
 
 def test_published_within_a_handler_it_comes_before_the_reply(engine: Engine) -> None:
@@ -71,7 +43,7 @@ def test_published_within_a_handler_it_comes_before_the_reply(engine: Engine) ->
     server = handler.server = engine.server(talker)
     with server, Peer(server.addresses[0]) as peer:
         peer.send(frame(b""))
-        assert [next_of(peer), next_of(peer)] == [b"published", b"replied"]
+        assert [peer.message(), peer.message()] == [b"published", b"replied"]
 
 
 def test_any_thread_joins_and_leaves_and_publishes(engine: Engine) -> None:
@@ -84,14 +56,14 @@ def test_any_thread_joins_and_leaves_and_publishes(engine: Engine) -> None:
             connection.join("all")
             assert connection.groups == {"odd", "all"}
             server.publish("odd", b"1")
-            assert next_of(peer) == b"1"
+            assert peer.message() == b"1"
             connection.leave("odd")
             connection.leave("never joined")
             assert connection.groups == {"all"}
             server.publish("odd", b"2")
             server.publish("nobody", b"3")
             server.publish("all", bytearray(b"4"))
-            assert next_of(peer) == b"4"
+            assert peer.message() == b"4"
 
 
 def test_each_member_gets_all_in_the_order_of_each_of_eight_publishers(engine: Engine) -> None:
@@ -108,7 +80,7 @@ def test_each_member_gets_all_in_the_order_of_each_of_eight_publishers(engine: E
         for thread in threads:
             thread.start()
         for peer in peers:
-            got = [next_of(peer).split() for _ in range(8 * rounds)]
+            got = [peer.message().split() for _ in range(8 * rounds)]
             for name in range(8):
                 numbers = [int(number) for publisher, number in got if int(publisher) == name]
                 assert numbers == list(range(rounds))
@@ -128,12 +100,12 @@ def test_a_member_that_does_not_read_is_closed_and_delays_nobody(engine: Engine)
             ends = 0
             while handler.ends.empty():
                 server.publish("all", message)
-                assert next_of(fast) == message
+                assert fast.message() == message
                 ends += 1
             assert handler.end() is CloseReason.SLOW_CONSUMER
             assert deaf.groups == frozenset()
             server.publish("all", b"still here")
-            assert next_of(fast) == b"still here"
+            assert fast.message() == b"still here"
 
 
 class Counting(epollo.framing.LengthPrefix):
@@ -154,7 +126,7 @@ def test_one_frame_is_made_for_all_members(engine: Engine) -> None:
         for number in range(3):
             server.publish("all", b"%d" % number)
         for peer in peers:
-            assert [next_of(peer) for _ in range(3)] == [b"0", b"1", b"2"]
+            assert [peer.message() for _ in range(3)] == [b"0", b"1", b"2"]
             peer.close()
     assert counting.encoded == 3
 
@@ -167,7 +139,7 @@ def test_what_no_frame_can_hold_is_the_publishers_error(engine: Engine) -> None:
             with pytest.raises(EncodeError, match="over max_frame"):
                 server.publish("all", bytes(101))
             server.publish("all", b"fits")
-            assert next_of(peer) == b"fits"
+            assert peer.message() == b"fits"
 
 
 def test_a_member_closed_in_the_same_turn_is_passed_over(engine: Engine) -> None:
@@ -195,7 +167,7 @@ def test_a_member_closed_in_the_same_turn_is_passed_over(engine: Engine) -> None
         peer, _ = enter(handler, server)
         with gone, peer:
             peer.send(frame(b"out"))
-            assert next_of(peer) == b"out"
+            assert peer.message() == b"out"
             assert isinstance(raised.get(timeout=DEADLINE), ConnectionClosed)
             assert gone.receive_all() == b""
 

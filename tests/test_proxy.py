@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import struct
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from epollo import CloseReason, Connection, Server, address
+from epollo import CloseReason, Connection, address
 from epollo.errors import ProxyError
 from epollo.proxy import V2, Introduction, Proxy, crc32c, header
-from tests.conftest import Engine
-from tests.support import DEADLINE, Peer, Recorder, frame
-
-
-def closed(server: Server, reason: CloseReason) -> int:
-    """How many connections were closed for ``reason``; waits until one was."""
-    late = time.monotonic() + DEADLINE
-    while not server.counters.closed[reason] and time.monotonic() < late:
-        pass
-    return server.counters.closed[reason]
+from tests.engines import Engine
+from tests.interop.haproxy import haproxy
+from tests.support import Peer, Recorder, closed, frame
 
 
 def v2(family: int, body: bytes, command: int = 0x21) -> bytes:
@@ -210,50 +199,17 @@ def test_a_peer_without_a_header_is_closed_with_proxy_error(engine: Engine, stre
     assert recorder.opened.empty()
 
 
-HAPROXY = """
-defaults
-    mode tcp
-    timeout connect 5s
-    timeout client 30s
-    timeout server 30s
-listen proxy
-    bind {front}
-    server epollo {back} {how}
-"""
-
-
 @pytest.mark.parametrize("how", ["send-proxy", "send-proxy-v2", "send-proxy-v2 crc32c"])
 def test_haproxy_says_whom_it_speaks_for(engine: Engine, tmp_path: Path, how: str) -> None:
-    if shutil.which("haproxy") is None:
-        assert os.environ.get("EPOLLO_INTEROP") != "require", "haproxy is missing"
-        pytest.skip("haproxy is not installed")
-    how = how.replace(" crc32c", " proxy-v2-options crc32c")
-    front = str(tmp_path / "front")
-    config = tmp_path / "haproxy.cfg"
+    sends = how.replace(" crc32c", " proxy-v2-options crc32c")
 
     def who(message: bytes, connection: Connection) -> bytes:
         return f"{message.decode()} {connection.peername}".encode()
 
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
-    front = f"127.0.0.1:{port}"
-    with engine.server(who, proxy_protocol="required") as server:
-        config.write_text(HAPROXY.format(front=front, back=server.addresses[0], how=how))
-        with subprocess.Popen(["haproxy", "-db", "-f", config], stderr=subprocess.DEVNULL) as proxy:
-            try:
-                with connected(front, proxy) as peer:
-                    ours = str(address.of(peer.socket.getsockname()))
-                    assert peer.ask(b"I am") == f"I am {ours}".encode()
-            finally:
-                proxy.terminate()
-                proxy.wait(DEADLINE)
-
-
-def connected(to: str, process: subprocess.Popen[bytes]) -> Peer:
-    """A peer, as soon as the process listens."""
-    while process.poll() is None:
-        try:
-            return Peer(to)
-        except ConnectionRefusedError:
-            pass
-    raise AssertionError(f"the process ended with {process.returncode}")
+    with (
+        engine.server(who, proxy_protocol="required") as server,
+        haproxy(tmp_path, server.addresses[0], sends) as front,
+        Peer(front) as peer,
+    ):
+        ours = str(address.of(peer.socket.getsockname()))
+        assert peer.ask(b"I am") == f"I am {ours}".encode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import socket
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 
 from epollo import Server
 from tests.documents import ROOT, Document
-from tests.support import Peer, frame
+from tests.support import Peer, frame, python
 
 README = Document(ROOT / "README.md")
 HELLO, CLIENT, COUNTING, EMBEDDED, BENCH = README.python_blocks
@@ -24,26 +24,14 @@ def run(code: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-@pytest.fixture
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    assert isinstance(port, int)
-    return port
-
-
-def test_the_server_in_ten_lines_and_its_client(tmp_path: Path, free_port: int) -> None:
+def test_the_server_in_ten_lines_and_its_client(tmp_path: Path) -> None:
     assert len([line for line in HELLO.splitlines() if line.strip()]) <= 10
-    (tmp_path / "hello.py").write_text(HELLO.replace("8091", str(free_port)))
-    command = [sys.executable, str(tmp_path / "hello.py")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            assert server.stdout.readline().startswith("epollo: serving handle on 127.0.0.1:")
-            printed = run(CLIENT.replace("8091", str(free_port)))
-        finally:
-            server.terminate()
-        assert server.wait(10) == 0
+    (tmp_path / "hello.py").write_text(HELLO.replace("8091", "0"))
+    with python(str(tmp_path / "hello.py")) as server:
+        assert server.ready_line.startswith("epollo: serving handle on 127.0.0.1:")
+        printed = run(CLIENT.replace("127.0.0.1:8091", server.address))
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
     assert printed == "b'hello, world'\n"
     assert "# b'hello, world'" in CLIENT
 

@@ -9,26 +9,14 @@ import pytest
 
 from epollo import CloseReason, Connection
 from epollo.service import LEVELS
-from tests.conftest import Engine, Log
+from tests.engines import Engine
+from tests.logs import Log
 from tests.support import Peer, Recorder, frame
 
 
-class Lines(logging.Handler):
-    """Every line of the server's log, from DEBUG on."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.lines: list[tuple[int, str]] = []
-        self.tracebacks = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append((record.levelno, record.getMessage()))
-        self.tracebacks += record.exc_info is not None
-
-
 @pytest.fixture
-def lines() -> Iterator[Lines]:
-    logger, handler = logging.getLogger("epollo.server"), Lines()
+def lines() -> Iterator[Log]:
+    logger, handler = logging.getLogger("epollo.server"), Log(logging.DEBUG)
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     yield handler
@@ -69,20 +57,20 @@ def overdo(peer: Peer) -> None:
     ],
 )
 def test_a_close_is_one_line(
-    engine: Engine, lines: Lines, leave: Callable[[Peer], None], level: int, why: str
+    engine: Engine, lines: Log, leave: Callable[[Peer], None], level: int, why: str
 ) -> None:
     handler = Recorder()
     with engine.server(handler) as server, Peer(server.addresses[0]) as peer:
         name = handler.connection().peername
         leave(peer)
         handler.end()
-    ((found, line),) = lines.lines
+    ((found, line),) = lines.take_with_levels()
     assert found == level
     assert line.startswith(f"closed {name}: {why}")
     assert lines.tracebacks == 0
 
 
-def test_a_reset_while_replies_are_sent_is_one_debug_line(engine: Engine, lines: Lines) -> None:
+def test_a_reset_while_replies_are_sent_is_one_debug_line(engine: Engine, lines: Log) -> None:
     handler = Recorder()
     with engine.server(handler) as server, Peer(server.addresses[0], 4096) as peer:
         peer.send(frame(bytes(1 << 19)) * 4)
@@ -91,14 +79,14 @@ def test_a_reset_while_replies_are_sent_is_one_debug_line(engine: Engine, lines:
         peer.reset()
         assert handler.end() is CloseReason.RESET
         name = connection.peername
-    ((level, line),) = lines.lines
+    ((level, line),) = lines.take_with_levels()
     assert level == logging.DEBUG
     assert line.startswith(f"closed {name}: reset: ")
     assert lines.tracebacks == 0
 
 
 def test_a_handlers_error_is_one_line_with_its_traceback(
-    engine: Engine, lines: Lines, log: Log
+    engine: Engine, lines: Log, log: Log
 ) -> None:
     def broken(message: bytes) -> bytes:
         raise ZeroDivisionError(message)
@@ -106,14 +94,14 @@ def test_a_handlers_error_is_one_line_with_its_traceback(
     with engine.server(broken) as server, Peer(server.addresses[0]) as peer:
         peer.send(frame(b"1") + frame(b"2"))
         assert peer.receive_all() == b""
-    ((level, line),) = lines.lines
+    ((level, line),) = lines.take_with_levels()
     assert level == logging.ERROR
     assert line.startswith("handler broken raised, closed 127.0.0.1:")
     assert lines.tracebacks == 1
     assert log.take() == [line]
 
 
-def test_what_this_side_closes_is_a_debug_line(engine: Engine, lines: Lines) -> None:
+def test_what_this_side_closes_is_a_debug_line(engine: Engine, lines: Log) -> None:
     def leaving(message: bytes, connection: Connection) -> bytes:
         connection.close()
         return message
@@ -125,6 +113,6 @@ def test_what_this_side_closes_is_a_debug_line(engine: Engine, lines: Lines) -> 
         with Peer(server.addresses[0]) as peer:
             server.stop()
             assert peer.receive_all() == b""
-    levels, texts = zip(*lines.lines, strict=True)
+    levels, texts = zip(*lines.take_with_levels(), strict=True)
     assert set(levels) == {logging.DEBUG}
     assert [text.rpartition(": ")[2] for text in texts] == ["local", "shutdown"]

@@ -13,7 +13,7 @@ import pytest
 from epollo import CloseReason, Connection, Server
 from epollo.engine import lingering
 from epollo.engine.lifecycle import Lifecycle
-from tests.conftest import NATIVE, Engine
+from tests.engines import Engine, live_native_objects
 from tests.support import Peer, frame, until
 
 ROUNDS = 12
@@ -143,7 +143,7 @@ def test_what_connections_took_is_given_back(
             until(lambda: not server.counters.open and timers(server) <= 1)  # the deadlines' own
             gc.collect()
             assert [thing for thing in gc.get_objects() if isinstance(thing, Lifecycle)] == []
-            assert {module.__name__: module.live() for module in NATIVE if module.live()} == {}
+            assert live_native_objects() == {}
             sizes.append(tracemalloc.get_traced_memory()[0])
     last_half = ROUNDS // 2
     lived = last_half * len(LIVES) * TIMES

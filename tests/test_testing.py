@@ -15,7 +15,8 @@ import pytest
 
 import epollo
 from epollo import CloseReason, Connection, ConnectionClosed, EncodeError, UsageError, testing
-from tests.conftest import Engine, Log
+from tests.engines import Engine
+from tests.logs import Log
 from tests.support import Peer, Recorder, frame
 
 

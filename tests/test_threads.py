@@ -1,4 +1,4 @@
-"""Blocking handlers in threads, on both engines and every poller."""
+"""Blocking handlers in threads, on both engines."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from epollo import AsyncClient, CloseReason, ConnectFailed, Connection, ConnectionClosed, Server
-from tests.conftest import ENGINES, Engine, Log
+from tests.engines import Engine
+from tests.logs import Log
+from tests.other_loops import Run
 from tests.support import DEADLINE, Peer, frame, until
-
-HOSTED = [e for e in ENGINES if e.poller not in ("poll", "select")]  # that are one descriptor
 
 
 class Gate:
@@ -280,24 +280,6 @@ def test_a_plain_server_imports_no_asyncio() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=DEADLINE)
 
 
-@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]], None]:
-    """Runs a test on such a loop, on which it must leave no task."""
-    module = pytest.importorskip(request.param)
-    module.new_event_loop().close()  # libuv keeps two descriptors of its first loop
-
-    async def checked(test: Coroutine[Any, Any, None]) -> None:
-        async with asyncio.timeout(DEADLINE):
-            await test
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    def run(test: Coroutine[Any, Any, None]) -> None:
-        with asyncio.Runner(loop_factory=module.new_event_loop) as runner:
-            runner.run(checked(test))
-
-    return run
-
-
 async def listens(server: Server) -> bool:
     """Has no stop come to it?"""
     try:
@@ -320,9 +302,8 @@ async def served(server: Server) -> AsyncIterator[tuple[asyncio.Task[None], Asyn
         await asyncio.wait([task])
 
 
-@pytest.mark.parametrize("engine", HOSTED, ids=lambda engine: f"{engine.name}-{engine.poller}")
 def test_on_the_callers_loop_a_handler_that_blocks_holds_up_only_its_own(
-    engine: Engine, run: Callable[[Coroutine[Any, Any, None]], None]
+    engine: Engine, run: Run
 ) -> None:
     gate = Gate()
 
@@ -344,10 +325,7 @@ def test_on_the_callers_loop_a_handler_that_blocks_holds_up_only_its_own(
     assert all(name.startswith("epollo-handler") for name in gate.threads)
 
 
-@pytest.mark.parametrize("engine", HOSTED, ids=lambda engine: f"{engine.name}-{engine.poller}")
-def test_on_the_callers_loop_a_stop_waits_for_what_is_in_flight(
-    engine: Engine, run: Callable[[Coroutine[Any, Any, None]], None]
-) -> None:
+def test_on_the_callers_loop_a_stop_waits_for_what_is_in_flight(engine: Engine, run: Run) -> None:
     gate = Gate()
 
     async def test() -> None:
@@ -369,10 +347,7 @@ def test_on_the_callers_loop_a_stop_waits_for_what_is_in_flight(
     assert told[-1] == "stopped"
 
 
-@pytest.mark.parametrize("engine", HOSTED, ids=lambda engine: f"{engine.name}-{engine.poller}")
-def test_cancelled_on_the_callers_loop_it_lets_what_has_begun_end(
-    engine: Engine, run: Callable[[Coroutine[Any, Any, None]], None]
-) -> None:
+def test_cancelled_on_the_callers_loop_it_lets_what_has_begun_end(engine: Engine, run: Run) -> None:
     gate = Gate()
 
     async def test() -> None:

@@ -21,36 +21,9 @@ import trustme
 from epollo import CloseReason, Connection, Server, SettingError, address
 from epollo.engine import lingering
 from epollo.tls import server_context
-from tests.conftest import Engine
-from tests.support import DEADLINE, Peer, Recorder, epollo, frame, until
-
-
-class Files:
-    """An authority, and the files of what it has signed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.authority = trustme.CA()
-        self.ca = str(folder / "ca.pem")
-        self.authority.cert_pem.write_to_path(self.ca)
-        issued = self.authority.issue_cert("localhost", "127.0.0.1")
-        self.cert, self.key = str(folder / "cert.pem"), str(folder / "key.pem")
-        for blob in issued.cert_chain_pems:
-            blob.write_to_path(self.cert, append=True)
-        issued.private_key_pem.write_to_path(self.key)
-        self.settings = {"tls_cert": self.cert, "tls_key": self.key}
-
-    def client(self, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-        """What a client that trusts the authority takes; of TLS only ``version``, where given."""
-        context = ssl.create_default_context(cafile=self.ca)
-        assert context.check_hostname
-        if version is not None:
-            context.minimum_version = context.maximum_version = version
-        return context
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return Files(tmp_path_factory.mktemp("tls"))
+from tests.certificates import VERSIONS, Files
+from tests.engines import Engine
+from tests.support import DEADLINE, Peer, Recorder, closed, epollo, frame, until
 
 
 class Secure(Peer):
@@ -74,27 +47,9 @@ class Secure(Peer):
 
 
 @pytest.fixture
-def recorder() -> Iterator[Recorder]:
-    recorder = Recorder()
-    yield recorder
-    recorder.opened.queue.clear()  # pytest holds it for longer
-
-
-@pytest.fixture
 def server(engine: Engine, files: Files, recorder: Recorder) -> Iterator[Server]:
     with engine.server(recorder, **files.settings) as server:
         yield server
-
-
-def closed(server: Server, reason: CloseReason) -> int:
-    """How many connections were closed for ``reason``; waits until one was."""
-    late = time.monotonic() + DEADLINE
-    while not server.counters.closed[reason] and time.monotonic() < late:
-        pass
-    return server.counters.closed[reason]
-
-
-VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=str)

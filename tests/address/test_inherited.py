@@ -14,7 +14,7 @@ import pytest
 from epollo import Server, address
 from epollo.address import Address
 from epollo.errors import BindError
-from tests.conftest import Engine
+from tests.engines import Engine
 from tests.support import Peer, Recorder, epollo, serving
 
 # Systemd's part: the descriptors from 3 on, and whom they are for. exec(3) keeps a process's id.

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +18,20 @@ from epollo.bench import Result, run
 from epollo.bench.dialing import Dialer
 from epollo.bench.workload import Workload
 from epollo.engine import EventLoop
+from tests.certificates import authority, identity, server_context
 from tests.client.support import (
     Act,
-    authority,
     echo,
     encrypted,
     peer_that,
     reset,
     says,
-    server_context,
     silent,
 )
-from tests.conftest import Engine
-from tests.engine.test_loop import Protocol, turn_until
+from tests.engine.support import Protocol, turn_until
+from tests.engines import Engine
+from tests.interop.haproxy import haproxy
 from tests.support import DEADLINE, Recorder, has_ipv6
-from tests.test_proxy import connected
 
 SOON = 0.2  # seconds; a timeout that is meant to pass
 
@@ -74,28 +70,11 @@ def ends(sock: socket.socket) -> None:
 
 
 @pytest.fixture
-def recorder() -> Iterator[Recorder]:
-    recorder = Recorder()
-    yield recorder
-    recorder.opened.queue.clear()  # pytest holds it for longer
-
-
-@pytest.fixture
 def ca(tmp_path: Path) -> str:
     """A file of the authority that signs the servers' certificates."""
     path = str(tmp_path / "ca.pem")
     authority().cert_pem.write_to_path(path)
     return path
-
-
-def identity(tmp_path: Path, name: str) -> dict[str, str]:
-    """The files of a certificate for ``name``."""
-    issued = authority().issue_cert(name)
-    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-    for blob in issued.cert_chain_pems:
-        blob.write_to_path(cert, append=True)
-    issued.private_key_pem.write_to_path(key)
-    return {"tls_cert": cert, "tls_key": key}
 
 
 # -- where they come from
@@ -452,55 +431,20 @@ def test_a_version_that_is_none_is_named() -> None:
         dialer("127.0.0.1:1", proxy_header="v3")
 
 
-HAPROXY = """
-defaults
-    mode tcp
-    timeout connect 5s
-    timeout client 30s
-    timeout server 30s
-listen proxy
-    bind 127.0.0.1:{port} accept-proxy
-    bind unix@{path} accept-proxy
-    server epollo {back} send-proxy-v2
-"""
-
-
-@pytest.fixture
-def haproxy() -> Iterator[Callable[[str, Path], tuple[str, str]]]:
-    """Starts HAProxy before a server: its address, and its Unix socket's. It takes nobody without
-    a header."""
-    if shutil.which("haproxy") is None:
-        assert os.environ.get("EPOLLO_INTEROP") != "require", "haproxy is missing"
-        pytest.skip("haproxy is not installed")
-    with ExitStack() as stack:
-
-        def start(back: str, folder: Path) -> tuple[str, str]:
-            with socket.create_server(("127.0.0.1", 0)) as reserved:
-                port = reserved.getsockname()[1]
-            config, path = folder / "haproxy.cfg", f"{folder}/front"
-            config.write_text(HAPROXY.format(port=port, path=path, back=back))
-            process = stack.enter_context(
-                subprocess.Popen(["haproxy", "-db", "-f", config], stderr=subprocess.DEVNULL)
-            )
-            stack.callback(process.kill)
-            connected(f"127.0.0.1:{port}", process).close()
-            return f"127.0.0.1:{port}", f"unix:{path}"
-
-        yield start
-
-
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_haproxy_understands_it(
     engine: Engine,
     loop: EventLoop,
     recorder: Recorder,
-    haproxy: Callable[[str, Path], tuple[str, str]],
     tmp_path: Path,
     version: str,
 ) -> None:
     """And hands on what it was told, in a header of its own."""
-    with proxied(engine, recorder) as server:
-        tcp, unix = haproxy(server.addresses[0], tmp_path)
+    with (
+        proxied(engine, recorder) as server,
+        haproxy(tmp_path, server.addresses[0], "send-proxy-v2", "accept-proxy") as tcp,
+    ):
+        unix = f"unix:{tmp_path}/front"
         caller, connection = call(loop, dialer(tcp, proxy_header=version, source=("127.0.0.7",)))
         assert caller.replies == [b"hello"]
         assert recorder.connection().peername == connection.sockname

@@ -12,8 +12,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,9 @@ from epollo.bench import Driver, Result, Second, Workload, run
 from epollo.bench.descriptors import allow_descriptors
 from epollo.bench.load.payload import Payload
 from epollo.bench.rooms import room_of
-from tests.bench import hostile
-from tests.conftest import Engine
-from tests.support import DEADLINE, Peer, frame
-from tests.test_article import Bomb
+from tests.bench.hostile import SIZE, Accepted, Serve, hostile
+from tests.engines import Engine
+from tests.support import DEADLINE, Bomb, frame
 
 CONNECTIONS = 3
 MESSAGES = 100
@@ -148,11 +146,11 @@ def test_each_message_is_that_of_its_number_and_connection(engine: Engine, frami
 
 
 def test_a_frame_written_in_another_way_is_as_right(engine: Engine) -> None:
-    def serve(peer: hostile.Accepted) -> None:
-        while len(request := peer.receive(1 + hostile.SIZE)) > 1:
+    def serve(peer: Accepted) -> None:
+        while len(request := peer.receive(1 + SIZE)) > 1:
             peer.send(b"\xc0\x00" + request[1:])  # 64, as a varint of two bytes
 
-    with hostile.hostile(serve) as where:
+    with hostile(serve) as where:
         load = workload(where, framing="protobuf", depth=4, engine=engine.name)
         assert is_clean(run(load), MESSAGES)
 
@@ -668,49 +666,18 @@ def test_a_full_accept_queue_times_out() -> None:
 # -- servers that break the connection, or are none
 
 
-@contextmanager
-def raw_server(serve: Callable[[Peer], object]) -> Iterator[str]:
-    """Serves one connection after the other, without a framing; gives its address."""
-
-    def accept_all() -> None:
-        while True:
-            try:
-                sock, _ = listener.accept()
-            except OSError:  # EINVAL: shut down
-                return
-            with Accepted(sock) as peer:
-                serve(peer)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=accept_all)
-        thread.start()
-        try:
-            yield str(address.of(listener.getsockname()))
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-class Accepted(Peer):
-    """The other end of a Peer."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.socket = sock
-        sock.settimeout(DEADLINE)
-
-
-def answer(reply: bytes) -> Callable[[Peer], None]:
+def answer(reply: bytes) -> Serve:
     """Take the first message, send ``reply``, close."""
 
-    def serve(peer: Peer) -> None:
-        peer.receive(len(frame(bytes(64))))
+    def serve(peer: Accepted) -> None:
+        peer.take()
         peer.send(reply)
 
     return serve
 
 
-def ask_and_reset(peer: Peer) -> None:
-    peer.receive(len(frame(bytes(64))))
+def ask_and_reset(peer: Accepted) -> None:
+    peer.take()
     peer.reset()
 
 
@@ -728,10 +695,8 @@ HTTP = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
     ],
     ids=["http", "garbage", "closes", "closes-in-a-frame", "resets"],
 )
-def test_a_connection_that_breaks_is_counted_with_what_it_loses(
-    serve: Callable[[Peer], None], error: str
-) -> None:
-    with raw_server(serve) as where:
+def test_a_connection_that_breaks_is_counted_with_what_it_loses(serve: Serve, error: str) -> None:
+    with hostile(serve) as where:
         result = run(workload(where))
     assert result.errors == {error: CONNECTIONS, "unanswered": CONNECTIONS}
     assert result.connect.total == result.response.total == CONNECTIONS
@@ -752,7 +717,7 @@ def test_a_reset_instead_of_an_answer_to_the_connect_is_no_refusal(
         return sock
 
     monkeypatch.setattr(address, "start_connect", wait_for_the_reset)
-    with raw_server(Peer.reset) as where, pytest.raises(ConnectFailed, match="reset by peer"):
+    with hostile(Accepted.reset) as where, pytest.raises(ConnectFailed, match="reset by peer"):
         run(workload(where))
 
 

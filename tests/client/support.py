@@ -1,4 +1,4 @@
-"""Servers that misbehave, and certificates to trust."""
+"""Servers that misbehave, and what a client sees of it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
-
-import trustme
 
 import epollo
 from epollo import address
-from tests.support import DEADLINE, frame
+from tests.certificates import server_context
+from tests.support import DEADLINE, frame, reset_when_closed
 
 SOON = 0.2  # seconds; a timeout that is meant to pass
 
@@ -83,13 +81,13 @@ def first_then_reset(sock: socket.socket) -> None:
     first_received.clear()
     answers(frame(b"first"))(sock)
     assert first_received.wait(DEADLINE)
-    _linger_not(sock)
+    reset_when_closed(sock)
 
 
 def reset(sock: socket.socket) -> None:
     """Close with a RST, once there is something unanswered."""
     assert sock.recv(100)
-    _linger_not(sock)
+    reset_when_closed(sock)
 
 
 def silent(sock: socket.socket) -> None:
@@ -113,26 +111,6 @@ def encrypted(act: Act, context: ssl.SSLContext | None = None) -> Act:
             pass
 
     return serve
-
-
-@cache
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@cache
-def server_context(host: str = "127.0.0.1") -> ssl.SSLContext:
-    """That of a server with a certificate for ``host``."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority().issue_cert(host).configure_cert(context)
-    return context
-
-
-def trusting() -> ssl.SSLContext:
-    """That of a client which trusts the authority."""
-    context = ssl.create_default_context()
-    authority().configure_trust(context)
-    return context
 
 
 @dataclass(frozen=True)
@@ -186,11 +164,6 @@ def resolving(*addresses: Any) -> Callable[..., Any]:
     """A getaddrinfo that finds ``addresses``."""
     infos = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", where) for where in addresses]
     return lambda *_, **__: infos
-
-
-def _linger_not(sock: socket.socket) -> None:
-    """Its close will be a RST (SO_LINGER of 0, socket(7))."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _exactly(sock: socket.socket, size: int) -> bytes:

@@ -6,16 +6,16 @@ import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
-import uvloop
 
 import epollo
 from epollo import AsyncClient, Backoff, address
+from tests.certificates import server_context, trusting
 from tests.client import support
 from tests.client.support import (
     ENDS,
@@ -29,39 +29,13 @@ from tests.client.support import (
     read,
     resolving,
     says,
-    server_context,
     silent,
-    trusting,
 )
-from tests.conftest import Engine
+from tests.engines import Engine
+from tests.other_loops import Run
 from tests.support import DEADLINE, Recorder, frame
 
-uvloop.new_event_loop().close()  # libuv keeps a pipe for signals from its first loop on
-
 NO_WAIT = Backoff(first=0.001, most=0.001)
-
-Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Runs a test on the loop, which must be left with no task and no complaint."""
-    factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
-    complaints: list[dict[str, Any]] = []
-
-    async def checked(test: Coroutine[Any, Any, None]) -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, complaint: complaints.append(complaint))
-        async with asyncio.timeout(60):
-            await test
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    def run(test: Coroutine[Any, Any, None]) -> None:
-        with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(checked(test))
-        assert complaints == []
-
-    return run
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ import pytest
 
 import epollo
 from epollo import Backoff, Client, address
+from tests.certificates import authority, server_context, trusting
 from tests.client import support
 from tests.client.support import (
     ENDS,
@@ -28,11 +29,9 @@ from tests.client.support import (
     read,
     resolving,
     says,
-    server_context,
     silent,
-    trusting,
 )
-from tests.conftest import Engine
+from tests.engines import Engine
 from tests.support import DEADLINE, Recorder, frame
 
 NO_WAIT = Backoff(first=0.001, most=0.001)
@@ -440,7 +439,7 @@ def trusting_once(create: Any) -> Any:
     def make(*arguments: Any) -> ssl.SSLContext:
         context = create(*arguments)
         assert isinstance(context, ssl.SSLContext)
-        support.authority().configure_trust(context)
+        authority().configure_trust(context)
         return context
 
     return make

@@ -15,9 +15,9 @@ import uvloop
 import epollo
 from epollo import AsyncClient, CloseReason
 from epollo.tls import server_context
-from tests.conftest import Engine
+from tests.certificates import VERSIONS, Files
+from tests.engines import Engine
 from tests.support import DEADLINE, Recorder, until
-from tests.test_tls import VERSIONS, Files
 
 uvloop.new_event_loop().close()  # libuv keeps a pipe for signals from its first loop on
 
@@ -54,11 +54,6 @@ CLIENTS = {
 def ask(request: pytest.FixtureRequest) -> Ask:
     """Asks a server one message after the other; the replies."""
     return CLIENTS[request.param]
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return Files(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

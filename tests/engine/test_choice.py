@@ -9,7 +9,7 @@ import pytest
 
 from epollo.engine import available, new_loop
 from epollo.errors import EngineMissing
-from tests.conftest import Engine
+from tests.engines import Engine, every_poller
 
 WITHOUT_NATIVE = "import sys; sys.modules['epollo.engine.native.loop'] = None; "
 
@@ -26,6 +26,7 @@ def test_the_native_engine_is_taken_where_it_was_built() -> None:
     loop.close()
 
 
+@every_poller
 def test_the_loop_tells_its_engine_and_its_poller(engine: Engine) -> None:
     loop = engine.loop()
     assert (loop.name, loop.poller_name) == (engine.name, engine.poller)

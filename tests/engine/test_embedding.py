@@ -6,25 +6,19 @@ import asyncio
 import select
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from types import ModuleType
+from collections.abc import Iterator
 
 import pytest
 
 from epollo.engine import EventLoop
 from epollo.errors import EngineMissing
-from tests.conftest import ENGINES, Engine
-from tests.engine.test_loop import Protocol
+from tests.engine.support import Protocol
+from tests.engines import ON_EVERY_POLLER, Engine
+from tests.other_loops import Run
 from tests.support import DEADLINE, frame
 
-NONE = ("poll", "select")  # pollers that are no descriptor
 
-
-def by_name(engine: Engine) -> str:
-    return f"{engine.name}-{engine.poller}"
-
-
-@pytest.fixture(params=[e for e in ENGINES if e.poller not in NONE], ids=by_name)
+@pytest.fixture(params=[each for each in ON_EVERY_POLLER if each.is_descriptor], ids=str)
 def loop(request: pytest.FixtureRequest) -> Iterator[EventLoop]:
     loop: EventLoop = request.param.loop()
     yield loop
@@ -35,29 +29,9 @@ def readable(loop: EventLoop, seconds: float = 0) -> bool:
     return bool(select.select([loop], [], [], seconds)[0])
 
 
-@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
-def host(request: pytest.FixtureRequest) -> ModuleType:
-    """Another loop's module, after its first loop: libuv keeps two descriptors of that one."""
-    module: ModuleType = pytest.importorskip(request.param)
-    module.new_event_loop().close()
-    return module
-
-
-@pytest.fixture
-def hosted(host: ModuleType) -> Callable[[Awaitable[None]], None]:
-    """Runs a coroutine on another loop."""
-
-    def run(work: Awaitable[None]) -> None:
-        async def bounded() -> None:
-            await asyncio.wait_for(work, DEADLINE)
-
-        with asyncio.Runner(loop_factory=host.new_event_loop) as runner:
-            runner.run(bounded())
-
-    return run
-
-
-@pytest.mark.parametrize("engine", [e for e in ENGINES if e.poller in NONE], ids=by_name)
+@pytest.mark.parametrize(
+    "engine", [each for each in ON_EVERY_POLLER if not each.is_descriptor], ids=str
+)
 def test_poll_and_select_say_in_one_line_that_they_are_no_descriptor(engine: Engine) -> None:
     loop = engine.loop()
     with pytest.raises(EngineMissing, match=f"a loop on {engine.poller} is no descriptor"):
@@ -125,9 +99,7 @@ def test_what_is_sent_between_two_turns_makes_it_readable(loop: EventLoop) -> No
         assert protocol.events == ["connected", "local"]
 
 
-def test_it_serves_as_one_reader_of_asyncio_and_uvloop(
-    loop: EventLoop, hosted: Callable[[Awaitable[None]], None]
-) -> None:
+def test_it_serves_as_one_reader_of_asyncio_and_uvloop(loop: EventLoop, run: Run) -> None:
     protocol = Protocol(received=lambda message, _: message.upper())
     listener = socket.create_server(("127.0.0.1", 0))
     where = listener.getsockname()
@@ -151,7 +123,7 @@ def test_it_serves_as_one_reader_of_asyncio_and_uvloop(
             await asyncio.sleep(0.001)
         host.remove_reader(loop.fileno())
 
-    hosted(serve())
+    run(serve())
 
 
 def test_what_was_made_before_anyone_asked_for_the_descriptor_makes_it_readable(

@@ -25,8 +25,8 @@ from fuzz import cutting, loops, run
 from fuzz.cutting import Difference, FedFrom, steps
 from fuzz.scenes import Deed, Kind, a_scene
 from fuzz.streams import FAMILIES, a_stream
+from tests.framing.framings import FRAMINGS, streams
 from tests.framing.support import chunkings
-from tests.framing.test_rules import FRAMINGS, streams
 
 STREAMS = range(3000)
 SCENES = range(400)

@@ -1,4 +1,5 @@
-"""What a handler, a peer or the process may do at the wrong moment, and what it must not break."""
+"""What a handler, a peer or the process may do at the wrong moment, and what it must not break, on
+every poller."""
 
 from __future__ import annotations
 
@@ -14,13 +15,12 @@ from epollo import Connection, address
 from epollo.engine import Bounds, EventLoop, Limits
 from epollo.errors import FrameCorrupt
 from epollo.framing import Buffer, Decoder, Framing, parse
-from tests.conftest import Log
-from tests.engine.test_loop import Protocol, attached, turn_until, unwanted
+from tests.engine.support import Protocol, attached, turn_until, unwanted
+from tests.engines import every_poller
+from tests.logs import Log
 from tests.support import DEADLINE, frame
 
-
-def unheard(*_: object) -> None:
-    raise AssertionError("called")
+pytestmark = every_poller
 
 
 class Interrupted(BaseException):
@@ -257,7 +257,7 @@ def test_a_users_own_framing_may_raise_what_it_likes(loop: EventLoop) -> None:
         def decoder(self) -> Decoder:
             return Choking()
 
-    protocol = Protocol(received=unheard)
+    protocol = Protocol(received=unwanted)
     protocol.framing = Own("own", 1 << 20)
     with attached(loop, protocol) as (peer, _):
         peer.send(b"anything")
@@ -304,7 +304,7 @@ def test_a_users_own_framing_serves_on_both_engines(loop: EventLoop) -> None:
 
 
 def test_a_frame_that_only_announces_itself_takes_no_memory(loop: EventLoop) -> None:
-    protocol = Protocol(received=unheard)
+    protocol = Protocol(received=unwanted)
     protocol.framing = parse("u32", max_frame=(1 << 32) - 1)
     with attached(loop, protocol) as (peer, _):
         before = memory()
@@ -376,7 +376,7 @@ def test_a_users_own_framing_may_raise_what_it_likes_at_the_end_too(loop: EventL
         def decoder(self) -> Decoder:
             return Choking()
 
-    protocol = Protocol(received=unheard)
+    protocol = Protocol(received=unwanted)
     protocol.framing = Own("own", 1 << 20)
     with attached(loop, protocol) as (peer, _):
         peer.send(b"anything")

@@ -12,7 +12,7 @@ from epollo import CloseReason, Connection
 from epollo.engine import Bounds, EventLoop
 from epollo.engine.filter import Filter
 from epollo.errors import ProxyError
-from tests.engine.test_loop import Protocol, turn_until
+from tests.engine.support import Protocol, turn_until
 from tests.support import DEADLINE, frame
 
 

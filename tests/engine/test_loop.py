@@ -1,71 +1,28 @@
-"""The loop: turns, calls from elsewhere, outgoing connections, and what a handler may do."""
+"""The loop, on every poller: turns, calls from elsewhere, outgoing connections, and what a handler
+may do."""
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from epollo import CloseReason, Connection, ConnectionClosed, EncodeError, address
-from epollo.engine import EventLoop, Limits
+from epollo.engine import EventLoop
 from epollo.framing import parse
-from tests.conftest import Log
+from tests.engine.support import Protocol, attached, turn_until, unwanted
+from tests.engines import every_poller
+from tests.logs import Log
 from tests.support import DEADLINE, frame
 
-
-class Protocol:
-    """A protocol whose ``received`` is the test's."""
-
-    framing = parse("u32")
-
-    def __init__(
-        self,
-        received: Callable[[bytes, Any], Any] = lambda message, _: message,
-        limits: Limits | None = None,
-    ) -> None:
-        self.received = received
-        self.limits = limits or Limits()
-        self.events: list[str] = []
-        self.error: Exception | None = None
-
-    def connected(self, connection: Connection) -> None:
-        self.events.append("connected")
-
-    def closed(self, connection: Connection, reason: CloseReason) -> None:
-        self.events.append(str(reason))
-        self.error = connection.error
-
-
-def unwanted(_: object) -> None:
-    raise AssertionError("called")
+pytestmark = every_poller
 
 
 def closing(_: bytes, connection: Connection) -> None:
     connection.close()
-
-
-def turn_until(loop: EventLoop, condition: Callable[[], object]) -> None:
-    """Turn the loop until ``condition`` holds; fails when the deadline passes first."""
-    late = loop.call_later(DEADLINE, lambda: None)
-    while not condition():
-        loop.poll()
-        assert not late.cancelled, "the deadline passed"
-    late.cancel()
-
-
-@contextmanager
-def attached(loop: EventLoop, protocol: Protocol) -> Iterator[tuple[socket.socket, Connection]]:
-    """A peer's socket, and the connection that serves it."""
-    theirs, ours = socket.socketpair()
-    with theirs:
-        theirs.settimeout(DEADLINE)
-        yield theirs, loop.attach(ours, protocol)
-    turn_until(loop, lambda: len(protocol.events) >= 2)
 
 
 def test_poll_tells_how_many_were_ready(loop: EventLoop) -> None:
@@ -534,15 +491,11 @@ def test_draining_goes_on_when_a_slow_peer_has_taken_its_replies(loop: EventLoop
 
 
 def test_a_wait_of_a_year_is_no_error(loop: EventLoop) -> None:
-    loop.call_later(3e7, unwanted_call)
+    loop.call_later(3e7, unwanted)
     loop.call_threadsafe(loop.stop)
     loop.run()
     loop.call_later(0, loop.stop)
     loop.run()
-
-
-def unwanted_call() -> None:
-    raise AssertionError("called")
 
 
 def test_a_handler_that_calls_poll_is_told_that_its_turn_is_not_over(loop: EventLoop) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from epollo.errors import EncodeError, FrameError, FrameTruncated
 from epollo.framing import Buffer, Framing, LengthField
-from tests.conftest import NATIVE
+from tests.engines import NATIVE_MODULES
 
 HELLO = b"HELLO, WORLD"
 
@@ -32,7 +32,7 @@ class Cutter(Protocol):
 def decoders(framing: Framing) -> list[Cutter]:
     """One of each engine."""
     found: list[Cutter] = [framing.decoder()]
-    if NATIVE:
+    if NATIVE_MODULES:
         from epollo.engine.native.decoder import Decoder
 
         found.append(Decoder(framing))

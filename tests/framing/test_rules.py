@@ -14,46 +14,12 @@ from epollo.errors import (
     FrameTruncated,
 )
 from epollo.framing import Framing, Line, parse
+from tests.framing.framings import FRAMINGS, PREFIXES, streams
 from tests.framing.support import chunkings, cut, outcome, pieces, sendable
-
-PREFIXES = ["u8", "u16", "u32", "u64", "u16le", "u32le", "u64le"]
-FIELDS = [
-    "length(size=2)",
-    "length(size=3,strip=3)",
-    "length(size=2,adjust=-2)",
-    "length(size=2,adjust=-2,strip=2)",
-    "length(size=2,adjust=1,strip=2)",
-    "length(offset=1,size=2,adjust=1,strip=3)",
-    "length(offset=1,size=2,adjust=-3,strip=3)",
-    "length(size=3,adjust=1,strip=4,order=little)",
-    "length(offset=2,size=8,strip=1)",
-    "length(size=1,strip=6)",
-]
-DELIMITERS = ["line", "delimiter:\\0", "delimiter:--", "delimiter:aab", "delimiter:aba"]
-SIZED = [*PREFIXES, *FIELDS, "varint", "netstring", "fixed:7", "modbus", "mongodb"]
-FRAMINGS = [*SIZED, *DELIMITERS]
 
 every_framing = pytest.mark.parametrize("spec", FRAMINGS)
 
 MESSAGES = {"fixed:7": b"message"}
-
-# What the framings look at, so that a stream of it is wrong in all the ways there are.
-TELLING = [
-    b"0",
-    b"1",
-    b"12",
-    b":",
-    b",",
-    b"\0",
-    b"\1",
-    b"\x80",
-    b"\xff",
-    b"\r",
-    b"\n",
-    b"-",
-    b"aab",
-]
-streams = st.lists(st.sampled_from(TELLING) | st.binary(max_size=4), max_size=40).map(b"".join)
 
 
 @every_framing

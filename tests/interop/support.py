@@ -24,7 +24,7 @@ from typing import IO, NoReturn
 
 import pytest
 
-from tests.support import DEADLINE, frame, line_of
+from tests.support import DEADLINE, frame, started
 
 HERE = Path(__file__).parent
 
@@ -58,15 +58,8 @@ class Program:
     @contextmanager
     def echoing(self, what: str) -> Iterator[str]:
         """The address at which it echoes; it ends with the context."""
-        command = [*self.command, "server", what]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            try:
-                assert process.stdout is not None
-                yield f"127.0.0.1:{int(line_of(process.stdout))}"
-            finally:
-                process.kill()
+        with started(*self.command, "server", what, stdin=subprocess.PIPE) as server:
+            yield f"127.0.0.1:{int(server.ready_line)}"
 
 
 def program(name: str) -> Program:

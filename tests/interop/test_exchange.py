@@ -10,8 +10,8 @@ import epollo
 from epollo import CloseReason, Connection, address
 from epollo.engine import EventLoop, Limits
 from epollo.framing import Framing, parse
-from tests.conftest import Engine
-from tests.engine.test_loop import turn_until
+from tests.engine.support import turn_until
+from tests.engines import Engine
 from tests.interop.support import program
 from tests.support import DEADLINE, Recorder
 

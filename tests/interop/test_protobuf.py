@@ -9,7 +9,7 @@ from typing import Any
 
 import epollo
 from epollo import address
-from tests.conftest import Engine
+from tests.engines import Engine
 from tests.interop.support import absent
 from tests.support import DEADLINE, Peer
 

@@ -6,7 +6,7 @@ import pytest
 
 import epollo
 from epollo import CloseReason
-from tests.conftest import Engine
+from tests.engines import Engine
 from tests.interop.support import program
 from tests.support import DEADLINE, Recorder
 

@@ -4,42 +4,30 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
 
 from epollo.lab.peers import PEERS, Peer
-from tests.support import DEADLINE, frame
 from tests.support import Peer as Client
+from tests.support import ServerProcess, frame, started
 
 MESSAGES = (b"", b"short", b"x" * 64, b"y" * (1 << 20))
 
 
 @pytest.fixture(params=PEERS, ids=lambda peer: peer.name)
-def server(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
     peer: Peer = request.param
     if not peer.installed:
         pytest.skip(f"{peer.needs} is not installed")
-    with subprocess.Popen(peer.command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    with started(*peer.command) as server:
+        yield server
 
 
-def ready_address(server: subprocess.Popen[str]) -> str:
-    assert server.stdout is not None
-    match = re.fullmatch(r"\w+: serving on (127\.0\.0\.1:\d+)\n", server.stdout.readline())
-    assert match is not None
-    return match[1]
-
-
-def test_it_echoes_frames_whole_bytewise_and_together_and_ends(
-    server: subprocess.Popen[str],
-) -> None:
-    with Client(ready_address(server)) as client:
+def test_it_echoes_frames_whole_bytewise_and_together_and_ends(server: ServerProcess) -> None:
+    assert re.fullmatch(r"\w+: serving on 127\.0\.0\.1:\d+\n", server.ready_line)
+    with Client(server.address) as client:
         for message in MESSAGES:
             assert client.ask(message) == message
         for byte in frame(b"bytewise"):
@@ -50,8 +38,8 @@ def test_it_echoes_frames_whole_bytewise_and_together_and_ends(
         assert client.receive(len(expected)) == expected
         client.end()
         assert client.receive_all() == b""
-    server.send_signal(signal.SIGTERM)
-    assert server.wait(DEADLINE) == 0
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
 
 
 def test_names_are_unique_and_those_of_modules() -> None:

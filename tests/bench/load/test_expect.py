@@ -9,7 +9,8 @@ import pytest
 from epollo.bench import Workload, run
 from epollo.bench.load.expect import expectation
 from epollo.errors import HandlerError, SettingError, UsageError
-from tests.conftest import Engine, Log
+from tests.engines import Engine
+from tests.logs import Log
 
 FUNCTIONS = """
 def upper(message, reply):

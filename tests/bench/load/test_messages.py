@@ -13,7 +13,7 @@ from epollo.bench.load.messages import Messages, new_payload
 from epollo.bench.load.payload import Fault
 from epollo.bench.workload import Workload
 from epollo.errors import SettingError
-from tests.conftest import Engine
+from tests.engines import Engine
 from tests.support import Recorder
 
 

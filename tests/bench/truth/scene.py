@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from tests.bench.truth.cores import leaving_the_servers_core, waited
 from tests.bench.truth.models import percentile
 from tests.bench.truth.plans import DEEDS, SECOND, Plan
 from tests.bench.truth.server import NEVER
-from tests.support import DEADLINE, line_of
+from tests.support import DEADLINE, ServerProcess, python
 
 TRIES = 3
 REST = 0.0005  # seconds that two processes and a kernel take on a machine at rest
@@ -116,21 +115,19 @@ class Scene:
 class Witness:
     """The server's process."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        self._process = process
-        self.address = f"127.0.0.1:{int(line_of(process.stdout))}"
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self.address = f"127.0.0.1:{int(server.ready_line)}"
 
     def wait_for_the_message(self) -> None:
         """Until the one that the plan announces has come."""
-        assert self._process.stdout is not None
-        assert line_of(self._process.stdout)
+        assert self._server.line()
 
     def record(self) -> list[Entry]:
         """End the server; what it recorded, in the order of intended times."""
-        out, _ = self._process.communicate(timeout=DEADLINE)
+        out, _ = self._server.process.communicate(timeout=DEADLINE)
         *_, record = out.splitlines()
-        assert self._process.returncode == 0
+        assert self._server.process.returncode == 0
         entries = [_entry(values) for values in json.loads(record)]
         return sorted(entries, key=lambda entry: (entry.intended, entry.connection))
 
@@ -144,16 +141,9 @@ def _entry(values: list[int]) -> Entry:
 @contextmanager
 def serving(plan: Plan) -> Iterator[Witness]:
     """The server, on a core of its own where there are two."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.truth.server", json.dumps(asdict(plan))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield Witness(process)
-        finally:
-            process.kill()
+    command = ["-m", "tests.bench.truth.server", json.dumps(asdict(plan))]
+    with python(*command, stdin=subprocess.PIPE) as server:
+        yield Witness(server)
 
 
 def measure(plan: Plan, **load: Any) -> Scene:
