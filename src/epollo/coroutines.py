@@ -101,7 +101,7 @@ class Coroutines:
     async def finish(self, deadline: StopDeadline) -> Sequence[str]:
         """Wait for all that has not ended, until the deadline; returns the names of the rest."""
         self._drop_spare()
-        while tasks := tuple(self._tasks):
+        while tasks := [task for task in self._tasks if not task.done()]:
             if await wait_until(deadline, tasks):
                 break
         left = {**self._disconnecting, **dict.fromkeys(self._flights.abandon())}
@@ -157,7 +157,7 @@ class Coroutines:
         done = partial(self._disconnected, connection, done)
         try:
             if self._application.is_async("disconnected"):
-                work = self._tell(disconnect(connection, reason), done)
+                work = self._tell(disconnect(connection, reason), connection, done)
                 self._keep(asyncio.Task(work, loop=self._loop))
                 return
             disconnect(connection, reason)
@@ -165,11 +165,13 @@ class Coroutines:
             self._engine.report(error, DISCONNECTED_RAISED)
         done()
 
-    async def _tell(self, work: Awaitable[object], done: Callable[[], object]) -> None:
+    async def _tell(
+        self, work: Awaitable[object], connection: Connection, done: Callable[[], object]
+    ) -> None:
         try:
             await work
         except BaseException as error:
-            if not isinstance(error, GeneratorExit):  # the task is destroyed: it was left behind
+            if connection in self._disconnecting:  # else it was left behind, and is destroyed now
                 self._engine.report(error, DISCONNECTED_RAISED)
         finally:
             done()

@@ -64,12 +64,16 @@ def run(main: Callable[[], Coroutine[Any, Any, None]], name: str, deadline: Stop
     loop = _factory(name)()
     executor = ThreadPoolExecutor(thread_name_prefix="asyncio")  # which asyncio would make later
     loop.set_default_executor(executor)
+    task = loop.create_task(main())
     try:
-        loop.run_until_complete(loop.create_task(main()))
+        loop.run_until_complete(task)
     finally:
         deadline.ensure()
         try:
-            _end_tasks(loop, deadline)
+            # Alone first: it ends its handlers in order, whatever was raised out of the loop.
+            _end_tasks(loop, {task}, deadline)
+            _end_tasks(loop, asyncio.all_tasks(loop), deadline)
+            loop.run_until_complete(loop.shutdown_asyncgens())
             _end_threads(executor, deadline)
         finally:
             loop.close()
@@ -112,23 +116,22 @@ async def _awaited(result: Any) -> None:
     await result
 
 
-def _end_tasks(loop: asyncio.AbstractEventLoop, deadline: StopDeadline) -> None:
-    """Cancel all that is still there, as the application may have made tasks of its own."""
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
+def _end_tasks(
+    loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]], deadline: StopDeadline
+) -> None:
+    """Cancel those that have not ended, and wait for them until the deadline."""
+    running = {task for task in tasks if not task.done()}
+    for task in running:
         task.cancel()
-    if tasks:
-        left = _LAST_STEP if deadline.left == 0 else deadline.left
-        loop.run_until_complete(asyncio.wait(tasks, timeout=left))
-    for task in tasks:
-        if not task.done() or task.cancelled() or task.exception() is None:
-            continue
-        what = "unhandled exception while the server's loop ended"
-        loop.call_exception_handler({"message": what, "exception": task.exception(), "task": task})
-    if all(task.done() for task in tasks):
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    else:  # these were named in the log already
-        loop.set_exception_handler(lambda *_: None)
+    if running:
+        left = max(_LAST_STEP, deadline.left or 0)
+        loop.run_until_complete(asyncio.wait(running, timeout=left))
+    for task in running:
+        if not task.done():  # it was named in the log; asyncio need not complain of it, too
+            loop.set_exception_handler(lambda *_: None)
+        elif not task.cancelled() and (error := task.exception()) is not None:
+            what = "a task raised when it was cancelled"
+            loop.call_exception_handler({"message": what, "exception": error, "task": task})
 
 
 def _end_threads(executor: ThreadPoolExecutor, deadline: StopDeadline) -> None:

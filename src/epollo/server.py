@@ -173,6 +173,7 @@ class Server:
                 engine.run()
         finally:
             self._deadline.ensure()
+            self._abort()
             self.close()
             tell_left_behind(self._service.runner.close(self._deadline))
             application.stopped(self)

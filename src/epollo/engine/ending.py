@@ -72,6 +72,8 @@ class Ending(ConnectionBase):
         """The handler has raised, which a handler may do also after it closed its connection."""
         if not self.closed:
             self.handler_failed(error)
+        elif error is self.error:  # it has closed the connection
+            self.loop.pass_on(error)
         elif not isinstance(error, ConnectionClosed):  # which only tells the handler of the close
             self.loop.report(error, "handler raised after its connection was closed")
 

@@ -164,6 +164,8 @@ class Housekeeping(Calls):
         self._plan = None
         self._forget_calls()
         self._close_poller()
+        if self._exit is not None:
+            self._raise_exit()
 
     def enforce(self, bounds: Bounds) -> None:
         """The next tick: close whoever is over one of the ``bounds``. Who takes nothing of what he
@@ -187,11 +189,12 @@ class Housekeeping(Calls):
         that stream could be understood.
         """
         connection = None if source is None else connection_of(source)
-        if connection is None or connection.closed:
-            self.report(error, "an event could not be handled")
-        else:
+        if connection is not None:
+            connection.drop(CloseReason.HANDLER_ERROR, error)  # nothing if it is closed already
+        if connection is not None and connection.error is error:
             self.pass_on(error)
-            connection.drop(CloseReason.HANDLER_ERROR, error)
+        else:
+            self.report(error, "an event could not be handled")
 
     def soil(self, connection: Lifecycle) -> None:
         """Flush ``connection``, and decide on it, when the turn ends."""

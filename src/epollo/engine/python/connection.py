@@ -39,6 +39,9 @@ class Connection(Sender):
         if self.filter_io is not None:
             self.filtered(bytes(buffer[:count]))
             return
+        if not count:
+            self.end_of_stream()
+            return
         try:
             messages = self._decoder.feed_from(buffer, count)
         except BaseException as error:
@@ -46,10 +49,7 @@ class Connection(Sender):
                 self.serve(error.messages)
             self.bad_stream(error)
         else:
-            if count:
-                self.serve(messages)
-            else:
-                self.end_of_stream()
+            self.serve(messages)
 
     def feed(self, plain: bytes) -> None:
         """Serve the messages of what a filter gave; keep them where the handler may hear none."""
