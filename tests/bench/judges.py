@@ -1,0 +1,8 @@
+"""Functions that `--expect module:function` names in tests."""
+
+from __future__ import annotations
+
+
+def same(message: bytes, reply: bytes) -> bool:
+    """Is the reply the message?"""
+    return message == reply
