@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -14,6 +15,7 @@ import pytest
 
 from epollo import Connection, Server, address
 from epollo.bench import Driver, Result, Workload, run
+from epollo.bench.load.rates import Step
 from epollo.bench.verdict import Verdict
 from epollo.engine import available
 from tests.bench.hostile import Accepted, hostile
@@ -203,3 +205,99 @@ def test_a_plan_that_is_ended_in_the_warm_up_has_nothing_to_count(
         result = drivers[0].run()
     assert (result.sent, result.response.total, result.errors) == (0, 0, {})
     assert result.interrupted
+
+
+# -- how many are opened a second
+
+RATE = 2  # connections a second: so the third comes a second behind the first, at the soonest
+fast = pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="--connection-rate lets three connections open at once, of each process",
+)
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When each connect of this process began."""
+    start_connect = address.start_connect
+    times: list[float] = []
+
+    def start(*arguments: Any) -> socket.socket:
+        times.append(time.monotonic())
+        return start_connect(*arguments)
+
+    monkeypatch.setattr(address, "start_connect", start)
+    return times
+
+
+@fast
+@pytest.mark.parametrize("rate", [None, 2000], ids=["closed", "open"])
+def test_no_more_connections_are_opened_a_second_than_may_be(
+    rate: float | None, load: Callable[..., Workload], begun: list[float]
+) -> None:
+    with Server(lambda message: message, "127.0.0.1:0") as server:
+        paced: dict[str, Any] = {"connection_rate": RATE, "rate": rate, "warmup": 0.01}
+        assert run(load(server.addresses[0], connections=3, **paced)).errors == {}
+    assert len(begun) == 3
+    assert begun[2] - begun[0] >= 0.99
+
+
+@fast
+def test_no_more_connections_are_opened_a_second_by_all_processes_together() -> None:
+    """Seen by the server, that may be late to accept the first one: so half of it will do."""
+    accepted: list[float] = []
+
+    def serve(peer: Accepted) -> None:
+        accepted.append(time.monotonic())
+        echo(peer)
+
+    with hostile(serve) as where:
+        load: dict[str, Any] = {"messages": 4, "duration": None, "timeout": DEADLINE}
+        load |= {"connections": 4, "processes": 2, "connection_rate": RATE, "warmup": 0.01}
+        assert run(Workload(address=where, **load)).errors == {}
+    accepted.sort()
+    assert len(accepted) == 4
+    assert accepted[2] - accepted[0] >= 0.5
+
+
+# -- a rate out of reach
+
+
+class TooMuchWork(BaseException):
+    """More than anybody could send. It is no Exception: a loop would take that for the error of a
+    callback, and go on."""
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Counts the messages whose time is worked out one by one. Raises TooMuchWork where these are
+    more than a tester can send in the time that it has."""
+    time_of, numbers = Step.time_of, count()
+
+    def work_out(step: Step, number: float) -> float:
+        if next(numbers) > 200_000:
+            raise TooMuchWork
+        return time_of(step, number)
+
+    monkeypatch.setattr(Step, "time_of", work_out)
+    return numbers
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=TooMuchWork,
+    reason="what was due and never sent is counted message by message: minutes for a rate that "
+    "the tester cannot reach",
+)
+@pytest.mark.usefixtures("planned")
+@pytest.mark.parametrize("arrival", ["constant", "poisson"])
+def test_messages_that_are_never_sent_cost_no_work_each(
+    arrival: str, load: Callable[..., Workload]
+) -> None:
+    seconds = 0.05
+    plan: dict[str, Any] = {"rate": 1e9, "messages": None, "duration": seconds, "timeout": seconds}
+    with Server(lambda message: message, "127.0.0.1:0") as server:
+        result = run(load(server.addresses[0], arrival=arrival, **plan))
+    unsent = result.errors["unsent"]
+    assert result.sent + unsent == result.response.total == pytest.approx(1e9 * seconds, rel=0.01)
