@@ -3,6 +3,7 @@ what could not be sent is counted."""
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -16,6 +17,7 @@ import pytest
 from epollo import Connection, Server, address
 from epollo.bench import Driver, Result, Workload, run
 from epollo.bench.load.rates import Step
+from epollo.bench.report import text
 from epollo.bench.verdict import Verdict
 from epollo.engine import available
 from tests.bench.hostile import Accepted, hostile
@@ -301,3 +303,31 @@ def test_messages_that_are_never_sent_cost_no_work_each(
         result = run(load(server.addresses[0], arrival=arrival, **plan))
     unsent = result.errors["unsent"]
     assert result.sent + unsent == result.response.total == pytest.approx(1e9 * seconds, rel=0.01)
+
+
+# -- connections that nothing was due on
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a connection that the server closes while nothing is due on it is counted as closed "
+    "while replies were due, without advice",
+)
+@pytest.mark.parametrize("idle", [{"rate": 2}, {"rate": None, "think": 0.5}], ids=["open", "think"])
+def test_a_connection_closed_while_idle_is_an_error_of_its_own_with_advice(
+    idle: dict[str, Any], load: Callable[..., Workload]
+) -> None:
+    def close_after_two(peer: Accepted) -> None:
+        for _ in range(2):
+            peer.send(peer.take())
+
+    with hostile(close_after_two) as where:
+        plan = load(where, connections=1, messages=3, **idle)
+        result = run(plan)
+    assert result.errors.keys().isdisjoint({"closed_early", "unanswered"})
+    [(kind, times)] = result.errors.items()
+    assert times == 1
+    report = text(Verdict.of(result))
+    assert "while replies were due" not in report
+    assert re.search(rf"{kind} +1   \w+", report), "what it means, or what to do"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from epollo import Server, SettingError, UsageError
+from epollo import Connection, Server, SettingError, UsageError
 from epollo.bench import Result, Search, Workload, find_rate
 from epollo.bench.commands import bench
 from epollo.bench.histogram import Histogram
@@ -394,3 +394,96 @@ def test_a_search_that_found_none_shows_the_lowest_rate_tried() -> None:
     search: Search = find_rate(LOAD, "p99<5ms", run=Cliff(0))
     assert search.answer().workload.rate == min(probe.rate for probe in search.probes)
     assert "at the lowest rate tried" in search.scope
+
+
+# -- a server that has not recovered
+
+
+class Backlog:
+    """Takes whatever comes, and answers so many a second, one behind the other, whether or not
+    those who asked are still there."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self.free = 0.0
+
+    def received(self, message: bytes, connection: Connection) -> None:
+        now = time.monotonic()
+        self.free = max(self.free, now) + 1 / self.rate
+        later = connection.loop.call_later  # type: ignore[attr-defined]
+        later(self.free - now, lambda: connection.closed or connection.send(message))
+
+
+class Enough(Exception):
+    """The search has done what the test wants to see."""
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a probe begins while the server still works on what the one before has sent, so that "
+    "no rate is found for a server that is slower than the first of them",
+)
+def test_a_probe_begins_when_the_server_has_recovered_from_the_one_before() -> None:
+    server, probes = Backlog(150), []
+
+    def look(probe: Probe) -> None:
+        probes.append(probe)
+        if len(probes) > 1 and probes[-2].rate > server.rate:
+            raise Enough
+
+    with Server(server, "127.0.0.1:0") as at:
+        load = Workload(address=at.addresses[0], connections=2, duration=0.3, warmup=0, timeout=0.1)
+        with pytest.raises(Enough):
+            find_rate(load, "p99<100ms", progress=look)
+    assert probes[-1].result.first_reply.total == 2, "each connection was served within the timeout"
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="probes that were late because other work had the processor are laid to the tester, "
+    "which is told to add processes, and would be slower still",
+)
+def test_a_search_does_not_ask_for_processes_where_the_tester_was_hardly_busy() -> None:
+    def run(load: Workload) -> Result:
+        assert isinstance(load.rate, float)
+        slip = Histogram()
+        slip.record_many(1000 if load.rate < 3000 else 2_000_000, 1000)
+        made_at = made(load.rate, 0.001 if load.rate < 3000 else 1.0)
+        return replace(made_at, slip=slip, cpu=0.02 * made_at.elapsed)
+
+    search = find_rate(LOAD, "p99<5ms", run=run)
+    assert search.rate == pytest.approx(3000, rel=TOLERANCE)
+    assert "--processes" not in str(search)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a limit on a percentile that so few messages do not have is taken to hold",
+)
+@pytest.mark.parametrize("limit", ["p99.9<5ms", "service.p99.99<5ms", "slip.p99.9<5ms"])
+def test_a_percentile_beyond_the_sample_does_not_hold(limit: str) -> None:
+    run = made_up(lambda *_: 1_000_000, seconds=2, per_second=20, rate=20, connections=2)
+    assert "not known" in why_not(run, [requirement(limit)])
+
+
+class Endless(BaseException):
+    """A search that makes more runs than there are rates to tell apart."""
+
+
+@pytest.mark.xfail(
+    strict=True, raises=Endless, reason="a search with a tolerance of nothing has no end"
+)
+@pytest.mark.parametrize("tolerance", [0.0, -1.0])
+def test_a_tolerance_that_no_search_can_keep_is_refused(tolerance: float) -> None:
+    server = Cliff(1000)
+
+    def run(load: Workload) -> Result:
+        if server.runs > 100:
+            raise Endless
+        return server(load)
+
+    with pytest.raises(UsageError, match="tolerance"):
+        find_rate(LOAD, "p99<5ms", tolerance=tolerance, run=run)
