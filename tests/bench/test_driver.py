@@ -937,3 +937,51 @@ def test_a_wrong_byte_in_a_framing_with_its_length_inside_is_found(tester: str) 
     result = measure(Engine(tester, "auto"), Server(flip), framing="modbus", depth=4)
     assert result.errors == {"wrong_bytes": 1}
     assert result.messages == MESSAGES - 1
+
+
+# -- how many messages are outstanding on average
+
+
+class Slow:
+    """Echoes each message after a time, however many wait."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def received(self, message: bytes, connection: Connection) -> None:
+        later = connection.loop.call_later  # type: ignore[attr-defined]
+        later(self.seconds, lambda: connection.closed or connection.send(message))
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="what is outstanding on average is made of the messages that were due in the window: "
+    "those that wait at its beginning are not in it",
+)
+@pytest.mark.parametrize("tester", available())
+def test_messages_sent_before_the_window_are_outstanding_in_it(tester: str) -> None:
+    """Each connection has one at all times: the next is sent when a reply comes."""
+    load = {"connections": 4, "messages": None, "duration": 0.1, "warmup": 0.01}
+    result = measure(Engine(tester, "auto"), Slow(0.3), **load)
+    assert result.concurrency == pytest.approx(4, rel=0.05)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="what is outstanding on average has the wait behind the end of the window in it: "
+    "more than can be",
+)
+@pytest.mark.parametrize("tester", [*available(), "two processes"])
+@pytest.mark.parametrize("rate", [None, 40], ids=["closed", "open"])
+def test_no_more_messages_are_outstanding_than_were_sent_at_once(
+    rate: float | None, tester: str
+) -> None:
+    """Four in a closed loop, and in an open loop all of it."""
+    load: dict[str, Any] = {"connections": 4, "messages": None, "duration": 0.2, "rate": rate}
+    if tester == "two processes":
+        tester, load["processes"] = "auto", 2
+    result = measure(Engine(tester, "auto"), Slow(0.4), **load)
+    assert result.errors == {}
+    assert 0 < result.concurrency <= (4 if rate is None else result.sent)

@@ -331,3 +331,16 @@ def test_a_connection_closed_while_idle_is_an_error_of_its_own_with_advice(
     report = text(Verdict.of(result))
     assert "while replies were due" not in report
     assert re.search(rf"{kind} +1   \w+", report), "what it means, or what to do"
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="messages that were never sent are outstanding on average, with the time that they "
+    "would have been waited for",
+)
+def test_messages_that_are_never_sent_are_not_outstanding(load: Callable[..., Workload]) -> None:
+    with leaving() as where:
+        result = run(load(where, timeout=0.3, messages=None, duration=60))
+    assert result.errors["unsent"] > 2 * result.sent
+    assert result.concurrency <= result.sent

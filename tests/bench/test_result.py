@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -226,3 +227,27 @@ def test_runs_that_went_on_at_once_are_one() -> None:
     assert [each.messages for each in both.seconds] == [2000, 2000, 1000]
     assert [each.target for each in both.seconds] == [2000.0, 2000.0, 1000.0]
     assert both.elapsed == 3.0
+
+
+# -- a run of days
+
+
+def taken(text: str) -> int:
+    """Bytes of memory that reading the result takes, at its peak."""
+    tracemalloc.start()
+    try:
+        Result.from_json(text)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="to read a result takes hundreds of kilobytes for each of its seconds: an hour's takes "
+    "40 s and 0.9 GB, and a day's is never read",
+)
+def test_reading_a_result_takes_little_memory_for_each_of_its_seconds() -> None:
+    short, long = (made_up(seconds=n, per_second=100, rate=100).to_json() for n in (2, 6))
+    assert (taken(long) - taken(short)) / 4 <= 32 << 10
