@@ -487,3 +487,18 @@ def test_a_tolerance_that_no_search_can_keep_is_refused(tolerance: float) -> Non
 
     with pytest.raises(UsageError, match="tolerance"):
         find_rate(LOAD, "p99<5ms", tolerance=tolerance, run=run)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=(TypeError, AttributeError),
+    reason="what cannot be searched with is an error of Python's own behind the first run",
+)
+@pytest.mark.parametrize(
+    ("limit", "tolerance"),
+    [(5, 0.05), (None, 0.05), (["p99<5ms"], 0.05), ("p99<5ms", "5%")],
+    ids=["number", "none", "list", "tolerance"],
+)
+def test_what_a_search_cannot_be_made_with_is_refused(limit: Any, tolerance: Any) -> None:
+    with pytest.raises(UsageError):
+        find_rate(LOAD, limit, tolerance=tolerance, run=Cliff(1000))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from epollo import UsageError
-from epollo.bench import Workload
+from epollo import Server, UsageError, framing
+from epollo.bench import Result, Workload, run
+from tests.support import DEADLINE
 
 
 @pytest.mark.parametrize(
@@ -68,3 +71,119 @@ def test_an_impossible_workload_is_refused(changes: dict[str, Any], why: str) ->
 def test_a_message_that_the_framing_holds_is_taken(framing: str, size: int) -> None:
     load = Workload(address="unix:/tmp/socket", framing=framing, size=size)
     assert len(load.new_framing().encode(b"x" * size)) > size
+
+
+# -- values of another type than a field has
+
+
+def takes_any(message: bytes, reply: bytes) -> bool:
+    """A function that `expect` names as text, given as it is."""
+    return bool(message or reply)
+
+
+ODD: list[dict[str, Any]] = [
+    {"address": ("127.0.0.1", 8091)},
+    {"address": None},
+    {"address": b"127.0.0.1:8091"},
+    {"connections": "2"},
+    {"messages": "10"},
+    {"duration": "1s"},
+    {"warmup": "1s"},
+    {"warmup": None},
+    {"depth": None},
+    {"rate": [1000]},
+    {"rate": b"1000"},
+    {"think": "1ms"},
+    {"reconnect_every": "2"},
+    {"connection_rate": "5"},
+    {"payload": Path(__file__)},
+    {"payload": "a\0b"},
+    {"template": b"{number}"},
+    {"expect": takes_any},
+    {"expect": None},
+    {"framing": framing.parse("u32")},
+    {"framing": None},
+    {"framing": b"u32"},
+    {"timeout": "1s"},
+    {"timeout": None},
+    {"source": None},
+    {"source": (1,)},
+    {"tls": True, "tls_ca": "any", "server_name": 5},
+    {"tls": True, "tls_ca": "a\0b"},
+    {"processes": "2"},
+]
+
+
+def kind(changes: dict[str, Any]) -> str:
+    """The last of the fields, and what it has."""
+    name, value = list(changes.items())[-1]
+    return f"{name}-{type(value).__name__}"
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=(TypeError, AttributeError, ValueError),
+    reason="a value of another type is an error of Python's own, with its traceback: where the "
+    "workload is made, when it is run, or when its result is written",
+)
+@pytest.mark.parametrize("changes", ODD, ids=kind)
+def test_what_a_field_cannot_have_is_refused_in_one_line_before_the_run(
+    changes: dict[str, Any],
+) -> None:
+    """Or it is taken, and then it is in the result, and read again."""
+    load: dict[str, Any] = {"connections": 2, "messages": 4, "duration": None, "warmup": 0}
+    said = ""
+    with Server(lambda message: message, "127.0.0.1:0") as server:
+        load |= {"address": server.addresses[0], "timeout": DEADLINE}
+        try:
+            result = run(Workload(**load | changes))
+        except UsageError as error:
+            said = str(error)
+        else:
+            assert Result.from_json(result.to_json()).sent == 4
+    assert "\n" not in said
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=pytest.fail.Exception,
+    reason="a count that is not whole, and a seed that is none, are found out by errors of "
+    "Python's own when all is under way, or never",
+)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"connections": 2.5},
+        {"messages": 2.5},
+        {"depth": 1.5},
+        {"reconnect_every": 2.5},
+        {"seed": [1]},
+    ],
+    ids=kind,
+)
+def test_a_count_that_is_not_whole_and_a_seed_that_is_none_are_refused(
+    changes: dict[str, Any],
+) -> None:
+    with pytest.raises(UsageError, match=f"^{next(iter(changes))}: "):
+        Workload(**{"address": "127.0.0.1:8091"} | changes)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=(TypeError, AttributeError, pickle.PicklingError),
+    reason="a workload that other processes cannot be given is found out when they are started",
+)
+@pytest.mark.parametrize(
+    "changes", [{"framing": framing.parse("u32")}, {"expect": lambda *_: True}], ids=kind
+)
+def test_what_other_processes_cannot_be_given_is_refused_before_they_are_started(
+    changes: dict[str, Any],
+) -> None:
+    said = ""
+    try:
+        load = Workload(address="127.0.0.1:8091", processes=2, **changes)
+    except UsageError as error:
+        said = str(error)
+    else:
+        assert pickle.loads(pickle.dumps(load)) == load  # noqa: S301
+    assert "\n" not in said
