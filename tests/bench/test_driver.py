@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -950,7 +951,11 @@ class Slow:
 
     def received(self, message: bytes, connection: Connection) -> None:
         later = connection.loop.call_later  # type: ignore[attr-defined]
-        later(self.seconds, lambda: connection.closed or connection.send(message))
+        later(self.seconds, partial(self.answer, message, connection))
+
+    def answer(self, message: bytes, connection: Connection) -> None:
+        if not connection.closed:
+            connection.send(message)
 
 
 @pytest.mark.xfail(

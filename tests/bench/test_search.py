@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from epollo import Connection, Server, SettingError, UsageError
 from epollo.bench import Result, Search, Workload, find_rate
 from epollo.bench.commands import bench
 from epollo.bench.histogram import Histogram
+from epollo.bench.probes import row as line_of
 from epollo.bench.search import Probe, why_not, wilson
 from epollo.bench.thresholds import requirement
 from tests.bench.support import made_up
@@ -411,7 +413,11 @@ class Backlog:
         now = time.monotonic()
         self.free = max(self.free, now) + 1 / self.rate
         later = connection.loop.call_later  # type: ignore[attr-defined]
-        later(self.free - now, lambda: connection.closed or connection.send(message))
+        later(self.free - now, partial(self.answer, message, connection))
+
+    def answer(self, message: bytes, connection: Connection) -> None:
+        if not connection.closed:
+            connection.send(message)
 
 
 class Enough(Exception):
@@ -502,3 +508,14 @@ def test_a_tolerance_that_no_search_can_keep_is_refused(tolerance: float) -> Non
 def test_what_a_search_cannot_be_made_with_is_refused(limit: Any, tolerance: Any) -> None:
     with pytest.raises(UsageError):
         find_rate(LOAD, limit, tolerance=tolerance, run=Cliff(1000))
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the line of a probe in which nothing was measured has percentiles of 0 ns",
+)
+def test_the_line_of_a_probe_without_a_message_has_no_percentiles() -> None:
+    limits = [requirement("mean<5ms")]
+    nothing = replace(made(1000, 0.001), response=Histogram(), answered=[0])
+    assert "0 ns" not in line_of(Probe(1000, nothing, why_not(nothing, limits)), limits)
