@@ -426,7 +426,9 @@ def test_quiet_shows_nothing_on_a_terminal_either() -> None:
     "is no --stop-if",
 )
 @pytest.mark.parametrize(
-    "load", [["-R", "200", "--stop-if", "p50>1ns"], ["-R", "100m", "--stop-if", "late>1%"]]
+    "load",
+    [["-R", "200", "--stop-if", "p50>1ns"], ["-R", "100m", "--stop-if", "late>1%"]],
+    ids=["limit", "rate"],
 )
 def test_a_run_ends_when_a_limit_is_lost(load: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Long before its minute is over."""

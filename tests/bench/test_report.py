@@ -268,20 +268,42 @@ def test_a_window_that_never_was_has_no_rate_and_nothing_outstanding() -> None:
 # -- percentiles that so few messages do not have
 
 
-@pytest.mark.xfail(
+beyond = pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
     reason="a percentile that three messages do not have is reported as one that is known",
 )
+
+
+def alike(count: int) -> Histogram:
+    """So many times of a millisecond."""
+    times = Histogram()
+    times.record_many(MS, count)
+    return times
+
+
+@beyond
 @pytest.mark.parametrize("rate", [None, 100], ids=["closed", "open"])
 @pytest.mark.parametrize("percent", ["99.9", "99.99"])
 def test_a_percentile_beyond_the_sample_is_marked(percent: str, rate: float | None) -> None:
     shown = []
-    for count in (3, 10**7):
-        times = Histogram()
-        times.record_many(MS, count)
+    for times in (alike(3), alike(10**7)):
         made = made_up(seconds=2, rate=rate, connections=1)
         run = replace(made, response=times, service=times, slip=times)
         shown += [[row for row in report(run).splitlines() if f" {percent} % " in row]]
     assert len(shown[1]) == 1
     assert shown[0] != shown[1]
+
+
+@beyond
+def test_a_percentile_beyond_the_sample_is_marked_on_a_page_too() -> None:
+    few, many = (latencies([replace(made_up(), response=alike(n))]).rows for n in (3, 10**7))
+    assert few[0] == many[0], "the mean"
+    row = [name for name, *_ in many].index("99.99 %")
+    assert few[row] != many[row]
+
+
+@beyond
+def test_a_percentile_of_three_connects_is_marked() -> None:
+    few, many = (line(report(closed(connect=alike(n))), "connections") for n in (3, 10**7))
+    assert few.partition("; ")[2] != many.partition("; ")[2]
