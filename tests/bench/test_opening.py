@@ -246,6 +246,29 @@ def test_no_more_connections_are_opened_a_second_than_may_be(
 
 
 @fast
+def test_no_more_connections_are_opened_a_second_after_a_time_without_any(
+    begun: list[float],
+) -> None:
+    """All three end at once, a while after the last was opened, and are replaced."""
+    together, quiet = threading.Barrier(3), threading.Event()
+
+    def serve(peer: Accepted) -> None:
+        request = peer.take()
+        if len(begun) <= 3:
+            together.wait(DEADLINE)
+            quiet.wait(2.2 / RATE)
+        peer.send(request)
+        peer.hold()
+
+    with hostile(serve) as where:
+        load: dict[str, Any] = {"messages": 6, "duration": None, "warmup": 0, "timeout": DEADLINE}
+        load |= {"connections": 3, "connection_rate": RATE, "reconnect_every": 1}
+        assert run(Workload(address=where, **load)).errors == {}
+    assert len(begun) == 6
+    assert begun[5] - begun[3] >= 0.99
+
+
+@fast
 def test_no_more_connections_are_opened_a_second_by_all_processes_together() -> None:
     """Seen by the server, that may be late to accept the first one: so half of it will do."""
     accepted: list[float] = []
