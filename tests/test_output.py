@@ -1,5 +1,4 @@
-"""What commands write can be written: in each encoding that a stdout has, and whatever text is in
-it."""
+"""Commands write their text whatever the encoding of stdout, and whatever bytes an address has."""
 
 from __future__ import annotations
 
@@ -15,32 +14,32 @@ from epollo.bench import Result, hlog, html
 from tests.bench.support import made_up
 from tests.support import Peer, epollo, frame, serving
 
-NO_MICRO = ["koi8-r", "shift_jis", "gb2312"]  # encodings that do not have the sign of µs
+NO_MICRO = ["koi8-r", "shift_jis", "gb2312"]  # encodings without the µ of µs
 
 no_traceback = pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="a UnicodeEncodeError with its traceback instead of the text, where stdout's encoding "
-    "does not have all of its characters",
+    reason="a UnicodeEncodeError with its traceback replaces the text if the encoding of stdout "
+    "lacks one of its characters",
 )
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """A folder of two results, whose times are in microseconds."""
+    """A folder with two results, whose times are in microseconds."""
     for number, name in enumerate(("a", "b")):
         (tmp_path / f"{name}.json").write_text(made_up(seconds=2, seed=number).to_json())
     return tmp_path
 
 
 def said(encoding: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """What a command says with a stdout of that encoding."""
+    """Run a command whose stdout has that encoding."""
     env = os.environ | {"PYTHONIOENCODING": encoding}
     return epollo(*arguments, env=env, encoding=encoding, errors="replace", **options)
 
 
 def is_clean(run: subprocess.CompletedProcess[str], words: str) -> bool:
-    """Was it written, to its end, with these words in it?"""
+    """Did the command succeed, without a word on stderr, and print these words?"""
     return run.returncode == 0 and run.stderr == "" and words in run.stdout
 
 
@@ -90,19 +89,19 @@ def test_a_server_is_ready_in_each_encoding(tmp_path: Path) -> None:
         assert peer.receive(9) == frame(b"hello")
 
 
-# -- addresses that are no text: a path may have any byte
+# -- addresses that are not text: a path may have any byte
 
 
 @pytest.fixture
 def elsewhere() -> Result:
-    """Of a server whose socket has a name that is not UTF-8."""
+    """The result of a run against a Unix socket whose name is not UTF-8."""
     run = made_up(seconds=2)
     name = os.fsdecode(b"unix:/tmp/\xff")
     return replace(run, workload=replace(run.workload, address=name))
 
 
 @no_traceback
-def test_a_report_on_an_address_that_is_no_text(elsewhere: Result, tmp_path: Path) -> None:
+def test_a_report_on_an_address_that_is_not_text(elsewhere: Result, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(elsewhere.to_json())
     run = said("utf-8", "report", "run.json", cwd=tmp_path)
     assert is_clean(run, "\nverdict      every reply came")
@@ -111,12 +110,12 @@ def test_a_report_on_an_address_that_is_no_text(elsewhere: Result, tmp_path: Pat
 no_text = pytest.mark.xfail(
     strict=True,
     raises=UnicodeEncodeError,
-    reason="a file with an address in it that is no text is a UnicodeEncodeError behind the run",
+    reason="after the run, a file with an address that is not UTF-8 fails with UnicodeEncodeError",
 )
 
 
 @no_text
-def test_a_log_with_an_address_that_is_no_text(elsewhere: Result, tmp_path: Path) -> None:
+def test_a_log_with_an_address_that_is_not_text(elsewhere: Result, tmp_path: Path) -> None:
     hlog.write(str(tmp_path / "run.hlog"), elsewhere)
     assert "unix:/tmp/" in (tmp_path / "run.hlog").read_text(encoding="utf-8")
 
@@ -130,6 +129,6 @@ def fonts() -> None:
 
 @no_text
 @pytest.mark.usefixtures("fonts")
-def test_a_page_with_an_address_that_is_no_text(elsewhere: Result, tmp_path: Path) -> None:
+def test_a_page_with_an_address_that_is_not_text(elsewhere: Result, tmp_path: Path) -> None:
     html.write(str(tmp_path / "run.html"), [elsewhere])
     assert "unix:/tmp/" in (tmp_path / "run.html").read_text(encoding="utf-8")

@@ -9,5 +9,5 @@ def same(message: bytes, reply: bytes) -> bool:
 
 
 def number(message: bytes) -> int:
-    """The number that a message of the template ``{number}`` has, and that its reply has too."""
+    """The number in a message of the template ``{number}``, or in its reply."""
     return int(message)

@@ -422,8 +422,8 @@ def test_quiet_shows_nothing_on_a_terminal_either() -> None:
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="a run goes on to its end though a limit is lost, or the rate is out of reach: there "
-    "is no --stop-if",
+    reason="a run goes on although a limit is lost or the rate is out of reach: there is no "
+    "--stop-if",
 )
 @pytest.mark.parametrize(
     "load",

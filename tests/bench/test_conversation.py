@@ -1,5 +1,5 @@
-"""One connection of a run as the server sees it: what is said before the first message, and which
-reply answers which message."""
+"""One connection of a run: what is sent before the first message, and which reply answers which
+message."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_replies_out_of_order_are_matched_by_their_id(
 
 
 class Login:
-    """Answers a connection that has logged in, by bytes or by a frame; hangs up on any other."""
+    """Serves connections that log in first, with plain bytes or with a frame; closes any other."""
 
     def __init__(self) -> None:
         self.refused: list[bytes] = []
@@ -97,7 +97,7 @@ def test_each_connection_logs_in_before_its_first_message(
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="what a server says first is taken for a reply too many: there is no --greeting",
+    reason="a server's greeting is counted as an extra reply: there is no --greeting",
 )
 def test_a_server_that_greets_first_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     def greet(peer: Accepted) -> None:

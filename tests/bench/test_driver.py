@@ -881,7 +881,7 @@ def test_more_connections_than_descriptors_is_an_error_that_says_how_many() -> N
 
 # -- framings whose length stands inside the message
 
-IN_PLACE = {  # a frame of each, whole, as its protocol has it
+IN_PLACE = {  # a whole frame of each protocol
     "modbus": "0001000000061103006b0003",
     "mongodb": "1500000001000000d20400000100000005000000ff",
     "length(size=4,adjust=-4)": "00000010000000150000000000000001",  # SMPP
@@ -940,7 +940,7 @@ def test_a_wrong_byte_in_a_framing_with_its_length_inside_is_found(tester: str) 
     assert result.messages == MESSAGES - 1
 
 
-# -- how many messages are outstanding on average
+# -- the average number of outstanding messages
 
 
 class Slow:
@@ -961,8 +961,7 @@ class Slow:
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="what is outstanding on average is made of the messages that were due in the window: "
-    "those that wait at its beginning are not in it",
+    reason="the average of outstanding messages leaves out those sent before the window",
 )
 @pytest.mark.parametrize("tester", available())
 def test_messages_sent_before_the_window_are_outstanding_in_it(tester: str) -> None:
@@ -975,8 +974,8 @@ def test_messages_sent_before_the_window_are_outstanding_in_it(tester: str) -> N
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="what is outstanding on average has the wait behind the end of the window in it: "
-    "more than can be",
+    reason="the average of outstanding messages includes their waits after the window: it is "
+    "higher than possible",
 )
 @pytest.mark.parametrize("tester", [*available(), "two processes"])
 @pytest.mark.parametrize("rate", [None, 40], ids=["closed", "open"])

@@ -157,12 +157,10 @@ def test_what_the_native_room_recorded_is_the_same_in_another_process() -> None:
 @pytest.mark.xfail(
     strict=True,
     raises=(IndexError, OverflowError, ValueError, TypeError, pytest.fail.Exception),
-    reason="a percentile that there cannot be is an error of Python's own, or is taken for 0",
+    reason="an impossible percentile raises a bare Python error, or is taken for 0 %",
 )
 @pytest.mark.parametrize("percent", [101, 100.000_1, -1, math.inf, math.nan, "99", None])
 @pytest.mark.parametrize("values", [[], [5]], ids=["empty", "one"])
-def test_a_percentile_that_there_cannot_be_is_refused_in_one_line(
-    values: list[int], percent: Any
-) -> None:
+def test_an_impossible_percentile_is_refused_in_one_line(values: list[int], percent: Any) -> None:
     with pytest.raises(UsageError, match=r"\Apercent.*\Z"):
         of(values).percentile(percent)

@@ -97,7 +97,7 @@ KEPT = 512  # bytes of each, at most: 42 MiB a day
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="each second of a run is kept whole in memory, with its histograms: gigabytes a day",
+    reason="every second of a run stays in memory with its histograms: gigabytes a day",
 )
 @pytest.mark.parametrize("due", [None, lambda seconds: 500 * seconds], ids=["closed", "open"])
 @pytest.mark.parametrize("engine", available())

@@ -96,7 +96,7 @@ def test_a_clock(seconds: float, text: str) -> None:
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="a second in which nothing was measured is shown with percentiles of 0 ns",
+    reason="a second that measured nothing is shown with percentiles of 0 ns",
 )
 def test_a_second_without_a_message_has_no_percentiles() -> None:
     (second,) = made_up(seconds=1).seconds

@@ -211,11 +211,11 @@ def test_a_plan_that_is_ended_in_the_warm_up_has_nothing_to_count(
 
 # -- how many are opened a second
 
-RATE = 2  # connections a second: so the third comes a second behind the first, at the soonest
+RATE = 2  # connections a second: the third may come a second after the first, at the earliest
 fast = pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="--connection-rate lets three connections open at once, of each process",
+    reason="--connection-rate lets each process open three connections at once",
 )
 
 
@@ -249,7 +249,7 @@ def test_no_more_connections_are_opened_a_second_than_may_be(
 def test_no_more_connections_are_opened_a_second_after_a_time_without_any(
     begun: list[float],
 ) -> None:
-    """All three end at once, a while after the last was opened, and are replaced."""
+    """All three end at once, more than a second after they were opened, and are replaced."""
     together, quiet = threading.Barrier(3), threading.Event()
 
     def serve(peer: Accepted) -> None:
@@ -270,7 +270,7 @@ def test_no_more_connections_are_opened_a_second_after_a_time_without_any(
 
 @fast
 def test_no_more_connections_are_opened_a_second_by_all_processes_together() -> None:
-    """Seen by the server, that may be late to accept the first one: so half of it will do."""
+    """The server sees it, and may accept the first one late: so half a second is enough."""
     accepted: list[float] = []
 
     def serve(peer: Accepted) -> None:
@@ -290,14 +290,14 @@ def test_no_more_connections_are_opened_a_second_by_all_processes_together() -> 
 
 
 class TooMuchWork(BaseException):
-    """More than anybody could send. It is no Exception: a loop would take that for the error of a
-    callback, and go on."""
+    """More than any tester could send. Not an Exception: the loop logs those of its callbacks, and
+    goes on."""
 
 
 @pytest.fixture
 def planned(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Counts the messages whose time is worked out one by one. Raises TooMuchWork where these are
-    more than a tester can send in the time that it has."""
+    """Count the messages whose due time is computed one by one. Raises TooMuchWork over a number
+    that no tester can send in the time that it has."""
     time_of, numbers = Step.time_of, count()
 
     def work_out(step: Step, number: float) -> float:
@@ -312,8 +312,8 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 @pytest.mark.xfail(
     strict=True,
     raises=TooMuchWork,
-    reason="what was due and never sent is counted message by message: minutes for a rate that "
-    "the tester cannot reach",
+    reason="unsent messages are counted one by one: that takes minutes at a rate that the tester "
+    "cannot reach",
 )
 @pytest.mark.usefixtures("planned")
 @pytest.mark.parametrize("arrival", ["constant", "poisson"])
@@ -328,14 +328,14 @@ def test_messages_that_are_never_sent_cost_no_work_each(
     assert result.sent + unsent == result.response.total == pytest.approx(1e9 * seconds, rel=0.01)
 
 
-# -- connections that nothing was due on
+# -- connections closed while idle
 
 
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="a connection that the server closes while nothing is due on it is counted as closed "
-    "while replies were due, without advice",
+    reason="a connection that the server closes while it is idle is counted as closed while "
+    "replies were due, without advice",
 )
 @pytest.mark.parametrize("idle", [{"rate": 2}, {"rate": None, "think": 0.5}], ids=["open", "think"])
 def test_a_connection_closed_while_idle_is_an_error_of_its_own_with_advice(
@@ -359,8 +359,7 @@ def test_a_connection_closed_while_idle_is_an_error_of_its_own_with_advice(
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="messages that were never sent are outstanding on average, with the time that they "
-    "would have been waited for",
+    reason="unsent messages count as outstanding, each for the whole timeout",
 )
 def test_messages_that_are_never_sent_are_not_outstanding(load: Callable[..., Workload]) -> None:
     with leaving() as where:

@@ -1,4 +1,4 @@
-"""The files that a run and a report leave: each by itself, and none in place of a better one."""
+"""The files of a run or a report: one that fails costs no other, and no good file is damaged."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ Bench = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    """``epollo bench`` with these flags: its status, and what it says on stderr. The folders
-    ``gone`` and ``lost`` in the present one are there when it begins, and are not when it ends."""
+    """Run ``epollo bench`` with these flags; returns its status and what it prints on stderr. The
+    folders ``gone`` and ``lost`` exist when it begins, and not when it ends."""
     monkeypatch.chdir(tmp_path)
 
     def remove_them(message: bytes) -> bytes:
@@ -54,7 +54,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="a file that cannot be written costs those that would have been written behind it",
+    reason="after a file that cannot be written, the other files are not written",
 )
 @pytest.mark.parametrize("broken", ["json", "hlog"])
 def test_a_file_that_cannot_be_written_costs_no_other(broken: str, bench: Bench) -> None:
@@ -67,7 +67,7 @@ def test_a_file_that_cannot_be_written_costs_no_other(broken: str, bench: Bench)
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="of several files that cannot be written, only the first is named",
+    reason="if several files cannot be written, only the first is named",
 )
 def test_each_file_that_cannot_be_written_is_named(bench: Bench) -> None:
     status, said = bench(*LOAD, "--json", "gone/run.json", "--csv", "lost/run.csv")
@@ -79,8 +79,7 @@ def test_each_file_that_cannot_be_written_is_named(bench: Bench) -> None:
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="a file of a search that cannot be written costs those that would have been written "
-    "behind it",
+    reason="after a file that cannot be written, the other files of a search are not written",
 )
 @pytest.mark.usefixtures("fonts")
 def test_a_file_of_a_search_that_cannot_be_written_costs_no_other(bench: Bench) -> None:
@@ -93,8 +92,7 @@ def test_a_file_of_a_search_that_cannot_be_written_costs_no_other(bench: Bench) 
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="a page of a report that cannot be written costs the picture that would have been "
-    "written behind it",
+    reason="after a page that cannot be written, the picture of a report is not written",
 )
 @pytest.mark.usefixtures("fonts")
 def test_a_page_that_cannot_be_written_costs_no_picture(
@@ -110,14 +108,14 @@ def test_a_page_that_cannot_be_written_costs_no_picture(
 
 
 def on_a_full_disk() -> None:
-    """No file of this process may be longer: what is more is an error (EFBIG, setrlimit(2))."""
+    """Writing more than 100 bytes to a file fails with EFBIG (setrlimit(2))."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 
 
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="a good file is replaced by the beginning of one that the disk has no room for",
+    reason="a good file is overwritten with a truncated one when the disk is full",
 )
 @pytest.mark.parametrize("name", ["json", "hlog"])
 def test_a_file_is_replaced_by_a_whole_one_or_not_at_all(name: str, tmp_path: Path) -> None:
@@ -131,7 +129,7 @@ def test_a_file_is_replaced_by_a_whole_one_or_not_at_all(name: str, tmp_path: Pa
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="nothing is written before the end of a run: one that is killed leaves nothing",
+    reason="files are written only at the end of a run: a run that is killed leaves nothing",
 )
 def test_what_was_measured_survives_a_kill(tmp_path: Path) -> None:
     files = {name: tmp_path / f"run.{name}" for name in ("json", "csv", "hlog")}

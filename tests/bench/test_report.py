@@ -235,7 +235,7 @@ never_zero = pytest.mark.xfail(
 
 @never_zero
 def test_slip_that_no_message_had_is_not_0() -> None:
-    """As of a plan of which nothing was sent."""
+    """No message of the plan was sent."""
     result = made_up(lambda *_: 2 * MS, seconds=2, per_second=100, rate=100)
     shown = report(replace(result, slip=Histogram()))
     assert re.search(r"\b0 ns", shown) is None
@@ -265,18 +265,18 @@ def test_a_window_that_never_was_has_no_rate_and_nothing_outstanding() -> None:
     assert "0.0 messages on average" not in shown
 
 
-# -- percentiles that so few messages do not have
+# -- percentiles beyond the sample
 
 
 beyond = pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="a percentile that three messages do not have is reported as one that is known",
+    reason="a percentile beyond the sample is reported as if it were known",
 )
 
 
 def alike(count: int) -> Histogram:
-    """So many times of a millisecond."""
+    """That many values of 1 ms."""
     times = Histogram()
     times.record_many(MS, count)
     return times

@@ -233,7 +233,7 @@ def test_runs_that_went_on_at_once_are_one() -> None:
 
 
 def taken(text: str) -> int:
-    """Bytes of memory that reading the result takes, at its peak."""
+    """The peak of the memory, in bytes, that reading the result takes."""
     tracemalloc.start()
     try:
         Result.from_json(text)
@@ -245,8 +245,7 @@ def taken(text: str) -> int:
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="to read a result takes hundreds of kilobytes for each of its seconds: an hour's takes "
-    "40 s and 0.9 GB, and a day's is never read",
+    reason="reading a result takes hundreds of kilobytes a second of its run: 0.9 GB for an hour",
 )
 def test_reading_a_result_takes_little_memory_for_each_of_its_seconds() -> None:
     short, long = (made_up(seconds=n, per_second=100, rate=100).to_json() for n in (2, 6))
@@ -262,14 +261,14 @@ never_zero = pytest.mark.xfail(
 
 
 def nothing(**changes: Any) -> Result:
-    """A run in which nobody could be reached."""
+    """A run in which no connection was made."""
     empty: dict[str, Any] = dict.fromkeys(HISTOGRAMS, Histogram())
     empty |= {"elapsed": 0.0, "sent": 0, "answered": [0, 0], "seconds": []}
     return result(**empty | changes)
 
 
 def zeros(value: Any) -> list[str]:
-    """The names of the figures in a document that are 0, but for counts."""
+    """The names of the figures in a document that are 0, except counts."""
     if not isinstance(value, dict):
         return []
     found = [name for name, each in value.items() if each == 0.0 and name != "count"]
@@ -296,13 +295,13 @@ def test_a_closed_loop_has_no_slip_and_no_part_that_was_late() -> None:
     assert document["late"] is None
 
 
-# -- percentiles that so few messages do not have
+# -- percentiles beyond the sample
 
 
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="the JSON has percentiles that so few messages do not have, as if they were known",
+    reason="the JSON gives percentiles beyond the sample as if they were known",
 )
 @pytest.mark.parametrize(("percent", "count"), [("99.9", 3), ("99.99", 3), ("99.99", 1000)])
 def test_a_percentile_beyond_the_sample_is_told_from_one_that_is_known(

@@ -402,8 +402,8 @@ def test_a_search_that_found_none_shows_the_lowest_rate_tried() -> None:
 
 
 class Backlog:
-    """Takes whatever comes, and answers so many a second, one behind the other, whether or not
-    those who asked are still there."""
+    """Accepts every message, and answers them one after the other at a fixed rate. A connection
+    that closes does not shorten its queue."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
@@ -421,14 +421,14 @@ class Backlog:
 
 
 class Enough(Exception):
-    """The search has done what the test wants to see."""
+    """The test has seen what it needs."""
 
 
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="a probe begins while the server still works on what the one before has sent, so that "
-    "no rate is found for a server that is slower than the first of them",
+    reason="a probe begins while the server still works off the one before, so no rate is found "
+    "for a server slower than the first probe",
 )
 def test_a_probe_begins_when_the_server_has_recovered_from_the_one_before() -> None:
     server, probes = Backlog(150), []
@@ -448,8 +448,7 @@ def test_a_probe_begins_when_the_server_has_recovered_from_the_one_before() -> N
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="probes that were late because other work had the processor are laid to the tester, "
-    "which is told to add processes, and would be slower still",
+    reason="a tester that was late because other work had the processor is told to add processes",
 )
 def test_a_search_does_not_ask_for_processes_where_the_tester_was_hardly_busy() -> None:
     def run(load: Workload) -> Result:
@@ -467,7 +466,7 @@ def test_a_search_does_not_ask_for_processes_where_the_tester_was_hardly_busy() 
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="a limit on a percentile that so few messages do not have is taken to hold",
+    reason="a limit on a percentile beyond the sample is said to hold",
 )
 @pytest.mark.parametrize("limit", ["p99.9<5ms", "service.p99.99<5ms", "slip.p99.9<5ms"])
 def test_a_percentile_beyond_the_sample_does_not_hold(limit: str) -> None:
@@ -476,11 +475,11 @@ def test_a_percentile_beyond_the_sample_does_not_hold(limit: str) -> None:
 
 
 class Endless(BaseException):
-    """A search that makes more runs than there are rates to tell apart."""
+    """The search makes more runs than any that ends."""
 
 
 @pytest.mark.xfail(
-    strict=True, raises=Endless, reason="a search with a tolerance of nothing has no end"
+    strict=True, raises=Endless, reason="a search with a tolerance of 0 or less never ends"
 )
 @pytest.mark.parametrize("tolerance", [0.0, -1.0])
 def test_a_tolerance_that_no_search_can_keep_is_refused(tolerance: float) -> None:
@@ -498,14 +497,14 @@ def test_a_tolerance_that_no_search_can_keep_is_refused(tolerance: float) -> Non
 @pytest.mark.xfail(
     strict=True,
     raises=(TypeError, AttributeError),
-    reason="what cannot be searched with is an error of Python's own behind the first run",
+    reason="an invalid limit or tolerance raises a bare Python error after the first run",
 )
 @pytest.mark.parametrize(
     ("limit", "tolerance"),
     [(5, 0.05), (None, 0.05), (["p99<5ms"], 0.05), ("p99<5ms", "5%")],
     ids=["number", "none", "list", "tolerance"],
 )
-def test_what_a_search_cannot_be_made_with_is_refused(limit: Any, tolerance: Any) -> None:
+def test_an_invalid_limit_or_tolerance_of_a_search_is_refused(limit: Any, tolerance: Any) -> None:
     with pytest.raises(UsageError):
         find_rate(LOAD, limit, tolerance=tolerance, run=Cliff(1000))
 
@@ -513,7 +512,7 @@ def test_what_a_search_cannot_be_made_with_is_refused(limit: Any, tolerance: Any
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="the line of a probe in which nothing was measured has percentiles of 0 ns",
+    reason="a probe that measured nothing is shown with percentiles of 0 ns",
 )
 def test_the_line_of_a_probe_without_a_message_has_no_percentiles() -> None:
     limits = [requirement("mean<5ms")]

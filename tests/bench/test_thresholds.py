@@ -177,7 +177,7 @@ def test_every_error_that_is_counted_may_be_limited(name: str) -> None:
 @pytest.mark.xfail(
     strict=True,
     raises=(AssertionError, TypeError),
-    reason="a limit on a percentile that so few messages do not have is taken to be kept",
+    reason="a limit on a percentile beyond the sample is said to hold",
 )
 @pytest.mark.parametrize(
     "text", ["p99.9>5ms", "p99.99>5ms", "service.p99.9>5ms", "slip.p99.9>5ms", "connect.p99.9>5ms"]
@@ -196,7 +196,7 @@ def test_a_limit_on_a_percentile_beyond_the_sample_is_not_known(text: str) -> No
 @pytest.mark.xfail(
     strict=True,
     raises=pytest.fail.Exception,
-    reason="a limit is made of a percentile that the run it comes from has too few messages for",
+    reason="a percentile beyond the sample of a baseline is taken as a limit",
 )
 def test_a_limit_from_a_run_with_too_few_messages_is_refused(tmp_path: Path) -> None:
     before = tmp_path / "before.json"

@@ -180,8 +180,8 @@ def test_a_closed_loop_says_that_its_tester_may_limit_it(
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="nothing says that replies were paired with messages by their order alone, unverified: "
-    "on a server that answers out of order, the percentiles are false",
+    reason="the report does not say that replies were paired with messages by order alone: if the "
+    "server answers out of order, the percentiles are false",
 )
 @pytest.mark.parametrize(
     "matched",
@@ -205,7 +205,7 @@ def test_it_says_where_the_order_of_replies_was_assumed(matched: dict[str, Any])
 
 
 def late(part: float) -> Histogram:
-    """The slip of a thousand messages, of which that part left two milliseconds late."""
+    """The slip of 1000 messages, of which that part was sent 2 ms late."""
     slip = Histogram()
     slip.record_many(2_000_000, round(1000 * part))
     slip.record_many(1000, round(1000 * (1 - part)))
@@ -216,7 +216,7 @@ def late(part: float) -> Histogram:
     strict=True,
     raises=AssertionError,
     reason="a tester that was busy for 2 % of the time, and late because other work had the "
-    "processor, is told to add processes, which would make it worse",
+    "processor, is told to add processes",
 )
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("lost", [0, 3])

@@ -73,11 +73,11 @@ def test_a_message_that_the_framing_holds_is_taken(framing: str, size: int) -> N
     assert len(load.new_framing().encode(b"x" * size)) > size
 
 
-# -- values of another type than a field has
+# -- values of a wrong type
 
 
 def takes_any(message: bytes, reply: bytes) -> bool:
-    """A function that `expect` names as text, given as it is."""
+    """A function passed itself, where `expect` takes its name."""
     return bool(message or reply)
 
 
@@ -115,7 +115,7 @@ ODD: list[dict[str, Any]] = [
 
 
 def kind(changes: dict[str, Any]) -> str:
-    """The last of the fields, and what it has."""
+    """The name of the last field, and the type of its value."""
     name, value = list(changes.items())[-1]
     return f"{name}-{type(value).__name__}"
 
@@ -123,14 +123,14 @@ def kind(changes: dict[str, Any]) -> str:
 @pytest.mark.xfail(
     strict=True,
     raises=(TypeError, AttributeError, ValueError),
-    reason="a value of another type is an error of Python's own, with its traceback: where the "
-    "workload is made, when it is run, or when its result is written",
+    reason="a value of a wrong type raises a bare Python error: when the workload is made, when it "
+    "runs, or when its result is written",
 )
 @pytest.mark.parametrize("changes", ODD, ids=kind)
 def test_what_a_field_cannot_have_is_refused_in_one_line_before_the_run(
     changes: dict[str, Any],
 ) -> None:
-    """Or it is taken, and then it is in the result, and read again."""
+    """Or it is accepted: then the result has it, and can be read again."""
     load: dict[str, Any] = {"connections": 2, "messages": 4, "duration": None, "warmup": 0}
     said = ""
     with Server(lambda message: message, "127.0.0.1:0") as server:
@@ -147,8 +147,8 @@ def test_what_a_field_cannot_have_is_refused_in_one_line_before_the_run(
 @pytest.mark.xfail(
     strict=True,
     raises=pytest.fail.Exception,
-    reason="a count that is not whole, and a seed that is none, are found out by errors of "
-    "Python's own when all is under way, or never",
+    reason="a count that is not whole, or an invalid seed, raises a bare Python error when the "
+    "connections are opened, or goes unnoticed",
 )
 @pytest.mark.parametrize(
     "changes",
@@ -161,7 +161,7 @@ def test_what_a_field_cannot_have_is_refused_in_one_line_before_the_run(
     ],
     ids=kind,
 )
-def test_a_count_that_is_not_whole_and_a_seed_that_is_none_are_refused(
+def test_a_count_that_is_not_whole_or_an_invalid_seed_is_refused(
     changes: dict[str, Any],
 ) -> None:
     with pytest.raises(UsageError, match=f"^{next(iter(changes))}: "):
@@ -171,7 +171,7 @@ def test_a_count_that_is_not_whole_and_a_seed_that_is_none_are_refused(
 @pytest.mark.xfail(
     strict=True,
     raises=(TypeError, AttributeError, pickle.PicklingError),
-    reason="a workload that other processes cannot be given is found out when they are started",
+    reason="a workload that cannot be pickled fails only when its processes are started",
 )
 @pytest.mark.parametrize(
     "changes", [{"framing": framing.parse("u32")}, {"expect": lambda *_: True}], ids=kind

@@ -229,7 +229,7 @@ def test_runs_that_differ_by_two_fifths_are_found_out() -> None:
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="in a comparison, a run in which nothing was measured has latencies of 0 ns",
+    reason="a comparison shows latencies of 0 ns for a run that measured nothing",
 )
 def test_a_run_in_which_nothing_was_measured_has_no_latencies() -> None:
     run = quick()
