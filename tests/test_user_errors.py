@@ -52,7 +52,7 @@ class Application:
 
     def ends(self, count: int) -> list[str]:
         """The reasons of so many ends."""
-        reasons = []
+        reasons: list[str] = []
         while len(reasons) < count:
             hook, what = self.told.get(timeout=DEADLINE)
             reasons += [what] if hook == "disconnected" else []

@@ -131,7 +131,9 @@ class Connections:
             self._tally.end_at(monotonic_ns())
         self._stop_when_idle()
 
-    def closed(self, exchange: Conversation, reason: CloseReason, error: BaseException | None) -> None:
+    def closed(
+        self, exchange: Conversation, reason: CloseReason, error: BaseException | None
+    ) -> None:
         """It is closed: counted as an error where it should not have been."""
         broken = reason is not CloseReason.LOCAL and not exchange.idle
         if reason is CloseReason.HANDLER_ERROR:

@@ -136,7 +136,7 @@ class Calls(ABC):
         self._alarm = None
 
     def _see_to_it(self) -> None:
-        """Wake the loop for work that was made outside a turn, or by a signal handler in its wait."""
+        """Wake the loop for work made outside a turn, or by a signal handler in its wait."""
         if self.waiting or self._alarm is not None:
             self._waker.wake()
 
