@@ -31,15 +31,15 @@ def shortsend(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize(
     ("size", "env"),
     [
-        pytest.param(MIB >> 2, {"SHORT_SEND": "1"}, id="256KB-by-1-byte"),
-        pytest.param(100 * MIB, {"SHORT_SEND": "600"}, id="100MB-by-600-bytes"),
+        pytest.param(MIB >> 4, {"SHORT_SEND": "1"}, id="64KB-by-1-byte"),
+        pytest.param(20 * MIB, {"SHORT_SEND": "600"}, id="20MB-by-600-bytes"),
         pytest.param(8 * MIB, {"EAGAIN_EVERY": "3"}, id="8MB-every-third-refused"),
     ],
 )
 def test_a_short_send_loses_nothing(
     engine: Engine, shortsend: str, size: int, env: dict[str, str]
 ) -> None:
-    limits = ["--max-frame", "101MiB", "--max-unsent", "300MiB"]
+    limits = ["--max-frame", "21MiB", "--max-unsent", "60MiB"]
     message = os.urandom(min(size, MIB)) * max(1, size // MIB)
     with (
         serving(*engine.flags, *limits, env={"LD_PRELOAD": shortsend, **env}) as server,

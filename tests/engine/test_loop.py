@@ -106,7 +106,7 @@ def test_a_connection_under_way_takes_no_messages_and_can_be_paused(loop: EventL
         with listener.accept()[0] as peer:
             peer.sendall(frame(b"held back"))
             connection.close()
-            turn_until(loop, lambda: len(protocol.events) == 2)
+        turn_until(loop, lambda: len(protocol.events) == 2)
     assert protocol.events == ["connected", "local"]
 
 
