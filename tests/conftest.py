@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from epollo.engine import EventLoop
 from epollo.engine.lifecycle import Lifecycle
@@ -17,6 +18,12 @@ from tests.engines import ENGINES, Engine, live_native_objects
 from tests.logs import Log
 from tests.other_loops import Run, runner
 from tests.support import DEADLINE, Recorder
+
+# A machine that has other things to do makes no example of hypothesis wrong.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(params=ENGINES, ids=str)
