@@ -28,7 +28,7 @@ from epollo import CloseReason, Connection, Server, address
 from epollo.cli import main
 from tests.logs import SLOW
 
-DEADLINE = 10.0  # seconds; for events that come in milliseconds where nothing is wrong
+DEADLINE = 30.0  # seconds; for events that come in milliseconds where nothing is wrong
 
 
 def has_ipv6() -> bool:
@@ -62,6 +62,14 @@ def closed(server: Server, reason: CloseReason) -> int:
 def reset_when_closed(sock: socket.socket) -> None:
     """Its close will be a RST (SO_LINGER of 0, socket(7))."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@contextmanager
+def unused() -> Iterator[str]:
+    """An address that nobody listens on, and that is nobody else's either."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield str(address.of(bound.getsockname()))
 
 
 class Bomb:
