@@ -5,6 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
+# Tests start hundreds of processes: the bytecode of all they import is kept, whatever is set.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/bytecode
+unexport PYTHONDONTWRITEBYTECODE
+
+# One more than there are cores, as tests wait for much of their time.
+WORKERS ?= $(shell expr $$(nproc) + 1)
+PYTEST := $(BIN)/python -m pytest
+ALL_TESTS := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
+
 NATIVE := setup.py $(wildcard src/epollo/*/native/*.p??)
 
 .PHONY: help demo test check truth bench fuzz sanitize pictures clean
@@ -24,8 +33,8 @@ demo: $(VENV)/installed
 	@$(BIN)/epollo bench --connections 100 --duration 3s
 
 test: $(VENV)/test-installed
-	@echo "== the tests"
-	@$(BIN)/python -m pytest
+	@echo "== the tests; TESTS='tests/test_tls.py -k alpn' for some"
+	@$(ALL_TESTS) $(TESTS)
 
 check: $(VENV)/check-installed
 	@echo "== format, lint, types"
@@ -34,11 +43,11 @@ check: $(VENV)/check-installed
 	@PATH=$(BIN):$$PATH cython-lint --max-line-length 100 src/epollo/*/native/*.p[yx][xd]
 	@$(BIN)/mypy
 	@echo "== the tests"
-	@$(BIN)/python -m pytest
+	@$(ALL_TESTS)
 
 truth: $(VENV)/test-installed
 	@echo "== the load tester against servers whose answer is known, with the figures"
-	@$(BIN)/python -m pytest -m truth -s -v tests/bench/truth $(TRUTH)
+	@$(PYTEST) -m truth -s -v tests/bench/truth $(TRUTH)
 
 bench: $(VENV)/bench-installed
 	@echo "== the server beside its peers; BENCH='--quick' for a short look"

@@ -9,14 +9,23 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from epollo.deadlines import Deadlines
 from epollo.engine import EventLoop
 from epollo.engine.lifecycle import Lifecycle
 from tests.certificates import Files
+from tests.clock import Clock
 from tests.engines import ENGINES, Engine, live_native_objects
 from tests.logs import Log
 from tests.other_loops import Run, runner
 from tests.support import DEADLINE, Recorder
+
+# A machine that has other things to do makes no example of hypothesis wrong.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(params=ENGINES, ids=str)
@@ -45,6 +54,15 @@ def loop_name(request: pytest.FixtureRequest) -> str:
 def run(loop_name: str) -> Run:
     """Runs a coroutine on such a loop, and checks what it leaves."""
     return runner(loop_name)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    """The deadlines of servers come when the test says so."""
+    clock = Clock()
+    monkeypatch.setattr(Deadlines, "_wait", lambda deadlines: clock.keep(deadlines))
+    yield clock
+    clock.stop()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import queue
 import re
@@ -15,17 +16,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Self
+from unittest import mock
 
 import pytest
 
 from epollo import CloseReason, Connection, Server, address
+from epollo.cli import main
 from tests.logs import SLOW
 
-DEADLINE = 10.0  # seconds; for events that come in milliseconds where nothing is wrong
+DEADLINE = 30.0  # seconds; for events that come in milliseconds where nothing is wrong
 
 
 def has_ipv6() -> bool:
@@ -59,6 +62,14 @@ def closed(server: Server, reason: CloseReason) -> int:
 def reset_when_closed(sock: socket.socket) -> None:
     """Its close will be a RST (SO_LINGER of 0, socket(7))."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@contextmanager
+def unused() -> Iterator[str]:
+    """An address that nobody listens on, and that is nobody else's either."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield str(address.of(bound.getsockname()))
 
 
 class Bomb:
@@ -227,6 +238,26 @@ def epollo(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, capture_output=True, text=True, timeout=60, check=False, **options
     )
+
+
+def epollo_here(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which saves the start of another one: for a command that is not
+    interrupted and whose output is not a file's or a terminal's."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with redirect_stdout(stdout), redirect_stderr(stderr), chdir(cwd or "."):
+        status = run_main(*arguments)
+    return subprocess.CompletedProcess(arguments, status, stdout.getvalue(), stderr.getvalue())
+
+
+def run_main(*arguments: str) -> int:
+    """The exit status of an ``epollo`` command in this process."""
+    with (
+        mock.patch.object(sys, "argv", ["epollo", *arguments]),
+        pytest.raises(SystemExit) as exited,
+    ):
+        main()
+    assert isinstance(exited.value.code, int)
+    return exited.value.code
 
 
 def shim(name: str, folder: Path) -> str:

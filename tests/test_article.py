@@ -17,7 +17,7 @@ from epollo.engine import EventLoop
 from tests.engine.support import Protocol, turn_until
 from tests.engines import Engine
 from tests.logs import Log
-from tests.support import DEADLINE, Bomb, Peer, Recorder, frame, serving, shim
+from tests.support import DEADLINE, Bomb, Peer, Recorder, frame, serving, shim, until
 
 MIB = 1 << 20
 
@@ -31,15 +31,15 @@ def shortsend(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize(
     ("size", "env"),
     [
-        pytest.param(MIB >> 2, {"SHORT_SEND": "1"}, id="256KB-by-1-byte"),
-        pytest.param(100 * MIB, {"SHORT_SEND": "600"}, id="100MB-by-600-bytes"),
+        pytest.param(MIB >> 4, {"SHORT_SEND": "1"}, id="64KB-by-1-byte"),
+        pytest.param(20 * MIB, {"SHORT_SEND": "600"}, id="20MB-by-600-bytes"),
         pytest.param(8 * MIB, {"EAGAIN_EVERY": "3"}, id="8MB-every-third-refused"),
     ],
 )
 def test_a_short_send_loses_nothing(
     engine: Engine, shortsend: str, size: int, env: dict[str, str]
 ) -> None:
-    limits = ["--max-frame", "101MiB", "--max-unsent", "300MiB"]
+    limits = ["--max-frame", "21MiB", "--max-unsent", "60MiB"]
     message = os.urandom(min(size, MIB)) * max(1, size // MIB)
     with (
         serving(*engine.flags, *limits, env={"LD_PRELOAD": shortsend, **env}) as server,
@@ -54,23 +54,35 @@ def test_eagain_in_the_middle_of_replies_loses_nothing(engine: Engine) -> None:
     handler = Recorder()
     sent = b"".join(frame(b"%06d" % number + os.urandom(1000)) for number in range(20_000))
     with engine.server(handler) as server, Peer(server.addresses[0], receive_buffer=4096) as peer:
-        # Sends until the server, whose replies are not read, holds it back.
-        position = _send_until_full(peer, sent)
-        assert handler.connection().unsent > 0, "the server never met EAGAIN"
+        position = _send_until_held_back(peer, sent, handler.connection())
         with ThreadPoolExecutor(1) as sender:
             sender.submit(peer.send, sent[position:])
             assert peer.receive(len(sent)) == sent
 
 
-def _send_until_full(peer: Peer, data: bytes) -> int:
-    """Send until the kernel takes no more for a while; returns how much it took."""
-    peer.socket.settimeout(0.2)
+HIGH_WATER = 64 << 10  # bytes that a server keeps for a peer before it reads no more of it
+
+
+def _send_until_held_back(
+    peer: Peer, data: bytes, connection: Connection, high_water: int = HIGH_WATER
+) -> int:
+    """Send until the server, whose replies are not taken, reads no more and the kernel takes no
+    more; how much was sent."""
     position = 0
-    try:
-        while position < len(data):
-            position += peer.socket.send(data[position : position + 65536])
-    except TimeoutError:
-        pass
+
+    def is_full() -> bool:
+        """Was the server over its mark before the kernel took no more?"""
+        nonlocal position
+        over = connection.unsent > high_water
+        try:
+            while position < len(data):
+                position += peer.socket.send(data[position : position + 65536])
+        except BlockingIOError:
+            return over
+        raise AssertionError("the server took all of it")
+
+    peer.socket.setblocking(False)
+    until(is_full)
     peer.socket.settimeout(DEADLINE)
     return position
 
@@ -95,8 +107,7 @@ def test_a_reset_while_sending_closes_that_connection_alone(engine: Engine) -> N
         peer = Peer(server.addresses[0], receive_buffer=4096)
         handler.connection()
         connection = handler.connection()
-        _send_until_full(peer, frame(bytes(1000)) * 20_000)  # never reads: replies pile up
-        assert connection.unsent > 0
+        _send_until_held_back(peer, frame(bytes(1000)) * 20_000, connection)
         peer.reset()
         assert handler.end() is CloseReason.RESET
         assert connection.unsent == 0
@@ -120,7 +131,7 @@ def test_a_half_closed_client_that_reads_late_gets_all_of_its_replies(engine: En
         engine.server(handler, high_water="1KiB") as server,
         Peer(server.addresses[0], receive_buffer=4096) as peer,
     ):
-        position = _send_until_full(peer, requests)
+        position = _send_until_held_back(peer, requests, handler.connection(), 1 << 10)
         with ThreadPoolExecutor(1) as sender:
             sender.submit(peer.send, requests[position:]).add_done_callback(lambda _: peer.end())
             assert peer.receive_all() == requests
@@ -224,9 +235,8 @@ def test_a_peer_that_never_reads_is_held_back_at_the_high_water_mark(engine: Eng
         Peer(server.addresses[0], receive_buffer=4096) as peer,
     ):
         connection = handler.connection()
-        sent = frame(bytes(1000)) * 20_000
-        assert _send_until_full(peer, sent) < len(sent)
-        assert 0 < connection.unsent <= (64 << 10) + 1004
+        _send_until_held_back(peer, frame(bytes(1000)) * 20_000, connection)
+        assert HIGH_WATER < connection.unsent <= HIGH_WATER + 1004
         assert not connection.closed
         connection.loop.call_threadsafe(connection.abort)  # type: ignore[attr-defined]
         assert handler.end() is CloseReason.LOCAL

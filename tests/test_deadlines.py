@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import queue
+import re
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from epollo import CloseReason, Server
+from tests.clock import Clock
 from tests.engines import Engine
 from tests.logs import Log
 from tests.support import DEADLINE, Peer, Recorder, frame, serving
@@ -19,22 +22,24 @@ from tests.support import DEADLINE, Peer, Recorder, frame, serving
 ON = {"idle_timeout": 0.2, "frame_timeout": 0.2, "write_timeout": 0.2}
 
 
-def timeouts(server: Server, *begin: bytes) -> Iterator[None]:
-    """The server's own clock: goes on until it has closed so many peers for being late, one after
-    the other, each of which had sent only the ``begin`` of a frame."""
+def timeouts(server: Server, clock: Clock, *begin: bytes) -> Iterator[None]:
+    """Goes on, and the clock with it, until the server has closed so many peers for being late, one
+    after the other, each of which had sent only the ``begin`` of a frame."""
     for data in begin:
         with Peer(server.addresses[0]) as late:
             late.send(data)
-            yield from until_closed(late)
+            yield from until_closed(late, clock)
 
 
-def until_closed(peer: Peer) -> Iterator[None]:
-    """Goes on while the server has not closed this peer."""
+def until_closed(peer: Peer, clock: Clock | None = None) -> Iterator[None]:
+    """Goes on while the server has not closed this peer; the clock ticks once each time."""
     peer.socket.settimeout(0.001)
     late = time.monotonic() + DEADLINE
     while is_open(peer):
         assert time.monotonic() < late, "it was never closed"
         yield
+        if clock is not None:
+            clock.tick()
 
 
 def is_open(peer: Peer) -> bool:
@@ -47,24 +52,24 @@ def is_open(peer: Peer) -> bool:
         return False
 
 
-def test_an_idle_peer_is_closed_and_a_busy_one_kept(engine: Engine) -> None:
+def test_an_idle_peer_is_closed_and_a_busy_one_kept(engine: Engine, clock: Clock) -> None:
     handler = Recorder()
     with (
         engine.server(handler, idle_timeout=0.3) as server,
         Peer(server.addresses[0]) as busy,
         Peer(server.addresses[0]) as idle,
     ):
-        for _ in until_closed(idle):
+        for _ in until_closed(idle, clock):
             assert busy.ask(b"busy") == b"busy"
         assert handler.end() is CloseReason.IDLE_TIMEOUT
         assert busy.ask(b"still here") == b"still here"
 
 
-def test_a_peer_that_is_only_sent_to_is_not_idle(engine: Engine) -> None:
+def test_a_peer_that_is_only_sent_to_is_not_idle(engine: Engine, clock: Clock) -> None:
     handler = Recorder()
     with engine.server(handler, idle_timeout=0.3) as server, Peer(server.addresses[0]) as peer:
         connection = handler.connection()
-        for _ in timeouts(server, b"", b"", b""):
+        for _ in timeouts(server, clock, b"", b"", b""):
             connection.send(b"news")
             assert peer.receive(8) == frame(b"news")
         assert [handler.end() for _ in range(3)] == [CloseReason.IDLE_TIMEOUT] * 3
@@ -74,40 +79,38 @@ def test_a_peer_that_is_only_sent_to_is_not_idle(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("framing", "begin"),
     [
-        ("u32", b"\0\0\0\7abc"),
+        ("u32", b"\0\0\0\x63"),
         ("line", b"endless"),
-        ("netstring", b"9:nine"),
-        ("length(offset=4,size=2)", b"head\0\7abc"),
+        ("netstring", b"99:"),
+        ("length(offset=4,size=2)", b"head\0\x63"),
     ],
 )
 def test_trickled_bytes_do_not_extend_a_frames_deadline(
-    engine: Engine, framing: str, begin: bytes
+    engine: Engine, clock: Clock, framing: str, begin: bytes
 ) -> None:
     handler = Recorder()
     with engine.server(handler, frame_timeout=0.3, framing=framing) as server:
         with Peer(server.addresses[0]) as peer:
-            assert trickle(peer, begin) > 1
+            assert 8 <= trickle(peer, begin + bytes(90), clock) <= 10
         assert handler.end() is CloseReason.FRAME_TIMEOUT
         assert handler.messages.empty()
 
 
-def trickle(peer: Peer, begin: bytes) -> int:
-    """Send a frame's begin, a byte at a time, until the server closes."""
-    peer.socket.settimeout(0.05)
-    for sent in range(1000):
-        try:
+def trickle(peer: Peer, begin: bytes, clock: Clock) -> int:
+    """Send a frame's begin, a byte with each tick of the clock, until the server closes; how many
+    were sent."""
+    sent = 0
+    for _ in until_closed(peer, clock):
+        if sent < len(begin):
             peer.send(begin[sent : sent + 1])
-            if not peer.socket.recv(1):
-                return sent
-        except TimeoutError:
-            continue
-    raise AssertionError("it was never closed")
+            sent += 1
+    return sent
 
 
-def test_whole_frames_are_never_late_however_slowly_they_come(engine: Engine) -> None:
+def test_whole_frames_are_never_late_however_slowly_they_come(engine: Engine, clock: Clock) -> None:
     handler = Recorder()
     with engine.server(handler, frame_timeout=0.2) as server, Peer(server.addresses[0]) as peer:
-        for _ in timeouts(server, b"\0", b"\0", b"\0"):  # each read ends within a frame
+        for _ in timeouts(server, clock, b"\0", b"\0", b"\0"):  # each read ends within a frame
             peer.send(frame(b"one") + frame(b"two")[:3])
             assert peer.receive(7) == frame(b"one")
             peer.send(frame(b"two")[3:])
@@ -116,12 +119,14 @@ def test_whole_frames_are_never_late_however_slowly_they_come(engine: Engine) ->
         assert peer.ask(b"well") == b"well"
 
 
-def test_a_frame_that_begins_where_another_ends_has_its_own_time(engine: Engine) -> None:
+def test_a_frame_that_begins_where_another_ends_has_its_own_time(
+    engine: Engine, clock: Clock
+) -> None:
     handler = Recorder()
     with engine.server(handler, frame_timeout=0.2) as server, Peer(server.addresses[0]) as peer:
         one = frame(b"one")
         peer.send(one[:3])
-        for _ in timeouts(server, b"\0", b"\0"):
+        for _ in timeouts(server, clock, b"\0", b"\0"):
             peer.send(one[3:] + one[:3])  # each read ends a frame and begins the next
             assert peer.receive(7) == one
         assert [handler.end() for _ in range(2)] == [CloseReason.FRAME_TIMEOUT] * 2
@@ -130,21 +135,24 @@ def test_a_frame_that_begins_where_another_ends_has_its_own_time(engine: Engine)
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_the_first_frames_time_begins_when_it_does(engine: Engine, count: int) -> None:
+def test_the_first_frames_time_begins_when_it_does(
+    engine: Engine, clock: Clock, count: int
+) -> None:
     handler = Recorder()
     with (
         engine.server(handler, frame_timeout=0.2, proxy_protocol="required") as server,
         Peer(server.addresses[0]) as peer,
     ):
         peer.send(b"PROXY UNKNO")
-        for _ in timeouts(server, b"PROXY UNKNOWN\r\n\0", b"PROXY UNKNOWN\r\n\0"):
+        for _ in timeouts(server, clock, b"PROXY UNKNOWN\r\n\0", b"PROXY UNKNOWN\r\n\0"):
             continue  # a handshake may take longer than a frame
         assert [handler.end() for _ in range(2)] == [CloseReason.FRAME_TIMEOUT] * 2
-        start = time.monotonic()
         peer.send(b"WN\r\n" + frame(b"one") * count + b"\0")
-        assert peer.receive_all() == frame(b"one") * count
+        handler.connection()
+        assert peer.receive(7 * count) == frame(b"one") * count
+        ticks = sum(1 for _ in until_closed(peer, clock))
         assert handler.end() is CloseReason.FRAME_TIMEOUT
-        assert time.monotonic() - start > 0.2
+        assert ticks > 8, "it had less than its time"
 
 
 def test_what_came_before_a_late_frame_is_answered(engine: Engine) -> None:
@@ -166,19 +174,24 @@ def test_a_peer_that_takes_nothing_is_closed(engine: Engine) -> None:
         assert handler.end() is CloseReason.WRITE_TIMEOUT
 
 
-def test_a_peer_that_takes_a_little_now_and_then_is_kept(engine: Engine) -> None:
+def test_a_peer_that_takes_a_little_now_and_then_is_kept(engine: Engine, clock: Clock) -> None:
     handler = Recorder()
     size = 16 << 20
     with engine.server(handler, write_timeout=0.5, max_frame="32MiB", max_unsent="32MiB") as server:
         with Peer(server.addresses[0], receive_buffer=256 << 10) as peer:
             connection = handler.connection()
+            ours: socket.socket = connection.socket  # type: ignore[attr-defined]
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 256 << 10)
             connection.send(bytes(size))
             taken = 0
             for _ in range(2):  # others take nothing, and are closed one after the other
                 with Peer(server.addresses[0], receive_buffer=4096):
-                    handler.connection().send(bytes(size))
+                    handler.connection().send(bytes(8 << 20))
                     while (end := ended(handler)) is None:
-                        taken += len(peer.receive(12 << 10))
+                        before = connection.unsent
+                        while connection.unsent == before:
+                            taken += len(peer.receive(12 << 10))
+                        clock.tick()
                 assert end is CloseReason.WRITE_TIMEOUT
             assert 0 < connection.unsent < size, "else it proves nothing"
             assert peer.receive(size + 4 - taken)[-1:] == b"\0"
@@ -187,44 +200,50 @@ def test_a_peer_that_takes_a_little_now_and_then_is_kept(engine: Engine) -> None
 
 
 def ended(handler: Recorder) -> CloseReason | None:
-    """The reason of an end, where one comes in a moment."""
+    """The reason of an end that has come."""
     try:
-        return handler.ends.get(timeout=0.01)
+        return handler.ends.get_nowait()
     except queue.Empty:
         return None
 
 
 def test_a_slow_handler_is_named_once_a_second(engine: Engine, log: Log) -> None:
     def sleeps(message: bytes) -> bytes:
-        time.sleep(0.15 if message == b"slow" else 0)
+        time.sleep(0.15)
         return message
 
+    begun = time.monotonic()
     with engine.server(sleeps) as server, Peer(server.addresses[0]) as peer:
-        assert peer.ask(b"quick") == b"quick"
-        assert peer.ask(b"slow") == b"slow"
-        assert peer.ask(b"slow") == b"slow"
-    [line] = log.slow
-    assert line.startswith("handler sleeps held the loop for 1")
+        for _ in range(4):
+            assert peer.ask(b"slow") == b"slow"
+    assert 1 <= len(log.slow) <= 1 + (time.monotonic() - begun)
+    for line in log.slow:
+        held = re.match(r"handler sleeps held the loop for (\d+) ms", line)
+        assert held is not None
+        assert int(held[1]) >= 150
 
 
-def test_a_handler_may_be_slow_where_that_is_wanted(engine: Engine, log: Log) -> None:
+@pytest.mark.parametrize("limit", [0, 3600])
+def test_a_handler_may_be_slow_where_that_is_wanted(engine: Engine, log: Log, limit: int) -> None:
     def sleeps(_: bytes) -> None:
         time.sleep(0.12)
 
-    with engine.server(sleeps, slow_handler=0) as server, Peer(server.addresses[0]) as peer:
+    with engine.server(sleeps, slow_handler=limit) as server, Peer(server.addresses[0]) as peer:
         peer.send(frame(b"slow"))
         peer.end()
         assert peer.receive_all() == b""
     assert log.slow == []
 
 
-def test_a_peer_held_back_by_the_handler_is_neither_idle_nor_late(engine: Engine) -> None:
+def test_a_peer_held_back_by_the_handler_is_neither_idle_nor_late(
+    engine: Engine, clock: Clock
+) -> None:
     handler = Recorder()
     with engine.server(handler, **ON) as server, Peer(server.addresses[0]) as peer:
         connection = handler.connection()
         connection.pause_reading()
         peer.send(frame(b"later")[:-1])
-        for _ in timeouts(server, b"", b"\0", b""):
+        for _ in timeouts(server, clock, b"", b"\0", b""):
             pass
         assert {handler.end() for _ in range(3)} == {
             CloseReason.IDLE_TIMEOUT,

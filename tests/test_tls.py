@@ -22,6 +22,7 @@ from epollo import CloseReason, Connection, Server, SettingError, address
 from epollo.engine import lingering
 from epollo.tls import server_context
 from tests.certificates import VERSIONS, Files
+from tests.clock import Clock
 from tests.engines import Engine
 from tests.support import DEADLINE, Peer, Recorder, closed, epollo, frame, until
 
@@ -187,7 +188,7 @@ def test_a_handshake_that_stalls_is_closed_while_others_are_served(
     engine: Engine, files: Files, recorder: Recorder
 ) -> None:
     with (
-        engine.server(recorder, **files.settings, tls_timeout="300ms") as server,
+        engine.server(recorder, **files.settings, tls_timeout="1s") as server,
         Peer(server.addresses[0]) as stalled,
         Secure(server.addresses[0], files.client()) as other,
     ):
@@ -480,7 +481,7 @@ def test_where_a_header_and_tls_are_asked_for_each_has_its_own_fault(
 
 
 def test_an_idle_peer_is_told_that_it_is_closed_and_a_busy_one_kept(
-    engine: Engine, files: Files, recorder: Recorder
+    engine: Engine, files: Files, recorder: Recorder, clock: Clock
 ) -> None:
     with (
         engine.server(recorder, idle_timeout="300ms", **files.settings) as server,
@@ -492,6 +493,7 @@ def test_an_idle_peer_is_told_that_it_is_closed_and_a_busy_one_kept(
         while is_open(idle):
             assert time.monotonic() < late
             assert busy.ask(b"busy") == b"busy"
+            clock.tick()
         assert recorder.end() is CloseReason.IDLE_TIMEOUT
         assert busy.ask(b"still here") == b"still here"
 

@@ -11,13 +11,15 @@ import pytest
 from epollo import address
 from epollo.address import dialing
 from epollo.errors import AddressError, ConnectFailed
+from tests.support import unused
 
 
 def test_nothing_listening_is_named() -> None:
-    with address.listen(address.parse("127.0.0.1:0"), 1) as closed:
-        free = address.of(closed.getsockname())
-    with pytest.raises(ConnectFailed, match=f"cannot connect to {free}: connection refused"):
-        address.connect(free, 1)
+    with (
+        unused() as free,
+        pytest.raises(ConnectFailed, match=f"cannot connect to {free}: connection refused"),
+    ):
+        address.connect(address.parse(free), 1)
 
 
 def test_a_descriptor_is_no_place_to_connect_to() -> None:

@@ -18,8 +18,7 @@ from typing import Any
 
 import pytest
 
-from epollo.cli import main
-from tests.support import DEADLINE
+from tests.support import DEADLINE, run_main
 
 NO_MORE: Mapping[str, str] = {}
 END = b"\x00"
@@ -133,14 +132,11 @@ def run_here(screen: Screen, monkeypatch: pytest.MonkeyPatch, *arguments: str) -
     """The exit status and the stdout of ``epollo`` with these arguments, run in this process with
     ``screen`` as its stderr: no process has to start for it."""
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(sys, "argv", ["epollo", *arguments])
     stdout = io.StringIO()
     with (
         os.fdopen(os.dup(screen.keyboard), "w") as stderr,
         redirect_stdout(stdout),
         redirect_stderr(stderr),
-        pytest.raises(SystemExit) as leaving,
     ):
-        main()
-    assert isinstance(leaving.value.code, int)
-    return leaving.value.code, stdout.getvalue()
+        status = run_main(*arguments)
+    return status, stdout.getvalue()

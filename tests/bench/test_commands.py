@@ -23,7 +23,7 @@ from epollo.bench.commands import bench
 from tests.bench.hostile import Accepted, hostile
 from tests.bench.terminal import new_screen, run_here, terminal
 from tests.documents import ROOT, Document
-from tests.support import DEADLINE, Peer, epollo, serving
+from tests.support import DEADLINE, Peer, epollo, epollo_here, serving
 
 QUICK = ["--connections", "5", "--messages", "1000", "--warmup", "0"]
 
@@ -70,7 +70,7 @@ def test_json_on_stdout_is_all_of_it() -> None:
 
 def test_json_in_a_file_leaves_the_report_on_the_screen(tmp_path: Path) -> None:
     file = tmp_path / "result.json"
-    run = epollo("bench", *QUICK, "--json", str(file))
+    run = epollo_here("bench", *QUICK, "--json", str(file))
     assert run.returncode == 0
     assert run.stdout.startswith("epollo bench 127.0.0.1:")
     assert json.loads(file.read_text())["messages"] == 1000
@@ -98,13 +98,15 @@ def test_a_reader_who_has_had_enough_is_no_traceback() -> None:
 
 
 def test_the_server_beside_takes_a_proxys_word() -> None:
-    run = epollo("bench", *QUICK, "--proxy-header", "v2", "-q")
+    run = epollo_here("bench", *QUICK, "--proxy-header", "v2", "-q")
     assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_a_server_elsewhere_with_the_options_of_the_run() -> None:
     with serving("--framing", "line") as server:
-        run = epollo("bench", server.address, *QUICK, "-f", "line", "--depth", "4", "-s", "1KiB")
+        run = epollo_here(
+            "bench", server.address, *QUICK, "-f", "line", "--depth", "4", "-s", "1KiB"
+        )
     assert run.returncode == 0
     assert run.stdout.startswith(
         f"epollo bench {server.address}\n"
@@ -113,7 +115,7 @@ def test_a_server_elsewhere_with_the_options_of_the_run() -> None:
 
 
 def test_messages_larger_than_the_server_beside_would_take_by_itself() -> None:
-    run = epollo("bench", "-c", "2", "-n", "4", "--warmup", "0", "-s", "20MiB", "-q")
+    run = epollo_here("bench", "-c", "2", "-n", "4", "--warmup", "0", "-s", "20MiB", "-q")
     assert (run.returncode, run.stderr) == (0, "")
 
 
@@ -236,7 +238,7 @@ def test_the_help_has_its_flags_by_subject() -> None:
 
 
 def test_a_limit_that_was_passed_is_status_1_in_words() -> None:
-    run = epollo("bench", *QUICK, "--fail-if", "p99>1ns", "--fail-if", "messages<1000")
+    run = epollo_here("bench", *QUICK, "--fail-if", "p99>1ns", "--fail-if", "messages<1000")
     assert (run.returncode, run.stderr) == (1, "")
     verdict = run.stdout.splitlines()[-1]
     assert verdict.startswith("verdict      FAILED: ")
@@ -246,7 +248,7 @@ def test_a_limit_that_was_passed_is_status_1_in_words() -> None:
 
 @pytest.mark.parametrize("without", [["-q"], ["--json", "-"]])
 def test_without_a_report_a_failure_is_a_line_on_stderr(without: list[str]) -> None:
-    run = epollo("bench", *QUICK, *without, "--fail-if", "p99>1ns")
+    run = epollo_here("bench", *QUICK, *without, "--fail-if", "p99>1ns")
     assert run.returncode == 1
     assert run.stderr.startswith("epollo: FAILED: ")
     assert run.stderr.count("\n") == 1
@@ -261,8 +263,8 @@ def test_a_limit_on_errors_says_how_many_there_may_be() -> None:
 
     with hostile(close) as where:
         load = ["bench", where, "-c", "2", "-n", "100", "--warmup", "0", "-q"]
-        allowed = epollo(*load, "--fail-if", "errors>4")
-        passed = epollo(*load, "--fail-if", "errors>3")
+        allowed = epollo_here(*load, "--fail-if", "errors>4")
+        passed = epollo_here(*load, "--fail-if", "errors>3")
     assert (allowed.returncode, allowed.stderr) == (0, "")
     assert passed.returncode == 1
     assert "errors>3" in passed.stderr

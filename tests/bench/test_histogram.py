@@ -41,7 +41,7 @@ def hdr_of(values: list[int]) -> HdrHistogram:
     return histogram
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(VALUES.filter(len))
 def test_the_buckets_are_those_of_hdrhistogram(values: list[int]) -> None:
     hdr = hdr_of(values)
@@ -51,7 +51,7 @@ def test_the_buckets_are_those_of_hdrhistogram(values: list[int]) -> None:
         assert hdr.get_count_at_value(low) == count
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(VALUES.filter(len))
 def test_the_percentiles_are_those_of_hdrhistogram(values: list[int]) -> None:
     """At each rank: where a percentile falls between two of them, the library takes the nearer
@@ -69,7 +69,7 @@ def test_the_usual_percentiles_of_many_values_are_those_of_hdrhistogram() -> Non
     assert of(values).percentiles(PERCENTILES) == expected
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(VALUES.filter(len), st.sampled_from(PERCENTILES))
 def test_a_percentile_is_a_value_that_so_many_do_not_exceed(
     values: list[int], percent: float
@@ -83,7 +83,7 @@ def test_a_thousandth_of_a_thousand_values_is_one_of_them() -> None:
     assert of(list(range(1000))).percentile(99.9) == 998
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(VALUES)
 def test_counts_extremes_mean_and_deviation_are_exact(values: list[int]) -> None:
     histogram = of(values)
@@ -102,7 +102,7 @@ def test_values_that_differ_little_keep_their_deviation() -> None:
     assert of([10**12, 10**12 + 2]).deviation == pytest.approx(1)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(VALUES, max_size=4))
 def test_merging_equals_recording_together(parts: list[list[int]]) -> None:
     merged = Histogram()
@@ -118,7 +118,6 @@ def figures(histogram: Histogram) -> tuple[object, ...]:
     return *extremes, *moments, list(histogram.buckets()), histogram.percentiles(PERCENTILES)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1 << 62))
 def test_a_bucket_is_narrower_than_a_thousandth_of_its_value(value: int) -> None:
     ((low, high, _),) = of([value]).buckets()

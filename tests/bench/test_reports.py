@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.support import exponential, made_up
-from tests.support import epollo
+from tests.support import epollo, epollo_here
 
 COMPARED = """\
 A  a.json: 127.0.0.1:8091, 10 connections, closed loop of depth 1, 64 B messages, framing u32, 12 s
@@ -39,7 +39,7 @@ def row(output: str, name: str) -> list[str]:
 
 
 def test_two_runs_are_compared_figure_by_figure(runs: Path) -> None:
-    run = epollo("report", "a.json", "b.json", cwd=runs)
+    run = epollo_here("report", "a.json", "b.json", cwd=runs)
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.startswith(COMPARED)
     cells = [cell.strip() for cell in row(run.stdout, "p50") if cell.strip()]
@@ -54,14 +54,14 @@ def test_two_runs_are_compared_figure_by_figure(runs: Path) -> None:
 
 
 def test_what_has_to_be_known_stands_below(runs: Path) -> None:
-    run = epollo("report", "a.json", "c.json", cwd=runs)
+    run = epollo_here("report", "a.json", "c.json", cwd=runs)
     assert "\n\nB: too short to compare: 3 seconds; run at least 10s\n" in run.stdout
     assert row(run.stdout, "p50")[-1].strip() == "not compared: too short"
     assert run.returncode == 0
 
 
 def test_a_directory_holds_repeats(runs: Path) -> None:
-    run = epollo("report", "a.json", "repeats", cwd=runs)
+    run = epollo_here("report", "a.json", "repeats", cwd=runs)
     assert run.returncode == 0
     assert "\nrepeats  3 runs of 127.0.0.1:8091, 10 connections" in run.stdout
     assert row(run.stdout, "p50")[-1] == "higher"
@@ -69,30 +69,30 @@ def test_a_directory_holds_repeats(runs: Path) -> None:
 
 
 def test_each_of_several_is_held_against_the_first(runs: Path) -> None:
-    run = epollo("report", "a.json", "b.json", "a.json", cwd=runs)
+    run = epollo_here("report", "a.json", "b.json", "a.json", cwd=runs)
     assert "B / A" in run.stdout
     assert "C / A" in run.stdout
 
 
 def test_a_single_result_is_shown_as_its_run_was(runs: Path) -> None:
-    run = epollo("report", "a.json", cwd=runs)
+    run = epollo_here("report", "a.json", cwd=runs)
     assert run.returncode == 0
     assert run.stdout.startswith("epollo bench 127.0.0.1:8091\n")
     assert "\nverdict      every reply came" in run.stdout
 
 
 def test_a_limit_is_for_all_but_the_first(runs: Path) -> None:
-    run = epollo("report", "a.json", "b.json", "--fail-if", "p50>1.1*a.json", cwd=runs)
+    run = epollo_here("report", "a.json", "b.json", "--fail-if", "p50>1.1*a.json", cwd=runs)
     assert run.returncode == 1
     assert run.stdout.splitlines()[-1].startswith("FAILED: b.json: p50 is ")
-    kept = epollo("report", "b.json", "a.json", "--fail-if", "p50>1.1*a.json", cwd=runs)
+    kept = epollo_here("report", "b.json", "a.json", "--fail-if", "p50>1.1*a.json", cwd=runs)
     assert kept.returncode == 0
     assert "FAILED" not in kept.stdout
 
 
 def test_a_limit_is_for_the_only_one(runs: Path) -> None:
-    assert epollo("report", "a.json", "--fail-if", "p50>1us", cwd=runs).returncode == 1
-    assert epollo("report", "a.json", "--fail-if", "p50>1s", cwd=runs).returncode == 0
+    assert epollo_here("report", "a.json", "--fail-if", "p50>1us", cwd=runs).returncode == 1
+    assert epollo_here("report", "a.json", "--fail-if", "p50>1s", cwd=runs).returncode == 0
 
 
 def test_a_page_and_a_picture_of_all_of_it(runs: Path) -> None:
@@ -138,7 +138,7 @@ def test_an_error_is_one_line_with_the_fix(runs: Path, arguments: list[str], why
     (runs / "old.json").write_text('{"version": 1}')
     (runs / "list.json").write_text("[]")
     (runs / "empty").mkdir()
-    run = epollo("report", *arguments, cwd=runs)
+    run = epollo_here("report", *arguments, cwd=runs)
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr.startswith(f"epollo: error: {why}")
     assert run.stderr.count("\n") == 1

@@ -33,16 +33,18 @@ from tests.client.support import (
 )
 from tests.engines import Engine
 from tests.other_loops import Run
-from tests.support import DEADLINE, Recorder, frame
+from tests.support import DEADLINE, Recorder, frame, unused
 
 NO_WAIT = Backoff(first=0.001, most=0.001)
 
 
 @asynccontextmanager
 async def client_of(*acts: Act, **settings: Any) -> AsyncIterator[AsyncClient]:
-    """A client of a peer that does ``acts``."""
+    """A client of a peer that does ``acts``; its timeout is not for the connecting."""
+    timeout = settings.pop("timeout", DEADLINE)
     with peer_that(*acts) as where:
-        async with AsyncClient(where, **settings) as client:
+        async with AsyncClient(where, timeout=timeout and DEADLINE, **settings) as client:
+            client.timeout = timeout
             yield client
 
 
@@ -396,11 +398,10 @@ def test_the_replies_before_a_message_that_cannot_be_sent_are_yielded_then_the_e
 
 def test_nothing_listening_is_connect_failed(run: Run, tmp_path: Path) -> None:
     async def test() -> None:
-        with peer_that() as nobody:
-            pass
-        for where in (nobody, f"unix:{tmp_path / 'none'}"):
-            with pytest.raises(epollo.ConnectFailed, match=f"cannot connect to {where}: .*; "):
-                await AsyncClient.connect(where, reconnect=True)
+        with unused() as nobody:
+            for where in (nobody, f"unix:{tmp_path / 'none'}"):
+                with pytest.raises(epollo.ConnectFailed, match=f"cannot connect to {where}: .*; "):
+                    await AsyncClient.connect(where, reconnect=True)
 
     run(test())
 
@@ -411,8 +412,8 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
     async def test() -> None:
         with support.full_listener() as full, peer_that(echo) as where:
             good = ("127.0.0.1", address.parse(where).port)
-            monkeypatch.setattr(socket, "getaddrinfo", resolving(full, full, good))
-            async with AsyncClient("several.example:80", timeout=0.9) as client:
+            monkeypatch.setattr(socket, "getaddrinfo", resolving(full, good))
+            async with AsyncClient("several.example:80", timeout=2) as client:
                 client.timeout = DEADLINE
                 assert await client.request(b"hello") == b"hello"
             monkeypatch.setattr(socket, "getaddrinfo", resolving(full, full))

@@ -32,7 +32,7 @@ from tests.client.support import (
     silent,
 )
 from tests.engines import Engine
-from tests.support import DEADLINE, Recorder, frame
+from tests.support import DEADLINE, Recorder, frame, unused
 
 NO_WAIT = Backoff(first=0.001, most=0.001)
 
@@ -42,14 +42,6 @@ def client_of(*acts: Act, **settings: Any) -> Iterator[Client]:
     """A client of a peer that does ``acts``."""
     with peer_that(*acts) as where, epollo.connect(where, **settings) as client:
         yield client
-
-
-@contextmanager
-def unused() -> Iterator[str]:
-    """An address that nobody listens on, and that is nobody else's either."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield str(address.of(bound.getsockname()))
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -166,8 +158,8 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
 ) -> None:
     with support.full_listener() as full, peer_that(echo) as where:
         good = ("127.0.0.1", address.parse(where).port)
-        monkeypatch.setattr(socket, "getaddrinfo", resolving(full, full, good))
-        with epollo.connect("several.example:80", timeout=0.9) as client:
+        monkeypatch.setattr(socket, "getaddrinfo", resolving(full, good))
+        with epollo.connect("several.example:80", timeout=2) as client:
             client.timeout = DEADLINE
             assert client.request(b"hello") == b"hello"
 

@@ -33,13 +33,13 @@ SCENES = range(400)
 choices = st.randoms(use_true_random=False)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(chance=choices)
 def test_any_stream_is_cut_alike(chance: Random) -> None:
     cutting.agree(chance)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(spec=st.sampled_from(FRAMINGS), max_frame=st.integers(100, 200), stream=streams)
 def test_a_short_stream_is_cut_alike_however_it_comes(
     spec: str, max_frame: int, stream: bytes

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -177,19 +177,20 @@ def test_a_reply_still_on_its_way_survives_what_the_peer_sends_after_a_close(
         (connection,) = loop.connections()
         turn_until(loop, lambda: connection.closed or not connection.unsent)
         peer.sendall(frame(b"and another"))
-        got = bytearray()
-        reader = threading.Thread(target=lambda: read_all(peer, got))
-        reader.start()
-        turn_until(loop, lambda: len(protocol.events) == 2 or not reader.is_alive())
-        reader.join()
-        assert bytes(got) == frame(reply)
+        with ThreadPoolExecutor(1) as reader:
+            got = reader.submit(read_all, peer)
+            got.add_done_callback(lambda _: loop.call_threadsafe(lambda: None))
+            turn_until(loop, got.done)
+        assert got.result() == frame(reply)
     turn_until(loop, lambda: len(protocol.events) == 2)
     assert protocol.events == ["connected", "local"]
 
 
-def read_all(peer: socket.socket, got: bytearray) -> None:
+def read_all(peer: socket.socket) -> bytes:
+    got = bytearray()
     while data := peer.recv(1 << 16):
         got += data
+    return bytes(got)
 
 
 def test_a_users_own_framing_may_raise_what_it_likes(loop: EventLoop) -> None:

@@ -16,7 +16,7 @@ from epollo.framing import parse
 from tests.engine.support import Protocol, attached, turn_until, unwanted
 from tests.engines import every_poller
 from tests.logs import Log
-from tests.support import DEADLINE, frame
+from tests.support import DEADLINE, frame, unused
 
 pytestmark = every_poller
 
@@ -84,11 +84,10 @@ def test_an_outgoing_connection_uses_the_same_loop(loop: EventLoop) -> None:
 
 
 def test_a_connect_that_is_refused_is_closed_without_connected(loop: EventLoop) -> None:
-    with address.listen(address.parse("127.0.0.1:0"), 1) as closed:
-        nobody = address.of(closed.getsockname())
     protocol = Protocol()
-    loop.attach(address.start_connect(nobody), protocol)
-    turn_until(loop, lambda: protocol.events)
+    with unused() as nobody:
+        loop.attach(address.start_connect(address.parse(nobody)), protocol)
+        turn_until(loop, lambda: protocol.events)
     assert protocol.events == ["refused"]
     assert isinstance(protocol.error, ConnectionRefusedError)
 
@@ -106,7 +105,7 @@ def test_a_connection_under_way_takes_no_messages_and_can_be_paused(loop: EventL
         with listener.accept()[0] as peer:
             peer.sendall(frame(b"held back"))
             connection.close()
-            turn_until(loop, lambda: len(protocol.events) == 2)
+        turn_until(loop, lambda: len(protocol.events) == 2)
     assert protocol.events == ["connected", "local"]
 
 

@@ -24,7 +24,7 @@ def backlog_result() -> BacklogResult:
 
 @pytest.fixture(scope="session")
 def comparison_result() -> Comparison:
-    return run_peers(connections=2, depths=[2], seconds=0.02, rounds=1)
+    return run_peers(connections=2, depths=[2], seconds=0.2, rounds=1)
 
 
 @pytest.fixture(autouse=True)

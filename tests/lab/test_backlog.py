@@ -16,6 +16,8 @@ from epollo.lab.backlog import BacklogResult, run_backlog
 from epollo.lab.busy_server import BusyServer, busy_server
 from epollo.lab.clients import connect_at_once, wait_for_replies
 from epollo.lab.kernel import COUNTERS, difference, parse_counters, tcp_counters
+from tests.engine.support import turn_until
+from tests.support import DEADLINE
 
 
 def test_a_result_for_every_queue_in_order(backlog_result: BacklogResult) -> None:
@@ -70,6 +72,7 @@ def test_the_server_is_gone_when_interrupted() -> None:
 def test_clients_of_a_server_that_is_never_free_are_connected_and_not_served() -> None:
     with busy_server(8, busy=0.0) as server, closing(new_loop()) as loop:
         clients = connect_at_once(loop, server.address, 3)  # and it is never told to begin
+        turn_until(loop, lambda: all(client.attempt.connected is not None for client in clients))
         wait_for_replies(loop, clients, time.monotonic() + 0.1)
         attempts = [client.attempt for client in clients]
     assert all(attempt.connected is not None for attempt in attempts)
@@ -81,7 +84,7 @@ def test_clients_that_are_refused_are_done_and_have_no_reply() -> None:
         bound = server.address
     with closing(new_loop()) as loop:
         clients = connect_at_once(loop, bound, 2)
-        wait_for_replies(loop, clients, time.monotonic() + 5)
+        wait_for_replies(loop, clients, time.monotonic() + DEADLINE)
         assert [client.attempt.closed for client in clients] == ["refused", "refused"]
 
 

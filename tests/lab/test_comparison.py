@@ -24,6 +24,7 @@ from epollo.lab.comparison import (
 from epollo.lab.loading import Load, cpu_seconds, load
 from epollo.lab.peers import PEERS
 from epollo.lab.processes import Running, output_of, running, two_cores
+from tests.support import DEADLINE
 
 ECHO = Contender(available()[0], "epollo")
 
@@ -105,7 +106,7 @@ def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.Monkey
 
 def test_a_load_that_fails_or_never_ends_is_one_line() -> None:
     with pytest.raises(EpolloError, match=r"^the load failed; its last words: lost$"):
-        output_of(_python("raise SystemExit('lost')"), None, 10)
+        output_of(_python("raise SystemExit('lost')"), None, DEADLINE)
     with pytest.raises(EpolloError, match="the load was not done after"):
         output_of(_python("import time; time.sleep(60)"), None, 0.1)
 
@@ -124,8 +125,12 @@ def test_a_server_that_answers_wrongly_fails_the_run() -> None:
 def test_a_process_is_kept_on_its_core() -> None:
     cores = two_cores()
     assert cores is not None
-    asked = _python("import os, time; time.sleep(0.2); print(os.sched_getaffinity(0))")
-    assert output_of(asked, cores[1], 10) == f"{{{cores[1]}}}\n"
+    asked = _python(
+        "import os, time\n"
+        "while len(os.sched_getaffinity(0)) > 1: time.sleep(0.01)\n"
+        "print(os.sched_getaffinity(0))"
+    )
+    assert output_of(asked, cores[1], DEADLINE) == f"{{{cores[1]}}}\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
