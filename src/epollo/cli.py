@@ -102,7 +102,7 @@ def serve(app: str | None, **given: Any) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
     handler = handlers.echo if app is None else handlers.load(app)
     server = Server(handler, name=app, **settings)
-    leave_within(run_until_told(server) + _EXIT_SECONDS)
+    leave_within(_EXIT_SECONDS, run_until_told(server))
 
 
 cli.add_command(bench)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -21,9 +21,11 @@ from epollo.engine.stepping import Steps
 from epollo.flights import Flight, Flights
 from epollo.handler import Application, Received
 from epollo.runner import DISCONNECTED_RAISED, unfinished
-from epollo.stopping import StopDeadline
+from epollo.stopping import Stop
 
 Work = Coroutine[Any, Any, Any]
+
+TASK_NAME = "epollo-handler"
 
 
 class Spare:
@@ -38,7 +40,7 @@ class Spare:
         self.parked: asyncio.Future[None] = loop.create_future()
         life = self._live(end)
         life.send(None)  # A task that is cancelled before it has begun would never begin.
-        self.task = asyncio.Task(life, loop=loop, context=self.context)
+        self.task = asyncio.Task(life, loop=loop, name=TASK_NAME, context=self.context)
 
     def adopt(self, work: Work, awaited: Any, flight: Flight) -> None:
         """Go on with ``work``, whose first step ended with waiting for ``awaited``."""
@@ -94,19 +96,18 @@ class Coroutines:
         self._flights.cancel(connection)
         self._flights.after(connection, partial(self._disconnect, connection, reason, done))
 
-    def close(self, deadline: StopDeadline) -> Sequence[str]:
+    def close(self, stop: Stop) -> None:
         """Everything runs on the loop: see `finish`."""
-        return ()
 
-    async def finish(self, deadline: StopDeadline) -> Sequence[str]:
-        """Wait for all that has not ended, until the deadline; returns the names of the rest."""
+    async def finish(self, stop: Stop) -> None:
+        """Wait for all that has not ended, until the deadline."""
         self._drop_spare()
         while tasks := [task for task in self._tasks if not task.done()]:
-            if await wait_until(deadline, tasks):
+            if await wait_until(stop, tasks):
                 break
         left = {**self._disconnecting, **dict.fromkeys(self._flights.abandon())}
         self._disconnecting.clear()
-        return unfinished(self._application.name, tuple(left))
+        stop.leave_behind(unfinished(self._application.name, left))
 
     def _received_plain(self, message: bytes, connection: Connection) -> Reply:
         return self.in_turn(connection, self._application.received(message, connection))
@@ -158,7 +159,7 @@ class Coroutines:
         try:
             if self._application.is_async("disconnected"):
                 work = self._tell(disconnect(connection, reason), connection, done)
-                self._keep(asyncio.Task(work, loop=self._loop))
+                self._keep(asyncio.Task(work, loop=self._loop, name=TASK_NAME))
                 return
             disconnect(connection, reason)
         except BaseException as error:
@@ -192,18 +193,18 @@ def _steps(engine: str) -> Callable[..., Steps]:
 
 
 async def wait_until(
-    deadline: StopDeadline, tasks: Collection[asyncio.Task[Any]]
+    stop: Stop, tasks: Collection[asyncio.Task[Any]]
 ) -> Collection[asyncio.Task[Any]]:
     """Wait for ``tasks``, at most until the deadline of a stop, which may be asked for meanwhile.
     Returns those that have not ended."""
     loop = asyncio.get_running_loop()
     while pending := [task for task in tasks if not task.done()]:
         moved = loop.create_future()
-        with deadline.listening(partial(loop.call_soon_threadsafe, _resolve, moved)):
-            if deadline.left == 0:
+        with stop.listening(partial(loop.call_soon_threadsafe, _resolve, moved)):
+            if stop.seconds_left == 0:
                 break
             await asyncio.wait(
-                (*pending, moved), timeout=deadline.left, return_when=asyncio.FIRST_COMPLETED
+                (*pending, moved), timeout=stop.seconds_left, return_when=asyncio.FIRST_COMPLETED
             )
     return pending
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
+from itertools import islice
 from typing import Protocol
 
 from epollo.engine import CloseReason, Connection, EventLoop
 from epollo.handler import Application, Received
-from epollo.stopping import StopDeadline
+from epollo.stopping import Stop
 
 DISCONNECTED_RAISED = "the handler raised in disconnected"
 """What is logged: there is no connection any more that the error could close."""
@@ -28,9 +29,9 @@ class Runner(Protocol):
     ) -> None:
         """Call ``done`` when the last handler of the connection has ended."""
 
-    def close(self, deadline: StopDeadline) -> Sequence[str]:
+    def close(self, stop: Stop) -> None:
         """Serving is over, and the engine closed: wait for what still runs in other threads, until
-        the deadline. Returns the names of what has not ended by then."""
+        the deadline."""
 
 
 class Direct:
@@ -52,15 +53,14 @@ class Direct:
         finally:
             done()
 
-    def close(self, deadline: StopDeadline) -> Sequence[str]:
+    def close(self, stop: Stop) -> None:
         """All that was called has returned."""
-        return ()
 
 
-def unfinished(name: str, connections: Sequence[Connection]) -> list[str]:
-    """The handler ``name`` is still at work for these: what `Runner.close` returns of them."""
+def unfinished(name: str, connections: Collection[Connection]) -> list[str]:
+    """What a stop leaves behind if the handler ``name`` is still at work for these."""
     if not connections:
         return []
-    peers = ", ".join(connection.peername for connection in connections[:3])
+    peers = ", ".join(connection.peername for connection in islice(connections, 3))
     more = f" and {len(connections) - 3} more" if len(connections) > 3 else ""
     return [f"handler {name} for {peers}{more}"]

@@ -23,11 +23,10 @@ from epollo.settings import Settings, settings_from
 from epollo.signals import Signals, waking
 from epollo.stopping import (
     CLEANUP_SECONDS,
-    StopDeadline,
+    Stop,
     StopOverdue,
     Watchdog,
     place_of,
-    tell_left_behind,
 )
 from epollo.units import parse_seconds
 
@@ -49,14 +48,13 @@ def serve(
     run_until_told(Server(handler, bind, name=name, **settings))
 
 
-def run_until_told(server: Server) -> float:
-    """Start ``server``, print its ready line, and run it until SIGINT or SIGTERM. Returns the
-    seconds that are left of the time for the stop."""
+def run_until_told(server: Server) -> Stop:
+    """Start ``server``, print its ready line, and run it until SIGINT or SIGTERM."""
     server.start()
     with server.signals():  # before the line that tells others where to send them
         print(server.ready_line, flush=True)
         server.run()
-    return server._deadline.left or 0.0
+    return server._stop
 
 
 class Server:
@@ -93,8 +91,9 @@ class Server:
         self._finish: Callable[[], object] = _nothing  # ends the serving
         self._stopping = False
         self._told_to_stop = False
-        self._deadline = StopDeadline(self.settings.graceful_timeout)
-        self._signals = Signals(Watchdog(self._deadline))
+        self._stop = Stop(self.settings.graceful_timeout)
+        self._watchdog = Watchdog(self._stop)
+        self._signals = Signals(self._watchdog)
         self.addresses: list[str] = []
         """The addresses really bound, once started: port 0 has become a number."""
 
@@ -125,7 +124,7 @@ class Server:
         self._loop = new_loop(self.settings.engine, self.settings.poller)
         self._stopping = self._told_to_stop = False
         self._signals.restart()
-        self._deadline.clear()
+        self._stop.clear()
         self._service.restart()
         self.addresses.clear()
         try:
@@ -151,38 +150,45 @@ class Server:
         if self._loop is None:
             self.start()
         try:
-            with self.signals():
+            with self.signals(), self._watchdog.watching():
                 if self._service.application.asynchronous:
                     from epollo import hosting  # asyncio is imported for async handlers only
 
-                    hosting.run(self._serve_alone, self.settings.loop, self._deadline)
+                    hosting.run(self._serve_alone, self.settings.loop, self._stop, self._watchdog)
                 else:
                     self._run_plain()
         except StopOverdue as error:  # of `started` or `stopped`: others end their connection
-            tell_left_behind([place_of(error)])
+            self._stop.leave_behind([place_of(error)])
         finally:
             self.close()
+            self._stop.report()
 
     def _run_plain(self) -> None:
         engine, application = self._started, self._service.application
         self._begin(engine.stop)
-        application.started(self)
+        with self._watchdog.in_hook():
+            application.started(self)
         self._tell_ready()
         try:
-            with waking(engine):
+            with waking(engine), self._watchdog.in_loop(engine.call_threadsafe):
                 engine.run()
         finally:
-            self._deadline.ensure()
-            self._abort()
-            self.close()
-            tell_left_behind(self._service.runner.close(self._deadline))
-            application.stopped(self)
+            self._stop.ensure()
+            with self._watchdog.in_hook():  # `disconnected` of those that are still connected
+                self._abort()
+                self.close()
+            self._service.runner.close(self._stop)
+            with self._watchdog.in_hook():
+                application.stopped(self)
 
     async def serve(self) -> None:
         """Serve on the running loop, asyncio's or uvloop's, until `stop`. Cancelled, it aborts what
         is open. It returns, or raises, when the sockets are closed and all handlers have ended, or
         half a second after the grace. Raises EngineMissing for a poller that is no descriptor."""
-        await self._serve(nullcontext())
+        try:
+            await self._serve(nullcontext())
+        finally:
+            self._stop.report()
 
     async def _serve(self, wakeup: AbstractContextManager[None]) -> None:
         from epollo import hosting
@@ -192,9 +198,7 @@ class Server:
         try:
             guest = hosting.Guest(self._started)
             self._begin(guest.stop)
-            left = await hosting.call(self._service.application.started, self, self._deadline)
-            if left:
-                tell_left_behind(left)
+            if not await hosting.call(self._service.application.started, self, self._stop):
                 return
             self._tell_ready()
             try:
@@ -210,11 +214,9 @@ class Server:
     async def _finish_handlers(self) -> None:
         from epollo import hosting
 
-        self._deadline.ensure()
-        left = [*await hosting.finish(self._service.runner, self._deadline)]
-        stopped = self._service.application.stopped
-        left += await hosting.call(stopped, self, self._deadline)
-        tell_left_behind(left)
+        self._stop.ensure()
+        await hosting.finish(self._service.runner, self._stop)
+        await hosting.call(self._service.application.stopped, self, self._stop)
 
     async def _serve_alone(self) -> None:
         # Within the loop: uvloop has a wakeup descriptor of its own, and puts back what was before.
@@ -238,7 +240,7 @@ class Server:
         seconds = self.settings.graceful_timeout if grace is None else parse_seconds(grace)
         if loop is not None:
             self._told_to_stop = True
-            self._deadline.begin(seconds)
+            self._stop.begin(seconds)
             loop.call_threadsafe(lambda: self._drain(loop, seconds))
 
     def publish(self, group: str, message: Buffer, exclude: Connection | None = None) -> None:
@@ -272,7 +274,8 @@ class Server:
             self.stop()
         if self._background is not None:
             background, self._background = self._background, None
-            tell_left_behind(background.join(self._deadline))
+            background.join(self._stop)
+            self._stop.report()
 
     @property
     def _started(self) -> EventLoop:

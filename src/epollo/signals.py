@@ -26,16 +26,15 @@ class Signals:
 
     @contextmanager
     def handled(self, stop: Callable[[], object]) -> Iterator[None]:
-        """Each calls ``stop``, which the watchdog then sees to; a third one ends the process at
-        once. Only in the main thread (signal(7))."""
+        """Each calls ``stop``; a third one ends the process at once. Only in the main thread
+        (signal(7))."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = [signal.signal(number, partial(self._handle, stop)) for number in numbers]
         try:
-            with self._watchdog.watching():
-                yield
+            yield
         finally:
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)

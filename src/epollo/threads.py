@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -11,7 +11,7 @@ from epollo.engine import CloseReason, Connection, EventLoop, Reply
 from epollo.flights import Flight, Flights
 from epollo.handler import Application
 from epollo.runner import DISCONNECTED_RAISED, unfinished
-from epollo.stopping import StopDeadline
+from epollo.stopping import Stop
 from epollo.thread_pool import Job, ThreadPool
 
 _PERIOD = 0.1  # seconds between two looks at the deadline of a stop, which may be moved
@@ -55,17 +55,17 @@ class Threads:
         call = partial(self._disconnect, connection, reason, done)
         self._flights.after(connection, partial(self._pool.submit, call))
 
-    def close(self, deadline: StopDeadline) -> Sequence[str]:
+    def close(self, stop: Stop) -> None:
         """Wait for the calls that have begun, and for ``disconnected`` after them."""
-        while (self._flights or self._disconnecting) and deadline.left != 0:
+        while (self._flights or self._disconnecting) and stop.seconds_left != 0:
             try:
-                end = self._ended.get(timeout=min(_PERIOD, deadline.left or _PERIOD))
+                end = self._ended.get(timeout=min(_PERIOD, stop.seconds_left or _PERIOD))
             except Empty:
                 continue
             end()
-        self._pool.close(deadline.left)
+        self._pool.close(stop.seconds_left)
         left = {**self._disconnecting, **dict.fromkeys(self._flights.abandon())}
-        return unfinished(self._application.name, tuple(left))
+        stop.leave_behind(unfinished(self._application.name, left))
 
     def _submit(self, flight: Flight, call: Callable[[], Reply]) -> Job:
         return self._pool.submit(partial(self._handle, flight, call))

@@ -6,6 +6,7 @@ import json
 import math
 import random
 import signal
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
