@@ -22,7 +22,17 @@ class FilterIO:
     def __init__(self, established: Filter) -> None:
         self.filter = established
         self.plain: deque[bytes] = deque()
-        self.busy = False
+        self.busy = False  # at work for this connection, so not to be called
+
+    def received(self, data: bytes) -> bytes:
+        """The plain bytes in what came; no ``data`` is the end of the stream. Raises FilterError."""
+        self.busy = True
+        try:
+            if not data:
+                self.filter.eof()
+            return self.filter.received(data)
+        finally:
+            self.busy = False
 
 
 class Filtering(FlowControl):
@@ -38,11 +48,8 @@ class Filtering(FlowControl):
     def filtered(self, data: bytes) -> None:
         """What came off the wire, none for its end, goes through the filter to the framing."""
         assert self.filter_io is not None
-        applied = self.filter_io.filter
         try:
-            if not data:
-                applied.eof()
-            plain = applied.received(data)
+            plain = self.filter_io.received(data)
         except FilterError as error:
             if error.received:
                 self.feed(error.received)
@@ -65,8 +72,9 @@ class Filtering(FlowControl):
     def send_filtered(self, plain: bytes) -> None:
         """Send ``plain``, and what the filter itself has to say, as the filter makes it.
 
-        What it makes must be sent in the order in which it was made. So while the filter works, a
-        call by a signal handler or a finalizer only queues: the call under way sends that too.
+        What it makes must be sent in the order in which it was made; and OpenSSL, of which Python
+        runs signal handlers in the middle, must not be called again by one. So while the filter
+        works, a signal handler or a finalizer that sends only queues, for the call that follows.
         """
         io = self.filter_io
         assert io is not None

@@ -117,10 +117,10 @@ cdef class Sender(Endpoint):
             sent = 0
         try:
             self._leave_unsent(sent, last, trailer)
-        except BaseException as error:  # no memory: what was sent must not be sent again
+        except MemoryError as error:  # what was sent must not be sent again
             self.drop(HANDLER_ERROR, error)
             raise
-        return 0
+        return self.relieve()
 
     @final
     cdef int _send_filtered(self, bytes last, Py_ssize_t trailer) except -1:
@@ -148,7 +148,7 @@ cdef class Sender(Endpoint):
             part = min(sent, PyBytes_GET_SIZE(last))
             self.outbox.refer(last, part)
             self.outbox.copy(self.plan.rule.trailer_data + sent - part, trailer - (sent - part))
-        return self.relieve()
+        return 0
 
     @final
     cdef int send_outbox(self) except -1:
