@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import re
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -234,3 +236,42 @@ def python(
             yield ServerProcess(process, log)
         finally:
             process.kill()
+
+
+SHORTLY = 2.0  # seconds; what a fault holds back would come within milliseconds
+
+
+def happens(condition: Callable[[], object]) -> bool:
+    """Wait for ``condition``, but not for longer than `SHORTLY`. False if it never holds.
+
+    For a test that is expected to fail: `until` would wait for the whole `DEADLINE` each time.
+    """
+    late = time.monotonic() + SHORTLY
+    while not condition():
+        if time.monotonic() > late:
+            return False
+        time.sleep(0.001)
+    return True
+
+
+def fails_on(
+    name: str,
+    request: pytest.FixtureRequest,
+    reason: str,
+    raises: type[BaseException] | tuple[type[BaseException], ...] = AssertionError,
+) -> None:
+    """Expect the test of ``request`` to fail if its engine is the one of this ``name``."""
+    if request.getfixturevalue("engine").name == name:
+        mark = pytest.mark.xfail(strict=True, reason=reason, raises=raises)
+        request.applymarker(mark)
+
+
+@contextmanager
+def memory() -> Iterator[Callable[[], int]]:
+    """Counts the bytes that Python's allocators have handed out since, and not taken back."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
