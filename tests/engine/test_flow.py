@@ -14,7 +14,7 @@ import pytest
 
 from epollo import Connection, ConnectionClosed
 from tests.conftest import Engine
-from tests.support import DEADLINE, Peer, Recorder, fails_on, frame, memory
+from tests.support import DEADLINE, Peer, Recorder, fails_on, frame, happens, memory
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -272,3 +272,41 @@ def test_the_messages_of_an_iterable_are_made_as_the_peer_takes_them(
             assert peer.receive(4 + handler.size) == frame(bytes([number]) * handler.size)
             handler.taken += handler.size
     assert handler.lead < MIB
+
+
+@pytest.mark.parametrize("kind", ["threads", "async"])
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="replies that wait for an earlier one to be sent first do not count as unsent",
+)
+def test_replies_that_wait_for_their_turn_are_bounded(engine: Engine, kind: str) -> None:
+    count, size = 32, 512 * KIB
+    first, done = threading.Event(), list[bytes]()
+
+    def received(message: bytes) -> bytes:
+        if message == b"first":
+            assert first.wait(DEADLINE)
+        done.append(message)
+        return bytes(size)
+
+    async def received_later(message: bytes) -> bytes:
+        if message == b"first":
+            await asyncio.to_thread(first.wait, DEADLINE)
+        done.append(message)
+        return bytes(size)
+
+    settings: dict[str, Any] = {"threads": 2} if kind == "threads" else {"loop": "asyncio"}
+    skip_if_not_hosted(engine, settings)
+    handler = received if kind == "threads" else received_later
+    with (
+        engine.server(handler, in_flight=count, max_unsent="1MiB", **settings) as server,
+        Peer(server.addresses[0]) as peer,
+        memory() as taken,
+    ):
+        peer.send(frame(b"first") + frame(b"more") * (count - 1))
+        happens(lambda: len(done) == count - 1)
+        held = taken()
+        first.set()
+        peer.reset()
+    assert held < 8 * MIB
