@@ -238,7 +238,7 @@ def python(
             process.kill()
 
 
-SHORTLY = 2.0  # seconds; what a fault holds back would come within milliseconds
+SHORTLY = 1.5  # seconds; what a fault holds back would come within milliseconds
 
 
 def happens(condition: Callable[[], object]) -> bool:
