@@ -24,26 +24,38 @@ from tests.support import DEADLINE, SHORTLY, Peer, Recorder, ServerProcess, line
 APP = """
 import multiprocessing, os, sys
 
-def wait():
+def wait(ready):
+    os.write(ready, b"1")
     if os.read(0, 1):
         open("survived", "w").close()
     os._exit(0)
 
-def fork():
-    return os.fork() or wait()
+def begun(fork):
+    ready, tell = os.pipe()
+    child = fork(tell)
+    os.read(ready, 1)
+    os.close(ready)
+    os.close(tell)
+    return b"%d" % child
+
+def fork(tell):
+    return os.fork() or wait(tell)
 
 def plain(message):
-    return b"%d" % fork()
+    return begun(fork)
 
 async def later(message):
-    return b"%d" % fork()
+    return begun(fork)
 
 children = []
 
-def by_multiprocessing(message):
-    children.append(multiprocessing.get_context("fork").Process(target=wait))
+def start(tell):
+    children.append(multiprocessing.get_context("fork").Process(target=wait, args=(tell,)))
     children[-1].start()
-    return b"%d" % children[-1].pid
+    return children[-1].pid
+
+def by_multiprocessing(message):
+    return begun(start)
 
 async def unwinding(message):
     if message == b"fork":
