@@ -275,3 +275,16 @@ def memory() -> Iterator[Callable[[], int]]:
         yield lambda: tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
+
+
+def unacknowledged(peer: socket.socket) -> int:
+    """Bytes that the kernel holds at the other end of ``peer``, though that may be closed
+    (proc_pid_net(5), tcp: tx_queue)."""
+    ends = [_as_in_proc(name) for name in (peer.getpeername(), peer.getsockname())]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(row[4].partition(":")[0], 16) for row in rows if row[1:3] == ends)
+
+
+def _as_in_proc(name: tuple[str, int]) -> str:
+    host = int.from_bytes(socket.inet_aton(name[0]), sys.byteorder)
+    return f"{host:08X}:{name[1]:04X}"
