@@ -277,12 +277,12 @@ def memory() -> Iterator[Callable[[], int]]:
         tracemalloc.stop()
 
 
-def unacknowledged(peer: socket.socket) -> int:
-    """Bytes that the kernel holds at the other end of ``peer``, though that may be closed
-    (proc_pid_net(5), tcp: tx_queue)."""
-    ends = [_as_in_proc(name) for name in (peer.getpeername(), peer.getsockname())]
+def unacknowledged(end: tuple[str, int], other: tuple[str, int]) -> int:
+    """Bytes that the kernel holds at this ``end`` of an IPv4 connection, though it may be closed
+    there already (proc_pid_net(5): tx_queue in tcp)."""
+    names = [_as_in_proc(end), _as_in_proc(other)]
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(int(row[4].partition(":")[0], 16) for row in rows if row[1:3] == ends)
+    return sum(int(row[4].partition(":")[0], 16) for row in rows if row[1:3] == names)
 
 
 def _as_in_proc(name: tuple[str, int]) -> str:

@@ -71,7 +71,8 @@ def test_the_kernel_holds_nothing_for_a_peer_that_was_dropped(
     handler = Recorder()
     bring_about, settings = ENDS[reason]
     with engine.server(handler, **settings) as server, Peer(server.addresses[0]) as peer:
+        ends = peer.socket.getpeername(), peer.socket.getsockname()
         bring_about(handler.connection(), server)
         assert handler.end() == str(reason).split(maxsplit=1)[0].strip(",")
-        held = unacknowledged(peer.socket)
+        held = unacknowledged(*ends)
     assert held == 0
