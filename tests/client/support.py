@@ -243,6 +243,9 @@ class Holding:
         self.ended.set()
 
 
+last_word_said = threading.Event()
+
+
 def last_word(sock: socket.socket) -> None:
     """Answer one message, and close. `last_word_said` is set then."""
     last_word_said.clear()
@@ -252,4 +255,7 @@ def last_word(sock: socket.socket) -> None:
     last_word_said.set()
 
 
-last_word_said = threading.Event()
+def secure_last_word(sock: socket.socket) -> None:
+    """The same over TLS."""
+    with server_context().wrap_socket(sock, server_side=True) as inner:
+        last_word(inner)

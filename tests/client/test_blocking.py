@@ -574,7 +574,7 @@ def test_what_was_sent_before_a_close_arrives_though_replies_are_unread(
 )
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 def test_the_last_message_of_a_server_is_received_though_a_send_fails(secure: bool) -> None:
-    act = encrypted(support.last_word) if secure else support.last_word
+    act = support.secure_last_word if secure else support.last_word
     with client_of(act, tls=trusting() if secure else None) as client:
         client.send(b"hello")
         assert support.last_word_said.wait(DEADLINE)
