@@ -243,19 +243,17 @@ class Holding:
         self.ended.set()
 
 
-last_word_said = threading.Event()
+def last_word(said: threading.Event, secure: bool = False) -> Act:
+    """Answers one message, and closes; then sets ``said``."""
 
+    def act(sock: socket.socket) -> None:
+        read(sock, 1)
+        sock.sendall(frame(b"last word"))
+        sock.close()
+        said.set()
 
-def last_word(sock: socket.socket) -> None:
-    """Answer one message, and close. `last_word_said` is set then."""
-    last_word_said.clear()
-    read(sock, 1)
-    sock.sendall(frame(b"last word"))
-    sock.close()
-    last_word_said.set()
+    def act_over_tls(sock: socket.socket) -> None:
+        with server_context().wrap_socket(sock, server_side=True) as inner:
+            act(inner)
 
-
-def secure_last_word(sock: socket.socket) -> None:
-    """The same over TLS."""
-    with server_context().wrap_socket(sock, server_side=True) as inner:
-        last_word(inner)
+    return act_over_tls if secure else act

@@ -699,11 +699,13 @@ def test_what_was_sent_before_a_close_arrives_though_replies_are_still_to_come(
     reason="what the server sent before it closed is dropped once a send has failed",
 )
 def test_the_last_message_of_a_server_is_received_though_a_send_fails(run: Run) -> None:
+    said = threading.Event()
+
     async def test() -> None:
-        async with client_of(support.last_word) as client:
+        async with client_of(support.last_word(said)) as client:
             await client.send(b"hello")
             await asyncio.sleep(0)  # so that it is sent
-            assert support.last_word_said.wait(DEADLINE)  # the loop reads nothing meanwhile
+            assert said.wait(DEADLINE)  # the loop reads nothing meanwhile
             for _ in range(2):
                 await client.send(bytes(64 << 10))
             assert await client.receive() == b"last word"

@@ -574,10 +574,11 @@ def test_what_was_sent_before_a_close_arrives_though_replies_are_unread(
 )
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 def test_the_last_message_of_a_server_is_received_though_a_send_fails(secure: bool) -> None:
-    act = support.secure_last_word if secure else support.last_word
+    said = threading.Event()
+    act = support.last_word(said, secure)
     with client_of(act, tls=trusting() if secure else None) as client:
         client.send(b"hello")
-        assert support.last_word_said.wait(DEADLINE)
+        assert said.wait(DEADLINE)
         with pytest.raises(epollo.ConnectionClosed):
             send_on(client)
         assert client.receive() == b"last word"
