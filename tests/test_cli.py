@@ -75,7 +75,7 @@ def test_help_names_every_flag(command: str) -> None:
 
 def with_descriptors(soft: int, hard: int) -> list[str]:
     """Starts a command with these limits of descriptors."""
-    return ["sh", "-c", f'ulimit -Hn {hard}; ulimit -Sn {soft}; exec "$@"', "sh"]
+    return ["sh", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "sh"]
 
 
 MANY = ("--max-connections", "10k")
