@@ -137,24 +137,24 @@ def misbehaving(
 @pytest.mark.parametrize("mode", ["plain", "threads", "asyncio"])
 def test_a_second_signal_does_not_wait_for_the_grace(engine: Engine, mode: str) -> None:
     deed = "swallow cancellation" if mode == "asyncio" else "sleep"
-    with misbehaving(engine, mode, "received", deed, grace=3600) as server:
-        with Peer(server.address) as peer:
-            peer.send(frame(b"hello"))
-            assert server.line() == "begun\n"
-            server.signal(signal.SIGTERM)
-            server.signal(signal.SIGINT)
-            assert server.wait() == 0
+    stuck = misbehaving(engine, mode, "received", deed, grace=3600)
+    with stuck as server, Peer(server.address) as peer:
+        peer.send(frame(b"hello"))
+        assert server.line() == "begun\n"
+        server.signal(signal.SIGTERM)
+        server.signal(signal.SIGINT)
+        assert server.wait() == 0
 
 
 def test_a_function_that_swallows_every_interrupt_ends_with_its_process(engine: Engine) -> None:
-    with misbehaving(engine, "plain", "received", "swallow interrupts") as server:
-        with Peer(server.address) as peer:
-            peer.send(frame(b"hello"))
-            assert server.line() == "begun\n"
-            server.signal(signal.SIGTERM)
-            assert server.wait() == 1
-            what = "a function that cannot be interrupted"
-            assert server.log[-1].endswith(f"left behind by the stop, since it did not end: {what}")
+    stuck = misbehaving(engine, "plain", "received", "swallow interrupts")
+    with stuck as server, Peer(server.address) as peer:
+        peer.send(frame(b"hello"))
+        assert server.line() == "begun\n"
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 1
+        what = "a function that cannot be interrupted"
+        assert server.log[-1].endswith(f"left behind by the stop, since it did not end: {what}")
 
 
 def test_where_a_handler_was_interrupted_is_in_the_log(engine: Engine) -> None:
@@ -224,7 +224,7 @@ def test_serve_returns_though_a_handler_swallows_its_cancellation(
         serving = asyncio.create_task(server.serve())
         while not server.addresses:
             await asyncio.sleep(0)
-        reader, writer = await asyncio.open_connection(*server.addresses[0].split(":"))
+        _, writer = await asyncio.open_connection(*server.addresses[0].split(":"))
         writer.write(frame(b"hello"))
         while not free:
             await asyncio.sleep(0)

@@ -349,7 +349,12 @@ def test_the_protocols_own_limits(loop: EventLoop, beside: Callable[[], None], k
         with expected(kind):
             turn_until(loop, lambda: protocol.kind is None and kind not in EXITS)
         peer.setblocking(False)
-        turn_until(loop, lambda: read_all(peer) or len(protocol.events) == 2)
+
+        def closed() -> bool:
+            read_all(peer)
+            return len(protocol.events) == 2
+
+        turn_until(loop, closed)
         assert isinstance(protocol.error, kind)
         beside()
     assert protocol.events == ["connected", "handler_error"]

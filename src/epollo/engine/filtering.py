@@ -25,7 +25,7 @@ class FilterIO:
         self.busy = False  # at work for this connection, so not to be called
 
     def received(self, data: bytes) -> bytes:
-        """The plain bytes in what came; no ``data`` is the end of the stream. Raises FilterError."""
+        """The plain bytes in what came; no ``data`` is the end. Raises FilterError."""
         self.busy = True
         try:
             if not data:
