@@ -234,11 +234,6 @@ def test_a_stop_removes_its_own_unix_socket_after_a_change_of_directory(
         assert not (first / "socket").exists()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="descriptor 0 is taken for no descriptor, and the reserve is opened once more",
-)
 def test_a_reserve_that_is_descriptor_0_is_closed_with_its_acceptor(engine: Engine) -> None:
     loop = engine.loop()
     bound = address.parse("127.0.0.1:0")

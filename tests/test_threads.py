@@ -396,11 +396,6 @@ threading.Thread(target=ask).start()
 
 
 @pytest.mark.parametrize("how", ["alone", "hosted"])
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the pool of threads takes no calls any more once the main thread has ended",
-)
 def test_a_server_that_outlives_the_main_thread_goes_on_serving(how: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", AFTER_MAIN, how],

@@ -78,8 +78,10 @@ def run(
                 _end_tasks(loop, asyncio.all_tasks(loop), stop)
                 loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
-        _end_threads(executor, stop)
-        loop.close()
+        try:
+            _end_threads(executor, stop)
+        finally:
+            loop.close()
 
 
 async def call(hook: Callable[[Any], object], argument: object, stop: Stop) -> bool:

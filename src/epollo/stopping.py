@@ -25,6 +25,8 @@ from pathlib import Path
 
 CLEANUP_SECONDS = 0.4  # for what is cancelled when the grace is over
 
+_LONGEST_GRACE = 1e6  # seconds; some calls that wait take no more than some years
+
 LEFT_BEHIND = "left behind by the stop, since it did not end: %s"
 
 _PERIOD = 0.1  # seconds between two looks at the deadline, which a second signal moves
@@ -60,7 +62,8 @@ class Stop:
         """A stop was asked for; if it was before, it must be over at once."""
         now, before = time.monotonic(), self._deadline
         if before is None:
-            self._deadline = now + (self._grace if grace is None else grace) + CLEANUP_SECONDS
+            seconds = min(self._grace if grace is None else grace, _LONGEST_GRACE)
+            self._deadline = now + seconds + CLEANUP_SECONDS
         else:
             self._deadline = min(before, now + CLEANUP_SECONDS)
         for listener in tuple(self._listeners):

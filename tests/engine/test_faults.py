@@ -213,7 +213,7 @@ def test_a_users_own_framing_may_raise_what_it_likes(loop: EventLoop) -> None:
     with attached(loop, protocol) as (peer, _):
         peer.send(b"anything")
         turn_until(loop, lambda: len(protocol.events) == 2)
-    assert protocol.events == ["connected", "bad_frame"]
+    assert protocol.events == ["connected", "handler_error"]
     assert isinstance(protocol.error, ValueError)
 
 
@@ -335,5 +335,5 @@ def test_a_users_own_framing_may_raise_what_it_likes_at_the_end_too(loop: EventL
         loop.enforce(Bounds(frame=1))
         peer.shutdown(socket.SHUT_WR)
         turn_until(loop, lambda: len(protocol.events) == 2)
-    assert protocol.events == ["connected", "bad_frame"]
+    assert protocol.events == ["connected", "handler_error"]
     assert isinstance(protocol.error, ValueError)

@@ -18,7 +18,7 @@ from epollo.errors import SettingError
 from epollo.framing import Buffer, Decoder, Framing, Line
 from tests.engines import Engine
 from tests.logs import Log
-from tests.support import DEADLINE, SHORTLY, Peer, fails_on
+from tests.support import DEADLINE, SHORTLY, Peer
 
 
 class Own(Framing):
@@ -144,11 +144,6 @@ CONTAINED = ((b"", b"good"), [("ERROR", True)])
 
 
 @pytest.mark.parametrize("returned", [None, 5, ValueError], ids=str)
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a bug of a decoder is blamed on the peer; on Python's engine it ends the server",
-)
 def test_a_bug_of_a_decoder_ends_its_connection_with_a_traceback(
     engine: Engine, records: Records, returned: Any
 ) -> None:
@@ -158,9 +153,6 @@ def test_a_bug_of_a_decoder_ends_its_connection_with_a_traceback(
     assert (found, records.found) == CONTAINED
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a bug of a decoder's eof() is blamed on the peer"
-)
 def test_a_bug_at_the_end_of_a_stream_is_an_error_with_its_traceback(
     engine: Engine, records: Records
 ) -> None:
@@ -174,12 +166,8 @@ def test_a_bug_at_the_end_of_a_stream_is_an_error_with_its_traceback(
 @pytest.mark.parametrize("how", ["replied", "sent", "published"])
 @pytest.mark.parametrize("returned", [None, "text"], ids=str)
 def test_a_bug_of_an_encoder_ends_its_connection_with_a_traceback(
-    engine: Engine, request: pytest.FixtureRequest, records: Records, returned: Any, how: str
+    engine: Engine, records: Records, returned: Any, how: str
 ) -> None:
-    if returned is None:
-        fails_on("native", request, "a frame that is None is sent as none, and nobody is told")
-    if returned == "text":
-        fails_on("python", request, "a frame that cannot be sent ends the server")
     handler = Room(how)
     handler.server = engine.server(handler, framing=Own(encode=lambda: returned))
     with running(handler.server) as server:

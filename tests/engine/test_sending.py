@@ -23,11 +23,6 @@ def memory_fails() -> Iterator[Any]:
 
 
 @pytest.mark.skipif("native" not in available(), reason="the native engine is not built")
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="bytes that the kernel took are sent again if there is no memory to keep the others",
-)
 def test_without_memory_for_the_rest_of_a_message_no_byte_is_sent_twice(
     log: Log, memory_fails: Any
 ) -> None:

@@ -52,11 +52,14 @@ class Ending(ConnectionBase):
             self.end(CloseReason.EOF)
 
     def bad_stream(self, error: BaseException) -> None:
-        """The peer has sent what is no frame, so no later byte can be made sense of; or what a
-        user's own decoder chokes on."""
-        self.loop.pass_on(error)
-        too_large = isinstance(error, FrameTooLarge)
-        self.end(CloseReason.FRAME_TOO_LARGE if too_large else CloseReason.BAD_FRAME, error)
+        """The peer has sent what is no frame, so no later byte can be made sense of; or a user's
+        own decoder has a bug."""
+        if isinstance(error, FrameTooLarge):
+            self.end(CloseReason.FRAME_TOO_LARGE, error)
+        elif isinstance(error, FrameError):
+            self.end(CloseReason.BAD_FRAME, error)
+        else:
+            self.handler_raised(error)
 
     def handler_failed(self, error: BaseException) -> None:
         """The handler has raised: nothing more is handed to it, what it answered is sent."""
