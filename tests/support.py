@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from functools import cached_property
@@ -258,6 +259,22 @@ def run_main(*arguments: str) -> int:
         main()
     assert isinstance(exited.value.code, int)
     return exited.value.code
+
+
+def in_a_fork(action: Callable[[], object]) -> None:
+    """Call ``action`` in a process forked from this one; fails if it raises. Python 3.12 and later
+    warn of a fork next to other threads, as pytest-xdist has: the child uses nothing of theirs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        status = 1
+        try:
+            action()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def shim(name: str, folder: Path) -> str:
