@@ -46,6 +46,16 @@ def frame(message: bytes) -> bytes:
     return struct.pack(">I", len(message)) + message
 
 
+def messages_in(data: bytes) -> list[bytes]:
+    """Those in whole u32 frames, cut without the code under test."""
+    messages, at = [], 0
+    while at < len(data):
+        end = at + 4 + int.from_bytes(data[at : at + 4], "big")
+        messages.append(data[at + 4 : end])
+        at = end
+    return messages
+
+
 def until(condition: Callable[[], object]) -> None:
     """Wait for ``condition``, that another thread brings about; fails when the deadline passes."""
     late = time.monotonic() + DEADLINE
