@@ -16,12 +16,13 @@ ALL_TESTS := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
 NATIVE := setup.py $(wildcard src/epollo/*/native/*.p??)
 
-.PHONY: help demo test check truth bench fuzz sanitize pictures clean
+.PHONY: help demo test check versions truth bench fuzz sanitize pictures clean
 
 help:
 	@echo "make demo   an echo server and 100 connections: the round trips they saw"
 	@echo "make test   the tests"
 	@echo "make check  format, lint, types and tests: what CI runs"
+	@echo "make versions  the tests on each Python that epollo supports"
 	@echo "make truth  the load tester against servers whose answer is known, at length"
 	@echo "make bench  the server beside its peers, in turns; writes benchmarks/results"
 	@echo "make fuzz   random streams through both engines, which must agree"
@@ -45,6 +46,10 @@ check: $(VENV)/check-installed
 	@echo "== the tests"
 	@$(ALL_TESTS)
 
+versions: $(VENV)/versions-installed
+	@echo "== the tests on each Python that epollo supports; VERSIONS='-s tests-3.13' for one"
+	@$(BIN)/nox $(VERSIONS)
+
 truth: $(VENV)/test-installed
 	@echo "== the load tester against servers whose answer is known, with the figures"
 	@$(PYTEST) -m truth -s -v tests/bench/truth $(TRUTH)
@@ -66,7 +71,7 @@ pictures: $(VENV)/test-installed
 	@$(BIN)/python -m tests.bench.pictures $(PICTURES)
 
 clean:
-	rm -rf $(VENV) build dist src/epollo/*/native/*.so
+	rm -rf $(VENV) .nox build dist src/epollo/*/native/*.so
 
 $(VENV)/created:
 	@echo "== making $(VENV) with $$($(PYTHON) --version)"
@@ -90,6 +95,10 @@ $(VENV)/test-installed: $(VENV)/installed
 $(VENV)/check-installed: $(VENV)/installed
 	@echo "== installing what the checks need"
 	@$(PIP) --group check
+	@touch $@
+
+$(VENV)/versions-installed: $(VENV)/created pyproject.toml
+	@$(PIP) --group versions
 	@touch $@
 
 $(VENV)/fuzz-installed: $(VENV)/installed

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from functools import cached_property
@@ -45,6 +46,16 @@ def has_ipv6() -> bool:
 def frame(message: bytes) -> bytes:
     """A u32 frame, made without the code under test."""
     return struct.pack(">I", len(message)) + message
+
+
+def messages_in(data: bytes) -> list[bytes]:
+    """Those in whole u32 frames, cut without the code under test."""
+    messages, at = [], 0
+    while at < len(data):
+        end = at + 4 + int.from_bytes(data[at : at + 4], "big")
+        messages.append(data[at + 4 : end])
+        at = end
+    return messages
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -260,6 +271,22 @@ def run_main(*arguments: str) -> int:
         main()
     assert isinstance(exited.value.code, int)
     return exited.value.code
+
+
+def in_a_fork(action: Callable[[], object]) -> None:
+    """Call ``action`` in a process forked from this one; fails if it raises. Python 3.12 and later
+    warn of a fork next to other threads, as pytest-xdist has: the child uses nothing of theirs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        status = 1
+        try:
+            action()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def shim(name: str, folder: Path) -> str:

@@ -180,10 +180,10 @@ def test_a_peer_that_takes_a_little_now_and_then_is_kept(engine: Engine, clock: 
     handler = Recorder()
     size = 16 << 20
     with engine.server(handler, write_timeout=0.5, max_frame="32MiB", max_unsent="32MiB") as server:
-        with Peer(server.addresses[0], receive_buffer=256 << 10) as peer:
+        with Peer(server.addresses[0], receive_buffer=64 << 10) as peer:
             connection = handler.connection()
             ours: socket.socket = connection.socket  # type: ignore[attr-defined]
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 256 << 10)
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)
             connection.send(bytes(size))
             taken = 0
             for _ in range(2):  # others take nothing, and are closed one after the other
@@ -191,6 +191,7 @@ def test_a_peer_that_takes_a_little_now_and_then_is_kept(engine: Engine, clock: 
                     handler.connection().send(bytes(8 << 20))
                     while (end := ended(handler)) is None:
                         before = connection.unsent
+                        assert before, "it has taken all"
                         while connection.unsent == before:
                             taken += len(peer.receive(12 << 10))
                         clock.tick()

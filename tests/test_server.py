@@ -23,7 +23,16 @@ from epollo.errors import EngineMissing
 from epollo.framing import Line
 from tests.engines import Engine, every_poller
 from tests.logs import Log
-from tests.support import DEADLINE, Peer, Recorder, ServerProcess, frame, has_ipv6, serving
+from tests.support import (
+    DEADLINE,
+    Peer,
+    Recorder,
+    ServerProcess,
+    frame,
+    has_ipv6,
+    in_a_fork,
+    serving,
+)
 
 
 @every_poller
@@ -391,13 +400,7 @@ def test_a_forked_process_that_closes_the_server_takes_nothing_from_the_first(
 ) -> None:
     server = engine.server(Recorder(), bind=["127.0.0.1:0", f"unix:{tmp_path / 'socket'}"])
     server.start()
-    child = os.fork()
-    if not child:
-        try:
-            server.close()
-        finally:
-            os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+    in_a_fork(server.close)
     with server:
         for where in server.addresses:
             with Peer(where) as peer:

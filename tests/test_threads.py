@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,7 @@ from epollo import AsyncClient, CloseReason, ConnectFailed, Connection, Connecti
 from tests.engines import Engine
 from tests.logs import Log
 from tests.other_loops import Run
-from tests.support import DEADLINE, Peer, frame, until
+from tests.support import DEADLINE, Peer, frame, messages_in, until
 
 
 class Gate:
@@ -251,20 +250,11 @@ def test_eight_threads_send_whole_frames_each_in_its_order(engine: Engine, count
         peer.end()
         data = peer.receive_all()
     seen: dict[bytes, list[bytes]] = {}
-    for message in _frames(data):
+    for message in messages_in(data):
         sender, what = message.split(b" ")
         seen.setdefault(sender, []).append(what)
     expected = [b"%d" % number for number in range(count)] + [b"end"]
     assert seen == {b"%d" % sender: expected for sender in range(8)}
-
-
-def _frames(data: bytes) -> Iterator[bytes]:
-    view: Any = memoryview(data)
-    at = 0
-    while at < len(view):
-        size = int.from_bytes(view[at : at + 4], "big")
-        yield bytes(view[at + 4 : at + 4 + size])
-        at += 4 + size
 
 
 def test_a_plain_server_imports_no_asyncio() -> None:

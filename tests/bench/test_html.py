@@ -6,7 +6,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +20,7 @@ from epollo.bench.verdict import Verdict
 from epollo.errors import EpolloError, UsageError
 from tests.bench.browser import Browser, browser, found
 from tests.bench.scenes import SCENES, closed, overloaded, pair, ramp, stalled
-from tests.bench.support import made_up
+from tests.bench.support import Limit, made_up
 from tests.interop.support import absent
 
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)>'\"$x$"
@@ -80,17 +80,6 @@ class Seen(HTMLParser):
         """The cells behind the one of that name, in the first such row."""
         cells = next(cells for cells in self.cells if cells[0] == name)
         return [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in cells[1:]]
-
-
-@dataclass(frozen=True)
-class Limit:
-    """One that is broken, in words, or held."""
-
-    figure: str
-    words: str | None
-
-    def check(self, result: Result) -> str | None:
-        return self.words
 
 
 def page(*results: Result, **more: object) -> Seen:

@@ -139,13 +139,13 @@ def test_what_is_due_while_a_server_restarts_waits_for_it(load: Callable[..., Wo
         again[0].__enter__()
 
     with leaving(then=come_back) as where:
-        drivers.append(Driver(load(where)))
+        drivers.append(Driver(load(where, messages=1000)))
         result = drivers[0].run()
     again[0].__exit__(None, None, None)
-    assert is_complete(result)
+    assert is_complete(result, 1000)
     assert "unsent" not in result.errors
     assert result.lost == CONNECTIONS
-    assert result.messages == MESSAGES - result.errors.get("unanswered", 0)
+    assert result.messages == 1000 - result.errors.get("unanswered", 0)
     assert result.slip.maximum > 1e6  # nobody was there to send it to
     assert result.response.maximum >= result.slip.maximum * 0.99
 
@@ -188,7 +188,7 @@ def test_a_plan_that_is_ended_early_leaves_nothing_unsent(load: Callable[..., Wo
     assert result.errors == {}
     assert result.interrupted
     assert is_complete(result, result.messages)
-    assert result.messages == pytest.approx(result.elapsed * 5000, abs=2)
+    assert 50 - CONNECTIONS <= result.messages <= result.elapsed * 5000 + 2
 
 
 def test_a_plan_that_is_ended_in_the_warm_up_has_nothing_to_count(

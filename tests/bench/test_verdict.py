@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from epollo.bench import Result
 from epollo.bench.histogram import Histogram
 from epollo.bench.report import text
 from epollo.bench.verdict import Verdict
-from tests.bench.support import made_up
-
-
-@dataclass(frozen=True)
-class Limit:
-    """One that is held, or fails with ``words``."""
-
-    figure: str
-    words: str | None = None
-
-    def check(self, result: Result) -> str | None:
-        return self.words
+from tests.bench.support import Limit, made_up
 
 
 def test_a_good_run() -> None:

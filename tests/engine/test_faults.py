@@ -18,7 +18,7 @@ from epollo.framing import Buffer, Decoder, Framing, parse
 from tests.engine.support import Protocol, attached, turn_until, unwanted
 from tests.engines import every_poller
 from tests.logs import Log
-from tests.support import DEADLINE, frame
+from tests.support import DEADLINE, frame, in_a_fork
 
 pytestmark = every_poller
 
@@ -276,13 +276,7 @@ def test_a_forked_process_can_close_the_loop_and_the_first_goes_on(loop: EventLo
     protocol = Protocol()
     with attached(loop, protocol) as (peer, _):
         loop.poll(0)
-        child = os.fork()
-        if not child:
-            try:
-                loop.close()
-            finally:
-                os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
+        in_a_fork(loop.close)
         for number in range(1000):
             peer.send(frame(b"%d" % number))
             loop.poll(DEADLINE)

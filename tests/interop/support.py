@@ -11,7 +11,6 @@ A message on stdin or stdout comes behind its length in 4 bytes.
 from __future__ import annotations
 
 import importlib.util
-import io
 import os
 import shutil
 import subprocess
@@ -20,11 +19,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import NoReturn
 
 import pytest
 
-from tests.support import DEADLINE, frame, started
+from tests.support import DEADLINE, frame, messages_in, started
 
 HERE = Path(__file__).parent
 
@@ -53,7 +52,7 @@ class Program:
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, b"")
-        return list(_framed(io.BytesIO(done.stdout)))
+        return messages_in(done.stdout)
 
     @contextmanager
     def echoing(self, what: str) -> Iterator[str]:
@@ -79,8 +78,3 @@ def _twisted() -> Program:
 
 
 _PROGRAMS = {"erlang": _erlang, "twisted": _twisted}
-
-
-def _framed(stream: IO[bytes]) -> Iterator[bytes]:
-    while header := stream.read(4):
-        yield stream.read(int.from_bytes(header, "big"))
