@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import sys
@@ -193,3 +194,19 @@ def test_what_systemd_cannot_have_meant_is_named(
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     with pytest.raises(BindError, match=why):
         Server().start()
+
+
+def test_a_path_that_leaves_no_room_for_its_zero_is_shown(engine: Engine, tmp_path: Path) -> None:
+    """108 bytes, which Python's own bind refuses; the kernel then says that it has one more."""
+    path = str(tmp_path / "s").ljust(108, "x")
+    packed = socket.AF_UNIX.to_bytes(2, sys.byteorder) + path.encode()
+    handler = Recorder()
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as peer:
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.bind(listener.fileno(), packed, len(packed)) == 0, os.strerror(
+            ctypes.get_errno()
+        )
+        listener.listen()
+        with engine.server(handler, bind=f"fd://{listener.fileno()}"):
+            assert libc.connect(peer.fileno(), packed, len(packed)) == 0
+            assert handler.connection().sockname == f"unix:{path}"

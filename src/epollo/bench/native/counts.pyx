@@ -61,10 +61,13 @@ cdef class Counts:
         return low if low < self.count and self.indexes[low] == index else -1
 
 
-def again(bytes indexes, bytes values, dict others):
+def again(bytes indexes not None, bytes values not None, dict others not None):
     """The counts that `Counts.__reduce__` took apart."""
-    cdef Counts counts = _with_room(PyBytes_GET_SIZE(indexes) // sizeof(uint32_t))
-    counts.count = PyBytes_GET_SIZE(indexes) // sizeof(uint32_t)
+    cdef Py_ssize_t count = PyBytes_GET_SIZE(indexes) // sizeof(uint32_t)
+    if PyBytes_GET_SIZE(values) != count * <Py_ssize_t> sizeof(uint64_t):
+        raise ValueError(f"{count} counts have {PyBytes_GET_SIZE(values)} bytes of values")
+    cdef Counts counts = _with_room(count)
+    counts.count = count
     memcpy(counts.indexes, PyBytes_AS_STRING(indexes), PyBytes_GET_SIZE(indexes))
     memcpy(counts.values, PyBytes_AS_STRING(values), PyBytes_GET_SIZE(values))
     counts.others = others

@@ -87,14 +87,14 @@ cdef class ExchangeCore(Reader):
         return self._received(reply, connection, self.now)
 
     cdef bytes _received(self, bytes reply, object connection, int64_t now):
-        cdef Entry *entry
         if self.first == self.number:
             return self._amiss(reply, connection)
-        entry = self._at(self.first)
         message = self._message(self.first)
-        if not (message == reply if self.verify is None else self.verify(message, reply)):
+        right = message == reply if self.verify is None else self.verify(message, reply)
+        # The user's function may have run anything, so nothing of before is known any more.
+        if not right or self.first == self.number:
             return self._amiss(reply, connection)
-        self._settle(entry, now, PyBytes_GET_SIZE(reply))
+        self._settle(self._at(self.first), now, PyBytes_GET_SIZE(reply))
         return self._follow(None)
 
     cdef bytes _amiss(self, bytes reply, object connection):
@@ -206,10 +206,11 @@ cdef class ExchangeCore(Reader):
 
     @final
     cdef inline bytes _next_message(self, int64_t due, object connection):
-        cdef Entry *entry
         cdef bytes message = None
         cdef uint8_t *place = NULL
         cdef Py_ssize_t size
+        cdef int64_t sent
+        cdef Entry entry
         if not self.tally.admit(due):
             return None
         if self.number - self.first == <uint64_t> self.room:
@@ -223,13 +224,12 @@ cdef class ExchangeCore(Reader):
         else:
             message = self.messages.make(self.serial, self.number, due)
             size = PyBytes_GET_SIZE(message)
-        entry = self._at(self.number)
-        entry.due = due
-        entry.sent = self.tally.left(due, size)
-        entry.message = NULL
+        sent = self.tally.left(due, size)  # which may run Python, so the entry is made after it
+        entry = Entry(due, sent, NULL)
         if not self.in_place:
             Py_INCREF(message)
             entry.message = <PyObject *> message
+        self._at(self.number)[0] = entry
         self.number += 1
         return message
 

@@ -38,7 +38,9 @@ cdef class Recorder:
 
 
 cdef inline Py_ssize_t bucket_of(int64_t value) noexcept:
-    """The index of the bucket that counts it."""
+    """The index of the bucket that counts it; a negative one is counted as 0."""
+    if value < 0:
+        return 0
     cdef int last = 63 ^ __builtin_clzll(value | (2 * HALF - 1))  # the highest bit set, from 0
     cdef int shift = last - BITS + 1
     return shift * HALF + (value >> shift)

@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 from posix.uio cimport iovec, readv
 
 from epollo.engine.native.decoder cimport Stretch, skip
-from epollo.engine.native.outbox cimport Outbox
+from epollo.engine.native.endpoint cimport os_error
 from epollo.engine.native.plan cimport Plan
 from epollo.engine.native.rules cimport (
     LONGEST_HEADER,
@@ -23,7 +23,7 @@ from epollo.engine.native.rules cimport (
     find_frame,
     wrap_message,
 )
-from epollo.engine.native.sending cimport Sender, os_error
+from epollo.engine.native.sending cimport Sender
 from epollo.engine.native.turn cimport READ_SIZE, REPLY_SIZE, Turn
 
 from epollo.engine import CloseReason, events as _events
@@ -384,8 +384,8 @@ cdef inline void _let_take(Plan plan, Stretch *rest) noexcept:
 cdef inline int _pack(ConnectionCore self, Plan plan, bytes message) except -1:
     """Write the frame that carries ``message`` behind the other replies of this turn."""
     cdef Envelope envelope
-    # To send may run Python (a TLS filter, a signal handler, a finalizer), and that may send on this
-    # very connection: so there is room only if it is there afterwards.
+    # To send may run Python (a TLS filter, a signal handler, a finalizer), and that may send on the
+    # same connection: so there is room only if it is there afterwards.
     while plan.turn.used > REPLY_SIZE - LONGEST_HEADER:
         self.send_replies(None, 0)
     if wrap_message(

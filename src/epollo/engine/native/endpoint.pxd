@@ -8,6 +8,9 @@ cdef enum:
     ADDRESS_SIZE = 28  # sizeof(struct sockaddr_in6)
 
 
+cdef object os_error(int code)
+
+
 cdef class Endpoint(Cutter):
     cdef readonly Plan plan
     cdef Outbox outbox

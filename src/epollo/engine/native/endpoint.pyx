@@ -82,7 +82,7 @@ cdef class Endpoint(Cutter):
         cdef socklen_t size = ADDRESS_SIZE
         cdef unsigned short family
         if getpeername(self.fd, <sockaddr *> self.peer_address, &size) < 0:
-            raise OSError(errno, os.strerror(errno))
+            raise os_error(errno)
         memcpy(&family, self.peer_address, sizeof(family))  # which begins at any byte
         if family in (AF_INET, AF_INET6):
             self.peer_size = size
@@ -99,8 +99,9 @@ cdef class Endpoint(Cutter):
         cdef uint8_t ours[LONGEST_ADDRESS]
         cdef socklen_t size = sizeof(ours)
         if getsockname(self.fd, <sockaddr *> ours, &size) < 0:
-            raise OSError(errno, os.strerror(errno))
-        return str(address.of(_unpacked(ours[:size])))
+            raise os_error(errno)
+        # It may say more than it wrote: a path of 108 bytes has no room for its zero (unix(7)).
+        return str(address.of(_unpacked(ours[:min(size, sizeof(ours))])))
 
     def release(self):
         """Give the descriptor back to the kernel."""
@@ -122,3 +123,8 @@ cdef object _unpacked(bytes packed):
         return socket.inet_ntop(socket.AF_INET, packed[4:8]), port
     scope = int.from_bytes(packed[24:28], byteorder)
     return socket.inet_ntop(socket.AF_INET6, packed[8:24]), port, 0, scope
+
+
+cdef object os_error(int code):
+    """The exception for an errno, which is passed by value: to make it may run any code."""
+    return OSError(code, os.strerror(code))

@@ -1,13 +1,12 @@
 """Bytes out: one send for the replies of a turn, an outbox for what the kernel did not take."""
 
-import os
-
 from cython cimport final
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memset
 from posix.uio cimport iovec
 
+from epollo.engine.native.endpoint cimport os_error
 from epollo.engine.native.outbox cimport Outbox
 from epollo.engine.native.turn cimport REPLY_SIZE, Turn
 
@@ -186,8 +185,3 @@ cdef class Sender(Endpoint):
         self.mind_marks()
         self.unsettle()
         return 0
-
-
-cdef object os_error(int code):
-    """The exception for an errno, which is passed by value: to make it may run any code."""
-    return OSError(code, os.strerror(code))
