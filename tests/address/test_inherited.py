@@ -207,6 +207,6 @@ def test_a_path_that_leaves_no_room_for_its_zero_is_shown(engine: Engine, tmp_pa
             ctypes.get_errno()
         )
         listener.listen()
-        with engine.server(handler, bind=f"fd://{listener.fileno()}"):
+        with engine.server(handler, bind=f"fd://{os.dup(listener.fileno())}"):
             assert libc.connect(peer.fileno(), packed, len(packed)) == 0
             assert handler.connection().sockname == f"unix:{path}"
