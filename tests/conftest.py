@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import sys
 import threading
+import traceback
 from collections.abc import Iterator
 
 import pytest
@@ -107,11 +109,23 @@ def nothing_left(log: Log) -> Iterator[None]:
         thread.join(DEADLINE)  # which one that was told to end, as rich tells its own, may be doing
     for record in log.records:
         record.exc_info = None  # whose traceback would hold what it saw
+    _clear_failure()
     gc.collect()
     assert set(threading.enumerate()) <= threads
     assert _descriptors() == descriptors
     assert [thing for thing in gc.get_objects() if isinstance(thing, Lifecycle)] == []
     assert live_native_objects() == {}
+
+
+def _clear_failure() -> None:
+    """Let go of what the error of a failed test holds: pytest keeps it until the next test. A test
+    that is expected to fail has to leave nothing behind, too."""
+    error: BaseException | None = getattr(sys, "last_value", None)
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            _ = frame.f_locals  # a copy of the locals, which pytest has looked at: now it is empty
+        error = error.__context__
 
 
 def _descriptors() -> set[str]:

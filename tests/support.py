@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import queue
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
@@ -349,3 +351,55 @@ def started(
             yield ServerProcess(process, log)
         finally:
             process.kill()
+
+
+SHORTLY = 1.5  # seconds; what a fault holds back would come within milliseconds
+
+
+def happens(condition: Callable[[], object]) -> bool:
+    """Wait for ``condition``, but not for longer than `SHORTLY`. False if it never holds.
+
+    For a test that is expected to fail: `until` would wait for the whole `DEADLINE` each time.
+    """
+    late = time.monotonic() + SHORTLY
+    while not condition():
+        if time.monotonic() > late:
+            return False
+        time.sleep(0.001)
+    return True
+
+
+def fails_on(
+    name: str,
+    request: pytest.FixtureRequest,
+    reason: str,
+    raises: type[BaseException] | tuple[type[BaseException], ...] = AssertionError,
+) -> None:
+    """Expect the test of ``request`` to fail if its engine is the one of this ``name``."""
+    if request.getfixturevalue("engine").name == name:
+        mark = pytest.mark.xfail(strict=True, reason=reason, raises=raises)
+        request.applymarker(mark)
+
+
+@contextmanager
+def memory() -> Iterator[Callable[[], int]]:
+    """Counts the bytes that Python's allocators have handed out since, and not taken back."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+def unacknowledged(end: tuple[str, int], other: tuple[str, int]) -> int:
+    """Bytes that the kernel holds at this ``end`` of an IPv4 connection, though it may be closed
+    there already (proc_pid_net(5): tx_queue in tcp)."""
+    names = [_as_in_proc(end), _as_in_proc(other)]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(row[4].partition(":")[0], 16) for row in rows if row[1:3] == names)
+
+
+def _as_in_proc(name: tuple[str, int]) -> str:
+    host = int.from_bytes(socket.inet_aton(name[0]), sys.byteorder)
+    return f"{host:08X}:{name[1]:04X}"

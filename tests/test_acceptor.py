@@ -7,12 +7,19 @@ import os
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from epollo import CloseReason
+from epollo import CloseReason, Connection, address
+from epollo.acceptor import Acceptor
+from epollo.admission import Admission
+from epollo.counters import Counters
+from epollo.engine import Limits
+from epollo.framing import parse
 from tests.engines import Engine
-from tests.support import DEADLINE, Peer, Recorder, frame, serving, shim
+from tests.support import DEADLINE, Peer, Recorder, frame, serving, shim, until
 
 
 @pytest.fixture(scope="session")
@@ -128,3 +135,130 @@ def test_many_peers_that_vanish_at_once_leave_nothing(engine: Engine) -> None:
         assert server.counters.closed[CloseReason.RESET] == 450
         with Peer(server.addresses[0]) as peer:
             assert peer.ask(b"and the next") == b"and the next"
+
+
+class Held(Recorder):
+    """Its message ``hold`` holds the loop until the test lets it go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held, self.go_on = threading.Event(), threading.Event()
+
+    def received(self, message: bytes, connection: Connection) -> bytes:
+        if message == b"hold":
+            self.held.set()
+            assert self.go_on.wait(DEADLINE)
+        return message
+
+
+class HeldAsync(Held):
+    async def received(self, message: bytes, connection: Connection) -> bytes:  # type: ignore[override]
+        return super().received(message, connection)
+
+
+@pytest.mark.parametrize("where", ["tcp", "unix"])
+@pytest.mark.parametrize("kind", ["plain", "async"])
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a stop closes the listener while connections with requests are in its accept queue",
+)
+def test_a_stop_answers_the_requests_in_the_accept_queue(
+    engine: Engine, tmp_path: Path, kind: str, where: str
+) -> None:
+    if kind == "async" and engine.poller != "epoll":
+        pytest.skip("no descriptor in an asyncio loop")
+    handler = Held() if kind == "plain" else HeldAsync()
+    bind = "127.0.0.1:0" if where == "tcp" else f"unix:{tmp_path / 'socket'}"
+    with (
+        engine.server(handler, bind=bind, loop="asyncio", slow_handler=0) as server,
+        ExitStack() as peers,
+    ):
+        holding = peers.enter_context(Peer(server.addresses[0]))
+        holding.send(frame(b"hold"))
+        assert handler.held.wait(DEADLINE)
+        queued = [peers.enter_context(Peer(server.addresses[0])) for _ in range(100)]
+        for peer in queued:
+            peer.send(frame(b"hello"))
+        server.stop()
+        handler.go_on.set()
+        assert holding.receive_all() == frame(b"hold")
+        assert [all_or_nothing(peer) for peer in queued] == [frame(b"hello")] * 100
+
+
+def all_or_nothing(peer: Peer) -> bytes:
+    """All that ``peer`` was sent; nothing if it was reset."""
+    try:
+        return peer.receive_all()
+    except ConnectionError:
+        return b""
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a stop removes the path that was bound, whosever socket is there by then",
+)
+def test_a_stop_leaves_the_unix_socket_of_a_successor(engine: Engine, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with engine.server(Recorder(), bind=f"unix:{path}"):
+        path.rename(tmp_path / "old")
+        successor = engine.server(Recorder(), bind=f"unix:{path}")
+        successor.start()
+    with successor:
+        assert path.is_socket()
+        with Peer(f"unix:{path}") as peer:
+            assert peer.ask(b"hello") == b"hello"
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a relative path is looked up anew in the directory where the process is by then",
+)
+def test_a_stop_removes_its_own_unix_socket_after_a_change_of_directory(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    monkeypatch.chdir(first)
+    with (
+        engine.server(Recorder(), bind=f"unix:{second / 'socket'}"),
+        engine.server(Recorder(), bind="unix:socket") as server,
+    ):
+        monkeypatch.chdir(second)
+        server.stop()
+        until(lambda: not server.connections and server._loop is None)
+        assert (second / "socket").is_socket()
+        assert not (first / "socket").exists()
+
+
+def test_a_reserve_that_is_descriptor_0_is_closed_with_its_acceptor(engine: Engine) -> None:
+    loop = engine.loop()
+    bound = address.parse("127.0.0.1:0")
+    listener = address.listen(bound, 1)
+    admission = Admission(Counters())
+    stdin = os.dup(0)
+    os.close(0)
+    try:
+        Acceptor(loop, listener, bound, Echo(), admission).close()
+        is_open = os.path.exists("/proc/self/fd/0")  # noqa: PTH110
+    finally:
+        os.dup2(stdin, 0)
+        os.close(stdin)
+        loop.close()
+    assert not is_open
+
+
+class Echo:
+    """A protocol that is never asked."""
+
+    framing = parse("u32")
+    limits = Limits()
+
+    def received(self, message: bytes, connection: Connection) -> bytes:
+        return message
+
+    def connected(self, connection: Connection) -> None: ...
+    def closed(self, connection: Connection, reason: CloseReason) -> None: ...

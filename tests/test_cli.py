@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,36 @@ def test_help_names_every_flag(command: str) -> None:
     run = epollo(command, "--help")
     assert run.returncode == 0
     assert "--help" in run.stdout
+
+
+def with_descriptors(soft: int, hard: int) -> list[str]:
+    """Starts a command with these limits of descriptors."""
+    return ["sh", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "sh"]
+
+
+MANY = ("--max-connections", "10k")
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the soft limit of descriptors stays as it was, and connections are refused over it",
+)
+def test_serve_raises_the_limit_of_descriptors_for_its_connections() -> None:
+    hard = min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    with serving(*MANY, launcher=with_descriptors(256, hard)) as server:
+        soft, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    assert soft >= min(10_000, hard)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="nobody is told that there are fewer descriptors than max_connections",
+)
+def test_serve_warns_of_a_limit_of_descriptors_that_is_too_low() -> None:
+    with serving(*MANY, launcher=with_descriptors(256, 512)) as server:
+        soft, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+        log = server.log
+    assert soft == 512
+    assert log

@@ -6,18 +6,20 @@ import os
 import queue
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from epollo import CloseReason, Server
+from epollo import CloseReason, Connection, Server, SettingError
 from tests.clock import Clock
 from tests.engines import Engine
 from tests.logs import Log
-from tests.support import DEADLINE, Peer, Recorder, frame, serving
+from tests.support import DEADLINE, Peer, Recorder, fails_on, frame, happens, serving, until
 
 ON = {"idle_timeout": 0.2, "frame_timeout": 0.2, "write_timeout": 0.2}
 
@@ -340,3 +342,130 @@ def test_a_jump_of_the_wall_clock_closes_nobody(engine: Engine, tmp_path: Path, 
         assert abs(now - before - days * DAY) < DAY / 2, "the clock has not jumped"
         slow.send(begin[sent:])
         assert abs(int(slow.receive(14)[4:]) - now) < DAY / 2
+
+
+HUGE = "1" + "0" * 300  # s; a float holds it, no C integer does
+
+
+@pytest.mark.parametrize("seconds", [2e9, HUGE], ids=["63 years", "huge"])
+def test_an_idle_timeout_of_ages_leaves_the_other_timeouts_in_force(
+    engine: Engine, request: pytest.FixtureRequest, log: Log, seconds: float | str
+) -> None:
+    fails_on("native", request, "each sweep fails, for its ticks fit in no uint32_t")
+    handler = Recorder()
+    try:
+        server = engine.server(handler, idle_timeout=seconds, frame_timeout=0.1)
+    except SettingError:
+        return
+    with server, Peer(server.addresses[0]) as peer:
+        peer.send(b"\0")
+        until(lambda: log.records or not handler.ends.empty())
+    assert log.take() == []
+    assert handler.end() is CloseReason.FRAME_TIMEOUT
+
+
+async def later(message: bytes) -> bytes:
+    return message
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"proxy_protocol": "optional", "tls_timeout": HUGE}, {"graceful_timeout": HUGE}],
+    ids=["tls_timeout", "graceful_timeout"],
+)
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the alarm of an engine that is a guest cannot be set to so late a time",
+)
+def test_a_timeout_of_ages_is_kept_on_an_asyncio_loop(
+    engine: Engine, log: Log, settings: dict[str, Any]
+) -> None:
+    if engine.poller != "epoll":
+        pytest.skip("no descriptor in an asyncio loop")
+    never = {"frame_timeout": 0, "write_timeout": 0}  # no timer comes before that one
+    try:
+        server = engine.server(later, loop="asyncio", **never, **settings)
+    except SettingError:
+        return
+    with server, Peer(server.addresses[0]) as peer:
+        peer.send(frame(b"hello"))
+        received = all_or_nothing(peer, 9)
+        server.stop()
+        peer.socket.settimeout(0.001)
+        until(lambda: log.records or not is_open(peer))
+    assert (received, log.take()) == (frame(b"hello"), [])
+
+
+def all_or_nothing(peer: Peer, size: int) -> bytes:
+    """What ``peer`` is sent, up to ``size`` bytes; nothing if it is reset."""
+    try:
+        return peer.receive(size)
+    except ConnectionError:
+        return b""
+
+
+class Sticks:
+    """Blocks in the hook of this name until the test lets it go on."""
+
+    def __init__(self, hook: str) -> None:
+        self.go_on = threading.Event()
+        self._hook = hook
+
+    def _called(self, hook: str) -> None:
+        if hook == self._hook:
+            assert self.go_on.wait(DEADLINE)
+
+    def connected(self, connection: Connection) -> None:
+        self._called("connected")
+
+    def received(self, message: bytes) -> Any:
+        self._called("received")
+        return message
+
+    def disconnected(self, connection: Connection, reason: CloseReason) -> None:
+        self._called("disconnected")
+
+
+class SticksAsync(Sticks):
+    async def received(self, message: bytes) -> Any:
+        return super().received(message)
+
+
+def named(log: Log) -> bool:
+    lines = [record.getMessage() for record in log.records] + log.slow
+    return any("Sticks" in line for line in lines)
+
+
+def names_while_it_blocks(handler: Sticks, server: Server, log: Log) -> bool:
+    """Is the handler that holds the loop named in the log before it lets go of the loop?"""
+    try:
+        with server, Peer(server.addresses[0]) as peer:
+            peer.send(frame(b"hello"))
+            peer.end()
+            found = happens(lambda: named(log))
+            handler.go_on.set()
+            peer.receive_all()
+    finally:
+        handler.go_on.set()
+    log.take()
+    return found
+
+
+NEVER_NAMED = "a handler is named in the log when it has returned, so never if it never does"
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason=NEVER_NAMED)
+def test_a_handler_that_never_returns_is_named(engine: Engine, log: Log) -> None:
+    handler = Sticks("received")
+    assert names_while_it_blocks(handler, engine.server(handler), log)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hook"),
+    [(Sticks, "connected"), (Sticks, "disconnected"), (SticksAsync, "received")],
+)
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason=NEVER_NAMED)
+def test_another_hook_that_never_returns_is_named(kind: type[Sticks], hook: str, log: Log) -> None:
+    handler = kind(hook)
+    assert names_while_it_blocks(handler, Server(handler, "127.0.0.1:0", loop="asyncio"), log)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +60,9 @@ BAD = [
     LONGEST[:-2] + b"f\r\n",
     v2(0x11, INET, command=0x11),
     v2(0x11, INET, command=0x22),
+    v2(0x11, INET + b"\x03\0\0"),  # a checksum has four bytes
+    v2(0x11, INET + b"\x03\0\5" + bytes(5)),
+    v2(0x11, CHECKED[16:] + CHECKED[-7:]),  # there is one at most
     v2(0x41, INET),
     v2(0x11, INET[:-1]),
     v2(0x11, INET + b"\x04\0\4abc"),
@@ -83,6 +89,58 @@ def names(value: object) -> str:
 def test_the_checksum_is_that_of_rfc_3720() -> None:
     assert crc32c(bytes(32)) == 0x8A9136AA
     assert crc32c(b"123456789") == 0xE3069283
+
+
+def steps(call: Callable[[], object]) -> int:
+    """How many lines of Python a call takes: its work, whatever the machine is doing."""
+    count = 0
+
+    def trace(*_: object) -> Any:
+        nonlocal count
+        count += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def fields(count: int) -> bytes:
+    """A header with a checksum behind so many empty fields."""
+    body = INET + b"\x04\0\0" * count + b"\x03\0\4"
+    unchecked = v2(0x11, body + bytes(4))
+    return unchecked[:-4] + struct.pack("!I", crc32c(unchecked))
+
+
+@pytest.mark.parametrize("piece", [None, 1, 1000])
+@pytest.mark.parametrize(
+    "make", [fields, lambda count: v2(0x11, INET + b"\x03\0\0" * count)], ids=["one", "many"]
+)
+def test_the_work_is_linear_in_the_size_of_the_header(
+    make: Callable[[int], bytes], piece: int | None
+) -> None:
+    def read(header: bytes) -> None:
+        proxy = Proxy(1, True)
+        try:
+            for start in range(0, len(header), piece or len(header)):
+                proxy.received(header[start : start + (piece or len(header))])
+        except ProxyError:
+            pass
+
+    short, long = make(500), make(5000)
+    assert steps(lambda: read(long)) <= 11 * steps(lambda: read(short))
+
+
+def test_the_largest_header_is_read() -> None:
+    header = fields((65535 - len(INET) - 7) // 3)
+    assert len(header) > 65530
+    proxy = Proxy(1, True)
+    assert proxy.received(header + b"rest") == b"rest"
+    assert proxy.peername == "192.0.2.7:5678"
 
 
 def test_the_longest_line_of_version_1_has_107_bytes() -> None:

@@ -6,7 +6,10 @@ import asyncio
 import os
 import resource
 import signal
+import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -582,3 +585,132 @@ def test_a_server_whose_poller_is_no_descriptor_for_asyncio_says_so_at_the_block
     server = Server(handle, "127.0.0.1:0", engine="python", poller="poll", loop="asyncio")
     with pytest.raises(EngineMissing), server:
         raise AssertionError("entered")
+
+
+def resolve_several(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
+    """``several.example`` is a name that has the addresses ``hosts``, in this order."""
+    find = socket.getaddrinfo
+
+    def find_all(host: Any, *arguments: Any, **named: Any) -> Any:
+        names = hosts if host == "several.example" else (host,)
+        return [found for name in names for found in find(name, *arguments, **named)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", find_all)
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        ("127.0.0.1", "127.0.0.2"),
+        pytest.param(
+            ("::1", "127.0.0.1"),
+            marks=pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine"),
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="of a name with several addresses only the first is listened on",
+)
+def test_every_address_of_a_name_is_served(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, hosts: tuple[str, str]
+) -> None:
+    resolve_several(monkeypatch, *hosts)
+    with engine.server(Recorder(), bind="several.example:0") as server:
+        assert tuple(address.parse(where).host for where in server.addresses) == hosts
+        for where in server.addresses:
+            with Peer(where) as peer:
+                assert peer.ask(b"hello") == b"hello"
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=BindError,
+    reason="of a name with several addresses only the first is tried",
+)
+def test_an_address_of_a_name_that_cannot_be_bound_hides_no_other(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    resolve_several(monkeypatch, "192.0.2.1", "127.0.0.1")
+    with engine.server(Recorder(), bind="several.example:0") as server:
+        (where,) = server.addresses
+        with Peer(where) as peer:
+            assert peer.ask(b"hello") == b"hello"
+    log.take()  # it may tell of the other one
+
+
+async def echo_later(message: bytes) -> bytes:
+    return message
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("kind", ["plain", "async"])
+@pytest.mark.xfail(
+    strict=True,
+    raises=pytest.fail.Exception,
+    reason="the error that ends the server's thread is not raised by the block",
+)
+def test_the_error_that_ends_a_server_is_raised_at_the_end_of_its_block(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    if kind == "async" and engine.poller != "epoll":
+        pytest.skip("no descriptor in an asyncio loop")
+
+    def fail(*_: object) -> None:
+        raise OSError("the poller failed")
+
+    server = engine.server(Recorder() if kind == "plain" else echo_later, loop="asyncio")
+    server.start()
+    monkeypatch.setattr(server._started, "run" if kind == "plain" else "poll", fail)
+    with pytest.raises(OSError, match="the poller failed"), server:
+        pass
+
+
+TWICE = """
+import asyncio, os, sys, threading
+import epollo
+
+def again():
+    try:
+        if sys.argv[1] == "run":
+            server.run()
+        elif sys.argv[1] == "serve":
+            asyncio.run(server.serve())
+        else:
+            with server:
+                pass
+    except (RuntimeError, epollo.EpolloError):
+        print("refused", flush=True)
+
+server = epollo.Server(lambda message: message, "127.0.0.1:0")
+with server:
+    try:
+        thread = threading.Thread(target=again, daemon=True)
+        thread.start()
+        thread.join(1)
+        print("running twice" if thread.is_alive() else "running once", flush=True)
+        with epollo.connect(server.addresses[0], timeout=1) as client:
+            print(client.request(b"still served"), flush=True)
+    finally:
+        os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("how", ["run", "serve", "with"])
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a server that is running can be run once more, and either ends the other",
+)
+def test_a_server_that_is_running_refuses_to_run_once_more(how: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE, how],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    lines = ["refused", "running once", "b'still served'"]
+    assert done.stdout.splitlines() == lines, done.stderr

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from epollo import CloseReason, Connection
+from epollo.proxy import HEAD, V2
 from epollo.service import LEVELS
 from tests.engines import Engine
 from tests.logs import Log
-from tests.support import Peer, Recorder, frame
+from tests.support import DEADLINE, Peer, Recorder, frame
 
 
 @pytest.fixture
@@ -116,3 +119,75 @@ def test_what_this_side_closes_is_a_debug_line(engine: Engine, lines: Log) -> No
     levels, texts = zip(*lines.take_with_levels(), strict=True)
     assert set(levels) == {logging.DEBUG}
     assert [text.rpartition(": ")[2] for text in texts] == ["local", "shutdown"]
+
+
+def broken(message: bytes) -> bytes:
+    raise ZeroDivisionError(message)
+
+
+NAMES = {
+    "a line break": "\nERROR all is lost",
+    "an escape sequence": "\x1b[31mred",
+    "a carriage return": "\rERROR all is lost",
+    "a line separator": "\N{LINE SEPARATOR}ERROR all is lost",
+    "a byte that is no text": os.fsdecode(b"\xff"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("message", [b"\xff" * 4, frame(b"broken")], ids=["peer", "handler"])
+@pytest.mark.parametrize("way", ["bound", "told by a proxy"])
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a name that a peer chooses goes into the log as it is",
+)
+def test_a_line_shows_no_control_character_of_a_name(
+    engine: Engine, lines: Log, log: Log, way: str, message: bytes, name: str
+) -> None:
+    ours = f"epollo-test-{os.getpid()}"
+    proxied = "off" if way == "bound" else "required"
+    with (
+        engine.server(broken, bind=f"unix:@{ours}", proxy_protocol=proxied),
+        socket.socket(socket.AF_UNIX) as peer,
+    ):
+        peer.settimeout(DEADLINE)
+        if way == "bound":
+            peer.bind(b"\0" + os.fsencode(name))
+        peer.connect(f"\0{ours}")
+        if way != "bound":
+            path = b"/" + os.fsencode(name)
+            peer.sendall(HEAD.pack(V2, 0x21, 0x31, 216) + path.ljust(108, b"\0") + bytes(108))
+        peer.sendall(message)
+        assert peer.recv(1) == b""
+    log.take()
+    (line,) = lines.take()
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("stream", "proxied"),
+    [
+        (b"\xff" * 4, "off"),
+        (frame(b"cut")[:-1], "off"),
+        (b"GET / HTTP/1.1\r\n", "required"),
+        (frame(b"broken"), "off"),
+    ],
+    ids=["frame_too_large", "truncated", "proxy_error", "handler_error"],
+)
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="every connection that ends by a fault is a line, however many they are",
+)
+def test_peers_cannot_fill_the_log(
+    engine: Engine, lines: Log, log: Log, stream: bytes, proxied: str
+) -> None:
+    with engine.server(broken, proxy_protocol=proxied) as server:
+        for _ in range(200):
+            with Peer(server.addresses[0]) as peer:
+                peer.send(stream)
+                peer.end()
+                assert peer.receive_all() == b""
+    log.take()
+    assert len(lines.take()) < 100

@@ -354,3 +354,44 @@ def test_cancelled_on_the_callers_loop_it_lets_what_has_begun_end(engine: Engine
 
     run(test())
     assert gate.all() == ["connected", "answered for nobody", "disconnected shutdown", "stopped"]
+
+
+AFTER_MAIN = """
+import asyncio, os, sys, threading, time
+from concurrent.futures import thread as pools
+import epollo
+
+def run():
+    asyncio.run(server.serve()) if sys.argv[1] == "hosted" else server.run()
+
+def ask():
+    threading.main_thread().join()
+    while not pools._shutdown:  # set once the main thread has ended
+        time.sleep(0.001)
+    try:
+        with epollo.connect(server.addresses[0], timeout=2) as client:
+            print(client.request(b"after main"), flush=True)
+        server.stop()
+        runner.join(2)
+        print("running" if runner.is_alive() else "ended", flush=True)
+    finally:
+        os._exit(0)
+
+server = epollo.Server(lambda message: message, "127.0.0.1:0", threads=2)
+server.start()
+runner = threading.Thread(target=run)
+runner.start()
+threading.Thread(target=ask).start()
+"""
+
+
+@pytest.mark.parametrize("how", ["alone", "hosted"])
+def test_a_server_that_outlives_the_main_thread_goes_on_serving(how: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AFTER_MAIN, how],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["b'after main'", "ended"], done.stderr

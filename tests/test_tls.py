@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import select
 import socket
 import ssl
 import subprocess
@@ -516,3 +517,70 @@ def test_many_idle_peers_are_kept_and_served_later(engine: Engine, files: Files)
         assert server.counters.open >= 100
         for number, peer in enumerate(idle):
             assert peer.ask(b"%d" % number) == b"%d" % number
+
+
+@pytest.mark.parametrize("habit", ["sends a byte at a time", "sends one byte and no more"])
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the time for a frame begins with its first plain byte, not with the record's",
+)
+def test_the_time_for_a_frame_begins_with_the_first_byte_of_its_record(
+    engine: Engine, files: Files, habit: str
+) -> None:
+    client = Memory(files.client())
+    with (
+        engine.server(lambda message: message, frame_timeout=0.2, **files.settings) as server,
+        Peer(server.addresses[0]) as peer,
+    ):
+        client.finish(peer, client.shake())
+        rest = iter(client.seal(bytes(16_000)))
+        peer.send(bytes([next(rest)]))
+        for _ in range(3):  # the server's own clock: the time of a frame has passed, thrice
+            with Secure(server.addresses[0], files.client()) as late:
+                late.send(b"\0")
+                late.socket.settimeout(0.001)
+                while is_open(late):
+                    if habit == "sends a byte at a time":
+                        send_if_open(peer, bytes([next(rest)]))
+        assert has_ended(peer)
+
+
+def send_if_open(peer: Peer, data: bytes) -> None:
+    with contextlib.suppress(ConnectionError):
+        peer.send(data)
+
+
+def has_ended(peer: Peer) -> bool:
+    """Has the server closed ``peer``? What it sent before, such as session tickets, is skipped."""
+    peer.socket.setblocking(False)
+    try:
+        while peer.socket.recv(1 << 16):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        pass
+    return True
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a message larger than max_unsent closes its connection, however fast the peer reads",
+)
+def test_a_message_larger_than_max_unsent_reaches_a_peer_that_reads(
+    engine: Engine, files: Files
+) -> None:
+    large = bytes(range(256)) * (32 << 10)  # 8 MiB: the kernel's buffers take less
+    settings: dict[str, Any] = {"max_frame": "16MiB", "max_unsent": "1MiB", **files.settings}
+    with (
+        engine.server(lambda message: message or large, **settings) as server,
+        Secure(server.addresses[0], files.client()) as peer,
+        Secure(server.addresses[0], files.client()) as other,
+    ):
+        peer.send(frame(b""))
+        assert select.select([peer.socket], [], [], DEADLINE)[0]
+        assert other.ask(b"turn") == b"turn"
+        whole = peer.receive(4 + len(large)) == frame(large)
+    assert whole

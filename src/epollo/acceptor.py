@@ -102,7 +102,8 @@ class Acceptor:
 
     def _resume(self) -> None:
         if self._listener.fileno() >= 0:
-            self._reserve = self._reserve or _open_reserve()
+            if self._reserve is None:
+                self._reserve = _open_reserve()
             accept = self._admit if self._admission.bounded else self._attach
             self._loop.listen(self._listener, accept, self._failed)
 

@@ -23,8 +23,11 @@ from epollo.bench.report_command import report
 from epollo.engine import available
 from epollo.errors import EngineMissing, EpolloError, UsageError
 from epollo.lab.commands import lab
-from epollo.server import serve as serve_handler
+from epollo.server import Server, run_until_told
 from epollo.settings import Settings, settings_from
+from epollo.stopping import leave_within
+
+_EXIT_SECONDS = 0.4  # for the interpreter's end, behind the deadline of a stop
 
 
 def main() -> NoReturn:
@@ -98,7 +101,8 @@ def serve(app: str | None, **given: Any) -> None:
     level = settings_from(**settings).log_level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
     handler = handlers.echo if app is None else handlers.load(app)
-    serve_handler(handler, name=app, **settings)
+    server = Server(handler, name=app, **settings)
+    leave_within(_EXIT_SECONDS, run_until_told(server))
 
 
 cli.add_command(bench)

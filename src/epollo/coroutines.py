@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator
 from contextvars import copy_context
 from functools import partial
 from typing import Any
 
 from epollo.engine import CloseReason, Connection, EventLoop, Reply
 from epollo.engine.stepping import Steps
-from epollo.flights import Flight, Flights, as_exception
+from epollo.flights import Flight, Flights
 from epollo.handler import Application, Received
-from epollo.runner import report_disconnected
+from epollo.runner import DISCONNECTED_RAISED, unfinished
+from epollo.stopping import Stop
 
 Work = Coroutine[Any, Any, Any]
+
+TASK_NAME = "epollo-handler"
 
 
 class Spare:
@@ -37,7 +40,7 @@ class Spare:
         self.parked: asyncio.Future[None] = loop.create_future()
         life = self._live(end)
         life.send(None)  # A task that is cancelled before it has begun would never begin.
-        self.task = asyncio.Task(life, loop=loop, context=self.context)
+        self.task = asyncio.Task(life, loop=loop, name=TASK_NAME, context=self.context)
 
     def adopt(self, work: Work, awaited: Any, flight: Flight) -> None:
         """Go on with ``work``, whose first step ended with waiting for ``awaited``."""
@@ -71,11 +74,13 @@ class Coroutines:
         self._ordered = ordered
         self._flights = Flights(ordered)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._disconnecting: dict[Connection, None] = {}
         self._spare: Spare | None = None
         self._connect: Any = application.connected
 
     def begin(self, engine: EventLoop) -> None:
         application, self._loop = self._application, asyncio.get_running_loop()
+        self._engine = engine
         receive, wants_connection = application.receive, application.wants_connection
         steps = _steps(engine.name)(self._loop, receive, wants_connection, self)
         self._take = steps.take
@@ -87,18 +92,22 @@ class Coroutines:
         self, connection: Connection, reason: CloseReason, done: Callable[[], object]
     ) -> None:
         """Nobody waits for the handlers any more: cancel them. Then tell the application."""
+        self._disconnecting[connection] = None
         self._flights.cancel(connection)
         self._flights.after(connection, partial(self._disconnect, connection, reason, done))
 
-    def close(self) -> None:
-        """All is on the loop: see `finish`."""
+    def close(self, stop: Stop) -> None:
+        """Everything runs on the loop: see `finish`."""
 
-    async def finish(self) -> None:
-        """Wait for all that has not ended."""
+    async def finish(self, stop: Stop) -> None:
+        """Wait for all that has not ended, until the deadline."""
         self._drop_spare()
-        while self._tasks:
-            done, _ = await asyncio.wait(self._tasks)
-            self._tasks -= done
+        while tasks := [task for task in self._tasks if not task.done()]:
+            if await wait_until(stop, tasks):
+                break
+        left = {**self._disconnecting, **dict.fromkeys(self._flights.abandon())}
+        self._disconnecting.clear()
+        stop.leave_behind(unfinished(self._application.name, left))
 
     def _received_plain(self, message: bytes, connection: Connection) -> Reply:
         return self.in_turn(connection, self._application.received(message, connection))
@@ -124,12 +133,11 @@ class Coroutines:
         self, connection: Connection, reply: Reply, error: BaseException | None = None
     ) -> Reply:
         """A reply that is there already goes out now, or behind those that are still to come."""
-        raised = None if error is None else as_exception(error)
         if self._ordered and connection.in_flight:
-            self._flights.end(self._flights.begin(connection), reply, raised)
+            self._flights.end(self._flights.begin(connection), reply, error)
             return None
-        if raised is not None:
-            raise raised
+        if error is not None:
+            raise error
         return reply
 
     def _drop_spare(self) -> None:
@@ -147,14 +155,30 @@ class Coroutines:
     ) -> None:
         """Call it at once, as a plain function is; where it is async, in a task."""
         disconnect: Any = self._application.disconnected
+        done = partial(self._disconnected, connection, done)
         try:
             if self._application.is_async("disconnected"):
-                work = _tell(disconnect(connection, reason), done)
-                self._keep(asyncio.Task(work, loop=self._loop))
+                work = self._tell(disconnect(connection, reason), connection, done)
+                self._keep(asyncio.Task(work, loop=self._loop, name=TASK_NAME))
                 return
             disconnect(connection, reason)
-        except Exception as error:
-            report_disconnected(error)
+        except BaseException as error:
+            self._engine.report(error, DISCONNECTED_RAISED)
+        done()
+
+    async def _tell(
+        self, work: Awaitable[object], connection: Connection, done: Callable[[], object]
+    ) -> None:
+        try:
+            await work
+        except BaseException as error:
+            if connection in self._disconnecting:  # else it was left behind, and is destroyed now
+                self._engine.report(error, DISCONNECTED_RAISED)
+        finally:
+            done()
+
+    def _disconnected(self, connection: Connection, done: Callable[[], object]) -> None:
+        self._disconnecting.pop(connection, None)
         done()
 
 
@@ -168,23 +192,37 @@ def _steps(engine: str) -> Callable[..., Steps]:
     return PythonSteps
 
 
-async def _tell(work: Awaitable[object], done: Callable[[], object]) -> None:
-    try:
-        await work
-    except Exception as error:
-        report_disconnected(error)
-    finally:
-        done()
+async def wait_until(
+    stop: Stop, tasks: Collection[asyncio.Task[Any]]
+) -> Collection[asyncio.Task[Any]]:
+    """Wait for ``tasks``, at most until the deadline of a stop, which may be asked for meanwhile.
+    Returns those that have not ended."""
+    loop = asyncio.get_running_loop()
+    while pending := [task for task in tasks if not task.done()]:
+        moved = loop.create_future()
+        with stop.listening(partial(loop.call_soon_threadsafe, _resolve, moved)):
+            if stop.seconds_left == 0:
+                break
+            await asyncio.wait(
+                (*pending, moved), timeout=stop.seconds_left, return_when=asyncio.FIRST_COMPLETED
+            )
+    return pending
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 async def _land(work: Awaitable[Reply], flight: Flight, end: Callable[..., None]) -> None:
     try:
         reply = await work
-    except (Exception, asyncio.CancelledError) as error:
-        if isinstance(error, asyncio.CancelledError) and flight.connection.closed:
+    except BaseException as error:
+        gone = flight.connection.closed
+        if gone and isinstance(error, asyncio.CancelledError | GeneratorExit):
             end(flight)
         else:
-            end(flight, error=as_exception(error))
+            end(flight, error=error)
     else:
         end(flight, reply)
 

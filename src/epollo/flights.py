@@ -5,7 +5,6 @@ A connection is remembered here only while something of it is in flight.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from epollo.engine import Connection, Reply
@@ -21,18 +20,16 @@ class Flight:
         self.weight = weight  # how many messages' places it takes
         self.landed = False
         self.reply: Reply = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.cancel: Callable[[], object] = _nothing
 
     def land(self) -> None:
         """Give the connection what became of it."""
-        for _ in range(self.weight - 1):
-            self.connection.answer(None)
         error, self.error = self.error, None  # whose traceback may hold this flight
         if error is None:
-            self.connection.answer(self.reply)
+            self.connection.answer(self.reply, self.weight)
         else:
-            self.connection.fail(error)
+            self.connection.fail(error, self.weight)
 
 
 class Flights:
@@ -40,7 +37,8 @@ class Flights:
 
     def __init__(self, ordered: bool = True) -> None:
         self._ordered = ordered
-        self._queues: dict[Connection, deque[Flight]] = {}
+        # In the order of their messages. As keys, so that one of many is found at once.
+        self._queues: dict[Connection, dict[Flight, None]] = {}
         self._last: dict[Connection, Callable[[], object]] = {}
 
     def __len__(self) -> int:
@@ -50,23 +48,25 @@ class Flights:
     def begin(self, connection: Connection, weight: int = 1) -> Flight:
         """The handler is at work for ``connection``, and its reply comes later."""
         flight = Flight(connection, weight)
-        self._queues.setdefault(connection, deque()).append(flight)
-        for _ in range(weight):
-            connection.defer()
+        self._queues.setdefault(connection, {})[flight] = None
+        connection.defer(weight)
         return flight
 
-    def end(self, flight: Flight, reply: Reply = None, error: Exception | None = None) -> None:
+    def end(self, flight: Flight, reply: Reply = None, error: BaseException | None = None) -> None:
         """The handler is done. Replies are sent in the order of their messages, where that is
         wanted: one that comes before its turn is kept for it."""
+        queue = self._queues.get(flight.connection)
+        if queue is None or flight.landed:  # abandoned
+            return
         flight.reply, flight.error, flight.landed = reply, error, True
         flight.cancel = _nothing
-        queue = self._queues[flight.connection]
         if not self._ordered:
-            queue.remove(flight)
+            del queue[flight]
             flight.land()
-        while queue and queue[0].landed:
-            queue.popleft().land()
-        if not queue:
+        while queue and (first := next(iter(queue))).landed:
+            del queue[first]
+            first.land()
+        if not queue and self._queues.get(flight.connection) is queue:
             del self._queues[flight.connection]
             self._last.pop(flight.connection, _nothing)()
 
@@ -82,20 +82,12 @@ class Flights:
         else:
             call()
 
-    def abandon(self) -> Iterable[Callable[[], object]]:
-        """Forget all that is in flight; the last calls that were still to be made."""
+    def abandon(self) -> Iterable[Connection]:
+        """Forget all that is in flight; the connections of which something was."""
+        connections = tuple(self._queues)
         self._queues.clear()
-        calls, self._last = tuple(self._last.values()), {}
-        return calls
-
-
-def as_exception(error: BaseException) -> Exception:
-    """What a handler raised, as something to close its connection with."""
-    if isinstance(error, Exception):
-        return error
-    wrapped = RuntimeError(f"the handler ended with {type(error).__name__}")
-    wrapped.__cause__ = error
-    return wrapped
+        self._last.clear()
+        return connections
 
 
 def _nothing() -> None:

@@ -43,10 +43,15 @@ class Publisher:
 
     def _deliver(self, group: str, message: bytes) -> None:
         """What another server has published; its framing may hold what this one's cannot."""
+        loop = self._loop
         try:
             self._push(group, self._encode(message))
         except EncodeError as error:
             _log.warning("not delivered to group %r: %s", group, error)
+        except BaseException as error:  # of the user's own framing
+            if loop is not None:
+                what = f"not delivered to group {group!r}: the framing's encode raised"
+                loop.call_threadsafe(partial(loop.report, error, what))
 
     def _push(self, group: str, frame: bytes, exclude: Connection | None = None) -> None:
         loop = self._loop

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import islice
 from typing import Protocol
 
 from epollo.engine import CloseReason, Connection, EventLoop
 from epollo.handler import Application, Received
+from epollo.stopping import Stop
 
-_log = logging.getLogger("epollo.server")
+DISCONNECTED_RAISED = "the handler raised in disconnected"
+"""What is logged: there is no connection any more that the error could close."""
 
 
 class Runner(Protocol):
@@ -27,8 +29,9 @@ class Runner(Protocol):
     ) -> None:
         """Call ``done`` when the last handler of the connection has ended."""
 
-    def close(self) -> None:
-        """Serving is over, and the engine closed: wait for what still runs in other threads."""
+    def close(self, stop: Stop) -> None:
+        """Serving is over, and the engine closed: wait for what still runs in other threads, until
+        the deadline."""
 
 
 class Direct:
@@ -50,10 +53,14 @@ class Direct:
         finally:
             done()
 
-    def close(self) -> None:
+    def close(self, stop: Stop) -> None:
         """All that was called has returned."""
 
 
-def report_disconnected(error: Exception) -> None:
-    """There is no connection any more that the error could close."""
-    _log.error("the handler raised in disconnected", exc_info=error)
+def unfinished(name: str, connections: Collection[Connection]) -> list[str]:
+    """What a stop leaves behind if the handler ``name`` is still at work for these."""
+    if not connections:
+        return []
+    peers = ", ".join(connection.peername for connection in islice(connections, 3))
+    more = f" and {len(connections) - 3} more" if len(connections) > 3 else ""
+    return [f"handler {name} for {peers}{more}"]

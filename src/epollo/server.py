@@ -21,6 +21,13 @@ from epollo.publishing import Publisher
 from epollo.service import Service
 from epollo.settings import Settings, settings_from
 from epollo.signals import Signals, waking
+from epollo.stopping import (
+    CLEANUP_SECONDS,
+    Stop,
+    StopOverdue,
+    Watchdog,
+    place_of,
+)
 from epollo.units import parse_seconds
 
 _log = logging.getLogger("epollo.server")
@@ -38,11 +45,16 @@ def serve(
     ``name`` is what the ready line, printed once it listens, calls the handler. ``settings`` are
     the fields of `epollo.Settings`. Raises UsageError for what cannot work as written, BindError.
     """
-    server = Server(handler, bind, name=name, **settings)
+    run_until_told(Server(handler, bind, name=name, **settings))
+
+
+def run_until_told(server: Server) -> Stop:
+    """Start ``server``, print its ready line, and run it until SIGINT or SIGTERM."""
     server.start()
     with server.signals():  # before the line that tells others where to send them
         print(server.ready_line, flush=True)
         server.run()
+    return server._stop
 
 
 class Server:
@@ -79,7 +91,9 @@ class Server:
         self._finish: Callable[[], object] = _nothing  # ends the serving
         self._stopping = False
         self._told_to_stop = False
-        self._signals = Signals()
+        self._stop = Stop(self.settings.graceful_timeout)
+        self._watchdog = Watchdog(self._stop)
+        self._signals = Signals(self._watchdog)
         self.addresses: list[str] = []
         """The addresses really bound, once started: port 0 has become a number."""
 
@@ -110,6 +124,7 @@ class Server:
         self._loop = new_loop(self.settings.engine, self.settings.poller)
         self._stopping = self._told_to_stop = False
         self._signals.restart()
+        self._stop.clear()
         self._service.restart()
         self.addresses.clear()
         try:
@@ -135,34 +150,45 @@ class Server:
         if self._loop is None:
             self.start()
         try:
-            with self.signals():
+            with self.signals(), self._watchdog.watching():
                 if self._service.application.asynchronous:
                     from epollo import hosting  # asyncio is imported for async handlers only
 
-                    hosting.run(self._serve_alone, self.settings.loop)
+                    hosting.run(self._serve_alone, self.settings.loop, self._stop, self._watchdog)
                 else:
                     self._run_plain()
+        except StopOverdue as error:  # of `started` or `stopped`: others end their connection
+            self._stop.leave_behind([place_of(error)])
         finally:
             self.close()
+            self._stop.report()
 
     def _run_plain(self) -> None:
         engine, application = self._started, self._service.application
         self._begin(engine.stop)
-        application.started(self)
+        with self._watchdog.in_hook():
+            application.started(self)
         self._tell_ready()
         try:
-            with waking(engine):
+            with waking(engine), self._watchdog.in_loop(engine.call_threadsafe):
                 engine.run()
         finally:
-            self.close()
-            self._service.runner.close()
-            application.stopped(self)
+            self._stop.ensure()
+            with self._watchdog.in_hook():  # `disconnected` of those that are still connected
+                self._abort()
+                self.close()
+            self._service.runner.close(self._stop)
+            with self._watchdog.in_hook():
+                application.stopped(self)
 
     async def serve(self) -> None:
         """Serve on the running loop, asyncio's or uvloop's, until `stop`. Cancelled, it aborts what
-        is open. It returns, or raises, when all handlers have ended and the sockets are closed.
-        Raises EngineMissing for a poller that is no descriptor."""
-        await self._serve(nullcontext())
+        is open. It returns, or raises, when the sockets are closed and all handlers have ended, or
+        half a second after the grace. Raises EngineMissing for a poller that is no descriptor."""
+        try:
+            await self._serve(nullcontext())
+        finally:
+            self._stop.report()
 
     async def _serve(self, wakeup: AbstractContextManager[None]) -> None:
         from epollo import hosting
@@ -172,7 +198,8 @@ class Server:
         try:
             guest = hosting.Guest(self._started)
             self._begin(guest.stop)
-            await hosting.call(self._service.application.started, self)
+            if not await hosting.call(self._service.application.started, self, self._stop):
+                return
             self._tell_ready()
             try:
                 with wakeup:  # no longer than the engine has the descriptor for it
@@ -180,10 +207,16 @@ class Server:
             finally:
                 self._abort()
                 self.close()
-                await hosting.finish(self._service.runner)
-                await hosting.call(self._service.application.stopped, self)
+                await self._finish_handlers()
         finally:
             self.close()
+
+    async def _finish_handlers(self) -> None:
+        from epollo import hosting
+
+        self._stop.ensure()
+        await hosting.finish(self._service.runner, self._stop)
+        await hosting.call(self._service.application.stopped, self, self._stop)
 
     async def _serve_alone(self) -> None:
         # Within the loop: uvloop has a wakeup descriptor of its own, and puts back what was before.
@@ -207,6 +240,7 @@ class Server:
         seconds = self.settings.graceful_timeout if grace is None else parse_seconds(grace)
         if loop is not None:
             self._told_to_stop = True
+            self._stop.begin(seconds)
             loop.call_threadsafe(lambda: self._drain(loop, seconds))
 
     def publish(self, group: str, message: Buffer, exclude: Connection | None = None) -> None:
@@ -239,8 +273,9 @@ class Server:
         if not self._told_to_stop:  # a second time would abort what it was told to finish
             self.stop()
         if self._background is not None:
-            self._background.join()
-            self._background = None
+            background, self._background = self._background, None
+            background.join(self._stop)
+            self._stop.report()
 
     @property
     def _started(self) -> EventLoop:
@@ -285,9 +320,12 @@ class Server:
         self._service.check_empty()
 
     def _abort(self) -> None:
+        """Close all that is left. What handlers still do then is not waited for for long."""
         for connection in self.connections:
             connection.abort(CloseReason.SHUTDOWN)
         self._service.check_empty()
+        if self._loop is not None:
+            self._loop.call_later(CLEANUP_SECONDS, self._finish)
 
     def close(self) -> None:
         """Close a server that was started and is not running; `run` does so when it ends."""
@@ -296,12 +334,15 @@ class Server:
         self._acceptors.clear()
         loop, self._loop = self._loop, None
         if loop is not None:
-            self._publisher.end()
-            loop.close()
+            try:
+                self._publisher.end()
+            finally:
+                loop.close()
 
     def signals(self) -> AbstractContextManager[None]:
-        """SIGINT and SIGTERM stop the server, a second one at once; where the loop is stuck in a
-        handler, a third one ends the process. Only in the main thread (signal(7))."""
+        """SIGINT and SIGTERM stop the server, a second one at once; a third one ends the process.
+        A function that blocks this thread is interrupted when the stop has to be over. Only in the
+        main thread (signal(7))."""
         return self._signals.handled(self.stop)
 
 

@@ -10,12 +10,14 @@ from functools import partial
 from types import FrameType
 
 from epollo.engine import EventLoop
+from epollo.stopping import Watchdog
 
 
 class Signals:
     """SIGINT and SIGTERM: counted from `restart` on, whoever handles them meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, watchdog: Watchdog) -> None:
+        self._watchdog = watchdog
         self._count = 0
 
     def restart(self) -> None:
@@ -24,8 +26,8 @@ class Signals:
 
     @contextmanager
     def handled(self, stop: Callable[[], object]) -> Iterator[None]:
-        """Each calls ``stop``; where the loop is stuck in a handler, a third one ends the process.
-        Only in the main thread (signal(7))."""
+        """Each calls ``stop``; a third one ends the process at once. Only in the main thread
+        (signal(7))."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -38,10 +40,13 @@ class Signals:
                 signal.signal(number, handler)
 
     def _handle(self, stop: Callable[[], object], number: int, frame: FrameType | None) -> None:
+        if self._watchdog.interrupts():
+            return
         self._count += 1
         if self._count > 2:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+        self._watchdog.end_process()
         stop()
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from epollo.engine import CloseReason, Connection, EventLoop, Reply
-from epollo.flights import Flight, Flights, as_exception
+from epollo.flights import Flight, Flights
 from epollo.handler import Application
-from epollo.runner import report_disconnected
+from epollo.runner import DISCONNECTED_RAISED, unfinished
+from epollo.stopping import Stop
+from epollo.thread_pool import Job, ThreadPool
+
+_PERIOD = 0.1  # seconds between two looks at the deadline of a stop, which may be moved
 
 
 class Threads:
@@ -27,13 +31,14 @@ class Threads:
 
     def begin(self, engine: EventLoop) -> None:
         self._engine = engine
-        self._closed = False
-        self._pool = ThreadPoolExecutor(self._count, thread_name_prefix="epollo-handler")
+        self._pool = ThreadPool(self._count, "epollo-handler")
+        self._ended: SimpleQueue[Callable[[], object]] = SimpleQueue()  # for the loop's thread
+        self._disconnecting: dict[Connection, None] = {}
 
     def received(self, message: bytes, connection: Connection) -> None:
         flight = self._flights.begin(connection)
-        future = self._submit(flight, partial(self._application.received, message, connection))
-        flight.cancel = partial(self._cancel, flight, future)
+        job = self._submit(flight, partial(self._application.received, message, connection))
+        flight.cancel = partial(self._cancel, flight, job)
 
     def connected(self, connection: Connection) -> None:
         """No message is delivered before it has returned. It is called though the peer has gone
@@ -45,29 +50,29 @@ class Threads:
     def disconnected(
         self, connection: Connection, reason: CloseReason, done: Callable[[], object]
     ) -> None:
+        self._disconnecting[connection] = None
         self._flights.cancel(connection)
         call = partial(self._disconnect, connection, reason, done)
-        self._flights.after(connection, partial(self._call, call))
+        self._flights.after(connection, partial(self._pool.submit, call))
 
-    def close(self) -> None:
-        """Wait for the calls that have begun; the engine hears no more of them."""
-        self._pool.shutdown()
-        self._closed = True
-        for call in self._flights.abandon():
-            call()
+    def close(self, stop: Stop) -> None:
+        """Wait for the calls that have begun, and for ``disconnected`` after them."""
+        while (self._flights or self._disconnecting) and stop.seconds_left != 0:
+            try:
+                end = self._ended.get(timeout=min(_PERIOD, stop.seconds_left or _PERIOD))
+            except Empty:
+                continue
+            end()
+        self._pool.close(stop.seconds_left)
+        left = {**self._disconnecting, **dict.fromkeys(self._flights.abandon())}
+        stop.leave_behind(unfinished(self._application.name, left))
 
-    def _call(self, call: Callable[[], object]) -> None:
-        if self._closed:
-            call()
-        else:
-            self._pool.submit(call)
+    def _submit(self, flight: Flight, call: Callable[[], Reply]) -> Job:
+        return self._pool.submit(partial(self._handle, flight, call))
 
-    def _submit(self, flight: Flight, call: Callable[[], Reply]) -> Future[None]:
-        return self._pool.submit(self._handle, flight, call)
-
-    def _cancel(self, flight: Flight, future: Future[None]) -> None:
+    def _cancel(self, flight: Flight, job: Job) -> None:
         """A call that waits for its thread is not made; one that was begun ends by itself."""
-        if future.cancel():
+        if job.cancel():
             self._flights.end(flight)
 
     def _handle(self, flight: Flight, call: Callable[[], Reply]) -> None:
@@ -75,18 +80,34 @@ class Threads:
         try:
             end = partial(self._flights.end, flight, _whole(call(), flight.connection))
         except BaseException as error:
-            end = partial(self._flights.end, flight, error=as_exception(error))
-        self._engine.call_threadsafe(end)
+            end = partial(self._flights.end, flight, error=error)
+        self._in_loop(end)
 
     def _disconnect(
         self, connection: Connection, reason: CloseReason, done: Callable[[], object]
     ) -> None:
+        """In the pool."""
         try:
             self._application.disconnected(connection, reason)
-        except Exception as error:
-            report_disconnected(error)
-        finally:
-            self._engine.call_threadsafe(done)
+        except BaseException as error:
+            self._in_loop(partial(self._engine.report, error, DISCONNECTED_RAISED))
+        self._in_loop(partial(self._disconnected, connection, done))
+
+    def _disconnected(self, connection: Connection, done: Callable[[], object]) -> None:
+        del self._disconnecting[connection]
+        done()
+
+    def _in_loop(self, call: Callable[[], object]) -> None:
+        """Make the call in the loop's thread or, once the loop is closed, in `close`."""
+        self._ended.put(call)
+        self._engine.call_threadsafe(self._make_call)
+
+    def _make_call(self) -> None:
+        try:
+            call = self._ended.get_nowait()
+        except Empty:  # `close` has made it
+            return
+        call()
 
 
 def _whole(reply: Any, connection: Connection) -> Any:

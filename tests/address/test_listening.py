@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -217,3 +218,41 @@ def test_both_families_of_one_port_get_a_socket_each(hosts: tuple[str, str]) -> 
 def test_an_interface_that_there_is_not_is_named() -> None:
     with pytest.raises(BindError, match=r"cannot listen on \[fe80::1%nowhere0\]:0: "):
         address.listen(address.parse("[fe80::1%nowhere0]:0"), 1)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="between the probe of a stale socket and its removal another server may bind there",
+)
+def test_of_two_that_replace_a_stale_unix_socket_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second starts when the first has found the socket stale, and is about to remove it."""
+    where = Address(path=str(tmp_path / "socket"))
+    address.listen(where, 1).close()
+    unlink = os.unlink
+
+    def listen_first(path: Any) -> None:
+        if threading.current_thread() is not second and not second.ident:
+            second.start()
+            second.join(1)  # unless it waits until the first is done
+        unlink(path)
+
+    listeners: list[socket.socket | BindError] = []
+    second = threading.Thread(target=lambda: listeners.append(listen_or_fail(where)))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", listen_first)
+        listeners.append(listen_or_fail(where))
+    second.join(DEADLINE)
+    opened = [each for each in listeners if isinstance(each, socket.socket)]
+    for listener in opened:
+        listener.close()
+    assert (len(listeners), len(opened)) == (2, 1)
+
+
+def listen_or_fail(where: Address) -> socket.socket | BindError:
+    try:
+        return address.listen(where, 1)
+    except BindError as error:
+        return error

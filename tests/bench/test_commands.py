@@ -17,7 +17,7 @@ from typing import Any
 import click
 import pytest
 
-from epollo import UsageError
+from epollo import Server, UsageError
 from epollo.bench import Workload
 from epollo.bench.commands import bench
 from tests.bench.hostile import Accepted, hostile
@@ -416,3 +416,26 @@ def test_quiet_shows_nothing_on_a_terminal_either() -> None:
         assert run.report() == ""
         assert run.status() == 0
         assert run.said() == run.shown.decode() == ""
+
+
+# -- ended early, where asked for
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a run goes on although a limit is lost or the rate is out of reach: there is no "
+    "--stop-if",
+)
+@pytest.mark.parametrize(
+    "load",
+    [["-R", "200", "--stop-if", "p50>1ns"], ["-R", "100m", "--stop-if", "late>1%"]],
+    ids=["limit", "rate"],
+)
+def test_a_run_ends_when_a_limit_is_lost(load: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long before its minute is over."""
+    more = ["-c", "2", "-d", "60s", "--warmup", "0", "--timeout", "1s"]
+    with Server(lambda message: message, "127.0.0.1:0") as server, new_screen() as screen:
+        status, report = run_here(screen, monkeypatch, "bench", server.addresses[0], *more, *load)
+    assert status == 1
+    assert "\n60 s measured" not in report

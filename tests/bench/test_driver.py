@@ -13,6 +13,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from epollo.bench import Driver, Result, Second, Workload, run
 from epollo.bench.descriptors import allow_descriptors
 from epollo.bench.load.payload import Payload
 from epollo.bench.rooms import room_of
+from epollo.engine import available
 from tests.bench.hostile import SIZE, Accepted, Serve, hostile
 from tests.engines import Engine
 from tests.support import DEADLINE, Bomb, frame, unused
@@ -842,3 +844,115 @@ def test_more_connections_than_descriptors_is_an_error_that_says_how_many() -> N
         pytest.skip("this process may have any number of descriptors")
     with pytest.raises(SettingError, match=rf"may have \d+ at most \(ulimit -n {hard}\)"):
         run(workload("127.0.0.1:1", connections=hard))
+
+
+# -- framings whose length stands inside the message
+
+IN_PLACE = {  # a whole frame of each protocol
+    "modbus": "0001000000061103006b0003",
+    "mongodb": "1500000001000000d20400000100000005000000ff",
+    "length(size=4,adjust=-4)": "00000010000000150000000000000001",  # SMPP
+    "length(offset=1,size=3,adjust=-4)": "01000014800001180000000000000001ab000001",  # Diameter
+    "length(offset=2,size=4)": "05000000000400000000",  # DICOM
+    "length(offset=2,size=2,adjust=-4)": "0300001611e00000000100c0010ac1020100c2020102",  # S7
+    "length(offset=4,size=4,adjust=-8,order=little)": "48454c460c00000000000001",  # OPC UA
+    "length(size=3,adjust=1,order=little)": "010000000e",  # MySQL
+}
+refused = pytest.mark.xfail(
+    strict=True,
+    raises=SettingError,
+    reason="a framing whose length is written into the message is refused, whatever is sent",
+)
+
+
+@refused
+@pytest.mark.parametrize(
+    ("framing", "expect"),
+    [
+        *((framing, "any") for framing in IN_PLACE),
+        ("modbus", "echo"),
+        ("modbus", "tests.bench.judges:same"),
+    ],
+)
+def test_a_payload_is_sent_as_it_is_in_a_framing_with_its_length_inside(
+    framing: str, expect: str, tmp_path: Path
+) -> None:
+    whole = bytes.fromhex(IN_PLACE[framing])
+    (tmp_path / "frame").write_bytes(whole)
+    heard: set[bytes] = set()
+
+    def listen(message: bytes) -> bytes:
+        heard.add(message)
+        return message
+
+    load = {"payload": str(tmp_path / "frame"), "expect": expect}
+    assert is_clean(measure(ANY, listen, framing=framing, **load), MESSAGES)
+    assert heard == {whole}
+
+
+@refused
+@pytest.mark.parametrize("tester", available())
+@pytest.mark.parametrize("framing", IN_PLACE)
+def test_messages_are_verified_in_all_that_a_framing_with_its_length_inside_leaves_free(
+    framing: str, tester: str
+) -> None:
+    assert is_clean(measure(Engine(tester, "auto"), Server(), framing=framing, depth=4), MESSAGES)
+
+
+@refused
+@pytest.mark.parametrize("tester", available())
+def test_a_wrong_byte_in_a_framing_with_its_length_inside_is_found(tester: str) -> None:
+    result = measure(Engine(tester, "auto"), Server(flip), framing="modbus", depth=4)
+    assert result.errors == {"wrong_bytes": 1}
+    assert result.messages == MESSAGES - 1
+
+
+# -- the average number of outstanding messages
+
+
+class Slow:
+    """Echoes each message after a time, however many wait."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def received(self, message: bytes, connection: Connection) -> None:
+        later = connection.loop.call_later  # type: ignore[attr-defined]
+        later(self.seconds, partial(self.answer, message, connection))
+
+    def answer(self, message: bytes, connection: Connection) -> None:
+        if not connection.closed:
+            connection.send(message)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the average of outstanding messages leaves out those sent before the window",
+)
+@pytest.mark.parametrize("tester", available())
+def test_messages_sent_before_the_window_are_outstanding_in_it(tester: str) -> None:
+    """Each connection has one at all times: the next is sent when a reply comes."""
+    load = {"connections": 4, "messages": None, "duration": 0.1, "warmup": 0.01}
+    result = measure(Engine(tester, "auto"), Slow(0.3), **load)
+    assert result.concurrency == pytest.approx(4, rel=0.05)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the average of outstanding messages includes their waits after the window: it is "
+    "higher than possible",
+)
+@pytest.mark.parametrize("tester", [*available(), "two processes"])
+@pytest.mark.parametrize("rate", [None, 40], ids=["closed", "open"])
+def test_no_more_messages_are_outstanding_than_were_sent_at_once(
+    rate: float | None, tester: str
+) -> None:
+    """Four in a closed loop, and in an open loop all of it."""
+    load: dict[str, Any] = {"connections": 4, "messages": None, "duration": 0.2, "rate": rate}
+    if tester == "two processes":
+        tester, load["processes"] = "auto", 2
+    result = measure(Engine(tester, "auto"), Slow(0.4), **load)
+    assert result.errors == {}
+    assert 0 < result.concurrency <= (4 if rate is None else result.sent)

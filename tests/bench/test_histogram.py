@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import statistics
+from typing import Any
 
 import pytest
 from hdrh.histogram import HdrHistogram
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from epollo.bench.histogram import Histogram
 from epollo.bench.result import PERCENTILES
 from epollo.engine import available
+from epollo.errors import UsageError
 
 HIGHEST = 3600 * 10**9
 # Of any order of magnitude, not only of the highest one, and often the same one again.
@@ -149,3 +151,15 @@ def test_what_the_native_room_recorded_is_the_same_in_another_process() -> None:
         assert list(histogram.buckets()) == list(expected.buckets())
         assert histogram.percentiles([50, 100]) == expected.percentiles([50, 100])
         assert (histogram.mean, histogram.deviation) == (expected.mean, expected.deviation)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=(IndexError, OverflowError, ValueError, TypeError, pytest.fail.Exception),
+    reason="an impossible percentile raises a bare Python error, or is taken for 0 %",
+)
+@pytest.mark.parametrize("percent", [101, 100.000_1, -1, math.inf, math.nan, "99", None])
+@pytest.mark.parametrize("values", [[], [5]], ids=["empty", "one"])
+def test_an_impossible_percentile_is_refused_in_one_line(values: list[int], percent: Any) -> None:
+    with pytest.raises(UsageError, match=r"\Apercent.*\Z"):
+        of(values).percentile(percent)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -84,3 +86,37 @@ def test_one_given_up_is_in_the_second_that_it_was_due_in(engine: str) -> None:
     assert [second.response.total for second in tally.seconds] == [1, 1, 1]
     assert [second.service.total for second in tally.seconds] == [1, 1, 1]
     assert tally.errors == {"unsent": 3, "in_warmup": 1}
+
+
+# -- a run of days
+
+SECONDS = 20  # of the run, while memory is looked at
+KEPT = 512  # bytes of each, at most: 42 MiB a day
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="every second of a run stays in memory with its histograms: gigabytes a day",
+)
+@pytest.mark.parametrize("due", [None, lambda seconds: 500 * seconds], ids=["closed", "open"])
+@pytest.mark.parametrize("engine", available())
+def test_memory_stays_flat_however_long_a_run_lasts(
+    engine: str, due: Callable[[float], float] | None
+) -> None:
+    tally, chance = new_tally(engine, due), random.Random(1)  # noqa: S311
+
+    def run(first: int, last: int) -> None:
+        for number in range(first, last):
+            for at in range(BEGIN + number * SECOND, BEGIN + (number + 1) * SECOND, SECOND // 500):
+                tally.roll(at)
+                tally.record(at, at + 1000, at + round(chance.expovariate(1 / 300_000)))
+
+    run(0, 5)
+    tracemalloc.start()
+    try:
+        run(5, 5 + SECONDS)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept / SECONDS <= KEPT

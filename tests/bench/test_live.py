@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from epollo.bench import Workload
+from epollo.bench.histogram import Histogram
 from epollo.bench.live import Live, clock, figures
 from tests.bench.support import made_up
 
@@ -90,3 +91,15 @@ def test_where_nobody_looks_nothing_is_written(file: io.StringIO, quiet: bool) -
 )
 def test_a_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a second that measured nothing is shown with percentiles of 0 ns",
+)
+def test_a_second_without_a_message_has_no_percentiles() -> None:
+    (second,) = made_up(seconds=1).seconds
+    shown = str(figures(replace(second, messages=0, response=Histogram())))
+    assert "0 ns" not in shown
+    assert "p50 -" in shown

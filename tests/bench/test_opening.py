@@ -3,8 +3,10 @@ what could not be sent is counted."""
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -14,6 +16,8 @@ import pytest
 
 from epollo import Connection, Server, address
 from epollo.bench import Driver, Result, Workload, run
+from epollo.bench.load.rates import Step
+from epollo.bench.report import text
 from epollo.bench.verdict import Verdict
 from epollo.engine import available
 from tests.bench.hostile import Accepted, hostile
@@ -202,3 +206,162 @@ def test_a_plan_that_is_ended_in_the_warm_up_has_nothing_to_count(
         result = drivers[0].run()
     assert (result.sent, result.response.total, result.errors) == (0, 0, {})
     assert result.interrupted
+
+
+# -- how many are opened a second
+
+RATE = 2  # connections a second: the third may come a second after the first, at the earliest
+fast = pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="--connection-rate lets each process open three connections at once",
+)
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When each connect of this process began."""
+    start_connect = address.start_connect
+    times: list[float] = []
+
+    def start(*arguments: Any) -> socket.socket:
+        times.append(time.monotonic())
+        return start_connect(*arguments)
+
+    monkeypatch.setattr(address, "start_connect", start)
+    return times
+
+
+@fast
+@pytest.mark.parametrize("rate", [None, 2000], ids=["closed", "open"])
+def test_no_more_connections_are_opened_a_second_than_may_be(
+    rate: float | None, load: Callable[..., Workload], begun: list[float]
+) -> None:
+    with Server(lambda message: message, "127.0.0.1:0") as server:
+        paced: dict[str, Any] = {"connection_rate": RATE, "rate": rate, "warmup": 0.01}
+        assert run(load(server.addresses[0], connections=3, **paced)).errors == {}
+    assert len(begun) == 3
+    assert begun[2] - begun[0] >= 0.99
+
+
+@fast
+def test_no_more_connections_are_opened_a_second_after_a_time_without_any(
+    begun: list[float],
+) -> None:
+    """All three end at once, more than a second after they were opened, and are replaced."""
+    together, quiet = threading.Barrier(3), threading.Event()
+
+    def serve(peer: Accepted) -> None:
+        request = peer.take()
+        if len(begun) <= 3:
+            together.wait(DEADLINE)
+            quiet.wait(2.2 / RATE)
+        peer.send(request)
+        peer.hold()
+
+    with hostile(serve) as where:
+        load: dict[str, Any] = {"messages": 6, "duration": None, "warmup": 0, "timeout": DEADLINE}
+        load |= {"connections": 3, "connection_rate": RATE, "reconnect_every": 1}
+        assert run(Workload(address=where, **load)).errors == {}
+    assert len(begun) == 6
+    assert begun[5] - begun[3] >= 0.99
+
+
+@fast
+def test_no_more_connections_are_opened_a_second_by_all_processes_together() -> None:
+    """The server sees it, and may accept the first one late: so half a second is enough."""
+    accepted: list[float] = []
+
+    def serve(peer: Accepted) -> None:
+        accepted.append(time.monotonic())
+        echo(peer)
+
+    with hostile(serve) as where:
+        load: dict[str, Any] = {"messages": 4, "duration": None, "timeout": DEADLINE}
+        load |= {"connections": 4, "processes": 2, "connection_rate": RATE, "warmup": 0.01}
+        assert run(Workload(address=where, **load)).errors == {}
+    accepted.sort()
+    assert len(accepted) == 4
+    assert accepted[2] - accepted[0] >= 0.5
+
+
+# -- a rate out of reach
+
+
+class TooMuchWork(BaseException):
+    """More than any tester could send. Not an Exception: the loop logs those of its callbacks, and
+    goes on."""
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Count the messages whose due time is computed one by one. Raises TooMuchWork over a number
+    that no tester can send in the time that it has."""
+    time_of, numbers = Step.time_of, count()
+
+    def work_out(step: Step, number: float) -> float:
+        if next(numbers) > 100_000:
+            raise TooMuchWork
+        return time_of(step, number)
+
+    monkeypatch.setattr(Step, "time_of", work_out)
+    return numbers
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=TooMuchWork,
+    reason="unsent messages are counted one by one: that takes minutes at a rate that the tester "
+    "cannot reach",
+)
+@pytest.mark.usefixtures("planned")
+@pytest.mark.parametrize("arrival", ["constant", "poisson"])
+def test_messages_that_are_never_sent_cost_no_work_each(
+    arrival: str, load: Callable[..., Workload]
+) -> None:
+    seconds = 0.02
+    plan: dict[str, Any] = {"rate": 1e9, "messages": None, "duration": seconds, "timeout": seconds}
+    with Server(lambda message: message, "127.0.0.1:0") as server:
+        result = run(load(server.addresses[0], arrival=arrival, **plan))
+    unsent = result.errors["unsent"]
+    assert result.sent + unsent == result.response.total == pytest.approx(1e9 * seconds, rel=0.01)
+
+
+# -- connections closed while idle
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a connection that the server closes while it is idle is counted as closed while "
+    "replies were due, without advice",
+)
+@pytest.mark.parametrize("idle", [{"rate": 2}, {"rate": None, "think": 0.5}], ids=["open", "think"])
+def test_a_connection_closed_while_idle_is_an_error_of_its_own_with_advice(
+    idle: dict[str, Any], load: Callable[..., Workload]
+) -> None:
+    def close_after_two(peer: Accepted) -> None:
+        for _ in range(2):
+            peer.send(peer.take())
+
+    with hostile(close_after_two) as where:
+        plan = load(where, connections=1, messages=3, **idle)
+        result = run(plan)
+    assert result.errors.keys().isdisjoint({"closed_early", "unanswered"})
+    [(kind, times)] = result.errors.items()
+    assert times == 1
+    report = text(Verdict.of(result))
+    assert "while replies were due" not in report
+    assert re.search(rf"{kind} +1   \w+", report), "what it means, or what to do"
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="unsent messages count as outstanding, each for the whole timeout",
+)
+def test_messages_that_are_never_sent_are_not_outstanding(load: Callable[..., Workload]) -> None:
+    with leaving() as where:
+        result = run(load(where, timeout=0.3, messages=None, duration=60))
+    assert result.errors["unsent"] > 2 * result.sent
+    assert result.concurrency <= result.sent

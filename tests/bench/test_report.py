@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from epollo.bench import Result
 from epollo.bench.histogram import Histogram
-from epollo.bench.pictures.tables import amounts
+from epollo.bench.pictures.tables import amounts, latencies
 from epollo.bench.report import text
 from epollo.bench.verdict import Verdict
 from tests.bench.support import made_up
@@ -223,3 +224,86 @@ def test_where_nothing_was_measured_no_latency_is_told() -> None:
     assert "round trip" not in shown
     assert "\nconnections  0 of 2 opened; connect: none\n             first reply: none\n" in shown
     assert shown.endswith("\nverdict      FAILED: no message was measured")
+
+
+# -- what was not measured
+
+never_zero = pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="what was not measured is reported as 0"
+)
+
+
+@never_zero
+def test_slip_that_no_message_had_is_not_0() -> None:
+    """No message of the plan was sent."""
+    result = made_up(lambda *_: 2 * MS, seconds=2, per_second=100, rate=100)
+    shown = report(replace(result, slip=Histogram()))
+    assert re.search(r"\b0 ns", shown) is None
+    assert re.search(r"mean .* -\n", shown)
+
+
+@never_zero
+def test_slip_that_no_message_had_is_not_0_on_a_page_either() -> None:
+    result = made_up(lambda *_: 2 * MS, seconds=2, per_second=100, rate=100)
+    rows = latencies([replace(result, slip=Histogram())]).rows
+    assert "0\N{NO-BREAK SPACE}ns" not in [row[-1] for row in rows]
+
+
+@never_zero
+def test_a_step_without_a_message_has_no_percentiles() -> None:
+    result = made_up(lambda *_: 2 * MS, seconds=4, per_second=100, rate="100/2s,200/2s")
+    quiet = [replace(second, response=Histogram()) for second in result.seconds[:2]]
+    shown = report(replace(result, seconds=[*quiet, *result.seconds[2:]]))
+    assert re.search(r"\b0 ns", shown) is None
+
+
+@never_zero
+def test_a_window_that_never_was_has_no_rate_and_nothing_outstanding() -> None:
+    empty: dict[str, Any] = dict.fromkeys(("response", "service", "first_reply"), Histogram())
+    shown = report(closed(**empty, elapsed=0.0, sent=0, answered=[0, 0], seconds=[]))
+    assert ", 0 a second" not in shown
+    assert "0.0 messages on average" not in shown
+
+
+# -- percentiles beyond the sample
+
+
+beyond = pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a percentile beyond the sample is reported as if it were known",
+)
+
+
+def alike(count: int) -> Histogram:
+    """That many values of 1 ms."""
+    times = Histogram()
+    times.record_many(MS, count)
+    return times
+
+
+@beyond
+@pytest.mark.parametrize("rate", [None, 100], ids=["closed", "open"])
+@pytest.mark.parametrize("percent", ["99.9", "99.99"])
+def test_a_percentile_beyond_the_sample_is_marked(percent: str, rate: float | None) -> None:
+    shown = []
+    for times in (alike(3), alike(10**7)):
+        made = made_up(seconds=2, rate=rate, connections=1)
+        run = replace(made, response=times, service=times, slip=times)
+        shown += [[row for row in report(run).splitlines() if f" {percent} % " in row]]
+    assert len(shown[1]) == 1
+    assert shown[0] != shown[1]
+
+
+@beyond
+def test_a_percentile_beyond_the_sample_is_marked_on_a_page_too() -> None:
+    few, many = (latencies([replace(made_up(), response=alike(n))]).rows for n in (3, 10**7))
+    assert few[0] == many[0], "the mean"
+    row = [name for name, *_ in many].index("99.99 %")
+    assert few[row] != many[row]
+
+
+@beyond
+def test_a_percentile_of_three_connects_is_marked() -> None:
+    few, many = (line(report(closed(connect=alike(n))), "connections") for n in (3, 10**7))
+    assert few.partition("; ")[2] != many.partition("; ")[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -226,3 +227,89 @@ def test_runs_that_went_on_at_once_are_one() -> None:
     assert [each.messages for each in both.seconds] == [2000, 2000, 1000]
     assert [each.target for each in both.seconds] == [2000.0, 2000.0, 1000.0]
     assert both.elapsed == 3.0
+
+
+# -- a run of days
+
+
+def taken(text: str) -> int:
+    """The peak of the memory, in bytes, that reading the result takes."""
+    tracemalloc.start()
+    try:
+        Result.from_json(text)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="reading a result takes hundreds of kilobytes a second of its run: 0.9 GB for an hour",
+)
+def test_reading_a_result_takes_little_memory_for_each_of_its_seconds() -> None:
+    short, long = (made_up(seconds=n, per_second=100, rate=100).to_json() for n in (2, 6))
+    assert (taken(long) - taken(short)) / 4 <= 32 << 10
+
+
+# -- what was not measured
+
+HISTOGRAMS = ("response", "service", "slip", "connect", "first_reply")
+never_zero = pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="what was not measured is 0.0 in the JSON"
+)
+
+
+def nothing(**changes: Any) -> Result:
+    """A run in which no connection was made."""
+    empty: dict[str, Any] = dict.fromkeys(HISTOGRAMS, Histogram())
+    empty |= {"elapsed": 0.0, "sent": 0, "answered": [0, 0], "seconds": []}
+    return result(**empty | changes)
+
+
+def zeros(value: Any) -> list[str]:
+    """The names of the figures in a document that are 0, except counts."""
+    if not isinstance(value, dict):
+        return []
+    found = [name for name, each in value.items() if each == 0.0 and name != "count"]
+    return found + [name for each in value.values() for name in zeros(each)]
+
+
+@never_zero
+@pytest.mark.parametrize("name", HISTOGRAMS)
+def test_the_times_of_no_message_are_null(name: str) -> None:
+    document = json.loads(nothing().to_json())
+    assert zeros(document[name]) == []
+
+
+@never_zero
+@pytest.mark.parametrize("name", ["rate", "concurrency", "late"])
+def test_a_figure_of_a_window_that_never_was_is_null(name: str) -> None:
+    assert json.loads(nothing().to_json())[name] is None
+
+
+@never_zero
+def test_a_closed_loop_has_no_slip_and_no_part_that_was_late() -> None:
+    document = json.loads(result().to_json())
+    assert zeros(document["slip"]) == []
+    assert document["late"] is None
+
+
+# -- percentiles beyond the sample
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the JSON gives percentiles beyond the sample as if they were known",
+)
+@pytest.mark.parametrize(("percent", "count"), [("99.9", 3), ("99.99", 3), ("99.99", 1000)])
+def test_a_percentile_beyond_the_sample_is_told_from_one_that_is_known(
+    percent: str, count: int
+) -> None:
+    few, many = Histogram(), Histogram()
+    few.record_many(1_000_000, count)
+    many.record_many(1_000_000, 10**7)
+    percentiles = [summary(each)["percentiles"] for each in (few, many)]
+    assert percentiles[0].get(percent) != percentiles[1][percent]
+    assert percentiles[0]["50"] == percentiles[1]["50"]

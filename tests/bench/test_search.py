@@ -6,17 +6,20 @@ import json
 import math
 import random
 import signal
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from epollo import SettingError, UsageError
+from epollo import Connection, Server, SettingError, UsageError
 from epollo.bench import Result, Search, Workload, find_rate
 from epollo.bench.commands import bench
 from epollo.bench.histogram import Histogram
-from epollo.bench.search import why_not, wilson
+from epollo.bench.probes import row as line_of
+from epollo.bench.search import Probe, why_not, wilson
 from epollo.bench.thresholds import requirement
 from tests.bench.support import made_up
 from tests.bench.terminal import terminal
@@ -366,3 +369,125 @@ def test_a_search_that_found_none_shows_the_lowest_rate_tried() -> None:
     search: Search = find_rate(LOAD, "p99<5ms", run=Cliff(0))
     assert search.answer().workload.rate == min(probe.rate for probe in search.probes)
     assert "at the lowest rate tried" in search.scope
+
+
+# -- a server that has not recovered
+
+
+class Backlog:
+    """Accepts every message, and answers them one after the other at a fixed rate. A connection
+    that closes does not shorten its queue."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self.free = 0.0
+
+    def received(self, message: bytes, connection: Connection) -> None:
+        now = time.monotonic()
+        self.free = max(self.free, now) + 1 / self.rate
+        later = connection.loop.call_later  # type: ignore[attr-defined]
+        later(self.free - now, partial(self.answer, message, connection))
+
+    def answer(self, message: bytes, connection: Connection) -> None:
+        if not connection.closed:
+            connection.send(message)
+
+
+class Enough(Exception):
+    """The test has seen what it needs."""
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a probe begins while the server still works off the one before, so no rate is found "
+    "for a server slower than the first probe",
+)
+def test_a_probe_begins_when_the_server_has_recovered_from_the_one_before() -> None:
+    server, probes = Backlog(150), []
+
+    def look(probe: Probe) -> None:
+        probes.append(probe)
+        if len(probes) > 1 and probes[-2].rate > server.rate:
+            raise Enough
+
+    with Server(server, "127.0.0.1:0") as at:
+        load = Workload(address=at.addresses[0], connections=2, duration=0.3, warmup=0, timeout=0.1)
+        with pytest.raises(Enough):
+            find_rate(load, "p99<100ms", progress=look)
+    assert probes[-1].result.first_reply.total == 2, "each connection was served within the timeout"
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a tester that was late because other work had the processor is told to add processes",
+)
+def test_a_search_does_not_ask_for_processes_where_the_tester_was_hardly_busy() -> None:
+    def run(load: Workload) -> Result:
+        assert isinstance(load.rate, float)
+        slip = Histogram()
+        slip.record_many(1000 if load.rate < 3000 else 2_000_000, 1000)
+        made_at = made(load.rate, 0.001 if load.rate < 3000 else 1.0)
+        return replace(made_at, slip=slip, cpu=0.02 * made_at.elapsed)
+
+    search = find_rate(LOAD, "p99<5ms", run=run)
+    assert search.rate == pytest.approx(3000, rel=TOLERANCE)
+    assert "--processes" not in str(search)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a limit on a percentile beyond the sample is said to hold",
+)
+@pytest.mark.parametrize("limit", ["p99.9<5ms", "service.p99.99<5ms", "slip.p99.9<5ms"])
+def test_a_percentile_beyond_the_sample_does_not_hold(limit: str) -> None:
+    run = made_up(lambda *_: 1_000_000, seconds=2, per_second=20, rate=20, connections=2)
+    assert "not known" in why_not(run, [requirement(limit)])
+
+
+class Endless(BaseException):
+    """The search makes more runs than any that ends."""
+
+
+@pytest.mark.xfail(
+    strict=True, raises=Endless, reason="a search with a tolerance of 0 or less never ends"
+)
+@pytest.mark.parametrize("tolerance", [0.0, -1.0])
+def test_a_tolerance_that_no_search_can_keep_is_refused(tolerance: float) -> None:
+    server = Cliff(1000)
+
+    def run(load: Workload) -> Result:
+        if server.runs > 100:
+            raise Endless
+        return server(load)
+
+    with pytest.raises(UsageError, match="tolerance"):
+        find_rate(LOAD, "p99<5ms", tolerance=tolerance, run=run)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=(TypeError, AttributeError),
+    reason="an invalid limit or tolerance raises a bare Python error after the first run",
+)
+@pytest.mark.parametrize(
+    ("limit", "tolerance"),
+    [(5, 0.05), (None, 0.05), (["p99<5ms"], 0.05), ("p99<5ms", "5%")],
+    ids=["number", "none", "list", "tolerance"],
+)
+def test_an_invalid_limit_or_tolerance_of_a_search_is_refused(limit: Any, tolerance: Any) -> None:
+    with pytest.raises(UsageError):
+        find_rate(LOAD, limit, tolerance=tolerance, run=Cliff(1000))
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a probe that measured nothing is shown with percentiles of 0 ns",
+)
+def test_the_line_of_a_probe_without_a_message_has_no_percentiles() -> None:
+    limits = [requirement("mean<5ms")]
+    nothing = replace(made(1000, 0.001), response=Histogram(), answered=[0])
+    assert "0 ns" not in line_of(Probe(1000, nothing, why_not(nothing, limits)), limits)

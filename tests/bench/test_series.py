@@ -56,3 +56,20 @@ def test_it_is_written_to_a_file_or_not_at_all(tmp_path: Path) -> None:
     assert (tmp_path / "run.csv").read_text() == series.text(result) + "\n"
     with pytest.raises(EpolloError, match=r"cannot write .*: No such file or directory"):
         series.write(str(tmp_path / "missing" / "run.csv"), result)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a second with three messages has a p99.9 as if it were known",
+)
+def test_a_percentile_beyond_the_messages_of_a_second_is_told_from_one_that_is_known() -> None:
+    [second] = made_up(seconds=1).seconds
+    read = []
+    for count in (3, 10**7):
+        times = Histogram()
+        times.record_many(1_000_000, count)
+        read += rows(replace(made_up(seconds=1), seconds=[replace(second, response=times)]))
+    few, many = read
+    assert few["response_mean"] == many["response_mean"]
+    assert few["response_p99.9"] != many["response_p99.9"]

@@ -172,3 +172,34 @@ def test_another_run_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 def test_every_error_that_is_counted_may_be_limited(name: str) -> None:
     some = made_up(seconds=1, errors={str(name): 3})
     assert thresholds.parse(f"{name}>2").check(some) == f"{name} is 3, above 2 ({name}>2)"
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=(AssertionError, TypeError),
+    reason="a limit on a percentile beyond the sample is said to hold",
+)
+@pytest.mark.parametrize(
+    "text", ["p99.9>5ms", "p99.99>5ms", "service.p99.9>5ms", "slip.p99.9>5ms", "connect.p99.9>5ms"]
+)
+def test_a_limit_on_a_percentile_beyond_the_sample_is_not_known(text: str) -> None:
+    """Of three messages."""
+    few = Histogram()
+    few.record_many(1_000_000, 3)
+    result = replace(made_up(rate="500"), response=few, service=few, slip=few, connect=few)
+    words = thresholds.parse(text).check(result)
+    assert words is not None
+    assert "not known" in words
+    assert thresholds.parse("p50>5ms").check(result) is None
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=pytest.fail.Exception,
+    reason="a percentile beyond the sample of a baseline is taken as a limit",
+)
+def test_a_limit_from_a_run_with_too_few_messages_is_refused(tmp_path: Path) -> None:
+    before = tmp_path / "before.json"
+    before.write_text(made_up(seconds=1, per_second=3, connections=1).to_json())
+    with pytest.raises(UsageError, match=r"before\.json"):
+        thresholds.parse(f"p99.99>1.2*{before}")

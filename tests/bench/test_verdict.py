@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from epollo.bench.histogram import Histogram
+from epollo.bench.report import text
 from epollo.bench.verdict import Verdict
 from tests.bench.support import Limit, made_up
 
@@ -158,3 +160,64 @@ def test_a_closed_loop_says_that_its_tester_may_limit_it(
 ) -> None:
     words = "the tester was busy for 96 % of the time, and may limit it: add --processes"
     assert (words in str(Verdict.of(replace(made_up(**load), cpu=cpu)))) is said
+
+
+# -- the order of replies
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the report does not say that replies were paired with messages by order alone: if the "
+    "server answers out of order, the percentiles are false",
+)
+@pytest.mark.parametrize(
+    "matched",
+    [
+        {"expect": "any", "rate": 1000},
+        {"expect": "any", "depth": 4},
+        {"expect": "shop:is_receipt", "rate": 1000},
+        {"payload": __file__, "rate": 1000},
+        {"payload": __file__, "depth": 4},
+        {"template": "all alike", "rate": 1000},
+        {"size": "0..64", "rate": 1000},
+    ],
+    ids=["any", "any-pipelined", "function", "payload", "payload-pipelined", "template", "short"],
+)
+def test_it_says_where_the_order_of_replies_was_assumed(matched: dict[str, Any]) -> None:
+    report = text(Verdict.of(made_up(**matched)))
+    assert re.search(r"\border\b.*\bassumed\b|\bassum(ed|es)\b.*\border\b", report)
+
+
+# -- whose fault a late send is
+
+
+def late(part: float) -> Histogram:
+    """The slip of 1000 messages, of which that part was sent 2 ms late."""
+    slip = Histogram()
+    slip.record_many(2_000_000, round(1000 * part))
+    slip.record_many(1000, round(1000 * (1 - part)))
+    return slip
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a tester that was busy for 2 % of the time, and late because other work had the "
+    "processor, is told to add processes",
+)
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("lost", [0, 3])
+def test_a_late_tester_that_was_hardly_busy_is_not_told_to_add_processes(
+    processes: int, lost: int
+) -> None:
+    result = made_up(seconds=5, rate=1000, processes=processes)
+    idle = replace(result, slip=late(0.05), cpu=0.02 * 5 * processes, lost=lost)
+    said = str(Verdict.of(idle))
+    assert "5 % sent over 1 ms late" in said
+    assert "--processes" not in said
+
+
+def test_a_late_tester_that_was_always_busy_is_told_to_add_processes() -> None:
+    busy = replace(made_up(seconds=5, rate=1000), slip=late(0.05), cpu=0.98 * 5)
+    assert "--processes" in str(Verdict.of(busy))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from epollo import UsageError
-from epollo.bench import Workload
+from epollo import Server, UsageError, framing
+from epollo.bench import Result, Workload, run
+from tests.support import DEADLINE
 
 
 @pytest.mark.parametrize(
@@ -68,3 +71,119 @@ def test_an_impossible_workload_is_refused(changes: dict[str, Any], why: str) ->
 def test_a_message_that_the_framing_holds_is_taken(framing: str, size: int) -> None:
     load = Workload(address="unix:/tmp/socket", framing=framing, size=size)
     assert len(load.new_framing().encode(b"x" * size)) > size
+
+
+# -- values of a wrong type
+
+
+def takes_any(message: bytes, reply: bytes) -> bool:
+    """A function passed itself, where `expect` takes its name."""
+    return bool(message or reply)
+
+
+ODD: list[dict[str, Any]] = [
+    {"address": ("127.0.0.1", 8091)},
+    {"address": None},
+    {"address": b"127.0.0.1:8091"},
+    {"connections": "2"},
+    {"messages": "10"},
+    {"duration": "1s"},
+    {"warmup": "1s"},
+    {"warmup": None},
+    {"depth": None},
+    {"rate": [1000]},
+    {"rate": b"1000"},
+    {"think": "1ms"},
+    {"reconnect_every": "2"},
+    {"connection_rate": "5"},
+    {"payload": Path(__file__)},
+    {"payload": "a\0b"},
+    {"template": b"{number}"},
+    {"expect": takes_any},
+    {"expect": None},
+    {"framing": framing.parse("u32")},
+    {"framing": None},
+    {"framing": b"u32"},
+    {"timeout": "1s"},
+    {"timeout": None},
+    {"source": None},
+    {"source": (1,)},
+    {"tls": True, "tls_ca": "any", "server_name": 5},
+    {"tls": True, "tls_ca": "a\0b"},
+    {"processes": "2"},
+]
+
+
+def kind(changes: dict[str, Any]) -> str:
+    """The name of the last field, and the type of its value."""
+    name, value = list(changes.items())[-1]
+    return f"{name}-{type(value).__name__}"
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=(TypeError, AttributeError, ValueError),
+    reason="a value of a wrong type raises a bare Python error: when the workload is made, when it "
+    "runs, or when its result is written",
+)
+@pytest.mark.parametrize("changes", ODD, ids=kind)
+def test_what_a_field_cannot_have_is_refused_in_one_line_before_the_run(
+    changes: dict[str, Any],
+) -> None:
+    """Or it is accepted: then the result has it, and can be read again."""
+    load: dict[str, Any] = {"connections": 2, "messages": 4, "duration": None, "warmup": 0}
+    said = ""
+    with Server(lambda message: message, "127.0.0.1:0") as server:
+        load |= {"address": server.addresses[0], "timeout": DEADLINE}
+        try:
+            result = run(Workload(**load | changes))
+        except UsageError as error:
+            said = str(error)
+        else:
+            assert Result.from_json(result.to_json()).sent == 4
+    assert "\n" not in said
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=pytest.fail.Exception,
+    reason="a count that is not whole, or an invalid seed, raises a bare Python error when the "
+    "connections are opened, or goes unnoticed",
+)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"connections": 2.5},
+        {"messages": 2.5},
+        {"depth": 1.5},
+        {"reconnect_every": 2.5},
+        {"seed": [1]},
+    ],
+    ids=kind,
+)
+def test_a_count_that_is_not_whole_or_an_invalid_seed_is_refused(
+    changes: dict[str, Any],
+) -> None:
+    with pytest.raises(UsageError, match=f"^{next(iter(changes))}: "):
+        Workload(**{"address": "127.0.0.1:8091"} | changes)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=(TypeError, AttributeError, pickle.PicklingError),
+    reason="a workload that cannot be pickled fails only when its processes are started",
+)
+@pytest.mark.parametrize(
+    "changes", [{"framing": framing.parse("u32")}, {"expect": lambda *_: True}], ids=kind
+)
+def test_what_other_processes_cannot_be_given_is_refused_before_they_are_started(
+    changes: dict[str, Any],
+) -> None:
+    said = ""
+    try:
+        load = Workload(address="127.0.0.1:8091", processes=2, **changes)
+    except UsageError as error:
+        said = str(error)
+    else:
+        assert pickle.loads(pickle.dumps(load)) == load  # noqa: S301
+    assert "\n" not in said

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 import epollo
-from epollo import address
+from epollo import CloseReason, Connection, address
 from tests.certificates import server_context
 from tests.support import DEADLINE, frame, reset_when_closed
 
@@ -171,3 +173,61 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
     while len(data) < size and (part := sock.recv(size - len(data))):
         data += part
     return data
+
+
+@contextmanager
+def dead_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An address where nobody listens. The kernel takes its port as the local one of the first
+    socket that connects there, as it may do with every port of net.ipv4.ip_local_port_range: then
+    the two ends of the connection are the same (simultaneous open, RFC 9293, 3.5)."""
+    sockets = [socket.socket()]
+
+    class Connecting(socket.socket):
+        def connect(self, to: Any) -> None:
+            if to == where and len(sockets) == 1:
+                sockets.append(self)
+                self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                self.bind(where)
+            super().connect(to)
+
+    with sockets[0] as bound, monkeypatch.context() as patched:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", 0))
+        where = bound.getsockname()
+        patched.setattr(socket, "socket", Connecting)
+        yield str(address.of(where))
+
+
+class Holding:
+    """Answers every message. With the message ``hold`` it holds its loop until the test lets it go
+    on; of the others it counts those that are large."""
+
+    def __init__(self) -> None:
+        self.held, self.go_on, self.ended = (threading.Event() for _ in range(3))
+        self.count = 0
+
+    def received(self, message: bytes) -> bytes:
+        if message == b"hold":
+            self.held.set()
+            assert self.go_on.wait(DEADLINE)
+        self.count += len(message) > 1000
+        return b"ok"
+
+    def disconnected(self, connection: Connection, reason: CloseReason) -> None:
+        self.ended.set()
+
+
+def last_word(said: threading.Event, secure: bool = False) -> Act:
+    """Answers one message, and closes; then sets ``said``."""
+
+    def act(sock: socket.socket) -> None:
+        read(sock, 1)
+        sock.sendall(frame(b"last word"))
+        sock.close()
+        said.set()
+
+    def act_over_tls(sock: socket.socket) -> None:
+        with server_context().wrap_socket(sock, server_side=True) as inner:
+            act(inner)
+
+    return act_over_tls if secure else act

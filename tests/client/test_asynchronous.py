@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 import epollo
-from epollo import AsyncClient, Backoff, address
+from epollo import AsyncClient, Backoff, Connection, address
 from tests.certificates import server_context, trusting
 from tests.client import support
 from tests.client.support import (
@@ -32,8 +34,9 @@ from tests.client.support import (
     silent,
 )
 from tests.engines import Engine
+from tests.logs import Log
 from tests.other_loops import Run
-from tests.support import DEADLINE, Recorder, frame, unused
+from tests.support import DEADLINE, Recorder, frame, unacknowledged, unused
 
 NO_WAIT = Backoff(first=0.001, most=0.001)
 
@@ -617,3 +620,230 @@ def test_tls_reconnects(run: Run) -> None:
             assert await client.request(b"two") == b"two"
 
     run(test())
+
+
+# Ends that lose nothing.
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=pytest.fail.Exception,
+    reason="nobody looks whether the two ends of a new connection are the same",
+)
+def test_a_client_is_never_connected_to_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        with (
+            support.dead_port(monkeypatch) as where,
+            pytest.raises(epollo.ConnectFailed, match="nothing listens there"),
+        ):
+            async with AsyncClient(where, timeout=SOON) as client:
+                await client.request(b"who are you?")
+
+    run(test())
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="replies that nobody reads make the kernel reset the connection (RFC 2525, 2.17)",
+)
+def test_what_was_sent_before_a_close_arrives_though_replies_are_still_to_come(
+    engine: Engine, run: Run
+) -> None:
+    handler = support.Holding()
+
+    async def test() -> None:
+        client = await AsyncClient.connect(server.addresses[0])
+        await client.send(b"hold")
+        assert await asyncio.to_thread(handler.held.wait, DEADLINE)
+        for _ in range(64):
+            await client.send(bytes(16 << 10))  # in all more than the server's kernel takes
+        closing = asyncio.create_task(client.close())
+        await asyncio.wait([closing], timeout=0.1)  # unless it waits for the server
+        handler.go_on.set()
+        await closing
+
+    with engine.server(handler, slow_handler=0) as server:
+        run(test())
+        assert handler.ended.wait(DEADLINE)
+    assert handler.count == 64
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=epollo.ConnectionClosed,
+    reason="what the server sent before it closed is dropped once a send has failed",
+)
+def test_the_last_message_of_a_server_is_received_though_a_send_fails(run: Run) -> None:
+    said = threading.Event()
+
+    async def test() -> None:
+        async with client_of(support.last_word(said)) as client:
+            await client.send(b"hello")
+            await asyncio.sleep(0)  # so that it is sent
+            assert said.wait(DEADLINE)  # the loop reads nothing meanwhile
+            for _ in range(2):
+                await client.send(bytes(64 << 10))
+            assert await client.receive() == b"last word"
+
+    run(test())
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="each request begins the waits anew, also if the last connection was of no use",
+)
+def test_a_server_that_closes_at_once_is_not_connected_to_without_waits(
+    run: Run, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    waits: list[float] = []
+    backoff = Backoff(first=0.1, most=1, jitter=0)
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def test() -> None:
+        async with AsyncClient(server.addresses[0]) as first:
+            assert await first.request(b"the only one") == b"the only one"
+            async with AsyncClient(server.addresses[0], reconnect=backoff, timeout=60) as client:
+                with monkeypatch.context() as patched:
+                    patched.setattr(asyncio, "sleep", sleep)
+                    for _ in range(20):
+                        with pytest.raises(epollo.EpolloError):
+                            await client.request(b"hello", idempotent=True)
+
+    with epollo.Server(bind="127.0.0.1:0", max_connections=1) as server:
+        run(test())
+    log.take()
+    assert sum(waits) > 5
+
+
+@pytest.mark.parametrize(
+    ("host", "issued"), [("[fe80::77%lo]", "fe80::77"), ("epollo.example.", "epollo.example")]
+)
+@pytest.mark.xfail(
+    strict=True,
+    raises=epollo.TLSFailed,
+    reason="the zone of an address, or the last dot of a name, is taken for a part of it",
+)
+def test_a_certificate_is_for_the_host_without_its_zone_or_last_dot(
+    run: Run, monkeypatch: pytest.MonkeyPatch, host: str, issued: str
+) -> None:
+    async def test() -> None:
+        with peer_that(encrypted(echo, server_context(issued))) as where:
+            server = address.parse(where)
+            monkeypatch.setattr(socket, "getaddrinfo", resolving((server.host, server.port)))
+            async with AsyncClient(f"{host}:{server.port}", tls=trusting()) as client:
+                assert await client.request(b"hello") == b"hello"
+
+    run(test())
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="close() leaves to the kernel what it holds, for as long as the server lives",
+)
+def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up(run: Run) -> None:
+    closed = threading.Event()
+    ends: list[tuple[str, int]] = []
+
+    def take_nothing(sock: socket.socket) -> None:
+        ends.extend([sock.getpeername(), sock.getsockname()])
+        assert closed.wait(DEADLINE)
+
+    async def test() -> None:
+        async with client_of(take_nothing, max_frame=1 << 28, timeout=SOON) as client:
+            with pytest.raises(epollo.ReplyTimeout, match="did not take the message"):
+                await client.send(bytes(16 << 20))
+            for _ in range(100):  # it is closed in one of the next turns of the loop
+                await asyncio.sleep(0)
+            held.append(unacknowledged(*ends))
+            closed.set()
+
+    held: list[int] = []
+    run(test())
+    assert held == [0]
+
+
+# Replies by an identifier that they have in common with their request.
+
+MATCH: dict[str, Any] = {"match": lambda message: message.partition(b" ")[0]}
+not_matched = pytest.mark.xfail(
+    strict=True,
+    raises=TypeError,
+    reason="the oldest request is given the next message, whosever reply that is",
+)
+
+
+@not_matched
+def test_replies_that_come_out_of_order_go_each_to_its_request(engine: Engine, run: Run) -> None:
+    first = threading.Event()
+
+    def received(message: bytes) -> bytes:
+        if message == b"1 first":
+            assert first.wait(DEADLINE)
+        return message
+
+    async def test() -> None:
+        async with AsyncClient(server.addresses[0], **MATCH) as client:
+            late = asyncio.create_task(client.request(b"1 first"))
+            await asyncio.sleep(0)
+            assert await client.request(b"2 second") == b"2 second"
+            first.set()
+            assert await late == b"1 first"
+
+    with engine.server(received, threads=2, in_flight=2, ordered=False) as server:
+        run(test())
+
+
+@not_matched
+def test_a_message_of_the_servers_own_is_not_taken_for_a_reply(engine: Engine, run: Run) -> None:
+    def received(message: bytes, connection: Connection) -> bytes:
+        connection.send(b"0 news")
+        return message
+
+    async def test() -> None:
+        async with AsyncClient(server.addresses[0], **MATCH) as client:
+            assert await client.request(b"1 hello") == b"1 hello"
+
+    with engine.server(received) as server:
+        run(test())
+
+
+AFTER_MAIN = """
+import asyncio, os, sys, threading, time
+from concurrent.futures import thread as pools
+import epollo
+
+async def ask():
+    async with epollo.AsyncClient(sys.argv[1], timeout=2) as client:
+        print(await client.request(b"after main"), flush=True)
+
+def run():
+    threading.main_thread().join()
+    while not pools._shutdown:  # set once the main thread has ended
+        time.sleep(0.001)
+    asyncio.run(ask())
+
+threading.Thread(target=run).start()
+"""
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a name is looked up in asyncio's pool of threads, which ends with the main thread",
+)
+def test_a_client_that_outlives_the_main_thread_connects_by_a_name() -> None:
+    with epollo.Server(bind="127.0.0.1:0") as server:
+        where = server.addresses[0].replace("127.0.0.1", "localhost")
+        done = subprocess.run(
+            [sys.executable, "-c", AFTER_MAIN, where],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+    assert done.stdout == "b'after main'\n", done.stderr

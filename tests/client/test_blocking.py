@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
 import epollo
-from epollo import Backoff, Client, address
+from epollo import Backoff, Client, Connection, address
 from tests.certificates import authority, server_context, trusting
 from tests.client import support
 from tests.client.support import (
@@ -32,7 +34,8 @@ from tests.client.support import (
     silent,
 )
 from tests.engines import Engine
-from tests.support import DEADLINE, Recorder, frame, unused
+from tests.logs import Log
+from tests.support import DEADLINE, Recorder, frame, unacknowledged, unused
 
 NO_WAIT = Backoff(first=0.001, most=0.001)
 
@@ -499,3 +502,241 @@ def test_tls_reconnects() -> None:
         with pytest.raises(epollo.ConnectionClosed):
             client.request(b"one")
         assert client.request(b"two") == b"two"
+
+
+# Ends that lose nothing.
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=pytest.fail.Exception,
+    reason="nobody looks whether the two ends of a new connection are the same",
+)
+def test_a_client_is_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        support.dead_port(monkeypatch) as where,
+        pytest.raises(epollo.ConnectFailed, match="nothing listens there"),
+        epollo.connect(where, timeout=SOON) as client,
+    ):
+        client.request(b"who are you?")
+
+
+@pytest.mark.parametrize(
+    ("secure", "unread"),
+    [(False, False), (False, True), (True, True)],
+    ids=["replies to come", "replies unread", "tls, replies unread"],
+)
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="replies that nobody reads make the kernel reset the connection (RFC 2525, 2.17)",
+)
+def test_what_was_sent_before_a_close_arrives_though_replies_are_unread(
+    engine: Engine, secure: bool, unread: bool
+) -> None:
+    handler = support.Holding()
+    tls = server_context() if secure else None
+    trust = trusting() if secure else None
+    with engine.server(handler, tls=tls, slow_handler=0) as server:
+        client = epollo.connect(server.addresses[0], tls=trust)
+        with epollo.connect(server.addresses[0], tls=trust) as other:
+            if unread:
+                client.send(b"first")
+                for _ in range(2):  # turns of the server's loop
+                    other.request(b"turn")
+        assert handler.ended.wait(DEADLINE)
+        handler.ended.clear()
+        client.send(b"hold")
+        assert handler.held.wait(DEADLINE)
+        for _ in range(64):
+            client.send(bytes(16 << 10))  # in all more than the server's kernel takes
+        closing = threading.Thread(target=client.close)
+        closing.start()
+        closing.join(0.1)  # unless it waits for the server
+        handler.go_on.set()
+        closing.join()
+        assert handler.ended.wait(DEADLINE)
+    assert handler.count == 64
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=epollo.ConnectionClosed,
+    reason="what the server sent before it closed is dropped once a send has failed",
+)
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_the_last_message_of_a_server_is_received_though_a_send_fails(secure: bool) -> None:
+    said = threading.Event()
+    act = support.last_word(said, secure)
+    with client_of(act, tls=trusting() if secure else None) as client:
+        client.send(b"hello")
+        assert said.wait(DEADLINE)
+        with pytest.raises(epollo.ConnectionClosed):
+            send_on(client)
+        assert client.receive() == b"last word"
+
+
+def send_on(client: Client) -> None:
+    for _ in range(1000):
+        client.send(bytes(1000))
+
+
+class Late(Exception):
+    """Raised by a handler of signals."""
+
+
+@contextmanager
+def interrupted_after(*calls: str) -> Iterator[None]:
+    """Raise Late as soon as one of these functions of C has returned. There Python would call a
+    signal's handler, which may raise."""
+
+    def profile(frame: FrameType, event: str, called: Any) -> None:
+        if event == "c_return" and called.__name__ in calls:
+            raise Late
+
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the bytes of a read that is interrupted are dropped, and the client goes on without",
+)
+def test_an_interrupted_receive_loses_no_message_in_silence(secure: bool) -> None:
+    """The message is received later, or the client is closed and says so."""
+    interrupted = threading.Event()
+
+    def send_two(sock: socket.socket) -> None:
+        sock.sendall(frame(b"first"))
+        assert interrupted.wait(DEADLINE)
+        sock.sendall(frame(b"second"))
+
+    act = encrypted(send_two) if secure else send_two
+    with client_of(act, tls=trusting() if secure else None) as client:
+        calls = ["read"] if secure else ["recv", "recv_into", "recvmsg"]
+        with pytest.raises(Late), interrupted_after(*calls):
+            client.receive()
+        interrupted.set()
+        try:
+            assert client.receive() == b"first"
+        except epollo.ConnectionClosed:
+            pass
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="each request begins the waits anew, also if the last connection was of no use",
+)
+def test_a_server_that_closes_at_once_is_not_connected_to_without_waits(
+    monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    waits: list[float] = []
+    backoff = Backoff(first=0.1, most=1, jitter=0)
+    with epollo.Server(bind="127.0.0.1:0", max_connections=1) as server:
+        where = server.addresses[0]
+        with epollo.connect(where) as first:
+            assert first.request(b"the only one") == b"the only one"
+            with (
+                monkeypatch.context() as patched,
+                epollo.connect(where, reconnect=backoff, timeout=60) as client,
+            ):
+                patched.setattr(time, "sleep", waits.append)
+                for _ in range(20):
+                    with pytest.raises(epollo.EpolloError):
+                        client.request(b"hello", idempotent=True)
+    log.take()
+    assert sum(waits) > 5
+
+
+@pytest.mark.parametrize(
+    ("host", "issued"), [("[fe80::77%lo]", "fe80::77"), ("epollo.example.", "epollo.example")]
+)
+@pytest.mark.xfail(
+    strict=True,
+    raises=epollo.TLSFailed,
+    reason="the zone of an address, or the last dot of a name, is taken for a part of it",
+)
+def test_a_certificate_is_for_the_host_without_its_zone_or_last_dot(
+    monkeypatch: pytest.MonkeyPatch, host: str, issued: str
+) -> None:
+    with peer_that(encrypted(echo, server_context(issued))) as where:
+        server = address.parse(where)
+        monkeypatch.setattr(socket, "getaddrinfo", resolving((server.host, server.port)))
+        with epollo.connect(f"{host}:{server.port}", tls=trusting()) as client:
+            assert client.request(b"hello") == b"hello"
+
+
+@pytest.mark.parametrize("timeout", [2e9, 1e300, float("inf")])
+@pytest.mark.xfail(
+    strict=True,
+    raises=OverflowError,
+    reason="a timeout that no C integer holds is an error of Python's socket module",
+)
+def test_a_timeout_of_ages_is_kept_or_refused(timeout: float) -> None:
+    with epollo.Server(bind="127.0.0.1:0") as server:
+        try:
+            with epollo.connect(server.addresses[0], timeout=timeout) as client:
+                assert client.request(b"hello") == b"hello"
+        except epollo.SettingError:
+            pass
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="close() leaves to the kernel what it holds, for as long as the server lives",
+)
+def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up() -> None:
+    closed = threading.Event()
+    ends: list[tuple[str, int]] = []
+
+    def take_nothing(sock: socket.socket) -> None:
+        ends.extend([sock.getpeername(), sock.getsockname()])
+        assert closed.wait(DEADLINE)
+
+    with client_of(take_nothing, max_frame=1 << 28, timeout=SOON) as client:
+        with pytest.raises(epollo.ReplyTimeout, match="did not take the message"):
+            client.send(bytes(16 << 20))
+        held = unacknowledged(*ends)
+        closed.set()
+    assert held == 0
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=TypeError,
+    reason="replies are not matched to requests, so a message of the server's own is taken for one",
+)
+def test_a_message_of_the_servers_own_is_not_taken_for_a_reply() -> None:
+    """``match`` tells the identifier of a message, which a request and its reply have in common."""
+
+    class Pushing:
+        def received(self, message: bytes, connection: Connection) -> bytes:
+            connection.send(b"0 news")
+            return message
+
+    settings: dict[str, Any] = {"match": lambda message: message.partition(b" ")[0]}
+    with (
+        epollo.Server(Pushing(), "127.0.0.1:0") as server,
+        epollo.connect(server.addresses[0], **settings) as client,
+    ):
+        assert client.request(b"1 hello") == b"1 hello"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"first": float("inf"), "most": float("inf")}, {"attempts": 1.5}], ids=str
+)
+@pytest.mark.xfail(
+    strict=True,
+    raises=pytest.fail.Exception,
+    reason="what cannot be waited for, or counted, is found when the client reconnects",
+)
+def test_a_backoff_that_cannot_be_is_a_setting_error(settings: dict[str, Any]) -> None:
+    with pytest.raises(epollo.SettingError, match="backoff"):
+        Backoff(**settings)

@@ -26,7 +26,7 @@ class Protocol:
         self.received = received
         self.limits = limits or Limits()
         self.events: list[str] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def connected(self, connection: Connection) -> None:
         self.events.append("connected")

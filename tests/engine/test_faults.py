@@ -23,10 +23,6 @@ from tests.support import DEADLINE, frame, in_a_fork
 pytestmark = every_poller
 
 
-class Interrupted(BaseException):
-    """What ends a loop: KeyboardInterrupt's like."""
-
-
 def listening(loop: EventLoop, accept: Callable[[socket.socket], object]) -> Any:
     """The address of a listener on ``loop``."""
     listener = address.listen(address.parse("127.0.0.1:0"), 10)
@@ -124,52 +120,6 @@ def test_a_drain_does_not_overtake_what_was_held_back(loop: EventLoop) -> None:
     assert heard == [b"1", b"2", b"3", b"4"]
 
 
-def test_an_interrupt_loses_no_reply_to_what_came_before(loop: EventLoop) -> None:
-    def received(message: bytes, _: Connection) -> bytes:
-        if message == b"interrupt":
-            raise Interrupted
-        return message
-
-    protocol = Protocol(received=received)
-    with attached(loop, protocol) as (peer, connection):
-        peer.send(frame(b"1") + frame(b"2") + frame(b"interrupt"))
-        with pytest.raises(Interrupted):
-            turn_until(loop, lambda: False)
-        connection.send(b"later")
-        loop.poll(0)
-        assert peer.recv(1000) == frame(b"1") + frame(b"2") + frame(b"later")
-
-
-def test_an_interrupt_in_a_callback_loses_no_other(loop: EventLoop) -> None:
-    called: list[int] = []
-
-    def interrupt() -> None:
-        raise Interrupted
-
-    loop.call_threadsafe(interrupt)
-    loop.call_threadsafe(lambda: called.append(1))
-    loop.call_threadsafe(lambda: called.append(2))
-    with pytest.raises(Interrupted):
-        loop.poll(0)
-    loop.poll(0)
-    assert called == [1, 2]
-
-
-def test_an_interrupt_in_connected_gives_the_descriptor_back(loop: EventLoop) -> None:
-    class Interrupting(Protocol):
-        def connected(self, connection: Connection) -> None:
-            raise Interrupted
-
-    theirs, ours = socket.socketpair()
-    number = ours.fileno()
-    with theirs, pytest.raises(Interrupted):
-        loop.attach(ours, Interrupting())
-    theirs, ours = socket.socketpair()
-    assert number in (theirs.fileno(), ours.fileno())
-    for end in (theirs, ours):
-        loop.attach(end, Protocol())
-
-
 def test_an_accept_that_raises_is_logged_and_the_loop_goes_on(loop: EventLoop, log: Log) -> None:
     def accept(sock: socket.socket) -> None:
         sock.close()
@@ -263,7 +213,7 @@ def test_a_users_own_framing_may_raise_what_it_likes(loop: EventLoop) -> None:
     with attached(loop, protocol) as (peer, _):
         peer.send(b"anything")
         turn_until(loop, lambda: len(protocol.events) == 2)
-    assert protocol.events == ["connected", "bad_frame"]
+    assert protocol.events == ["connected", "handler_error"]
     assert isinstance(protocol.error, ValueError)
 
 
@@ -379,5 +329,5 @@ def test_a_users_own_framing_may_raise_what_it_likes_at_the_end_too(loop: EventL
         loop.enforce(Bounds(frame=1))
         peer.shutdown(socket.SHUT_WR)
         turn_until(loop, lambda: len(protocol.events) == 2)
-    assert protocol.events == ["connected", "bad_frame"]
+    assert protocol.events == ["connected", "handler_error"]
     assert isinstance(protocol.error, ValueError)

@@ -56,8 +56,8 @@ class Connections:
         self.count = share.count(workload.connections)
         self.answered = [0] * self.count  # measured replies, by slot
         self.connect, self.first_reply = Histogram(), Histogram()
-        self.refusal: Exception | None = None  # of one of them, if there was one
-        self.bug: Exception | None = None  # in what judges the replies
+        self.refusal: BaseException | None = None  # of one of them, if there was one
+        self.bug: BaseException | None = None  # in what judges the replies
         self._driver = driver
         self._tally = driver.tally
         self._loop = loop
@@ -131,7 +131,9 @@ class Connections:
             self._tally.end_at(monotonic_ns())
         self._stop_when_idle()
 
-    def closed(self, exchange: Conversation, reason: CloseReason, error: Exception | None) -> None:
+    def closed(
+        self, exchange: Conversation, reason: CloseReason, error: BaseException | None
+    ) -> None:
         """It is closed: counted as an error where it should not have been."""
         broken = reason is not CloseReason.LOCAL and not exchange.idle
         if reason is CloseReason.HANDLER_ERROR:
@@ -174,7 +176,7 @@ class Connections:
         self._replace(exchange)
         self._stop_when_idle()
 
-    def _gone(self, exchange: Conversation, error: Exception | None) -> None:
+    def _gone(self, exchange: Conversation, error: BaseException | None) -> None:
         del self._exchanges[exchange]
         self.answered[exchange.slot] += exchange.answered
         if self._pacer is not None:

@@ -59,7 +59,7 @@ class Dialer:
             why = "this side has no port left for it; give more addresses as source"
             raise self._failed(why) from error.__cause__
 
-    def failed(self, error: Exception | None) -> ConnectFailed:
+    def failed(self, error: BaseException | None) -> ConnectFailed:
         """The one line for a connection that could not be made: ``error`` is what it had when it
         was closed, or what `start` raised; None where nothing came at all."""
         if isinstance(error, ConnectFailed):

@@ -122,8 +122,8 @@ class Connection(Protocol):
         """The TLS state: ``getpeercert()``, ``selected_alpn_protocol()``; None without TLS."""
 
     @property
-    def error(self) -> Exception | None:
-        """What led to the close, where an exception did; set while ``closed`` is called."""
+    def error(self) -> BaseException | None:
+        """The exception that led to the close, if one did; set while ``closed`` is called."""
 
     @property
     def in_flight(self) -> int:
@@ -143,14 +143,15 @@ class Connection(Protocol):
     def groups(self) -> frozenset[str]:
         """The groups it is in; none once it is closed."""
 
-    def defer(self) -> None:
+    def defer(self, count: int = 1) -> None:
         """The reply to the message being handled comes later, by `answer`. With
-        ``Limits.in_flight`` of them to come, no further message is delivered."""
+        ``Limits.in_flight`` of them to come, no further message is delivered; this one counts as
+        ``count`` of them."""
 
-    def answer(self, reply: Reply) -> None:
+    def answer(self, reply: Reply, count: int = 1) -> None:
         """Send the reply to a deferred message; in the loop's thread, like ``defer``."""
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException, count: int = 1) -> None:
         """The handler raised for a deferred message; in the loop's thread, like ``answer``."""
 
     def close(self) -> None:
@@ -251,6 +252,10 @@ class EventLoop(Protocol):
 
         Raises PollerFull, with ``sock`` closed, where the poller cannot watch its descriptor.
         """
+
+    def report(self, error: BaseException, what: str) -> None:
+        """Log an error of the application that is no connection's close reason. KeyboardInterrupt
+        and SystemExit then leave ``poll`` at the end of the turn. In the loop's thread."""
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Call ``callback`` once, ``seconds`` from now on the monotonic clock, or as soon after as

@@ -13,6 +13,7 @@ from epollo.engine.stage import Stage
 if TYPE_CHECKING:
     from epollo.engine import CloseReason, Connection, ConnectionProtocol
     from epollo.engine.filter import Filter
+    from epollo.engine.filtering import FilterIO
     from epollo.engine.source import Watcher
     from epollo.framing import Buffer
 
@@ -44,6 +45,7 @@ class ConnectionBase:
     queue: Callable[[bytes], None]
     feed: Callable[[bytes], None]  # plain bytes, to be cut and served; or cut and held back
     transmit: Callable[[bytes], None]  # sends bytes as they are, behind what was sent before
+    queue_raw: Callable[[bytes], None]  # the same, but may leave it to the end of the turn
     discard: Callable[[], None]
     find_peer: Callable[[], None]  # sets ``peer``; raises OSError where not connected
     check_eof: Callable[[], None]  # raises FrameTruncated where the end would cut a frame
@@ -55,10 +57,10 @@ class ConnectionBase:
     fd: int
     state: Any
     reason: CloseReason | None  # why no more is read
-    error: Exception | None
+    error: BaseException | None
     stage: Stage
     unsent: int
-    filter: Filter | None  # between socket and framing, once established
+    filter_io: FilterIO | None  # between socket and framing, once established
     unsettled: bool  # what it waits for may have changed: to be decided when the turn ends
 
     established: bool  # `connected` was called

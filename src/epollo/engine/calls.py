@@ -6,10 +6,11 @@ And what wakes it for them, and for work that was made outside a turn.
 from __future__ import annotations
 
 import logging
+import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from epollo.engine.alarm import Alarm
 from epollo.engine.events import READ
@@ -23,7 +24,8 @@ _log = logging.getLogger("epollo.engine")
 class Calls(ABC):
     """What a loop is asked to call, and what wakes it for that."""
 
-    polling: bool  # in `poll`
+    waiting: bool  # in `poll`, for the kernel
+    polling: bool  # in `poll`, after that
     dirty: list[Any]  # connections to flush, and to decide on, when the turn ends
     _dead: list[Any]  # connections closed in this turn
     _timers: Timers
@@ -31,14 +33,16 @@ class Calls(ABC):
     _closed: bool
     _waker: Waker
     _alarm: Alarm | None  # where the loop is a descriptor in another one
+    _exit: BaseException | None  # to be raised when the turn is over
 
     def __init__(self) -> None:
-        self.polling = self._closed = False
+        self.waiting = self.polling = self._closed = False
         self.dirty = []
         self._dead = []
         self._timers = Timers()
         self._calls = deque()
         self._alarm = None
+        self._exit = None
         self._waker = Waker()
         self.watch(self._waker.receiver.fileno(), self._waker, READ)
 
@@ -80,8 +84,32 @@ class Calls(ABC):
         self._waker.wake()
 
     def report(self, error: BaseException, what: str) -> None:
-        """Log what has no connection to be the close reason of."""
-        _log.error(what, exc_info=error)
+        """Log an error that is no connection's close reason; see also `pass_on`."""
+        self.pass_on(error)
+        try:
+            _log.error(what, exc_info=error)
+        except BaseException as failure:  # of a logging handler or filter of the user's
+            traceback.print_exc()
+            self.pass_on(failure)
+
+    def pass_on(self, error: BaseException) -> None:
+        """Let KeyboardInterrupt and SystemExit leave `poll` at the end of the turn.
+
+        By then what they interrupted has been closed and reported, and the replies of all other
+        connections are sent. Every other error that a user's code raises ends here.
+        """
+        if isinstance(error, KeyboardInterrupt | SystemExit) and self._exit is None:
+            self._exit = error
+            if not self.polling:
+                self._see_to_it()
+
+    def _raise_exit(self) -> NoReturn:
+        assert self._exit is not None
+        error, self._exit = self._exit, None
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:
@@ -90,14 +118,15 @@ class Calls(ABC):
     def _make_calls(self) -> None:
         """What is due, and what other threads have asked for until now."""
         due: deque[Callable[[], object]] = deque(timer.fire for timer in self._timers.due())
-        due.extend(self._calls.popleft() for _ in range(len(self._calls)))
         try:
+            for _ in range(len(self._calls)):
+                due.append(self._calls.popleft())
             while due:
                 try:
                     due.popleft()()
-                except Exception as error:
+                except BaseException as error:
                     self.report(error, "a callback of the loop raised")
-        finally:  # of what ends the loop: the others are made when it goes on
+        finally:  # a signal handler has raised: make the other calls in the next turn
             self._calls.extendleft(reversed(due))
         self._set_alarm()
 
@@ -107,8 +136,8 @@ class Calls(ABC):
         self._alarm = None
 
     def _see_to_it(self) -> None:
-        """Work that was made outside a turn makes the loop's descriptor readable."""
-        if self._alarm is not None:
+        """Wake the loop for work made outside a turn, or by a signal handler in its wait."""
+        if self.waiting or self._alarm is not None:
             self._waker.wake()
 
     def _check_open(self) -> None:

@@ -32,7 +32,7 @@ class Ending(ConnectionBase):
         if not self._leave_to_loop(partial(self.abort, reason)):
             self.drop(reason)
 
-    def end(self, reason: CloseReason, error: Exception | None = None) -> None:
+    def end(self, reason: CloseReason, error: BaseException | None = None) -> None:
         """Read no more, for ``reason``; the first reason is the one that counts."""
         if self.reason is None:
             self.reason = reason
@@ -46,34 +46,41 @@ class Ending(ConnectionBase):
             self.check_eof()
         except FrameError as error:
             self.end(CloseReason.TRUNCATED, error)
-        except Exception as error:
+        except BaseException as error:
             self.bad_stream(error)
         else:
             self.end(CloseReason.EOF)
 
-    def bad_stream(self, error: Exception) -> None:
-        """The peer has sent what is no frame, so no later byte can be made sense of; or what a
-        user's own decoder chokes on."""
-        too_large = isinstance(error, FrameTooLarge)
-        self.end(CloseReason.FRAME_TOO_LARGE if too_large else CloseReason.BAD_FRAME, error)
+    def bad_stream(self, error: BaseException) -> None:
+        """The peer has sent what is no frame, so no later byte can be made sense of; or a user's
+        own decoder has a bug."""
+        if isinstance(error, FrameTooLarge):
+            self.end(CloseReason.FRAME_TOO_LARGE, error)
+        elif isinstance(error, FrameError):
+            self.end(CloseReason.BAD_FRAME, error)
+        else:
+            self.handler_raised(error)
 
-    def handler_failed(self, error: Exception) -> None:
+    def handler_failed(self, error: BaseException) -> None:
         """The handler has raised: nothing more is handed to it, what it answered is sent."""
         if self.reason in _CLEAN_ENDS:
             self.reason, self.error = CloseReason.HANDLER_ERROR, error
+            self.loop.pass_on(error)
         else:
             self.loop.report(error, f"handler raised after the end ({self.reason}) of its peer")
         self._seal()
         self.unsettle()
 
-    def handler_raised(self, error: Exception) -> None:
+    def handler_raised(self, error: BaseException) -> None:
         """The handler has raised, which a handler may do also after it closed its connection."""
         if not self.closed:
             self.handler_failed(error)
+        elif error is self.error:  # it has closed the connection
+            self.loop.pass_on(error)
         elif not isinstance(error, ConnectionClosed):  # which only tells the handler of the close
             self.loop.report(error, "handler raised after its connection was closed")
 
-    def drop(self, reason: CloseReason | None = None, error: Exception | None = None) -> None:
+    def drop(self, reason: CloseReason | None = None, error: BaseException | None = None) -> None:
         """Close now, for ``reason`` unless it ended for a fault before.
 
         The descriptor is given back, and ``closed`` called, at the end of the turn.

@@ -8,6 +8,7 @@ from weakref import WeakMethod
 
 from epollo.engine import CloseReason
 from epollo.engine.events import READ, WRITE
+from epollo.engine.filtering import FilterIO
 from epollo.errors import FilterError
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ class Greeting:
         if established.peername is not None:
             connection.peer = established.peername
         if not established.passive:
-            assert connection.filter is None, "two filters that stay"
-            connection.filter = established
+            assert connection.filter_io is None, "two filters that stay"
+            connection.filter_io = FilterIO(established)
         if self._filters:
             self._set_timer()
 

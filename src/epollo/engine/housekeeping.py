@@ -164,6 +164,8 @@ class Housekeeping(Calls):
         self._plan = None
         self._forget_calls()
         self._close_poller()
+        if self._exit is not None:
+            self._raise_exit()
 
     def enforce(self, bounds: Bounds) -> None:
         """The next tick: close whoever is over one of the ``bounds``. Who takes nothing of what he
@@ -179,6 +181,20 @@ class Housekeeping(Calls):
         tells a poller only when a third of its buffer, which may be megabytes, is free."""
         connection.ready(WRITE)
         return connection.stuck == self.tick
+
+    def source_failed(self, source: Source | None, error: BaseException) -> None:
+        """An error escaped from ``source``: end its connection, and nothing else.
+
+        Whatever raised it, a part of what was read or sent may be lost by now, so no later byte of
+        that stream could be understood.
+        """
+        connection = None if source is None else connection_of(source)
+        if connection is not None:
+            connection.drop(CloseReason.HANDLER_ERROR, error)  # nothing if it is closed already
+        if connection is not None and connection.error is error:
+            self.pass_on(error)
+        else:
+            self.report(error, "an event could not be handled")
 
     def soil(self, connection: Lifecycle) -> None:
         """Flush ``connection``, and decide on it, when the turn ends."""
@@ -200,7 +216,10 @@ class Housekeeping(Calls):
 
     def _refuse_turn(self) -> NoReturn:
         self._check_open()
-        raise RuntimeError("a handler called poll: its own turn is not over")
+        raise RuntimeError(
+            "poll was called by a handler, a signal handler or another thread while a turn of the "
+            "loop is not over"
+        )
 
     def _bury_dead(self) -> None:
         while self._dead:
@@ -218,7 +237,7 @@ class Housekeeping(Calls):
         assert connection.reason is not None
         try:
             connection.protocol.closed(connection, connection.reason)
-        except Exception as error:
+        except BaseException as error:
             self.report(error, "the handler raised in disconnected")
         # Its traceback holds frames that hold the connection: a cycle for the garbage collector.
         connection.error = None

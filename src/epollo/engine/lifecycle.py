@@ -67,7 +67,7 @@ class Lifecycle(Filtering, Replying, Member):
         self.established = True
         try:
             self.protocol.connected(self)
-        except Exception as error:
+        except BaseException as error:
             self.handler_failed(error)
         if self._holding or self.reason is not None:  # by the handler, or before it was connected
             self.unsettle()
@@ -146,7 +146,7 @@ class Lifecycle(Filtering, Replying, Member):
     def _finish(self) -> None:
         """All is answered and sent: close, and linger where that could destroy it."""
         self._seal()
-        if self.filter is not None and self._says_last_word():
+        if self.filter_io is not None and self._says_last_word():
             return
         if self.reason not in _ENDS_OF_STREAM and would_reset(self.socket):
             Lingering(self)

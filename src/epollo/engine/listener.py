@@ -42,7 +42,7 @@ class Listener:
                 return
             try:
                 self._accept(accepted)
-            except Exception as error:
+            except BaseException as error:
                 self._report(error, "a connection could not be accepted")
 
     def next(self) -> socket.socket | None:

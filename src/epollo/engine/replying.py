@@ -41,26 +41,27 @@ class Replying(FlowControl):
             if self.closed:
                 break
 
-    def defer(self) -> None:
-        """The reply to the message being handled comes later, by `answer`."""
-        self.in_flight += 1
+    def defer(self, count: int = 1) -> None:
+        """The reply to the message being handled comes later, by `answer`. It takes the place of
+        ``count`` messages in flight."""
+        self.in_flight += count
         self._hold()
 
-    def answer(self, reply: Reply) -> None:
-        """Send the reply to a deferred message. What is raised for a reply that is none closes the
-        connection, as what a handler raises does."""
-        self.in_flight -= 1
+    def answer(self, reply: Reply, count: int = 1) -> None:
+        """Send the reply to a deferred message. An invalid reply closes the connection, as an error
+        of the handler does."""
+        self.in_flight -= count
         self._hold()
         if reply is not None and self._answers:
             try:
                 self.reply(reply)
-            except Exception as error:
+            except BaseException as error:
                 self.handler_raised(error)
         self.unsettle()
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException, count: int = 1) -> None:
         """The handler of a deferred message has raised: no reply comes."""
-        self.in_flight -= 1
+        self.in_flight -= count
         self._hold()
         self.handler_raised(error)
 

@@ -24,7 +24,7 @@ class Memory:
         """The messages that the peer was sent until now."""
         self.reason: CloseReason | None = None
         """Why it is closed, or about to be."""
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.in_flight = 0
         self._service = service
         self._peername = peername
@@ -92,13 +92,13 @@ class Memory:
         """Be none of ``group``."""
         self._service.groups.leave(group, self)
 
-    def defer(self) -> None:
+    def defer(self, count: int = 1) -> None:
         """The reply to the message being handled comes later, by `answer`."""
-        self.in_flight += 1
+        self.in_flight += count
 
-    def answer(self, reply: Reply) -> None:
+    def answer(self, reply: Reply, count: int = 1) -> None:
         """Send the reply to a deferred message."""
-        self.in_flight -= 1
+        self.in_flight -= count
         try:
             with self._turn():
                 if self._answers:
@@ -110,9 +110,9 @@ class Memory:
     def tls(self) -> None:
         """There is none in memory."""
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException, count: int = 1) -> None:
         """The handler raised for a deferred message: that is raised here."""
-        self.in_flight -= 1
+        self.in_flight -= count
         self.error = error
         self._sealed = True
         self._end_for(CloseReason.HANDLER_ERROR)
@@ -180,7 +180,7 @@ class Memory:
             self._turn_began = len(self.sent)
         try:
             yield
-        except Exception as error:
+        except BaseException as error:
             if not self._closed:
                 self.error = error
             self._drop(CloseReason.HANDLER_ERROR)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from epollo.bench.comparison.ratios import HIGHER, LOWER, SAME, Change, Comparison, compare
+from epollo.bench.comparison.text import text
 from epollo.bench.histogram import Histogram
 from epollo.bench.result import Result
 from tests.bench.simulation import Kind, agreeing
@@ -223,3 +224,15 @@ def test_runs_that_differ_by_two_fifths_are_found_out() -> None:
         for _ in range(10)
     ]
     assert sum(shown) >= 9
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a comparison shows latencies of 0 ns for a run that measured nothing",
+)
+def test_a_run_in_which_nothing_was_measured_has_no_latencies() -> None:
+    run = quick()
+    seconds = [replace(second, messages=0, response=Histogram()) for second in run.seconds]
+    nothing = replace(run, response=Histogram(), seconds=seconds, answered=[0])
+    assert "  0 ns" not in text(compare([run, nothing]), ["one", "nothing"], repeated=False)

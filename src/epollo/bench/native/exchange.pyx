@@ -143,7 +143,7 @@ cdef class ExchangeCore(Reader):
             if message is not None:
                 connection.send(message)
         finally:
-            connection.end_writing()
+            connection.end_serving()
         if not self.tally.sending:
             self.rest()
         return 0

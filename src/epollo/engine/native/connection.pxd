@@ -16,7 +16,7 @@ cdef class ConnectionCore(Sender):
     cdef bint _let_hear_each(self, Plan plan, Stretch *rest) except -1
     cdef uint8_t *place(self, Py_ssize_t size) except? NULL
     cdef bint begin_writing(self) except -1
-    cdef int end_writing(self) except -1
+    cdef int end_serving(self) except -1
     cdef int _deliver(self, Plan plan, object message) except -1
     cdef int _deliver_all(self, object messages) except -1
     cdef int _take_rest(self, Stretch *rest) except -1

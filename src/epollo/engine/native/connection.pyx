@@ -1,7 +1,5 @@
 """One connection: bytes in, messages to the handler, replies out. What happens per message."""
 
-import os
-
 from cython cimport final
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
@@ -25,7 +23,7 @@ from epollo.engine.native.rules cimport (
     find_frame,
     wrap_message,
 )
-from epollo.engine.native.sending cimport Sender
+from epollo.engine.native.sending cimport Sender, os_error
 from epollo.engine.native.turn cimport READ_SIZE, REPLY_SIZE, Turn
 
 from epollo.engine import CloseReason, events as _events
@@ -75,7 +73,7 @@ cdef class ConnectionCore(Sender):
             events != READ or self._holding or self._inbox is not NOTHING
         ) and not self._may_read(events):
             return 0
-        if self.filter is not None:
+        if self.filter_io is not None:
             return self._receive_filtered()
         count = self._receive(&rest)
         if count > 0:
@@ -84,7 +82,7 @@ cdef class ConnectionCore(Sender):
         elif count == 0:
             self.end_of_stream()
         elif errno != EAGAIN and errno != EINTR:  # readiness is a hint: select(2), BUGS
-            self.drop(RESET, OSError(errno, os.strerror(errno)))
+            self.drop(RESET, os_error(errno))
         return 0
 
     @final
@@ -95,10 +93,10 @@ cdef class ConnectionCore(Sender):
             self.heard = self.plan.turn.tick
             self.filtered(<bytes> input[:count])
         elif errno != EAGAIN and errno != EINTR:
-            self.drop(RESET, OSError(errno, os.strerror(errno)))
+            self.drop(RESET, os_error(errno))
         return 0
 
-    def feed(self, bytes plain):
+    def feed(self, bytes plain not None):
         """Serve the messages of what a filter gave; keep them where the handler may hear none."""
         cdef Stretch rest = Stretch(
             <const uint8_t *> PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain), False
@@ -115,8 +113,7 @@ cdef class ConnectionCore(Sender):
         try:
             self._deliver_all(messages)
         finally:
-            self.send_replies(None, 0)
-            turn.serving = None
+            self.end_serving()
 
     def send(self, message):
         """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
@@ -132,22 +129,16 @@ cdef class ConnectionCore(Sender):
         else:
             Lifecycle.send(self, message)
 
-    def queue(self, bytes frame):
+    def queue(self, bytes frame not None):
         """Send ``frame`` when the turn ends, or now, where too much is queued."""
         if self.plan.turn.serving is self:
             _append(self, self.plan, frame, 0, 0)
             return
         self.heard = self.plan.turn.tick
-        if self.filter is not None:
-            frame = self.wrap(frame)
-            if not frame:
-                return
-        if self.outbox is None:
-            self.outbox = Outbox()
-        self.outbox.refer(frame, 0)
-        if self.blocked or self.outbox.size > REPLY_SIZE:
-            self.relieve()
-        self.unsettle()
+        if self.filter_io is not None:
+            self.send_filtered(frame)
+        else:
+            self.queue_raw(frame)
 
     def check_eof(self):
         """The stream has ended. Raises FrameTruncated where that cuts a frame."""
@@ -161,7 +152,8 @@ cdef class ConnectionCore(Sender):
             return True
         try:
             self.partial.judge.eof()
-        except Exception:  # FrameError, or whatever a user's own decoder raises
+        except BaseException as error:  # FrameError, or whatever a user's own decoder raises
+            self.loop.pass_on(error)
             return True
         return False
 
@@ -204,8 +196,7 @@ cdef class ConnectionCore(Sender):
             if self._let_hear(rest) if self.plan.reader is not None else self._deliver_whole(rest):
                 self._take_rest(rest)
         finally:
-            self.send_replies(None, 0)
-            turn.serving = None
+            self.end_serving()
         return 0
 
     @final
@@ -239,7 +230,7 @@ cdef class ConnectionCore(Sender):
                 self._deliver(plan, message)
                 if self._holding:
                     return True
-        except Exception as error:
+        except BaseException as error:
             if handled:
                 self.handler_raised(error)
             else:
@@ -274,7 +265,7 @@ cdef class ConnectionCore(Sender):
                 if self._holding:
                     return True
                 _let_take(plan, rest)
-        except Exception as error:
+        except BaseException as error:
             self.handler_raised(error)
         return False
 
@@ -288,7 +279,7 @@ cdef class ConnectionCore(Sender):
         cdef uint8_t *start
         if size >= LARGE or turn.serving is not self:
             return NULL
-        if turn.used + size > REPLY_SIZE - 2 * LONGEST_HEADER:
+        while turn.used + size > REPLY_SIZE - 2 * LONGEST_HEADER:  # see `_pack`
             self.send_replies(None, 0)
         start = turn.output + turn.used
         if not wrap_message(rule, NULL, size, start, &envelope):
@@ -300,7 +291,7 @@ cdef class ConnectionCore(Sender):
 
     @final
     cdef bint begin_writing(self) except -1:
-        """From here to `end_writing`, what is sent is gathered as replies are, for one send; not
+        """From here to `end_serving`, what is sent is gathered as replies are, for one send; not
         where another connection is being served, or this one takes no more."""
         cdef Turn turn = self.plan.turn
         if turn.serving is not None or self.stage is not OPEN or self._sealed:
@@ -309,11 +300,14 @@ cdef class ConnectionCore(Sender):
         return True
 
     @final
-    cdef int end_writing(self) except -1:
+    cdef int end_serving(self) except -1:
+        """Send the replies that were gathered."""
+        cdef Turn turn = self.plan.turn
         try:
-            self.send_replies(None, 0)
+            while turn.used:  # see `_pack`
+                self.send_replies(None, 0)
         finally:
-            self.plan.turn.serving = None
+            turn.serving = None
         return 0
 
     @final
@@ -339,7 +333,7 @@ cdef class ConnectionCore(Sender):
                 if self._holding:
                     self._hold_back(waiting)
                     break
-        except Exception as error:
+        except BaseException as error:
             self.handler_raised(error)
         return 0
 
@@ -351,7 +345,7 @@ cdef class ConnectionCore(Sender):
         error = None
         try:
             messages = self.all_messages(self.plan.rule, rest)
-        except Exception as raised:  # FrameError, or what a user's own decoder chokes on
+        except BaseException as raised:  # FrameError, or what a user's own decoder raises
             error, messages = raised, getattr(raised, "messages", ())
         if self._holding:
             self._hold_back(iter(messages))
@@ -390,7 +384,9 @@ cdef inline void _let_take(Plan plan, Stretch *rest) noexcept:
 cdef inline int _pack(ConnectionCore self, Plan plan, bytes message) except -1:
     """Write the frame that carries ``message`` behind the other replies of this turn."""
     cdef Envelope envelope
-    if plan.turn.used > REPLY_SIZE - LONGEST_HEADER:
+    # To send may run Python (a TLS filter, a signal handler, a finalizer), and that may send on this
+    # very connection: so there is room only if it is there afterwards.
+    while plan.turn.used > REPLY_SIZE - LONGEST_HEADER:
         self.send_replies(None, 0)
     if wrap_message(
         plan.rule, <const uint8_t *> PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message),
@@ -402,7 +398,10 @@ cdef inline int _pack(ConnectionCore self, Plan plan, bytes message) except -1:
 
 cdef int _pack_encoded(ConnectionCore self, Plan plan, bytes message) except -1:
     """The same for what the framing itself is to encode."""
-    return _append(self, plan, plan.encode(message), 0, 0)
+    frame = plan.encode(message)
+    if type(frame) is not bytes:
+        raise TypeError(f"the framing's encode returned {type(frame).__name__}, not bytes")
+    return _append(self, plan, <bytes> frame, 0, 0)
 
 
 cdef inline int _append(

@@ -17,7 +17,7 @@ cdef class Endpoint(Cutter):
     cdef public object reason
     cdef public object error
     cdef public object stage
-    cdef public object filter
+    cdef public object filter_io
     cdef public object _inbox
     cdef readonly int fd
     cdef public uint32_t heard

@@ -46,16 +46,20 @@ cdef class LoopCore:
 
     cdef int _epoll
     cdef int _count  # of the events of the last turn
+    cdef int _served  # of them
+    cdef Py_ssize_t _flushed  # of the dirty connections
     cdef epoll_event _events[MOST_EVENTS]
     cdef Turn _turn
     cdef list _sources  # by descriptor
     cdef set _unasked  # descriptors of those of them that the kernel is not asked about
     cdef public list _heap  # of the timers, the next one first
     cdef public double slow_after
+    cdef public bint waiting
     cdef public bint polling
     cdef public bint turning
     cdef public list _dead
     cdef public object _calls
+    cdef public object _exit
 
     def __cinit__(self, *args, **kwargs):
         self._epoll = -1
@@ -96,10 +100,14 @@ cdef class LoopCore:
 
     def poll(self, timeout=None):
         """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
-        if self.polling or self.turning or self._epoll < 0:
+        if self.waiting or self.polling or self.turning or self._epoll < 0:
             self._refuse_turn()
         self._turn.thread = PyThread_get_thread_ident()
-        self._wait(timeout)
+        self.waiting = True
+        try:
+            self._wait(timeout)
+        finally:
+            self.waiting = False
         self.polling = True
         try:
             self._serve()
@@ -113,6 +121,8 @@ cdef class LoopCore:
             self.polling = False
             if PyList_GET_SIZE(self._turn.dirty) or PyList_GET_SIZE(self._dead):
                 self._see_to_it()  # made by what was told of an end, or what ended the turn
+        if self._exit is not None:
+            self._raise_exit()
         return self._count
 
     def watch(self, int fd, source, uint32_t events):
@@ -199,6 +209,8 @@ cdef class LoopCore:
         cdef double timer = self._next_timer()
         if PyList_GET_SIZE(self._turn.dirty) or PyList_GET_SIZE(self._dead) or self._calls:
             return 0
+        if self._exit is not None:
+            return 0
         if timer < INFINITY:
             seconds = min(seconds, timer - _now())
         if seconds == INFINITY:
@@ -211,42 +223,74 @@ cdef class LoopCore:
 
     cdef int _serve(self) except -1:
         """Give each source the events of its descriptor."""
-        cdef int i, fd
-        cdef double before = _now(), now
+        cdef int fd
+        self._served = 0
         self.turning = True
         try:
-            for i in range(self._count):
-                # One that an earlier one of the batch has closed has nothing to do, or is gone.
-                # Its number cannot have gone to a newcomer, who would be served events that are
-                # not his: it is given back to the kernel when the batch is done (`_bury_dead`).
-                # That of a listener may have, but to be told to read does no harm.
-                fd = self._events[i].data.fd
-                source = self._sources[fd] if fd < PyList_GET_SIZE(self._sources) else None
-                if type(source) is CONNECTION:
-                    (<ConnectionCore> source).serve_ready(self._events[i].events)
-                elif source is not None:
-                    source.ready(self._events[i].events)
-                if self.slow_after < INFINITY:
-                    now = _now()
-                    if now - before > self.slow_after and source is not None:
-                        self._tell_slow(source, now - before)
-                    before = now
+            while self._served < self._count:
+                try:
+                    self._serve_rest()
+                except BaseException as error:
+                    fd = self._events[self._served - 1].data.fd
+                    source = self._sources[fd] if fd < PyList_GET_SIZE(self._sources) else None
+                    self.source_failed(source, error)
         finally:
             self.turning = False
         return 0
 
+    cdef int _serve_rest(self) except -1:
+        """From the first event that was not served on."""
+        cdef int fd
+        cdef uint32_t events
+        cdef double before = _now(), now
+        while self._served < self._count and self._exit is None:
+            # One that an earlier one of the batch has closed has nothing to do, or is gone.
+            # Its number cannot have gone to a newcomer, who would be served events that are
+            # not his: it is given back to the kernel when the batch is done (`_bury_dead`).
+            # That of a listener may have, but to be told to read does no harm.
+            fd = self._events[self._served].data.fd
+            events = self._events[self._served].events
+            self._served += 1
+            source = self._sources[fd] if fd < PyList_GET_SIZE(self._sources) else None
+            if type(source) is CONNECTION:
+                (<ConnectionCore> source).serve_ready(events)
+            elif source is not None:
+                source.ready(events)
+            if self.slow_after < INFINITY:
+                now = _now()
+                if now - before > self.slow_after and source is not None:
+                    self._tell_slow(source, now - before)
+                before = now
+        self._served = self._count  # those left are told again: pollers are level-triggered
+        return 0
+
     cdef int _flush_dirty(self) except -1:
         """Send what each has queued, in one send, and decide what it waits for next."""
-        cdef ConnectionCore connection
+        cdef list dirty = self._turn.dirty
+        cdef Py_ssize_t last
+        self._flushed = 0
         self.turning = True
         try:
-            for connection in self._turn.dirty:  # which may grow meanwhile
-                connection.flush()
-                if connection.outbox is not None or connection.unsettled:
-                    connection.decide()
+            while self._flushed < PyList_GET_SIZE(dirty):
+                try:
+                    self._flush_rest(dirty)
+                except BaseException as error:
+                    last = self._flushed - 1
+                    self.source_failed(dirty[last] if last < len(dirty) else None, error)
         finally:
             self.turning = False
-        self._turn.dirty.clear()
+        dirty.clear()
+        return 0
+
+    cdef int _flush_rest(self, list dirty) except -1:
+        """From the first one that was not flushed on."""
+        cdef ConnectionCore connection
+        while self._flushed < PyList_GET_SIZE(dirty):  # which may grow meanwhile
+            connection = dirty[self._flushed]
+            self._flushed += 1
+            connection.flush()
+            if connection.outbox is not None or connection.unsettled:
+                connection.decide()
         return 0
 
 

@@ -1,6 +1,9 @@
 from epollo.engine.native.endpoint cimport Endpoint
 
 
+cdef object os_error(int code)
+
+
 cdef class Sender(Endpoint):
     cdef int flush(self) except -1
     cdef int send_replies(self, bytes last, Py_ssize_t trailer) except -1

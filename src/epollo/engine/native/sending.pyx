@@ -9,7 +9,7 @@ from libc.string cimport memset
 from posix.uio cimport iovec
 
 from epollo.engine.native.outbox cimport Outbox
-from epollo.engine.native.turn cimport Turn
+from epollo.engine.native.turn cimport REPLY_SIZE, Turn
 
 from epollo.engine import CloseReason
 from epollo.engine.stage import Stage
@@ -27,6 +27,7 @@ cdef enum:
 
 cdef object CLOSED = Stage.CLOSED
 cdef object RESET = CloseReason.RESET
+cdef object HANDLER_ERROR = CloseReason.HANDLER_ERROR
 
 
 cdef class Sender(Endpoint):
@@ -45,13 +46,25 @@ cdef class Sender(Endpoint):
             size += self.plan.turn.used
         return size
 
-    def transmit(self, bytes data):
+    def transmit(self, bytes data not None):
         """Send bytes as they are, behind what is queued."""
-        if data:
+        if data and self.stage is not CLOSED:
             if self.outbox is None:
                 self.outbox = Outbox()
             self.outbox.refer(data, 0)
             self.relieve()
+
+    def queue_raw(self, bytes data not None):
+        """The same, but at the end of the turn, unless this connection is the one being served, or
+        too much is queued."""
+        if not data or self.stage is CLOSED:
+            return
+        if self.outbox is None:
+            self.outbox = Outbox()
+        self.outbox.refer(data, 0)
+        if self.plan.turn.serving is self or self.blocked or self.outbox.size > REPLY_SIZE:
+            self.relieve()
+        self.unsettle()
 
     def discard(self):
         """Nothing more will be sent: let go of what was to be."""
@@ -79,7 +92,7 @@ cdef class Sender(Endpoint):
         if self.stage is CLOSED:
             self.discard()
             return 0
-        if self.filter is not None:
+        if self.filter_io is not None:
             return self._send_filtered(last, trailer)
         if self.outbox is not None:
             sent = 0
@@ -99,10 +112,15 @@ cdef class Sender(Endpoint):
             return 0
         if sent < 0:
             if errno != EAGAIN and errno != EINTR:  # ECONNRESET, EPIPE: the peer is gone
-                self.drop(RESET, OSError(errno, os.strerror(errno)))
+                self.drop(RESET, os_error(errno))
                 return 0
             sent = 0
-        return self._leave_unsent(sent, last, trailer)
+        try:
+            self._leave_unsent(sent, last, trailer)
+        except MemoryError as error:  # what was sent must not be sent again
+            self.drop(HANDLER_ERROR, error)
+            raise
+        return self.relieve()
 
     @final
     cdef int _send_filtered(self, bytes last, Py_ssize_t trailer) except -1:
@@ -111,7 +129,7 @@ cdef class Sender(Endpoint):
         turn.used = 0
         if last is not None:
             plain += last + self.plan.rule.trailer_data[:trailer]
-        self.transmit(self.wrap(plain))
+        self.send_filtered(plain)
         return 0
 
     @final
@@ -130,13 +148,15 @@ cdef class Sender(Endpoint):
             part = min(sent, PyBytes_GET_SIZE(last))
             self.outbox.refer(last, part)
             self.outbox.copy(self.plan.rule.trailer_data + sent - part, trailer - (sent - part))
-        return self.relieve()
+        return 0
 
     @final
     cdef int send_outbox(self) except -1:
         cdef iovec vectors[VECTORS]
         cdef msghdr message
         cdef Py_ssize_t sent, offered
+        if self.outbox is None:
+            return 0
         memset(&message, 0, sizeof(message))
         message.msg_iov = vectors
         self.blocked = False
@@ -144,7 +164,7 @@ cdef class Sender(Endpoint):
             message.msg_iovlen = self.outbox.vectors(vectors, VECTORS, &offered)
             sent = sendmsg(self.fd, &message, MSG_NOSIGNAL)
             if sent < 0 and errno != EAGAIN and errno != EINTR:
-                self.drop(RESET, OSError(errno, os.strerror(errno)))
+                self.drop(RESET, os_error(errno))
                 return 0
             self.blocked = sent < offered
             if sent > 0:
@@ -160,8 +180,14 @@ cdef class Sender(Endpoint):
         if self.stage is CLOSED:
             self.discard()
             return 0
-        if not self.blocked or self.outbox.size > self.plan.protocol.limits.high_water:
+        high_water = self.plan.protocol.limits.high_water  # a property may run anything
+        if self.outbox is not None and (not self.blocked or self.outbox.size > high_water):
             self.send_outbox()  # a peer that reads meanwhile is not slow
         self.mind_marks()
         self.unsettle()
         return 0
+
+
+cdef object os_error(int code):
+    """The exception for an errno, which is passed by value: to make it may run any code."""
+    return OSError(code, os.strerror(code))

@@ -6,7 +6,6 @@ from cpython.ref cimport Py_DECREF
 
 from epollo.engine.native.endpoint cimport Endpoint
 
-from asyncio import CancelledError
 from asyncio.tasks import _enter_task, _leave_task
 
 cdef extern from "Python.h":
@@ -56,7 +55,7 @@ cdef class Steps:
         try:
             waits = False
             value = _first_step(work, self._context, &waits)
-        except (Exception, CancelledError) as error:
+        except BaseException as error:
             return self._keeper.in_turn(connection, None, error)
         finally:
             leave_task(self._loop, task)

@@ -36,26 +36,26 @@ class Connection(Sender):
             self.drop(CloseReason.RESET, error)
             return
         self.heard = self.plan.loop.tick
-        if self.filter is not None:
+        if self.filter_io is not None:
             self.filtered(bytes(buffer[:count]))
+            return
+        if not count:
+            self.end_of_stream()
             return
         try:
             messages = self._decoder.feed_from(buffer, count)
-        except Exception as error:
+        except BaseException as error:
             if isinstance(error, FrameError):
                 self.serve(error.messages)
             self.bad_stream(error)
         else:
-            if count:
-                self.serve(messages)
-            else:
-                self.end_of_stream()
+            self.serve(messages)
 
     def feed(self, plain: bytes) -> None:
         """Serve the messages of what a filter gave; keep them where the handler may hear none."""
         try:
             messages, fault = self._decoder.feed(plain), None
-        except Exception as error:
+        except BaseException as error:
             messages, fault = getattr(error, "messages", []), error
         if self._holding:
             self._hold_back(iter(messages))
@@ -77,8 +77,9 @@ class Connection(Sender):
                 reply = received(message, self)
                 if type(reply) is bytes:
                     frame = encode(reply)
+                    size = len(frame)
                     self._outbox.append(frame)
-                    self.unsent = unsent = self.unsent + len(frame)
+                    self.unsent = unsent = self.unsent + size
                     if unsent > room:
                         self._relieve()
                         room = SEND_NOW if self._head is None else 0
@@ -87,7 +88,7 @@ class Connection(Sender):
                 if self._holding:
                     self._hold_back(waiting)
                     break
-        except Exception as error:
+        except BaseException as error:
             self.handler_raised(error)
         if self._outbox or self.unsent:
             plan.dirty.append(self)
@@ -100,14 +101,15 @@ class Connection(Sender):
         """Is a frame begun, and not complete?"""
         try:
             self._decoder.eof()
-        except Exception:  # FrameError, or whatever a user's own decoder raises
+        except BaseException as error:  # FrameError, or whatever a user's own decoder raises
+            self.loop.pass_on(error)
             return True
         return False
 
     def _may_read(self, events: int) -> bool:
         """Attend to what the poller tells besides, or instead of, bytes to read."""
-        if events & WRITE and self._head is not None:
-            self.flush_head()
+        if events & WRITE and self.unsent:
+            self.send_unsent()
             self.unsettle()
         if self.closed or not events & ~WRITE:
             return False

@@ -8,7 +8,7 @@ from typing import Any
 
 from epollo import address
 from epollo.engine import CloseReason
-from epollo.engine.filter import Filter
+from epollo.engine.filtering import FilterIO
 from epollo.engine.lifecycle import Lifecycle
 from epollo.engine.python.plan import Plan
 from epollo.engine.stage import Stage
@@ -29,7 +29,7 @@ class Endpoint(Lifecycle):
         "error",
         "established",
         "fd",
-        "filter",
+        "filter_io",
         "heard",
         "in_flight",
         "peer",
@@ -50,10 +50,10 @@ class Endpoint(Lifecycle):
         self.fd = sock.fileno()
         self.state: Any = None
         self.reason: CloseReason | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.stage = Stage.CONNECTING
         self.peer: str | None = None
-        self.filter: Filter | None = None
+        self.filter_io: FilterIO | None = None
         self._events = 0
         self._inbox: Iterable[bytes] = ()
         self.in_flight = 0

@@ -42,12 +42,14 @@ class Loop(Housekeeping):
 
     def poll(self, timeout: float | None = None) -> int:
         """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
-        if self.polling or self.turning or self._closed:
+        if self.waiting or self.polling or self.turning or self._closed:
             self._refuse_turn()
         self.thread = threading.get_ident()
-        if self.dirty or self._dead or self._calls or (timeout is not None and timeout < 0):
-            timeout = 0
-        ready = self._poller.poll(self._timers.wait(timeout))
+        self.waiting = True
+        try:
+            ready = self._poller.poll(self._wait_time(timeout))
+        finally:
+            self.waiting = False
         self.polling = True
         try:
             self._serve(ready)
@@ -61,7 +63,16 @@ class Loop(Housekeeping):
             self.polling = False
             if self.dirty or self._dead:  # by what was told of an end, or what ended the turn
                 self._see_to_it()
+        if self._exit is not None:
+            self._raise_exit()
         return len(ready)
+
+    def _wait_time(self, timeout: float | None) -> float | None:
+        """How long to wait, at most: until the next timer, and not at all with work at hand."""
+        at_hand = self.dirty or self._dead or self._calls or self._exit
+        if at_hand or (timeout is not None and timeout < 0):
+            timeout = 0
+        return self._timers.wait(timeout)
 
     def _new_plan(self, protocol: ConnectionProtocol) -> Plan:
         return Plan(self, protocol)
@@ -125,7 +136,12 @@ class Loop(Housekeeping):
                 # That of a listener may have, but to be told to read does no harm.
                 source = sources.get(fd)
                 if source is not None:
-                    source.ready(events)
+                    try:
+                        source.ready(events)
+                    except BaseException as error:
+                        self.source_failed(source, error)
+                    if self._exit is not None:
+                        break  # those left are told again: pollers are level-triggered
                     now = time.monotonic()
                     if now - before > slow_after:
                         self._tell_slow(source, now - before)
@@ -138,9 +154,12 @@ class Loop(Housekeeping):
         self.turning = True
         try:
             for connection in self.dirty:  # which may grow meanwhile
-                connection.flush()
-                if connection.unsent or connection.unsettled:
-                    connection.decide()
+                try:
+                    connection.flush()
+                    if connection.unsent or connection.unsettled:
+                        connection.decide()
+                except BaseException as error:
+                    self.source_failed(connection, error)
         finally:
             self.turning = False
         self.dirty.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, CancelledError
+from asyncio import AbstractEventLoop
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -43,7 +43,7 @@ class Steps:
             awaited = spare.context.run(work.send, None)
         except StopIteration as stop:
             reply = stop.value
-        except (Exception, CancelledError) as error:
+        except BaseException as error:
             return keeper.in_turn(connection, None, error)
         else:
             self._spare = None

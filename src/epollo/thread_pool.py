@@ -1,0 +1,86 @@
+"""Threads for calls that block.
+
+`concurrent.futures.ThreadPoolExecutor` is not used: the interpreter's end waits for its threads,
+however long a call blocks, and it takes no call once the main thread has ended.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+
+class Job:
+    """A call that was given to the pool."""
+
+    __slots__ = ("_call", "_claimed", "done")
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+        self._claimed = threading.Lock()  # by the thread that makes the call, or by `cancel`
+        self.done = False
+
+    def cancel(self) -> bool:
+        """Do not make the call; false if it has begun."""
+        return self._claimed.acquire(blocking=False)
+
+    def run(self) -> None:
+        """Make the call, unless it was cancelled. It must not raise."""
+        if self._claimed.acquire(blocking=False):
+            self._call()
+            self.done = True
+
+
+class ThreadPool:
+    """Up to ``count`` threads, which make calls in the order in which they are submitted."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._count = count
+        self._name = name
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)  # threads that wait for a job
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, call: Callable[[], object]) -> Job:
+        """Make ``call``, which must not raise, in one of the threads. From one thread only."""
+        job = Job(call)
+        self._jobs.put(job)
+        if not self._idle.acquire(blocking=False) and len(self._threads) < self._count:
+            self._add_thread(job)
+        return job
+
+    def close(self, timeout: float | None) -> bool:
+        """Make the calls that were submitted, and end the threads; false if that takes longer than
+        ``timeout`` seconds (None: it may take any time). Then they are left to themselves."""
+        end = None if timeout is None else time.monotonic() + timeout
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join(None if end is None else max(0.0, end - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _add_thread(self, job: Job) -> None:
+        name = f"{self._name}_{len(self._threads)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more of them; those that there are make the call later
+            if not self._threads:
+                job.cancel()
+                raise
+        else:
+            self._threads.append(thread)
+
+    def _work(self) -> None:
+        while (job := self._next_job()) is not None:
+            job.run()
+            del job
+
+    def _next_job(self) -> Job | None:
+        try:
+            return self._jobs.get_nowait()
+        except Empty:
+            self._idle.release()
+            return self._jobs.get()

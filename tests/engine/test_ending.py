@@ -1,0 +1,164 @@
+"""Ends of connections: what is dropped is dropped by the kernel too."""
+
+from __future__ import annotations
+
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from epollo import CloseReason, Connection, Server
+from epollo.engine import lingering
+from tests.engines import Engine
+from tests.support import DEADLINE, Peer, Recorder, frame, unacknowledged, until
+
+MIB = 1 << 20
+
+
+def overfill(connection: Connection, server: Server) -> None:
+    while not connection.closed:
+        connection.send(bytes(MIB // 4))
+
+
+def fill(connection: Connection, server: Server) -> None:
+    """With more than the kernel's buffers take."""
+    for _ in range(32):
+        connection.send(bytes(MIB // 4))
+
+
+def abort(connection: Connection, server: Server) -> None:
+    fill(connection, server)
+    connection.abort()
+
+
+def stop(connection: Connection, server: Server) -> None:
+    fill(connection, server)
+    server.stop(0)
+
+
+def stop_twice(connection: Connection, server: Server) -> None:
+    fill(connection, server)
+    server.stop()
+    server.stop()
+
+
+def close(connection: Connection, server: Server) -> None:
+    """With what the kernel takes."""
+    connection.send(bytes(MIB // 2))
+    connection.close()
+
+
+ENDS: dict[CloseReason | str, tuple[Callable[[Connection, Server], None], dict[str, Any]]] = {
+    CloseReason.SLOW_CONSUMER: (overfill, {"max_unsent": "1MiB"}),
+    CloseReason.WRITE_TIMEOUT: (fill, {"write_timeout": 0.1}),
+    CloseReason.LOCAL: (abort, {}),
+    CloseReason.SHUTDOWN: (stop, {}),
+    "shutdown at once": (stop_twice, {}),
+    "local, after lingering": (close, {}),
+}
+
+
+@pytest.mark.parametrize("reason", ENDS)
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="close() leaves to the kernel what it holds, for as long as the peer lives",
+)
+def test_the_kernel_holds_nothing_for_a_peer_that_was_dropped(
+    engine: Engine, reason: CloseReason | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.05)
+    handler = Recorder()
+    bring_about, settings = ENDS[reason]
+    with engine.server(handler, **settings) as server, Peer(server.addresses[0]) as peer:
+        ends = peer.socket.getpeername(), peer.socket.getsockname()
+        bring_about(handler.connection(), server)
+        assert handler.end() == str(reason).split(maxsplit=1)[0].strip(",")
+        held = unacknowledged(*ends)
+    assert held == 0
+
+
+class Storm(Recorder):
+    """Holds the loop with the message ``hold``, and again at the first end, until the test lets it
+    go on. Knows how many ends came before the message ``good``."""
+
+    def __init__(self, work: float) -> None:
+        super().__init__()
+        self.held, self.go_on = threading.Event(), threading.Event()
+        self.begun, self.asked = threading.Event(), threading.Event()
+        self.before = 0
+        self._work = work
+
+    def received(self, message: bytes, connection: Connection) -> Any:
+        if message == b"hold":
+            self.held.set()
+            assert self.go_on.wait(DEADLINE)
+        self.before = self.ends.qsize()
+        return message
+
+    def disconnected(self, connection: Connection, reason: CloseReason) -> None:
+        if not self.begun.is_set():
+            self.begun.set()
+            assert self.asked.wait(DEADLINE)
+        time.sleep(self._work)  # what the handler has to do for it
+        super().disconnected(connection, reason)
+
+
+@contextmanager
+def many_descriptors(count: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < count:
+        pytest.skip(f"takes {count} descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("count", "work", "most"),
+    [(300, 0.001, 200), (2100, 0, 1024)],
+    ids=["slow ends", "many ends"],
+)
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the ends of all connections that were reset at once come before any other message",
+)
+def test_resets_in_a_storm_keep_no_other_peer_waiting(
+    engine: Engine, count: int, work: float, most: int
+) -> None:
+    if engine.poller != "epoll" and count > 500:
+        pytest.skip("poll tells of all at once, select of no more than 1024")
+    handler = Storm(work)
+    with (
+        many_descriptors(3 * count),
+        engine.server(handler, slow_handler=0, graceful_timeout=0) as server,
+        Peer(server.addresses[0]) as holding,
+        Peer(server.addresses[0]) as good,
+    ):
+        storm = [Peer(server.addresses[0]) for _ in range(count)]
+        assert good.ask(b"connected") == b"connected"
+        until(lambda: handler.opened.qsize() == count + 2)
+        holding.send(frame(b"hold"))
+        assert handler.held.wait(DEADLINE)
+        for peer in storm:
+            peer.reset()
+        if work:  # the other one asks when the ends of the storm have begun
+            handler.go_on.set()
+            assert handler.begun.wait(DEADLINE)
+            good.send(frame(b"good"))
+        else:  # or while all of the storm is still to be read
+            good.send(frame(b"good"))
+            handler.go_on.set()
+        handler.asked.set()
+        assert good.receive(8) == frame(b"good")
+        before = handler.before
+        until(lambda: handler.ends.qsize() == count)
+    handler.opened.queue.clear()
+    assert before <= most

@@ -1,0 +1,56 @@
+"""Bytes out, where memory is short at the wrong moment."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from epollo import Server
+from epollo.engine import available
+from tests.logs import Log
+from tests.support import Peer, frame
+
+
+@pytest.fixture
+def memory_fails() -> Iterator[Any]:
+    """CPython's own switch for its tests: lets chosen allocations fail."""
+    testcapi = pytest.importorskip("_testcapi")
+    yield testcapi
+    testcapi.remove_mem_hooks()
+
+
+@pytest.mark.skipif("native" not in available(), reason="the native engine is not built")
+def test_without_memory_for_the_rest_of_a_message_no_byte_is_sent_twice(
+    log: Log, memory_fails: Any
+) -> None:
+    large = b"x" * (8 << 20)  # the kernel takes about the half of it
+    fails = iter(range(4))
+
+    def received(message: bytes) -> bytes:
+        if message == b"turn":
+            memory_fails.remove_mem_hooks()
+            return message
+        at = next(fails)
+        memory_fails.set_nomemory(at, at + 1)  # one allocation, once this has returned
+        return large
+
+    with (
+        Server(received, "127.0.0.1:0", engine="native", max_frame="16MiB") as server,
+        Peer(server.addresses[0]) as other,
+    ):
+        streams = [stream_of(server.addresses[0], other) for _ in range(4)]
+    log.take()
+    assert [stream == frame(large)[: len(stream)] for stream in streams] == [True] * 4
+
+
+def stream_of(where: str, other: Peer) -> bytes:
+    """What a peer is sent, which begins to read when that has failed."""
+    with Peer(where) as peer:
+        peer.send(frame(b"all of it"))
+        peer.socket.recv(1, socket.MSG_PEEK)
+        assert other.ask(b"turn") == b"turn"
+        peer.end()
+        return peer.receive_all()

@@ -1,0 +1,226 @@
+"""Processes that a handler forks: they have copies of every descriptor and of every signal handler.
+
+Neither the peers nor the server may notice what becomes of those copies.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import epollo
+from tests.engines import Engine
+from tests.support import DEADLINE, SHORTLY, Peer, Recorder, ServerProcess, line_of, serving, until
+
+# A child lives until the test writes to the server's stdin, or closes it.
+APP = """
+import multiprocessing, os, sys
+
+def wait(ready):
+    os.write(ready, b"1")
+    if os.read(0, 1):
+        open("survived", "w").close()
+    os._exit(0)
+
+def begun(fork):
+    ready, tell = os.pipe()
+    child = fork(tell)
+    os.read(ready, 1)
+    os.close(ready)
+    os.close(tell)
+    return b"%d" % child
+
+def fork(tell):
+    return os.fork() or wait(tell)
+
+def plain(message):
+    return begun(fork)
+
+async def later(message):
+    return begun(fork)
+
+children = []
+
+def start(tell):
+    children.append(multiprocessing.get_context("fork").Process(target=wait, args=(tell,)))
+    children[-1].start()
+    return children[-1].pid
+
+def by_multiprocessing(message):
+    return begun(start)
+
+async def unwinding(message):
+    if message == b"fork":
+        if not (child := os.fork()):
+            sys.exit()  # leaves every block and function that the server is in
+        os.waitpid(child, 0)
+    return message
+"""
+
+HANDLERS = {
+    "plain": ["forking:plain"],
+    "threads": ["forking:plain", "--threads", "1"],
+    "asyncio": ["forking:later", "--loop", "asyncio"],
+    "uvloop": ["forking:later", "--loop", "uvloop"],
+    "multiprocessing": ["forking:by_multiprocessing"],
+}
+
+
+@contextmanager
+def forking(folder: Path, *flags: str) -> Iterator[ServerProcess]:
+    if "uvloop" in flags:
+        pytest.importorskip("uvloop")
+    (folder / "forking.py").write_text(APP)
+    with serving(*flags, cwd=folder, stdin=subprocess.PIPE) as server:
+        yield server
+
+
+NOT_SHUT_DOWN = "a connection is closed and not shut down, so it stays open in the forked process"
+
+
+@pytest.mark.xfail(strict=True, raises=TimeoutError, reason=NOT_SHUT_DOWN)
+def test_a_peer_sees_the_end_of_its_stream_though_a_forked_process_has_its_socket(
+    engine: Engine, tmp_path: Path
+) -> None:
+    assert sees_its_end(tmp_path, *HANDLERS["plain"], *engine.flags)
+
+
+@pytest.mark.parametrize("how", ["threads", "asyncio", "uvloop", "multiprocessing"])
+@pytest.mark.xfail(strict=True, raises=TimeoutError, reason=NOT_SHUT_DOWN)
+def test_a_peer_sees_the_end_of_its_stream_however_its_handler_forks(
+    tmp_path: Path, how: str
+) -> None:
+    assert sees_its_end(tmp_path, *HANDLERS[how])
+
+
+def sees_its_end(folder: Path, *flags: str) -> bool:
+    with (
+        forking(folder, *flags, "--log-level", "debug") as server,
+        Peer(server.address) as peer,
+    ):
+        assert int(peer.ask(b"fork")) > 0
+        peer.end()
+        until(lambda: any(line.endswith(": eof") for line in server.log))
+        peer.socket.settimeout(0.1)  # it is closed already
+        return peer.receive_all() == b""
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the forked process keeps the listening socket, whose accept queue nobody serves",
+)
+def test_a_stopped_server_refuses_though_a_forked_process_has_its_listener(
+    tmp_path: Path,
+) -> None:
+    with forking(tmp_path, *HANDLERS["plain"]) as server:
+        with Peer(server.address) as peer:
+            assert int(peer.ask(b"fork")) > 0
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert is_refused(server.address)
+
+
+def is_refused(where: str) -> bool:
+    try:
+        Peer(where).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("how", ["plain", "asyncio", "multiprocessing"])
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the forked process has the server's handler of SIGTERM, which ends nothing there",
+)
+def test_a_forked_process_ends_by_the_signal_that_stops_the_server(
+    tmp_path: Path, how: str
+) -> None:
+    with forking(tmp_path, *HANDLERS[how]) as server, Peer(server.address) as peer:
+        child = int(peer.ask(b"fork"))
+        ended = os.pidfd_open(child)
+        try:
+            os.kill(child, signal.SIGTERM)
+            assert server.process.stdin is not None
+            print(file=server.process.stdin, flush=True)
+            assert select.select([ended], [], [], DEADLINE)[0]
+        finally:
+            os.close(ended)
+        assert not (tmp_path / "survived").exists()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.xfail(
+    strict=True,
+    raises=TimeoutError,
+    reason="the forked process takes the engine out of the epoll that both have",
+)
+def test_a_forked_process_that_unwinds_takes_nothing_from_the_server(
+    tmp_path: Path, loop: str
+) -> None:
+    with forking(tmp_path, "forking:unwinding", "--loop", loop) as server:
+        with Peer(server.address) as peer:
+            assert peer.ask(b"fork") == b"fork"
+        with Peer(server.address) as peer:
+            peer.socket.settimeout(SHORTLY)
+            assert peer.ask(b"still there") == b"still there"
+
+
+CLIENTS = {
+    "Client": """
+import os, sys, epollo
+client = epollo.connect(sys.argv[1])
+client.request(b"hello")
+if not os.fork():
+    os.read(0, 1)
+    os._exit(0)
+client.close()
+print("closed", flush=True)
+os.read(0, 1)
+""",
+    "AsyncClient": """
+import asyncio, os, sys, epollo
+async def main():
+    client = await epollo.AsyncClient.connect(sys.argv[1])
+    await client.request(b"hello")
+    if not os.fork():
+        os.read(0, 1)
+        os._exit(0)
+    await client.close()
+asyncio.run(main())
+print("closed", flush=True)
+os.read(0, 1)
+""",
+}
+
+
+@pytest.mark.parametrize("program", CLIENTS.values(), ids=CLIENTS)
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a client is closed and not shut down, so it stays open in the forked process",
+)
+def test_a_server_sees_the_end_of_a_client_though_a_forked_process_has_its_socket(
+    program: str,
+) -> None:
+    handler = Recorder()
+    with epollo.Server(handler, "127.0.0.1:0") as server:
+        command = [sys.executable, "-c", program, server.addresses[0]]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as client:
+            assert client.stdout is not None
+            assert line_of(client.stdout) == "closed\n"
+            with Peer(server.addresses[0]) as peer:
+                for _ in range(3):  # turns of the loop
+                    assert peer.ask(b"turn") == b"turn"
+                assert not handler.ends.empty()

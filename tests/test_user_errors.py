@@ -1,0 +1,249 @@
+"""Whatever an application raises, in whatever hook and mode, ends at most its own connection, and
+every call completes: nothing of it is left, and a stop finds nothing to wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from epollo import CloseReason, Connection, LocalBroker
+from epollo.framing import Buffer, LengthPrefix
+from tests.engines import Engine
+from tests.logs import Log
+from tests.support import DEADLINE, Peer, frame, until
+
+
+@pytest.fixture(autouse=True, scope="module")
+def first_loop_of_uvloop() -> None:
+    """libuv keeps two descriptors of its first loop."""
+    pytest.importorskip("uvloop").new_event_loop().close()
+
+
+class Panic(BaseException):
+    """What a library may raise that is no Exception: PyO3's PanicException, gevent's Timeout."""
+
+
+KINDS = [ValueError, Panic, GeneratorExit, asyncio.CancelledError]
+EXITS = [KeyboardInterrupt, SystemExit]
+HOOKS = ["connected", "received", "disconnected"]
+
+
+class Application:
+    """Echoes, and notes what it is told. One hook raises, for the peer that says "bad" first, or
+    for the first peer."""
+
+    def __init__(self, hook: str, kind: type[BaseException]) -> None:
+        self.hook = hook
+        self.kind = kind
+        self.told: queue.Queue[tuple[str, str]] = queue.Queue()
+        self._first = True
+
+    def note(self, hook: str, connection: Connection, what: object = "") -> None:
+        if hook == "connected":
+            connection.state, self._first = self._first, False
+        self.told.put((hook, str(what)))
+        if hook == self.hook and connection.state:
+            raise self.kind
+
+    def ends(self, count: int) -> list[str]:
+        """The reasons of so many ends."""
+        reasons: list[str] = []
+        while len(reasons) < count:
+            hook, what = self.told.get(timeout=DEADLINE)
+            reasons += [what] if hook == "disconnected" else []
+        return reasons
+
+
+class Plain(Application):
+    def connected(self, connection: Connection) -> None:
+        self.note("connected", connection)
+
+    def received(self, message: bytes, connection: Connection) -> Any:
+        self.note("received", connection, message)
+        return message
+
+    def disconnected(self, connection: Connection, reason: CloseReason) -> None:
+        self.note("disconnected", connection, reason)
+
+
+class FirstStep(Application):
+    async def connected(self, connection: Connection) -> None:
+        self.note("connected", connection)
+
+    async def received(self, message: bytes, connection: Connection) -> Any:
+        self.note("received", connection, message)
+        return message
+
+    async def disconnected(self, connection: Connection, reason: CloseReason) -> None:
+        self.note("disconnected", connection, reason)
+
+
+class LaterStep(Application):
+    async def connected(self, connection: Connection) -> None:
+        await asyncio.sleep(0)
+        self.note("connected", connection)
+
+    async def received(self, message: bytes, connection: Connection) -> Any:
+        await asyncio.sleep(0)
+        self.note("received", connection, message)
+        return message
+
+    async def disconnected(self, connection: Connection, reason: CloseReason) -> None:
+        await asyncio.sleep(0)
+        self.note("disconnected", connection, reason)
+
+
+class LazyReply(Plain):
+    """Its reply is a generator."""
+
+    def received(self, message: bytes, connection: Connection) -> Iterator[bytes]:
+        yield message
+        self.note("received", connection, message)
+
+
+class LazyLater(LaterStep):
+    async def received(self, message: bytes, connection: Connection) -> Any:
+        await asyncio.sleep(0)
+        return LazyReply.received(self, message, connection)  # type: ignore[arg-type]
+
+
+MODES: dict[str, tuple[type[Application], dict[str, Any]]] = {
+    "plain": (Plain, {}),
+    "lazy": (LazyReply, {}),
+    "threads": (Plain, {"threads": 2}),
+    "threads-unordered": (Plain, {"threads": 2, "ordered": False, "in_flight": 4}),
+    "threads-lazy": (LazyReply, {"threads": 2}),
+    "asyncio-first-step": (FirstStep, {"loop": "asyncio"}),
+    "asyncio-later": (LaterStep, {"loop": "asyncio"}),
+    "asyncio-lazy": (LazyLater, {"loop": "asyncio"}),
+    "uvloop-first-step": (FirstStep, {"loop": "uvloop"}),
+    "uvloop-later": (LaterStep, {"loop": "uvloop", "ordered": False, "in_flight": 4}),
+}
+
+every_mode = pytest.mark.parametrize("mode", MODES)
+every_hook = pytest.mark.parametrize("hook", HOOKS)
+
+
+def expected_lines(hook: str) -> list[str]:
+    return ["the handler raised in disconnected"] if hook == "disconnected" else []
+
+
+@every_mode
+@every_hook
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_ends_its_own_connection(
+    engine: Engine, mode: str, hook: str, kind: type[BaseException], log: Log
+) -> None:
+    application, settings = MODES[mode]
+    handler = application(hook, kind)
+    with engine.server(handler, **settings) as server:
+        with Peer(server.addresses[0]) as bad, Peer(server.addresses[0]) as good:
+            bad.send(frame(b"bad") + frame(b"later") + frame(b"part")[:5])
+            if hook == "disconnected":
+                assert bad.receive(16) == frame(b"bad") + frame(b"later")
+                bad.end()
+            lazy = hook == "received" and mode in ("lazy", "asyncio-lazy")
+            echoed = frame(b"bad") if lazy else b""
+            assert bad.receive_all() == echoed
+            assert good.ask(b"good") == b"good"
+            reason = "truncated" if hook == "disconnected" else "handler_error"
+            assert handler.ends(1) == [reason]
+            good.end()
+            assert good.receive_all() == b""
+        assert handler.ends(1) == ["eof"]
+        until(lambda: server.counters.open == 0)
+    raised = [line for line in log.take() if not line.startswith("handler ")]
+    assert raised == expected_lines(hook)
+
+
+@every_mode
+@every_hook
+@pytest.mark.parametrize("kind", EXITS)
+def test_an_exit_ends_its_connection_and_then_the_server(
+    engine: Engine, mode: str, hook: str, kind: type[BaseException], log: Log
+) -> None:
+    application, settings = MODES[mode]
+    handler = application(hook, kind)
+    server = engine.server(handler, **settings)
+    server.start()
+
+    bad, other = Peer(server.addresses[0]), Peer(server.addresses[0])
+    bad.send(frame(b"bad"))
+
+    def leave() -> None:
+        try:
+            bad.receive(7)
+            bad.end()
+        except OSError:  # the server has ended
+            pass
+
+    leaving = threading.Thread(target=leave)
+    leaving.start()
+    with pytest.raises(kind):
+        server.run()
+    leaving.join(DEADLINE)
+    for peer in (bad, other):
+        peer.close()
+    reasons = [what for told, what in tuple(handler.told.queue) if told == "disconnected"]
+    reasons.remove("eof" if hook == "disconnected" else "handler_error")
+    assert reasons in ([], ["shutdown"])  # the other one may not have been accepted yet
+    raised = [line for line in log.take() if not line.startswith("handler ")]
+    assert raised == expected_lines(hook)
+
+
+class Choosy(LengthPrefix):
+    """A framing that cannot encode "bad"."""
+
+    def encode(self, message: Buffer) -> bytes:
+        if bytes(message) == b"bad":
+            raise Panic
+        return super().encode(message)
+
+
+def test_what_one_server_cannot_encode_ends_nothing_of_another_that_publishes_it(
+    engine: Engine, log: Log
+) -> None:
+    broker = LocalBroker()
+    choosy = engine.server(bytes.upper, framing=Choosy("choosy", 1 << 20, size=4), broker=broker)
+    servers: list[Any] = []
+
+    def publish(message: bytes) -> bytes:
+        servers[0].publish("all", message)
+        return b"published"
+
+    servers.append(engine.server(publish, broker=broker))
+    with servers[0] as server, choosy, Peer(server.addresses[0]) as peer:
+        assert peer.ask(b"bad") == b"published"
+        assert peer.ask(b"good") == b"published"
+    assert [line.split(":")[0] for line in log.take()] == ["not delivered to group 'all'"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *EXITS])
+def test_a_log_that_raises_keeps_no_call_from_coming(
+    engine: Engine, kind: type[BaseException]
+) -> None:
+    """`disconnected` comes, and its group forgets the connection, whatever a log handler does."""
+    import logging
+
+    def filtered(record: logging.LogRecord) -> bool:
+        if "closed" in record.msg:
+            raise kind
+        return True
+
+    handler = Plain("nothing", ValueError)
+    logger = logging.getLogger("epollo.server")
+    logger.addFilter(filtered)
+    try:
+        with engine.server(handler) as server:
+            for _ in range(3):
+                with Peer(server.addresses[0]) as peer:
+                    peer.send(b"\xff\xff\xff\xff")
+                    assert peer.receive_all() == b""
+                assert handler.ends(1) == ["frame_too_large"]
+    finally:
+        logger.removeFilter(filtered)
