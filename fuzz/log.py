@@ -1,0 +1,30 @@
+"""What epollo logs while a fuzzer runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Not the text, in which the peer's address is another one each time.
+        self.lines.append(f"{record.msg}: {record.exc_info and record.exc_info[1]!r}")
+
+
+@contextmanager
+def logged(name: str) -> Iterator[list[str]]:
+    """The lines from WARNING on that are logged under ``name``. They go nowhere else."""
+    logger, handler = logging.getLogger(name), _Lines()
+    logger.addHandler(handler)
+    propagate, logger.propagate = logger.propagate, False
+    try:
+        yield handler.lines
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
