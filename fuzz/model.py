@@ -1,0 +1,239 @@
+"""What must come of a sequence of events: the promises of a connection, as a specification.
+
+It knows nothing of the engines. When the loop has nothing left to do:
+
+- What the peer sent is read and its messages are delivered, in order, while the connection is not
+  paused, its peer takes what it is sent, and nothing has ended it.
+- The first thing that ends it is the reason of the close. A fault that comes later replaces a
+  reason that is none (eof, local, shutdown), and so does an abort.
+- Whatever ends it, except an abort and the peer's reset, the peer gets all replies, then the end
+  of the stream.
+
+Three things are left open, as `Expected` has them:
+
+- A reset that the peer sends before the loop turns overtakes what is unread: a beginning of that
+  may be delivered or none, and what it would have led to, or the reset, is the reason.
+- A connection that is stopped while the end of the peer's stream is unread has either reason.
+- A connection that has ended may wait for its peer to end, too: it lingers if bytes of the peer are
+  unread or, on TCP, its replies are not yet acknowledged. Then an abort replaces the reason.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from epollo.engine import CloseReason
+from fuzz.events import Event, Item, PeerStream, Setting, Step
+
+NO_FAULTS = {CloseReason.EOF, CloseReason.LOCAL, CloseReason.SHUTDOWN}
+_BAD_FRAME = {
+    "u32": CloseReason.FRAME_TOO_LARGE,
+    "own": CloseReason.FRAME_TOO_LARGE,
+    "varint": CloseReason.BAD_FRAME,
+    "netstring": CloseReason.BAD_FRAME,
+}
+
+
+class Bug(StrEnum):
+    """What the engines are known to do instead. `tests/engine/test_sequences.py` has a test that
+    expects each of them to fail; when it does not any more, the bug's entry here goes, too."""
+
+    STOP_AWAITS_RESUME = "a stop that waits for its peer, paused meanwhile, waits to be resumed"
+    CUT_RECORD_IS_EOF = "the end of the stream inside a TLS record is eof, not truncated"
+
+
+@dataclass
+class Expected:
+    """What must come of it, and what is left open."""
+
+    messages: list[bytes] = field(default_factory=list)  # delivered, in this order
+    maybe: list[bytes] = field(default_factory=list)  # a beginning of them, behind those
+    reasons: set[CloseReason] = field(default_factory=set)  # one of them is that of the close
+    complete: bool = True  # the peer gets all replies; or else a beginning of them
+    clean: bool = True  # then the peer gets the end of the stream, in TLS with close_notify
+    ends_after: int | None = None  # the number of the step; None if the peer resets before
+    raises: bool = False  # the handler did
+
+
+class Model:
+    """A connection, as it is promised to be."""
+
+    def __init__(self, setting: Setting, bugs: Sequence[Bug] = ()) -> None:
+        self.expected = Expected()
+        self._bugs = bugs
+        self._stream = PeerStream(setting)
+        self._bad_frame = _BAD_FRAME[setting.framing]
+        self._tcp = setting.tcp
+        self._unread: deque[Item] = deque()
+        self._held: deque[Item] = deque()  # read together with the message that paused it
+        self._paused = self._full = self._stopping = False
+        self._stop_waits = False  # for the peer to take what it was sent
+        self._reset = False  # sent by the peer, and not yet seen
+        self._over = False  # no more is delivered or sent
+        self._lingers = False  # or may do so
+        self._settled: set[CloseReason] = set()  # the reasons when it settled last
+
+    def step(self, number: int, step: Step) -> None:
+        _, items = self._stream.next(step.event)
+        self._unread.extend(items)
+        match step.event:
+            case Event.RESET:
+                self._reset = True
+            case Event.PAUSE:
+                self._paused = True
+            case Event.RESUME:
+                self._paused = False
+            case Event.CLOSE:
+                self._close()
+            case Event.ABORT:
+                self._abort()
+            case Event.STOP:
+                self._stopping = True
+            case Event.FULL:
+                self._settle()  # sending until the kernel takes no more needs turns
+                self._full = self._full or not self._over
+            case Event.FREE:
+                self._full = False
+        if step.settle or step.event in (Event.FULL, Event.FREE):
+            self._settle()
+            ended = self._over and not self._full and not self._reset
+            if ended and self.expected.ends_after is None:
+                self.expected.ends_after = number
+
+    @property
+    def _reasons(self) -> set[CloseReason]:
+        return self.expected.reasons
+
+    def _end(self, reason: CloseReason) -> None:
+        """No more is read; the first reason counts."""
+        if not self._reasons:
+            self._reasons.add(reason)
+
+    def _fault(self, reason: CloseReason) -> None:
+        if self._reasons <= NO_FAULTS:
+            self.expected.reasons = {reason}
+
+    def _close(self) -> None:
+        if not self._over:
+            self._end(CloseReason.LOCAL)
+            self._held.clear()
+
+    def _abort(self) -> None:
+        if not self._over:
+            self._fault(CloseReason.LOCAL)
+            self._drop(complete=not self._full)
+        elif self._lingers and self._reasons <= NO_FAULTS:
+            self._reasons.add(CloseReason.LOCAL)
+
+    def _drop(self, complete: bool) -> None:
+        self._over = True
+        self._held.clear()
+        self.expected.complete = complete
+        self.expected.clean = False
+
+    def _settle(self) -> None:
+        """The loop does all that it can."""
+        if self._over:
+            return
+        if self._reset:
+            self._see_reset()
+            return
+        while self._may_read():
+            self._read()
+        if self._stopping:
+            self._stop()
+        if self._reasons and not self._full and not self._held:
+            self._over = True
+            self._lingers = bool(self._unread) or self._tcp
+        self._settled = set(self._reasons)
+
+    def _stop(self) -> None:
+        """What has arrived is read. A paused connection does not make a server's stop wait."""
+        if self._reasons & {CloseReason.EOF, CloseReason.TRUNCATED}:  # unread until now
+            self._reasons.add(CloseReason.SHUTDOWN)
+        if self._full and not self._paused:
+            self._stop_waits = True
+        elif self._paused and self._stop_waits and Bug.STOP_AWAITS_RESUME in self._bugs:
+            pass
+        else:
+            self._end(CloseReason.SHUTDOWN)
+
+    def _may_read(self) -> bool:
+        if self._over or self._paused or self._full:
+            return False
+        return bool(self._held or (self._unread and not self._reasons))
+
+    def _read(self) -> None:
+        """What was read before and held back; or one read."""
+        items, self._held = self._held or self._arrived(), deque()
+        while items:
+            item = items.popleft()
+            if item.event is Event.HALF_CLOSE:
+                self._end_of_stream(item)
+            elif item.event is Event.BAD:
+                self._end(self._bad_frame)
+                return
+            elif self._paused:
+                self._held.append(item)
+            elif self._deliver(item):
+                return
+
+    def _arrived(self) -> deque[Item]:
+        """All that has arrived. The end of the stream comes by itself."""
+        items: deque[Item] = deque()
+        while self._unread and not (items and self._unread[0].event is Event.HALF_CLOSE):
+            items.append(self._unread.popleft())
+        return items
+
+    def _end_of_stream(self, item: Item) -> None:
+        cut = item.cut and not (item.lost and Bug.CUT_RECORD_IS_EOF in self._bugs)
+        self._end(CloseReason.TRUNCATED if cut else CloseReason.EOF)
+
+    def _deliver(self, item: Item) -> bool:
+        """True if no message behind it is delivered."""
+        self.expected.messages.append(item.message)
+        match item.event:
+            case Event.RAISE:
+                self.expected.raises = True
+                self._fault(CloseReason.HANDLER_ERROR)
+                return True
+            case Event.PAUSED_BY_HANDLER:
+                self._paused = True
+            case Event.STOPPED_BY_HANDLER:
+                self._stopping = True
+            case Event.CLOSED_BY_HANDLER:
+                self._end(CloseReason.LOCAL)
+                return True
+            case Event.ABORTED_BY_HANDLER:
+                self._fault(CloseReason.LOCAL)
+                self._drop(complete=False)  # replies of the same read are still to be sent
+                return True
+        return False
+
+    def _see_reset(self) -> None:
+        """What is unread may be lost, or delivered before the reset is seen."""
+        expected, delivered = self.expected, len(self.expected.messages)
+        possible = {CloseReason.RESET} | (self._reasons - self._settled)
+        if not self._reasons <= NO_FAULTS:
+            possible = self._reasons
+        elif not self._paused and not self._full:
+            while self._may_read():
+                self._read()
+            expected.maybe = expected.messages[delivered:]
+            del expected.messages[delivered:]
+            possible |= self._reasons
+            if self._stopping:
+                possible.add(CloseReason.SHUTDOWN)
+        expected.reasons = possible
+        self._drop(complete=False)
+
+
+def expect(setting: Setting, steps: Sequence[Step], bugs: Sequence[Bug] = ()) -> Expected:
+    """What must come of ``steps``; or what comes of them while the engines have those ``bugs``."""
+    model = Model(setting, bugs)
+    for number, step in enumerate(steps):
+        model.step(number, step)
+    return model.expected
