@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from epollo.engine import CloseReason
-from fuzz.events import Event, Item, PeerStream, Setting, Step
+from fuzz.events import Event, HalfClose, Item, PeerStream, Setting, Step
 
 NO_FAULTS = {CloseReason.EOF, CloseReason.LOCAL, CloseReason.SHUTDOWN}
 _BAD_FRAME = {
@@ -43,6 +43,7 @@ class Bug(StrEnum):
 
     STOP_AWAITS_RESUME = "a stop that waits for its peer, paused meanwhile, waits to be resumed"
     CUT_RECORD_IS_EOF = "the end of the stream inside a TLS record is eof, not truncated"
+    LINGER_TIMER_RAISES = "the timer of a lingering connection that was aborted raises"
 
 
 @dataclass
@@ -67,7 +68,9 @@ class Model:
         self._stream = PeerStream(setting)
         self._bad_frame = _BAD_FRAME[setting.framing]
         self._tcp = setting.tcp
+        self._end_is_read = setting.tls and setting.half_close in (HalfClose.BOTH, HalfClose.NOTIFY)
         self._unread: deque[Item] = deque()
+        self._has_unread = False  # bytes, with items in them or not
         self._held: deque[Item] = deque()  # read together with the message that paused it
         self._paused = self._full = self._stopping = False
         self._stop_waits = False  # for the peer to take what it was sent
@@ -77,8 +80,9 @@ class Model:
         self._settled: set[CloseReason] = set()  # the reasons when it settled last
 
     def step(self, number: int, step: Step) -> None:
-        _, items = self._stream.next(step.event)
+        data, items = self._stream.next(step.event)
         self._unread.extend(items)
+        self._has_unread = self._has_unread or bool(data)
         match step.event:
             case Event.RESET:
                 self._reset = True
@@ -91,11 +95,13 @@ class Model:
             case Event.ABORT:
                 self._abort()
             case Event.STOP:
-                self._stopping = True
+                self._stopping, self._stop_waits = True, False
             case Event.FULL:
                 self._settle()  # sending until the kernel takes no more needs turns
                 self._full = self._full or not self._over
             case Event.FREE:
+                if self._full and self._stopping:  # which the loop may not have seen until now
+                    self._stop()
                 self._full = False
         if step.settle or step.event in (Event.FULL, Event.FREE):
             self._settle()
@@ -141,24 +147,28 @@ class Model:
         if self._reset:
             self._see_reset()
             return
+        if Bug.STOP_AWAITS_RESUME in self._bugs and self._stop_waits and not self._full:
+            while self._held and not self._paused:
+                self._read()
+            self._stop_waits = self._paused
+        if not self._paused and not self._full and not self._reasons:
+            self._has_unread = False
         while self._may_read():
             self._read()
         if self._stopping:
             self._stop()
         if self._reasons and not self._full and not self._held:
             self._over = True
-            self._lingers = bool(self._unread) or self._tcp
+            self._lingers = self._has_unread or self._tcp
         self._settled = set(self._reasons)
 
     def _stop(self) -> None:
         """What has arrived is read. A paused connection does not make a server's stop wait."""
         if self._reasons & {CloseReason.EOF, CloseReason.TRUNCATED}:  # unread until now
             self._reasons.add(CloseReason.SHUTDOWN)
-        if self._full and not self._paused:
+        if self._full and (self._stop_waits or not self._paused):
             self._stop_waits = True
-        elif self._paused and self._stop_waits and Bug.STOP_AWAITS_RESUME in self._bugs:
-            pass
-        else:
+        elif not (self._stop_waits and self._paused and Bug.STOP_AWAITS_RESUME in self._bugs):
             self._end(CloseReason.SHUTDOWN)
 
     def _may_read(self) -> bool:
@@ -182,9 +192,13 @@ class Model:
                 return
 
     def _arrived(self) -> deque[Item]:
-        """All that has arrived. The end of the stream comes by itself."""
+        """All that has arrived. The end of the stream comes by itself; but TLS has it among the
+        bytes."""
         items: deque[Item] = deque()
-        while self._unread and not (items and self._unread[0].event is Event.HALF_CLOSE):
+        while self._unread:
+            ends = self._unread[0].event is Event.HALF_CLOSE
+            if ends and items and not self._end_is_read:
+                break
             items.append(self._unread.popleft())
         return items
 

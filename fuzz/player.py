@@ -28,7 +28,7 @@ from fuzz.events import MAX_FRAME, Event, HalfClose, PeerStream, Setting, Steps,
 from fuzz.log import logged
 from fuzz.sockets import reset, tcp_pair, unread
 
-DEADLINE = 5.0  # seconds; for what takes microseconds
+DEADLINE = 20.0  # seconds; for what takes microseconds
 MOST_TURNS = 1000  # with something ready in each, and nothing left for the peer to take
 HIGH_WATER = 4 << 10
 MAX_UNSENT = 1 << 20
