@@ -22,7 +22,7 @@ class Event(StrEnum):
     PART = "part"  # of a frame; more of it, if one is begun, but never its end
     FRAME = "frame"  # a whole frame
     BAD = "bad"  # bytes that are no frame
-    RAISE = "raise"  # a message whose handler raises, and one more behind it
+    RAISE = "raise"  # a message whose handler raises, and one more right behind it
     HALF_CLOSE = "half-close"
     RESET = "reset"
     # The program calls the connection's methods, between two turns of the loop.
@@ -33,22 +33,29 @@ class Event(StrEnum):
     STOP = "stop"  # as a server stops: drain(), called by the loop
     FULL = "full"  # the peer reads no more, and the program sends until over high_water
     FREE = "free"  # the peer reads all, and goes on reading
-    # A message's handler calls them. The peer sends one more message right behind that one.
+    # A message's handler calls them. One more message is right behind it.
     PAUSED_BY_HANDLER = "handler-pause"
     CLOSED_BY_HANDLER = "handler-close"
     ABORTED_BY_HANDLER = "handler-abort"
     STOPPED_BY_HANDLER = "handler-stop"
+    # Its reply comes later.
+    LATE = "late"  # the handler pauses; the program replies when it resumes. None is behind it
+    DEFERRED = "defer"  # the handler calls defer(); one more message is right behind it
+    ANSWER = "answer"  # the program calls answer()
+    FAIL = "fail"  # or fail()
 
 
 ALL = tuple(Event)
-BY_HANDLER = (
+USUAL = ALL[: ALL.index(Event.PAUSED_BY_HANDLER)]
+_FURTHER_MESSAGES = (
     Event.PAUSED_BY_HANDLER,
     Event.CLOSED_BY_HANDLER,
     Event.ABORTED_BY_HANDLER,
     Event.STOPPED_BY_HANDLER,
+    Event.LATE,
+    Event.DEFERRED,
 )
-USUAL = tuple(event for event in ALL if event not in BY_HANDLER)
-_WITH_ONE_BEHIND = (Event.RAISE, *BY_HANDLER)
+_WITH_ONE_BEHIND = (Event.RAISE, *(event for event in _FURTHER_MESSAGES if event != Event.LATE))
 
 
 class Step(NamedTuple):
@@ -76,11 +83,14 @@ def show(steps: Sequence[Step]) -> str:
 
 
 def ended(steps: Steps) -> Steps:
-    """``steps``, and what brings them to an end: the peer reads all, the connection is resumed for
-    each time that it may have been paused, and the peer ends its stream."""
-    pauses = sum(event is Event.PAUSED_BY_HANDLER for event, _ in steps)
-    resumes = [Step(Event.RESUME)] * (1 + pauses)
-    return (*steps, Step(Event.FREE), *resumes, Step(Event.HALF_CLOSE))
+    """``steps``, and what brings them to an end: the peer reads all, the connection is resumed and
+    replies are given for each time that its handler may ask for it, and the peer ends its stream.
+    """
+    events = [event for event, _ in steps]
+    paused = events.count(Event.PAUSED_BY_HANDLER) + events.count(Event.LATE)
+    deferred = events.count(Event.DEFERRED)
+    resumed = [Step(Event.RESUME), Step(Event.ANSWER)] if deferred else [Step(Event.RESUME)]
+    return (*steps, Step(Event.FREE), *resumed * (1 + paused + deferred), Step(Event.HALF_CLOSE))
 
 
 def sequences(length: int, first: Event, events: Sequence[Event], settle: bool) -> Iterator[Steps]:
@@ -132,17 +142,22 @@ def parse_setting(text: str) -> Setting:
         raise ValueError(f"{text!r} is no setting such as tls-unix or plain-tcp,u32,40") from None
 
 
+_LASTING = (
+    *(Event.PART, Event.FRAME, Event.FRAME, Event.PAUSE, Event.RESUME, Event.RESUME),
+    *(Event.FULL, Event.FREE, Event.FREE, Event.PAUSED_BY_HANDLER),
+    *(Event.LATE, Event.DEFERRED, Event.ANSWER, Event.ANSWER),
+)
+_LAST = tuple(event for event in ALL if event not in _LASTING)
+
+
 def a_walk(chance: Random, length: int = 30) -> tuple[Setting, Steps]:
     """``length`` events. Those that end a connection are rare, or most of a walk would be behind
     its end."""
-    lasting = [Event.PART, Event.PAUSE, Event.RESUME, Event.FULL, Event.FREE]
-    lasting += [Event.FRAME, Event.FRAME, Event.RESUME, Event.FREE, Event.PAUSED_BY_HANDLER]
-    last = [event for event in ALL if event not in lasting]
     ends = chance.choice((0.02, 0.08, 0.2))
     hurry = chance.choice((0, 0.3, 0.7))
-    events = [chance.choice(last if chance.random() < ends else lasting) for _ in range(length)]
+    events = [chance.choice(_LAST if chance.random() < ends else _LASTING) for _ in range(length)]
     steps = tuple(Step(event, chance.random() >= hurry) for event in events)
-    sent = 2 * sum(event in (Event.FRAME, Event.PAUSED_BY_HANDLER) for event in events)
+    sent = 2 * sum(event is Event.FRAME or event in _FURTHER_MESSAGES for event in events)
     sizes = [size for size in (40, 40, 200, 3000, 9000) if size * (sent + 4) < MOST_SENT]
     return (
         Setting(
@@ -207,7 +222,7 @@ class PeerStream:
                 return data + self._bad, [*items, Item(event)]
             case Event.FRAME | Event.RAISE:
                 return self._frames(event)
-            case _ if event in BY_HANDLER:
+            case _ if event in _FURTHER_MESSAGES:
                 return self._frames(event)
         return b"", []
 

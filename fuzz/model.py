@@ -41,8 +41,11 @@ class Bug(StrEnum):
     """What the engines are known to do instead. `tests/engine/test_sequences.py` has a test that
     expects each of them to fail; when it does not any more, the bug's entry here goes, too."""
 
-    STOP_AWAITS_RESUME = "a stop that waits for its peer, paused meanwhile, waits to be resumed"
+    STOP_AWAITS_RESUME = "a stop that waits, for its peer or a reply, waits to be resumed, too"
     CUT_RECORD_IS_EOF = "the end of the stream inside a TLS record is eof, not truncated"
+    TLS_END_CLOSES_PAUSED = "the end of a TLS stream closes a connection that its handler paused"
+    CLOSE_DROPS_REPLY = "close() drops a deferred reply if the connection had ended before"
+    STOP_SPINS = "a stop that waited for its peer keeps the loop awake while it waits for a reply"
     LINGER_TIMER_RAISES = "the timer of a lingering connection that was aborted raises"
 
 
@@ -52,11 +55,13 @@ class Expected:
 
     messages: list[bytes] = field(default_factory=list)  # delivered, in this order
     maybe: list[bytes] = field(default_factory=list)  # a beginning of them, behind those
+    not_answered: list[bytes] = field(default_factory=list)  # whose replies come too late
     reasons: set[CloseReason] = field(default_factory=set)  # one of them is that of the close
     complete: bool = True  # the peer gets all replies; or else a beginning of them
     clean: bool = True  # then the peer gets the end of the stream, in TLS with close_notify
     ends_after: int | None = None  # the number of the step; None if the peer resets before
     raises: bool = False  # the handler did
+    spins: bool = False  # the loop may turn with nothing to do
 
 
 class Model:
@@ -71,11 +76,16 @@ class Model:
         self._end_is_read = setting.tls and setting.half_close in (HalfClose.BOTH, HalfClose.NOTIFY)
         self._unread: deque[Item] = deque()
         self._has_unread = False  # bytes, with items in them or not
-        self._held: deque[Item] = deque()  # read together with the message that paused it
-        self._paused = self._full = self._stopping = False
-        self._stop_waits = False  # for the peer to take what it was sent
+        self._held: deque[Item] = deque()  # read, but not to be delivered yet
+        self._late: deque[bytes] = deque()  # messages whose replies come with the next RESUME
+        self._deferred: deque[bytes] = deque()  # messages whose replies come with an ANSWER
+        self._paused = self._full = self._was_full = False
+        self._stopping = self._stop_waits = False
+        self._drops_replies = False
+        self._replied = False  # by the program, since the loop has turned
+        self._sealed = False  # delivers no more and takes nothing more to send
         self._reset = False  # sent by the peer, and not yet seen
-        self._over = False  # no more is delivered or sent
+        self._over = False  # all is done: the peer gets the end of the stream
         self._lingers = False  # or may do so
         self._settled: set[CloseReason] = set()  # the reasons when it settled last
 
@@ -83,13 +93,21 @@ class Model:
         data, items = self._stream.next(step.event)
         self._unread.extend(items)
         self._has_unread = self._has_unread or bool(data)
-        match step.event:
+        self._do(step.event)
+        if step.settle or step.event in (Event.FULL, Event.FREE):
+            self._settle()
+            ended = self._over and not self._full and not self._reset
+            if ended and self.expected.ends_after is None:
+                self.expected.ends_after = number
+
+    def _do(self, event: Event) -> None:
+        match event:
             case Event.RESET:
                 self._reset = True
             case Event.PAUSE:
                 self._paused = True
             case Event.RESUME:
-                self._paused = False
+                self._resume()
             case Event.CLOSE:
                 self._close()
             case Event.ABORT:
@@ -98,16 +116,57 @@ class Model:
                 self._stopping, self._stop_waits = True, False
             case Event.FULL:
                 self._settle()  # sending until the kernel takes no more needs turns
-                self._full = self._full or not self._over
+                self._full = self._was_full = self._full or not self._sealed
             case Event.FREE:
-                if self._full and self._stopping:  # which the loop may not have seen until now
-                    self._stop()
+                self._see_stop()  # before the peer reads
                 self._full = False
-        if step.settle or step.event in (Event.FULL, Event.FREE):
-            self._settle()
-            ended = self._over and not self._full and not self._reset
-            if ended and self.expected.ends_after is None:
-                self.expected.ends_after = number
+            case Event.ANSWER:
+                self._answer()
+            case Event.FAIL:
+                self._fail()
+
+    # What the program and its handler do.
+
+    def _resume(self) -> None:
+        if self._sealed:
+            self.expected.not_answered.extend(self._late)
+        self._replied = self._replied or bool(self._late)
+        self._late.clear()
+        self._paused = False
+
+    def _close(self) -> None:
+        if self._reasons - {CloseReason.LOCAL} and Bug.CLOSE_DROPS_REPLY in self._bugs:
+            self._drops_replies = True
+        self._end(CloseReason.LOCAL)
+        self._seal()
+
+    def _abort(self) -> None:
+        if not self._over:
+            self._fault(CloseReason.LOCAL)
+            self._drop(complete=not self._full and not self._replied)
+        elif self._lingers and self._reasons <= NO_FAULTS:
+            self._reasons.add(CloseReason.LOCAL)
+
+    def _answer(self) -> None:
+        self._see_stop()  # before the next message is delivered
+        if self._deferred:
+            message = self._deferred.popleft()
+            self._replied = True
+            if self._over or self._drops_replies:
+                self.expected.not_answered.append(message)
+
+    def _fail(self) -> None:
+        if self._deferred:
+            self._deferred.popleft()
+            self._raise()
+
+    def _raise(self) -> None:
+        self.expected.raises = True
+        if not self._over:
+            self._fault(CloseReason.HANDLER_ERROR)
+            self._seal()
+
+    # How it ends.
 
     @property
     def _reasons(self) -> set[CloseReason]:
@@ -122,57 +181,84 @@ class Model:
         if self._reasons <= NO_FAULTS:
             self.expected.reasons = {reason}
 
-    def _close(self) -> None:
-        if not self._over:
-            self._end(CloseReason.LOCAL)
-            self._held.clear()
-
-    def _abort(self) -> None:
-        if not self._over:
-            self._fault(CloseReason.LOCAL)
-            self._drop(complete=not self._full)
-        elif self._lingers and self._reasons <= NO_FAULTS:
-            self._reasons.add(CloseReason.LOCAL)
+    def _seal(self) -> None:
+        self._sealed = True
+        self._held.clear()
 
     def _drop(self, complete: bool) -> None:
+        self._seal()
         self._over = True
-        self._held.clear()
         self.expected.complete = complete
         self.expected.clean = False
 
+    def _finish(self) -> None:
+        """Nothing is left to do if something has ended it, and its replies are given and taken."""
+        owes = self._deferred and not self._drops_replies
+        if not self._reasons or self._full or self._held or owes:
+            return
+        # What its handler paused, to reply later, is not closed by the peer's end.
+        at_end = self._reasons <= {CloseReason.EOF, CloseReason.TRUNCATED}
+        paused = self._paused and not self._sealed
+        if not (at_end and paused) or Bug.TLS_END_CLOSES_PAUSED in self._bugs:
+            self._seal()
+            self._over = True
+            self._lingers = self._has_unread or self._tcp
+
+    # What the loop does.
+
     def _settle(self) -> None:
-        """The loop does all that it can."""
+        """All that it can."""
         if self._over:
             return
         if self._reset:
             self._see_reset()
             return
-        if Bug.STOP_AWAITS_RESUME in self._bugs and self._stop_waits and not self._full:
-            while self._held and not self._paused:
-                self._read()
-            self._stop_waits = self._paused
-        if not self._paused and not self._full and not self._reasons:
+        self._see_stop()
+        self._read_held_alone()
+        if not self._holds and not self._reasons:
             self._has_unread = False
         while self._may_read():
             self._read()
         if self._stopping:
             self._stop()
-        if self._reasons and not self._full and not self._held:
-            self._over = True
-            self._lingers = self._has_unread or self._tcp
+        if self._stop_waits and self._was_full and Bug.STOP_SPINS in self._bugs:
+            self.expected.spins = True
+        self._finish()
         self._settled = set(self._reasons)
+        self._replied = False
+
+    @property
+    def _waits(self) -> bool:
+        """For the peer to take what it is sent, or for a reply."""
+        return self._full or bool(self._deferred)
+
+    @property
+    def _holds(self) -> bool:
+        return self._paused or self._waits
+
+    def _see_stop(self) -> None:
+        if self._stopping and self._waits and not self._paused and not self._reasons:
+            self._stop_waits = True
 
     def _stop(self) -> None:
-        """What has arrived is read. A paused connection does not make a server's stop wait."""
+        """What has arrived is read. A stop does not wait for a paused connection."""
         if self._reasons & {CloseReason.EOF, CloseReason.TRUNCATED}:  # unread until now
             self._reasons.add(CloseReason.SHUTDOWN)
-        if self._full and (self._stop_waits or not self._paused):
-            self._stop_waits = True
-        elif not (self._stop_waits and self._paused and Bug.STOP_AWAITS_RESUME in self._bugs):
-            self._end(CloseReason.SHUTDOWN)
+        self._see_stop()
+        if self._waits and self._stop_waits:
+            return
+        if self._paused and self._stop_waits and Bug.STOP_AWAITS_RESUME in self._bugs:
+            return
+        self._end(CloseReason.SHUTDOWN)
+
+    def _read_held_alone(self) -> None:
+        if Bug.STOP_AWAITS_RESUME in self._bugs and self._stop_waits and not self._waits:
+            while self._held and not self._holds:
+                self._read()
+            self._stop_waits = self._holds
 
     def _may_read(self) -> bool:
-        if self._over or self._paused or self._full:
+        if self._sealed or self._holds:
             return False
         return bool(self._held or (self._unread and not self._reasons))
 
@@ -186,10 +272,12 @@ class Model:
             elif item.event is Event.BAD:
                 self._end(self._bad_frame)
                 return
-            elif self._paused:
+            elif self._holds:
                 self._held.append(item)
-            elif self._deliver(item):
-                return
+            else:
+                self._deliver(item)
+                if self._sealed:
+                    return
 
     def _arrived(self) -> deque[Item]:
         """All that has arrived. The end of the stream comes by itself; but TLS has it among the
@@ -206,26 +294,25 @@ class Model:
         cut = item.cut and not (item.lost and Bug.CUT_RECORD_IS_EOF in self._bugs)
         self._end(CloseReason.TRUNCATED if cut else CloseReason.EOF)
 
-    def _deliver(self, item: Item) -> bool:
-        """True if no message behind it is delivered."""
+    def _deliver(self, item: Item) -> None:
         self.expected.messages.append(item.message)
         match item.event:
             case Event.RAISE:
-                self.expected.raises = True
-                self._fault(CloseReason.HANDLER_ERROR)
-                return True
+                self._raise()
             case Event.PAUSED_BY_HANDLER:
                 self._paused = True
+            case Event.LATE:
+                self._paused = True
+                self._late.append(item.message)
+            case Event.DEFERRED:
+                self._deferred.append(item.message)
             case Event.STOPPED_BY_HANDLER:
-                self._stopping = True
+                self._stopping, self._stop_waits = True, False
             case Event.CLOSED_BY_HANDLER:
-                self._end(CloseReason.LOCAL)
-                return True
+                self._close()
             case Event.ABORTED_BY_HANDLER:
                 self._fault(CloseReason.LOCAL)
                 self._drop(complete=False)  # replies of the same read are still to be sent
-                return True
-        return False
 
     def _see_reset(self) -> None:
         """What is unread may be lost, or delivered before the reset is seen."""
@@ -233,7 +320,7 @@ class Model:
         possible = {CloseReason.RESET} | (self._reasons - self._settled)
         if not self._reasons <= NO_FAULTS:
             possible = self._reasons
-        elif not self._paused and not self._full:
+        elif not self._holds:
             while self._may_read():
                 self._read()
             expected.maybe = expected.messages[delivered:]

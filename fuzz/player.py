@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -29,14 +30,19 @@ from fuzz.log import logged
 from fuzz.sockets import reset, tcp_pair, unread
 
 DEADLINE = 20.0  # seconds; for what takes microseconds
-MOST_TURNS = 1000  # with something ready in each, and nothing left for the peer to take
+MOST_TURNS = 300  # with something ready in each, and nothing left for the peer to take
 HIGH_WATER = 4 << 10
 MAX_UNSENT = 1 << 20
 BUFFER = 8 << 10  # SO_SNDBUF of the connection, SO_RCVBUF of its peer
 KERNEL_ROOM = 64 << 10  # more than the kernel takes over TCP while nobody reads
 PUSHED = b"pushed by the program ".ljust(2000, b".")
+AS_TOLD = "as it was told to"
 END = "end of stream"
 CUT = "end of stream without close_notify"
+
+
+def reply_to(message: bytes) -> bytes:
+    return b"reply to " + message
 
 
 @dataclass
@@ -45,30 +51,64 @@ class Record:
 
     events: list[str] = field(default_factory=list)  # connected, and the reasons of disconnected
     messages: list[bytes] = field(default_factory=list)  # that were delivered
+    late: deque[bytes] = field(default_factory=deque)  # of them, those whose replies are to come
+    deferred: deque[bytes] = field(default_factory=deque)  # likewise
+    refused: list[bytes] = field(default_factory=list)  # messages whose late replies were refused
     said: list[bytes] = field(default_factory=list)  # replies, and what the program sent
     received: bytes = b""  # by the peer
     farewell: str = ""  # how the stream ended for the peer; empty where the peer reset it
     ended_after: int | None = None  # the number of the step after which the peer saw that
     error: str = ""
+    restless: bool = False  # the loop turned though there was nothing left to do
+    other: str = ""  # what is wrong with the rest of the loop
     logged: list[str] = field(default_factory=list)
 
     def reply(self, message: bytes, connection: Connection) -> bytes | None:
         self.messages.append(message)
-        deed = message.split(b" ", 2)[1].decode()
-        reply = b"reply to " + message
-        if deed == Event.RAISE:
-            raise ZeroDivisionError("as it was told to")
-        if deed == Event.ABORTED_BY_HANDLER:
-            connection.abort()
-            return reply
-        if deed == Event.PAUSED_BY_HANDLER:
-            connection.pause_reading()
-        elif deed == Event.CLOSED_BY_HANDLER:
-            connection.close()
-        elif deed == Event.STOPPED_BY_HANDLER:
-            connection.drain()
-        self.said.append(reply)
-        return reply
+        match message.split(b" ", 2)[1].decode():
+            case Event.RAISE:
+                raise ZeroDivisionError(AS_TOLD)
+            case Event.ABORTED_BY_HANDLER:
+                connection.abort()
+                return reply_to(message)
+            case Event.LATE:
+                connection.pause_reading()
+                self.late.append(message)
+                return None
+            case Event.DEFERRED:
+                connection.defer()
+                self.deferred.append(message)
+                return None
+            case Event.PAUSED_BY_HANDLER:
+                connection.pause_reading()
+            case Event.CLOSED_BY_HANDLER:
+                connection.close()
+            case Event.STOPPED_BY_HANDLER:
+                connection.drain()
+        self.said.append(reply_to(message))
+        return reply_to(message)
+
+    def send_late(self, connection: Connection) -> None:
+        """Send the replies that wait for the connection to be resumed."""
+        while self.late:
+            message = self.late.popleft()
+            try:
+                connection.send(reply_to(message))
+            except ConnectionClosed:
+                self.refused.append(message)
+            else:
+                self.said.append(reply_to(message))
+
+    def answer(self, connection: Connection) -> None:
+        if self.deferred:
+            reply = reply_to(self.deferred.popleft())
+            self.said.append(reply)
+            connection.answer(reply)
+
+    def fail(self, connection: Connection) -> None:
+        if self.deferred:
+            self.deferred.popleft()
+            connection.fail(ZeroDivisionError(AS_TOLD))
 
 
 class Handler:
@@ -269,7 +309,7 @@ class Player:
         finally:
             play.peer.close()
         record.received = bytes(play.peer.received)
-        self._ask_other()
+        record.other = self._ask_other()
         record.logged = list(self._lines)
         return record
 
@@ -288,21 +328,25 @@ class Player:
                 raise Difference("a connection is not established")
         return peer, connection
 
-    def _ask_other(self) -> None:
-        """The other connection is still served, and nothing but that is left on the loop."""
+    def _ask_other(self) -> str:
+        """What is wrong if the other connection is not served, or not the only one any more."""
         message = b"0 frame of another connection"
-        self._other_peer.received.clear()
-        self._other_peer.send(self.encode(message))
-        due = self.encode(b"reply to " + message)
+        peer = self._other_peer
+        peer.received.clear()
+        try:
+            peer.send(self.encode(message))
+        except OSError as error:
+            return f"the other connection is closed: {error!r}"
         for _ in range(MOST_TURNS):
             self.loop.poll(0)
-            self._other_peer.read()
-            if self._other_peer.received == due:
+            peer.read()
+            if peer.received == self.encode(reply_to(message)):
                 break
         else:
-            raise Difference("the other connection is not served any more")
+            return "the other connection is not served any more"
         if self._service.connected_count != 1 or len(list(self.loop.connections())) != 1:
-            raise Difference("the connection is still counted among the connected")
+            return "the connection is still counted among the connected"
+        return ""
 
 
 class Play:
@@ -345,7 +389,12 @@ class Play:
             case Event.PAUSE:
                 connection.pause_reading()
             case Event.RESUME:
+                self._record.send_late(connection)
                 connection.resume_reading()
+            case Event.ANSWER:
+                self._record.answer(connection)
+            case Event.FAIL:
+                self._record.fail(connection)
             case Event.CLOSE:
                 connection.close()
             case Event.ABORT:
@@ -413,7 +462,8 @@ class Play:
             else:
                 idle += 1
             if turns > MOST_TURNS:
-                raise Difference("the loop finds no rest")
+                self._record.restless = True
+                return
 
     @property
     def _owes(self) -> bool:

@@ -39,7 +39,7 @@ from fuzz.events import (
     show,
 )
 from fuzz.model import Bug, Expected, expect
-from fuzz.player import END, Player, Record
+from fuzz.player import END, Player, Record, reply_to
 
 EVERYDAY = (Setting(tcp=True), Setting(tls=True))
 AT_LENGTH = (*EVERYDAY, Setting(), Setting(tls=True, tcp=True))
@@ -47,7 +47,7 @@ WALKS_OF_A_BATCH = 100
 MOST_FAILURES = 10
 
 _RAISED = "handler %s raised, closed %s: ZeroDivisionError('as it was told to')"
-_RAISED_LATE = "handler raised after the end ("
+_RAISED_LATE = "handler raised after "
 _LINGER_TIMER_RAISES = (  # that of a connection of up to two seconds before, on the same loop
     "a callback of the loop raised: ValueError('file descriptor cannot be a negative integer (-1)')"
 )
@@ -65,11 +65,15 @@ def violations(setting: Setting, expected: Expected, record: Record) -> Iterator
         yield f"promise 1: delivered {short(record.messages)}, not {short(expected.messages)}"
     elif further != expected.maybe[: len(further)]:
         yield f"promise 1: delivered {short(further)}, not a beginning of {short(expected.maybe)}"
-    due = b"".join(map(framing_of(setting).encode, record.said))
+    too_late = [reply_to(message) for message in expected.not_answered]
+    said = [each for each in record.said if each not in too_late]
+    due = b"".join(map(framing_of(setting).encode, said))
     if not due.startswith(record.received):
         yield f"promise 1: the peer got {short(record.received)}, which does not begin {short(due)}"
     elif expected.complete and len(record.received) < len(due):
         yield f"promise 6: the peer got only {len(record.received)} bytes of {short(due)}"
+    if refused := [each for each in record.refused if each not in expected.not_answered]:
+        yield f"promise 6: the replies to {short(refused)} were refused"
     if expected.clean and record.farewell != END:
         yield f"promise 6: the peer got no end of the stream, but {record.farewell or 'nothing'!r}"
     if record.ended_after != expected.ends_after:
@@ -81,6 +85,10 @@ def violations(setting: Setting, expected: Expected, record: Record) -> Iterator
 
 
 def _unexpected_lines(expected: Expected, record: Record) -> Iterator[str]:
+    if record.other:
+        yield f"promise 3: {record.other}"
+    if record.restless and not expected.spins:
+        yield "promise 5: the loop turns though there is nothing left to do"
     handler_error = CloseReason.HANDLER_ERROR in record.events
     due = [_RAISED] if handler_error else []
     late = expected.raises and not handler_error  # its peer did wrong before, and that counts
