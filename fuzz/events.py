@@ -47,6 +47,7 @@ class Event(StrEnum):
 
 ALL = tuple(Event)
 USUAL = ALL[: ALL.index(Event.PAUSED_BY_HANDLER)]
+FURTHER = ALL[len(USUAL) :]
 _FURTHER_MESSAGES = (
     Event.PAUSED_BY_HANDLER,
     Event.CLOSED_BY_HANDLER,
@@ -118,10 +119,11 @@ class Setting:
     framing: str = "u32"
     size: int = 40  # bytes of a message
     half_close: HalfClose = HalfClose.BOTH
+    in_flight: int = 1  # messages whose replies may come later
 
     def __str__(self) -> str:
         over = f"{'tls' if self.tls else 'plain'}-{'tcp' if self.tcp else 'unix'}"
-        return f"{over},{self.framing},{self.size},{self.half_close}"
+        return f"{over},{self.framing},{self.size},{self.half_close},{self.in_flight}"
 
     def allows(self, steps: Steps) -> bool:
         """A socket pair cannot be reset."""
@@ -135,9 +137,11 @@ def parse_setting(text: str) -> Setting:
     tls, tcp = {"plain": False, "tls": True}, {"unix": False, "tcp": True}
     try:
         secured, _, carrier = over.partition("-")
-        usual = ("u32", "40", "both")
-        framing, size, half_close = (*others, *usual[len(others) :])
-        return Setting(tls[secured], tcp[carrier], framing, int(size), HalfClose(half_close))
+        usual = ("u32", "40", "both", "1")
+        framing, size, half_close, in_flight = (*others, *usual[len(others) :])
+        return Setting(
+            tls[secured], tcp[carrier], framing, int(size), HalfClose(half_close), int(in_flight)
+        )
     except (KeyError, ValueError):
         raise ValueError(f"{text!r} is no setting such as tls-unix or plain-tcp,u32,40") from None
 
@@ -166,6 +170,7 @@ def a_walk(chance: Random, length: int = 30) -> tuple[Setting, Steps]:
             framing=chance.choice(("u32", "netstring", "varint", "own")),
             size=chance.choice(sizes),
             half_close=chance.choice(tuple(HalfClose)),
+            in_flight=chance.choice((1, 1, 2)),
         ),
         steps,
     )

@@ -18,13 +18,17 @@ class _Lines(logging.Handler):
 
 
 @contextmanager
-def logged(name: str) -> Iterator[list[str]]:
-    """The lines from WARNING on that are logged under ``name``. They go nowhere else."""
-    logger, handler = logging.getLogger(name), _Lines()
-    logger.addHandler(handler)
-    propagate, logger.propagate = logger.propagate, False
+def logged(*names: str) -> Iterator[list[str]]:
+    """The lines from WARNING on that are logged under ``names``. They go nowhere else."""
+    handler = _Lines()
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.propagate for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
     try:
         yield handler.lines
     finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagate
+        for logger, propagate in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.propagate = propagate

@@ -54,6 +54,7 @@ class Expected:
     """What must come of it, and what is left open."""
 
     messages: list[bytes] = field(default_factory=list)  # delivered, in this order
+    progress: dict[int, int] = field(default_factory=dict)  # how many, by the number of the step
     maybe: list[bytes] = field(default_factory=list)  # a beginning of them, behind those
     not_answered: list[bytes] = field(default_factory=list)  # whose replies come too late
     reasons: set[CloseReason] = field(default_factory=set)  # one of them is that of the close
@@ -73,6 +74,7 @@ class Model:
         self._stream = PeerStream(setting)
         self._bad_frame = _BAD_FRAME[setting.framing]
         self._tcp = setting.tcp
+        self._in_flight = setting.in_flight
         self._end_is_read = setting.tls and setting.half_close in (HalfClose.BOTH, HalfClose.NOTIFY)
         self._unread: deque[Item] = deque()
         self._has_unread = False  # bytes, with items in them or not
@@ -81,7 +83,7 @@ class Model:
         self._deferred: deque[bytes] = deque()  # messages whose replies come with an ANSWER
         self._paused = self._full = self._was_full = False
         self._stopping = self._stop_waits = False
-        self._drops_replies = False
+        self._drops_replies = False  # those that are still to come
         self._replied = False  # by the program, since the loop has turned
         self._sealed = False  # delivers no more and takes nothing more to send
         self._reset = False  # sent by the peer, and not yet seen
@@ -96,8 +98,10 @@ class Model:
         self._do(step.event)
         if step.settle or step.event in (Event.FULL, Event.FREE):
             self._settle()
-            ended = self._over and not self._full and not self._reset
-            if ended and self.expected.ends_after is None:
+            if self._reset:
+                return
+            self.expected.progress[number] = len(self.expected.messages)
+            if self._over and not self._full and self.expected.ends_after is None:
                 self.expected.ends_after = number
 
     def _do(self, event: Event) -> None:
@@ -148,7 +152,6 @@ class Model:
             self._reasons.add(CloseReason.LOCAL)
 
     def _answer(self) -> None:
-        self._see_stop()  # before the next message is delivered
         if self._deferred:
             message = self._deferred.popleft()
             self._replied = True
@@ -165,6 +168,7 @@ class Model:
         if not self._over:
             self._fault(CloseReason.HANDLER_ERROR)
             self._seal()
+            self._drops_replies = True
 
     # How it ends.
 
@@ -230,7 +234,7 @@ class Model:
     @property
     def _waits(self) -> bool:
         """For the peer to take what it is sent, or for a reply."""
-        return self._full or bool(self._deferred)
+        return self._full or len(self._deferred) >= self._in_flight
 
     @property
     def _holds(self) -> bool:

@@ -51,6 +51,7 @@ class Record:
 
     events: list[str] = field(default_factory=list)  # connected, and the reasons of disconnected
     messages: list[bytes] = field(default_factory=list)  # that were delivered
+    progress: dict[int, int] = field(default_factory=dict)  # how many, by the number of the step
     late: deque[bytes] = field(default_factory=deque)  # of them, those whose replies are to come
     deferred: deque[bytes] = field(default_factory=deque)  # likewise
     refused: list[bytes] = field(default_factory=list)  # messages whose late replies were refused
@@ -276,13 +277,14 @@ class Player:
                 max_frame=MAX_FRAME,
                 high_water=HIGH_WATER,
                 max_unsent=MAX_UNSENT,
+                in_flight=setting.in_flight,
                 tls=tls_contexts()[0] if setting.tls else None,
                 tls_timeout=10 * DEADLINE,
             ),
             application(self._handler),
         )
         self._stack = ExitStack()
-        self._lines = self._stack.enter_context(logged("epollo"))
+        self._lines = self._stack.enter_context(logged("epollo.engine", "epollo.server"))
         self._stack.callback(self.loop.close)
         self._listener = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         self._other = Record()
@@ -370,6 +372,7 @@ class Play:
                 self._settle()
                 if number == ends_after:
                     self._turn_until(lambda: self.peer.farewell)
+                record.progress[number] = len(record.messages)
                 if self.peer.farewell and record.ended_after is None:
                     record.ended_after = number
         self._turn_until(lambda: self.peer.farewell or self._is_gone)
