@@ -25,7 +25,7 @@ class Event(StrEnum):
     RAISE = "raise"  # a message whose handler raises, and one more right behind it
     HALF_CLOSE = "half-close"
     RESET = "reset"
-    # The program calls the connection's methods, between two turns of the loop.
+    # The program calls the connection's methods.
     PAUSE = "pause"
     RESUME = "resume"
     CLOSE = "close"
@@ -120,28 +120,36 @@ class Setting:
     size: int = 40  # bytes of a message
     half_close: HalfClose = HalfClose.BOTH
     in_flight: int = 1  # messages whose replies may come later
+    by_loop: bool = False  # the loop makes the program's calls, in its turn
 
     def __str__(self) -> str:
         over = f"{'tls' if self.tls else 'plain'}-{'tcp' if self.tcp else 'unix'}"
-        return f"{over},{self.framing},{self.size},{self.half_close},{self.in_flight}"
+        parts = [over, self.framing, self.size, self.half_close, self.in_flight]
+        return ",".join(map(str, [*parts, "by-loop"] if self.by_loop else parts))
 
     def allows(self, steps: Steps) -> bool:
         """A socket pair cannot be reset."""
         return self.tcp or all(event is not Event.RESET for event, _ in steps)
 
 
+_OVER = {
+    "plain-unix": (False, False),
+    "plain-tcp": (False, True),
+    "tls-unix": (True, False),
+    "tls-tcp": (True, True),
+}
+_USUAL_SETTING = ("plain-unix", "u32", "40", "both", "1", "")
+
+
 def parse_setting(text: str) -> Setting:
     """The Setting that ``str`` made ``text`` of; what is left out at its end is as usual. Raises
     ValueError."""
-    over, *others = text.split(",")
-    tls, tcp = {"plain": False, "tls": True}, {"unix": False, "tcp": True}
+    given = text.split(",")
     try:
-        secured, _, carrier = over.partition("-")
-        usual = ("u32", "40", "both", "1")
-        framing, size, half_close, in_flight = (*others, *usual[len(others) :])
-        return Setting(
-            tls[secured], tcp[carrier], framing, int(size), HalfClose(half_close), int(in_flight)
-        )
+        over, framing, size, half_close, in_flight, calls = (*given, *_USUAL_SETTING[len(given) :])
+        tls, tcp = _OVER[over]
+        half = HalfClose(half_close)
+        return Setting(tls, tcp, framing, int(size), half, int(in_flight), calls == "by-loop")
     except (KeyError, ValueError):
         raise ValueError(f"{text!r} is no setting such as tls-unix or plain-tcp,u32,40") from None
 
@@ -171,6 +179,7 @@ def a_walk(chance: Random, length: int = 30) -> tuple[Setting, Steps]:
             size=chance.choice(sizes),
             half_close=chance.choice(tuple(HalfClose)),
             in_flight=chance.choice((1, 1, 2)),
+            by_loop=hurry == 0 and chance.random() < 0.5,
         ),
         steps,
     )

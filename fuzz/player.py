@@ -360,6 +360,7 @@ class Play:
         self._loop = player.loop
         self._encode = player.encode
         self._tcp = player.setting.tcp
+        self._by_loop = player.setting.by_loop
         self._stream = PeerStream(player.setting)
         self._reads = True  # the peer does
         self._late = time.monotonic() + DEADLINE
@@ -390,20 +391,20 @@ class Play:
             case Event.RESET:
                 self._reset()
             case Event.PAUSE:
-                connection.pause_reading()
+                self._call(connection.pause_reading)
             case Event.RESUME:
-                self._record.send_late(connection)
-                connection.resume_reading()
-            case Event.ANSWER:
-                self._record.answer(connection)
-            case Event.FAIL:
-                self._record.fail(connection)
+                self._call(lambda: self._record.send_late(connection))
+                self._call(connection.resume_reading)
             case Event.CLOSE:
-                connection.close()
+                self._call(connection.close)
             case Event.ABORT:
-                connection.abort()
+                self._call(connection.abort)
             case Event.STOP:
                 self._loop.call_threadsafe(connection.drain)
+            case Event.ANSWER:
+                self._call(lambda: self._record.answer(connection))
+            case Event.FAIL:
+                self._call(lambda: self._record.fail(connection))
             case Event.FULL:
                 self._settle()
                 self._fill()
@@ -413,6 +414,13 @@ class Play:
                 self._send(lambda: self.peer.send_part(data))
             case _ if data:
                 self._send(lambda: self.peer.send(data))
+
+    def _call(self, call: Callable[[], object]) -> None:
+        """The program's call, between two turns of the loop or in one."""
+        if self._by_loop:
+            self._loop.call_threadsafe(call)
+        else:
+            call()
 
     def _send(self, send: Callable[[], int]) -> bool:
         """Send something that is so many bytes on the wire; false if nobody takes it any more."""
