@@ -2,20 +2,24 @@
 
 It knows nothing of the engines. When the loop has nothing left to do:
 
-- What the peer sent is read and its messages are delivered, in order, while the connection is not
-  paused, its peer takes what it is sent, and nothing has ended it.
+- What the peer sent is read and its messages are delivered, in order, unless the connection is
+  paused, its peer does not take what it is sent, as many replies as may be are still to come, or
+  something has ended it.
 - The first thing that ends it is the reason of the close. A fault that comes later replaces a
-  reason that is none (eof, local, shutdown), and so does an abort.
-- Whatever ends it, except an abort and the peer's reset, the peer gets all replies, then the end
-  of the stream.
+  reason that is no fault (eof, local, shutdown); an abort and the peer's reset do, too.
+- Whatever ends it, the peer gets the replies to all that was delivered, then the end of the stream.
+  An abort and the peer's reset drop what is not yet taken. When a handler raises, replies that are
+  still to come are not waited for.
+- A stop waits for the peer and for replies, then for what has arrived. It does not wait for a
+  paused connection to be resumed.
 
 Three things are left open, as `Expected` has them:
 
-- A reset that the peer sends before the loop turns overtakes what is unread: a beginning of that
-  may be delivered or none, and what it would have led to, or the reset, is the reason.
+- A reset that the peer sends before the loop turns overtakes what is unread. A beginning of that,
+  or nothing, is delivered; the reason is the reset, or what the unread would have led to.
 - A connection that is stopped while the end of the peer's stream is unread has either reason.
 - A connection that has ended may wait for its peer to end, too: it lingers if bytes of the peer are
-  unread or, on TCP, its replies are not yet acknowledged. Then an abort replaces the reason.
+  unread or, over TCP, if its replies are not acknowledged. An abort then replaces its reason.
 """
 
 from __future__ import annotations
@@ -38,8 +42,8 @@ _BAD_FRAME = {
 
 
 class Bug(StrEnum):
-    """What the engines are known to do instead. `tests/engine/test_sequences.py` has a test that
-    expects each of them to fail; when it does not any more, the bug's entry here goes, too."""
+    """What the engines are known to do instead. `tests/engine/test_sequences.py` shows each of them
+    in its smallest form. When that test passes, remove the bug from this list."""
 
     STOP_AWAITS_RESUME = "a stop that waits, for its peer or a reply, waits to be resumed, too"
     CUT_RECORD_IS_EOF = "the end of the stream inside a TLS record is eof, not truncated"
@@ -62,7 +66,7 @@ class Expected:
     clean: bool = True  # then the peer gets the end of the stream, in TLS with close_notify
     ends_after: int | None = None  # the number of the step; None if the peer resets before
     raises: bool = False  # the handler did
-    spins: bool = False  # the loop may turn with nothing to do
+    spins: bool = False  # the loop may turn with nothing to do: a bug
 
 
 class Model:
@@ -169,6 +173,10 @@ class Model:
             self._fault(CloseReason.HANDLER_ERROR)
             self._seal()
             self._drops_replies = True
+        elif (
+            self._lingers and self._reasons <= NO_FAULTS
+        ):  # a reply that it does not wait for: a bug
+            self._reasons.add(CloseReason.HANDLER_ERROR)
 
     # How it ends.
 
@@ -200,7 +208,7 @@ class Model:
         owes = self._deferred and not self._drops_replies
         if not self._reasons or self._full or self._held or owes:
             return
-        # What its handler paused, to reply later, is not closed by the peer's end.
+        # A handler that has paused it may want to reply later: the peer's end does not close it.
         at_end = self._reasons <= {CloseReason.EOF, CloseReason.TRUNCATED}
         paused = self._paused and not self._sealed
         if not (at_end and paused) or Bug.TLS_END_CLOSES_PAUSED in self._bugs:
@@ -225,8 +233,8 @@ class Model:
             self._read()
         if self._stopping:
             self._stop()
-        if self._stop_waits and self._was_full and Bug.STOP_SPINS in self._bugs:
-            self.expected.spins = True
+        if self._stop_waits and self._was_full and self._deferred:
+            self.expected.spins = self.expected.spins or Bug.STOP_SPINS in self._bugs
         self._finish()
         self._settled = set(self._reasons)
         self._replied = False
@@ -241,6 +249,7 @@ class Model:
         return self._paused or self._waits
 
     def _see_stop(self) -> None:
+        """A stop waits with a connection that waits, but not with one that is paused."""
         if self._stopping and self._waits and not self._paused and not self._reasons:
             self._stop_waits = True
 
@@ -256,6 +265,7 @@ class Model:
         self._end(CloseReason.SHUTDOWN)
 
     def _read_held_alone(self) -> None:
+        """With the bug, a stop goes on behind what was held back, unless that holds it up again."""
         if Bug.STOP_AWAITS_RESUME in self._bugs and self._stop_waits and not self._waits:
             while self._held and not self._holds:
                 self._read()

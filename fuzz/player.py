@@ -52,8 +52,10 @@ class Record:
     events: list[str] = field(default_factory=list)  # connected, and the reasons of disconnected
     messages: list[bytes] = field(default_factory=list)  # that were delivered
     progress: dict[int, int] = field(default_factory=dict)  # how many, by the number of the step
-    late: deque[bytes] = field(default_factory=deque)  # of them, those whose replies are to come
-    deferred: deque[bytes] = field(default_factory=deque)  # likewise
+    late: deque[bytes] = field(
+        default_factory=deque
+    )  # of them, whose replies come when it is resumed
+    deferred: deque[bytes] = field(default_factory=deque)  # of them, those in flight
     refused: list[bytes] = field(default_factory=list)  # messages whose late replies were refused
     said: list[bytes] = field(default_factory=list)  # replies, and what the program sent
     received: bytes = b""  # by the peer
@@ -283,13 +285,13 @@ class Player:
             ),
             application(self._handler),
         )
-        self._stack = ExitStack()
-        self._lines = self._stack.enter_context(logged("epollo.engine", "epollo.server"))
-        self._stack.callback(self.loop.close)
-        self._listener = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        self._other = Record()
-        self._other_peer, _ = self.connect(self._other, tcp=False)
-        self._stack.callback(self._other_peer.close)
+        with ExitStack() as stack:
+            self._lines = stack.enter_context(logged("epollo.engine", "epollo.server"))
+            stack.callback(self.loop.close)
+            self._listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            self._other_peer, _ = self.connect(Record(), tcp=False)
+            stack.callback(self._other_peer.close)
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self

@@ -20,6 +20,7 @@ from epollo import CloseReason, Connection
 from epollo.engine import EventLoop, Limits, Timer, available
 from epollo.framing import parse
 from epollo.service import Service
+from epollo.tls import TLS
 from fuzz import sequences
 from fuzz.checker import Checker
 from fuzz.difference import Difference
@@ -409,6 +410,13 @@ def test_a_planted_bug_is_found(planted: Planted, plant: Plant, first: Event, pr
     text = failure(first)
     assert f"  {planted.engine}: {promise}: " in text
     assert set(re.findall(r"^  (python|native): ", text, re.MULTILINE)) == {planted.engine}
+
+
+def test_a_tls_stream_that_ends_without_close_notify_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(TLS, "close", lambda _: b"")
+    assert "replies: the peer got no end of the stream, but " in failure(Event.FRAME)
 
 
 @pytest.mark.skipif(len(ENGINES) < 2, reason="the native engine is not built")
