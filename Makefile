@@ -16,7 +16,7 @@ ALL_TESTS := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
 NATIVE := setup.py $(wildcard src/epollo/*/native/*.p??)
 
-.PHONY: help demo test check versions truth bench fuzz sanitize pictures clean
+.PHONY: help demo test check versions truth bench fuzz sequences sanitize pictures clean
 
 help:
 	@echo "make demo   an echo server and 100 connections: the round trips they saw"
@@ -26,6 +26,7 @@ help:
 	@echo "make truth  the load tester against servers whose answer is known, at length"
 	@echo "make bench  the server beside its peers, in turns; writes benchmarks/results"
 	@echo "make fuzz   random streams through both engines, which must agree"
+	@echo "make sequences  every sequence of four events on a connection, and random walks"
 	@echo "make sanitize  the native engine under AddressSanitizer and UBSan"
 	@echo "make pictures  a page of the load tester in docs/images, light and dark; needs chromium"
 
@@ -61,6 +62,12 @@ bench: $(VENV)/bench-installed
 fuzz: $(VENV)/fuzz-installed
 	@echo "== random streams through both engines; FUZZ='--streams 1000000 --seed N' for more"
 	@$(BIN)/python -m fuzz $(FUZZ)
+
+sequences: $(VENV)/test-installed
+	@echo "== every sequence of four events on a connection, and random walks"
+	@$(BIN)/python -m fuzz.sequences --length 4 --walks 10000
+	@echo "== and of three of all events, with and without turns of the loop between them"
+	@$(BIN)/python -m fuzz.sequences --length 3 --all --hurried
 
 sanitize: $(VENV)/test-installed
 	@echo "== the native engine under AddressSanitizer and UndefinedBehaviorSanitizer"

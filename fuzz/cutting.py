@@ -9,13 +9,10 @@ from typing import Any, Protocol
 from epollo.engine.native.decoder import Decoder as NativeDecoder
 from epollo.errors import FrameError
 from epollo.framing import Buffer
+from fuzz.difference import Difference, short
 from fuzz.streams import Stream, a_stream
 
 FEEDS_AFTER_A_FAULT = 3
-
-
-class Difference(AssertionError):
-    """The engines do not agree."""
 
 
 class Decoder(Protocol):
@@ -89,8 +86,3 @@ def _difference(stream: Stream, python: list[Step], native: list[Step]) -> str:
         f"the decoders differ at call {at} of {len(stream.chunks)} and the end\n"
         f"  stream: {stream}\n  python: {short(one)}\n  native: {short(two)}"
     )
-
-
-def short(what: object) -> str:
-    text = repr(what)
-    return text if len(text) < 600 else f"{text[:400]} ... {text[-180:]} ({len(text)} characters)"

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
-import logging
 import socket
-import struct
-import termios
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, cast
 
 from epollo.engine import CloseReason, Connection, EventLoop, new_loop
-from fuzz.cutting import Difference, short
+from fuzz.difference import Difference, short
+from fuzz.log import logged
 from fuzz.scenes import Alike, Deed, Kind, Scene, a_scene
+from fuzz.sockets import reset, tcp_pair, unread
 
 DEADLINE = 60.0  # seconds; most scenes take milliseconds, the longest ten seconds with sanitizers
 
@@ -165,7 +162,7 @@ class Play:
         self.loop = new_loop(engine)
         self.script = Script(scene, self.record, self.loop)
         self.listener = Listener(scene)
-        self.peer, ours = _tcp_pair() if scene.tcp else socket.socketpair()
+        self.peer, ours = tcp_pair() if scene.tcp else socket.socketpair()
         self.other_peer, others = socket.socketpair()
         if scene.send_buffer:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, scene.send_buffer)
@@ -222,7 +219,7 @@ class Play:
         """Bytes of the peer's that the kernel has for the loop."""
         if self.connection.closed:
             return 0
-        return int(struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))[0])
+        return unread(self._fd)
 
     @property
     def _fd(self) -> int:
@@ -237,9 +234,7 @@ class Play:
         if scene.kind is Kind.RESET:
             if scene.settling:
                 self._settle()
-            linger = struct.pack("ii", 1, 0)
-            self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.peer.close()
+            reset(self.peer)
         elif scene.kind in (Kind.LEAVE, Kind.HELD):
             self._settle()
             self.peer.close()
@@ -306,7 +301,7 @@ class Play:
 
 def play(scene: Scene, engine: str, begin: Callable[[int], object] = lambda _: None) -> Record:
     """What comes of ``scene`` on the named engine; ``begin`` is told the connection's number."""
-    with _log() as lines:
+    with logged("epollo.engine") as lines:
         record = Play(scene, engine, begin).run()
     record.logged = lines
     return record
@@ -352,34 +347,3 @@ def alike(how: Alike, one: list[bytes] | bytearray, two: list[bytes] | bytearray
         size = min(len(one), len(two))
         return one[:size] == two[:size]
     return how is Alike.ANY or one == two
-
-
-def _tcp_pair() -> tuple[socket.socket, socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        theirs = socket.create_connection(listener.getsockname())
-        ours, _ = listener.accept()
-    for sock in (theirs, ours):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return theirs, ours
-
-
-class _Lines(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(f"{record.getMessage()}: {record.exc_info and record.exc_info[1]!r}")
-
-
-@contextmanager
-def _log() -> Iterator[list[str]]:
-    """The lines that the engine logs, which go nowhere else."""
-    logger, handler = logging.getLogger("epollo.engine"), _Lines()
-    logger.addHandler(handler)
-    logger.propagate = False
-    try:
-        yield handler.lines
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = True

@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 
 from epollo.engine import CloseReason, lifecycle
-from fuzz.cutting import Difference, short
+from fuzz.difference import Difference, short
 from fuzz.loops import Record, alike, play
 from fuzz.scenes import Alike, Kind, Scene, a_scene, count_messages
 from fuzz.streams import is_raw

@@ -16,7 +16,7 @@ from random import Random
 from typing import TypeAlias
 
 from fuzz import cutting, loops, network
-from fuzz.cutting import Difference
+from fuzz.difference import Difference
 
 BATCH = 500  # streams that a process takes at a time
 SCENE_EVERY = 20  # seeds; each of them is also the seed of a scene on the loops

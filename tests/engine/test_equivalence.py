@@ -22,7 +22,8 @@ if "native" not in available():
 
 from epollo.engine.native.decoder import Decoder
 from fuzz import cutting, loops, run
-from fuzz.cutting import Difference, FedFrom, steps
+from fuzz.cutting import FedFrom, steps
+from fuzz.difference import Difference
 from fuzz.scenes import Deed, Kind, a_scene
 from fuzz.streams import FAMILIES, a_stream
 from tests.framing.framings import FRAMINGS, streams
