@@ -16,14 +16,11 @@ from contextlib import ExitStack
 from epollo.engine import CloseReason, available
 from fuzz.difference import Difference, short
 from fuzz.events import Setting, Steps, ended, framing_of, show
-from fuzz.model import Bug, Expected, expect
+from fuzz.model import Expected, expect
 from fuzz.player import END, Player, Record, reply_to
 
 _RAISED = "handler %s raised, closed %s: ZeroDivisionError('as it was told to')"
 _RAISED_TOO_LATE = "handler raised after "  # the end of its peer, or its own close
-_LINGER_TIMER_RAISES = (  # that of a connection of up to two seconds before, on the same loop
-    "a callback of the loop raised: ValueError('file descriptor cannot be a negative integer (-1)')"
-)
 
 
 class Checker:
@@ -41,17 +38,12 @@ class Checker:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def check(self, steps: Steps, bugs: Sequence[Bug] = tuple(Bug)) -> str:
-        """How the connection ended. Raises Difference if it is neither as promised, nor as it is
-        with ``bugs``."""
+    def check(self, steps: Steps) -> str:
+        """How the connection ended. Raises Difference if it is not as promised."""
         whole = ended(steps)
-        known = expect(self._setting, whole, bugs)
-        records = {name: self._play(name, whole, known.ends_after) for name in self._engines}
-        if Bug.LINGER_TIMER_RAISES in bugs:
-            for record in records.values():
-                record.logged = [line for line in record.logged if line != _LINGER_TIMER_RAISES]
-        wrong = self._wrong(expect(self._setting, whole), records)
-        if wrong and self._wrong(known, records):
+        expected = expect(self._setting, whole)
+        records = {name: self._play(name, whole, expected.ends_after) for name in self._engines}
+        if wrong := self._wrong(expected, records):
             if any(record.other for record in records.values()):
                 self._close()
             raise Difference("\n".join([*self._told(whole), *wrong]))
@@ -135,7 +127,7 @@ def _of_bytes(setting: Setting, expected: Expected, record: Record) -> Iterator[
 def _of_the_loop(expected: Expected, record: Record) -> Iterator[str]:
     if record.other:
         yield f"others: {record.other}"
-    if record.restless and not expected.spins:
+    if record.restless:
         yield "rest: the loop turns though there is nothing left to do"
     due = [_RAISED] if CloseReason.HANDLER_ERROR in record.events else []
     lines = record.logged

@@ -191,7 +191,6 @@ class Item(NamedTuple):
     event: Event  # of a message, BAD or HALF_CLOSE
     message: bytes = b""
     cut: bool = False  # the stream ends inside a frame
-    lost: bool = False  # of which nothing came but a part of a TLS record
 
 
 @cache
@@ -211,11 +210,9 @@ class PeerStream:
         self._encode = framing_of(setting).encode
         self._bad = _BAD[setting.framing]
         self._size = setting.size
-        self._cuts_records = setting.tls and setting.half_close is HalfClose.CUT
         self._count = 0
         self._begun: list[Item] = []  # the one whose frame is sent in part
         self._rest = b""  # of that frame
-        self._parts = 0
         self._ended = False
 
     def next(self, event: Event) -> tuple[bytes, list[Item]]:
@@ -229,8 +226,7 @@ class PeerStream:
                 self._ended = True
             case Event.HALF_CLOSE:
                 self._ended = True
-                lost = self._cuts_records and self._parts == 1
-                return b"", [Item(event, cut=bool(self._begun), lost=lost)]
+                return b"", [Item(event, cut=bool(self._begun))]
             case Event.BAD:
                 data, items = self._complete()
                 return data + self._bad, [*items, Item(event)]
@@ -246,13 +242,12 @@ class PeerStream:
         if not self._begun:
             item, self._rest = self._next(Event.FRAME)
             self._begun, size = [item], 2
-        self._parts += 1
         part, self._rest = self._rest[:size], self._rest[size:]
         return part
 
     def _complete(self) -> tuple[bytes, list[Item]]:
         data, items = self._rest, self._begun
-        self._rest, self._begun, self._parts = b"", [], 0
+        self._rest, self._begun = b"", []
         return data, items
 
     def _frames(self, event: Event) -> tuple[bytes, list[Item]]:

@@ -27,7 +27,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from epollo.engine import CloseReason
 from fuzz.events import Event, HalfClose, Item, PeerStream, Setting, Step
@@ -39,18 +38,6 @@ _BAD_FRAME = {
     "varint": CloseReason.BAD_FRAME,
     "netstring": CloseReason.BAD_FRAME,
 }
-
-
-class Bug(StrEnum):
-    """What the engines are known to do instead. `tests/engine/test_sequences.py` shows each of them
-    in its smallest form. When that test passes, remove the bug from this list."""
-
-    STOP_AWAITS_RESUME = "a stop that waits, for its peer or a reply, waits to be resumed, too"
-    CUT_RECORD_IS_EOF = "the end of the stream inside a TLS record is eof, not truncated"
-    TLS_END_CLOSES_PAUSED = "the end of a TLS stream closes a connection that its handler paused"
-    CLOSE_DROPS_REPLY = "close() drops a deferred reply if the connection had ended before"
-    STOP_SPINS = "a stop that waited for its peer keeps the loop awake while it waits for a reply"
-    LINGER_TIMER_RAISES = "the timer of a lingering connection that was aborted raises"
 
 
 @dataclass
@@ -66,15 +53,13 @@ class Expected:
     clean: bool = True  # then the peer gets the end of the stream, in TLS with close_notify
     ends_after: int | None = None  # the number of the step; None if the peer resets before
     raises: bool = False  # the handler did
-    spins: bool = False  # the loop may turn with nothing to do: a bug
 
 
 class Model:
     """A connection, as it is promised to be."""
 
-    def __init__(self, setting: Setting, bugs: Sequence[Bug] = ()) -> None:
+    def __init__(self, setting: Setting) -> None:
         self.expected = Expected()
-        self._bugs = bugs
         self._stream = PeerStream(setting)
         self._bad_frame = _BAD_FRAME[setting.framing]
         self._tcp = setting.tcp
@@ -85,7 +70,7 @@ class Model:
         self._held: deque[Item] = deque()  # read, but not to be delivered yet
         self._late: deque[bytes] = deque()  # messages whose replies come with the next RESUME
         self._deferred: deque[bytes] = deque()  # messages whose replies come with an ANSWER
-        self._paused = self._full = self._was_full = False
+        self._paused = self._full = False
         self._stopping = self._stop_waits = False
         self._drops_replies = False  # those that are still to come
         self._replied = False  # by the program, since the loop has turned
@@ -124,7 +109,7 @@ class Model:
                 self._stopping, self._stop_waits = True, False
             case Event.FULL:
                 self._settle()  # sending until the kernel takes no more needs turns
-                self._full = self._was_full = self._full or not self._sealed
+                self._full = self._full or not self._sealed
             case Event.FREE:
                 self._see_stop()  # before the peer reads
                 self._full = False
@@ -143,8 +128,6 @@ class Model:
         self._paused = False
 
     def _close(self) -> None:
-        if self._reasons - {CloseReason.LOCAL} and Bug.CLOSE_DROPS_REPLY in self._bugs:
-            self._drops_replies = True
         self._end(CloseReason.LOCAL)
         self._seal()
 
@@ -211,7 +194,7 @@ class Model:
         # A handler that has paused it may want to reply later: the peer's end does not close it.
         at_end = self._reasons <= {CloseReason.EOF, CloseReason.TRUNCATED}
         paused = self._paused and not self._sealed
-        if not (at_end and paused) or Bug.TLS_END_CLOSES_PAUSED in self._bugs:
+        if not (at_end and paused):
             self._seal()
             self._over = True
             self._lingers = self._has_unread or self._tcp
@@ -226,15 +209,12 @@ class Model:
             self._see_reset()
             return
         self._see_stop()
-        self._read_held_alone()
         if not self._holds and not self._reasons:
             self._has_unread = False
         while self._may_read():
             self._read()
         if self._stopping:
             self._stop()
-        if self._stop_waits and self._was_full and self._deferred:
-            self.expected.spins = self.expected.spins or Bug.STOP_SPINS in self._bugs
         self._finish()
         self._settled = set(self._reasons)
         self._replied = False
@@ -260,16 +240,7 @@ class Model:
         self._see_stop()
         if self._waits and self._stop_waits:
             return
-        if self._paused and self._stop_waits and Bug.STOP_AWAITS_RESUME in self._bugs:
-            return
         self._end(CloseReason.SHUTDOWN)
-
-    def _read_held_alone(self) -> None:
-        """With the bug, a stop goes on behind what was held back, unless that holds it up again."""
-        if Bug.STOP_AWAITS_RESUME in self._bugs and self._stop_waits and not self._waits:
-            while self._held and not self._holds:
-                self._read()
-            self._stop_waits = self._holds
 
     def _may_read(self) -> bool:
         if self._sealed or self._holds:
@@ -305,8 +276,7 @@ class Model:
         return items
 
     def _end_of_stream(self, item: Item) -> None:
-        cut = item.cut and not (item.lost and Bug.CUT_RECORD_IS_EOF in self._bugs)
-        self._end(CloseReason.TRUNCATED if cut else CloseReason.EOF)
+        self._end(CloseReason.TRUNCATED if item.cut else CloseReason.EOF)
 
     def _deliver(self, item: Item) -> None:
         self.expected.messages.append(item.message)
@@ -346,9 +316,9 @@ class Model:
         self._drop(complete=False)
 
 
-def expect(setting: Setting, steps: Sequence[Step], bugs: Sequence[Bug] = ()) -> Expected:
-    """What must come of ``steps``; or what comes of them while the engines have those ``bugs``."""
-    model = Model(setting, bugs)
+def expect(setting: Setting, steps: Sequence[Step]) -> Expected:
+    """What must come of ``steps``."""
+    model = Model(setting)
     for number, step in enumerate(steps):
         model.step(number, step)
     return model.expected

@@ -39,7 +39,6 @@ from fuzz.events import (
     sequences,
     show,
 )
-from fuzz.model import Bug
 
 OVER_ALL = tuple(Setting(tls=tls, tcp=tcp) for tls in (False, True) for tcp in (False, True))
 WALKS_OF_A_BATCH = 100
@@ -182,14 +181,14 @@ def _run(work: Work) -> Found:
     return work.run()
 
 
-def play(steps: Steps, settings: Iterable[Setting], bugs: Sequence[Bug]) -> Iterator[Found]:
+def play(steps: Steps, settings: Iterable[Setting]) -> Iterator[Found]:
     """One sequence over each of the settings that allow it."""
     for setting in settings:
         if setting.allows(steps):
             found = Found()
             with Checker(setting) as checker:
                 try:
-                    found.ends[checker.check(steps, bugs)] += 1
+                    found.ends[checker.check(steps)] += 1
                 except Difference as error:
                     found.wrong.append(str(error))
             yield found
@@ -212,7 +211,6 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="of the first walk; the next has the next (0)")
     one = "one sequence, such as 'frame pause+ half-close'; + is for no turn of the loop behind it"
     add("--play", type=_argument(parse_steps), metavar="STEPS", help=one)
-    add("--no-bugs", action="store_true", help="with --play: accept nothing that is a known bug")
     cores = len(os.sched_getaffinity(0))
     add("--jobs", type=int, default=cores, help=f"processes ({cores})")
     return options
@@ -235,7 +233,7 @@ def results(options: argparse.Namespace) -> Iterator[Found]:
     """What comes of what the command line asks for."""
     settings = options.over or OVER_ALL
     if options.play is not None:
-        return play(options.play, settings, () if options.no_bugs else tuple(Bug))
+        return play(options.play, settings)
     length = options.length
     if length is None:
         length = 0 if options.walks else 3

@@ -37,6 +37,7 @@ class Proxy:
     passive = True
     calling = False
     ended = False
+    partial = False  # the connection drops it as soon as it is established
     tls = None
 
     def __init__(self, timeout: float, required: bool = True) -> None:
@@ -110,6 +111,7 @@ class Introduction:
     passive = True
     calling = False
     ended = False
+    partial = False
     established = True
     peername = None
     tls = None

@@ -17,6 +17,7 @@ _NOT_ITS_KEY = (
     "NO_CERTIFICATE_ASSIGNED",  # to a key of another type
 )
 _RECORD = 16 << 10  # the most plain bytes of one record (RFC 8446, 5.1)
+_RECORD_HEADER = 5  # bytes: type, version, and two of length
 
 
 def server_context(cert: str, key: str = "", ca: str = "") -> ssl.SSLContext:
@@ -81,11 +82,18 @@ class TLS:
         self.established = False
         self.ended = False
         self._closed = self._broken = False
+        self._head = b""  # what has come of the header of a record
+        self._missing = 0  # bytes of a record, after its header
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
 
+    @property
+    def partial(self) -> bool:
+        return bool(self._missing or self._head)
+
     def received(self, data: bytes) -> bytes:
+        self._follow(data)
         self._incoming.write(data)
         plain: list[bytes] = []
         try:
@@ -132,6 +140,18 @@ class TLS:
             except ssl.SSLError:  # the peer's close_notify is not waited for; or there is a fault
                 pass
         return self.pending()
+
+    def _follow(self, data: bytes) -> None:
+        """Step over the records, to know if the last one is complete: OpenSSL does not tell."""
+        if self._head:
+            data = self._head + data
+            self._head = b""
+        at, size = self._missing, len(data)
+        while at + _RECORD_HEADER <= size:
+            at += _RECORD_HEADER + int.from_bytes(data[at + 3 : at + 5], "big")
+        self._missing = max(0, at - size)
+        if at < size:
+            self._head = data[at:]
 
     def _explain(self, error: ssl.SSLError) -> str:
         what = "TLS record" if self.established else "TLS handshake"

@@ -21,6 +21,7 @@ class Password:
 
     fault = ProxyError
     ended = False
+    partial = False
     tls = None
 
     def __init__(

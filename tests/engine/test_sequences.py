@@ -23,7 +23,6 @@ from epollo.service import Service
 from epollo.tls import TLS
 from fuzz import sequences
 from fuzz.checker import Checker
-from fuzz.difference import Difference
 from fuzz.events import (
     ALL,
     USUAL,
@@ -34,7 +33,7 @@ from fuzz.events import (
     parse_steps,
     show,
 )
-from fuzz.model import NO_FAULTS, Bug, Expected, expect
+from fuzz.model import NO_FAULTS, Expected, expect
 from fuzz.sequences import Batch, Walks, everyday
 from fuzz.sockets import tcp_pair, unread
 from tests.support import until
@@ -440,30 +439,24 @@ def test_a_failure_is_told_with_the_command_that_replays_it(
     assert "0 not as promised" in capsys.readouterr().out
 
 
-# What the net has found, in the smallest form. The sequences above accept these, and no more: a bug
-# that is mended is taken out of `fuzz.model.Bug`.
-
-
-def known(bug: Bug, text: str, over: str) -> Any:
-    mark = pytest.mark.xfail(strict=True, raises=Difference, reason=bug.value)
-    return pytest.param(text, parse_setting(over), marks=mark, id=f"{bug.name}-{over}")
+# What the net has found, in the smallest form, before it was mended.
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
-    ("text", "setting"),
+    ("text", "over"),
     [
-        known(Bug.STOP_AWAITS_RESUME, "full stop pause", "plain-unix"),
-        known(Bug.STOP_SPINS, "full defer stop", "plain-unix"),
-        known(Bug.CLOSE_DROPS_REPLY, "defer half-close close", "plain-unix,u32,40,both,2"),
-        known(Bug.CLOSE_DROPS_REPLY, "defer+ half-close close", "tls-unix"),
-        known(Bug.TLS_END_CLOSES_PAUSED, "late+ half-close", "tls-unix"),
-        known(Bug.CUT_RECORD_IS_EOF, "part half-close", "tls-unix,u32,40,cut"),
+        ("full stop pause", "plain-unix"),  # a stop that waits does not wait to be resumed
+        ("full defer stop", "plain-unix"),  # nor does it keep the loop awake
+        ("defer half-close close", "plain-unix,u32,40,both,2"),  # close() drops no reply
+        ("defer+ half-close close", "tls-unix"),
+        ("late+ half-close", "tls-unix"),  # a TLS stream's end closes no paused connection
+        ("part half-close", "tls-unix,u32,40,cut"),  # a cut TLS record is no end of a stream
     ],
 )
-def test_a_known_bug(engine: str, text: str, setting: Setting) -> None:
-    with Checker(setting, [engine]) as checker:
-        checker.check(parse_steps(text), bugs=())
+def test_what_was_found_once_stays_mended(engine: str, text: str, over: str) -> None:
+    with Checker(parse_setting(over), [engine]) as checker:
+        checker.check(parse_steps(text))
 
 
 class Quiet:
@@ -482,11 +475,13 @@ class Quiet:
         pass
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=Bug.LINGER_TIMER_RAISES.value)
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="the timer holds the connection for two seconds"
+)
 def test_a_connection_that_is_aborted_while_it_lingers_leaves_no_timer(
     loop: EventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two seconds later it asks a closed socket what is unacknowledged: an error in the log."""
+    """Two seconds later it would ask a closed socket what is unacknowledged."""
     timers: list[Timer] = []
     call_later = loop.call_later
 
@@ -507,5 +502,5 @@ def test_a_connection_that_is_aborted_while_it_lingers_leaves_no_timer(
         loop.poll(0)
     cancelled = [timer.cancelled for timer in timers]
     timers.clear()
-    del connection  # or the failure would hold it
+    del connection  # or a failure would hold it
     assert cancelled == [True]

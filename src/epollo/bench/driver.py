@@ -67,6 +67,7 @@ class Driver:
         self.watches_all = bool(workload.reconnect_every or workload.think)
         self._progress = progress or (lambda _: None)
         self._loop = new_loop(workload.engine)
+        self._loop.on_error = self._failed
         self.later = self._loop.call_later
         room = room_of(self._loop.name)
         self.messages = room.messages(self.payload, self.framing)
@@ -110,6 +111,11 @@ class Driver:
         if self.connections.bug is not None:
             raise self.connections.bug
         return self._result()
+
+    def _failed(self, error: BaseException, what: str) -> None:
+        """A part of the tester itself raised: its figures would be wrong, so the run ends."""
+        self.connections.bug = self.connections.bug or error
+        self._loop.stop()
 
     def begin(self, at: int) -> None:
         """The warm-up begins at ``at`` ns, and the window after it, as `opened` has asked for. From

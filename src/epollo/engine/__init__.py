@@ -273,6 +273,9 @@ class EventLoop(Protocol):
     """Seconds from which on ``on_slow`` is told that one read, and what the handler did with it,
     held the loop for so long; infinite at first."""
     on_slow: Callable[[Any, float], object]
+    on_error: Callable[[BaseException, str], object]
+    """Is told of errors that are no connection's close reason, and of what raised them; at first it
+    logs them."""
 
     def poll(self, timeout: float | None = None) -> int:
         """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""

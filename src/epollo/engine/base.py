@@ -75,6 +75,7 @@ class ConnectionBase:
     _paused: bool  # held by the handler's own wish
     _flooded: bool  # held since more than high_water is unsent
     _sealed: bool  # takes no more messages to send
+    _failed: bool  # its handler has raised
     _draining: bool  # what has arrived is still to be read, when the handler can take it
 
     @property

@@ -43,6 +43,7 @@ class Calls(ABC):
         self._calls = deque()
         self._alarm = None
         self._exit = None
+        self.on_error: Callable[[BaseException, str], object] = _log_error
         self._waker = Waker()
         self.watch(self._waker.receiver.fileno(), self._waker, READ)
 
@@ -84,11 +85,11 @@ class Calls(ABC):
         self._waker.wake()
 
     def report(self, error: BaseException, what: str) -> None:
-        """Log an error that is no connection's close reason; see also `pass_on`."""
+        """Tell `on_error` of an error that is no connection's close reason; see also `pass_on`."""
         self.pass_on(error)
         try:
-            _log.error(what, exc_info=error)
-        except BaseException as failure:  # of a logging handler or filter of the user's
+            self.on_error(error, what)
+        except BaseException as failure:  # such as of a logging handler of the user's
             traceback.print_exc()
             self.pass_on(failure)
 
@@ -143,3 +144,7 @@ class Calls(ABC):
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError("the loop is closed")
+
+
+def _log_error(error: BaseException, what: str) -> None:
+    _log.error(what, exc_info=error)

@@ -11,7 +11,7 @@ from functools import partial
 from epollo.engine import CloseReason
 from epollo.engine.base import ConnectionBase
 from epollo.engine.stage import Stage
-from epollo.errors import ConnectionClosed, FrameError, FrameTooLarge
+from epollo.errors import ConnectionClosed, FrameError, FrameTooLarge, FrameTruncated
 
 _CLEAN_ENDS = (None, CloseReason.EOF, CloseReason.LOCAL, CloseReason.SHUTDOWN)
 
@@ -43,6 +43,8 @@ class Ending(ConnectionBase):
         """The peer has sent its last byte. It may still be reading (half-close, shutdown(2)),
         so all that it asked for is answered before the close."""
         try:
+            if self.filter_io is not None and self.filter_io.filter.partial:
+                raise FrameTruncated("the stream ended inside a TLS record")
             self.check_eof()
         except FrameError as error:
             self.end(CloseReason.TRUNCATED, error)
@@ -68,6 +70,7 @@ class Ending(ConnectionBase):
             self.loop.pass_on(error)
         else:
             self.loop.report(error, f"handler raised after the end ({self.reason}) of its peer")
+        self._failed = True
         self._seal()
         self.unsettle()
 

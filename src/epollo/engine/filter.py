@@ -37,6 +37,10 @@ class Filter(Protocol):
         """The peer has said its last word inside the filter (TLS: close_notify)."""
 
     @property
+    def partial(self) -> bool:
+        """Has it received a part of something, so that more must come?"""
+
+    @property
     def peername(self) -> str | None:
         """The peer's address, where the filter knows it better than the socket."""
 

@@ -37,8 +37,11 @@ class FlowControl(Ending):
 
     def _hold(self) -> None:
         """Is the handler to hear no more for now?"""
-        busy = self.in_flight >= self.protocol.limits.in_flight
-        self._holding = self._paused or self._flooded or self._sealed or busy
+        self._holding = self._paused or self._sealed or self._waits()
+
+    def _waits(self) -> bool:
+        """Does it wait for its peer to take what it is sent, or for replies that are to come?"""
+        return self._flooded or self.in_flight >= self.protocol.limits.in_flight
 
     def _hold_back(self, waiting: Iterator[bytes]) -> None:
         """The handler is to hear no more for now, or ever, of what was received."""

@@ -114,12 +114,20 @@ class Lifecycle(Filtering, Replying, Member):
             inbox, self._inbox = self._inbox, ()
             self.unsettle()
             self.serve(inbox)
-        elif self._draining and not self._holding:
+        elif self._draining and not self._waits():
+            self._await()
             self.loop.call_threadsafe(self.drain)
-        elif self.reason is not None and not self._inbox and not self._owes():
+        elif self._is_over():
             self._finish()
         else:
             self._await()
+
+    def _is_over(self) -> bool:
+        """Has it ended, and is nothing left to be handled or sent? A handler that has paused its
+        connection may still send to a peer that has only ended its own stream."""
+        if self.reason is None or self._inbox or self._owes():
+            return False
+        return self._sealed or not (self._paused and self.reason in _ENDS_OF_STREAM)
 
     def overdue(self, bounds: Bounds) -> CloseReason | None:
         """Which deadline the peer has missed. Only what is up to the peer counts: while it is not

@@ -55,6 +55,8 @@ class Lingering:
 
     def _time_is_up(self) -> None:
         """But a peer that goes on taking what it was sent is given more of it."""
+        if self.connection.closed:  # it was aborted
+            return
         left = _unacknowledged(self.connection.socket)
         if 0 < left < self._unacknowledged:
             self._unacknowledged = left

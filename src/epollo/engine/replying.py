@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from epollo.engine import CloseReason
 from epollo.engine.flow import FlowControl
 from epollo.engine.reply import messages_of
 from epollo.engine.stage import Stage
@@ -71,6 +70,7 @@ class Replying(FlowControl):
 
     @property
     def _answers(self) -> bool:
-        """Is what is in flight still to be answered? Behind a close too: a handler that closes its
-        connection and then returns a reply means the reply to be sent, whether it waited or not."""
-        return not self._sealed or (self.reason is CloseReason.LOCAL and not self.closed)
+        """Is what is in flight still to be answered? After a close too: a handler that closes its
+        connection and then returns a reply means the reply to be sent, whether it waited or not.
+        Once a handler has raised, nothing more is."""
+        return not self._failed and not self.closed

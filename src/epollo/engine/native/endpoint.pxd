@@ -34,6 +34,7 @@ cdef class Endpoint(Cutter):
     cdef public uint8_t _paused
     cdef public uint8_t _flooded
     cdef public uint8_t _sealed
+    cdef public uint8_t _failed
     cdef public uint8_t _draining
     cdef uint8_t blocked
     cdef uint8_t lent  # to its Python socket, which closes it

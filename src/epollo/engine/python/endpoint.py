@@ -20,6 +20,7 @@ class Endpoint(Lifecycle):
     __slots__ = (
         "_draining",
         "_events",
+        "_failed",
         "_flooded",
         "_holding",
         "_inbox",
@@ -59,7 +60,8 @@ class Endpoint(Lifecycle):
         self.in_flight = 0
         self.heard = self.begun = self.stuck = plan.loop.tick
         self.unsettled = self.established = False
-        self._holding = self._paused = self._flooded = self._sealed = self._draining = False
+        self._holding = self._paused = self._flooded = self._sealed = False
+        self._failed = self._draining = False
 
     def find_peer(self) -> None:
         """Remember who the peer is. Raises OSError where not connected."""
