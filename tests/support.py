@@ -131,6 +131,16 @@ class Peer:
             data += part
         return bytes(data)
 
+    def receive_until_gone(self) -> bytes:
+        """Everything until the end of the stream, or a reset: with bytes unread, a close is one."""
+        data = bytearray()
+        try:
+            while part := self.socket.recv(1 << 20):
+                data += part
+        except ConnectionResetError:
+            pass
+        return bytes(data)
+
     def message(self) -> bytes:
         """The message in the next u32 frame."""
         return self.receive(struct.unpack(">I", self.receive(4))[0])
