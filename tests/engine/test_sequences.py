@@ -445,7 +445,7 @@ def test_a_failure_is_told_with_the_command_that_replays_it(
 
 
 def known(bug: Bug, text: str, over: str) -> Any:
-    mark = pytest.mark.xfail(strict=True, raises=Difference, reason=bug)
+    mark = pytest.mark.xfail(strict=True, raises=Difference, reason=bug.value)
     return pytest.param(text, parse_setting(over), marks=mark, id=f"{bug.name}-{over}")
 
 
@@ -482,7 +482,7 @@ class Quiet:
         pass
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=Bug.LINGER_TIMER_RAISES)
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason=Bug.LINGER_TIMER_RAISES.value)
 def test_a_connection_that_is_aborted_while_it_lingers_leaves_no_timer(
     loop: EventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
