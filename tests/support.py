@@ -131,6 +131,16 @@ class Peer:
             data += part
         return bytes(data)
 
+    def receive_until_gone(self) -> bytes:
+        """Everything until the end of the stream, or a reset: with bytes unread, a close is one."""
+        data = bytearray()
+        try:
+            while part := self.socket.recv(1 << 20):
+                data += part
+        except ConnectionResetError:
+            pass
+        return bytes(data)
+
     def message(self) -> bytes:
         """The message in the next u32 frame."""
         return self.receive(struct.unpack(">I", self.receive(4))[0])
@@ -223,6 +233,15 @@ class ServerProcess:
         any handler is slow."""
         self._log.seek(0)
         return [line for line in self._log.read().splitlines() if SLOW not in line]
+
+    def threads(self) -> int:
+        """How many it has."""
+        return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
+
+    def sleeps(self) -> bool:
+        """Does its main thread wait in a system call?"""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "S"
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -129,14 +129,6 @@ every_mode = pytest.mark.parametrize("mode", MODES)
 every_hook = pytest.mark.parametrize("hook", HOOKS)
 
 
-def all_of(peer: Peer) -> bytes:
-    """What it gets until its connection is closed, maybe before it has sent all that it does."""
-    try:
-        return peer.receive_all()
-    except ConnectionResetError:
-        return b""
-
-
 def expected_lines(hook: str) -> list[str]:
     return ["the handler raised in disconnected"] if hook == "disconnected" else []
 
@@ -157,7 +149,7 @@ def test_it_ends_its_own_connection(
                 bad.end()
             lazy = hook == "received" and mode in ("lazy", "asyncio-lazy")
             echoed = frame(b"bad") if lazy else b""
-            assert all_of(bad) == echoed
+            assert bad.receive_until_gone() == echoed
             assert good.ask(b"good") == b"good"
             reason = "truncated" if hook == "disconnected" else "handler_error"
             assert handler.ends(1) == [reason]

@@ -12,6 +12,9 @@ from epollo.address.forms import Address
 from epollo.address.resolving import advice, no_delay, resolve
 from epollo.errors import AddressError, ConnectFailed
 
+LONGEST_WAIT = 1e6
+"""Seconds that any system call can wait: poll(2) counts milliseconds in an int."""
+
 
 def connect(address: Address, timeout: float | None) -> socket.socket:
     """A connected blocking socket. Raises ConnectFailed within ``timeout`` seconds, all addresses
@@ -70,7 +73,7 @@ def _share(timeout: float | None, start: float, count: int) -> float | None:
     that does not answer leaves time for the next. None is for ever, 0 does not wait."""
     if not timeout:
         return timeout
-    return max(start + timeout - time.monotonic(), 0.001) / count
+    return min(max(start + timeout - time.monotonic(), 0.001) / count, LONGEST_WAIT)
 
 
 def _connected(family: int, sockaddr: Any, timeout: float | None, source: Any) -> socket.socket:

@@ -8,6 +8,7 @@ import ssl
 import time
 
 from epollo import address
+from epollo.address.dialing import LONGEST_WAIT
 from epollo.client.handshake import handshake_failed
 from epollo.client.target import Target
 from epollo.errors import UsageError
@@ -30,13 +31,13 @@ def dial(target: Target, deadline: float | None) -> Wire:
 
 
 def seconds_until(deadline: float | None) -> float | None:
-    """The seconds until ``deadline``. Raises DeadlinePassed where it is past."""
+    """The seconds until ``deadline``, or LONGEST_WAIT. Raises DeadlinePassed if it is past."""
     if deadline is None:
         return None
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise DeadlinePassed
-    return seconds
+    return min(seconds, LONGEST_WAIT)
 
 
 def _encrypted(sock: socket.socket, target: Target, deadline: float | None) -> ssl.SSLSocket:
