@@ -23,7 +23,8 @@ help:
 	@echo "make test   the tests"
 	@echo "make check  format, lint, types and tests: what CI runs"
 	@echo "make versions  the tests on each Python that epollo supports"
-	@echo "make truth  the load tester against servers whose answer is known, at length"
+	@echo "make truth  what takes minutes and measures: the load tester against servers whose answer"
+	@echo "            is known, and how long a stop takes whatever a handler does"
 	@echo "make bench  the server beside its peers, in turns; writes benchmarks/results"
 	@echo "make fuzz   random streams through both engines, which must agree"
 	@echo "make sequences  every sequence of four events on a connection, and random walks"
@@ -52,8 +53,8 @@ versions: $(VENV)/versions-installed
 	@$(BIN)/nox $(VERSIONS)
 
 truth: $(VENV)/test-installed
-	@echo "== the load tester against servers whose answer is known, with the figures"
-	@$(PYTEST) -m truth -s -v tests/bench/truth $(TRUTH)
+	@echo "== the load tester against servers whose answer is known, and stops, with the figures"
+	@$(PYTEST) -m truth -s -v tests/bench/truth tests/test_stopping.py $(TRUTH)
 
 bench: $(VENV)/bench-installed
 	@echo "== the server beside its peers; BENCH='--quick' for a short look"

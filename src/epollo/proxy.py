@@ -248,18 +248,18 @@ def _check_fields(header: bytes, start: int) -> None:
     """Step over the TLVs. A checksum among them must be right; there is at most one, of four bytes
     (2.2.3), so that the work is linear in the size of the header."""
     checksum = 0  # where it stands
-    stop = len(header)
-    while start < stop:
-        try:
-            kind, size = _FIELD.unpack_from(header, start)
-        except struct.error:
-            raise ProxyError("a PROXY header with a field that is cut") from None
-        start += _FIELD.size
-        if kind == _CRC32C:
-            if checksum or size != 4:
-                raise ProxyError("a PROXY header with an invalid checksum field")
-            checksum = start
-        start += size
+    stop, unpack, head = len(header), _FIELD.unpack_from, _FIELD.size
+    try:
+        while start < stop:
+            kind, size = unpack(header, start)
+            start += head
+            if kind == _CRC32C:
+                if checksum or size != 4:
+                    raise ProxyError("a PROXY header with an invalid checksum field")
+                checksum = start
+            start += size
+    except struct.error:
+        raise ProxyError("a PROXY header with a field that is cut") from None
     if start > stop:
         raise ProxyError("a PROXY header with a field that is cut")
     if checksum:
