@@ -13,7 +13,7 @@ from setuptools import Extension, setup
 ROOMS = {
     # gcc would copy a message with `rep movs`, which takes 30 cycles to get going.
     Path("src/epollo/engine/native"): ["-fno-builtin-memcpy"],
-    Path("src/epollo/bench/native"): [],
+    Path("src/epollo/bench/run/native"): [],
 }
 
 

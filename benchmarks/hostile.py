@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from epollo.errors import ProxyError
-from epollo.proxy import HEAD, V2, Proxy, crc32c
+from epollo.filters.proxy import HEAD, V2, Proxy, crc32c
 
 ROUNDS = 15
 LARGEST = 65535  # bytes behind the head of a PROXY header, whose length field has 16 bits

@@ -22,8 +22,8 @@ from benchmarks.servers import (
     UVLOOP_STREAMS,
     Server,
 )
+from epollo.cli.plotting import BLUE, FAINT, GREEN, INK, ORANGE, QUIET, RED, new_figure, quiet, save
 from epollo.lab.machine import this_machine
-from epollo.picture import BLUE, FAINT, GREEN, INK, ORANGE, QUIET, RED, new_figure, quiet, save
 
 HEIGHT = 5.0  # inches
 APART = 0.055  # of the axes' height: no two names are nearer

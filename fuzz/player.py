@@ -20,8 +20,8 @@ from typing import Any, Self, cast
 
 from epollo.engine import CloseReason, Connection, new_loop
 from epollo.errors import ConnectionClosed
-from epollo.handler import application
-from epollo.service import Service
+from epollo.server.application_protocol import Service
+from epollo.server.handlers.application import application
 from epollo.settings import settings_from
 from epollo.tls import client_context
 from fuzz.difference import Difference, short

@@ -1,7 +1,7 @@
 """The ``epollo`` command from its first moment on: Ctrl-C while it loads ends it without a word.
 
-It stands beside the package, for that is what takes its time to load: all of `epollo.cli` and what
-that imports is a fifth of a second, in which nothing is begun that would have to be ended.
+It stands beside the package, for that is what takes its time to load: all of `epollo.cli.main` and
+what that imports is a fifth of a second, in which nothing is begun that would have to be ended.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def main() -> NoReturn:
     heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if heeded:
         signal.signal(signal.SIGINT, _leave)
-    from epollo.cli import main as run
+    from epollo.cli.main import main as run
 
     try:
         if heeded:

@@ -6,8 +6,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from epollo.deadlines import Deadlines
 from epollo.engine import EventLoop
+from epollo.server.timeouts import Deadlines
 from tests.support import DEADLINE
 
 

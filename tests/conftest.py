@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from epollo.deadlines import Deadlines
 from epollo.engine import EventLoop
 from epollo.engine.lifecycle import Lifecycle
+from epollo.server.timeouts import Deadlines
 from tests.certificates import Files
 from tests.clock import Clock
 from tests.engines import ENGINES, Engine, live_native_objects

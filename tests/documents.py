@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from epollo.cli import cli
+from epollo.cli.main import cli
 
 ROOT = Path(__file__).parent.parent
 

@@ -28,7 +28,7 @@ from unittest import mock
 import pytest
 
 from epollo import CloseReason, Connection, Server, address
-from epollo.cli import main
+from epollo.cli.main import main
 from tests.logs import SLOW
 
 DEADLINE = 30.0  # seconds; for events that come in milliseconds where nothing is wrong

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from epollo import CloseReason, Connection, address
-from epollo.acceptor import Acceptor
-from epollo.admission import Admission
-from epollo.counters import Counters
 from epollo.engine import Limits
 from epollo.framing import parse
+from epollo.server.acceptor import Acceptor
+from epollo.server.counters import Counters
+from epollo.server.limits import Admission
 from tests.engines import Engine
 from tests.support import DEADLINE, Peer, Recorder, frame, serving, shim, until
 

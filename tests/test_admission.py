@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from epollo import CloseReason, Connection, Refusal, address
-from epollo.admission import Admission
-from epollo.counters import Counters
-from epollo.proxy import V2
+from epollo.filters.proxy import V2
+from epollo.server.counters import Counters
+from epollo.server.limits import Admission
 from tests.engines import Engine
 from tests.logs import Log
 from tests.support import DEADLINE, Peer, Recorder, frame, has_ipv6

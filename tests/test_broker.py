@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from epollo import Broker, LocalBroker, Server
-from epollo.broker import Deliver
+from epollo.server.groups.broker import Deliver
 from tests.engines import Engine
 from tests.logs import Log
 from tests.rooms import Room, enter

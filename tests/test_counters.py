@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from epollo import CloseReason, Counts, PollerFull, Refusal
-from epollo.counters import Counters
+from epollo.server.counters import Counters
 from tests.engines import Engine
 from tests.logs import Log
 from tests.support import Peer, Recorder, frame

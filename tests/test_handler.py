@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from epollo.errors import HandlerError
-from epollo.handler import application, load
+from epollo.server.handlers.application import application, load
 
 CONNECTION: Any = object()
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from epollo.bench import Result, hlog, html
+from epollo.bench import Result
+from epollo.bench.output import html
+from epollo.bench.results import hlog
 from tests.bench.support import made_up
 from tests.support import Peer, epollo, frame, serving
 

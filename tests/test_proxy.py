@@ -13,7 +13,7 @@ import pytest
 
 from epollo import CloseReason, Connection, address
 from epollo.errors import ProxyError
-from epollo.proxy import V2, Introduction, Proxy, crc32c, header
+from epollo.filters.proxy import V2, Introduction, Proxy, crc32c, header
 from tests.engines import Engine
 from tests.interop.haproxy import haproxy
 from tests.support import Peer, Recorder, closed, frame

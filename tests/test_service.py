@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from epollo import CloseReason, Connection
-from epollo.proxy import HEAD, V2
-from epollo.service import LEVELS
+from epollo.filters.proxy import HEAD, V2
+from epollo.server.application_protocol import LEVELS
 from tests.engines import Engine
 from tests.logs import Log
 from tests.support import DEADLINE, Peer, Recorder, frame

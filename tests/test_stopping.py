@@ -13,7 +13,7 @@ from itertools import product
 import pytest
 
 from epollo import Connection
-from epollo.stopping import CLEANUP_SECONDS, Stop
+from epollo.server.stopping import CLEANUP_SECONDS, Stop
 from tests.engines import ENGINES, Engine
 from tests.logs import Log
 from tests.other_loops import Run

@@ -94,7 +94,7 @@ def main(channel: socket.socket) -> None:
     """The process that forks."""
     import asyncio  # noqa: F401 (so that no child has to)
 
-    import epollo.cli
+    import epollo.cli.main
 
     try:
         import uvloop  # noqa: F401

@@ -11,9 +11,7 @@ epollo.serve(handle, "0.0.0.0:8091", framing="u32")
 from typing import TYPE_CHECKING, Any
 
 from epollo import client, framing
-from epollo.broker import Broker, LocalBroker
 from epollo.client import Backoff, Client, connect
-from epollo.counters import Counts, Refusal
 from epollo.engine import CloseReason, Connection
 from epollo.errors import (
     AddressError,
@@ -40,7 +38,9 @@ from epollo.errors import (
     TLSFailed,
     UsageError,
 )
-from epollo.server import Server, serve
+from epollo.server.counters import Counts, Refusal
+from epollo.server.groups.broker import Broker, LocalBroker
+from epollo.server.server import Server, serve
 from epollo.settings import Settings
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from epollo.bench import html
-from epollo.bench.result import Result
+from epollo.bench.output import html
+from epollo.bench.results.result import Result
 from tests.bench.browser import browser
 from tests.bench.scenes import stalled
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from epollo.bench.histogram import Histogram
-from epollo.bench.result import Result, Second
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.result import Result, Second
 from tests.bench.support import made_up
 
 STALL = 12  # the second in which `stalled` hangs

@@ -15,9 +15,9 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 
-from epollo.bench.comparison.ratios import SAME, compare
-from epollo.bench.histogram import Histogram
-from epollo.bench.result import Result, Second
+from epollo.bench.compare.ratios import SAME, compare
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.result import Result, Second
 from epollo.bench.workload import Workload
 
 FIGURES = ("rate", "mean", "p50", "p90", "p99", "p99.9")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from epollo.bench.histogram import Histogram
-from epollo.bench.result import Result, Second
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.result import Result, Second
 from epollo.bench.workload import Workload
 
 Latency = Callable[[random.Random, int], float]

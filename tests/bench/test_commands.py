@@ -19,7 +19,7 @@ import pytest
 
 from epollo import Server, UsageError
 from epollo.bench import Workload
-from epollo.bench.commands import bench
+from epollo.bench.cli.bench import bench
 from tests.bench.hostile import Accepted, hostile
 from tests.bench.terminal import new_screen, run_here, terminal
 from tests.documents import ROOT, Document
@@ -143,7 +143,7 @@ def workload(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Workload]:
         seen.append(load)
         return 0
 
-    monkeypatch.setattr("epollo.bench.session.session", session)
+    monkeypatch.setattr("epollo.bench.cli.session.session", session)
 
     def meant(*flags: str) -> Workload:
         bench.main(["127.0.0.1:1", *flags], standalone_mode=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-counts = pytest.importorskip("epollo.bench.native.counts")
+counts = pytest.importorskip("epollo.bench.run.native.counts")
 
 
 def test_counts_with_a_value_missing_are_refused() -> None:

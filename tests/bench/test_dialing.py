@@ -15,7 +15,7 @@ import pytest
 
 from epollo import CloseReason, ConnectFailed, Connection, Server, SettingError, TLSFailed, address
 from epollo.bench import Result, run
-from epollo.bench.dialing import Dialer
+from epollo.bench.run.dialer import Dialer
 from epollo.bench.workload import Workload
 from epollo.engine import EventLoop
 from tests.certificates import authority, identity, server_context

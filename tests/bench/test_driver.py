@@ -22,9 +22,9 @@ import pytest
 
 from epollo import ConnectFailed, Connection, SettingError, address
 from epollo.bench import Driver, Result, Second, Workload, run
-from epollo.bench.descriptors import allow_descriptors
 from epollo.bench.load.payload import Payload
-from epollo.bench.rooms import room_of
+from epollo.bench.run.backends import room_of
+from epollo.descriptors import allow_descriptors
 from epollo.engine import available
 from tests.bench.hostile import SIZE, Accepted, Serve, hostile
 from tests.engines import Engine
@@ -818,7 +818,7 @@ def test_a_bug_of_the_tester_is_not_a_figure(
             return super().message(connection, number, intended // (number != 10))
 
     payload = FailAtTheTenth([64], text=False)
-    monkeypatch.setattr("epollo.bench.driver.new_payload", lambda *_: payload)
+    monkeypatch.setattr("epollo.bench.run.driver.new_payload", lambda *_: payload)
     with engine.server(Server()) as server:
         driver = Driver(workload(server.addresses[0], engine=engine.name))
         with pytest.raises(ZeroDivisionError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from epollo.bench.forgone import Forgone
+from epollo.bench.run.expired import Forgone
 
 
 def test_each_has_one_reply_on_its_own_connection() -> None:

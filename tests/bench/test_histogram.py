@@ -12,8 +12,8 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epollo.bench.histogram import Histogram
-from epollo.bench.result import PERCENTILES
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.result import PERCENTILES
 from epollo.engine import available
 from epollo.errors import UsageError
 
@@ -134,7 +134,7 @@ def test_an_empty_one_has_figures_of_0() -> None:
 
 @pytest.mark.skipif("native" not in available(), reason="the native engine was not built")
 def test_what_the_native_room_recorded_is_the_same_in_another_process() -> None:
-    from epollo.bench.native.tally import Tally
+    from epollo.bench.run.native.tally import Tally
 
     tally = Tally(None, None, lambda: None)
     tally.open_window(0, 10.0)

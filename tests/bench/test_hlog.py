@@ -14,9 +14,9 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
-from epollo.bench import hlog
-from epollo.bench.histogram import Histogram
-from epollo.bench.result import Result
+from epollo.bench.results import hlog
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.result import Result
 from epollo.errors import EpolloError
 from tests.bench.support import made_up
 

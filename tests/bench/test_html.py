@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from epollo.bench import Workload, find_rate, html
-from epollo.bench.comparison.ratios import LOWER, SAME, Change, Comparison, Row
-from epollo.bench.result import Result
-from epollo.bench.verdict import Verdict
+from epollo.bench import Workload, find_rate
+from epollo.bench.compare.ratios import LOWER, SAME, Change, Comparison, Row
+from epollo.bench.output import html
+from epollo.bench.results.result import Result
+from epollo.bench.results.verdict import Verdict
 from epollo.errors import EpolloError, UsageError
 from tests.bench.browser import Browser, browser, found
 from tests.bench.scenes import SCENES, closed, overloaded, pair, ramp, stalled

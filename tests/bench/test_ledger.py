@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from epollo.bench.ledger import SECOND
-from epollo.bench.rooms import room_of
+from epollo.bench.run.backends import room_of
+from epollo.bench.run.metrics import SECOND
 from epollo.engine import available
 
 BEGIN = 1000 * SECOND

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from epollo.bench import Workload
-from epollo.bench.histogram import Histogram
-from epollo.bench.live import Live, clock, figures
+from epollo.bench.output.live import Live, clock, figures
+from epollo.bench.results.histogram import Histogram
 from tests.bench.support import made_up
 
 

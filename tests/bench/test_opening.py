@@ -17,8 +17,8 @@ import pytest
 from epollo import Connection, Server, address
 from epollo.bench import Driver, Result, Workload, run
 from epollo.bench.load.rates import Step
-from epollo.bench.report import text
-from epollo.bench.verdict import Verdict
+from epollo.bench.output.text import text
+from epollo.bench.results.verdict import Verdict
 from epollo.engine import available
 from tests.bench.hostile import Accepted, hostile
 from tests.support import DEADLINE, until

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from epollo import Server
-from epollo.bench import html
+from epollo.bench.output import html
 from tests.bench.support import made_up
 from tests.bench.terminal import new_screen, run_here, terminal
 from tests.support import epollo, serving

@@ -17,9 +17,9 @@ from xml.parsers import expat
 
 import pytest
 
-from epollo.bench import plots
-from epollo.bench.histogram import Histogram
-from epollo.bench.result import Result
+from epollo.bench.output import plots
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.result import Result
 from epollo.errors import EpolloError, UsageError
 from tests.bench.scenes import SCENES, STALL, overloaded, pair, ramp, stalled
 from tests.bench.support import made_up
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-    from epollo.bench.pictures.panels import Panel
+    from epollo.bench.output.pictures.panels import Panel
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,7 +42,7 @@ def drawn(results: Sequence[Result]) -> dict[str, tuple[Panel, Axes]]:
     """All panels, on axes of their own."""
     from matplotlib.figure import Figure
 
-    from epollo.bench.pictures.panels import panels
+    from epollo.bench.output.pictures.panels import panels
 
     found = {}
     for panel in panels(results):
@@ -149,7 +149,7 @@ def test_the_median_is_in_the_picture_however_long_the_tail() -> None:
 
 
 def test_there_are_no_more_nines_than_have_room() -> None:
-    from epollo.bench.pictures.panels import percentile_of, percentile_ticks
+    from epollo.bench.output.pictures.panels import percentile_of, percentile_ticks
 
     def ticks(count: int) -> list[str]:
         return [percentile_of(x) for x in percentile_ticks(count)]
@@ -206,7 +206,7 @@ def test_errors_have_a_panel_where_there_are_any() -> None:
 
 
 def test_latency_against_rate_groups_seconds_by_their_target() -> None:
-    from epollo.bench.pictures.panels import groups
+    from epollo.bench.output.pictures.panels import groups
 
     steps = made_up(seconds=6, rate="1k/2s,2k/4s")
     low, high = groups(steps)
@@ -235,13 +235,13 @@ def test_several_runs_lie_upon_each_other_and_no_two_look_alike() -> None:
     assert names(found["spectrum"][1]) == {"A", "B", "C"}
     assert names(found["rate"][1]) == {"A", "B", "C", "target"}
     assert names(found["ramp"][1]) == {"C"}
-    from epollo.bench.pictures.lines import style_of
+    from epollo.bench.output.pictures.lines import style_of
 
     assert len({style_of(n) for n in range(25)}) == 25
 
 
 def test_names_are_far_enough_from_each_other() -> None:
-    from epollo.bench.pictures.lines import SOLID, Line, spread
+    from epollo.bench.output.pictures.lines import SOLID, Line, spread
 
     lines = [(height, Line(str(height), [], [], "", SOLID)) for height in (0.5, 0.5, 0.98, 1.0)]
     places = [place for place, _ in spread(lines)]

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from epollo.bench import Result
-from epollo.bench.histogram import Histogram
-from epollo.bench.pictures.tables import amounts, latencies
-from epollo.bench.report import text
-from epollo.bench.verdict import Verdict
+from epollo.bench.output.pictures.tables import amounts, latencies
+from epollo.bench.output.text import text
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.verdict import Verdict
 from tests.bench.support import made_up
 
 MS = 1_000_000

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from epollo.bench import Result, Second, Workload
-from epollo.bench.histogram import Histogram
-from epollo.bench.result import histogram_of, merge, summary
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.result import histogram_of, merge, summary
 from epollo.errors import SettingError
 from tests.bench.support import made_up
 

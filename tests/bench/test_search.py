@@ -16,11 +16,11 @@ import pytest
 
 from epollo import Connection, Server, SettingError, UsageError
 from epollo.bench import Result, Search, Workload, find_rate
-from epollo.bench.commands import bench
-from epollo.bench.histogram import Histogram
-from epollo.bench.probes import row as line_of
-from epollo.bench.search import Probe, why_not, wilson
-from epollo.bench.thresholds import requirement
+from epollo.bench.cli.bench import bench
+from epollo.bench.output.probes import row as line_of
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.search import Probe, why_not, wilson
+from epollo.bench.results.thresholds import requirement
 from tests.bench.support import made_up
 from tests.bench.terminal import terminal
 from tests.support import epollo, serving
@@ -341,7 +341,7 @@ def test_flags_that_a_search_would_not_hear(flags: str, why: str) -> None:
 
 
 def test_pictures_show_latency_against_rate() -> None:
-    panels = pytest.importorskip("epollo.bench.pictures.panels")
+    panels = pytest.importorskip("epollo.bench.output.pictures.panels")
     search: Search = find_rate(LOAD, "p99<5ms", run=Cliff(84_321))
     whole = search.as_one()
     assert whole.messages == sum(probe.result.messages for probe in search.probes)
@@ -352,7 +352,7 @@ def test_pictures_show_latency_against_rate() -> None:
 
 def test_figures_of_a_search_are_those_of_the_rate_found() -> None:
     """Percentiles of all its runs together would be of no rate at all."""
-    panels = pytest.importorskip("epollo.bench.pictures.panels")
+    panels = pytest.importorskip("epollo.bench.output.pictures.panels")
     search: Search = find_rate(LOAD, "p99<5ms", run=Cliff(84_321))
     answer = search.answer()
     assert answer.workload.rate == search.rate

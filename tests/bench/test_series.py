@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from epollo.bench import series
-from epollo.bench.histogram import Histogram
-from epollo.bench.result import Result
+from epollo.bench.results import csv as series
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.result import Result
 from epollo.errors import EpolloError
 from tests.bench.support import made_up
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from epollo.bench import thresholds
-from epollo.bench.connections import _CONNECT_ERRORS, _ERRORS
-from epollo.bench.histogram import Histogram
 from epollo.bench.load.payload import Fault
-from epollo.bench.result import Result
+from epollo.bench.results import thresholds
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.result import Result
+from epollo.bench.run.pool import _CONNECT_ERRORS, _ERRORS
 from epollo.errors import SettingError, UsageError
 from tests.bench.support import made_up
 

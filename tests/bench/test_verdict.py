@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from epollo.bench.histogram import Histogram
-from epollo.bench.report import text
-from epollo.bench.verdict import Verdict
+from epollo.bench.output.text import text
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.verdict import Verdict
 from tests.bench.support import Limit, made_up
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from epollo import CloseReason, Connection
 from epollo.engine import Bounds, EventLoop
-from epollo.engine.filter import Filter
 from epollo.errors import ProxyError
+from epollo.filters.base import Filter
 from tests.engine.support import Protocol, turn_until
 from tests.support import DEADLINE, frame
 

@@ -18,9 +18,9 @@ import pytest
 
 from epollo import CloseReason, Connection
 from epollo.engine import EventLoop, Limits, Timer, available
+from epollo.filters.tls import TLS
 from epollo.framing import parse
-from epollo.service import Service
-from epollo.tls import TLS
+from epollo.server.application_protocol import Service
 from fuzz import sequences
 from fuzz.checker import Checker
 from fuzz.events import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from epollo.bench import hlog
+from epollo.bench.results import hlog
 from tests.bench.support import made_up
 from tests.interop.support import absent
 from tests.support import DEADLINE

@@ -33,7 +33,7 @@ UNSEEN = [Verdict(1, Holds.YES, ""), Verdict(2, Holds.UNKNOWN, "")]
 def fonts(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Open the fonts: matplotlib keeps their files open for as long as the process lives."""
     pytest.importorskip("matplotlib")
-    from epollo.picture import new_figure
+    from epollo.cli.plotting import new_figure
 
     figure = new_figure(5, "title", "subtitle", "footer")
     save(figure, str(tmp_path_factory.mktemp("fonts") / "fonts.png"))
@@ -58,9 +58,9 @@ def draw_peers(result: Comparison) -> Figure:
 
 
 def save(figure: Figure, path: str) -> None:
-    from epollo import picture
+    from epollo.cli import plotting
 
-    picture.save(figure, path)
+    plotting.save(figure, path)
 
 
 def title(figure: Figure) -> str:

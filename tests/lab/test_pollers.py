@@ -6,10 +6,10 @@ import gc
 
 import pytest
 
+from epollo.descriptors import all_descriptors
 from epollo.engine.python.poller import POLLERS
 from epollo.errors import UsageError
 from epollo.lab.crowd import crowd, largest, most_needed
-from epollo.lab.descriptors import all_descriptors
 from epollo.lab.pollers import PollersResult, run_pollers
 from epollo.lab.select_end import find_select_end
 

@@ -31,8 +31,8 @@ from epollo.errors import EngineMissing
 from epollo.framing import Buffer, Framing
 
 if TYPE_CHECKING:
-    from epollo.engine.filter import Filter
     from epollo.engine.source import Source
+    from epollo.filters.base import Filter
 
 __all__ = [
     "Bounds",

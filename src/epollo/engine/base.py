@@ -12,9 +12,9 @@ from epollo.engine.stage import Stage
 
 if TYPE_CHECKING:
     from epollo.engine import CloseReason, Connection, ConnectionProtocol
-    from epollo.engine.filter import Filter
     from epollo.engine.filtering import FilterIO
     from epollo.engine.source import Watcher
+    from epollo.filters.base import Filter
     from epollo.framing import Buffer
 
 # An engine keeps a connection's data in its own way (a compiled one, in a struct), so none here.

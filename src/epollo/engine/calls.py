@@ -16,7 +16,7 @@ from epollo.engine.alarm import Alarm
 from epollo.engine.events import READ
 from epollo.engine.source import Source
 from epollo.engine.timers import Timer, Timers
-from epollo.engine.waker import Waker
+from epollo.engine.wakeup import Waker
 
 _log = logging.getLogger("epollo.engine")
 

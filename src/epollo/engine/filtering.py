@@ -11,7 +11,7 @@ from epollo.engine.flow import FlowControl
 from epollo.errors import FilterError
 
 if TYPE_CHECKING:
-    from epollo.engine.filter import Filter
+    from epollo.filters.base import Filter
 
 
 class FilterIO:

@@ -12,8 +12,8 @@ from epollo.engine.filtering import FilterIO
 from epollo.errors import FilterError
 
 if TYPE_CHECKING:
-    from epollo.engine.filter import Filter
     from epollo.engine.lifecycle import Lifecycle
+    from epollo.filters.base import Filter
 
 READ_SIZE = 64 << 10
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+from epollo.descriptors import SPARE, all_descriptors, require
 from epollo.engine import new_loop
 from epollo.lab.busy_server import BusyServer, busy_server
 from epollo.lab.clients import Attempt, connect_at_once, wait_for_replies
-from epollo.lab.descriptors import SPARE, all_descriptors, require
 from epollo.lab.kernel import difference, tcp_counters, tcp_settings
 
 QUEUES = (1, 10, 100, 2048)

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from epollo.cli.plotting import BLUE, FAINT, INK, ORANGE, QUIET, new_figure, quiet
 from epollo.lab.backlog import PROMPT, BacklogResult, QueueResult
 from epollo.lab.claims import scant_queue
 from epollo.lab.machine import Machine
-from epollo.picture import BLUE, FAINT, INK, ORANGE, QUIET, new_figure, quiet
 from epollo.units import format_seconds
 
 STRIP = 0.95  # inches

@@ -23,7 +23,7 @@ from typing import IO
 from epollo import address
 from epollo.address import Address
 from epollo.errors import EpolloError
-from epollo.server import Server
+from epollo.server.server import Server
 
 START_SECONDS = 10.0
 END_SECONDS = 5.0

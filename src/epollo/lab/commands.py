@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from epollo.cli.options import parsed
 from epollo.lab.options import count, counts, seconds, size
-from epollo.options import parsed
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

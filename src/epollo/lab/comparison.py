@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from epollo.descriptors import SPARE, all_descriptors, require
 from epollo.engine import available
-from epollo.lab.descriptors import SPARE, all_descriptors, require
 from epollo.lab.loading import Load, load
 from epollo.lab.peers import PEERS
 from epollo.lab.processes import running, two_cores

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from epollo.descriptors import SPARE, require
 from epollo.engine.python.poller import SELECT_LIMIT
 from epollo.errors import UsageError
-from epollo.lab.descriptors import SPARE, require
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER, 0 s: leaves no TIME_WAIT behind (socket(7))
 

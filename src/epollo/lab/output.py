@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from epollo.cli.files import write_text
 from epollo.lab.backlog import PROMPT, BacklogResult, QueueResult
 from epollo.lab.claims import CLAIMS, Verdict
 from epollo.lab.comparison import Comparison, Contender
 from epollo.lab.machine import Machine
 from epollo.lab.pollers import PollersResult
-from epollo.output import write_text
 
 VERSION = 1
 

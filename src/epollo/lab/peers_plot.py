@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from epollo.cli.plotting import BLUE, FAINT, GREEN, INK, QUIET, new_figure, quiet
 from epollo.lab.comparison import Comparison, Contender
 from epollo.lab.machine import Machine
-from epollo.picture import BLUE, FAINT, GREEN, INK, QUIET, new_figure, quiet
 from epollo.units import format_seconds, format_size
 
 BAR, GAP = 0.27, 0.75  # inches

@@ -15,11 +15,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import product
 
+from epollo.descriptors import all_descriptors
 from epollo.engine.events import READ
 from epollo.engine.python.poller import POLLERS, Poller
 from epollo.errors import EpolloError, PollerFull
 from epollo.lab.crowd import Crowd, crowd, largest
-from epollo.lab.descriptors import all_descriptors
 from epollo.lab.select_end import SelectEnd, find_select_end
 
 IDLE = (10, 100, 500, 1000, 2000, 5000, 9000)

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from epollo.cli.plotting import BLUE, FAINT, GREEN, INK, QUIET, RED, new_figure, quiet
 from epollo.lab.claims import Holds, Verdict
 from epollo.lab.machine import Machine
 from epollo.lab.pollers import PollersResult, WakeUp
-from epollo.picture import BLUE, FAINT, GREEN, INK, QUIET, RED, new_figure, quiet
 from epollo.units import format_seconds
 
 HEIGHT = 5.2

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from rich.console import Console
 
+from epollo.cli.files import STDOUT, check_plot, check_writable
+from epollo.cli.interrupts import on_leaving
 from epollo.errors import UsageError
 from epollo.lab.backlog import PROMPT, run_backlog
 from epollo.lab.claims import Verdict, judge_growth, judge_limit, judge_queue
@@ -29,8 +31,6 @@ from epollo.lab.tables import (
     say,
     show,
 )
-from epollo.leaving import on_leaving
-from epollo.output import STDOUT, check_plot, check_writable
 from epollo.units import format_seconds
 
 Result = TypeVar("Result")
@@ -51,8 +51,8 @@ def report_pollers(
     if json:
         write_json(json, pollers_document(result, machine, verdicts))
     if plot:
+        from epollo.cli.plotting import save
         from epollo.lab.pollers_plot import plot_pollers
-        from epollo.picture import save
 
         save(plot_pollers(result, machine, verdicts), plot)
 
@@ -81,8 +81,8 @@ def report_backlog(
     if json:
         write_json(json, backlog_document(result, machine, verdicts))
     if plot:
+        from epollo.cli.plotting import save
         from epollo.lab.backlog_plot import plot_backlog
-        from epollo.picture import save
 
         save(plot_backlog(result, machine), plot)
 
@@ -109,8 +109,8 @@ def report_peers(
     if json:
         write_json(json, peers_document(result, machine))
     if plot:
+        from epollo.cli.plotting import save
         from epollo.lab.peers_plot import plot_peers
-        from epollo.picture import save
 
         save(plot_peers(result, machine), plot)
 

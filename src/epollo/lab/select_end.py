@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from epollo.descriptors import SPARE, require
 from epollo.engine.events import READ
 from epollo.engine.python.poller import SELECT_LIMIT, SelectPoller
 from epollo.errors import EpolloError, PollerFull
-from epollo.lab.descriptors import SPARE, require
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from epollo.handler import Handler
-from epollo.service import Service
+from epollo.server.application_protocol import Service
+from epollo.server.handlers.application import Handler
 from epollo.settings import settings_from
 from epollo.testing.calling import application_of
 from epollo.testing.connection import MemoryConnection

@@ -8,7 +8,7 @@ import inspect
 from typing import Any
 
 from epollo.errors import UsageError
-from epollo.handler import Application, Handler, application
+from epollo.server.handlers.application import Application, Handler, application
 
 
 def application_of(handler: Handler) -> Application:

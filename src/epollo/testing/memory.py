@@ -11,7 +11,7 @@ from epollo.engine import CloseReason, Reply
 from epollo.engine.reply import messages_of
 from epollo.errors import ConnectionClosed
 from epollo.framing import Buffer
-from epollo.service import Service
+from epollo.server.application_protocol import Service
 from epollo.testing.calling import awaited, finished
 
 

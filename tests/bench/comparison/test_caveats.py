@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from epollo.bench.comparison import caveats
-from epollo.bench.result import Result
+from epollo.bench.compare import caveats
+from epollo.bench.results.result import Result
 from tests.bench.support import made_up
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from epollo.bench.comparison.estimates import (
+from epollo.bench.compare.estimates import (
     BEYOND,
     Estimate,
     of_faults,
@@ -18,7 +18,7 @@ from epollo.bench.comparison.estimates import (
     of_repeats,
     student,
 )
-from epollo.bench.histogram import Histogram
+from epollo.bench.results.histogram import Histogram
 
 SECONDS = 60
 

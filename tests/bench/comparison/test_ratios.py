@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from epollo.bench.comparison.ratios import HIGHER, LOWER, SAME, Change, Comparison, compare
-from epollo.bench.comparison.text import text
-from epollo.bench.histogram import Histogram
-from epollo.bench.result import Result
+from epollo.bench.compare.ratios import HIGHER, LOWER, SAME, Change, Comparison, compare
+from epollo.bench.compare.text import text
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.result import Result
 from tests.bench.simulation import Kind, agreeing
 from tests.bench.support import exponential, made_up
 

@@ -12,8 +12,8 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.process import serving
 from benchmarks.servers import LIMIT, NATIVE, Server
 from epollo.bench import Workload, run
-from epollo.bench.result import LATE_ALLOWED
-from epollo.bench.verdict import Verdict
+from epollo.bench.results.result import LATE_ALLOWED
+from epollo.bench.results.verdict import Verdict
 from tests.bench.truth.cores import leaving_the_servers_core, servers_core
 
 RATE = 50_000

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from epollo.bench.histogram import Histogram
+from epollo.bench.results.histogram import Histogram
 from tests.bench.truth import models
 from tests.bench.truth.plans import SECOND, Plan
 from tests.bench.truth.scene import Scene, close_to, play

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from epollo.errors import HandlerError, SettingError
-from epollo.handler import load
+from epollo.server.handlers.application import load
 
 Verify: TypeAlias = Callable[[bytes, bytes], bool]
 """Is that message answered rightly by that reply?"""

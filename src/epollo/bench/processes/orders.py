@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from epollo.bench.result import Result, Second
+from epollo.bench.results.result import Result, Second
 from epollo.errors import ConnectFailed, EpolloError
 
 

@@ -13,10 +13,10 @@ from multiprocessing.connection import Pipe, wait
 from pathlib import Path
 from time import monotonic_ns
 
-from epollo.bench.driver import Driver
 from epollo.bench.processes.orders import Go, Order, Outcome, Ready, Report, Stop
 from epollo.bench.processes.shares import Share
-from epollo.bench.result import Result, Second, merge
+from epollo.bench.results.result import Result, Second, merge
+from epollo.bench.run.driver import Driver
 from epollo.bench.workload import Workload
 from epollo.errors import EpolloError
 

@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
-from epollo.bench.driver import Driver
 from epollo.bench.processes.orders import Outcome, Ready, Stop
+from epollo.bench.run.driver import Driver
 from epollo.errors import EpolloError
 
 

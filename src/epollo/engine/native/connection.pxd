@@ -1,7 +1,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from epollo.engine.native.decoder cimport Stretch
-from epollo.engine.native.plan cimport Plan
+from epollo.engine.native.context cimport Plan
 from epollo.engine.native.sending cimport Sender
 
 

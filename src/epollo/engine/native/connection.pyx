@@ -12,8 +12,8 @@ from posix.uio cimport iovec, readv
 
 from epollo.engine.native.decoder cimport Stretch, skip
 from epollo.engine.native.endpoint cimport os_error
-from epollo.engine.native.plan cimport Plan
-from epollo.engine.native.rules cimport (
+from epollo.engine.native.context cimport Plan
+from epollo.engine.native.formats cimport (
     LONGEST_HEADER,
     WHOLE,
     Envelope,

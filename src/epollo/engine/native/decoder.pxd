@@ -1,6 +1,6 @@
 from libc.stdint cimport uint8_t
 
-from epollo.engine.native.rules cimport Found, Rule, Span
+from epollo.engine.native.formats cimport Found, Rule, Span
 
 cdef struct Stretch:  # of a stream: what has come and is not yet cut
     const uint8_t *data

@@ -6,7 +6,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
-from epollo.engine.native.rules cimport BAD, HEADER, PART, WHOLE, Found, Rule, Span, rule_of
+from epollo.engine.native.formats cimport BAD, HEADER, PART, WHOLE, Found, Rule, Span, rule_of
 
 from epollo.errors import FrameError
 

@@ -2,7 +2,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from epollo.engine.native.decoder cimport Cutter
 from epollo.engine.native.outbox cimport Outbox
-from epollo.engine.native.plan cimport Plan
+from epollo.engine.native.context cimport Plan
 
 cdef enum:
     ADDRESS_SIZE = 28  # sizeof(struct sockaddr_in6)

@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 from posix.unistd cimport close
 
-from epollo.engine.native.plan cimport Plan
+from epollo.engine.native.context cimport Plan
 
 from epollo import address
 from epollo.engine.stage import Stage

@@ -4,7 +4,7 @@ from epollo.engine import Bounds, CloseReason, ConnectionProtocol
 from epollo.engine.housekeeping import Housekeeping
 from epollo.engine.lifecycle import Lifecycle
 from epollo.engine.native.connection import Connection
-from epollo.engine.native.plan import Plan
+from epollo.engine.native.context import Plan
 from epollo.engine.source import Source
 
 class Loop(Housekeeping):

@@ -21,7 +21,7 @@ from epollo.engine.native.turn cimport Turn
 from epollo.engine.housekeeping import Housekeeping
 from epollo.engine.native.connection import Connection
 from epollo.engine.native.listener import Listener
-from epollo.engine.native.plan import Plan
+from epollo.engine.native.context import Plan
 from epollo.errors import EngineMissing
 
 cdef extern from "<sys/epoll.h>" nogil:

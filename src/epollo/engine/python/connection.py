@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from epollo.engine import CloseReason
 from epollo.engine.events import READ, WRITE
-from epollo.engine.python.plan import Plan
+from epollo.engine.python.context import Plan
 from epollo.engine.python.sending import SEND_NOW, Sender
 from epollo.errors import FrameError
 

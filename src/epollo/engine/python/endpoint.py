@@ -10,7 +10,7 @@ from epollo import address
 from epollo.engine import CloseReason
 from epollo.engine.filtering import FilterIO
 from epollo.engine.lifecycle import Lifecycle
-from epollo.engine.python.plan import Plan
+from epollo.engine.python.context import Plan
 from epollo.engine.stage import Stage
 
 

@@ -14,7 +14,7 @@ from epollo.engine import Bounds, CloseReason, ConnectionProtocol
 from epollo.engine.housekeeping import Housekeeping
 from epollo.engine.lifecycle import Lifecycle
 from epollo.engine.python.connection import Connection
-from epollo.engine.python.plan import Plan
+from epollo.engine.python.context import Plan
 from epollo.engine.python.poller import new_poller
 from epollo.engine.source import Source
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 
 from epollo.engine import CloseReason
+from epollo.engine.python.context import Plan
 from epollo.engine.python.endpoint import Endpoint
-from epollo.engine.python.plan import Plan
 
 # Replies go out when the turn ends, so that a peer woken by the first of them finds more of them.
 # A large one goes at once: while it waited for the others' turn, it would fall out of the cache.

@@ -1,0 +1,1 @@
+"""``epollo bench`` and ``epollo report``: their command lines."""

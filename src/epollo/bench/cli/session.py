@@ -1,0 +1,113 @@
+"""One ``epollo bench``: a run, what is shown and written of it, and its exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import click
+from rich.console import Console
+
+from epollo.bench.cli.local_server import echo_server
+from epollo.bench.output import probes
+from epollo.bench.output import text as report
+from epollo.bench.output.files import Outputs
+from epollo.bench.output.live import Live
+from epollo.bench.processes.running import new_run
+from epollo.bench.results.result import Result
+from epollo.bench.results.search import START, Probe, find_rate
+from epollo.bench.results.thresholds import Threshold
+from epollo.bench.results.verdict import Verdict
+from epollo.bench.workload import Workload
+from epollo.cli.interrupts import on_leaving
+from epollo.descriptors import allow_descriptors
+
+_PROBE_SECONDS = 3.0
+_ANYWHERE = "127.0.0.1:1"  # until the server beside the test has said where it is
+
+
+def session(
+    address: str | None,
+    load: dict[str, Any],
+    outputs: Outputs,
+    limits: Sequence[Threshold],
+    quiet: bool,
+) -> int:
+    """Run ``load``, the other fields of a Workload, against ``address`` or, where that is None,
+    against an echo server of its own; returns the exit status."""
+    outputs.check()
+    workload = Workload(address=address or _ANYWHERE, **load)
+    if address is None:
+        allow_descriptors(workload.connections)  # for the server, which inherits them
+    with on_leaving(), _server(address, workload) as target:
+        result = _run(replace(workload, address=target), quiet)
+    verdict = Verdict.of(result, limits)
+    try:
+        if not quiet and not outputs.take_stdout:
+            click.echo(report.text(verdict))
+        elif verdict.failed:
+            click.echo(f"epollo: {verdict}", err=True)
+    finally:  # though nobody reads the report: the run was long
+        outputs.write(verdict)
+    return 1 if verdict.failed else 0
+
+
+def find(
+    address: str | None,
+    load: dict[str, Any],
+    outputs: Outputs,
+    limits: Sequence[Threshold],
+    quiet: bool,
+) -> int:
+    """Find the highest rate of ``load`` at which all ``limits`` hold; returns the exit status."""
+    outputs.check_for_search()
+    workload = Workload(
+        address=address or _ANYWHERE, **{"duration": _PROBE_SECONDS, "rate": START} | load
+    )
+    if address is None:
+        allow_descriptors(workload.connections)
+    shown = not quiet and not outputs.take_stdout
+
+    def show(probe: Probe) -> None:
+        if shown:
+            click.echo(probes.row(probe, limits))
+
+    with on_leaving(), _server(address, workload) as target:
+        if shown:
+            click.echo(probes.head(limits))
+        search = find_rate(
+            replace(workload, address=target),
+            *limits,
+            progress=show,
+            run=lambda probing: _run(probing, quiet),
+        )
+    if shown:
+        click.echo(f"\n{search}")
+    elif search.failed:
+        click.echo(f"epollo: {search}", err=True)
+    outputs.write_search(search)
+    return 1 if search.failed else 0
+
+
+def _server(address: str | None, workload: Workload) -> AbstractContextManager[str]:
+    return nullcontext(address) if address else echo_server(workload)
+
+
+def _run(workload: Workload, quiet: bool) -> Result:
+    with Live(workload, Console(stderr=True, quiet=quiet)) as live:
+        run = new_run(workload, progress=live.update)
+        asked = False
+
+        def stop(number: int, frame: object) -> None:
+            """The first one ends the run early, with a report; a second one leaves at once."""
+            nonlocal asked
+            if asked:
+                raise KeyboardInterrupt
+            asked = True
+            run.stop()
+            live.stopping()
+
+        with on_leaving(stop):
+            return run.run()

@@ -1,0 +1,108 @@
+"""What has to be known of runs before their figures are compared, a line each."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+from epollo.bench.results.result import LATE, Result
+from epollo.bench.workload import Workload
+from epollo.units import format_seconds
+
+SHORTEST = 10  # seconds that can be compared with others
+_HALF = 0.5  # of a second: the rest of a run that is shorter does not count as one more
+_STANDS_OUT = 1.05  # times the median
+
+# These may differ between runs of the same load.
+_FREE = {"address", "seed", "duration", "messages"}
+
+
+def of(sides: Sequence[Sequence[Result]], names: Sequence[str]) -> list[str]:
+    """Of all sides, by the names that they have."""
+    notes = list(_of_loads(sides))
+    alone = [len(side) == 1 for side in sides]
+    for name, side, single in zip(names, sides, alone, strict=True):
+        if single and alone[0] and sum(alone) > 1 and too_short(side[0]):
+            notes.append(f"{name}: {_shortness(side[0])}")
+        for number, run in enumerate(side, 1):
+            called = name if single else f"{name}, run {number}"
+            notes += [f"{called}: {note}" for note in _of_run(run)]
+    return notes
+
+
+def too_short(result: Result) -> bool:
+    """Has it too few seconds for their spread to be known?"""
+    return _whole_seconds(result) < SHORTEST
+
+
+def _shortness(result: Result) -> str:
+    return f"too short to compare: {_whole_seconds(result)} seconds; run at least {SHORTEST}s"
+
+
+def _whole_seconds(result: Result) -> int:
+    return sum(second.seconds >= _HALF for second in result.seconds)
+
+
+def _of_loads(sides: Sequence[Sequence[Result]]) -> Iterator[str]:
+    """One line on all that differs."""
+    different = []
+    for field in fields(Workload):
+        values = [[_value(run.workload, field.name) for run in side] for side in sides]
+        if field.name in _FREE or all(value == values[0][0] for side in values for value in side):
+            continue
+        shown = [_shown(side, field.name) for side in sides]
+        different.append(f"{field.name} {', '.join(shown)}")
+    if different:
+        yield f"not the same load: {'; '.join(different)}"
+
+
+def _value(workload: Workload, name: str) -> Any:
+    """That field, the same however it was written."""
+    if name == "rate" and workload.open_loop:
+        return workload.profile
+    return workload.sizes if name == "size" else getattr(workload, name)
+
+
+def _shown(side: Sequence[Result], name: str) -> str:
+    texts = [_text(getattr(run.workload, name)) for run in side]
+    return "/".join(dict.fromkeys(texts))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return "+".join(value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value or "none")
+
+
+def _of_run(run: Result) -> Iterator[str]:
+    load = run.workload
+    if run.interrupted:
+        yield f"it was interrupted after {format_seconds(run.elapsed)}"
+    if not run.on_time:
+        late = format_seconds(LATE / 1e9)
+        yield (
+            f"the tester was late: {run.late:.2%} of the messages were sent over {late} after "
+            "their time, so its figures are the tester's too"
+        )
+    if not load.warmup:
+        yield "it had no warm-up, so its figures are those of connecting too"
+    elif _warming(run):
+        yield "its first two seconds are its slowest; run it with a longer --warmup"
+    if load.open_loop and len({rate for s in load.profile.steps for rate in (s.start, s.end)}) > 1:
+        yield f"its rate changes ({load.rate}), so its seconds are not alike; intervals are wide"
+
+
+def _warming(run: Result) -> bool:
+    """Are the first two seconds slower than any other, and by more than a little?
+
+    Of ten that are alike, the first two are the slowest once in 45 times.
+    """
+    means = [second.response.mean for second in run.seconds if second.response.total]
+    if len(means) < SHORTEST:
+        return False
+    rest = means[2:]
+    return min(means[:2]) > max(max(rest), _STANDS_OUT * statistics.median(rest))

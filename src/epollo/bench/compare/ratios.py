@@ -1,0 +1,247 @@
+"""Runs beside each other: the ratio of each figure to that of the first, with its confidence.
+
+A side is one run, or repeats of it. Where one of two sides has repeats, the runs are what varies;
+else their seconds are, and what is shown then holds for these two runs: by how much a third would
+differ from both, no second of theirs can tell.
+
+Two errors make one as in MOVER, of Zou and Donner (Statistics in Medicine 27, 2008), on
+logarithms and with Welch's degrees of freedom.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from epollo.bench.compare import caveats
+from epollo.bench.compare.estimates import (
+    Estimate,
+    of_faults,
+    of_percentile,
+    of_ratio,
+    of_repeats,
+    student,
+)
+from epollo.bench.output.wording import letter
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.result import Result
+
+SAME = "no difference shown"
+HIGHER = "higher"
+LOWER = "lower"
+_NOTHING = "not compared: nothing was measured"
+_SHORT = "not compared: too short"
+_FEW = "not compared: too few messages are above it"
+_SINGLE = "not compared: it is one message of each run"
+
+_PIECES = 120  # in which a run is taken, at most: those of a longer one are of several seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A figure of one side against that of the first.
+
+    Attributes:
+        ratio: to the first; None where the first is 0, or there is none.
+        low, high: the bounds of its interval of 95 %; ``high`` may be infinite. None where there
+            is no interval.
+        verdict: ``HIGHER`` or ``LOWER`` where the interval does not hold 1, ``SAME`` where it
+            does; else why there is no interval.
+    """
+
+    ratio: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+
+    @property
+    def shown(self) -> bool:
+        """Is there a difference?"""
+        return self.verdict in (HIGHER, LOWER)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure of all sides.
+
+    Attributes:
+        name: rate, mean, p50, p90, p99, p99.9, max or errors.
+        unit: ``"/s"``, ``"s"``, or ``""`` for errors: the part of the messages sent.
+        better: ``HIGHER`` or ``LOWER``.
+        values: of each side, of repeats their geometric mean; of errors the mean.
+        changes: of each side but the first.
+    """
+
+    name: str
+    unit: str
+    better: str
+    values: list[float]
+    changes: list[Change]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The figures, and what a reader of them has to know beside, a line each."""
+
+    names: list[str]
+    rows: list[Row]
+    notes: list[str]
+
+
+def compare(sides: Sequence[Result | Sequence[Result]], names: Sequence[str] = ()) -> Comparison:
+    """The sides against the first, each a run or its repeats.
+
+    ``names`` are what the notes call them: A, B, C and so on where none are given.
+    """
+    runs = [[side] if isinstance(side, Result) else list(side) for side in sides]
+    called = list(names) or [letter(number) for number in range(len(runs))]
+    views = [[_view(run) for run in side] for side in runs]
+    return Comparison(called, [_row(f, views) for f in _FIGURES], caveats.of(runs, called))
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """One run, and its window piece by piece."""
+
+    result: Result
+    seconds: list[float]
+    sent: list[int]
+    messages: list[int]
+    errors: list[int]
+    responses: list[Histogram]
+
+
+def _view(result: Result) -> _View:
+    every = result.seconds
+    size = max(1, math.ceil(len(every) / _PIECES))
+    pieces = [every[start : start + size] for start in range(0, len(every), size)]
+    return _View(
+        result,
+        [sum(second.seconds for second in piece) for piece in pieces],
+        [sum(second.sent for second in piece) for piece in pieces],
+        [sum(second.messages for second in piece) for piece in pieces],
+        [sum(second.errors for second in piece) for piece in pieces],
+        [Histogram.sum(second.response for second in piece) for piece in pieces],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """``value`` of a run is shown; ``estimate`` is the same from its pieces, with an error."""
+
+    name: str
+    unit: str
+    value: Callable[[Result], float]
+    estimate: Callable[[_View], Estimate | None] | None  # None: the seconds of a run cannot tell
+
+    @property
+    def better(self) -> str:
+        return HIGHER if self.name == "rate" else LOWER
+
+
+def _percentile(name: str, percent: float) -> _Figure:
+    return _Figure(
+        name,
+        "s",
+        lambda result: result.response.percentile(percent) / 1e9,
+        lambda run: of_percentile(run.responses, percent),
+    )
+
+
+def _mean(run: _View) -> Estimate | None:
+    totals = [response.total for response in run.responses]
+    return of_ratio([response.mean * response.total for response in run.responses], totals)
+
+
+def _part_failed(result: Result) -> float:
+    return sum(result.errors.values()) / max(1, result.sent)
+
+
+_FIGURES = (
+    _Figure("rate", "/s", lambda run: run.rate, lambda run: of_ratio(run.messages, run.seconds)),
+    _Figure("mean", "s", lambda run: run.response.mean / 1e9, _mean),
+    _percentile("p50", 50.0),
+    _percentile("p90", 90.0),
+    _percentile("p99", 99.0),
+    _percentile("p99.9", 99.9),
+    _Figure("max", "s", lambda run: run.response.maximum / 1e9, None),
+    _Figure("errors", "", _part_failed, lambda run: of_faults(run.errors, sum(run.sent))),
+)
+
+
+def _row(figure: _Figure, sides: Sequence[Sequence[_View]]) -> Row:
+    values = [_middle(figure, side) for side in sides]
+    changes = [
+        _change(figure, (sides[0], side), (values[0], value))
+        for side, value in zip(sides[1:], values[1:], strict=True)
+    ]
+    return Row(figure.name, figure.unit, figure.better, values, changes)
+
+
+def _middle(figure: _Figure, side: Sequence[_View]) -> float:
+    values = [figure.value(run.result) for run in side]
+    if len(values) == 1:
+        return values[0]
+    if figure.name == "errors" or not all(values):
+        return statistics.fmean(values)
+    return statistics.geometric_mean(values)
+
+
+def _change(
+    figure: _Figure, sides: tuple[Sequence[_View], Sequence[_View]], values: tuple[float, float]
+) -> Change:
+    ratio = values[1] / values[0] if values[0] else None
+    if not any(values):
+        return Change(None, None, None, SAME if figure.name == "errors" else _NOTHING)
+    estimates = _estimates(figure, *sides)
+    if isinstance(estimates, str):
+        return Change(ratio, None, None, estimates)
+    low, high = _interval(*estimates)
+    verdict = HIGHER if low > 1 else LOWER if high < 1 else SAME
+    return Change(ratio, low, high, verdict)
+
+
+def _estimates(
+    figure: _Figure, first: Sequence[_View], other: Sequence[_View]
+) -> tuple[Estimate, Estimate] | str:
+    """Of both sides; or why there are none."""
+    if len(first) > 1 or len(other) > 1:
+        sides = [[_above_0(figure, run.result) for run in side] for side in (first, other)]
+        return of_repeats(*sides) if all(map(all, sides)) else _NOTHING
+    if figure.estimate is None:
+        return _SINGLE
+    if any(caveats.too_short(run.result) for run in (*first, *other)):
+        return _SHORT
+    found = figure.estimate(first[0]), figure.estimate(other[0])
+    if found[0] is None or found[1] is None:
+        return _FEW if figure.value(first[0].result) and figure.value(other[0].result) else _NOTHING
+    return found[0], found[1]
+
+
+def _above_0(figure: _Figure, result: Result) -> float:
+    """The figure; for errors as in of_faults, half a one more."""
+    half = 0.5 / max(1, result.sent) if figure.name == "errors" else 0.0
+    return figure.value(result) + half
+
+
+def _interval(first: Estimate, other: Estimate) -> tuple[float, float]:
+    """Of the ratio of ``other`` to ``first``."""
+    errors = student(_freedom(first, other))
+    first_low, first_high = first.bounds(errors)
+    other_low, other_high = other.bounds(errors)
+    ratio = other.value / first.value
+    down = math.hypot(math.log(other.value / other_low), math.log(first_high / first.value))
+    up = math.hypot(math.log(other_high / other.value), math.log(first.value / first_low))
+    return ratio * math.exp(-down), ratio * (math.exp(up) if up < 300 else math.inf)
+
+
+def _freedom(first: Estimate, other: Estimate) -> float:
+    """Welch's: of two variances together."""
+    parts = [(e.variance, e.freedom) for e in (first, other) if e.variance]
+    if not parts:
+        return math.inf
+    whole = sum(variance for variance, _ in parts)
+    shares = sum((variance / whole) ** 2 / freedom for variance, freedom in parts)
+    return 1 / shares if shares else math.inf

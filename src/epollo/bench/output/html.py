@@ -1,0 +1,152 @@
+"""``--html``: results as one page that needs nothing else: no network, no script, no font."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import epollo
+from epollo.bench.compare.ratios import Comparison
+from epollo.bench.output import wording
+from epollo.bench.output.pictures import tables
+from epollo.bench.results.result import Result
+from epollo.bench.results.search import Search
+from epollo.bench.results.verdict import Verdict
+from epollo.cli.files import check_page, write_text
+from epollo.units import format_seconds
+
+if TYPE_CHECKING:
+    from epollo.bench.output.pictures.panels import Panel
+
+
+class Judgement(Protocol):
+    """What is thought of a result, in words: a Verdict, or a Search."""
+
+    @property
+    def failed(self) -> bool:
+        """Is it not as it should be?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the page says of one run before its figures."""
+
+    letter: str
+    name: str
+    what: str
+    when: str
+    failed: bool
+    verdict: str
+
+
+def write(
+    path: str,
+    results: Sequence[Result],
+    names: Sequence[str] = (),
+    verdicts: Sequence[Judgement] = (),
+    comparison: Comparison | None = None,
+) -> None:
+    """Write a page of one result, or of several beside each other, to a file; "-" is stdout.
+
+    ``names`` are those of the results, such as their files; ``verdicts`` what limits made of
+    them; without, any error fails a run. Raises UsageError where matplotlib or jinja2 is missing,
+    and EpolloError where the file cannot be written.
+    """
+    check_page(path)
+    write_text(path, page(results, names, verdicts, comparison))
+
+
+def write_search(path: str, search: Search) -> None:
+    """Write a page of a search. Raises as `write` does."""
+    check_page(path)
+    write_text(path, search_page(search))
+
+
+def page(
+    results: Sequence[Result],
+    names: Sequence[str] = (),
+    verdicts: Sequence[Judgement] = (),
+    comparison: Comparison | None = None,
+) -> str:
+    """The page's text. All that comes from a user is escaped."""
+    from epollo.bench.output.pictures.panels import panels
+
+    return _rendered(results, names, verdicts, comparison, panels(results))
+
+
+def search_page(search: Search) -> str:
+    """That of a search: figures of the rate that it found, and pictures of all its runs."""
+    from epollo.bench.output.pictures.panels import of_search
+
+    return _rendered([search.answer()], (), [search], None, of_search(search), search.scope)
+
+
+def _rendered(
+    results: Sequence[Result],
+    names: Sequence[str],
+    verdicts: Sequence[Judgement],
+    comparison: Comparison | None,
+    panels: Sequence[Panel],
+    scope: str = "",
+) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from epollo.bench.output.pictures.svg import svg
+
+    environment = Environment(
+        loader=PackageLoader("epollo.bench.output", "pictures"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    runs = [_run(n, results[n], names, verdicts) for n in range(len(results))]
+    text: str = environment.get_template("page.html").render(
+        title=_title(runs),
+        runs=runs,
+        key=_key(results[0]) if len(results) == 1 else [],
+        compared=tables.compared(comparison) if comparison else None,
+        notes=comparison.notes if comparison else [],
+        latencies=tables.latencies(results),
+        pictures=[(panel, svg(panel)) for panel in panels],
+        scope=scope,
+        amounts=tables.amounts(results),
+        errors=tables.errors(results),
+        seconds=[(run, tables.seconds(r)) for run, r in zip(runs, results, strict=True)],
+        methods=list(dict.fromkeys(wording.method(result.workload) for result in results)),
+        version=epollo.__version__,
+    )
+    return text.strip()
+
+
+def _run(number: int, result: Result, names: Sequence[str], verdicts: Sequence[Judgement]) -> Run:
+    address = result.workload.address
+    verdict: Judgement = verdicts[number] if number < len(verdicts) else Verdict.of(result)
+    what = wording.described(result.workload)
+    name = names[number] if number < len(names) else address
+    return Run(
+        letter=wording.letter(number),
+        name=name,
+        what=what if name == address else f"{address}: {what}",
+        when=f"{wording.moment(result)}, {format_seconds(result.elapsed)} measured",
+        failed=verdict.failed,
+        verdict=str(verdict).removeprefix("FAILED: "),
+    )
+
+
+def _title(runs: Sequence[Run]) -> str:
+    return f"epollo bench: {' and '.join(run.name for run in runs)}"
+
+
+def _key(result: Result) -> list[tuple[str, str]]:
+    """The figures that are asked for first."""
+    p50, p99, most = (_ns(value) for value in result.response.percentiles((50.0, 99.0, 100.0)))
+    rate = ("messages a second", f"{result.rate:,.0f}")
+    if not result.response.total:
+        return [rate]
+    return [("p50", p50), ("p99", p99), ("maximum", most), rate]
+
+
+def _ns(value: float) -> str:
+    return format_seconds(value / 1e9)

@@ -1,0 +1,124 @@
+"""What is seen of a run while it goes on: two lines at the bottom of a terminal."""
+
+from __future__ import annotations
+
+import math
+import sys
+from queue import SimpleQueue
+from threading import Thread
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live as Screen
+from rich.text import Text
+
+from epollo.bench.results.result import Second
+from epollo.bench.workload import Workload
+from epollo.units import format_seconds
+
+_BAR_WIDTH = 30
+_SWITCHING = 0.0002  # seconds after which a thread that draws makes room for the run
+
+
+class Live:
+    """Shows how a run gets on; nothing at all where there is no terminal. The lines are gone
+    when it ends, and the terminal is as it was found.
+
+    A thread draws, for that takes milliseconds, in which the run would be late. It gives the
+    interpreter back within a fraction of one.
+    """
+
+    def __init__(self, workload: Workload, console: Console) -> None:
+        self._workload = workload
+        self._messages = 0
+        self._wanted: SimpleQueue[Second | RenderableType | None] = SimpleQueue()
+        self._drawer = Thread(target=self._draw, name="epollo-live", daemon=True)
+        self._switching = sys.getswitchinterval()
+        self._screen: Screen | None = None
+        if console.file.isatty() and not console.quiet and not console.is_dumb_terminal:
+            # stdout is not ours to redirect.
+            self._screen = Screen(
+                _before(workload),
+                console=console,
+                transient=True,
+                auto_refresh=False,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+
+    def __enter__(self) -> Self:
+        if self._screen is not None:
+            self._screen.start(refresh=True)
+            sys.setswitchinterval(_SWITCHING)
+            self._drawer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._screen is not None:
+            self._wanted.put(None)
+            self._drawer.join()
+            sys.setswitchinterval(self._switching)
+            self._screen.stop()
+
+    def update(self, second: Second) -> None:
+        """Show the last second."""
+        self._wanted.put(second)
+
+    def stopping(self) -> None:
+        """Say that the run ends early. A signal's handler may call it, at any time."""
+        wait = format_seconds(self._workload.timeout)
+        words = f"ending: waiting up to {wait} for replies; once more (Ctrl-C) leaves at once"
+        self._wanted.put(_line(words))
+
+    def _draw(self) -> None:
+        assert self._screen is not None
+        while (wanted := self._wanted.get()) is not None:
+            if isinstance(wanted, Second):
+                self._messages += wanted.messages
+                wanted = Group(self._progress(wanted), figures(wanted))
+            self._screen.update(wanted, refresh=True)
+
+    def _progress(self, second: Second) -> Text:
+        elapsed = second.start + second.seconds
+        done = self._done(elapsed)
+        left = elapsed / done - elapsed if done else math.inf
+        line = _line(f"{clock(elapsed)} elapsed, {clock(left)} left   ")
+        full = round(done * _BAR_WIDTH)
+        return line.append("━" * full, "green").append("━" * (_BAR_WIDTH - full), "bright_black")
+
+    def _done(self, elapsed: float) -> float:
+        """The part of the run that is over: of its messages or its time, whichever ends it."""
+        load = self._workload
+        parts = [
+            self._messages / load.messages if load.messages else 0.0,
+            elapsed / load.seconds if load.seconds else 0.0,
+        ]
+        return min(1.0, max(parts))
+
+
+def _before(workload: Workload) -> Text:
+    """What is shown until the first second is over."""
+    return _line(f"connecting {workload.connections:,}, warming up")
+
+
+def figures(second: Second) -> Text:
+    """The last second in one line."""
+    target = "" if second.target is None else f" of {second.target:,.0f}"
+    p50, p99 = (format_seconds(v / 1e9) for v in second.response.percentiles((50.0, 99.0)))
+    line = _line(f"{second.rate:,.0f}{target} msg/s   p50 {p50}   p99 {p99}   ")
+    line.append(f"errors {second.errors:,}", "red" if second.errors else "")
+    return line.append(f"   outstanding {second.outstanding:,}")
+
+
+def _line(text: str) -> Text:
+    """One line, which a narrow terminal cuts: so what matters most stands first."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds as a clock has them, hours where there are any; inf is unknown."""
+    if math.isinf(seconds):
+        return "-:--"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

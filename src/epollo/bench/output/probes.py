@@ -1,0 +1,36 @@
+"""The runs of a search as a table of text, a line each as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from epollo.bench.results.search import Probe, show_rate
+from epollo.bench.results.thresholds import Threshold
+from epollo.units import format_seconds
+
+_ALWAYS = ("p50", "p99")
+
+
+def head(limits: Sequence[Threshold]) -> str:
+    """The names of the columns."""
+    return _line(["rate", "achieved", *_ALWAYS, *(each.figure for each in _others(limits))], "")
+
+
+def row(probe: Probe, limits: Sequence[Threshold]) -> str:
+    """One run: its rate, as it was wanted and as it was, its figures, and what came of it."""
+    cells = [show_rate(probe.rate), show_rate(probe.result.rate)]
+    times = probe.result.response.percentiles((50.0, 99.0))
+    cells += [format_seconds(value / 1e9) for value in times]
+    for limit in _others(limits):
+        value = limit.kind.read(probe.result)
+        cells.append("unknown" if value is None else limit.kind.show(value))
+    return _line(cells, probe.why or "held")
+
+
+def _others(limits: Sequence[Threshold]) -> list[Threshold]:
+    """Those on figures that have no column as yet."""
+    return list({each.figure: each for each in limits if each.figure not in _ALWAYS}.values())
+
+
+def _line(cells: Sequence[str], words: str) -> str:
+    return ("".join(f"{cell:>12}" for cell in cells) + "  " + words).rstrip()

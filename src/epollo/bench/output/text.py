@@ -1,0 +1,218 @@
+"""The report of a finished run: plain text, the same on a terminal, in a pipe and in a mail."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from epollo.bench.load.rates import Profile, Step
+from epollo.bench.output.wording import described, fairness, spread
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.result import PERCENTILES, Result, Second
+from epollo.bench.results.verdict import Verdict
+from epollo.units import format_seconds, format_size
+
+_BAR_WIDTH = 40
+_BARS = 10
+_SLICES = 10  # of a ramp
+
+_MEANINGS = {
+    "wrong_bytes": "replies that differ from what was sent",
+    "wrong_order": "right replies, but a later one came first",
+    "duplicate": "replies that came twice",
+    "extra": "replies to nothing that was sent",
+    "short": "replies that are cut off",
+    "in_warmup": "messages before the window, answered wrongly or not at all",
+    "unsent": "due, but there was no connection left, or the tester was too slow",
+    "unanswered": "no reply within {timeout}, or before the connection ended",
+    "connect_refused": "nobody listens",
+    "no_port": "this side has no port left: connect from more addresses, --source",
+    "tls_error": "the TLS handshake failed, or what came is no TLS",
+    "connect_timeout": "not connected within {timeout}: is the accept queue full?",
+    "reset": "the server, or its kernel, broke the connection",
+    "closed_early": "the server closed while replies were due",
+    "bad_frame": "what came is no {framing} frame",
+}
+# What is asked where they come before any reply.
+_STRANGERS = ("closed_early", "reset", "bad_frame")
+
+
+def text(verdict: Verdict) -> str:
+    """The report of the result that ``verdict`` judges."""
+    result = verdict.result
+    parts = [_what(result), _times(result), _bars(result.response), _steps(result)]
+    parts += [_amounts(result), _errors(result), f"verdict      {verdict}"]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _what(result: Result) -> str:
+    load = result.workload
+    warmup = f"after {format_seconds(load.warmup)} of warm-up" if load.warmup else "without warm-up"
+    early = ", ended early" if result.interrupted else ""
+    measured = f"{format_seconds(result.elapsed)} measured {warmup}{early}"
+    return f"epollo bench {load.address}\n{described(load)}\n{measured}"
+
+
+def _times(result: Result) -> str:
+    """A closed loop's mean is what everyone asks for first, in the unit that everyone knows."""
+    response = result.response
+    if not response.total:
+        return ""
+    if result.workload.open_loop:
+        return _table([("response", response), ("service", result.service), ("slip", result.slip)])
+    head = (
+        f"mean round trip {response.mean / 1e6:.3f} ms   sd {_ns(response.deviation)}"
+        f"   min {_ns(response.minimum)}   max {_ns(response.maximum)}"
+    )
+    values = zip(PERCENTILES, response.percentiles(PERCENTILES), strict=True)
+    return "\n".join([head, *(f"  {percent:>6g} %  {_ns(value):>9}" for percent, value in values)])
+
+
+def _table(columns: Sequence[tuple[str, Histogram]]) -> str:
+    """Histograms side by side."""
+    rows = [("", [name for name, _ in columns])]
+    for name in ("mean", "deviation", "minimum", "maximum"):
+        label = {"deviation": "sd", "minimum": "min", "maximum": "max"}.get(name, name)
+        rows.append((label, [_ns(getattr(histogram, name)) for _, histogram in columns]))
+    values = [histogram.percentiles(PERCENTILES) for _, histogram in columns]
+    for percent, row in zip(PERCENTILES, zip(*values, strict=True), strict=True):
+        rows.append((f"{percent:g} %", [_ns(value) for value in row]))
+    return "\n".join(f"  {label:>8}" + "".join(f"{c:>12}" for c in cells) for label, cells in rows)
+
+
+def _bars(times: Histogram) -> str:
+    """The histogram in bars, one for each of ten steps of equal ratio."""
+    low, high = max(1, times.minimum), times.maximum
+    if low >= high:
+        return ""
+    step = math.log(high / low) / _BARS
+    counts = [0] * _BARS
+    for start, _, count in times.buckets():
+        counts[min(_BARS - 1, int(math.log(max(start, low) / low) / step))] += count
+    return "\n".join(
+        f"  from {_ns(low * math.exp(step * n)):>8}  {count:>10,}  "
+        f"{'#' * math.ceil(count / max(counts) * _BAR_WIDTH)}".rstrip()
+        for n, count in enumerate(counts)
+    )
+
+
+def _steps(result: Result) -> str:
+    """A line for each step of the rate, and for each tenth of a single ramp."""
+    if not result.workload.open_loop:
+        return ""
+    rows = [_step(seconds) for seconds in _stretches(result)]
+    if len(rows) < 2:
+        return ""
+    head = f"  {'from':>8}{'target':>12}{'achieved':>12}{'p50':>12}{'p99':>12}"
+    return "\n".join([head, *rows])
+
+
+def _step(seconds: Sequence[Second]) -> str:
+    length = sum(second.seconds for second in seconds)
+    target = sum((second.target or 0.0) * second.seconds for second in seconds) / length
+    achieved = sum(second.messages for second in seconds) / length
+    times = Histogram.sum(second.response for second in seconds)
+    p50, p99 = times.percentiles((50.0, 99.0))
+    start = f"{seconds[0].start:.3g} s"
+    return f"  {start:>8}{target:>12,.0f}{achieved:>12,.0f}{_ns(p50):>12}{_ns(p99):>12}"
+
+
+def _stretches(result: Result) -> Iterator[list[Second]]:
+    """The seconds of each step; one that two steps share belongs to where its middle is."""
+    start = 0.0
+    for step in _parts(result.workload.profile):
+        end = start + step.seconds
+        seconds = [s for s in result.seconds if start <= s.start + s.seconds / 2 < end]
+        if sum(second.seconds for second in seconds):
+            yield seconds
+        start = end
+
+
+def _parts(profile: Profile) -> Sequence[Step]:
+    first = profile.steps[0]
+    if len(profile.steps) > 1 or first.start == first.end:
+        return profile.steps
+    return [Step(first.start, first.end, first.seconds / _SLICES)] * _SLICES
+
+
+def _amounts(result: Result) -> str:
+    lines = [
+        (
+            "messages",
+            f"{result.messages:,} answered of {result.sent:,} sent, {_per_second(result)}",
+        ),
+        ("bytes", _bytes(result)),
+        ("connections", _connections(result)),
+        ("", f"first reply: {spread(result.first_reply)}"),
+        ("fairness", fairness(result)),
+        ("outstanding", _outstanding(result)),
+        ("tester", f"busy for {100 * result.busy:.0f} % of the time" if result.cpu else ""),
+    ]
+    return "\n".join(f"{name:<13}{words}" for name, words in lines if words)
+
+
+def _per_second(result: Result) -> str:
+    target = "" if result.target is None else f" of {result.target:,.0f} wanted"
+    return f"{result.rate:,.0f} a second{target}"
+
+
+def _bytes(result: Result) -> str:
+    """Without headers: what the messages themselves are."""
+    sent, received = result.bytes_sent, result.bytes_received
+    if not result.elapsed:
+        return f"{format_size(sent)} sent, {format_size(received)} received"
+    rates = [f"{format_size(rate)}/s" for rate in result.byte_rates]
+    return (
+        f"{format_size(sent)} sent, {rates[0]}; {format_size(received)} received, {rates[1]}; "
+        "without headers"
+    )
+
+
+def _connections(result: Result) -> str:
+    opened, wanted = result.connect.total, result.workload.connections
+    if result.workload.reconnect_every or opened > wanted:
+        amount = f"{opened:,} opened, {wanted:,} at a time"
+    else:
+        amount = f"{opened:,} of {wanted:,} opened"
+    if result.lost:
+        amount += f", {result.lost:,} lost"
+    return f"{amount}; connect: {spread(result.connect)}"
+
+
+def _outstanding(result: Result) -> str:
+    """Little's law, which holds whatever the server does: messages in a closed loop are as many
+    as their rate times their time in it, N = X (R + Z). Where it does not, the tester is wrong.
+    Connections that come and go have another time in it, that of their connects."""
+    load = result.workload
+    measured = f"{result.concurrency:,.1f} messages on average"
+    cycle = result.service.mean + load.think * 1e9
+    if load.open_loop or load.reconnect_every or not cycle:
+        return measured
+    there = min(result.connect.total * load.depth, load.messages or math.inf)
+    expected = there * result.service.mean / cycle
+    return f"{measured}, {expected:,.1f} expected (Little's law: rate x round trip)"
+
+
+def _errors(result: Result) -> str:
+    """Each kind of error, and what it means."""
+    lines = [
+        f"{name:<15} {count:>10,}   {_meaning(name, result)}".rstrip()
+        for name, count in sorted(result.errors.items())
+    ]
+    return "\n".join(f"{'' if n else 'errors':<13}{line}" for n, line in enumerate(lines))
+
+
+def _meaning(name: str, result: Result) -> str:
+    load = result.workload
+    words = _MEANINGS.get(name, "")
+    if name == "wrong_bytes" and load.expect != "echo":
+        words = f"replies that are not right by {load.expect}"
+    words = words.format(timeout=format_seconds(load.timeout), framing=load.framing)
+    strange = name in _STRANGERS or result.errors.keys() == {"unanswered"}
+    if strange and not (result.messages or result.first_reply.total):
+        words += f"; does it speak {load.framing}{'' if load.tls else ', and no TLS'}?"
+    return words
+
+
+def _ns(value: float) -> str:
+    return format_seconds(value / 1e9)

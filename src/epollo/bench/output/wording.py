@@ -1,0 +1,111 @@
+"""A run in words: what was run, when, and how it was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.result import Result
+from epollo.bench.workload import Workload
+from epollo.units import format_seconds, format_size
+
+
+def described(load: Workload) -> str:
+    """What was run, in one line."""
+    return ", ".join(_traits(load))
+
+
+def letter(number: int) -> str:
+    """The name of one of several runs: A, B, and so on."""
+    return chr(ord("A") + number % 26) + (str(number // 26 + 1) if number >= 26 else "")
+
+
+def moment(result: Result) -> str:
+    """When the window began, in UTC."""
+    return datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def named(error: str) -> str:
+    """A kind of error as people write it."""
+    return error.replace("_", " ")
+
+
+def method(load: Workload) -> str:
+    """How the figures came about: a short paragraph."""
+    return " ".join(_method(load))
+
+
+def _traits(load: Workload) -> Iterator[str]:
+    yield f"{load.connections:,} connection{'s' if load.connections > 1 else ''}"
+    if load.open_loop:
+        arrival = "Poisson" if load.arrival == "poisson" else load.arrival
+        yield f"open loop at {_rate(load.rate)} messages/s, {arrival}"
+    else:
+        yield f"closed loop of depth {load.depth:,}"
+        if load.think:
+            yield f"{format_seconds(load.think)} between a reply and the next message"
+    yield f"{_messages(load)}, framing {load.framing}"
+    if load.tls:
+        yield "TLS"
+    if load.proxy_header:
+        yield f"PROXY header {load.proxy_header}"
+    if load.reconnect_every:
+        yield f"a new connection every {load.reconnect_every:,} messages"
+    if load.processes > 1:
+        yield f"{load.processes} processes"
+
+
+def _messages(load: Workload) -> str:
+    if load.payload or load.template:
+        return "messages from a file" if load.payload else "messages from a template"
+    sizes = load.sizes
+    if sizes.least == sizes.most:
+        return f"{format_size(sizes.most)} messages"
+    return f"{format_size(sizes.least)} to {format_size(sizes.most)} messages"
+
+
+def _rate(rate: str | float | None) -> str:
+    return f"{rate:,.12g}" if isinstance(rate, int | float) else str(rate)
+
+
+def _method(load: Workload) -> Iterator[str]:
+    if load.open_loop:
+        yield (
+            "Each message was due at a time that was planned ahead, and waited for no reply. Its "
+            "response time runs from that time, so what a stall holds back is counted; its service "
+            "time runs from the send, and its slip is what lies between the two: the tester's own "
+            "lateness."
+        )
+    else:
+        yield (
+            "Each connection sent a message when a reply had come, so a slow server was asked less "
+            "often: the times say how long a message takes at this concurrency, not what clients "
+            "who come by the clock would see."
+        )
+    if load.warmup:
+        yield f"A warm-up of {format_seconds(load.warmup)} is not counted."
+    else:
+        yield "There was no warm-up; the opening of the connections is counted too."
+    yield (
+        f"A message without a reply in {format_seconds(load.timeout)} is an error, and is in the "
+        "figures with that time at the least. Times are those of the monotonic clock, "
+        "to three digits; bytes are those of messages, without their headers."
+    )
+
+
+def spread(times: Histogram) -> str:
+    """Median, p99 and slowest of times in ns."""
+    if not times.total:
+        return "none"
+    median, p99, slowest = (format_seconds(v / 1e9) for v in times.percentiles((50.0, 99.0, 100.0)))
+    return f"median {median}, p99 {p99}, slowest {slowest}"
+
+
+def fairness(result: Result) -> str:
+    """How the right replies are divided among the connections; empty where there is one."""
+    if len(result.answered) < 2:
+        return ""
+    least, most = min(result.answered), max(result.answered)
+    mean = result.messages / len(result.answered)
+    return f"{least:,} to {most:,} messages a connection, {mean:,.0f} on average"

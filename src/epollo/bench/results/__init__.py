@@ -1,0 +1,1 @@
+"""What a run has measured: numbers, limits, files."""

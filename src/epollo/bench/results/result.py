@@ -1,0 +1,368 @@
+"""The numbers of one run, and their JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.workload import Workload
+from epollo.errors import SettingError
+
+VERSION = 2
+PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
+_HISTOGRAMS = ("response", "service", "slip", "connect", "first_reply")
+_COUNTS = ("sent", "bytes_sent", "bytes_received")
+_PLAIN = ("started", "elapsed", *_COUNTS)
+# What reading something else may raise; of JSON that nests too deeply, too.
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+_QUEUE = 10  # messages; samples of a shorter one say less than Little's law
+LATE = 1_000_000  # ns; a message sent later than that after its time has slipped
+LATE_ALLOWED = 0.001  # of all messages; with more, the generator did not keep its schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """One second of the window. The last one has the rest at the end, and so is from half a second
+    long to one and a half; it is shorter where it is the only one.
+
+    Histograms hold the messages that were due in it, whenever they were answered; ``messages``
+    those that were answered in it.
+
+    Attributes:
+        start: seconds from the beginning of the window.
+        seconds: its length.
+        target: messages a second that were wanted on average; None in a closed loop.
+        sent: messages sent in it.
+        messages: messages answered rightly in it, those of the warm-up too.
+        errors: counted in it.
+        outstanding: messages sent, and not answered at its end.
+        response, service, slip: as in Result.
+    """
+
+    start: float
+    seconds: float
+    target: float | None
+    sent: int
+    messages: int
+    errors: int
+    outstanding: int
+    response: Histogram
+    service: Histogram
+    slip: Histogram
+
+    @property
+    def rate(self) -> float:
+        """Messages answered a second."""
+        return self.messages / self.seconds if self.seconds else 0.0
+
+    def merged(self, other: Second) -> Second:
+        """This second of two runs that went on at once."""
+        return replace(
+            self._and(other),
+            seconds=max(self.seconds, other.seconds),
+            target=None if self.target is None else self.target + (other.target or 0.0),
+            outstanding=self.outstanding + other.outstanding,
+        )
+
+    def followed_by(self, rest: Second) -> Second:
+        """This second and what came behind it, as one."""
+        seconds, target = self.seconds + rest.seconds, None
+        if self.target is not None:
+            due = self.target * self.seconds + (rest.target or 0.0) * rest.seconds
+            target = due / seconds
+        return replace(
+            self._and(rest), seconds=seconds, target=target, outstanding=rest.outstanding
+        )
+
+    def _and(self, other: Second) -> Second:
+        """What was counted and recorded in either."""
+        counts = ("sent", "messages", "errors")
+        histograms = ("response", "service", "slip")
+        return replace(
+            self,
+            **{name: getattr(self, name) + getattr(other, name) for name in counts},
+            **{name: getattr(self, name).merged(getattr(other, name)) for name in histograms},
+        )
+
+    def to_document(self) -> dict[str, Any]:
+        """Itself as what JSON knows; histograms as HdrHistogram encodes them."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def of_document(cls, document: dict[str, Any]) -> Self:
+        """What ``to_document`` gave."""
+        return cls(**{f.name: _whole(f.name, document[f.name]) for f in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run. Histograms hold nanoseconds; ``elapsed`` is in seconds, warm-up not counted.
+
+    Every message that was due in the window is in each of ``response``, ``service`` and ``slip``
+    once, one answered wrongly too, and one not answered (censored) with the time that it was waited
+    for, and with ``timeout`` at the least: one that was lost with its connection was not quick. So
+    is one that was never sent, but for ``slip``: ``unsent`` in the errors, and not in ``sent``.
+
+    Attributes:
+        workload: what was run.
+        started: when the window began, in seconds since the epoch: for people, and for `.hlog`.
+        elapsed: the length of the window: longer than planned where the tester was late in the end.
+        sent: messages sent that were due in it.
+        bytes_sent, bytes_received: of these messages and of their right replies, without headers.
+        response: answered, from the time that the message was due.
+        service: answered, from the time that it was sent; the same in a closed loop.
+        slip: sent, from the time that it was due: the tester's own lateness. Empty in a closed
+            loop, where a message is due when it is sent.
+        answered: right replies of each connection, in the order that they were opened.
+        connect: from the start of a connect to its end.
+        first_reply: from the start of a connect to the first reply.
+        seconds: the window, second by second.
+        errors: how often each kind occurred.
+        interrupted: ended early, by the user.
+        lost: connections that were open, and ended before the run did: broken, or given up.
+        cpu: seconds that the tester worked in the window, on all its processes together.
+    """
+
+    workload: Workload
+    started: float
+    elapsed: float
+    sent: int
+    bytes_sent: int
+    bytes_received: int
+    response: Histogram
+    service: Histogram
+    slip: Histogram
+    answered: list[int]
+    connect: Histogram
+    first_reply: Histogram
+    seconds: list[Second]
+    errors: dict[str, int]
+    interrupted: bool = False
+    lost: int = 0
+    cpu: float = 0.0
+
+    @property
+    def messages(self) -> int:
+        """Messages that were answered rightly."""
+        return sum(self.answered)
+
+    @property
+    def rate(self) -> float:
+        """Messages answered a second, while the window was open: what a backlog has left for later
+        is in ``messages``, and not here."""
+        answered = sum(second.messages for second in self.seconds)
+        return answered / self.elapsed if self.elapsed else 0.0
+
+    @property
+    def byte_rates(self) -> tuple[float, float]:
+        """Bytes sent a second, and received: these as `rate` counts, while the window was open."""
+        if not self.elapsed:
+            return 0.0, 0.0
+        size = self.bytes_received / self.messages if self.messages else 0.0
+        return self.bytes_sent / self.elapsed, self.rate * size
+
+    @property
+    def target(self) -> float | None:
+        """Messages a second that were wanted, on average; None in a closed loop."""
+        if not self.workload.open_loop or not self.elapsed:
+            return None
+        wanted = sum((second.target or 0.0) * second.seconds for second in self.seconds)
+        return wanted / sum(second.seconds for second in self.seconds) if self.seconds else None
+
+    @property
+    def unanswered(self) -> int:
+        """Messages that were given up."""
+        return self.errors.get("unanswered", 0)
+
+    @property
+    def late(self) -> float:
+        """The part of the messages that were sent more than a millisecond after their time."""
+        return self.slip.above(LATE)
+
+    @property
+    def on_time(self) -> bool:
+        """Did the tester keep its schedule?"""
+        return self.late <= LATE_ALLOWED
+
+    @property
+    def busy(self) -> float:
+        """The part of the window in which the tester worked, and did not wait: near 1, it may be
+        what limits."""
+        return self.cpu / self.elapsed / self.workload.processes if self.elapsed else 0.0
+
+    @property
+    def concurrency(self) -> float:
+        """Messages outstanding on average: the time that all of them took, over the window, by
+        Little's law. Where an open loop ends with a queue, they wait for long behind the window:
+        then it is the average of the ends of its seconds."""
+        if not self.elapsed:
+            return 0.0
+        average = self.service.mean * self.service.total / 1e9 / self.elapsed
+        last = self.seconds[-1].outstanding if self.workload.open_loop and self.seconds else 0
+        return average if last <= max(_QUEUE, average / 2) else self._sampled_queue()
+
+    def _sampled_queue(self) -> float:
+        first = self.seconds[0]
+        before = max(0, first.outstanding - first.sent + first.messages)
+        whole = 0.0
+        for second in self.seconds:
+            whole += (before + second.outstanding) / 2 * second.seconds
+            before = second.outstanding
+        return whole / self.elapsed
+
+    @property
+    def failed(self) -> bool:
+        """Was anything lost, late or wrong, or nothing measured at all?"""
+        return bool(self.errors) or not self.messages
+
+    def to_json(self) -> str:
+        """All of it, times in seconds, as one JSON document; `schema.json` describes it."""
+        return json.dumps(self.to_document(), indent=2)
+
+    def to_document(self) -> dict[str, Any]:
+        """What the JSON says."""
+        return {
+            "version": VERSION,
+            "workload": asdict(self.workload),
+            "started": self.started,
+            "elapsed": self.elapsed,
+            "interrupted": self.interrupted,
+            "sent": self.sent,
+            "messages": self.messages,
+            "rate": self.rate,
+            "target": self.target,
+            "bytes_sent": self.bytes_sent,
+            "bytes_received": self.bytes_received,
+            "concurrency": self.concurrency,
+            "late": self.late,
+            "cpu": self.cpu,
+            "response": summary(self.response),
+            "service": summary(self.service),
+            "slip": summary(self.slip),
+            "connect": summary(self.connect),
+            "first_reply": summary(self.first_reply),
+            "connections": {
+                "opened": self.connect.total,
+                "lost": self.lost,
+                "answered": self.answered,
+            },
+            "seconds": [second.to_document() for second in self.seconds],
+            "errors": self.errors,
+        }
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What ``to_json`` wrote. Raises SettingError where it is no such thing."""
+        try:
+            document = json.loads(text)
+            if "search" in document:
+                raise SettingError(
+                    "of --find-rate, and so of many runs; take a result in its probes"
+                )
+            version = document["version"]
+            if version != VERSION:
+                raise SettingError(
+                    f"version {version!r} of a result; this epollo reads version {VERSION}"
+                )
+            return cls.of_document(document)
+        except _DAMAGE as error:
+            if isinstance(error, SettingError):
+                raise
+            raise SettingError(f"not a result of epollo bench --json: {error!r}") from None
+
+    @classmethod
+    def of_document(cls, document: dict[str, Any]) -> Self:
+        """What ``to_document`` gave."""
+        load = document["workload"]
+        histograms = {name: histogram_of(document[name]) for name in _HISTOGRAMS}
+        plain = {name: _number(document[name]) for name in _PLAIN}
+        errors = {name: int(count) for name, count in document["errors"].items()}
+        known: dict[str, Any] = {**plain, **histograms, "errors": errors}
+        return cls(
+            workload=Workload(**load | {"source": tuple(load["source"])}),
+            answered=[int(count) for count in document["connections"]["answered"]],
+            seconds=[Second.of_document(second) for second in document["seconds"]],
+            interrupted=document["interrupted"],
+            lost=document["connections"].get("lost", 0),
+            cpu=_number(document.get("cpu", 0.0)),
+            **known,
+        )
+
+
+def merge(results: Sequence[Result]) -> Result:
+    """The one result of several that went on at once, as `--processes` has them."""
+    first = results[0]
+    longest = max(results, key=lambda result: len(result.seconds)).seconds
+    seconds = [
+        _merged([r.seconds[n] for r in results if n < len(r.seconds)]) for n in range(len(longest))
+    ]
+    errors: Counter[str] = Counter()
+    for result in results:
+        errors.update(result.errors)
+    counts = {name: sum(getattr(r, name) for r in results) for name in _COUNTS}
+    histograms = {name: Histogram.sum(getattr(r, name) for r in results) for name in _HISTOGRAMS}
+    merged: dict[str, Any] = {**counts, **histograms}
+    return replace(
+        first,
+        started=min(result.started for result in results),
+        elapsed=max(result.elapsed for result in results),
+        answered=[count for result in results for count in result.answered],
+        seconds=seconds,
+        errors=dict(errors),
+        interrupted=any(result.interrupted for result in results),
+        lost=sum(result.lost for result in results),
+        cpu=sum(result.cpu for result in results),
+        **merged,
+    )
+
+
+def _merged(seconds: Sequence[Second]) -> Second:
+    whole = seconds[0]
+    for second in seconds[1:]:
+        whole = whole.merged(second)
+    return whole
+
+
+def summary(histogram: Histogram) -> dict[str, Any]:
+    """The figures of a histogram of nanoseconds, in seconds, and all of it as HdrHistogram has
+    it."""
+    values = histogram.percentiles(PERCENTILES)
+    return {
+        "count": histogram.total,
+        "mean": histogram.mean / 1e9,
+        "deviation": histogram.deviation / 1e9,
+        "minimum": histogram.minimum / 1e9,
+        "maximum": histogram.maximum / 1e9,
+        "percentiles": {f"{p:g}": v / 1e9 for p, v in zip(PERCENTILES, values, strict=True)},
+        "encoded": histogram.encode(),
+    }
+
+
+def histogram_of(document: dict[str, Any]) -> Histogram:
+    """The histogram of which ``summary`` made the document."""
+    histogram = Histogram.decode(document["encoded"])
+    exact = [document[name] for name in ("mean", "deviation", "minimum", "maximum")]
+    histogram.restore(*(value * 1e9 for value in exact))
+    return histogram
+
+
+def _plain(value: Any) -> Any:
+    return value.encode() if isinstance(value, Histogram) else value
+
+
+def _whole(name: str, value: Any) -> Any:
+    if name in ("response", "service", "slip"):
+        return Histogram.decode(value)
+    return None if name == "target" and value is None else _number(value)
+
+
+def _number(value: Any) -> float:
+    """What has to be a number, and has to make sense as a count or a time."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{value!r} is no number of 0 or more")
+    return value

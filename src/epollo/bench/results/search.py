@@ -1,0 +1,342 @@
+"""``--find-rate``: the highest rate of an open loop at which limits hold, and how sure that is."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from statistics import NormalDist
+from typing import Any
+
+from epollo.bench.processes.running import new_run
+from epollo.bench.results import thresholds
+from epollo.bench.results.result import LATE, Result, merge
+from epollo.bench.results.thresholds import Threshold
+from epollo.bench.results.verdict import Verdict
+from epollo.bench.workload import Workload
+from epollo.errors import SettingError
+from epollo.units import format_seconds
+
+REACHED = 0.99  # of its rate, by a run that is to count: sent, and answered
+VERSION = 1
+START = 1000.0  # messages a second
+TOLERANCE = 0.05  # of the rate: how far apart the highest that held and the lowest that failed are
+REPEATS = 3  # of the rate found, beside the run that found it
+CONFIDENCE = 0.95
+_ENOUGH_FAILURES = 2  # of the rate above: one may be a mishap
+_FEWEST_MESSAGES = 10  # of a probe
+_HIGHEST = 1e9  # messages a second; no limit that holds there means anything
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One run at one rate; ``why`` says why the limits did not hold there, and is empty where they
+    did."""
+
+    rate: float
+    result: Result
+    why: str
+
+    @property
+    def held(self) -> bool:
+        """Did the limits hold?"""
+        return not self.why
+
+
+@dataclass(slots=True)
+class Search:
+    """What is known of the highest rate at which ``limits`` hold, from all the runs until now.
+
+    A rate is taken to hold where most of its runs did. Rates are in messages a second.
+
+    Attributes:
+        workload: what was run, but for the rate, which is where the search began.
+        limits: what has to hold.
+        tolerance: as a part of the rate, how near the edge is looked for.
+        probes: all runs, in their order.
+        interrupted: ended early, by the user.
+    """
+
+    workload: Workload
+    limits: Sequence[Threshold]
+    tolerance: float = TOLERANCE
+    probes: list[Probe] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def rate(self) -> float | None:
+        """The highest that held; None where none did."""
+        return max((rate for rate in self._rates if self._holds(rate)), default=None)
+
+    @property
+    def lowest_failed(self) -> float | None:
+        """The lowest that failed, of those above ``rate``; None where none did."""
+        held = self.rate or 0.0
+        return min((rate for rate in self._rates if rate > held), default=None)
+
+    @property
+    def held(self) -> int:
+        """In how many of the ``runs`` at ``rate`` the limits held."""
+        return sum(probe.held for probe in self._at(self.rate))
+
+    @property
+    def runs(self) -> int:
+        """How many runs there were at ``rate``."""
+        return len(self._at(self.rate))
+
+    @property
+    def confidence(self) -> tuple[float, float]:
+        """Between which parts of such runs hold at ``rate``, with 95 % confidence: the score
+        interval of a binomial proportion (Wilson, JASA 22, 1927)."""
+        return wilson(self.held, self.runs)
+
+    @property
+    def failed(self) -> bool:
+        """Is there no answer: no rate held, or the search did not come to its end?"""
+        return self.rate is None or self.interrupted
+
+    @property
+    def next_rate(self) -> float | None:
+        """Where to run next; None where all is known that is asked for."""
+        low, high = self.rate, self.lowest_failed
+        if low is None:
+            return self._below(high)
+        if high is None:
+            return 2 * low if low < _HIGHEST else None
+        if high > low * (1 + self.tolerance):
+            middle = float(f"{math.sqrt(low * high):.3g}")
+            return middle if low < middle < high else math.sqrt(low * high)
+        if sum(not probe.held for probe in self._at(high)) < _ENOUGH_FAILURES:
+            return high
+        return low if self.runs <= REPEATS else None
+
+    def add(self, result: Result) -> Probe:
+        """Take account of a run; its rate is that of its workload."""
+        probe = Probe(float(result.workload.rate or 0), result, why_not(result, self.limits))
+        self.probes.append(probe)
+        return probe
+
+    def as_one(self) -> Result:
+        """All runs as if they had been one, of a step each: for pictures."""
+        length = self.workload.seconds or 0.0
+        steps = ",".join(f"{probe.rate:.6g}/{length:g}" for probe in self.probes)
+        return self._joined(self.probes, steps)
+
+    def answer(self) -> Result:
+        """The runs at the rate found as if they had been one; where none was, those at the lowest
+        tried."""
+        probes = self._answering()
+        return self._joined(probes, probes[0].rate)
+
+    @property
+    def scope(self) -> str:
+        """What the figures of `answer` and the pictures of `as_one` are of."""
+        runs = f"A search of {len(self.probes)} runs."
+        rate = "the lowest rate tried" if self.rate is None else "that rate"
+        return (
+            f"{runs} Figures and percentiles are of the {len(self._answering())} at {rate}; what "
+            "is drawn over time, or against the rate, is of all of them, one behind the other."
+        )
+
+    def _answering(self) -> list[Probe]:
+        return self._at(min(self._rates) if self.rate is None else self.rate)
+
+    def _joined(self, probes: Sequence[Probe], rate: str | float) -> Result:
+        results = [probe.result for probe in probes]
+        seconds, start = [], 0.0
+        for result in results:
+            seconds += [replace(second, start=start + second.start) for second in result.seconds]
+            start += result.elapsed
+        workload = replace(self.workload, rate=rate)
+        return replace(merge(results), workload=workload, seconds=seconds, elapsed=start)
+
+    def to_json(self) -> str:
+        """All of it as one JSON document, each run's as `Result.to_json` has it; `schema.json`
+        describes both."""
+        low, high = self.confidence
+        document = {
+            "search": VERSION,
+            "workload": asdict(self.workload),
+            "limits": [limit.text for limit in self.limits],
+            "tolerance": self.tolerance,
+            "interrupted": self.interrupted,
+            "rate": self.rate,
+            "lowest_failed": self.lowest_failed,
+            "held": self.held,
+            "runs": self.runs,
+            "confidence": {"level": CONFIDENCE, "low": low, "high": high},
+            "probes": [self._document(probe) for probe in self.probes],
+        }
+        return json.dumps(document, indent=2)
+
+    def __str__(self) -> str:
+        limits = " and ".join(limit.text for limit in self.limits)
+        early = "; ended early, as asked" if self.interrupted else ""
+        if self.rate is None:
+            last = min(self.probes, key=lambda probe: probe.rate, default=None)
+            why = f" at {show_rate(last.rate)}/s, the lowest tried: {last.why}" if last else ""
+            return f"FAILED: no rate found with {limits}{why}{self._always_late()}{early}"
+        return f"highest rate with {limits}: {show_rate(self.rate)}/s ({self._sure()}){early}"
+
+    def _sure(self) -> str:
+        high = self.lowest_failed
+        bracket = f"{show_rate(self.rate or 0)} to {show_rate(high) if high else 'unknown'}"
+        part = f"{100 * self.confidence[0]:.0f} % of such runs at least"
+        runs = f"held in {self.held} of {self.runs} runs: {part}, {100 * CONFIDENCE:.0f} % sure"
+        return f"bracket {bracket}; {runs}{self._late()}"
+
+    def _late(self) -> str:
+        """Whose edge is it? Where all that failed above was late to be sent, not the server's."""
+        above = [probe for probe in self._at(self.lowest_failed) if not probe.held]
+        if not above or any(probe.result.on_time for probe in above):
+            return ""
+        return "; above that the tester was late, so the server may do more: add --processes"
+
+    def _always_late(self) -> str:
+        if not self.probes or any(probe.result.on_time for probe in self.probes):
+            return ""
+        return "; the tester was late in every run: stop what runs beside it"
+
+    @property
+    def _rates(self) -> set[float]:
+        return {probe.rate for probe in self.probes}
+
+    def _at(self, rate: float | None) -> list[Probe]:
+        return [probe for probe in self.probes if probe.rate == rate]
+
+    def _holds(self, rate: float) -> bool:
+        runs = self._at(rate)
+        return 2 * sum(probe.held for probe in runs) > len(runs)
+
+    def _below(self, lowest: float | None) -> float | None:
+        """Where to run next while nothing has held."""
+        if lowest is None:
+            return self.workload.profile.highest
+        seconds = self.workload.seconds or 1.0
+        if lowest / 2 * seconds >= _FEWEST_MESSAGES:
+            return lowest / 2
+        return lowest if len(self._at(lowest)) < _ENOUGH_FAILURES else None
+
+    def _document(self, probe: Probe) -> dict[str, Any]:
+        return {
+            "rate": probe.rate,
+            "achieved": probe.result.rate,
+            "held": probe.held,
+            "why": probe.why,
+            "figures": {limit.text: limit.kind.read(probe.result) for limit in self.limits},
+            "result": probe.result.to_document(),
+        }
+
+
+def find_rate(
+    workload: Workload,
+    *limits: str | Threshold,
+    tolerance: float = TOLERANCE,
+    progress: Callable[[Probe], object] | None = None,
+    run: Callable[[Workload], Result] | None = None,
+) -> Search:
+    """The highest rate at which ``limits`` such as ``"p99<5ms"`` hold, all of them.
+
+    Runs ``workload`` at its rate, or at 1000 a second, then at twice that until a limit fails (at
+    half of it until none does), then between the two until they are within the ``tolerance``. A
+    rate that failed at the edge has a second chance, and the one found is run three times more.
+    Each run has a warm-up and a window of its own. Besides the limits, it must have no errors, no
+    queue that grows from beginning to end, and a tester that kept its schedule.
+
+    ``progress`` is called after each run; ``run`` runs a workload, in place of `epollo.bench.run`.
+    Raises what that does, and SettingError for a limit that is none, and for a ``workload`` that
+    has a number of messages, a ramp or steps.
+    """
+    if not limits:
+        raise SettingError("find-rate: needs a limit such as p99<5ms")
+    wanted = [thresholds.requirement(each) if isinstance(each, str) else each for each in limits]
+    search = Search(_probing(workload), wanted, tolerance)
+    run = run or (lambda load: new_run(load).run())
+    while (rate := search.next_rate) is not None:
+        result = run(replace(search.workload, rate=rate))
+        if result.interrupted:
+            search.interrupted = True
+            break
+        probe = search.add(result)
+        if progress is not None:
+            progress(probe)
+    return search
+
+
+def _probing(workload: Workload) -> Workload:
+    """What each run is made of. Raises SettingError."""
+    if workload.messages is not None:
+        raise SettingError("messages: a search runs for a duration at each rate; leave it out")
+    if workload.rate is None:
+        return replace(workload, rate=START)
+    if len(workload.profile.steps) > 1 or workload.profile.seconds is not None:
+        raise SettingError(f"rate: {workload.rate!r}: a search starts at one rate, such as 10k")
+    return replace(workload, rate=workload.profile.highest)
+
+
+def why_not(result: Result, limits: Sequence[Threshold]) -> str:
+    """Why the run does not count as one in which the limits hold; empty where it does."""
+    verdict = Verdict.of(result, limits)
+    reasons = list(verdict.broken)
+    if verdict.fatal:
+        reasons.append(", ".join(f"{k} {result.errors[k]:,}" for k in sorted(verdict.fatal)))
+    if not result.messages:
+        reasons.append("no message was measured")
+    if more := _growth(result):
+        reasons.append(f"the server fell behind: {more:,} more outstanding at the end")
+    if not result.on_time and (reasons or _too_kind(result, limits)):
+        late, bound = f"{100 * result.late:.3g} %", format_seconds(LATE / 1e9)
+        reasons.insert(0, f"the tester was late: {late} sent over {bound} late")
+    return "; ".join(reasons)
+
+
+def _too_kind(result: Result, limits: Sequence[Threshold]) -> bool:
+    """Did a late tester make it easier for the server? A response time has the delay in it, so that
+    a limit of it which held is held all the more; a service time has not, nor has a lower rate.
+    That is the rate sent: a server that does not keep up with it is no fault of the tester's."""
+    wanted = (result.target or 0.0) * result.elapsed
+    lower = result.sent < REACHED * wanted - (_chance(wanted) if _is_random(result) else 0)
+    return lower or any(limit.figure.startswith("service") for limit in limits)
+
+
+def _growth(result: Result) -> int:
+    """By how much the queue grew, from the end of the first second on, or in all of a window that
+    is hardly longer; 0 where that may be chance."""
+    if not result.seconds:
+        return 0
+    first, last = result.seconds[0], result.seconds[-1]
+    if last is first:
+        sent, more = first.sent, min(first.outstanding, first.sent - first.messages)
+    else:
+        sent = sum(second.sent for second in result.seconds[1:])
+        more = last.outstanding - first.outstanding
+    # Messages of a constant rate vary less than a Poisson process's: as those do that wait.
+    vary = sent if _is_random(result) else last.outstanding
+    return more if more > (1 - REACHED) * sent + _chance(vary) else 0
+
+
+def _is_random(result: Result) -> bool:
+    return result.workload.arrival == "poisson"
+
+
+def _chance(count: float) -> float:
+    """How far that may be off by chance: the deviation of a Poisson process's count is its root,
+    and three of them are hardly ever reached."""
+    return 3 * math.sqrt(count)
+
+
+def wilson(held: int, runs: int) -> tuple[float, float]:
+    """The score interval of the part of all runs of which ``held`` of ``runs`` were seen."""
+    if not runs:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    part, weight = held / runs, z * z / runs
+    middle = part + weight / 2
+    spread = z * math.sqrt(part * (1 - part) / runs + weight / runs / 4)
+    return max(0.0, (middle - spread) / (1 + weight)), min(1.0, (middle + spread) / (1 + weight))
+
+
+def show_rate(rate: float) -> str:
+    """A rate for people."""
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"

@@ -1,0 +1,221 @@
+"""Limits that make a run fail: ``p99>5ms``, ``errors>0``, ``rate<50k``, ``p99>1.2*before.json``."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+from epollo.bench.load.payload import Fault
+from epollo.bench.results import files
+from epollo.bench.results.result import Result
+from epollo.bench.run.metrics import IN_WARMUP, UNSENT
+from epollo.engine import CloseReason
+from epollo.errors import SettingError
+from epollo.units import format_seconds, parse_number, parse_seconds
+
+HISTOGRAMS = ("response", "service", "slip", "connect", "first_reply")
+MOMENTS = {"mean": "mean", "sd": "deviation", "min": "minimum", "max": "maximum"}
+_LOST = (
+    *("unanswered", "closed_early", "connect_refused", "connect_timeout", "no_port"),
+    *(UNSENT, IN_WARMUP),
+)
+ERRORS = tuple(sorted({*map(str, Fault), *map(str, CloseReason), *_LOST}))
+SCALARS = ("rate", "target", "messages", "late", "errors")
+
+_LIMIT = re.compile(r"\s*([\w.]+)\s*(>=|<=|==|>|<)\s*(.+?)\s*")
+_BASELINE = re.compile(r"(?:([\d.]+)\s*\*\s*)?(.+)")
+_PERCENTILE = re.compile(r"p(\d+(?:\.\d+)?)")
+_OPPOSITE = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
+_COMPARE: dict[str, tuple[Callable[[float, float], bool], str]] = {
+    ">": (operator.gt, "above"),
+    ">=": (operator.ge, "at or above"),
+    "<": (operator.lt, "below"),
+    "<=": (operator.le, "at or below"),
+    "==": (operator.eq, "exactly"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of a result.
+
+    Attributes:
+        read: its value, times in seconds; None where such a run has none.
+        parse: a limit of it. Raises ValueError.
+        show: a value of it, for people.
+    """
+
+    read: Callable[[Result], float | None]
+    parse: Callable[[str], float]
+    show: Callable[[float], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A limit, as it was written, that is not to hold.
+
+    Attributes:
+        text: as it was written.
+        figure: the name of what is limited.
+        kind: how that is read and shown.
+        comparison: ``> >= < <= ==``.
+        limit: in the unit of the figure.
+        origin: where the limit comes from, for people; empty where it was written down.
+    """
+
+    text: str
+    figure: str
+    kind: Figure
+    comparison: str
+    limit: float
+    origin: str = ""
+
+    def check(self, result: Result) -> str | None:
+        """What is wrong, in words; None where nothing is. What was not measured is wrong too: a
+        limit that cannot be looked at must not seem to be kept."""
+        value = self.kind.read(result)
+        if value is None:
+            return f"{self.figure} is not known: no such thing was measured ({self.text})"
+        holds, word = _COMPARE[self.comparison]
+        if not holds(value, self.limit):
+            return None
+        shown, limit = self.kind.show(value), self.kind.show(self.limit)
+        if shown == limit and value != self.limit:
+            shown, limit = repr(value), repr(self.limit)
+        return f"{self.figure} is {shown}, {word} {limit}{self.origin} ({self.text})"
+
+
+def parse(text: str) -> Threshold:
+    """The limit that ``text`` says: a figure, ``> >= < <= ==``, and a value.
+
+    Figures are ``p99`` or any other percentile, ``mean sd min max``, of the response, or with
+    ``service. slip. connect. first_reply.`` before them of those; ``rate target messages late``;
+    ``errors``, all of them together, or each kind by its name. Times have their unit, parts and
+    errors may be in percent, of the messages sent. The value may be a file of a result, whose
+    figure it is, and a factor before it: ``1.2*before.json``, which is read at once.
+
+    Raises SettingError that says what would do.
+    """
+    match = _LIMIT.fullmatch(text)
+    if match is None:
+        raise SettingError(f"fail-if: {text!r} is no limit; write one such as p99>5ms or errors>0")
+    name, comparison, value = match.groups()
+    figure = _figure(name, in_percent=value.endswith("%"))
+    if "*" in value or value.endswith(".json"):
+        limit, origin = _of_baseline(figure, value, text)
+        return Threshold(text, name, figure, comparison, limit, origin)
+    try:
+        return Threshold(text, name, figure, comparison, figure.parse(value))
+    except ValueError as error:
+        raise SettingError(f"fail-if: {text!r}: {error}") from None
+
+
+def requirement(text: str) -> Threshold:
+    """What ``text`` says as a limit that is to hold, such as ``p99<5ms``: one that breaks it is
+    what `parse` would have as ``p99>=5ms``. Raises SettingError that says what would do."""
+    try:
+        limit = parse(text)
+    except SettingError as error:
+        raise SettingError(f"find-rate{str(error).removeprefix('fail-if')}") from None
+    if limit.comparison not in _OPPOSITE:
+        raise SettingError(f"find-rate: {text!r} holds by chance; write it with < or >")
+    return replace(limit, comparison=_OPPOSITE[limit.comparison])
+
+
+def _of_baseline(figure: Figure, value: str, text: str) -> tuple[float, str]:
+    match = _BASELINE.fullmatch(value)
+    assert match is not None
+    path = match[2]
+    try:
+        factor = float(match[1] or 1)
+    except ValueError:
+        raise SettingError(f"fail-if: {text!r}: {match[1]} is not a number") from None
+    known = figure.read(files.read(path))
+    if known is None:
+        raise SettingError(f"fail-if: {text!r}: {path} has no such figure")
+    times = f"{factor:g} times the " if match[1] else "the "
+    return factor * known, f", {times}{figure.show(known)} of {path}"
+
+
+def _figure(name: str, in_percent: bool) -> Figure:
+    histogram, _, rest = name.partition(".")
+    if histogram in HISTOGRAMS:
+        return _of_histogram(name, histogram, rest)
+    if name in MOMENTS or _PERCENTILE.fullmatch(name):
+        return _of_histogram(name, "response", name)
+    if name == "rate":
+        return Figure(lambda result: result.rate, parse_number, _show_rate)
+    if name == "target":
+        return Figure(lambda result: result.target, parse_number, _show_rate)
+    if name == "messages":
+        return Figure(lambda result: result.messages, parse_number, _show_count)
+    if name == "late":
+        return Figure(_late, _parse_part, _show_part)
+    if name == "errors" or name in ERRORS:
+        return _of_errors(name, in_percent)
+    raise SettingError(f"fail-if: no figure {name!r}; {_advice(name)}")
+
+
+def _advice(name: str) -> str:
+    close = get_close_matches(name, [*SCALARS, *MOMENTS, *HISTOGRAMS, *ERRORS], 1)
+    return f"did you mean {close[0]}?" if close else "take p99, max, mean, rate, errors or another"
+
+
+def _of_histogram(name: str, histogram: str, which: str) -> Figure:
+    match = _PERCENTILE.fullmatch(which)
+    percent = float(match[1]) if match else 0.0
+    if which not in MOMENTS and not 0 < percent <= 100:
+        raise SettingError(f"fail-if: no figure {name!r}; write {histogram}.p99, .max or .mean")
+
+    def read(result: Result) -> float | None:
+        recorded = getattr(result, histogram)
+        if not recorded.total:
+            return None
+        value = recorded.percentile(percent) if match else getattr(recorded, MOMENTS[which])
+        return float(value) / 1e9
+
+    return Figure(read, _parse_time, format_seconds)
+
+
+def _of_errors(name: str, in_percent: bool) -> Figure:
+    def count(result: Result) -> float:
+        return sum(result.errors.values()) if name == "errors" else result.errors.get(name, 0)
+
+    def part(result: Result) -> float | None:
+        return count(result) / result.sent if result.sent else None
+
+    if in_percent:
+        return Figure(part, _parse_part, _show_part)
+    return Figure(count, parse_number, _show_count)
+
+
+def _late(result: Result) -> float | None:
+    return result.late if result.slip.total else None
+
+
+def _parse_time(text: str) -> float:
+    if not text[-1:].isalpha():
+        raise ValueError(f"{text!r} has no unit; write {text}ms or another")
+    return parse_seconds(text)
+
+
+def _parse_part(text: str) -> float:
+    part = parse_number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if part > 1:  # a limit that nothing can pass must not seem to be kept
+        raise ValueError(f"{text!r} is more than all of them; write a part, such as 0.1%")
+    return part
+
+
+def _show_rate(value: float) -> str:
+    return f"{value:,.6g}/s" if value < 1000 else f"{value:,.0f}/s"
+
+
+def _show_count(value: float) -> str:
+    return f"{value:,.10g}"
+
+
+def _show_part(value: float) -> str:
+    return f"{100 * value:.3g} %"

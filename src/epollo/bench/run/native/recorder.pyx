@@ -1,0 +1,44 @@
+"""Recording as `epollo.bench.results.histogram` does, in an array."""
+
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.stdint cimport INT64_MAX, uint64_t
+from libc.string cimport memset
+
+from epollo.bench.run.native.counts cimport counts_of
+
+from epollo.bench.results.histogram import Histogram
+
+
+cdef class Recorder:
+    """Counts of non-negative integers, as an HdrHistogram of three significant digits has them."""
+
+    def __cinit__(self):
+        self.counts = <uint64_t *> PyMem_Calloc(BUCKETS, sizeof(uint64_t))
+        if self.counts is NULL:
+            raise MemoryError
+        self._clear()
+
+    def __dealloc__(self):
+        PyMem_Free(self.counts)
+
+    cdef object take(self):
+        """What was recorded since the last time, as a Histogram."""
+        cdef Py_ssize_t used = bucket_of(self.maximum) + 1
+        cdef uint64_t total = 0
+        cdef Py_ssize_t index
+        for index in range(used):
+            total += self.counts[index]
+        cdef object high = <uint64_t> (self.squares >> 64), low = <uint64_t> self.squares
+        counts = counts_of(self.counts, used)
+        taken = Histogram.of_buckets(
+            counts, total, self.sum, (high << 64) + low, self.minimum, self.maximum
+        )
+        memset(self.counts, 0, used * sizeof(uint64_t))
+        self._clear()
+        return taken
+
+    cdef void _clear(self) noexcept:
+        self.sum = 0
+        self.squares = 0
+        self.maximum = 0
+        self.minimum = INT64_MAX

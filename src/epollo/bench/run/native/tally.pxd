@@ -1,0 +1,100 @@
+from cython cimport final
+from libc.stdint cimport int64_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from epollo.bench.run.native.recorder cimport Recorder
+
+cdef inline int64_t clock() noexcept:
+    """ns of CLOCK_MONOTONIC, as time.monotonic_ns() has them."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t> now.tv_sec * 1000000000 + now.tv_nsec
+
+
+cdef class TallyCore:
+    cdef public int64_t begin
+    cdef public int64_t end
+    cdef public int64_t second_start
+    cdef public int64_t second_end
+    cdef public int64_t sent
+    cdef public int64_t right
+    cdef public int64_t carried
+    cdef public int64_t bytes_sent
+    cdef public int64_t bytes_received
+    cdef public int64_t outstanding
+    cdef public int64_t quota
+    cdef public bint sending
+    cdef public bint open_loop
+    cdef Recorder response
+    cdef Recorder service
+    cdef Recorder slip
+
+    cpdef record(self, int64_t due, int64_t sent, int64_t now)
+
+    @final
+    cdef inline bint admit(self, int64_t due) except -1:
+        """May the message that is due at that time be sent? Counts it."""
+        if not self.sending:
+            return False
+        if due >= self.second_end:
+            self.roll(due)
+        if due >= self.begin:
+            if due >= self.end:
+                self.finish(due)
+                return False
+            self.sent += 1
+            if self.sent >= self.quota:
+                self.finish(due)
+        self.outstanding += 1
+        return True
+
+    @final
+    cdef inline bint admits(self, int64_t due, Py_ssize_t count) noexcept:
+        """May so many be sent, one a ns from then on, with nothing to be done but count them?"""
+        return (
+            self.sending
+            and due >= self.begin
+            and due + count <= min(self.second_end, self.end)
+            and self.sent + count < self.quota
+        )
+
+    @final
+    cdef inline int64_t left(self, int64_t due, Py_ssize_t size) except -1:
+        """A message of ``size`` bytes is sent; returns when, in ns."""
+        cdef int64_t now = clock() if self.open_loop else due
+        if due >= self.begin:
+            self.bytes_sent += size
+            if self.open_loop:
+                if due >= self.second_start:
+                    self.slip.record(now - due)
+                else:
+                    self.histograms_of(due)[2].record(now - due)
+        return now
+
+    @final
+    cdef inline int answered(
+        self, int64_t due, int64_t sent, int64_t now, Py_ssize_t size
+    ) except -1:
+        """A message was answered rightly, with ``size`` bytes."""
+        self.outstanding -= 1
+        if due >= self.begin:
+            self.right += 1
+            self.bytes_received += size
+            if due < self.second_start:
+                self.record(due, sent, now)
+            else:
+                self.response.record(now - due)
+                if self.open_loop:
+                    self.service.record(now - sent)
+        elif now >= self.begin:
+            self.carried += 1
+        return 0
+
+    @final
+    cdef inline void exchanged(self, Py_ssize_t count, Py_ssize_t size) noexcept:
+        """So many messages of ``size`` bytes, due in the window, were answered rightly, and as many
+        were sent for them; but for their times."""
+        self.right += count
+        self.bytes_received += count * size
+        self.sent += count
+        self.bytes_sent += count * size

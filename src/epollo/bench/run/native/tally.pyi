@@ -1,0 +1,11 @@
+from collections.abc import Callable
+
+from epollo.bench.run.metrics import Ledger
+
+class Tally(Ledger):
+    """The figures of a run."""
+
+    def __init__(
+        self, quota: int | None, due: Callable[[float], float] | None, over: Callable[[], object]
+    ) -> None: ...
+    def record(self, due: int, sent: int, now: int) -> None: ...

@@ -1,0 +1,21 @@
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from epollo.engine import Connection, Reply
+from epollo.engine.eager import Keeper
+
+class Steps:
+    """Calls an async handler, and takes the first step of its coroutine at once."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        receive: Callable[..., Coroutine[Any, Any, Reply]],
+        wants_connection: bool,
+        keeper: Keeper,
+    ) -> None: ...
+    def received(self, message: bytes, connection: Connection) -> Reply: ...
+    def take(
+        self, work: Coroutine[Any, Any, Reply], connection: Connection, weight: int
+    ) -> Reply: ...

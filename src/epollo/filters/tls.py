@@ -1,0 +1,112 @@
+"""TLS on a connection: OpenSSL between two buffers in memory, no I/O of its own."""
+
+from __future__ import annotations
+
+import ssl
+from typing import ClassVar
+
+from epollo.errors import TLSError
+
+_RECORD = 16 << 10  # the most plain bytes of one record (RFC 8446, 5.1)
+_RECORD_HEADER = 5  # bytes: type, version, and two of length
+
+
+class TLS:
+    """One side of a TLS connection, as a filter: a server's or, with ``server_side`` false, a
+    client's, which has the first word and wants a certificate for ``server_hostname``.
+
+    An end of the stream without close_notify is an end: the framing shows whether a message was
+    cut, and many peers, Python's own sockets among them, close so.
+    """
+
+    fault: ClassVar[type[TLSError]] = TLSError
+    passive = False
+    peername = None
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        timeout: float,
+        server_side: bool = True,
+        server_hostname: str | None = None,
+    ) -> None:
+        self.timeout = timeout
+        self.calling = not server_side
+        self.established = False
+        self.ended = False
+        self._closed = self._broken = False
+        self._head = b""  # what has come of the header of a record
+        self._missing = 0  # bytes of a record, after its header
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
+
+    @property
+    def partial(self) -> bool:
+        return bool(self._missing or self._head)
+
+    def received(self, data: bytes) -> bytes:
+        self._follow(data)
+        self._incoming.write(data)
+        plain: list[bytes] = []
+        try:
+            if not self.established:
+                self.tls.do_handshake()
+                self.established = True
+            while not self.ended:
+                part = self.tls.read(_RECORD)
+                plain.append(part)
+                self.ended = not part  # close_notify
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        except ssl.SSLError as error:
+            self._broken = True
+            raise TLSError(self._explain(error), b"".join(plain)) from error
+        return b"".join(plain)
+
+    def send(self, data: bytes) -> bytes:
+        if self._broken:  # the peer is told of the fault, and can be sent nothing more
+            return b""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self.tls.write(rest) :]
+        except ssl.SSLError as error:
+            raise TLSError(self._explain(error)) from error
+        return self.pending()
+
+    def pending(self) -> bytes:
+        return self._outgoing.read()
+
+    def eof(self) -> None:
+        if not self.established:
+            left = ConnectionAbortedError()
+            raise TLSError("the peer left before the TLS handshake was done") from left
+
+    def close(self) -> bytes:
+        if not self._closed:
+            self._closed = True
+            try:
+                self.tls.unwrap()
+            except ssl.SSLError:  # the peer's close_notify is not waited for; or there is a fault
+                pass
+        return self.pending()
+
+    def _follow(self, data: bytes) -> None:
+        """Step over the records, to know if the last one is complete: OpenSSL does not tell."""
+        if self._head:
+            data = self._head + data
+            self._head = b""
+        at, size = self._missing, len(data)
+        while at + _RECORD_HEADER <= size:
+            at += _RECORD_HEADER + int.from_bytes(data[at + 3 : at + 5], "big")
+        self._missing = max(0, at - size)
+        if at < size:
+            self._head = data[at:]
+
+    def _explain(self, error: ssl.SSLError) -> str:
+        what = "TLS record" if self.established else "TLS handshake"
+        cause = getattr(error, "verify_message", "") or error.reason or str(error)
+        return f"{what}: {cause.replace('_', ' ').lower()}"

@@ -1,0 +1,121 @@
+"""What becomes of a new connection, and of those that cannot be taken."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from epollo import address
+from epollo.address import Address
+from epollo.engine import Connection, ConnectionProtocol, EventLoop
+from epollo.errors import PollerFull
+from epollo.server.counters import Refusal
+from epollo.server.limits import Admission
+
+REST_SECONDS = 1.0
+
+
+class Acceptor:
+    """Takes the connections of one listener for one protocol.
+
+    Out of descriptors, accept() fails while the connection stays in the queue, and a
+    level-triggered poller reports the listener for ever. So one descriptor is kept in reserve:
+    given up for as long as it takes to accept and close, it lets the peer be told at once
+    (libuv does the same). Where even that fails, the listener is left alone for a second.
+    """
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        listener: socket.socket,
+        bound: Address,
+        protocol: ConnectionProtocol,
+        admission: Admission,
+    ) -> None:
+        self._loop = loop
+        self._listener = listener
+        self._bound = bound
+        self._protocol = protocol
+        self._admission = admission
+        self._counters = admission.counters
+        self._process = os.getpid()
+        self._reserve: int | None = _open_reserve()
+        self._resume()
+
+    def close(self) -> None:
+        """Accept no more, and close the listener."""
+        if self._listener.fileno() >= 0:
+            if os.getpid() == self._process:  # a forked one leaves the path of a Unix socket alone
+                self._remove_path()
+            self._loop.unlisten(self._listener)
+        self._give_up_reserve()
+
+    def _remove_path(self) -> None:
+        try:
+            address.remove(self._bound)
+        except OSError as error:  # whatever has become of the path, the server has to stop
+            self._admission.complain(f"{self._bound} is left behind: {error.strerror}")
+
+    def _admit(self, sock: socket.socket) -> None:
+        host = self._admission.host_of(sock)
+        refusal = self._admission.refusal(host)
+        if refusal is not None:
+            self._admission.refuse(sock, refusal, host)
+        elif (connection := self._attach(sock)) is not None:
+            self._admission.enter(connection, host)
+
+    def _attach(self, sock: socket.socket) -> Connection | None:
+        self._counters.accepted += 1
+        try:
+            return self._loop.attach(sock, self._protocol)
+        except BaseException as error:
+            self._counters.count_refused(Refusal.POLLER)
+            if not isinstance(error, PollerFull | OSError):
+                raise
+            self._admission.complain(f"connection refused: {error}")
+            return None
+
+    def _failed(self, error: OSError) -> None:
+        complain = self._admission.complain
+        if error.errno in (errno.EMFILE, errno.ENFILE) and self._refuse_one():
+            complain("connection refused: no descriptors left; raise ulimit -n")
+        else:
+            complain(f"cannot accept: {error.strerror}; trying again in {REST_SECONDS:g} s")
+            self._loop.unwatch(self._listener.fileno())
+            self._loop.call_later(REST_SECONDS, self._resume)
+
+    def _refuse_one(self) -> bool:
+        if not self._give_up_reserve():
+            return False
+        try:
+            with self._listener.accept()[0]:
+                self._counters.accepted += 1
+                self._counters.count_refused(Refusal.DESCRIPTORS)
+        except BlockingIOError:  # it has left of its own accord
+            pass
+        except OSError:
+            return False
+        finally:
+            self._reserve = _open_reserve()
+        return True
+
+    def _resume(self) -> None:
+        if self._listener.fileno() >= 0:
+            if self._reserve is None:
+                self._reserve = _open_reserve()
+            accept = self._admit if self._admission.bounded else self._attach
+            self._loop.listen(self._listener, accept, self._failed)
+
+    def _give_up_reserve(self) -> bool:
+        reserve, self._reserve = self._reserve, None
+        if reserve is not None:
+            os.close(reserve)
+        return reserve is not None
+
+
+def _open_reserve() -> int | None:
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None

@@ -1,0 +1,184 @@
+"""One application as the engine sees it: the protocol that all its connections share."""
+
+from __future__ import annotations
+
+import logging
+import math
+import ssl
+import time
+from collections.abc import Callable
+
+from epollo import address, framing
+from epollo.engine import CloseReason, Connection, EventLoop, Limits
+from epollo.errors import HandlerError
+from epollo.filters.base import Filter
+from epollo.filters.proxy import Proxy
+from epollo.filters.tls import TLS
+from epollo.server.counters import Counters
+from epollo.server.groups.registry import Groups
+from epollo.server.handlers.application import Application, Received
+from epollo.server.handlers.executor import Direct, Runner
+from epollo.server.limits import Admission
+from epollo.settings import Settings
+from epollo.tls import server_context
+
+_log = logging.getLogger("epollo.server")
+
+# A reset or a hang-up is a day's business of a server; what a peer did wrong is worth a line; what
+# a handler did is a bug. Of those refused, `Admission` tells, a line a second.
+LEVELS = {
+    CloseReason.EOF: logging.DEBUG,
+    CloseReason.RESET: logging.DEBUG,
+    CloseReason.LOCAL: logging.DEBUG,
+    CloseReason.SHUTDOWN: logging.DEBUG,
+    CloseReason.REFUSED: logging.DEBUG,
+    CloseReason.IDLE_TIMEOUT: logging.DEBUG,
+    CloseReason.TRUNCATED: logging.INFO,
+    CloseReason.BAD_FRAME: logging.INFO,
+    CloseReason.FRAME_TOO_LARGE: logging.INFO,
+    CloseReason.FRAME_TIMEOUT: logging.INFO,
+    CloseReason.WRITE_TIMEOUT: logging.INFO,
+    CloseReason.TLS_ERROR: logging.INFO,
+    CloseReason.PROXY_ERROR: logging.INFO,
+    CloseReason.SLOW_CONSUMER: logging.INFO,
+    CloseReason.HANDLER_ERROR: logging.ERROR,
+}
+
+
+class Service:
+    """Keeps the connections of one application and tells it, and the log, of their ends."""
+
+    def __init__(self, settings: Settings, application: Application) -> None:
+        self.application = application
+        self.framing = framing.parse(settings.framing, settings.max_frame)
+        self.limits = Limits(
+            high_water=settings.high_water,
+            max_unsent=settings.max_unsent,
+            in_flight=settings.in_flight,
+        )
+        self.runner = _runner(application, self.limits, settings)
+        self.tls = _context(settings)
+        self._settings = settings
+        self._proxied = settings.proxy_protocol != "off"
+        self.filters = self._filters if self.tls is not None or self._proxied else None
+        self.counters = Counters()
+        self.admission = Admission(
+            self.counters, settings.max_connections, settings.max_per_ip, proxied=self._proxied
+        )
+        self.groups = Groups()
+        self._told_slow = -math.inf  # time.monotonic()
+        self.connected_count = 0
+        self.on_empty: Callable[[], object] | None = None
+
+    def restart(self) -> None:
+        """Nobody is connected, and nobody waits for that."""
+        self.connected_count = 0
+        self.on_empty = None
+
+    @property
+    def received(self) -> Received:
+        return self.runner.received
+
+    def watch_handler(self, loop: EventLoop) -> None:
+        """Log a handler that holds ``loop``, and with it all other connections, for too long."""
+        loop.slow_after = self._settings.slow_handler or math.inf
+        loop.on_slow = self._log_slow
+
+    def _log_slow(self, connection: Connection, seconds: float) -> None:
+        """Log it, at most once a second: a slow handler is likely to be slow each time."""
+        now = time.monotonic()
+        if now - self._told_slow < 1:
+            return
+        self._told_slow = now
+        _log.warning(
+            "handler %s held the loop for %.0f ms with what one read of %s brought;"
+            " an async handler, or threads, would let the others go on",
+            self.application.name,
+            seconds * 1000,
+            connection.peername,
+        )
+
+    def connected(self, connection: Connection) -> None:
+        self.connected_count += 1
+        if self._proxied:  # the client is known from now on
+            self.admission.identify(connection, _host(connection.peername))
+        if not connection.closed:
+            self.runner.connected(connection)
+
+    def closed(self, connection: Connection, reason: CloseReason) -> None:
+        refusal = self.admission.leave(connection) if self.admission.bounded else None
+        if refusal is None:
+            self.counters.count_closed(reason)
+        else:
+            self.counters.count_refused(refusal)
+        self._log_close(connection, reason)
+        self.groups.forget(connection)
+        if not connection.established:  # reset before
+            return
+        if refusal is None:
+            self.runner.disconnected(connection, reason, self._left)
+        else:  # it was not told of this one
+            self._left()
+
+    def _left(self) -> None:
+        self.connected_count -= 1
+        self.check_empty()
+
+    def _filters(self, connection: Connection) -> list[Filter]:
+        filters: list[Filter] = []
+        if self._proxied:
+            required = self._settings.proxy_protocol == "required"
+            filters.append(Proxy(self._settings.tls_timeout, required))
+        if self.tls is not None:
+            filters.append(TLS(self.tls, self._settings.tls_timeout))
+        return filters
+
+    def check_empty(self) -> None:
+        """Call ``on_empty``, where set, once nobody is connected any more."""
+        if not self.connected_count and self.on_empty is not None:
+            self.on_empty()
+
+    def _log_close(self, connection: Connection, reason: CloseReason) -> None:
+        level = LEVELS[reason]
+        if not _log.isEnabledFor(level):
+            return
+        if reason is CloseReason.HANDLER_ERROR:
+            name, error = self.application.name, connection.error
+            _log.log(
+                level, "handler %s raised, closed %s", name, connection.peername, exc_info=error
+            )
+        elif connection.error is not None:
+            _log.log(level, "closed %s: %s: %s", connection.peername, reason, connection.error)
+        else:
+            _log.log(level, "closed %s: %s", connection.peername, reason)
+
+
+def _host(peername: str) -> str:
+    """The host in it; empty for a Unix socket, which a proxy may name by any path."""
+    return "" if peername.startswith("unix:") else address.parse(peername).host
+
+
+def _runner(application: Application, limits: Limits, settings: Settings) -> Runner:
+    """The runner that suits the application. Raises HandlerError where none does."""
+    if application.asynchronous and settings.threads:
+        raise HandlerError(
+            f"handler {application.name!r} is async, and threads={settings.threads} is for plain "
+            "handlers; set threads=0, and call what blocks with asyncio.to_thread"
+        )
+    if application.asynchronous:
+        from epollo.server.handlers.coroutines import (
+            Coroutines,  # asyncio is imported for async handlers only
+        )
+
+        return Coroutines(application, limits.in_flight, settings.ordered)
+    if settings.threads:
+        from epollo.server.handlers.threads import Threads
+
+        return Threads(application, limits.in_flight, settings.ordered, settings.threads)
+    return Direct(application)
+
+
+def _context(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert:
+        return server_context(settings.tls_cert, settings.tls_key, settings.tls_ca)
+    return settings.tls

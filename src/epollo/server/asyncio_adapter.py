@@ -1,0 +1,164 @@
+"""The engine as a guest of an asyncio loop: one descriptor among those that the loop watches."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from epollo.engine import EventLoop
+from epollo.errors import EngineMissing
+from epollo.server.handlers.coroutines import TASK_NAME, Coroutines, wait_until
+from epollo.server.handlers.executor import Runner
+from epollo.server.stopping import CLEANUP_SECONDS, Stop, Watchdog
+
+_LAST_STEP = 0.02  # seconds for tasks to take the cancellation at the end of their loop
+
+
+class Guest:
+    """Serves an engine on the running loop. Raises EngineMissing where it is no descriptor."""
+
+    def __init__(self, engine: EventLoop) -> None:
+        self._engine = engine
+        self._fd = engine.fileno()
+        self._loop = asyncio.get_running_loop()
+        self._over = self._loop.create_future()
+
+    def stop(self) -> None:
+        """End `run`."""
+        if not self._over.done():
+            self._over.set_result(None)
+
+    async def run(self) -> None:
+        """Serve until `stop`."""
+        self._loop.add_reader(self._fd, self._turn)
+        try:
+            await self._over
+        finally:
+            self._loop.remove_reader(self._fd)
+
+    def _turn(self) -> None:
+        try:
+            self._engine.poll(0)
+        except Exception as error:  # of the poller: the loop would call again, for ever
+            if not self._over.done():
+                self._over.set_exception(error)
+
+
+def check(engine: EventLoop, name: str) -> None:
+    """Raises EngineMissing for what can be no guest, or a loop of that ``name`` no host."""
+    engine.fileno()
+    _factory(name)
+
+
+def run(
+    main: Callable[[], Coroutine[Any, Any, None]], name: str, stop: Stop, watchdog: Watchdog
+) -> None:
+    """Run ``main`` on a new loop of that name. Raises EngineMissing where it is not installed.
+
+    As `asyncio.Runner` does, but it waits no longer than the deadline of a stop for tasks that
+    swallow their cancellation, and for threads.
+    """
+    loop = _factory(name)()
+    executor = ThreadPoolExecutor(thread_name_prefix="asyncio")  # which asyncio would make later
+    loop.set_default_executor(executor)
+    task = loop.create_task(main())
+    try:
+        with watchdog.in_loop(loop.call_soon_threadsafe):
+            try:
+                loop.run_until_complete(task)
+            finally:
+                stop.ensure()
+                # Alone first: it ends its handlers in order, whatever was raised out of the loop.
+                _end_tasks(loop, {task}, stop)
+                _end_tasks(loop, asyncio.all_tasks(loop), stop)
+                loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        try:
+            _end_threads(executor, stop)
+        finally:
+            loop.close()
+
+
+async def call(hook: Callable[[Any], object], argument: object, stop: Stop) -> bool:
+    """Call a function that may be async; false if it has not ended at the deadline of a stop. What
+    it sets in context variables is set for the caller."""
+    result = hook(argument)
+    if not inspect.isawaitable(result):
+        return True
+    context = contextvars.copy_context()
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(_awaited(result), name=TASK_NAME, context=context)
+    try:
+        pending = await wait_until(stop, [task])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait([task], timeout=CLEANUP_SECONDS)
+        raise
+    if pending:
+        task.cancel()
+        stop.leave_behind([getattr(hook, "__qualname__", repr(hook))])
+        return False
+    for variable, value in context.items():
+        variable.set(value)
+    task.result()
+    return True
+
+
+async def finish(runner: Runner, stop: Stop) -> None:
+    """Wait for what the runner has at work, until the deadline; the loop goes on meanwhile."""
+    if isinstance(runner, Coroutines):
+        await runner.finish(stop)
+    else:
+        await asyncio.to_thread(runner.close, stop)
+
+
+async def _awaited(result: Any) -> None:
+    await result
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]], stop: Stop) -> None:
+    """Cancel those that have not ended, and wait for them until the deadline."""
+    running = {task for task in tasks if not task.done()}
+    for task in running:
+        task.cancel()
+    if running:
+        left = max(_LAST_STEP, stop.seconds_left or 0)
+        loop.run_until_complete(asyncio.wait(running, timeout=left))
+    for task in running:
+        if not task.done():
+            if task.get_name() != TASK_NAME:  # those of hooks and handlers are named by then
+                stop.leave_behind([f"task {getattr(task.get_coro(), '__qualname__', task)}"])
+            # asyncio would log it, too, when the task is destroyed.
+            loop.set_exception_handler(lambda *_: None)
+        elif not task.cancelled() and (error := task.exception()) is not None:
+            what = "a task raised when it was cancelled"
+            loop.call_exception_handler({"message": what, "exception": error, "task": task})
+
+
+def _end_threads(executor: ThreadPoolExecutor, stop: Stop) -> None:
+    """Wait for the calls of `asyncio.to_thread`."""
+    ending = threading.Thread(target=executor.shutdown, daemon=True)
+    ending.start()
+    ending.join(max(_LAST_STEP, stop.seconds_left or 0))
+    if ending.is_alive():
+        stop.leave_behind(["a call of asyncio.to_thread, or of the loop's default executor"])
+
+
+def _factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    if name == "asyncio":
+        return asyncio.new_event_loop
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        if name == "auto":
+            return asyncio.new_event_loop
+        raise EngineMissing(
+            "uvloop is not installed: pip install uvloop, or loop asyncio"
+        ) from None
+    make: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return make

@@ -1,0 +1,1 @@
+"""Groups of connections, and what is published to them."""

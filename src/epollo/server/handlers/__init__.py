@@ -1,0 +1,1 @@
+"""How the functions of an application are called."""

@@ -1,0 +1,126 @@
+"""Handlers that block: each call in a thread of a pool, so that the loop goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from epollo.engine import CloseReason, Connection, EventLoop, Reply
+from epollo.server.handlers.application import Application
+from epollo.server.handlers.executor import DISCONNECTED_RAISED, unfinished
+from epollo.server.handlers.pending import Flight, Flights
+from epollo.server.handlers.thread_pool import Job, ThreadPool
+from epollo.server.stopping import Stop
+
+_PERIOD = 0.1  # seconds between two looks at the deadline of a stop, which may be moved
+
+
+class Threads:
+    """Calls ``received``, ``connected`` and ``disconnected`` in ``count`` threads.
+
+    A call that has begun runs to its end, also when its connection is closed meanwhile.
+    """
+
+    def __init__(self, application: Application, in_flight: int, ordered: bool, count: int) -> None:
+        self._application = application
+        self._in_flight = in_flight
+        self._count = count
+        self._flights = Flights(ordered)
+
+    def begin(self, engine: EventLoop) -> None:
+        self._engine = engine
+        self._pool = ThreadPool(self._count, "epollo-handler")
+        self._ended: SimpleQueue[Callable[[], object]] = SimpleQueue()  # for the loop's thread
+        self._disconnecting: dict[Connection, None] = {}
+
+    def received(self, message: bytes, connection: Connection) -> None:
+        flight = self._flights.begin(connection)
+        job = self._submit(flight, partial(self._application.received, message, connection))
+        flight.cancel = partial(self._cancel, flight, job)
+
+    def connected(self, connection: Connection) -> None:
+        """No message is delivered before it has returned. It is called though the peer has gone
+        meanwhile, since `disconnected` will be."""
+        flight = self._flights.begin(connection, self._in_flight)
+        connect = self._application.connected
+        self._submit(flight, lambda: _ignore(connect(connection)))
+
+    def disconnected(
+        self, connection: Connection, reason: CloseReason, done: Callable[[], object]
+    ) -> None:
+        self._disconnecting[connection] = None
+        self._flights.cancel(connection)
+        call = partial(self._disconnect, connection, reason, done)
+        self._flights.after(connection, partial(self._pool.submit, call))
+
+    def close(self, stop: Stop) -> None:
+        """Wait for the calls that have begun, and for ``disconnected`` after them."""
+        while (self._flights or self._disconnecting) and stop.seconds_left != 0:
+            try:
+                end = self._ended.get(timeout=min(_PERIOD, stop.seconds_left or _PERIOD))
+            except Empty:
+                continue
+            end()
+        self._pool.close(stop.seconds_left)
+        left = {**self._disconnecting, **dict.fromkeys(self._flights.abandon())}
+        stop.leave_behind(unfinished(self._application.name, left))
+
+    def _submit(self, flight: Flight, call: Callable[[], Reply]) -> Job:
+        return self._pool.submit(partial(self._handle, flight, call))
+
+    def _cancel(self, flight: Flight, job: Job) -> None:
+        """A call that waits for its thread is not made; one that was begun ends by itself."""
+        if job.cancel():
+            self._flights.end(flight)
+
+    def _handle(self, flight: Flight, call: Callable[[], Reply]) -> None:
+        """In the pool: what the handler sends itself goes out before its reply."""
+        try:
+            end = partial(self._flights.end, flight, _whole(call(), flight.connection))
+        except BaseException as error:
+            end = partial(self._flights.end, flight, error=error)
+        self._in_loop(end)
+
+    def _disconnect(
+        self, connection: Connection, reason: CloseReason, done: Callable[[], object]
+    ) -> None:
+        """In the pool."""
+        try:
+            self._application.disconnected(connection, reason)
+        except BaseException as error:
+            self._in_loop(partial(self._engine.report, error, DISCONNECTED_RAISED))
+        self._in_loop(partial(self._disconnected, connection, done))
+
+    def _disconnected(self, connection: Connection, done: Callable[[], object]) -> None:
+        del self._disconnecting[connection]
+        done()
+
+    def _in_loop(self, call: Callable[[], object]) -> None:
+        """Make the call in the loop's thread or, once the loop is closed, in `close`."""
+        self._ended.put(call)
+        self._engine.call_threadsafe(self._make_call)
+
+    def _make_call(self) -> None:
+        try:
+            call = self._ended.get_nowait()
+        except Empty:  # `close` has made it
+            return
+        call()
+
+
+def _whole(reply: Any, connection: Connection) -> Any:
+    """A generator is handler's code too: it is run to its end here, not in the loop's thread."""
+    if isinstance(reply, bytes | bytearray | memoryview | str) or not isinstance(reply, Iterable):
+        return reply
+    messages = []
+    for message in reply:
+        if connection.closed:
+            break
+        messages.append(message)
+    return messages
+
+
+def _ignore(_: object) -> None:
+    """What ``connected`` returns is no reply."""

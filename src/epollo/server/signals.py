@@ -1,0 +1,63 @@
+"""The signals that stop a server."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+
+from epollo.engine import EventLoop
+from epollo.server.stopping import Watchdog
+
+
+class Signals:
+    """SIGINT and SIGTERM: counted from `restart` on, whoever handles them meanwhile."""
+
+    def __init__(self, watchdog: Watchdog) -> None:
+        self._watchdog = watchdog
+        self._count = 0
+
+    def restart(self) -> None:
+        """None has come."""
+        self._count = 0
+
+    @contextmanager
+    def handled(self, stop: Callable[[], object]) -> Iterator[None]:
+        """Each calls ``stop``; a third one ends the process at once. Only in the main thread
+        (signal(7))."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, partial(self._handle, stop)) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    def _handle(self, stop: Callable[[], object], number: int, frame: FrameType | None) -> None:
+        if self._watchdog.interrupts():
+            return
+        self._count += 1
+        if self._count > 2:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self._watchdog.end_process()
+        stop()
+
+
+@contextmanager
+def waking(loop: EventLoop) -> Iterator[None]:
+    """A signal that comes just before the loop waits for events wakes it (signal.set_wakeup_fd)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.set_wakeup_fd(loop.wakeup_fd, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
