@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
-from epollo.engine import CloseReason, lifecycle
+from epollo.engine import CloseReason, connection
 from fuzz.difference import Difference, short
 from fuzz.loops import Record, alike, play
 from fuzz.scenes import Alike, Kind, Scene, a_scene, count_messages
@@ -76,13 +76,13 @@ def _play(scene: Scene, engine: str, seed: int, reset: int) -> Record:
     def begin(fd: int) -> None:
         network.network_begin(fd, ctypes.c_uint64(seed), ctypes.c_long(reset))
 
-    drain_reads, lifecycle.DRAIN_READS = lifecycle.DRAIN_READS, DRAIN_READS
+    drain_reads, connection.DRAIN_READS = connection.DRAIN_READS, DRAIN_READS
     try:
         return play(scene, engine, begin)
     except Exception as error:
         raise Difference(f"on the {engine} engine: {error!r}\n  scene: {scene}") from error
     finally:
-        lifecycle.DRAIN_READS = drain_reads
+        connection.DRAIN_READS = drain_reads
         network.network_end()
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from epollo.engine import EventLoop
-from epollo.engine.lifecycle import Lifecycle
+from epollo.engine.connection import BaseConnection
 from epollo.server.timeouts import Deadlines
 from tests.certificates import Files
 from tests.clock import Clock
@@ -113,7 +113,7 @@ def nothing_left(log: Log) -> Iterator[None]:
     gc.collect()
     assert set(threading.enumerate()) <= threads
     assert _descriptors() == descriptors
-    assert [thing for thing in gc.get_objects() if isinstance(thing, Lifecycle)] == []
+    assert [thing for thing in gc.get_objects() if isinstance(thing, BaseConnection)] == []
     assert live_native_objects() == {}
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from epollo import CloseReason, Connection, Server
-from epollo.engine import lingering
-from epollo.engine.lifecycle import Lifecycle
+from epollo.engine import stages
+from epollo.engine.connection import BaseConnection
 from tests.engines import Engine, live_native_objects
 from tests.support import Peer, frame, until
 
@@ -132,7 +132,7 @@ def traced() -> Iterator[None]:
 def test_what_connections_took_is_given_back(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.05)  # for which a cancelled timer is kept
+    monkeypatch.setattr(stages, "LINGER_SECONDS", 0.05)  # for which a cancelled timer is kept
     sizes = []
     with engine.server(Room()) as server:
         for number in range(ROUNDS):
@@ -142,7 +142,7 @@ def test_what_connections_took_is_given_back(
                 live(server.addresses[0])
             until(lambda: not server.counters.open and timers(server) <= 1)  # the deadlines' own
             gc.collect()
-            assert [thing for thing in gc.get_objects() if isinstance(thing, Lifecycle)] == []
+            assert [thing for thing in gc.get_objects() if isinstance(thing, BaseConnection)] == []
             assert live_native_objects() == {}
             sizes.append(tracemalloc.get_traced_memory()[0])
     last_half = ROUNDS // 2

@@ -20,7 +20,7 @@ import pytest
 import trustme
 
 from epollo import CloseReason, Connection, Server, SettingError, address
-from epollo.engine import lingering
+from epollo.engine import stages
 from epollo.tls import server_context
 from tests.certificates import VERSIONS, Files
 from tests.clock import Clock
@@ -406,8 +406,8 @@ def test_a_peer_that_never_closes_is_left_in_the_end(
 ) -> None:
     """Its close_notify is not waited for; its stream's end, where a reset could destroy what it
     has not read yet, for so long at most."""
-    assert lingering.LINGER_SECONDS == 2, "as docs/tls.md says"
-    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.2)
+    assert stages.LINGER_SECONDS == 2, "as docs/tls.md says"
+    monkeypatch.setattr(stages, "LINGER_SECONDS", 0.2)
     handler = Parting()
     room = 4096 if habit == "reads nothing" else None
     with (

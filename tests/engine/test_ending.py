@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from epollo import CloseReason, Connection, Server
-from epollo.engine import lingering
+from epollo.engine import stages
 from tests.engines import Engine
 from tests.support import DEADLINE, Peer, Recorder, frame, unacknowledged, until
 
@@ -71,7 +71,7 @@ ENDS: dict[CloseReason | str, tuple[Callable[[Connection, Server], None], dict[s
 def test_the_kernel_holds_nothing_for_a_peer_that_was_dropped(
     engine: Engine, reason: CloseReason | str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(stages, "LINGER_SECONDS", 0.05)
     handler = Recorder()
     bring_about, settings = ENDS[reason]
     with engine.server(handler, **settings) as server, Peer(server.addresses[0]) as peer:

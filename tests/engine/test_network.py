@@ -53,14 +53,14 @@ from epollo.engine.python.connection import Connection
 from fuzz import network
 from fuzz.run import main
 
-def flush_head(self):
+def send_head(self):
     self.socket.send(self._head)
     self.unsent -= len(self._head)
     self._head = None
 
 if __name__ == "__main__":
     network.preload(sys.orig_argv[1:])
-    Connection.flush_head = flush_head
+    Connection._send_head = send_head
     sys.exit(main(["--jobs", "1", "--through", "network", *sys.argv[1:]]))
 """
 

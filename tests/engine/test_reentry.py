@@ -117,7 +117,7 @@ class Records:
     fault: ClassVar[type[FilterError]] = TLSError
     timeout = 1.0
     established = True
-    passive = calling = ended = partial = False
+    handshake_only = speaks_first = ended = partial = False
     peername = tls = None
 
     def __init__(self, meddle: Callable[[], object], method: str) -> None:

@@ -475,9 +475,6 @@ class Quiet:
         pass
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="the timer holds the connection for two seconds"
-)
 def test_a_connection_that_is_aborted_while_it_lingers_leaves_no_timer(
     loop: EventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

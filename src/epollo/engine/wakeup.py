@@ -1,11 +1,66 @@
-"""Waking a loop that waits, from another thread or from a signal handler."""
+"""What wakes a loop that waits: another thread, a signal handler, a timer that is a descriptor."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import socket
+import time
+from ctypes import POINTER, Structure, byref, c_int, c_long
+
+from epollo.errors import EngineMissing
+
+_CLOEXEC_NONBLOCK = os.O_CLOEXEC | os.O_NONBLOCK  # TFD_CLOEXEC, TFD_NONBLOCK: timerfd_create(2)
+_ABSOLUTE = 1  # TFD_TIMER_ABSTIME
 
 
-class Waker:
+class _Timespec(Structure):
+    _fields_ = (("tv_sec", c_long), ("tv_nsec", c_long))
+
+
+class _Itimerspec(Structure):
+    _fields_ = (("it_interval", _Timespec), ("it_value", _Timespec))
+
+
+class Alarm:
+    """timerfd_create(2), which Python has from 3.13 on."""
+
+    __slots__ = ("_set_time", "_when", "fd")
+
+    def __init__(self) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if not hasattr(libc, "timerfd_settime"):
+            raise EngineMissing("a loop is one descriptor on Linux only, where timers can be one")
+        self._set_time = libc.timerfd_settime
+        self._set_time.argtypes = (c_int, c_int, POINTER(_Itimerspec), POINTER(_Itimerspec))
+        self.fd = libc.timerfd_create(time.CLOCK_MONOTONIC, _CLOEXEC_NONBLOCK)
+        if self.fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create")
+        self._when: float | None = None
+
+    def set(self, when: float | None) -> None:
+        """Be readable from ``when``, of time.monotonic(), on; None: not at all."""
+        if when == self._when:
+            return
+        self._when = when
+        # A time of zero disarms it, so the past is the first nanosecond.
+        nanoseconds = 0 if when is None else max(1, int(when * 1e9))
+        value = _Timespec(*divmod(nanoseconds, 10**9))
+        self._set_time(self.fd, _ABSOLUTE, byref(_Itimerspec(it_value=value)), None)
+
+    def ready(self, events: int) -> None:
+        """The time has come: the turn that saw it makes the calls that are due."""
+        self._when = None
+        try:
+            os.read(self.fd, 8)
+        except BlockingIOError:
+            pass
+
+    def abort(self) -> None:
+        os.close(self.fd)
+
+
+class Wakeup:
     """A socket pair: a byte written at one end makes the other ready in the loop's poller."""
 
     __slots__ = ("receiver", "sender")
@@ -18,7 +73,7 @@ class Waker:
     def wake(self) -> None:
         try:
             self.sender.send(b"\0")
-        except OSError:  # full of bytes not yet read, so awake already; or closed, so past waking
+        except OSError:  # full of unread bytes, so awake already; or closed
             pass
 
     def ready(self, events: int) -> None:

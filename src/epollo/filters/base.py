@@ -25,11 +25,11 @@ class Filter(Protocol):
         """The handshake is done, or the header complete."""
 
     @property
-    def passive(self) -> bool:
+    def handshake_only(self) -> bool:
         """Once established it changes nothing more, and the connection drops it."""
 
     @property
-    def calling(self) -> bool:
+    def speaks_first(self) -> bool:
         """It has the first word and is owed an answer: an end without one is a fault too."""
 
     @property

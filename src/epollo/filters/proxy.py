@@ -34,8 +34,8 @@ class Proxy:
     """
 
     fault: ClassVar[type[ProxyError]] = ProxyError
-    passive = True
-    calling = False
+    handshake_only = True
+    speaks_first = False
     ended = False
     partial = False  # the connection drops it as soon as it is established
     tls = None
@@ -108,8 +108,8 @@ class Introduction:
     """
 
     fault: ClassVar[type[ProxyError]] = ProxyError
-    passive = True
-    calling = False
+    handshake_only = True
+    speaks_first = False
     ended = False
     partial = False
     established = True

@@ -20,7 +20,7 @@ class TLS:
     """
 
     fault: ClassVar[type[TLSError]] = TLSError
-    passive = False
+    handshake_only = False
     peername = None
 
     def __init__(
@@ -31,7 +31,7 @@ class TLS:
         server_hostname: str | None = None,
     ) -> None:
         self.timeout = timeout
-        self.calling = not server_side
+        self.speaks_first = not server_side
         self.established = False
         self.ended = False
         self._closed = self._broken = False

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from epollo.engine import CloseReason, Reply
-from epollo.engine.reply import messages_of
+from epollo.engine.replies import messages_of
 from epollo.errors import ConnectionClosed
 from epollo.framing import Buffer
 from epollo.server.application_protocol import Service

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from epollo.bench.run.connection import Conversation
 from epollo.bench.run.metrics import NEVER
 from epollo.engine import EventLoop
-from epollo.engine.alarm import Alarm
 from epollo.engine.events import READ
+from epollo.engine.wakeup import Alarm
 
 
 class Pacing:

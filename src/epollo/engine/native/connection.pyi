@@ -1,4 +1,4 @@
-from epollo.engine.lifecycle import Lifecycle
+from epollo.engine.connection import BaseConnection
 
-class Connection(Lifecycle):
+class Connection(BaseConnection):
     """A socket in the loop; made by ``Loop.attach``."""

@@ -10,25 +10,25 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 from posix.uio cimport iovec, readv
 
-from epollo.engine.native.decoder cimport Stretch, skip
+from epollo.engine.native.decoder cimport Cursor, skip
 from epollo.engine.native.endpoint cimport os_error
-from epollo.engine.native.context cimport Plan
+from epollo.engine.native.context cimport ConnectionContext
 from epollo.engine.native.formats cimport (
     LONGEST_HEADER,
     WHOLE,
     Envelope,
     Found,
-    Rule,
+    FrameFormat,
     Span,
     find_frame,
     wrap_message,
 )
 from epollo.engine.native.sending cimport Sender
-from epollo.engine.native.turn cimport READ_SIZE, REPLY_SIZE, Turn
+from epollo.engine.native.context cimport READ_SIZE, REPLY_SIZE, LoopBuffers
 
-from epollo.engine import CloseReason, events as _events
-from epollo.engine.lifecycle import Lifecycle
-from epollo.engine.stage import Stage
+from epollo.engine import events as _events
+from epollo.engine.connection import BaseConnection, Stage
+from epollo.reasons import CloseReason
 
 cdef extern from "Python.h":
     """
@@ -50,8 +50,9 @@ cdef enum:
 
 cdef uint32_t READ = _events.READ
 cdef uint32_t WRITE = _events.WRITE
-cdef object OPEN = Stage.OPEN
-cdef object CLOSED = Stage.CLOSED
+cdef uint8_t OPEN = Stage.OPEN
+cdef uint8_t FLUSHING = Stage.FLUSHING
+cdef uint8_t CLOSED = Stage.CLOSED
 cdef object RESET = CloseReason.RESET
 cdef object NOTHING = ()  # the only empty tuple there is
 
@@ -65,20 +66,20 @@ cdef class ConnectionCore(Sender):
 
     @final
     cdef int serve_ready(self, uint32_t events) except -1:
-        cdef Stretch rest
+        cdef Cursor cursor
         cdef Py_ssize_t count
         # An earlier handler of the same batch may have paused this connection, or closed it; and
         # what was held back comes before what is still to be read.
         if (
-            events != READ or self._holding or self._inbox is not NOTHING
+            events != READ or self.paused or self.backlog is not NOTHING
         ) and not self._may_read(events):
             return 0
         if self.filter_io is not None:
             return self._receive_filtered()
-        count = self._receive(&rest)
+        count = self._receive(&cursor)
         if count > 0:
-            self.heard = self.plan.turn.tick
-            self._consume(&rest)
+            self.last_activity = self.context.buffers.tick
+            self._consume(&cursor)
         elif count == 0:
             self.end_of_stream()
         elif errno != EAGAIN and errno != EINTR:  # readiness is a hint: select(2), BUGS
@@ -87,29 +88,29 @@ cdef class ConnectionCore(Sender):
 
     @final
     cdef int _receive_filtered(self) except -1:
-        cdef uint8_t *input = self.plan.turn.input
+        cdef uint8_t *input = self.context.buffers.input
         cdef Py_ssize_t count = recv(self.fd, input, READ_SIZE, 0)
         if count >= 0:
-            self.heard = self.plan.turn.tick
-            self.filtered(<bytes> input[:count])
+            self.last_activity = self.context.buffers.tick
+            self.filter_io.receive(self, <bytes> input[:count])
         elif errno != EAGAIN and errno != EINTR:
             self.drop(RESET, os_error(errno))
         return 0
 
     def feed(self, bytes plain not None):
         """Serve the messages of what a filter gave; keep them where the handler may hear none."""
-        cdef Stretch rest = Stretch(
+        cdef Cursor cursor = Cursor(
             <const uint8_t *> PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain), False
         )
-        if self._holding:
-            self._take_rest(&rest)
+        if self.paused:
+            self._deliver_held(&cursor)
         else:
-            self._consume(&rest)
+            self._consume(&cursor)
 
     def serve(self, messages):
         """Hand the messages to the handler, in order; send what it answers."""
-        cdef Turn turn = self.plan.turn
-        turn.serving, turn.used = self, 0
+        cdef LoopBuffers buffers = self.context.buffers
+        buffers.serving, buffers.used = self, 0
         try:
             self._deliver_all(messages)
         finally:
@@ -117,41 +118,40 @@ cdef class ConnectionCore(Sender):
 
     def send(self, message):
         """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
-        cdef Turn turn = self.plan.turn
+        cdef LoopBuffers buffers = self.context.buffers
         if (
-            turn.serving is self
-            and turn.thread == PyThread_get_thread_ident()
+            buffers.serving is self
+            and buffers.thread == PyThread_get_thread_ident()
             and type(message) is bytes
-            and self.stage is OPEN
-            and not self._sealed
+            and OPEN <= self.stage < FLUSHING
         ):
-            _pack(self, self.plan, <bytes> message)
+            _pack(self, self.context, <bytes> message)
         else:
-            Lifecycle.send(self, message)
+            BaseConnection.send(self, message)
 
     def queue(self, bytes frame not None):
         """Send ``frame`` when the turn ends, or now, where too much is queued."""
-        if self.plan.turn.serving is self:
-            _append(self, self.plan, frame, 0, 0)
+        if self.context.buffers.serving is self:
+            _append(self, self.context, frame, 0, 0)
             return
-        self.heard = self.plan.turn.tick
+        self.last_activity = self.context.buffers.tick
         if self.filter_io is not None:
-            self.send_filtered(frame)
+            self.filter_io.send(self, frame)
         else:
             self.queue_raw(frame)
 
     def check_eof(self):
         """The stream has ended. Raises FrameTruncated where that cuts a frame."""
-        self.check_end(self.plan.rule)
+        self.check_end(self.context.format)
 
-    def midway(self):
+    def has_partial_frame(self):
         """Is a frame begun, and not complete?"""
         if self.partial is None:
             return False
-        if self.partial.judge is None:
+        if self.partial.fallback is None:
             return True
         try:
-            self.partial.judge.eof()
+            self.partial.fallback.eof()
         except BaseException as error:  # FrameError, or whatever a user's own decoder raises
             self.loop.pass_on(error)
             return True
@@ -160,75 +160,75 @@ cdef class ConnectionCore(Sender):
     @final
     cdef bint well(self, uint32_t idle) except -1:
         """Is it plain, without asking more, that the peer is not late with anything?"""
-        cdef uint32_t tick = self.plan.turn.tick
-        if self.partial is not None or self.outbox is not None or tick - self.heard > idle > 0:
+        cdef uint32_t tick = self.context.buffers.tick
+        if self.partial is not None or self.outbox is not None or tick - self.last_activity > idle > 0:
             return False
-        self.begun = self.stuck = tick
+        self.frame_started = self.write_progress = tick
         return True
 
     @final
-    cdef Py_ssize_t _receive(self, Stretch *rest) except -2:
+    cdef Py_ssize_t _receive(self, Cursor *cursor) except -2:
         """One read(2); what is of a long message goes to its place in it."""
         cdef iovec vectors[2]
         cdef uint8_t *place = NULL
         cdef Py_ssize_t wanted = 0, count
-        cdef uint8_t *input = self.plan.turn.input
+        cdef uint8_t *input = self.context.buffers.input
         if self.partial is not None:
             wanted = self.partial.wanted(&place)
         if wanted < LARGE:
             count = recv(self.fd, input, READ_SIZE, 0)
-            rest[0] = Stretch(input, count, False)
+            cursor[0] = Cursor(input, count, False)
             return count
         vectors[0] = iovec(place, wanted)
         vectors[1] = iovec(input, READ_SIZE)
         count = readv(self.fd, vectors, 2)
         if count > 0:
-            self.partial.filled += min(count, wanted)
-        rest[0] = Stretch(input, max(0, count - wanted), False)
+            self.partial.received += min(count, wanted)
+        cursor[0] = Cursor(input, max(0, count - wanted), False)
         return count
 
     @final
-    cdef int _consume(self, Stretch *rest) except -1:
+    cdef int _consume(self, Cursor *cursor) except -1:
         """Hand each message of what was read to the handler; send what it answers."""
-        cdef Turn turn = self.plan.turn
-        turn.serving, turn.used = self, 0
+        cdef LoopBuffers buffers = self.context.buffers
+        buffers.serving, buffers.used = self, 0
         try:
-            if self._let_hear(rest) if self.plan.reader is not None else self._deliver_whole(rest):
-                self._take_rest(rest)
+            if self._dispatch_native(cursor) if self.context.native is not None else self._deliver_whole(cursor):
+                self._deliver_held(cursor)
         finally:
             self.end_serving()
         return 0
 
     @final
-    cdef bint _deliver_whole(self, Stretch *rest) except -1:
-        """The messages of ``rest``, one by one; true where that ended before they did."""
-        cdef Plan plan = self.plan
+    cdef bint _deliver_whole(self, Cursor *cursor) except -1:
+        """The messages of ``cursor``, one by one; true where that ended before they did."""
+        cdef ConnectionContext context = self.context
         cdef Found found
         cdef Span span
         cdef bytes message = None
         cdef bint handled = False  # or still to be made, for which there may be no memory
         try:
             if self.partial is not None:
-                message = self.complete(plan.rule, rest)
+                message = self.complete(context.format, cursor)
                 if message is None:
-                    return rest.strange
+                    return cursor.needs_fallback
                 # Sweeps stamp those in whose stream no frame is begun. So a frame that begins now
                 # is stamped already, but behind one that earlier reads have begun.
-                self.begun = plan.turn.tick
+                self.frame_started = context.buffers.tick
                 handled = True
-                self._deliver(plan, message)
-                if self._holding:
+                self._deliver(context, message)
+                if self.paused:
                     return True
-            while rest.count:
+            while cursor.count:
                 handled = False
-                found = find_frame(plan.rule, rest.data, rest.count, &span)
+                found = find_frame(context.format, cursor.data, cursor.count, &span)
                 if found != WHOLE:
-                    return self.keep(found, plan.rule, rest)
-                message = _again(message, rest.data + span.start, span.stop - span.start)
-                skip(rest, span.size)
+                    return self.keep(found, context.format, cursor)
+                message = _again(message, cursor.data + span.start, span.stop - span.start)
+                skip(cursor, span.size)
                 handled = True
-                self._deliver(plan, message)
-                if self._holding:
+                self._deliver(context, message)
+                if self.paused:
                     return True
         except BaseException as error:
             if handled:
@@ -238,33 +238,33 @@ cdef class ConnectionCore(Sender):
         return False
 
     @final
-    cdef bint _let_hear(self, Stretch *rest) except -1:
+    cdef bint _dispatch_native(self, Cursor *cursor) except -1:
         """The same for a compiled protocol, which needs no object of a message that lies whole."""
-        cdef Plan plan = self.plan
+        cdef ConnectionContext context = self.context
         if self.partial is not None:
-            return self._deliver_whole(rest)
-        plan.reader.begin_read()
-        _let_take(plan, rest)
-        return self._let_hear_each(plan, rest) if rest.count else False
+            return self._deliver_whole(cursor)
+        context.native.begin_read()
+        _dispatch_batch(context, cursor)
+        return self._dispatch_native_each(context, cursor) if cursor.count else False
 
     @final
-    cdef bint _let_hear_each(self, Plan plan, Stretch *rest) except -1:
+    cdef bint _dispatch_native_each(self, ConnectionContext context, Cursor *cursor) except -1:
         """One by one, as what comes first was not foreseen."""
         cdef Span span
         cdef const uint8_t *data
         cdef bytes answer
         try:
-            while rest.count:
-                if find_frame(plan.rule, rest.data, rest.count, &span) != WHOLE:
-                    return self._deliver_whole(rest)
-                data = rest.data + span.start
-                skip(rest, span.size)
-                answer = plan.reader.hear(self, data, span.stop - span.start)
+            while cursor.count:
+                if find_frame(context.format, cursor.data, cursor.count, &span) != WHOLE:
+                    return self._deliver_whole(cursor)
+                data = cursor.data + span.start
+                skip(cursor, span.size)
+                answer = context.native.on_message(self, data, span.stop - span.start)
                 if answer is not None:
-                    _pack(self, plan, answer)
-                if self._holding:
+                    _pack(self, context, answer)
+                if self.paused:
                     return True
-                _let_take(plan, rest)
+                _dispatch_batch(context, cursor)
         except BaseException as error:
             self.handler_raised(error)
         return False
@@ -273,52 +273,52 @@ cdef class ConnectionCore(Sender):
     cdef uint8_t *place(self, Py_ssize_t size) except? NULL:
         """Where to write a message of ``size`` bytes, while this connection is served: behind the
         other replies, and its header, which is there. NULL: it has to be sent as an object."""
-        cdef Turn turn = self.plan.turn
-        cdef Rule rule = self.plan.rule
+        cdef LoopBuffers buffers = self.context.buffers
+        cdef FrameFormat format = self.context.format
         cdef Envelope envelope
         cdef uint8_t *start
-        if size >= LARGE or turn.serving is not self:
+        if size >= LARGE or buffers.serving is not self:
             return NULL
-        while turn.used + size > REPLY_SIZE - 2 * LONGEST_HEADER:  # see `_pack`
+        while buffers.used + size > REPLY_SIZE - 2 * LONGEST_HEADER:  # see `_pack`
             self.send_replies(None, 0)
-        start = turn.output + turn.used
-        if not wrap_message(rule, NULL, size, start, &envelope):
+        start = buffers.output + buffers.used
+        if not wrap_message(format, NULL, size, start, &envelope):
             return NULL
         start += envelope.header
-        memcpy(start + size, rule.trailer_data, envelope.trailer)
-        turn.used += envelope.header + size + envelope.trailer
+        memcpy(start + size, format.trailer_data, envelope.trailer)
+        buffers.used += envelope.header + size + envelope.trailer
         return start
 
     @final
     cdef bint begin_writing(self) except -1:
         """From here to `end_serving`, what is sent is gathered as replies are, for one send; not
         where another connection is being served, or this one takes no more."""
-        cdef Turn turn = self.plan.turn
-        if turn.serving is not None or self.stage is not OPEN or self._sealed:
+        cdef LoopBuffers buffers = self.context.buffers
+        if buffers.serving is not None or not OPEN <= self.stage < FLUSHING:
             return False
-        turn.serving, turn.used = self, 0
+        buffers.serving, buffers.used = self, 0
         return True
 
     @final
     cdef int end_serving(self) except -1:
         """Send the replies that were gathered."""
-        cdef Turn turn = self.plan.turn
+        cdef LoopBuffers buffers = self.context.buffers
         try:
-            while turn.used:  # see `_pack`
+            while buffers.used:  # see `_pack`
                 self.send_replies(None, 0)
         finally:
-            turn.serving = None
+            buffers.serving = None
         return 0
 
     @final
-    cdef int _deliver(self, Plan plan, object message) except -1:
+    cdef int _deliver(self, ConnectionContext context, object message) except -1:
         cdef PyObject *arguments[3]
         arguments[0], arguments[1], arguments[2] = NULL, <PyObject *> message, <PyObject *> self
-        reply = plan.call(
-            plan.received, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
+        reply = context.call(
+            context.received, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
         )
         if type(reply) is bytes:
-            _pack(self, plan, <bytes> reply)
+            _pack(self, context, <bytes> reply)
         elif reply is not None:
             self.reply(reply)
         return 0
@@ -328,27 +328,27 @@ cdef class ConnectionCore(Sender):
         waiting = iter(messages)
         try:
             for message in waiting:
-                self.begun = self.plan.turn.tick
-                self._deliver(self.plan, message)
-                if self._holding:
-                    self._hold_back(waiting)
+                self.frame_started = self.context.buffers.tick
+                self._deliver(self.context, message)
+                if self.paused:
+                    self.hold_back(waiting)
                     break
         except BaseException as error:
             self.handler_raised(error)
         return 0
 
     @final
-    cdef int _take_rest(self, Stretch *rest) except -1:
+    cdef int _deliver_held(self, Cursor *cursor) except -1:
         """The handler is to hear no more for now; or what comes next is no good frame."""
-        if self._sealed:
+        if self.stage >= FLUSHING:
             return 0
         error = None
         try:
-            messages = self.all_messages(self.plan.rule, rest)
+            messages = self.all_messages(self.context.format, cursor)
         except BaseException as raised:  # FrameError, or what a user's own decoder raises
             error, messages = raised, getattr(raised, "messages", ())
-        if self._holding:
-            self._hold_back(iter(messages))
+        if self.paused:
+            self.hold_back(iter(messages))
         else:
             self._deliver_all(messages)
         if error is not None:
@@ -360,64 +360,64 @@ cdef class ConnectionCore(Sender):
         """Attend to what the poller tells besides, or instead of, bytes to read."""
         if events & WRITE and self.outbox is not None:
             self.send_outbox()
-            self.unsettle()
-        if self.stage is CLOSED or not events & ~WRITE:
+            self.schedule_update()
+        if self.stage == CLOSED or not events & ~WRITE:
             return False
-        if not self._holding and self.reason is None:
-            return not self._inbox  # which comes first, when the turn ends
-        self.put_off(events)
+        if not self.paused and self.reason is None:
+            return not self.backlog  # which comes first, when the turn ends
+        self.on_event_while_paused(events)
         return False
 
 
-class Connection(ConnectionCore, Lifecycle):
+class Connection(ConnectionCore, BaseConnection):
     """A socket in the loop, with the buffers between the kernel and the handler."""
 
     __slots__ = ()
 
 
-cdef inline void _let_take(Plan plan, Stretch *rest) noexcept:
+cdef inline void _dispatch_batch(ConnectionContext context, Cursor *cursor) noexcept:
     """What is as the compiled protocol foresees, with what it writes for it."""
-    cdef Turn turn = plan.turn
-    turn.used += plan.reader.take(rest, turn.output + turn.used, REPLY_SIZE - turn.used)
+    cdef LoopBuffers buffers = context.buffers
+    buffers.used += context.native.on_batch(cursor, buffers.output + buffers.used, REPLY_SIZE - buffers.used)
 
 
-cdef inline int _pack(ConnectionCore self, Plan plan, bytes message) except -1:
+cdef inline int _pack(ConnectionCore self, ConnectionContext context, bytes message) except -1:
     """Write the frame that carries ``message`` behind the other replies of this turn."""
     cdef Envelope envelope
     # To send may run Python (a TLS filter, a signal handler, a finalizer), and that may send on the
     # same connection: so there is room only if it is there afterwards.
-    while plan.turn.used > REPLY_SIZE - LONGEST_HEADER:
+    while context.buffers.used > REPLY_SIZE - LONGEST_HEADER:
         self.send_replies(None, 0)
     if wrap_message(
-        plan.rule, <const uint8_t *> PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message),
-        plan.turn.output + plan.turn.used, &envelope,
+        context.format, <const uint8_t *> PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message),
+        context.buffers.output + context.buffers.used, &envelope,
     ):
-        return _append(self, plan, message, envelope.header, envelope.trailer)
-    return _pack_encoded(self, plan, message)
+        return _append(self, context, message, envelope.header, envelope.trailer)
+    return _pack_encoded(self, context, message)
 
 
-cdef int _pack_encoded(ConnectionCore self, Plan plan, bytes message) except -1:
+cdef int _pack_encoded(ConnectionCore self, ConnectionContext context, bytes message) except -1:
     """The same for what the framing itself is to encode."""
-    frame = plan.encode(message)
+    frame = context.encode(message)
     if type(frame) is not bytes:
         raise TypeError(f"the framing's encode returned {type(frame).__name__}, not bytes")
-    return _append(self, plan, <bytes> frame, 0, 0)
+    return _append(self, context, <bytes> frame, 0, 0)
 
 
 cdef inline int _append(
-    ConnectionCore self, Plan plan, bytes message, Py_ssize_t header, Py_ssize_t trailer
+    ConnectionCore self, ConnectionContext context, bytes message, Py_ssize_t header, Py_ssize_t trailer
 ) except -1:
     """Add ``message`` to the replies, behind a header that is there, and a trailer to it."""
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(message), used = plan.turn.used + header
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(message), used = context.buffers.used + header
     if size >= LARGE or used + size + trailer > REPLY_SIZE:
-        plan.turn.used = used
+        context.buffers.used = used
         return self.send_replies(message, trailer)
-    memcpy(plan.turn.output + used, PyBytes_AS_STRING(message), size)
+    memcpy(context.buffers.output + used, PyBytes_AS_STRING(message), size)
     used += size
     if trailer:
-        memcpy(plan.turn.output + used, plan.rule.trailer_data, trailer)
+        memcpy(context.buffers.output + used, context.format.trailer_data, trailer)
         used += trailer
-    plan.turn.used = used
+    context.buffers.used = used
     if self.outbox is not None:
         self.send_replies(None, 0)
     return 0

@@ -1,20 +1,34 @@
 from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t, uint32_t
 
-from epollo.engine.native.protocol cimport Reader
-from epollo.engine.native.formats cimport Rule
-from epollo.engine.native.turn cimport Turn
+from epollo.engine.native.formats cimport FrameFormat
+from epollo.engine.native.protocol cimport NativeProtocol
+
+cdef enum:
+    READ_SIZE = 256 << 10  # bytes of one recv
+    REPLY_SIZE = 64 << 10  # bytes of replies of one send
 
 # With room before the arguments, for the object that a bound method is bound to (PEP 590).
 ctypedef object (*Vectorcall)(object callable, PyObject **arguments, size_t count, PyObject *names)
 
 
-cdef class Plan:
-    cdef Turn turn
+cdef class LoopBuffers:
+    cdef uint8_t *input
+    cdef uint8_t *output
+    cdef Py_ssize_t used  # of the output
+    cdef object serving  # the connection whose replies are in the output
+    cdef unsigned long thread
+    cdef list to_flush
+    cdef uint32_t tick  # counts the sweeps
+
+
+cdef class ConnectionContext:
+    cdef LoopBuffers buffers
     cdef object received
-    cdef Vectorcall call  # how it is called
+    cdef Vectorcall call  # how ``received`` is called
     cdef readonly object loop
     cdef readonly object protocol
     cdef readonly object encode
     cdef readonly object filters
-    cdef Rule rule
-    cdef Reader reader  # the protocol itself, where it is one; or None
+    cdef FrameFormat format
+    cdef NativeProtocol native  # the protocol itself, if it is compiled; or None

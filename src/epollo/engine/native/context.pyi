@@ -1,2 +1,2 @@
-class Plan:
+class ConnectionContext:
     """What the connections of one protocol on one loop have in common."""

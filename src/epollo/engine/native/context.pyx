@@ -1,29 +1,45 @@
-"""What the connections of one protocol on one loop have in common."""
+"""What the connections of one loop, and those of one protocol on it, have in common."""
 
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 
-from epollo.engine.native.protocol cimport Reader
-from epollo.engine.native.formats cimport rule_of
-from epollo.engine.native.turn cimport Turn
+from epollo.engine.native.formats cimport format_of
+from epollo.engine.native.protocol cimport NativeProtocol
 
 cdef extern from "Python.h":
     Vectorcall PyVectorcall_Function(PyObject *callable)
     object PyObject_Vectorcall(object callable, PyObject **arguments, size_t count, PyObject *names)
 
 
-cdef class Plan:
-    """It is looked up once here, not for each of them."""
+cdef class LoopBuffers:
+    """One buffer to read into, and one for the replies to that: connections are served one after
+    the other, and an idle one has no buffer."""
 
-    def __init__(self, loop, Turn turn, protocol):
+    def __cinit__(self):
+        self.to_flush = []
+        self.input = <uint8_t *> PyMem_Malloc(READ_SIZE)
+        self.output = <uint8_t *> PyMem_Malloc(REPLY_SIZE)
+        if self.input is NULL or self.output is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_Free(self.input)
+        PyMem_Free(self.output)
+
+
+cdef class ConnectionContext:
+    """What the connections of one protocol have in common, looked up once."""
+
+    def __init__(self, loop, LoopBuffers buffers, protocol):
         self.loop = loop
-        self.turn = turn
+        self.buffers = buffers
         self.protocol = protocol
         self.received = protocol.received
-        # By what it is called best. That is asked once, not for each message.
+        # The fastest way to call it is found once, not for each message.
         self.call = PyVectorcall_Function(<PyObject *> self.received)
         if self.call is NULL:
             self.call = PyObject_Vectorcall
         self.encode = protocol.framing.encode
         self.filters = getattr(protocol, "filters", None)
-        self.rule = rule_of(protocol.framing)
-        self.reader = protocol if isinstance(protocol, Reader) else None
+        self.format = format_of(protocol.framing)
+        self.native = protocol if isinstance(protocol, NativeProtocol) else None

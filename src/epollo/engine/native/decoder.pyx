@@ -6,7 +6,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
-from epollo.engine.native.formats cimport BAD, HEADER, PART, WHOLE, Found, Rule, Span, rule_of
+from epollo.engine.native.formats cimport BAD, HEADER, PART, WHOLE, Found, FrameFormat, Span, format_of
 
 from epollo.errors import FrameError
 
@@ -39,67 +39,67 @@ cdef class Partial:
         _live -= 1
         PyMem_Free(self.head)
 
-    cdef bytes complete(self, Rule rule, Stretch *rest):
-        """Take what belongs to the frame from ``rest``; the message, where that completes it."""
-        if self.judge is not None:
-            rest.strange = True
+    cdef bytes complete(self, FrameFormat format, Cursor *cursor):
+        """Take what belongs to the frame from ``cursor``; the message, where that completes it."""
+        if self.fallback is not None:
+            cursor.needs_fallback = True
             return None
-        if self.message is None and not self._find(rule, rest):
+        if self.message is None and not self._find(format, cursor):
             return None
-        cdef Py_ssize_t count = min(self.span.stop - self.filled, rest.count)
+        cdef Py_ssize_t count = min(self.span.stop - self.received, cursor.count)
         if count > 0:
-            self._fill(rest.data, count)
-            skip(rest, count)
-        if self.filled >= self.span.stop and self.filled < self.span.size:  # but for the trailer
-            if not rest.count:
+            self._fill(cursor.data, count)
+            skip(cursor, count)
+        if self.received >= self.span.stop and self.received < self.span.size:  # but for the trailer
+            if not cursor.count:
                 return None
-            if rest.data[0] != rule.trailer_data[0]:
-                rest.strange = True
+            if cursor.data[0] != format.trailer_data[0]:
+                cursor.needs_fallback = True
                 return None
-            self.filled += 1
-            skip(rest, 1)
-        return self.message if self.filled == self.span.size else None
+            self.received += 1
+            skip(cursor, 1)
+        return self.message if self.received == self.span.size else None
 
     cdef Py_ssize_t wanted(self, uint8_t **place) noexcept:
         """How many bytes of its message are still to come, and where they are to be put."""
-        if self.message is None or self.filled < self.span.start:
+        if self.message is None or self.received < self.span.start:
             return 0
-        place[0] = <uint8_t *> PyBytes_AS_STRING(self.message) + self.filled - self.span.start
-        return self.span.stop - self.filled
+        place[0] = <uint8_t *> PyBytes_AS_STRING(self.message) + self.received - self.span.start
+        return self.span.stop - self.received
 
     cdef bytes so_far(self):
         """The bytes of the frame that have come."""
         if self.message is None:
             return self.head[:self.held]
         cdef bytes begin = self.head[:min(self.held, self.span.start)]
-        return begin + self.message[:max(0, self.filled - self.span.start)]
+        return begin + self.message[:max(0, self.received - self.span.start)]
 
-    cdef bint _find(self, Rule rule, Stretch *rest) except -1:
+    cdef bint _find(self, FrameFormat format, Cursor *cursor) except -1:
         """Look for the frame's size, in few bytes first, since it is likely to stand in them."""
         cdef Py_ssize_t step
         cdef Found found
-        while rest.count:
-            step = min(rest.count, max(STEP, self.held))
-            self._hold(rest.data, step)
-            skip(rest, step)
-            found = rule.find(self.head, self.held, self.seen, &self.span)
+        while cursor.count:
+            step = min(cursor.count, max(STEP, self.held))
+            self._hold(cursor.data, step)
+            skip(cursor, step)
+            found = format.find(self.head, self.held, self.seen, &self.span)
             if found == BAD or (found == PART and self.span.size > MOST_AT_ONCE):
-                rest.strange = True
+                cursor.needs_fallback = True
                 return False
             if found != HEADER:
-                self._begin(rest)
+                self._begin(cursor)
                 return True
             self.seen = self.held
         return False
 
-    cdef int _begin(self, Stretch *rest) except -1:
+    cdef int _begin(self, Cursor *cursor) except -1:
         """The size is known: give back what is of the next frame, and make the message."""
         cdef Py_ssize_t extra = max(0, self.held - self.span.size)
-        skip(rest, -extra)
+        skip(cursor, -extra)
         self.held -= extra
         cdef Py_ssize_t start = self.span.start, size = self.span.stop - self.span.start
         self.message = PyBytes_FromStringAndSize(NULL, size)
-        self.filled = self.held
+        self.received = self.held
         if self.held > start:
             memcpy(PyBytes_AS_STRING(self.message), self.head + start, min(self.held - start, size))
         return 0
@@ -107,14 +107,14 @@ cdef class Partial:
     cdef int _fill(self, const uint8_t *data, Py_ssize_t count) except -1:
         """More of the frame, at most to the end of its message."""
         cdef char *place
-        cdef Py_ssize_t before = min(count, max(0, self.span.start - self.filled))
+        cdef Py_ssize_t before = min(count, max(0, self.span.start - self.received))
         if before:
             self._hold(data, before)
-            self.filled += before
+            self.received += before
         if count > before:
-            place = PyBytes_AS_STRING(self.message) + self.filled - self.span.start
+            place = PyBytes_AS_STRING(self.message) + self.received - self.span.start
             memcpy(place, data + before, count - before)
-            self.filled += count - before
+            self.received += count - before
         return 0
 
     cdef int _hold(self, const uint8_t *data, Py_ssize_t count) except -1:
@@ -130,101 +130,101 @@ cdef class Partial:
         return 0
 
 
-cdef class Cutter:
+cdef class StreamDecoder:
     """What of one stream is not yet a message: nothing, or a part of a frame."""
 
-    cdef bytes next_message(self, Rule rule, Stretch *rest):
-        """The next message, taken from ``rest``. None where the rest, which is then kept, holds no
+    cdef bytes next_message(self, FrameFormat format, Cursor *cursor):
+        """The next message, taken from ``cursor``. None where the rest, which is then kept, holds no
         whole one; or where it is strange."""
         cdef bytes message
         cdef Span span
         cdef Found found
         if self.partial is not None:
-            return self.complete(rule, rest)
-        if not rest.count:
+            return self.complete(format, cursor)
+        if not cursor.count:
             return None
-        found = rule.find(rest.data, rest.count, 0, &span)
+        found = format.find(cursor.data, cursor.count, 0, &span)
         if found != WHOLE:
-            self.keep(found, rule, rest)
+            self.keep(found, format, cursor)
             return None
         message = PyBytes_FromStringAndSize(
-            <const char *> rest.data + span.start, span.stop - span.start
+            <const char *> cursor.data + span.start, span.stop - span.start
         )
-        skip(rest, span.size)
+        skip(cursor, span.size)
         return message
 
-    cdef bytes complete(self, Rule rule, Stretch *rest):
+    cdef bytes complete(self, FrameFormat format, Cursor *cursor):
         """The message of the frame that was begun; None where that is as ever, or strange."""
-        cdef bytes message = self.partial.complete(rule, rest)
+        cdef bytes message = self.partial.complete(format, cursor)
         if message is not None:
             self.partial = None
         return message
 
-    cdef bint keep(self, Found found, Rule rule, Stretch *rest) except -1:
-        """``rest`` begins with no whole frame: keep it, but where it is strange, which is told."""
+    cdef bint keep(self, Found found, FrameFormat format, Cursor *cursor) except -1:
+        """``cursor`` begins with no whole frame: keep it, but where it is strange, which is told."""
         if found == BAD:
-            rest.strange = True
+            cursor.needs_fallback = True
         else:
             self.partial = Partial()
-            self.partial.complete(rule, rest)
-        return rest.strange
+            self.partial.complete(format, cursor)
+        return cursor.needs_fallback
 
-    cdef list all_messages(self, Rule rule, Stretch *rest):
-        """All messages of ``rest``. Raises FrameError, with those before the bad frame."""
+    cdef list all_messages(self, FrameFormat format, Cursor *cursor):
+        """All messages of ``cursor``. Raises FrameError, with those before the bad frame."""
         cdef list messages = []
-        cdef bytes message = self.next_message(rule, rest)
+        cdef bytes message = self.next_message(format, cursor)
         while message is not None:
             messages.append(message)
-            message = self.next_message(rule, rest)
-        if rest.strange:
+            message = self.next_message(format, cursor)
+        if cursor.needs_fallback:
             try:
-                messages += self.judge(rule, rest)
+                messages += self.decode_by_fallback(format, cursor)
             except FrameError as error:
                 error.messages = messages + error.messages
                 raise
         return messages
 
-    cdef list judge(self, Rule rule, Stretch *rest):
+    cdef list decode_by_fallback(self, FrameFormat format, Cursor *cursor):
         """What the framing's own decoder makes of a strange rest, and of all that comes after it:
         a FrameError; or messages, where the framing has no rule here, or the frame is huge."""
-        cdef bytes strange = rest.data[:rest.count]
-        rest.count = 0
-        if self.partial is None or self.partial.judge is None:
+        cdef bytes held = cursor.data[:cursor.count]
+        cursor.count = 0
+        if self.partial is None or self.partial.fallback is None:
             if self.partial is not None:
-                strange = self.partial.so_far() + strange
+                held = self.partial.so_far() + held
             self.partial = Partial()
-            self.partial.judge = rule.framing.decoder()
-        return self.partial.judge.feed(strange)
+            self.partial.fallback = format.framing.decoder()
+        return self.partial.fallback.feed(held)
 
-    cdef int check_end(self, Rule rule) except -1:
+    cdef int check_end(self, FrameFormat format) except -1:
         """The stream has ended. Raises FrameTruncated where that cuts a frame."""
         if self.partial is None:
             return 0
-        judge = self.partial.judge
-        if judge is None:
-            judge = rule.framing.decoder()
-            judge.feed(self.partial.so_far())
-        judge.eof()
+        fallback = self.partial.fallback
+        if fallback is None:
+            fallback = format.framing.decoder()
+            fallback.feed(self.partial.so_far())
+        fallback.eof()
         return 0
 
 
-cdef class Decoder(Cutter):
+cdef class Decoder(StreamDecoder):
     """The messages of one stream, as `epollo.framing.Decoder` has them; to be compared with it."""
 
     def __init__(self, framing):
-        self.rule = rule_of(framing)
+        self.format = format_of(framing)
 
     def feed(self, data):
         """The messages that ``data``, the next bytes of the stream, completes."""
         cdef Py_buffer view
-        cdef Stretch rest
+        cdef Cursor cursor
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            rest = Stretch(<const uint8_t *> view.buf, view.len, False)
-            return self.all_messages(self.rule, &rest)
+            cursor = Cursor(<const uint8_t *> view.buf, view.len, False)
+            return self.all_messages(self.format, &cursor)
         finally:
             PyBuffer_Release(&view)
 
     def eof(self):
         """The stream has ended. Raises FrameTruncated where that cuts a frame."""
-        self.check_end(self.rule)
+        self.check_end(self.format)

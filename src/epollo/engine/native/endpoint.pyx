@@ -9,10 +9,10 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 from posix.unistd cimport close
 
-from epollo.engine.native.context cimport Plan
+from epollo.engine.native.context cimport ConnectionContext
 
 from epollo import address
-from epollo.engine.stage import Stage
+from epollo.engine.connection import Stage
 
 cdef extern from "<sys/socket.h>" nogil:
     int AF_INET, AF_INET6
@@ -25,7 +25,7 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef enum:
     LONGEST_ADDRESS = 110  # sizeof(struct sockaddr_un)
 
-cdef object CONNECTING = Stage.CONNECTING
+cdef uint8_t CONNECTING = Stage.CONNECTING
 cdef Py_ssize_t _live = 0
 
 
@@ -34,7 +34,7 @@ def live():
     return _live
 
 
-cdef class Endpoint(Cutter):
+cdef class Endpoint(StreamDecoder):
     """The data of a connection, and this end of it: a socket, for which a descriptor will do."""
 
     def __cinit__(self, *args):
@@ -48,12 +48,12 @@ cdef class Endpoint(Cutter):
         if self.fd >= 0 and not self.lent:  # of a loop that was never closed
             close(self.fd)
 
-    def __init__(self, Plan plan, sock):
-        self.plan = plan
+    def __init__(self, ConnectionContext context, sock):
+        self.context = context
         self.fd = sock.detach()
         self.stage = CONNECTING
-        self.heard = self.begun = self.stuck = plan.turn.tick
-        self._inbox = ()
+        self.last_activity = self.frame_started = self.write_progress = context.buffers.tick
+        self.backlog = ()
 
     @property
     def socket(self):

@@ -21,7 +21,7 @@ cdef struct Envelope:  # bytes that go on the wire before a message, and after i
     Py_ssize_t trailer
 
 
-cdef class Rule:
+cdef class FrameFormat:
     cdef readonly object framing
     cdef Py_ssize_t max_frame
     cdef int64_t plain  # bytes of the longest message, where frames are those of u32; else -1
@@ -33,65 +33,65 @@ cdef class Rule:
     cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept
 
 
-cdef class LengthRule(Rule):
+cdef class LengthFormat(FrameFormat):
     cdef Py_ssize_t offset
     cdef Py_ssize_t size
     cdef Py_ssize_t end
     cdef Py_ssize_t strip
     cdef bint little
     cdef bint before  # the header goes before the message
-    cdef int64_t rest  # of the frame, beside as many bytes as the length says
+    cdef int64_t extra  # of the frame, beside as many bytes as the length says
     cdef uint64_t least, most  # lengths that a good frame can have
     cdef int64_t adjust
 
 
-cdef class VarintRule(Rule):
+cdef class VarintFormat(FrameFormat):
     cdef Found _measured(
         self, Py_ssize_t header, Py_ssize_t length, Py_ssize_t count, Span *span
     ) noexcept
 
 
-cdef class NetstringRule(Rule):
+cdef class NetstringFormat(FrameFormat):
     cdef Py_ssize_t most_digits
 
 
-cdef class DelimiterRule(Rule):
+cdef class DelimiterFormat(FrameFormat):
     cdef bint line
 
     cdef Py_ssize_t _begun(self, Octets data, Py_ssize_t count) noexcept
 
 
-cdef class FixedRule(Rule):
+cdef class FixedFormat(FrameFormat):
     cdef Py_ssize_t size
 
 
-cdef class RawRule(Rule):
+cdef class RawFormat(FrameFormat):
     pass
 
 
-cdef Rule rule_of(object framing)
+cdef FrameFormat format_of(object framing)
 
 
-cdef inline Found find_frame(Rule rule, Octets data, Py_ssize_t count, Span *span) noexcept:
-    """What `Rule.find` says of a frame of which nothing was looked at before. The usual framing is
+cdef inline Found find_frame(FrameFormat format, Octets data, Py_ssize_t count, Span *span) noexcept:
+    """What `FrameFormat.find` says of a frame of which nothing was looked at before. The usual framing is
     not called for it."""
     cdef int64_t length
     if count < 4:
-        return rule.find(data, count, 0, span)
+        return format.find(data, count, 0, span)
     length = u32_of(data)
-    if length > rule.plain:
-        return rule.find(data, count, 0, span)
+    if length > format.plain:
+        return format.find(data, count, 0, span)
     span.start = 4
     span.stop = span.size = 4 + length
     return WHOLE if count >= span.size else PART
 
 
 cdef inline bint wrap_message(
-    Rule rule, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes
+    FrameFormat format, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes
 ) noexcept:
-    """`Rule.wrap`, in the same way."""
-    if size > rule.plain:
-        return rule.wrap(data, size, header, sizes)
+    """`FrameFormat.wrap`, in the same way."""
+    if size > format.plain:
+        return format.wrap(data, size, header, sizes)
     put_u32(header, <uint32_t> size)
     sizes.header = 4
     sizes.trailer = 0

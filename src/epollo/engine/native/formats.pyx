@@ -13,7 +13,7 @@ cdef extern from "<string.h>" nogil:
     void *memmem(const void *haystack, size_t hay, const void *needle, size_t length)
 
 
-cdef class Rule:
+cdef class FrameFormat:
     """One framing's; shared by any number of connections."""
 
     def __init__(self, framing):
@@ -37,7 +37,7 @@ cdef class Rule:
         return False
 
 
-cdef class LengthRule(Rule):
+cdef class LengthFormat(FrameFormat):
     """Netty's LengthFieldBasedFrameDecoder: see `epollo.framing.length`.
 
     A length is good between two bounds, which are worked out here once.
@@ -52,11 +52,11 @@ cdef class LengthRule(Rule):
         self.adjust = framing.adjust
         self.little = framing.order == "little"
         self.before = framing.offset == 0 and framing.strip == self.end
-        self.rest = framing.adjust + self.end
+        self.extra = framing.adjust + self.end
         cdef object held = (1 << 8 * framing.size) - 1
-        cdef object least = max(0, -framing.adjust, framing.strip - self.rest)
-        cdef object longest = INT64_MAX - max(0, self.rest)
-        cdef object most = min(held, longest, framing.max_frame - self.rest)
+        cdef object least = max(0, -framing.adjust, framing.strip - self.extra)
+        cdef object longest = INT64_MAX - max(0, self.extra)
+        cdef object most = min(held, longest, framing.max_frame - self.extra)
         if most < least:  # no length is good
             least, most = 1, 0
         self.least, self.most = least, most
@@ -70,7 +70,7 @@ cdef class LengthRule(Rule):
         if length < self.least or length > self.most:
             return BAD
         span.start = self.strip
-        span.stop = span.size = <Py_ssize_t> (<int64_t> length + self.rest)
+        span.stop = span.size = <Py_ssize_t> (<int64_t> length + self.extra)
         return WHOLE if count >= span.size else PART
 
     cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept:
@@ -85,7 +85,7 @@ cdef class LengthRule(Rule):
         return True
 
 
-cdef class VarintRule(Rule):
+cdef class VarintFormat(FrameFormat):
     """protobuf's base-128 length: see `epollo.framing.varint`."""
 
     cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
@@ -110,19 +110,19 @@ cdef class VarintRule(Rule):
         return WHOLE if count >= span.size else PART
 
     cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept:
-        cdef uint64_t rest = size
+        cdef uint64_t extra = size
         cdef Py_ssize_t i = 0
-        while rest > 0x7F:
-            header[i] = <uint8_t> (rest & 0x7F | 0x80)
-            rest >>= 7
+        while extra > 0x7F:
+            header[i] = <uint8_t> (extra & 0x7F | 0x80)
+            extra >>= 7
             i += 1
-        header[i] = <uint8_t> rest
+        header[i] = <uint8_t> extra
         sizes.header = i + 1
         sizes.trailer = 0
         return size <= self.max_frame - sizes.header
 
 
-cdef class NetstringRule(Rule):
+cdef class NetstringFormat(FrameFormat):
     """D. J. Bernstein's netstrings: see `epollo.framing.netstring`."""
 
     def __init__(self, framing):
@@ -150,12 +150,12 @@ cdef class NetstringRule(Rule):
 
     cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept:
         cdef uint8_t digits[20]
-        cdef Py_ssize_t count = 0, rest = size, i
+        cdef Py_ssize_t count = 0, extra = size, i
         while True:
-            digits[count] = <uint8_t> (c"0" + rest % 10)
+            digits[count] = <uint8_t> (c"0" + extra % 10)
             count += 1
-            rest //= 10
-            if not rest:
+            extra //= 10
+            if not extra:
                 break
         for i in range(count):
             header[i] = digits[count - 1 - i]
@@ -165,7 +165,7 @@ cdef class NetstringRule(Rule):
         return size <= self.max_frame - count - 2
 
 
-cdef class DelimiterRule(Rule):
+cdef class DelimiterFormat(FrameFormat):
     """A message until its delimiter: see `epollo.framing.delimiter`."""
 
     def __init__(self, framing):
@@ -210,7 +210,7 @@ cdef class DelimiterRule(Rule):
         return memmem(data, size, self.trailer_data, sizes.trailer) is NULL
 
 
-cdef class FixedRule(Rule):
+cdef class FixedFormat(FrameFormat):
     """So many bytes each: see `epollo.framing.fixed`."""
 
     def __init__(self, framing):
@@ -227,7 +227,7 @@ cdef class FixedRule(Rule):
         return size == self.size
 
 
-cdef class RawRule(Rule):
+cdef class RawFormat(FrameFormat):
     """Whatever one read brought: see `epollo.framing.raw`."""
 
     cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
@@ -241,21 +241,21 @@ cdef class RawRule(Rule):
 
 
 # By the very class: one that inherits may have changed the rule.
-cdef dict _RULES = {
-    LengthPrefix: LengthRule,
-    LengthField: LengthRule,
-    Varint: VarintRule,
-    Netstring: NetstringRule,
-    Delimiter: DelimiterRule,
-    Line: DelimiterRule,
-    Fixed: FixedRule,
-    Raw: RawRule,
+cdef dict _FORMATS = {
+    LengthPrefix: LengthFormat,
+    LengthField: LengthFormat,
+    Varint: VarintFormat,
+    Netstring: NetstringFormat,
+    Delimiter: DelimiterFormat,
+    Line: DelimiterFormat,
+    Fixed: FixedFormat,
+    Raw: RawFormat,
 }
 
 
-cdef Rule rule_of(object framing):
+cdef FrameFormat format_of(object framing):
     """The rule of ``framing``. To that of a user's own, every frame is a bad one."""
-    return _RULES.get(type(framing), Rule)(framing)
+    return _FORMATS.get(type(framing), FrameFormat)(framing)
 
 
 cdef inline uint64_t _length(Octets data, Py_ssize_t size, bint little) noexcept:

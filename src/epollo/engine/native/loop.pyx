@@ -16,12 +16,13 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
 from epollo.engine.native.connection cimport ConnectionCore
-from epollo.engine.native.turn cimport Turn
+from epollo.engine.native.context cimport LoopBuffers
 
-from epollo.engine.housekeeping import Housekeeping
+from epollo.engine.base_loop import BaseLoop
+from epollo.engine.deadlines import overdue
 from epollo.engine.native.connection import Connection
 from epollo.engine.native.listener import Listener
-from epollo.engine.native.context import Plan
+from epollo.engine.native.context import ConnectionContext
 from epollo.errors import EngineMissing
 
 cdef extern from "<sys/epoll.h>" nogil:
@@ -49,23 +50,23 @@ cdef class LoopCore:
     cdef int _served  # of them
     cdef Py_ssize_t _flushed  # of the dirty connections
     cdef epoll_event _events[MOST_EVENTS]
-    cdef Turn _turn
+    cdef LoopBuffers _buffers
     cdef list _sources  # by descriptor
-    cdef set _unasked  # descriptors of those of them that the kernel is not asked about
+    cdef set _disabled  # descriptors of those of them that the kernel is not asked about
     cdef public list _heap  # of the timers, the next one first
     cdef public double slow_after
     cdef public bint waiting
     cdef public bint polling
-    cdef public bint turning
-    cdef public list _dead
-    cdef public object _calls
+    cdef public bint dispatching
+    cdef public list _to_close
+    cdef public object _call_queue
     cdef public object _exit
 
     def __cinit__(self, *args, **kwargs):
         self._epoll = -1
         self._sources = []
-        self._unasked = set()
-        self._turn = Turn()
+        self._disabled = set()
+        self._buffers = LoopBuffers()
         self._epoll = epoll_create1(EPOLL_CLOEXEC)
         if self._epoll < 0:
             raise OSError(errno, os.strerror(errno))
@@ -76,33 +77,33 @@ cdef class LoopCore:
 
     @property
     def thread(self):
-        return self._turn.thread or None
+        return self._buffers.thread or None
 
     @thread.setter
     def thread(self, value):
-        self._turn.thread = value or 0
+        self._buffers.thread = value or 0
 
     @property
     def tick(self):
-        return self._turn.tick
+        return self._buffers.tick
 
     @tick.setter
     def tick(self, value):
-        self._turn.tick = value
+        self._buffers.tick = value
 
     @property
-    def dirty(self):
-        return self._turn.dirty
+    def to_flush(self):
+        return self._buffers.to_flush
 
-    @dirty.setter
-    def dirty(self, value):
-        self._turn.dirty = value
+    @to_flush.setter
+    def to_flush(self, value):
+        self._buffers.to_flush = value
 
     def poll(self, timeout=None):
         """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
-        if self.waiting or self.polling or self.turning or self._epoll < 0:
+        if self.waiting or self.polling or self.dispatching or self._epoll < 0:
             self._refuse_turn()
-        self._turn.thread = PyThread_get_thread_ident()
+        self._buffers.thread = PyThread_get_thread_ident()
         self.waiting = True
         try:
             self._wait(timeout)
@@ -111,16 +112,16 @@ cdef class LoopCore:
         self.polling = True
         try:
             self._serve()
-            if self._calls or self._next_timer() <= _now():
+            if self._call_queue or self._next_timer() <= _now():
                 self._make_calls()
-            if PyList_GET_SIZE(self._turn.dirty):
-                self._flush_dirty()
-            if PyList_GET_SIZE(self._dead):
-                self._bury_dead()
+            if PyList_GET_SIZE(self._buffers.to_flush):
+                self._flush_scheduled()
+            if PyList_GET_SIZE(self._to_close):
+                self._close_scheduled()
         finally:
             self.polling = False
-            if PyList_GET_SIZE(self._turn.dirty) or PyList_GET_SIZE(self._dead):
-                self._see_to_it()  # made by what was told of an end, or what ended the turn
+            if PyList_GET_SIZE(self._buffers.to_flush) or PyList_GET_SIZE(self._to_close):
+                self._wake()  # made by what was told of an end, or what ended the turn
         if self._exit is not None:
             self._raise_exit()
         return self._count
@@ -134,47 +135,51 @@ cdef class LoopCore:
         event.data.fd = fd
         while PyList_GET_SIZE(self._sources) <= fd:
             self._sources.append(None)
-        new = self._sources[fd] is None or fd in self._unasked
+        new = self._sources[fd] is None or fd in self._disabled
         if epoll_ctl(self._epoll, EPOLL_CTL_ADD if new else EPOLL_CTL_MOD, fd, &event) < 0:
             raise OSError(errno, os.strerror(errno))
-        self._unasked.discard(fd)
+        self._disabled.discard(fd)
         self._sources[fd] = source
 
-    def look_away(self, int fd):
+    def disable(self, int fd):
         """Keep ``fd``, but ask nothing of it until it is watched again."""
-        if fd not in self._unasked:
+        if fd not in self._disabled:
             if not self._inherited:
                 epoll_ctl(self._epoll, EPOLL_CTL_DEL, fd, NULL)
-            self._unasked.add(fd)
+            self._disabled.add(fd)
 
     def unwatch(self, int fd):
         """Ask nothing of ``fd`` any more; its owner closes it."""
         if 0 <= fd < PyList_GET_SIZE(self._sources) and self._sources[fd] is not None:
-            self.look_away(fd)
-            self._unasked.remove(fd)
+            self.disable(fd)
+            self._disabled.remove(fd)
             self._sources[fd] = None
 
+    def source_of(self, int fd):
+        """The source that is watched at ``fd``, or disabled."""
+        return self._sources[fd] if 0 <= fd < PyList_GET_SIZE(self._sources) else None
+
     def sources(self):
-        """All that is watched, or looked away from."""
+        """All that are watched, or disabled."""
         return [source for source in self._sources if source is not None]
 
     def sweep(self, bounds):
         """The next tick: whoever is over one of the ``bounds``, and which."""
         cdef uint32_t idle = bounds.idle
-        self._turn.tick += 1
+        self._buffers.tick += 1
         found = []
         for source in self._sources:
             if type(source) is Connection and not (<ConnectionCore> source).well(idle):
-                reason = source.overdue(bounds)
+                reason = overdue(source, bounds)
                 if reason is not None:
                     found.append((source, reason))
         return found
 
-    def _new_plan(self, protocol):
-        return Plan(self, self._turn, protocol)
+    def _new_context(self, protocol):
+        return ConnectionContext(self, self._buffers, protocol)
 
-    def _new_connection(self, plan, sock):
-        return Connection(plan, sock)
+    def _new_connection(self, context, sock):
+        return Connection(context, sock)
 
     def _descriptor(self):
         return self._epoll
@@ -207,7 +212,7 @@ cdef class LoopCore:
         """To wait, at most: until the next timer, and not at all with work at hand."""
         cdef double seconds = INFINITY if timeout is None else timeout
         cdef double timer = self._next_timer()
-        if PyList_GET_SIZE(self._turn.dirty) or PyList_GET_SIZE(self._dead) or self._calls:
+        if PyList_GET_SIZE(self._buffers.to_flush) or PyList_GET_SIZE(self._to_close) or self._call_queue:
             return 0
         if self._exit is not None:
             return 0
@@ -225,20 +230,20 @@ cdef class LoopCore:
         """Give each source the events of its descriptor."""
         cdef int fd
         self._served = 0
-        self.turning = True
+        self.dispatching = True
         try:
             while self._served < self._count:
                 try:
-                    self._serve_rest()
+                    self._serve_remaining()
                 except BaseException as error:
                     fd = self._events[self._served - 1].data.fd
                     source = self._sources[fd] if fd < PyList_GET_SIZE(self._sources) else None
                     self.source_failed(source, error)
         finally:
-            self.turning = False
+            self.dispatching = False
         return 0
 
-    cdef int _serve_rest(self) except -1:
+    cdef int _serve_remaining(self) except -1:
         """From the first event that was not served on."""
         cdef int fd
         cdef uint32_t events
@@ -246,7 +251,7 @@ cdef class LoopCore:
         while self._served < self._count and self._exit is None:
             # One that an earlier one of the batch has closed has nothing to do, or is gone.
             # Its number cannot have gone to a newcomer, who would be served events that are
-            # not his: it is given back to the kernel when the batch is done (`_bury_dead`).
+            # not his: it is given back to the kernel when the batch is done (`_close_scheduled`).
             # That of a listener may have, but to be told to read does no harm.
             fd = self._events[self._served].data.fd
             events = self._events[self._served].events
@@ -264,37 +269,37 @@ cdef class LoopCore:
         self._served = self._count  # those left are told again: pollers are level-triggered
         return 0
 
-    cdef int _flush_dirty(self) except -1:
+    cdef int _flush_scheduled(self) except -1:
         """Send what each has queued, in one send, and decide what it waits for next."""
-        cdef list dirty = self._turn.dirty
+        cdef list to_flush = self._buffers.to_flush
         cdef Py_ssize_t last
         self._flushed = 0
-        self.turning = True
+        self.dispatching = True
         try:
-            while self._flushed < PyList_GET_SIZE(dirty):
+            while self._flushed < PyList_GET_SIZE(to_flush):
                 try:
-                    self._flush_rest(dirty)
+                    self._flush_remaining(to_flush)
                 except BaseException as error:
                     last = self._flushed - 1
-                    self.source_failed(dirty[last] if last < len(dirty) else None, error)
+                    self.source_failed(to_flush[last] if last < len(to_flush) else None, error)
         finally:
-            self.turning = False
-        dirty.clear()
+            self.dispatching = False
+        to_flush.clear()
         return 0
 
-    cdef int _flush_rest(self, list dirty) except -1:
+    cdef int _flush_remaining(self, list to_flush) except -1:
         """From the first one that was not flushed on."""
         cdef ConnectionCore connection
-        while self._flushed < PyList_GET_SIZE(dirty):  # which may grow meanwhile
-            connection = dirty[self._flushed]
+        while self._flushed < PyList_GET_SIZE(to_flush):  # which may grow meanwhile
+            connection = to_flush[self._flushed]
             self._flushed += 1
             connection.flush()
-            if connection.outbox is not None or connection.unsettled:
-                connection.decide()
+            if connection.outbox is not None or connection.update_due:
+                connection.update_state()
         return 0
 
 
-class Loop(LoopCore, Housekeeping):
+class Loop(LoopCore, BaseLoop):
     """One thread's loop over any number of sockets."""
 
     name = "native"

@@ -3,15 +3,16 @@
 from cython cimport final
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport uint8_t
 from libc.string cimport memset
 from posix.uio cimport iovec
 
 from epollo.engine.native.endpoint cimport os_error
 from epollo.engine.native.outbox cimport Outbox
-from epollo.engine.native.turn cimport REPLY_SIZE, Turn
+from epollo.engine.native.context cimport REPLY_SIZE, LoopBuffers
 
-from epollo.engine import CloseReason
-from epollo.engine.stage import Stage
+from epollo.engine.connection import Stage
+from epollo.reasons import CloseReason
 
 cdef extern from "<sys/socket.h>" nogil:
     int MSG_NOSIGNAL
@@ -24,7 +25,7 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef enum:
     VECTORS = 64  # pieces of one sendmsg
 
-cdef object CLOSED = Stage.CLOSED
+cdef uint8_t CLOSED = Stage.CLOSED
 cdef object RESET = CloseReason.RESET
 cdef object HANDLER_ERROR = CloseReason.HANDLER_ERROR
 
@@ -32,7 +33,7 @@ cdef object HANDLER_ERROR = CloseReason.HANDLER_ERROR
 cdef class Sender(Endpoint):
     """The part of a connection that gives its bytes to the kernel.
 
-    The replies to what is being read are in the loop's one buffer (`Turn.output`), which is free
+    The replies to what is being read are in the loop's one buffer (`LoopBuffers.output`), which is free
     again when they are sent. Only what is left of them, and what is sent to others than the one
     being served, goes to an outbox.
     """
@@ -41,13 +42,13 @@ cdef class Sender(Endpoint):
     def unsent(self):
         """Bytes that wait to be taken by the kernel."""
         cdef Py_ssize_t size = 0 if self.outbox is None else self.outbox.size
-        if self.plan.turn.serving is self:
-            size += self.plan.turn.used
+        if self.context.buffers.serving is self:
+            size += self.context.buffers.used
         return size
 
     def transmit(self, bytes data not None):
         """Send bytes as they are, behind what is queued."""
-        if data and self.stage is not CLOSED:
+        if data and self.stage != CLOSED:
             if self.outbox is None:
                 self.outbox = Outbox()
             self.outbox.refer(data, 0)
@@ -56,21 +57,21 @@ cdef class Sender(Endpoint):
     def queue_raw(self, bytes data not None):
         """The same, but at the end of the turn, unless this connection is the one being served, or
         too much is queued."""
-        if not data or self.stage is CLOSED:
+        if not data or self.stage == CLOSED:
             return
         if self.outbox is None:
             self.outbox = Outbox()
         self.outbox.refer(data, 0)
-        if self.plan.turn.serving is self or self.blocked or self.outbox.size > REPLY_SIZE:
+        if self.context.buffers.serving is self or self.blocked or self.outbox.size > REPLY_SIZE:
             self.relieve()
-        self.unsettle()
+        self.schedule_update()
 
     def discard(self):
         """Nothing more will be sent: let go of what was to be."""
         self.outbox = None
         self.blocked = False
-        if self.plan.turn.serving is self:
-            self.plan.turn.used = 0
+        if self.context.buffers.serving is self:
+            self.context.buffers.used = 0
 
     @final
     cdef int flush(self) except -1:
@@ -82,13 +83,13 @@ cdef class Sender(Endpoint):
     @final
     cdef int send_replies(self, bytes last, Py_ssize_t trailer) except -1:
         """Offer the kernel, once, the replies of this turn, and ``last`` behind them."""
-        cdef Turn turn = self.plan.turn
-        cdef Py_ssize_t sent = 0, size = turn.used
+        cdef LoopBuffers buffers = self.context.buffers
+        cdef Py_ssize_t sent = 0, size = buffers.used
         cdef iovec vectors[3]
         cdef msghdr message
         if last is None and not size:
             return 0
-        if self.stage is CLOSED:
+        if self.stage == CLOSED:
             self.discard()
             return 0
         if self.filter_io is not None:
@@ -96,18 +97,18 @@ cdef class Sender(Endpoint):
         if self.outbox is not None:
             sent = 0
         elif last is None:
-            sent = send(self.fd, turn.output, size, MSG_NOSIGNAL)
+            sent = send(self.fd, buffers.output, size, MSG_NOSIGNAL)
         else:
             size += PyBytes_GET_SIZE(last) + trailer
-            vectors[0] = iovec(turn.output, turn.used)
+            vectors[0] = iovec(buffers.output, buffers.used)
             vectors[1] = iovec(PyBytes_AS_STRING(last), PyBytes_GET_SIZE(last))
-            vectors[2] = iovec(<void *> self.plan.rule.trailer_data, trailer)
+            vectors[2] = iovec(<void *> self.context.format.trailer_data, trailer)
             memset(&message, 0, sizeof(message))
             message.msg_iov = vectors
             message.msg_iovlen = 3
             sent = sendmsg(self.fd, &message, MSG_NOSIGNAL)
         if sent == size and self.outbox is None:
-            turn.used = 0
+            buffers.used = 0
             return 0
         if sent < 0:
             if errno != EAGAIN and errno != EINTR:  # ECONNRESET, EPIPE: the peer is gone
@@ -123,30 +124,30 @@ cdef class Sender(Endpoint):
 
     @final
     cdef int _send_filtered(self, bytes last, Py_ssize_t trailer) except -1:
-        cdef Turn turn = self.plan.turn
-        cdef bytes plain = turn.output[:turn.used]
-        turn.used = 0
+        cdef LoopBuffers buffers = self.context.buffers
+        cdef bytes plain = buffers.output[:buffers.used]
+        buffers.used = 0
         if last is not None:
-            plain += last + self.plan.rule.trailer_data[:trailer]
-        self.send_filtered(plain)
+            plain += last + self.context.format.trailer_data[:trailer]
+        self.filter_io.send(self, plain)
         return 0
 
     @final
     cdef int _leave_unsent(self, Py_ssize_t sent, bytes last, Py_ssize_t trailer) except -1:
         """The kernel took the first ``sent`` bytes: queue what is left."""
-        cdef Turn turn = self.plan.turn
+        cdef LoopBuffers buffers = self.context.buffers
         cdef Py_ssize_t part
         if self.outbox is None:
             self.outbox = Outbox()
             self.blocked = True
-        part = min(sent, turn.used)
-        self.outbox.copy(turn.output + part, turn.used - part)
-        turn.used = 0
+        part = min(sent, buffers.used)
+        self.outbox.copy(buffers.output + part, buffers.used - part)
+        buffers.used = 0
         if last is not None:
             sent -= part
             part = min(sent, PyBytes_GET_SIZE(last))
             self.outbox.refer(last, part)
-            self.outbox.copy(self.plan.rule.trailer_data + sent - part, trailer - (sent - part))
+            self.outbox.copy(self.context.format.trailer_data + sent - part, trailer - (sent - part))
         return 0
 
     @final
@@ -168,7 +169,7 @@ cdef class Sender(Endpoint):
             self.blocked = sent < offered
             if sent > 0:
                 self.outbox.advance(sent)
-                self.stuck = self.plan.turn.tick
+                self.write_progress = self.context.buffers.tick
         if not self.blocked:
             self.outbox = None
         return 0
@@ -176,12 +177,12 @@ cdef class Sender(Endpoint):
     @final
     cdef int relieve(self) except -1:
         """Much is queued, or the kernel takes no more: send, or mind the marks, now."""
-        if self.stage is CLOSED:
+        if self.stage == CLOSED:
             self.discard()
             return 0
-        high_water = self.plan.protocol.limits.high_water  # a property may run anything
+        high_water = self.context.protocol.limits.high_water  # a property may run anything
         if self.outbox is not None and (not self.blocked or self.outbox.size > high_water):
             self.send_outbox()  # a peer that reads meanwhile is not slow
-        self.mind_marks()
-        self.unsettle()
+        self.check_watermarks()
+        self.schedule_update()
         return 0

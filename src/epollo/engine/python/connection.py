@@ -1,33 +1,93 @@
-"""One connection: bytes in, messages to the handler, replies out. What happens per message."""
+"""One connection: bytes in, messages to the handler, replies out. The work per message."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from typing import Any
 
-from epollo.engine import CloseReason
+from epollo import address
+from epollo.engine.connection import BaseConnection, Stage
 from epollo.engine.events import READ, WRITE
-from epollo.engine.python.context import Plan
-from epollo.engine.python.sending import SEND_NOW, Sender
+from epollo.engine.filter_io import FilterIO
+from epollo.engine.python.context import ConnectionContext
 from epollo.errors import FrameError
+from epollo.reasons import CloseReason
+
+# Replies go out when the turn ends, so that a peer woken by the first of them finds more of them.
+# A large one goes at once: by the end of the turn it would have left the processor's cache.
+SEND_NOW = 4 << 10
+
+# In place of the head while the kernel is given bytes. A signal handler or a finalizer may run at
+# that moment, and send on the same connection: its frame then waits in the outbox.
+_BEING_SENT = memoryview(b"")
 
 
-class Connection(Sender):
+class Connection(BaseConnection):
     """A socket in the loop, with the buffers between the kernel and the handler."""
 
-    __slots__ = ("_decoder",)
+    __slots__ = (
+        "_decoder",
+        "_events",
+        "_head",
+        "_outbox",
+        "backlog",
+        "context",
+        "error",
+        "established",
+        "fd",
+        "filter_io",
+        "frame_started",
+        "in_flight",
+        "last_activity",
+        "paused",
+        "peer",
+        "reason",
+        "socket",
+        "stage",
+        "state",
+        "unsent",
+        "update_due",
+        "write_progress",
+    )
 
-    def __init__(self, plan: Plan, sock: socket.socket) -> None:
-        super().__init__(plan, sock)
-        self._decoder = plan.protocol.framing.decoder()
+    context: ConnectionContext
+
+    def __init__(self, context: ConnectionContext, sock: socket.socket) -> None:
+        self.context = context
+        self.socket = sock
+        self.fd = sock.fileno()
+        self.state: Any = None
+        self.stage: int = Stage.CONNECTING
+        self.reason: CloseReason | None = None
+        self.error: BaseException | None = None
+        self.peer: str | None = None
+        self.filter_io: FilterIO | None = None
+        self.paused = self.in_flight = self._events = self.unsent = 0
+        self.update_due = self.established = False
+        self.last_activity = self.frame_started = self.write_progress = context.loop.tick
+        self.backlog: Iterable[bytes] = ()
+        self._outbox: list[bytes] = []  # frames not yet offered to the kernel
+        self._head: memoryview | None = None  # the part of an earlier offer that it did not take
+        self._decoder = context.protocol.framing.decoder()
+
+    def find_peer(self) -> None:
+        """Remember the peer's address. Raises OSError if not connected."""
+        self.peer = str(address.of(self.socket.getpeername()))
+
+    def release(self) -> None:
+        """Give the descriptor back to the kernel."""
+        self.socket.close()
+
+    # ---- Bytes in
 
     def ready(self, events: int) -> None:
-        """The poller says that there is something; one recv, for the others are waiting too."""
+        """The poller reports ``events``; one recv, since other connections wait, too."""
         # An earlier handler of the same batch may have paused this connection, or closed it; and
-        # what was held back comes before what is still to be read.
-        if (events != READ or self._holding or self._inbox) and not self._may_read(events):
+        # messages that were held back come before bytes that are still to be read.
+        if (events != READ or self.paused or self.backlog) and not self._may_read(events):
             return
-        buffer = self.plan.buffer
+        buffer = self.context.buffer
         try:
             count = self.socket.recv_into(buffer)
         except BlockingIOError:  # readiness is a hint: select(2), BUGS
@@ -35,9 +95,9 @@ class Connection(Sender):
         except OSError as error:
             self.drop(CloseReason.RESET, error)
             return
-        self.heard = self.plan.loop.tick
+        self.last_activity = self.context.loop.tick
         if self.filter_io is not None:
-            self.filtered(bytes(buffer[:count]))
+            self.filter_io.receive(self, bytes(buffer[:count]))
             return
         if not count:
             self.end_of_stream()
@@ -51,26 +111,53 @@ class Connection(Sender):
         else:
             self.serve(messages)
 
+    def _may_read(self, events: int) -> bool:
+        """Handle everything that is not simply bytes to read. May it be read then?"""
+        if events & WRITE and self.unsent:
+            self.send_unsent()
+            self.schedule_update()
+        if self.closed or not events & ~WRITE:
+            return False
+        if not self.paused and self.reason is None:
+            return not self.backlog  # which comes first, when the turn ends
+        self.on_event_while_paused(events)
+        return False
+
     def feed(self, plain: bytes) -> None:
-        """Serve the messages of what a filter gave; keep them where the handler may hear none."""
+        """Serve the messages in ``plain``, which a filter gave; keep them while paused."""
         try:
             messages, fault = self._decoder.feed(plain), None
         except BaseException as error:
             messages, fault = getattr(error, "messages", []), error
-        if self._holding:
-            self._hold_back(iter(messages))
+        if self.paused:
+            self.hold_back(iter(messages))
         else:
             self.serve(messages)
         if fault is not None:
             self.bad_stream(fault)
 
+    def check_eof(self) -> None:
+        """The stream has ended. Raises FrameTruncated inside a frame."""
+        self._decoder.eof()
+
+    def has_partial_frame(self) -> bool:
+        """Has a frame begun that is not complete?"""
+        try:
+            self._decoder.eof()
+        except BaseException as error:  # FrameError, or anything that a user's own decoder raises
+            self.loop.pass_on(error)
+            return True
+        return False
+
+    # ---- Messages
+
     def serve(self, messages: Iterable[bytes]) -> None:
-        """Hand the messages to the handler, in order; queue what it answers."""
-        plan = self.plan
-        received, encode = plan.received, plan.encode
+        """Deliver the messages, in order; queue the replies."""
+        context = self.context
+        received, encode = context.received, context.encode
         waiting = iter(messages)
         if messages:
-            self.begun = plan.loop.tick
+            self.frame_started = context.loop.tick
         room = SEND_NOW if self._head is None else 0
         try:
             for message in waiting:
@@ -85,35 +172,97 @@ class Connection(Sender):
                         room = SEND_NOW if self._head is None else 0
                 elif reply is not None:
                     self.reply(reply)
-                if self._holding:
-                    self._hold_back(waiting)
+                if self.paused:
+                    self.hold_back(waiting)
                     break
         except BaseException as error:
             self.handler_raised(error)
         if self._outbox or self.unsent:
-            plan.dirty.append(self)
+            context.to_flush.append(self)
 
-    def check_eof(self) -> None:
-        """The stream has ended. Raises FrameTruncated where that cuts a frame."""
-        self._decoder.eof()
+    # ---- Bytes out: one send for the replies of a turn, and the rest when the kernel takes it
 
-    def midway(self) -> bool:
-        """Is a frame begun, and not complete?"""
+    def queue(self, frame: bytes) -> None:
+        """Send ``frame`` when the turn ends, or now, if too much is queued."""
+        self.last_activity = self.context.loop.tick
+        size = len(frame)
+        self._outbox.append(frame)
+        self.unsent += size
+        if self.unsent > (SEND_NOW if self._head is None else 0):
+            self._relieve()
+        self.schedule_update()
+
+    def transmit(self, data: bytes) -> None:
+        """Send bytes as they are, behind those that the kernel has not taken yet."""
+        if data:
+            size = len(data)
+            self._head = memoryview(data if self._head is None else bytes(self._head) + data)
+            self.unsent += size
+            self._send_head()
+            self.schedule_update()
+
+    queue_raw = transmit
+
+    def discard(self) -> None:
+        """Forget all output."""
+        self._outbox.clear()
+        self._head = None
+        self.unsent = 0
+
+    def flush(self) -> None:
+        """Offer the kernel, once, everything that is queued. It may take a part, or nothing."""
+        if self._head is not None or not self._outbox:
+            return
+        self._head = _BEING_SENT
+        outbox, self._outbox = self._outbox, []
+        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        if self.filter_io is not None:
+            size = len(data)
+            self._head = None
+            self.unsent -= size
+            self.filter_io.send(self, data)
+        else:
+            self._offer(data)
+
+    def send_unsent(self) -> None:
+        """The kernel has room again: offer it the unsent bytes, once."""
+        if self._head is None:
+            self.flush()
+        else:
+            self._send_head()
+
+    def _send_head(self) -> None:
+        head = self._head
+        if head is not None and head is not _BEING_SENT:
+            self._head = _BEING_SENT
+            if self._offer(head):
+                self.write_progress = self.context.loop.tick
+
+    def _offer(self, data: bytes | memoryview) -> int:
+        """Send ``data``, keep the part that the kernel does not take; returns the bytes it took."""
         try:
-            self._decoder.eof()
-        except BaseException as error:  # FrameError, or whatever a user's own decoder raises
-            self.loop.pass_on(error)
-            return True
-        return False
+            sent = self.socket.send(data) if data else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:  # ECONNRESET, EPIPE: the peer is gone
+            self.drop(CloseReason.RESET, error)
+            return 0
+        except BaseException as error:  # of a signal handler: how much was sent is not known
+            self.drop(CloseReason.HANDLER_ERROR, error)
+            raise
+        if self._head is not None:  # else a signal handler has dropped the connection
+            self.unsent -= sent
+            # A view, so that a large rest is not copied anew for each small part that is taken.
+            self._head = None if sent == len(data) else memoryview(data)[sent:]
+        return sent
 
-    def _may_read(self, events: int) -> bool:
-        """Attend to what the poller tells besides, or instead of, bytes to read."""
-        if events & WRITE and self.unsent:
-            self.send_unsent()
-            self.unsettle()
-        if self.closed or not events & ~WRITE:
-            return False
-        if not self._holding and self.reason is None:
-            return not self._inbox  # which comes first, when the turn ends
-        self.put_off(events)
-        return False
+    def _relieve(self) -> None:
+        """Much is queued, or the kernel takes no more: send, or check the watermarks, now."""
+        if self.closed:
+            self.discard()
+            return
+        if self.unsent > self.protocol.limits.high_water and self._head is not None:
+            self._send_head()  # a peer that reads meanwhile is not slow
+        self.flush()
+        self.check_watermarks()
+        self.schedule_update()

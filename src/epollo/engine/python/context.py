@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from epollo.engine import ConnectionProtocol
-from epollo.engine.source import Watcher
+from epollo.engine.interface import ConnectionProtocol, LoopInterface
 
 
-class BufferedWatcher(Watcher, Protocol):
-    """What a connection asks of its loop, and what all of them share there."""
+class BufferedLoop(LoopInterface, Protocol):
+    """What a connection needs of its loop, and what all of them share there."""
 
     buffer: memoryview  # to read into
-    dirty: list[Any]
+    to_flush: list[Any]
 
 
-class Plan:
-    """It is looked up once here, not for each of them."""
+class ConnectionContext:
+    """Looked up once here, not for each of them."""
 
-    __slots__ = ("buffer", "dirty", "encode", "filters", "loop", "protocol", "received")
+    __slots__ = ("buffer", "encode", "filters", "loop", "protocol", "received", "to_flush")
 
-    def __init__(self, loop: BufferedWatcher, protocol: ConnectionProtocol) -> None:
+    def __init__(self, loop: BufferedLoop, protocol: ConnectionProtocol) -> None:
         self.loop = loop
         self.protocol = protocol
         self.received = protocol.received
         self.encode = protocol.framing.encode
         self.filters = getattr(protocol, "filters", None)
         self.buffer = loop.buffer
-        self.dirty = loop.dirty
+        self.to_flush = loop.to_flush

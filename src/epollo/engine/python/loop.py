@@ -1,7 +1,7 @@
 """The loop: wait for the kernel to say which sockets are ready, serve those, wait again.
 
-Who knows the article finds it here: its epoll object is the poller, its dictionary of
-descriptors is ``_sources``, its ``while`` is `run`, and one pass of it is `poll`.
+It is the loop of the article: its epoll object is the poller, its dictionary of descriptors is
+``_sources``, its ``while`` is `run`, and one pass of it is `poll`.
 """
 
 from __future__ import annotations
@@ -10,29 +10,30 @@ import socket
 import threading
 import time
 
-from epollo.engine import Bounds, CloseReason, ConnectionProtocol
-from epollo.engine.housekeeping import Housekeeping
-from epollo.engine.lifecycle import Lifecycle
+from epollo.engine.base_loop import BaseLoop
+from epollo.engine.connection import BaseConnection
+from epollo.engine.deadlines import overdue
+from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
 from epollo.engine.python.connection import Connection
-from epollo.engine.python.context import Plan
+from epollo.engine.python.context import ConnectionContext
 from epollo.engine.python.poller import new_poller
-from epollo.engine.source import Source
+from epollo.reasons import CloseReason
 
 # One buffer for all to read into. A fresh one for each read would lie above malloc's threshold for
 # mmap (128 KiB, mallopt(3)): a map, page faults and an unmap, ten times the cost of the recv.
 READ_SIZE = 256 << 10
 
 
-class Loop(Housekeeping):
+class Loop(BaseLoop):
     """One thread's loop over any number of sockets."""
 
     name = "python"
-    dirty: list[Connection]
+    to_flush: list[Connection]
 
     def __init__(self, poller: str = "auto") -> None:
         self._poller = new_poller(poller)
-        self._sources: dict[int, Source] = {}
-        self._unasked: set[int] = set()  # those of them that the poller is not asked about
+        self._sources: dict[int, EventSource] = {}
+        self._disabled: set[int] = set()  # those of them that the poller does not watch
         self.buffer = memoryview(bytearray(READ_SIZE))
         super().__init__()
 
@@ -42,7 +43,7 @@ class Loop(Housekeeping):
 
     def poll(self, timeout: float | None = None) -> int:
         """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
-        if self.waiting or self.polling or self.turning or self._closed:
+        if self.waiting or self.polling or self.dispatching or self._closed:
             self._refuse_turn()
         self.thread = threading.get_ident()
         self.waiting = True
@@ -53,67 +54,73 @@ class Loop(Housekeeping):
         self.polling = True
         try:
             self._serve(ready)
-            if self._timers or self._calls:
+            if self._timers or self._call_queue:
                 self._make_calls()
-            if self.dirty:
-                self._flush_dirty()
-            if self._dead:
-                self._bury_dead()
+            if self.to_flush:
+                self._flush_scheduled()
+            if self._to_close:
+                self._close_scheduled()
         finally:
             self.polling = False
-            if self.dirty or self._dead:  # by what was told of an end, or what ended the turn
-                self._see_to_it()
+            if (
+                self.to_flush or self._to_close
+            ):  # by what was told of an end, or what ended the turn
+                self._wake()
         if self._exit is not None:
             self._raise_exit()
         return len(ready)
 
     def _wait_time(self, timeout: float | None) -> float | None:
         """How long to wait, at most: until the next timer, and not at all with work at hand."""
-        at_hand = self.dirty or self._dead or self._calls or self._exit
+        at_hand = self.to_flush or self._to_close or self._call_queue or self._exit
         if at_hand or (timeout is not None and timeout < 0):
             timeout = 0
         return self._timers.wait(timeout)
 
-    def _new_plan(self, protocol: ConnectionProtocol) -> Plan:
-        return Plan(self, protocol)
+    def _new_context(self, protocol: ConnectionProtocol) -> ConnectionContext:
+        return ConnectionContext(self, protocol)
 
-    def _new_connection(self, plan: Plan, sock: socket.socket) -> Connection:
-        return Connection(plan, sock)
+    def _new_connection(self, context: ConnectionContext, sock: socket.socket) -> Connection:
+        return Connection(context, sock)
 
-    def watch(self, fd: int, source: Source, events: int) -> None:
+    def watch(self, fd: int, source: EventSource, events: int) -> None:
         """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
-        if fd in self._sources and fd not in self._unasked:
+        if fd in self._sources and fd not in self._disabled:
             self._poller.modify(fd, events)
         else:
             self._poller.register(fd, events)
-            self._unasked.discard(fd)
+            self._disabled.discard(fd)
         self._sources[fd] = source
 
-    def look_away(self, fd: int) -> None:
-        """Keep ``fd``, but ask nothing of it until it is watched again."""
-        if fd not in self._unasked:
+    def disable(self, fd: int) -> None:
+        """Keep ``fd``, but report no event of it until it is watched again."""
+        if fd not in self._disabled:
             if not self._inherited:
                 self._poller.unregister(fd)
-            self._unasked.add(fd)
+            self._disabled.add(fd)
 
     def unwatch(self, fd: int) -> None:
-        """Ask nothing of ``fd`` any more; its owner closes it."""
+        """Forget ``fd``; its owner closes it."""
         if fd in self._sources:
-            self.look_away(fd)
-            self._unasked.remove(fd)
+            self.disable(fd)
+            self._disabled.remove(fd)
             del self._sources[fd]
 
-    def sources(self) -> list[Source]:
-        """All that is watched, or looked away from."""
+    def source_of(self, fd: int) -> EventSource | None:
+        """The source that is watched at ``fd``, or disabled."""
+        return self._sources.get(fd)
+
+    def sources(self) -> list[EventSource]:
+        """All that are watched, or disabled."""
         return list(self._sources.values())
 
-    def sweep(self, bounds: Bounds) -> list[tuple[Lifecycle, CloseReason]]:
-        """The next tick: whoever is over one of the ``bounds``, and which."""
+    def sweep(self, bounds: Bounds) -> list[tuple[BaseConnection, CloseReason]]:
+        """The next tick: the connections over one of the ``bounds``, and which."""
         self.tick += 1
-        return [  # of them only: a list of all, made at each tick, would be memory that all take
+        return [  # not a list of all first: at each tick, that would take memory for every one
             (source, reason)
             for source in self._sources.values()
-            if isinstance(source, Connection) and (reason := source.overdue(bounds)) is not None
+            if isinstance(source, Connection) and (reason := overdue(source, bounds)) is not None
         ]
 
     def _descriptor(self) -> int:
@@ -126,14 +133,14 @@ class Loop(Housekeeping):
     def _serve(self, ready: list[tuple[int, int]]) -> None:
         """Give each source the events of its descriptor."""
         sources, slow_after = self._sources, self.slow_after
-        self.turning = True
+        self.dispatching = True
         before = time.monotonic()
         try:
             for fd, events in ready:
-                # One that an earlier one of the batch has closed has nothing to do, or is gone.
-                # Its number cannot have gone to a newcomer, who would be served events that are
-                # not his: it is given back to the kernel when the batch is done (`_bury_dead`).
-                # That of a listener may have, but to be told to read does no harm.
+                # A source that an earlier one of the batch has closed ignores the event, or is
+                # gone. Its descriptor cannot belong to a new connection, which would get events
+                # of the old one: it is closed after the batch (`_close_scheduled`). A listener's
+                # may, but an event to read does no harm.
                 source = sources.get(fd)
                 if source is not None:
                     try:
@@ -141,25 +148,25 @@ class Loop(Housekeeping):
                     except BaseException as error:
                         self.source_failed(source, error)
                     if self._exit is not None:
-                        break  # those left are told again: pollers are level-triggered
+                        break  # the others are reported again: pollers are level-triggered
                     now = time.monotonic()
                     if now - before > slow_after:
                         self._tell_slow(source, now - before)
                     before = now
         finally:
-            self.turning = False
+            self.dispatching = False
 
-    def _flush_dirty(self) -> None:
-        """Send what each has queued, in one send, and decide what it waits for next."""
-        self.turning = True
+    def _flush_scheduled(self) -> None:
+        """Send the output of each, in one send, and update what it waits for."""
+        self.dispatching = True
         try:
-            for connection in self.dirty:  # which may grow meanwhile
+            for connection in self.to_flush:  # which may grow meanwhile
                 try:
                     connection.flush()
-                    if connection.unsent or connection.unsettled:
-                        connection.decide()
+                    if connection.unsent or connection.update_due:
+                        connection.update_state()
                 except BaseException as error:
                     self.source_failed(connection, error)
         finally:
-            self.turning = False
-        self.dirty.clear()
+            self.dispatching = False
+        self.to_flush.clear()

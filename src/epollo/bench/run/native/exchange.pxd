@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from epollo.bench.run.native.messages cimport Messages
 from epollo.bench.run.native.tally cimport TallyCore
-from epollo.engine.native.protocol cimport Reader
+from epollo.engine.native.protocol cimport NativeProtocol
 
 cdef struct Entry:
     int64_t due
@@ -11,7 +11,7 @@ cdef struct Entry:
     PyObject *message  # NULL: as `Messages` makes it
 
 
-cdef class ExchangeCore(Reader):
+cdef class ExchangeCore(NativeProtocol):
     cdef readonly object framing
     cdef readonly object limits
     cdef readonly object filters

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from epollo.bench.run.native.frame cimport Frame, equal_frame, write_frame
 from epollo.bench.run.native.tally cimport clock
 from epollo.engine.native.connection cimport ConnectionCore
-from epollo.engine.native.decoder cimport Stretch, skip
+from epollo.engine.native.decoder cimport Cursor, skip
 
 from epollo.bench.run.connection import Conversation
 from epollo.bench.run.metrics import NEVER
@@ -23,7 +23,7 @@ def live():
     return _live
 
 
-cdef class ExchangeCore(Reader):
+cdef class ExchangeCore(NativeProtocol):
     """The part of an exchange that messages pass through, and its data.
 
     A message that `Messages` makes is written straight into the bytes to be sent, and compared
@@ -54,22 +54,22 @@ cdef class ExchangeCore(Reader):
     cdef void begin_read(self) noexcept:
         self.now = clock()
 
-    cdef Py_ssize_t take(self, Stretch *rest, uint8_t *place, Py_ssize_t room) noexcept:
+    cdef Py_ssize_t on_batch(self, Cursor *cursor, uint8_t *place, Py_ssize_t room) noexcept:
         """In a closed loop: time the right replies that come first; write as many messages."""
         cdef Py_ssize_t size = self.messages.frame.size, most, count
         if not size or self.watched or not self.in_place or self.tally.open_loop:
             return 0
-        most = min(min(rest.count, room) // size, <Py_ssize_t> (self.number - self.first))
+        most = min(min(cursor.count, room) // size, <Py_ssize_t> (self.number - self.first))
         if not self.tally.admits(self.now, most):
             return 0
-        count = _time_right(self, rest.data, most)
+        count = _time_right(self, cursor.data, most)
         _write_next(self, count, place)
         self.answered += count
         self.tally.exchanged(count, self.messages.frame.message)
-        skip(rest, count * size)
+        skip(cursor, count * size)
         return count * size
 
-    cdef bytes hear(self, object connection, const uint8_t *data, Py_ssize_t size):
+    cdef bytes on_message(self, object connection, const uint8_t *data, Py_ssize_t size):
         """Time one reply, if it is the right one; send the message that follows it."""
         cdef Entry *entry
         if self.in_place and self.first < self.number:
@@ -128,7 +128,7 @@ cdef class ExchangeCore(Reader):
             self.now = now + 1  # no two messages of a connection are due at once
             message = self._next_message(now, connection)
         if not self.tally.sending:
-            self.rest()
+            self.cursor()
         return message
 
     cdef int send_due(self, int64_t due) except -1:
@@ -145,7 +145,7 @@ cdef class ExchangeCore(Reader):
         finally:
             connection.end_serving()
         if not self.tally.sending:
-            self.rest()
+            self.cursor()
         return 0
 
     def next_message(self, due):

@@ -2,7 +2,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from epollo.bench.run.native.header cimport HEADER, is_header, put_header
-from epollo.engine.native.formats cimport Rule
+from epollo.engine.native.formats cimport FrameFormat
 
 cdef enum:
     WAVE = 256  # PERIOD of `epollo.bench.load.payload`
@@ -49,4 +49,4 @@ cdef inline bint equal_frame(
     return not memcmp(data, pattern_of(frame.pattern, connection, number), frame.message - HEADER)
 
 
-cdef Frame frame_of(Rule rule, Py_ssize_t size, const uint8_t *pattern) noexcept
+cdef Frame frame_of(FrameFormat format, Py_ssize_t size, const uint8_t *pattern) noexcept

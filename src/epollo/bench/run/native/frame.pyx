@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from epollo.bench.run.native.header cimport HEADER
-from epollo.engine.native.formats cimport LONGEST_HEADER, Envelope, Rule
+from epollo.engine.native.formats cimport LONGEST_HEADER, Envelope, FrameFormat
 
 from epollo.bench.load.payload import PERIOD
 
@@ -16,7 +16,7 @@ assert WAVE == PERIOD
 cdef Py_ssize_t WORD = sizeof(uint64_t)
 
 
-cdef Frame frame_of(Rule rule, Py_ssize_t size, const uint8_t *pattern) noexcept:
+cdef Frame frame_of(FrameFormat format, Py_ssize_t size, const uint8_t *pattern) noexcept:
     """That of messages of ``size`` bytes. It is not known where the framing ends a frame otherwise
     than by the length in a header, and that fits a word."""
     cdef Frame frame = Frame(0, 0, size, 0, 0, pattern)
@@ -24,7 +24,7 @@ cdef Frame frame_of(Rule rule, Py_ssize_t size, const uint8_t *pattern) noexcept
     cdef Envelope envelope
     if size < HEADER:
         return frame
-    if not rule.wrap(NULL, size, header, &envelope) or envelope.trailer:
+    if not format.wrap(NULL, size, header, &envelope) or envelope.trailer:
         return frame
     if envelope.header > WORD:
         return frame

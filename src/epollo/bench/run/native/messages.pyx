@@ -5,7 +5,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from epollo.bench.run.native.frame cimport frame_of
-from epollo.engine.native.formats cimport rule_of
+from epollo.engine.native.formats cimport format_of
 
 from epollo.bench.load.payload import APART, Payload
 
@@ -30,7 +30,7 @@ cdef class Messages:
             for index, size in enumerate(payload.sizes):
                 self.sizes[<Py_ssize_t> index] = size
             if self.count == 1:
-                self.frame = frame_of(rule_of(framing), self.sizes[0], self.pattern_data)
+                self.frame = frame_of(format_of(framing), self.sizes[0], self.pattern_data)
 
     def __dealloc__(self):
         PyMem_Free(self.sizes)

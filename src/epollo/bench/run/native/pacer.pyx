@@ -33,7 +33,7 @@ cdef class PacerCore:
     cdef public int64_t due_at
     cdef public int64_t start_at
     cdef public int64_t sent_at
-    cdef public Py_ssize_t turn
+    cdef public Py_ssize_t buffers
     cdef public list exchanges
     cdef public object loop, alarm, times
 
@@ -44,8 +44,8 @@ cdef class PacerCore:
         for _ in range(AT_ONCE):
             if self.due_at > now or not self.exchanges:
                 break
-            self.turn = (self.turn + 1) % len(self.exchanges)
-            exchange = self.exchanges[self.turn]
+            self.buffers = (self.buffers + 1) % len(self.exchanges)
+            exchange = self.exchanges[self.buffers]
             due, self.sent_at = self.due_at, now
             self.plan_next()
             exchange.send_due(due)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from epollo.engine import Reply
-    from epollo.framing import Buffer
+from epollo.engine.interface import Reply
+from epollo.framing import Buffer
 
 
 def messages_of(reply: Reply) -> Iterable[Buffer]:
-    """The messages that ``reply`` consists of. Raises TypeError for what is no reply."""
+    """The messages that ``reply`` consists of. Raises TypeError if it is no reply."""
     if reply is None:
         return ()
     if isinstance(reply, bytes | bytearray | memoryview):

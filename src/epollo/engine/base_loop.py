@@ -1,0 +1,402 @@
+"""What every loop does once a connection, a sweep or a turn: listeners, calls, deadlines, closes.
+
+An engine's loop inherits `BaseLoop` and adds the turn itself, `poll`, and the sources it watches.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+import traceback
+import weakref
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Any, ClassVar, NoReturn, cast
+
+from epollo.engine.connection import BaseConnection
+from epollo.engine.events import READ, WRITE
+from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
+from epollo.engine.listener import Listener
+from epollo.engine.stages import ConnectionStage
+from epollo.engine.timers import Timer, Timers
+from epollo.engine.wakeup import Alarm, Wakeup
+from epollo.reasons import CloseReason
+
+_log = logging.getLogger("epollo.engine")
+
+_LOOPS: weakref.WeakSet[BaseLoop] = weakref.WeakSet()
+
+
+def _mark_inherited() -> None:
+    """In a forked process: the epoll(7) instances are its parent's, whose sockets must stay."""
+    for loop in _LOOPS:
+        loop._inherited = True
+
+
+os.register_at_fork(after_in_child=_mark_inherited)
+
+
+class BaseLoop(ABC):
+    """The part of a loop that no message passes through."""
+
+    # What the engine adds:
+    name: ClassVar[str]
+    _new_listener: ClassVar[type[Listener]] = Listener
+
+    thread: int | None  # the one that is, or was last, in `poll`
+    tick: int  # counts the sweeps; connections keep it in place of a time
+    slow_after: float  # seconds that one event may take before `on_slow` is told
+    waiting: bool  # in `poll`, for the kernel
+    polling: bool  # in `poll`, after that
+    dispatching: bool  # giving sources their events
+    to_flush: list[Any]  # connections to flush and update when the turn ends
+    _to_close: list[Any]  # connections closed in this turn
+    _timers: Timers
+    _call_queue: deque[Callable[[], object]]
+    _context: Any  # of the protocol attached last
+    _wakeup: Wakeup
+    _alarm: Alarm | None  # if the loop is a descriptor in another one
+    _stopping: bool
+    _closed: bool
+    _inherited: bool  # from the process that this one was forked from, which goes on using it
+    _exit: BaseException | None  # to be raised when the turn is over
+
+    def __init__(self) -> None:
+        self.thread = None
+        self.waiting = self.polling = self.dispatching = False
+        self.tick = 0
+        self.slow_after = math.inf
+        self.on_slow: Callable[[BaseConnection, float], object] = _ignore
+        self.on_error: Callable[[BaseException, str], object] = _log_error
+        self.to_flush = []
+        self._to_close = []
+        self._timers = Timers()
+        self._call_queue = deque()
+        self._context = None
+        self._alarm = None
+        self._stopping = self._closed = self._inherited = False
+        self._exit = None
+        self._wakeup = Wakeup()
+        self.watch(self._wakeup.receiver.fileno(), self._wakeup, READ)
+        _LOOPS.add(self)
+
+    # ---- What the engine adds
+
+    @abstractmethod
+    def poll(self, timeout: float | None = None) -> int:
+        """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
+
+    @abstractmethod
+    def watch(self, fd: int, source: EventSource, events: int) -> None:
+        """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
+
+    @abstractmethod
+    def disable(self, fd: int) -> None:
+        """Keep ``fd``, but report no event of it until it is watched again."""
+
+    @abstractmethod
+    def unwatch(self, fd: int) -> None:
+        """Forget ``fd``; its owner closes it."""
+
+    @abstractmethod
+    def source_of(self, fd: int) -> EventSource | None:
+        """The source that is watched at ``fd``, or disabled."""
+
+    @abstractmethod
+    def sources(self) -> list[EventSource]:
+        """All that are watched, or disabled."""
+
+    @abstractmethod
+    def sweep(self, bounds: Bounds) -> list[tuple[BaseConnection, CloseReason]]:
+        """The next tick: the connections over one of the ``bounds``, and which."""
+
+    @abstractmethod
+    def _new_context(self, protocol: ConnectionProtocol) -> Any: ...
+
+    @abstractmethod
+    def _new_connection(self, context: Any, sock: socket.socket) -> BaseConnection: ...
+
+    @abstractmethod
+    def _descriptor(self) -> int:
+        """The poller's own descriptor. Raises EngineMissing if it has none."""
+
+    @abstractmethod
+    def _close_poller(self) -> None: ...
+
+    # ---- Running
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        while not self._stopping:
+            self.poll()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End `run` after the present turn."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Abort every connection, close every listener and descriptor."""
+        self._closed = True
+        self.thread = None  # whichever thread closes it may do so
+        for source in self.sources():
+            source.abort()
+        self._close_scheduled()
+        self.to_flush.clear()
+        self._context = None
+        self._timers.clear()
+        self._call_queue.clear()
+        self._alarm = None
+        self._close_poller()
+        if self._exit is not None:
+            self._raise_exit()
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when ``poll(0)`` has work: the whole engine is one
+        descriptor in another loop. Raises EngineMissing for a poller that is none itself."""
+        self._check_open()
+        descriptor = self._descriptor()
+        if self._alarm is None:
+            self._alarm = Alarm()
+            self.watch(self._alarm.fd, self._alarm, READ)
+            self._alarm.set(self._timers.next)
+            if self.to_flush or self._to_close:
+                self._wakeup.wake()
+        return descriptor
+
+    @property
+    def wakeup_fd(self) -> int:
+        """For signal.set_wakeup_fd: a signal that comes just before the loop waits wakes it."""
+        return self._wakeup.sender.fileno()
+
+    def _refuse_turn(self) -> NoReturn:
+        self._check_open()
+        raise RuntimeError(
+            "poll was called by a handler, a signal handler or another thread while a turn of the "
+            "loop is not over"
+        )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("the loop is closed")
+
+    # ---- Sockets
+
+    def listen(
+        self,
+        listener: socket.socket,
+        accept: Callable[[socket.socket], object],
+        failed: Callable[[OSError], object],
+    ) -> None:
+        """Give each new connection to ``accept``, and errors of accepting to ``failed``."""
+        self._check_open()
+        listener.setblocking(False)
+        source = self._new_listener(listener, accept, failed, self.report)
+        self.watch(listener.fileno(), source, READ)
+
+    def unlisten(self, listener: socket.socket) -> None:
+        """Accept no more from ``listener``, and close it."""
+        self.unwatch(listener.fileno())
+        listener.close()
+
+    def attach(self, sock: socket.socket, protocol: ConnectionProtocol) -> BaseConnection:
+        """Serve ``sock``, connected or with its connect under way; the loop owns it from here.
+
+        Raises PollerFull, with ``sock`` closed, if the poller cannot watch its descriptor.
+        """
+        try:
+            self._check_open()
+            if sock.gettimeout() != 0:
+                sock.setblocking(False)
+        except BaseException:
+            sock.close()
+            raise
+        if self._context is None or self._context.protocol is not protocol:
+            self._context = self._new_context(protocol)
+        connection = self._new_connection(self._context, sock)
+        try:
+            connection.start()
+        except BaseException:
+            self._leave_stage(connection.fd)
+            self.unwatch(connection.fd)
+            connection.abandon()
+            raise
+        return connection
+
+    def connections(self) -> list[BaseConnection]:
+        """All that were established and are not yet closed.
+
+        In any thread: an engine copies its sources in one step, under the interpreter's lock.
+        """
+        return [each for each in self._all() if each.established]
+
+    def newcomers(self) -> list[BaseConnection]:
+        """All that are not yet established, or failed to be."""
+        return [each for each in self._all() if not each.established]
+
+    def _all(self) -> list[BaseConnection]:
+        found = [connection_of(source) for source in self.sources()]
+        return [each for each in found if each is not None]
+
+    # ---- The end of a turn
+
+    def schedule_flush(self, connection: BaseConnection) -> None:
+        """Flush ``connection``, and update its state, when the turn ends."""
+        self.to_flush.append(connection)
+        if not self.polling:
+            self._wake()
+
+    def schedule_close(self, connection: BaseConnection) -> None:
+        """Disable it now; close the descriptor, and call ``closed``, at the end of the turn."""
+        self._leave_stage(connection.fd)
+        self.disable(connection.fd)
+        self._to_close.append(connection)
+        if not self.polling:
+            self._wake()
+
+    def _leave_stage(self, fd: int) -> None:
+        source = self.source_of(fd)
+        if isinstance(source, ConnectionStage):
+            source.leave()
+
+    def _close_scheduled(self) -> None:
+        while self._to_close:
+            closing, self._to_close = deque(self._to_close), []
+            try:
+                while closing:
+                    connection = closing.popleft()
+                    self.unwatch(connection.fd)
+                    connection.release()
+                    self._tell_closed(connection)
+            finally:
+                self._to_close[:0] = closing
+
+    def _tell_closed(self, connection: BaseConnection) -> None:
+        assert connection.reason is not None
+        try:
+            connection.protocol.closed(connection, connection.reason)
+        except BaseException as error:
+            self.report(error, "the handler raised in disconnected")
+        # Its traceback holds frames that hold the connection: a cycle for the garbage collector.
+        connection.error = None
+
+    def _wake(self) -> None:
+        """Wake the loop for work made outside a turn, or by a signal handler while it waits."""
+        if self.waiting or self._alarm is not None:
+            self._wakeup.wake()
+
+    # ---- Deadlines
+
+    def enforce(self, bounds: Bounds) -> None:
+        """The next tick: end every connection that is over one of the ``bounds``. Those past the
+        write timeout are dropped; the output of the others is still sent."""
+        for connection, reason in self.sweep(bounds):
+            if reason is not CloseReason.WRITE_TIMEOUT:
+                connection.end(reason)
+            elif not self._takes_some(connection):
+                connection.drop(reason)
+
+    def _takes_some(self, connection: BaseConnection) -> bool:
+        """Has the peer taken some output after all? The kernel has room as soon as it has, but
+        tells a poller only when a third of its buffer, which may be megabytes, is free."""
+        connection.ready(WRITE)
+        return connection.write_progress == self.tick
+
+    def _tell_slow(self, source: EventSource, seconds: float) -> None:
+        connection = connection_of(source)
+        if connection is not None:
+            self.on_slow(connection, seconds)
+
+    # ---- Calls: at their time, or for another thread
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call ``callback`` in the loop's thread, ``seconds`` from now."""
+        timer = self._timers.add(seconds, callback)
+        self._set_alarm()
+        return timer
+
+    def call_threadsafe(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` in the loop's thread, soon. From any thread or signal handler."""
+        self._call_queue.append(callback)
+        self._wakeup.wake()
+
+    def _make_calls(self) -> None:
+        """What is due, and what other threads have asked for until now."""
+        due: deque[Callable[[], object]] = deque(timer.fire for timer in self._timers.due())
+        try:
+            for _ in range(len(self._call_queue)):
+                due.append(self._call_queue.popleft())
+            while due:
+                try:
+                    due.popleft()()
+                except BaseException as error:
+                    self.report(error, "a callback of the loop raised")
+        finally:  # a signal handler has raised: make the other calls in the next turn
+            self._call_queue.extendleft(reversed(due))
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.set(self._timers.next)
+
+    # ---- Errors
+
+    def report(self, error: BaseException, what: str) -> None:
+        """Tell `on_error` of an error that is no connection's close reason; see also `pass_on`."""
+        self.pass_on(error)
+        try:
+            self.on_error(error, what)
+        except BaseException as failure:  # such as of a logging handler of the user's
+            traceback.print_exc()
+            self.pass_on(failure)
+
+    def pass_on(self, error: BaseException) -> None:
+        """Let KeyboardInterrupt and SystemExit leave `poll` at the end of the turn.
+
+        By then the connection that they interrupted is closed and reported, and the replies of all
+        others are sent. Every other error that a user's code raises ends here.
+        """
+        if isinstance(error, KeyboardInterrupt | SystemExit) and self._exit is None:
+            self._exit = error
+            if not self.polling:
+                self._wake()
+
+    def _raise_exit(self) -> NoReturn:
+        assert self._exit is not None
+        error, self._exit = self._exit, None
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame
+
+    def source_failed(self, source: EventSource | None, error: BaseException) -> None:
+        """An error escaped from ``source``: end its connection, and nothing else.
+
+        A part of what was read or sent may be lost by now, so no later byte of that stream could be
+        understood.
+        """
+        connection = None if source is None else connection_of(source)
+        if connection is not None:
+            connection.drop(CloseReason.HANDLER_ERROR, error)  # nothing if it is closed already
+        if connection is not None and connection.error is error:
+            self.pass_on(error)
+        else:
+            self.report(error, "an event could not be handled")
+
+
+def connection_of(source: EventSource) -> BaseConnection | None:
+    """The connection that ``source`` is, or is a stage of; None if it is something else."""
+    if isinstance(source, ConnectionStage):
+        return cast(BaseConnection, source.connection)
+    return source if isinstance(source, BaseConnection) else None
+
+
+def _log_error(error: BaseException, what: str) -> None:
+    _log.error(what, exc_info=error)
+
+
+def _ignore(*_: object) -> None:
+    pass

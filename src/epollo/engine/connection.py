@@ -1,0 +1,499 @@
+"""The life of a connection: everything that happens to it once, nothing that happens per message.
+
+Each engine has a class that inherits `BaseConnection` and adds the work per message: it reads, cuts
+messages, calls the handler and sends. `NEXT_STAGES` is the life of a connection, and `_enter` the
+only way from one stage to another.
+
+The native engine calls the methods in `CALLED_BY_NATIVE`; a test compares the list with its source.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from enum import IntEnum, IntFlag
+from functools import partial
+from operator import length_hint
+from typing import Any
+
+from epollo import address
+from epollo.engine.events import READ, WRITE
+from epollo.engine.filter_io import FilterIO
+from epollo.engine.groups import groups_of
+from epollo.engine.interface import ConnectionContext, ConnectionProtocol, LoopInterface, Reply
+from epollo.engine.replies import messages_of
+from epollo.engine.stages import Connecting, Handshake, Lingering, has_unread, would_reset
+from epollo.errors import ConnectionClosed, FilterError, FrameError, FrameTooLarge, FrameTruncated
+from epollo.framing import Buffer
+from epollo.reasons import CloseReason
+
+DRAIN_READS = 64  # of one connection; a peer that never stops sending must not delay a stop
+
+
+class Stage(IntEnum):
+    """Where in its life a connection is."""
+
+    CONNECTING = 1  # the connect is under way
+    HANDSHAKING = 2  # its filters are being established
+    OPEN = 3  # messages are delivered
+    STOPPING = 4  # the server drains it: only what has arrived is still read and answered
+    HALF_CLOSED = 5  # nothing more is read; what has been read is answered
+    FLUSHING = 6  # nothing more is delivered; replies that are due, and output, are sent
+    LINGERING = 7  # all is sent; waits until the peer has received it
+    CLOSED = 8  # the descriptor is given back, or will be when the turn ends
+
+
+CONNECTING, HANDSHAKING, OPEN, STOPPING, HALF_CLOSED, FLUSHING, LINGERING, CLOSED = Stage
+
+NEXT_STAGES: dict[int, tuple[Stage, ...]] = {
+    CONNECTING: (HANDSHAKING, OPEN, CLOSED),
+    HANDSHAKING: (OPEN, FLUSHING, CLOSED),
+    OPEN: (STOPPING, HALF_CLOSED, FLUSHING, CLOSED),
+    STOPPING: (HALF_CLOSED, FLUSHING, CLOSED),
+    HALF_CLOSED: (FLUSHING, CLOSED),
+    FLUSHING: (LINGERING, CLOSED),
+    LINGERING: (CLOSED,),
+    CLOSED: (),
+}
+
+
+class Pause(IntFlag):
+    """Why no message is delivered. Kept as an int: operations on an IntFlag take microseconds."""
+
+    USER = 1  # the handler called `pause_reading`
+    HIGH_WATER = 2  # too much is unsent
+    IN_FLIGHT = 4  # too many messages wait for their replies
+    SEALED = 8  # FLUSHING or later
+    FAILED = 16  # the handler has raised: no reply is sent any more, either
+
+
+USER, HIGH_WATER, IN_FLIGHT, SEALED, FAILED = (flag.value for flag in Pause)
+
+_CLEAN_ENDS = (None, CloseReason.EOF, CloseReason.LOCAL, CloseReason.SHUTDOWN)
+_ENDS_OF_STREAM = (CloseReason.EOF, CloseReason.TRUNCATED)
+
+CALLED_BY_NATIVE = (
+    "bad_stream check_watermarks drop end_of_stream handler_raised hold_back "
+    "on_event_while_paused reply schedule_update send update_state"
+)
+
+_SLOTS_OF_THE_ENGINE: tuple[str, ...] = ()  # the native one keeps the data in a C struct
+
+
+class BaseConnection:
+    """A connection without its work per message."""
+
+    __slots__ = _SLOTS_OF_THE_ENGINE
+
+    # Methods that the engine adds:
+    ready: Callable[[int], None]
+    serve: Callable[[Iterable[bytes]], None]  # deliver messages, send the replies
+    feed: Callable[[bytes], None]  # plain bytes of a filter: cut and serve them, or hold them back
+    queue: Callable[[bytes], None]  # send a frame, at the end of the turn at the latest
+    transmit: Callable[[bytes], None]  # send bytes as they are, now, behind earlier ones
+    queue_raw: Callable[[bytes], None]  # the same, but maybe at the end of the turn
+    discard: Callable[[], None]  # forget all output
+    find_peer: Callable[[], None]  # sets ``peer``; raises OSError if not connected
+    check_eof: Callable[[], None]  # raises FrameTruncated inside a frame
+    has_partial_frame: Callable[[], bool]
+    release: Callable[[], None]  # closes the descriptor
+
+    # Data:
+    context: ConnectionContext
+    socket: socket.socket
+    fd: int
+    state: Any  # the handler's own
+    stage: int  # a Stage
+    reason: CloseReason | None  # why nothing more is read
+    error: BaseException | None
+    unsent: int  # bytes
+    filter_io: FilterIO | None  # between socket and framing, once established
+    paused: int  # Pause flags; no message is delivered unless it is 0
+    update_due: bool  # `update_state` is to be called at the end of the turn
+    established: bool  # ``connected`` was called
+    peer: str | None  # its address; None before the connection is established
+    in_flight: int  # messages handed to the handler whose replies come later
+    last_activity: int  # tick of the last byte that came, or was queued by others
+    frame_started: int  # tick at which the incomplete frame began, or a later one if there is none
+    write_progress: int  # tick at which the peer last took bytes, or had none to take
+    _events: int  # what the poller watches for; 0 before `open`
+    backlog: Iterable[bytes]  # messages held back from the handler; () for none
+
+    # ---- What it is
+
+    @property
+    def loop(self) -> LoopInterface:
+        return self.context.loop
+
+    @property
+    def protocol(self) -> ConnectionProtocol:
+        return self.context.protocol
+
+    @property
+    def closed(self) -> bool:
+        return self.stage == CLOSED
+
+    @property
+    def peername(self) -> str:
+        """The peer's address, as it was when the connection was established."""
+        return self.peer or "(not connected)"
+
+    @property
+    def sockname(self) -> str:
+        """This side's address. Raises OSError once closed."""
+        return str(address.of(self.socket.getsockname()))
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS state, for getpeercert() and selected_alpn_protocol(); None without TLS."""
+        return None if self.filter_io is None else self.filter_io.filter.tls
+
+    def __repr__(self) -> str:
+        why = f": {self.reason}" if self.reason else ""
+        return f"<Connection {self.peername} {Stage(self.stage).name.lower()}{why}>"
+
+    # ---- Stages
+
+    def _enter(self, stage: Stage) -> None:
+        """Go on to ``stage``."""
+        assert stage in NEXT_STAGES[self.stage], f"{self!r} cannot become {stage.name.lower()}"
+        self.stage = stage
+        if stage >= FLUSHING:
+            self.backlog = ()
+            self.paused |= SEALED
+
+    def start(self) -> None:
+        """Watch the socket: until its connect is over, or for what the peer sends."""
+        try:
+            self.find_peer()
+        except OSError:  # ENOTCONN: under way, or over; SO_ERROR will tell
+            self.loop.watch(self.fd, Connecting(self), WRITE)
+        else:
+            self.connect_done()
+
+    def connect_done(self) -> None:
+        """Establish the filters, if there are any, and open it then."""
+        if self.context.filters is not None and (filters := self.context.filters(self)):
+            self._enter(HANDSHAKING)
+            Handshake(self, filters)
+        else:
+            self.open()
+
+    def open(self) -> None:
+        """The filters are established: read from now on."""
+        self._events = READ
+        self.last_activity = self.frame_started = self.write_progress = self.loop.tick
+        self.loop.watch(self.fd, self, READ)
+        self._enter(OPEN)
+        self.established = True
+        try:
+            self.protocol.connected(self)
+        except BaseException as error:
+            self.handler_failed(error)
+        if self.paused or self.reason is not None:  # by the handler
+            self.schedule_update()
+
+    def refuse(self, error: FilterError) -> None:
+        """The filters could not be established."""
+        self.reason, self.error = CloseReason(error.reason), error
+        self._finish()
+
+    def drain(self) -> None:
+        """Read what has arrived until now, answer it and send that, then close."""
+        if self._call_in_loop(self.drain):
+            return
+        if self.stage < OPEN:
+            self.drop(CloseReason.SHUTDOWN)
+            return
+        undelivered = self.backlog and not self.paused
+        if undelivered or self.loop.dispatching or not self.loop.polling:
+            self.loop.call_threadsafe(self.drain)  # handlers are called in a turn of the loop only
+            return
+        if self.stage == OPEN:
+            self._enter(STOPPING)
+        self.loop.dispatching = True
+        try:
+            for _ in range(DRAIN_READS):
+                if self.paused or self.reason is not None or not has_unread(self.socket):
+                    break
+                self.ready(READ)
+        finally:
+            self.loop.dispatching = False
+        if self.reason is None and self.paused and not self.paused & USER:
+            return  # `update_state` continues when a reply is sent, or the peer takes its output
+        self.end(CloseReason.SHUTDOWN)
+
+    def _finish(self) -> None:
+        """All is answered and sent: close, and linger if a close could destroy the output."""
+        if self.stage < FLUSHING:
+            self._enter(FLUSHING)
+        if self.filter_io is not None and self.filter_io.close(self):
+            return
+        if self.reason not in _ENDS_OF_STREAM and would_reset(self.socket):
+            self._enter(LINGERING)
+            Lingering(self)
+        else:
+            self.drop()
+
+    # ---- Every way to end: `end` reads no more but still answers and sends; `drop` closes now
+
+    def close(self) -> None:
+        """Read no more; answer what is being handled, send what is queued, then close."""
+        if self._call_in_loop(self.close):
+            return
+        if OPEN <= self.stage < FLUSHING:
+            self._enter(FLUSHING)
+        self.end(CloseReason.LOCAL)
+
+    def abort(self, reason: CloseReason = CloseReason.LOCAL) -> None:
+        """Close now; what is queued is dropped."""
+        if not self._call_in_loop(partial(self.abort, reason)):
+            self.drop(reason)
+
+    def end(self, reason: CloseReason, error: BaseException | None = None) -> None:
+        """Read no more, for ``reason``; the first reason is the one that counts."""
+        if self.stage < OPEN:
+            self.drop(reason, error)
+            return
+        if self.reason is None:
+            self.reason, self.error = reason, error
+            stopped = reason is CloseReason.SHUTDOWN and self.stage == STOPPING
+            if self.stage < HALF_CLOSED and not stopped:
+                self._enter(HALF_CLOSED)
+        self.schedule_update()
+
+    def end_of_stream(self) -> None:
+        """The peer has sent its last byte. It may still read (half-close, shutdown(2))."""
+        try:
+            if self.filter_io is not None and self.filter_io.filter.partial:
+                raise FrameTruncated("the stream ended inside a TLS record")
+            self.check_eof()
+        except FrameError as error:
+            self.end(CloseReason.TRUNCATED, error)
+        except BaseException as error:
+            self.bad_stream(error)
+        else:
+            self.end(CloseReason.EOF)
+
+    def bad_stream(self, error: BaseException) -> None:
+        """The peer has sent an invalid frame; or a user's own decoder has a bug."""
+        if isinstance(error, FrameTooLarge):
+            self.end(CloseReason.FRAME_TOO_LARGE, error)
+        elif isinstance(error, FrameError):
+            self.end(CloseReason.BAD_FRAME, error)
+        else:
+            self.handler_raised(error)
+
+    def handler_failed(self, error: BaseException) -> None:
+        """The handler has raised: deliver nothing more; send the replies it has returned."""
+        if self.reason in _CLEAN_ENDS:
+            self.reason, self.error = CloseReason.HANDLER_ERROR, error
+            self.loop.pass_on(error)
+        else:
+            self.loop.report(error, f"handler raised after the end ({self.reason}) of its peer")
+        self.paused |= FAILED
+        if self.stage < FLUSHING:
+            self._enter(FLUSHING)
+        self.schedule_update()
+
+    def handler_raised(self, error: BaseException) -> None:
+        """The same, for a handler that may have closed its connection before it raised."""
+        if self.stage != CLOSED:
+            self.handler_failed(error)
+        elif error is self.error:  # it has closed the connection
+            self.loop.pass_on(error)
+        elif not isinstance(error, ConnectionClosed):  # which only tells the handler of the close
+            self.loop.report(error, "handler raised after its connection was closed")
+
+    def drop(self, reason: CloseReason | None = None, error: BaseException | None = None) -> None:
+        """Close now, for ``reason`` unless it ended for a fault before. ``closed`` is called at the
+        end of the turn."""
+        if self.stage == CLOSED:
+            return
+        if reason is not None and self.reason in _CLEAN_ENDS:
+            self.reason, self.error = reason, error
+        self._enter(CLOSED)
+        self.discard()
+        self.loop.schedule_close(self)
+
+    def abandon(self) -> None:
+        """It could not be started: close it, and tell nobody."""
+        if self.stage != CLOSED:
+            self._enter(CLOSED)
+        self.release()
+
+    # ---- What it waits for. A peer that is not read is held back by the kernel's buffers, and
+    # then by its own (TCP's window, RFC 9293, 3.8.6).
+
+    def pause_reading(self) -> None:
+        """Deliver no message until ``resume_reading``; the kernel's buffers hold the peer back."""
+        if not self._call_in_loop(self.pause_reading):
+            self.paused |= USER
+            self.schedule_update()
+
+    def resume_reading(self) -> None:
+        """Deliver messages again."""
+        if not self._call_in_loop(self.resume_reading):
+            self.paused &= ~USER
+            self.schedule_update()
+
+    def check_watermarks(self) -> None:
+        """Hold back a peer that takes too little of its output, or close it. Reading goes on at
+        half the mark, as in Netty, not at every byte below it."""
+        limits = self.protocol.limits
+        if self.unsent > limits.max_unsent:
+            self.drop(CloseReason.SLOW_CONSUMER)
+        elif self.unsent > limits.high_water:
+            self.paused |= HIGH_WATER
+        elif self.unsent <= limits.high_water // 2:
+            self.paused &= ~HIGH_WATER
+
+    def hold_back(self, messages: Iterator[bytes]) -> None:
+        """Delivery is paused, or over: keep what was received, or forget it."""
+        if self.stage == CLOSED:
+            self.discard()
+        elif not self.paused & SEALED and length_hint(messages):
+            self.backlog = messages
+
+    def on_event_while_paused(self, events: int) -> None:
+        """There is something to read, or an end, while reading is paused."""
+        # Asked for in any case: select(2) reports an error as something to read.
+        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self.drop(CloseReason.RESET, OSError(code, os.strerror(code)))
+        elif events & READ:
+            if self._events & READ:
+                self._events &= ~READ
+                self.loop.watch(self.fd, self, self._events)
+        elif self.unsent:  # for a peer that will read no more
+            if not events & WRITE:
+                self.drop(CloseReason.RESET)
+        else:  # What the peer sent before it left is still to be read: watch nothing until then.
+            self._events = 0
+            self.loop.disable(self.fd)
+
+    def schedule_update(self) -> None:
+        """Call `update_state` when the turn ends. Not at once: a handler that closes its connection
+        and then returns a reply means the reply to be sent, together with others."""
+        if not self.update_due:
+            self.update_due = True
+            self.loop.schedule_flush(self)
+
+    def update_state(self) -> None:
+        """Decide what to do next: deliver what was held back, read, send, or end."""
+        self.update_due = False
+        if self.unsent or self.paused & HIGH_WATER:
+            self.check_watermarks()
+        if not OPEN <= self.stage <= FLUSHING:
+            return
+        if self.backlog and not self.paused:
+            inbox, self.backlog = self.backlog, ()
+            self.schedule_update()
+            self.serve(inbox)
+        elif self._is_over():
+            self._finish()
+        else:
+            self._update_events()
+            waits = self.reason is not None or self.paused & (HIGH_WATER | IN_FLIGHT)
+            if self.stage == STOPPING and not waits:
+                self.loop.call_threadsafe(self.drain)
+
+    def _is_over(self) -> bool:
+        """Has it ended, with nothing left to deliver or send? A handler that has paused it may
+        still send to a peer that has only ended its own stream."""
+        if self.reason is None or self.backlog or self.unsent or (self.in_flight and self._answers):
+            return False
+        kept_open = self.paused & USER and self.reason in _ENDS_OF_STREAM
+        return self.stage == FLUSHING or not kept_open
+
+    def _update_events(self) -> None:
+        """Ask the poller for what the connection waits for, if that has changed."""
+        if self.reason is not None or self.paused & (USER | HIGH_WATER):
+            events = 0
+        elif self.paused:
+            events = self._events & READ  # most replies in flight come before more is to be read
+        else:
+            events = READ
+        if self.unsent:
+            events |= WRITE  # not always: most sockets are writable, which would wake the loop
+        if events != self._events:
+            self._events = events
+            self.loop.watch(self.fd, self, events)
+
+    # ---- Messages for the peer
+
+    def send(self, message: Buffer) -> None:
+        """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
+        frame = self.context.encode(message)
+        if not OPEN <= self.stage < FLUSHING:
+            raise ConnectionClosed(f"{self!r} takes no messages")
+        if not self._call_in_loop(partial(self.push, frame)):
+            self.queue(frame)
+
+    def push(self, frame: bytes) -> None:
+        """Queue a frame that is encoded already; nothing if the connection takes no more."""
+        if OPEN <= self.stage < FLUSHING:
+            self.queue(frame)
+
+    def reply(self, reply: Reply) -> None:
+        """Queue what a handler returned: one message, or several of them."""
+        for message in messages_of(reply):
+            self.queue(self.context.encode(message))
+            if self.stage == CLOSED:
+                break
+
+    def defer(self, count: int = 1) -> None:
+        """The reply to the message being handled comes later, by `answer`; it counts ``count``."""
+        self._count_in_flight(count)
+
+    def answer(self, reply: Reply, count: int = 1) -> None:
+        """Send the reply to a deferred message."""
+        self._count_in_flight(-count)
+        if self._answers:
+            try:
+                self.reply(reply)
+            except BaseException as error:
+                self.handler_raised(error)
+        self.schedule_update()
+
+    def fail(self, error: BaseException, count: int = 1) -> None:
+        """The handler of a deferred message has raised: no reply comes."""
+        self._count_in_flight(-count)
+        self.handler_raised(error)
+
+    def _count_in_flight(self, count: int) -> None:
+        self.in_flight += count
+        if self.in_flight >= self.protocol.limits.in_flight:
+            self.paused |= IN_FLIGHT
+        else:
+            self.paused &= ~IN_FLIGHT
+
+    @property
+    def _answers(self) -> bool:
+        """Are replies to messages in flight still sent? Not after an error of the handler."""
+        return not self.paused & FAILED and self.stage != CLOSED
+
+    # ---- Groups
+
+    def join(self, group: str) -> None:
+        """Receive messages that are published to ``group``, until `leave` or the close."""
+        groups_of(self).join(group, self)
+
+    def leave(self, group: str) -> None:
+        """Receive no more messages that are published to ``group``."""
+        groups_of(self).leave(group, self)
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The groups it is in."""
+        return groups_of(self).of(self)
+
+    def _call_in_loop(self, call: Callable[[], object]) -> bool:
+        """In another thread than the loop's: have the loop make the call, in order."""
+        if self.loop.thread in (None, threading.get_ident()):
+            return False
+        self.loop.call_threadsafe(call)
+        return True

@@ -1,0 +1,115 @@
+"""A filter at work, between the socket and the framing of one connection."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from epollo.errors import FilterError
+from epollo.filters.base import Filter
+from epollo.reasons import CloseReason
+
+
+class FilteredConnection(Protocol):
+    """What a filter needs of its connection."""
+
+    reason: CloseReason | None
+    error: BaseException | None
+
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def unsent(self) -> int: ...
+    def feed(self, plain: bytes, /) -> None: ...
+    def transmit(self, data: bytes, /) -> None: ...
+    def queue_raw(self, data: bytes, /) -> None: ...
+    def end_of_stream(self) -> None: ...
+    def end(self, reason: CloseReason, error: BaseException | None = None) -> None: ...
+    def drop(
+        self, reason: CloseReason | None = None, error: BaseException | None = None
+    ) -> None: ...
+
+
+class FilterIO:
+    """The filter of one connection, and the plain bytes that wait for it.
+
+    The connection is an argument of each call: to keep it would make a cycle.
+    """
+
+    __slots__ = ("_busy", "_plain", "filter")
+
+    def __init__(self, established: Filter) -> None:
+        self.filter = established
+        self._plain: deque[bytes] = deque()
+        self._busy = False  # at work, so that it must not be called again
+
+    def receive(self, connection: FilteredConnection, data: bytes) -> None:
+        """Take what came off the wire, nothing for its end, through the filter to the framing."""
+        try:
+            plain = self._received(data)
+        except FilterError as error:
+            if error.received:
+                connection.feed(error.received)
+            self.send(connection, b"")
+            connection.end(CloseReason(error.reason), error)
+        else:
+            self.deliver(connection, plain)
+            if not data:
+                connection.end_of_stream()
+
+    def deliver(self, connection: FilteredConnection, plain: bytes) -> None:
+        """Serve what the filter gave; send its own output."""
+        if plain:
+            connection.feed(plain)
+        if not connection.closed:
+            self.send(connection, b"")
+            if self.filter.ended:
+                connection.end_of_stream()
+
+    def send(self, connection: FilteredConnection, plain: bytes) -> None:
+        """Send ``plain``, and the filter's own output, as the filter encodes it.
+
+        Its output must be sent in the order in which it was made; and OpenSSL, of which Python runs
+        signal handlers in the middle, must not be called again by one. So while the filter works, a
+        signal handler or a finalizer that sends only queues, for the call that is under way.
+        """
+        self._plain.append(plain)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._plain:
+                connection.queue_raw(self._encode(connection, self._plain.popleft()))
+        except BaseException as error:  # a part of the stream may be lost: nothing can follow it
+            connection.drop(CloseReason.HANDLER_ERROR, error)
+            raise
+        finally:
+            self._busy = False
+
+    def close(self, connection: FilteredConnection) -> bool:
+        """Send the filter's closing message, once. True while it is not sent yet, or if the peer is
+        gone, which does not change the reason of the close."""
+        reason, error = connection.reason, connection.error
+        connection.transmit(self.filter.close())
+        if connection.closed:
+            connection.reason, connection.error = reason, error
+            return True
+        return connection.unsent > 0
+
+    def _received(self, data: bytes) -> bytes:
+        """The plain bytes in ``data``. Raises FilterError."""
+        self._busy = True
+        try:
+            if not data:
+                self.filter.eof()
+            return self.filter.received(data)
+        finally:
+            self._busy = False
+
+    def _encode(self, connection: FilteredConnection, plain: bytes) -> bytes:
+        """The bytes on the wire for ``plain``; nothing, and closed, if the filter fails."""
+        try:
+            return self.filter.send(plain) if plain else self.filter.pending()
+        except FilterError as error:
+            connection.drop(CloseReason(error.reason), error)
+            return b""

@@ -1,0 +1,306 @@
+"""The contract of an engine: sockets become messages and replies become bytes, on one loop.
+
+`engine/python` keeps it in code that is easy to read, `engine/native` in code that is fast.
+Everything above the engine (server, client, load tester) uses these names only:
+
+    loop.listen(socket, accept, failed)     accept(socket) decides what a new connection is
+    loop.attach(socket, protocol)           a Connection, for accepted and outgoing sockets alike
+    loop.call_later(seconds, callback)      a Timer
+    loop.call_threadsafe(callback)          for other threads, and for signals
+    loop.poll(timeout)                      one turn: wait, then serve everything that is ready
+    loop.run(), loop.stop(), loop.close()
+    loop.fileno()                           the whole engine as one descriptor in another loop
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from epollo.engine.timers import Timer
+from epollo.filters.base import Filter
+from epollo.framing import Buffer, Framing
+from epollo.reasons import CloseReason
+
+Reply: TypeAlias = Buffer | Iterable[Buffer] | None
+"""What ``received`` returns: one message, several, or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one connection: bytes that may wait to be sent, messages that may be answered."""
+
+    high_water: int = 64 << 10  # over it, the peer is no longer read
+    max_unsent: int = 16 << 20  # over it, the peer is closed as slow_consumer
+    in_flight: int = 1  # messages handed to the handler and not answered; then, no more are
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Ticks, each as long as one sweep is from the next, that a peer may take; 0 is for ever."""
+
+    idle: int = 0  # with no byte either way
+    frame: int = 0  # for a frame, from its first byte to its last
+    write: int = 0  # to take more of what it is sent
+
+
+class Connection(Protocol):
+    """One connection, as its handler sees it. What it does may be asked for in any thread."""
+
+    state: Any  # the user's own
+
+    @property
+    def peername(self) -> str:
+        """The peer's address as text: ``"192.0.2.1:5000"``, ``"[2001:db8::1]:5000"``,
+        ``"unix:/path"``. That of the client, where a PROXY header names one. Kept once closed."""
+
+    @property
+    def sockname(self) -> str:
+        """This side's address, as text of the same form. Raises OSError once closed."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait to be taken by the kernel."""
+
+    @property
+    def established(self) -> bool:
+        """Was it ever connected? Then ``connected`` was called."""
+
+    @property
+    def closed(self) -> bool:
+        """Is it over? Nothing more is received or sent; ``disconnected`` was called, or is
+        about to be."""
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS state: ``getpeercert()``, ``selected_alpn_protocol()``; None without TLS."""
+
+    @property
+    def error(self) -> BaseException | None:
+        """The exception that led to the close, if one did; set while ``closed`` is called."""
+
+    @property
+    def in_flight(self) -> int:
+        """Messages that were handed to the handler, and whose replies come later."""
+
+    def send(self, message: Buffer) -> None:
+        """Queue one message. Raises EncodeError and ConnectionClosed."""
+
+    def join(self, group: str) -> None:
+        """Be sent what is published to ``group``, until ``leave`` or the close. Raises
+        ConnectionClosed, and GroupError where the protocol has no ``groups``."""
+
+    def leave(self, group: str) -> None:
+        """Be sent no more of what is published to ``group``; nothing where it is not in it."""
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The groups it is in; none once it is closed."""
+
+    def defer(self, count: int = 1) -> None:
+        """The reply to the message being handled comes later, by `answer`. With
+        ``Limits.in_flight`` of them to come, no further message is delivered; this one counts as
+        ``count`` of them."""
+
+    def answer(self, reply: Reply, count: int = 1) -> None:
+        """Send the reply to a deferred message; in the loop's thread, like ``defer``."""
+
+    def fail(self, error: BaseException, count: int = 1) -> None:
+        """The handler raised for a deferred message; in the loop's thread, like ``answer``."""
+
+    def close(self) -> None:
+        """Read no more; answer what is being handled, send what is queued, then close."""
+
+    def drain(self) -> None:
+        """Read no more; answer what was received and send it, then close."""
+
+    def abort(self, reason: CloseReason = CloseReason.LOCAL) -> None:
+        """Close now; what is queued is dropped."""
+
+    def pause_reading(self) -> None:
+        """Deliver no message until ``resume_reading``; the kernel's buffers hold the peer back."""
+
+    def resume_reading(self) -> None:
+        """Deliver messages again, those that came meanwhile first; nothing where not paused."""
+
+
+class ConnectionProtocol(Protocol):
+    """What the loop needs to know of a connection; one object may serve any number of them."""
+
+    @property
+    def framing(self) -> Framing:
+        """What a message is on the wire. Asked for once a loop, not for each connection."""
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of each of its connections."""
+
+    @property
+    def received(self) -> Callable[[bytes, Connection], Reply]:
+        """Called with each message, in order; what it returns is sent."""
+
+    def connected(self, connection: Connection) -> None:
+        """Called once when established; not where connecting failed."""
+
+    def closed(self, connection: Connection, reason: CloseReason) -> None:
+        """Called exactly once, the last call of all."""
+
+
+class FilteringProtocol(ConnectionProtocol, Protocol):
+    """A protocol with filters between socket and framing, which no protocol need have."""
+
+    @property
+    def filters(self) -> Callable[[Connection], Sequence[Filter]] | None:
+        """Makes the filters of a new connection, the one next to the socket first. All but one
+        have to be passive. None, like no such attribute, is no filter for any connection."""
+
+
+class EventLoop(Protocol):
+    """One thread's loop."""
+
+    @property
+    def name(self) -> str:
+        """The engine's."""
+
+    @property
+    def poller_name(self) -> str:
+        """``epoll``, ``poll``, ``select`` or ``kqueue``: what it asks the kernel with."""
+
+    @property
+    def thread(self) -> int | None:
+        """The identifier of the one that polls it; None before the first turn, and once closed."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when ``poll(0)`` has work: the whole engine is one
+        descriptor in another loop. Raises EngineMissing for a poller that is none itself."""
+
+    @property
+    def wakeup_fd(self) -> int:
+        """For signal.set_wakeup_fd: a signal that comes just before the loop waits wakes it."""
+
+    def connections(self) -> Iterable[Connection]:
+        """All that were established and are not yet closed: a copy, in any thread."""
+
+    def newcomers(self) -> Iterable[Connection]:
+        """All that are not yet established, or failed to be. For the loop's thread."""
+
+    def listen(
+        self,
+        listener: socket.socket,
+        accept: Callable[[socket.socket], object],
+        failed: Callable[[OSError], object],
+    ) -> None:
+        """Give each new connection to ``accept``, and errors of accepting to ``failed``."""
+
+    def watch(self, fd: int, source: EventSource, events: int) -> None:
+        """Tell ``source`` when ``fd`` is ready for one of ``events`` (`epollo.engine.events`)."""
+
+    def unwatch(self, fd: int) -> None:
+        """Ask nothing of ``fd`` any more; its owner closes it."""
+
+    def unlisten(self, listener: socket.socket) -> None:
+        """Accept no more from ``listener``, and close it."""
+
+    def attach(self, sock: socket.socket, protocol: ConnectionProtocol) -> Connection:
+        """Serve ``sock``, connected or with its connect under way; the loop owns it from here.
+
+        Raises PollerFull, with ``sock`` closed, where the poller cannot watch its descriptor.
+        """
+
+    def report(self, error: BaseException, what: str) -> None:
+        """Log an error of the application that is no connection's close reason. KeyboardInterrupt
+        and SystemExit then leave ``poll`` at the end of the turn. In the loop's thread."""
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call ``callback`` once, ``seconds`` from now on the monotonic clock, or as soon after as
+        the loop comes to it; what it raises is logged. In the loop's thread, or before it runs."""
+
+    def call_threadsafe(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` once in the loop's thread, soon, behind those asked for before; what it
+        raises is logged. From any thread, and from signal handlers."""
+
+    def enforce(self, bounds: Bounds) -> None:
+        """The next tick of the clock that connections are stamped by: close whoever is over one
+        of the ``bounds``."""
+
+    slow_after: float
+    """Seconds from which on ``on_slow`` is told that one read, and what the handler did with it,
+    held the loop for so long; infinite at first."""
+    on_slow: Callable[[Any, float], object]
+    on_error: Callable[[BaseException, str], object]
+    """Is told of errors that are no connection's close reason, and of what raised them; at first it
+    logs them."""
+
+    def poll(self, timeout: float | None = None) -> int:
+        """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
+
+    def run(self) -> None:
+        """Serve, turn after turn, until ``stop``. Raises RuntimeError once closed, OSError where
+        the poller fails."""
+
+    def stop(self) -> None:
+        """End ``run`` after the present turn."""
+
+    def close(self) -> None:
+        """Abort every connection, close every listener and descriptor. In a process forked from
+        the loop's own, whose sockets these are too, nothing is said to the peers."""
+
+
+class EventSource(Protocol):
+    """Whatever the loop watches a descriptor for."""
+
+    def ready(self, events: int) -> None:
+        """The descriptor is ready for ``events``."""
+
+    def abort(self) -> None:
+        """The loop is closed."""
+
+
+class LoopInterface(Protocol):
+    """What a connection needs of its loop."""
+
+    thread: int | None
+    polling: bool  # in a turn
+    dispatching: bool  # giving sources their events
+    tick: int  # counts the sweeps; connections keep it in place of a time
+
+    def watch(self, fd: int, source: EventSource, events: int) -> None:
+        """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
+
+    def disable(self, fd: int) -> None:
+        """Keep ``fd``, but report no event of it until it is watched again."""
+
+    def schedule_flush(self, connection: Any) -> None:
+        """Flush ``connection``, and update its state, when the turn ends."""
+
+    def schedule_close(self, connection: Any) -> None:
+        """Disable it now; close the descriptor, and call ``closed``, at the end of the turn."""
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
+    def call_threadsafe(self, callback: Callable[[], object]) -> None: ...
+    def report(self, error: BaseException, what: str) -> None: ...
+    def pass_on(self, error: BaseException) -> None: ...
+
+
+class ConnectionContext(Protocol):
+    """What the connections of one protocol on one loop have in common, looked up once."""
+
+    @property
+    def loop(self) -> LoopInterface: ...
+    @property
+    def protocol(self) -> ConnectionProtocol: ...
+    @property
+    def encode(self) -> Callable[[Buffer], bytes]: ...
+    @property
+    def filters(self) -> Callable[[Connection], Sequence[Filter]] | None: ...
+
+
+class Membership(Protocol):
+    """The ``groups`` of a protocol that has some. Called from any thread."""
+
+    def join(self, group: str, member: Any) -> None: ...
+    def leave(self, group: str, member: Any) -> None: ...
+    def of(self, member: Any) -> frozenset[str]: ...

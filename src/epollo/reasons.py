@@ -1,0 +1,23 @@
+"""Why a connection was closed."""
+
+from enum import StrEnum
+
+
+class CloseReason(StrEnum):
+    """Why a connection was closed; given exactly once per connection."""
+
+    EOF = "eof"  # the peer ended its stream and got all replies
+    RESET = "reset"  # the peer, or the network, broke the connection
+    TRUNCATED = "truncated"  # the peer ended its stream inside a frame
+    BAD_FRAME = "bad_frame"  # bytes that can never be a frame
+    FRAME_TOO_LARGE = "frame_too_large"  # a frame over max_frame
+    IDLE_TIMEOUT = "idle_timeout"  # no byte came or was sent for idle_timeout
+    FRAME_TIMEOUT = "frame_timeout"  # a frame was begun and not completed in frame_timeout
+    WRITE_TIMEOUT = "write_timeout"  # the peer took none of its bytes for write_timeout
+    TLS_ERROR = "tls_error"  # the handshake failed, or a record is invalid
+    PROXY_ERROR = "proxy_error"  # the PROXY header is missing or invalid
+    SLOW_CONSUMER = "slow_consumer"  # more than max_unsent bytes waited for the peer
+    HANDLER_ERROR = "handler_error"  # the handler raised, or returned an invalid reply
+    REFUSED = "refused"  # never established: the peer, or the poller's limit, refused
+    SHUTDOWN = "shutdown"  # the server stopped
+    LOCAL = "local"  # closed by this side's own call
