@@ -145,7 +145,8 @@ def test_it_ends_its_own_connection(
         with Peer(server.addresses[0]) as bad, Peer(server.addresses[0]) as good:
             bad.send(frame(b"bad") + frame(b"later") + frame(b"part")[:5])
             if hook == "disconnected":
-                assert bad.receive(16) == frame(b"bad") + frame(b"later")
+                replies = [bad.message(), bad.message()]
+                assert (sorted(replies) if "unordered" in mode else replies) == [b"bad", b"later"]
                 bad.end()
             lazy = hook == "received" and mode in ("lazy", "asyncio-lazy")
             echoed = frame(b"bad") if lazy else b""

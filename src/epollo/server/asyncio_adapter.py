@@ -8,6 +8,7 @@ import inspect
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from epollo.engine import EventLoop
@@ -114,7 +115,27 @@ async def finish(runner: Runner, stop: Stop) -> None:
     if isinstance(runner, Coroutines):
         await runner.finish(stop)
     else:
-        await asyncio.to_thread(runner.close, stop)
+        await _in_thread(partial(runner.close, stop))
+
+
+async def _in_thread(call: Callable[[], object]) -> None:
+    """As asyncio.to_thread, without an executor, which asyncio could not close once the main thread
+    has ended. From then on no thread can be started: the call is made here."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def work() -> None:
+        try:
+            call()
+        finally:
+            loop.call_soon_threadsafe(done.set_result, None)
+
+    try:
+        threading.Thread(target=work, name="epollo-stop", daemon=True).start()
+    except RuntimeError:
+        call()
+    else:
+        await asyncio.shield(done)
 
 
 async def _awaited(result: Any) -> None:

@@ -1,4 +1,4 @@
-"""One connection: bytes in, messages to the handler, replies out. What happens per message."""
+"""One connection: bytes in, messages to the handler, replies out. The work per message."""
 
 from cython cimport final
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -46,7 +46,7 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t recv(int fd, void *buffer, size_t size, int flags)
 
 cdef enum:
-    LARGE = 8 << 10  # bytes; a reply so long is sent from where it is, a rest read into its place
+    LARGE = 8 << 10  # bytes; a longer reply is not copied, a longer message is read in place
 
 cdef uint32_t READ = _events.READ
 cdef uint32_t WRITE = _events.WRITE
@@ -61,7 +61,7 @@ cdef class ConnectionCore(Sender):
     """The part of a connection that messages pass through."""
 
     def ready(self, events):
-        """The poller says that there is something; one recv, for the others are waiting too."""
+        """The poller reports ``events``; one recv, since other connections wait, too."""
         self.serve_ready(events)
 
     @final
@@ -69,7 +69,7 @@ cdef class ConnectionCore(Sender):
         cdef Cursor cursor
         cdef Py_ssize_t count
         # An earlier handler of the same batch may have paused this connection, or closed it; and
-        # what was held back comes before what is still to be read.
+        # messages that were held back come before bytes that are still to be read.
         if (
             events != READ or self.paused or self.backlog is not NOTHING
         ) and not self._may_read(events):
@@ -98,7 +98,7 @@ cdef class ConnectionCore(Sender):
         return 0
 
     def feed(self, bytes plain not None):
-        """Serve the messages of what a filter gave; keep them where the handler may hear none."""
+        """Serve the messages in ``plain``, which a filter gave; keep them while paused."""
         cdef Cursor cursor = Cursor(
             <const uint8_t *> PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain), False
         )
@@ -108,7 +108,7 @@ cdef class ConnectionCore(Sender):
             self._consume(&cursor)
 
     def serve(self, messages):
-        """Hand the messages to the handler, in order; send what it answers."""
+        """Deliver the messages, in order; send the replies."""
         cdef LoopBuffers buffers = self.context.buffers
         buffers.serving, buffers.used = self, 0
         try:
@@ -130,7 +130,7 @@ cdef class ConnectionCore(Sender):
             BaseConnection.send(self, message)
 
     def queue(self, bytes frame not None):
-        """Send ``frame`` when the turn ends, or now, where too much is queued."""
+        """Send ``frame`` when the turn ends, or now, if too much is queued."""
         if self.context.buffers.serving is self:
             _append(self, self.context, frame, 0, 0)
             return
@@ -141,34 +141,36 @@ cdef class ConnectionCore(Sender):
             self.queue_raw(frame)
 
     def check_eof(self):
-        """The stream has ended. Raises FrameTruncated where that cuts a frame."""
+        """The stream has ended. Raises FrameTruncated inside a frame."""
         self.check_end(self.context.format)
 
     def has_partial_frame(self):
-        """Is a frame begun, and not complete?"""
+        """Has a frame begun that is not complete?"""
         if self.partial is None:
             return False
         if self.partial.fallback is None:
             return True
         try:
             self.partial.fallback.eof()
-        except BaseException as error:  # FrameError, or whatever a user's own decoder raises
+        except BaseException as error:  # FrameError, or anything that a user's own decoder raises
             self.loop.pass_on(error)
             return True
         return False
 
     @final
     cdef bint well(self, uint32_t idle) except -1:
-        """Is it plain, without asking more, that the peer is not late with anything?"""
+        """Is it certain, without a closer look, that the peer is not late?"""
         cdef uint32_t tick = self.context.buffers.tick
-        if self.partial is not None or self.outbox is not None or tick - self.last_activity > idle > 0:
+        if self.partial is not None or self.outbox is not None:
+            return False
+        if tick - self.last_activity > idle > 0:
             return False
         self.frame_started = self.write_progress = tick
         return True
 
     @final
     cdef Py_ssize_t _receive(self, Cursor *cursor) except -2:
-        """One read(2); what is of a long message goes to its place in it."""
+        """One read(2); the bytes of a long message go to their place in it."""
         cdef iovec vectors[2]
         cdef uint8_t *place = NULL
         cdef Py_ssize_t wanted = 0, count
@@ -189,11 +191,16 @@ cdef class ConnectionCore(Sender):
 
     @final
     cdef int _consume(self, Cursor *cursor) except -1:
-        """Hand each message of what was read to the handler; send what it answers."""
+        """Deliver each message of ``cursor``; send the replies."""
         cdef LoopBuffers buffers = self.context.buffers
+        cdef bint left
         buffers.serving, buffers.used = self, 0
         try:
-            if self._dispatch_native(cursor) if self.context.native is not None else self._deliver_whole(cursor):
+            if self.context.native is not None:
+                left = self._dispatch_native(cursor)
+            else:
+                left = self._deliver_whole(cursor)
+            if left:
                 self._deliver_held(cursor)
         finally:
             self.end_serving()
@@ -201,19 +208,19 @@ cdef class ConnectionCore(Sender):
 
     @final
     cdef bint _deliver_whole(self, Cursor *cursor) except -1:
-        """The messages of ``cursor``, one by one; true where that ended before they did."""
+        """Deliver the messages of ``cursor``, one by one; true if some are left."""
         cdef ConnectionContext context = self.context
         cdef Found found
         cdef Span span
         cdef bytes message = None
-        cdef bint handled = False  # or still to be made, for which there may be no memory
+        cdef bint handled = False  # else it is still to be decoded, which may raise MemoryError
         try:
             if self.partial is not None:
                 message = self.complete(context.format, cursor)
                 if message is None:
                     return cursor.needs_fallback
-                # Sweeps stamp those in whose stream no frame is begun. So a frame that begins now
-                # is stamped already, but behind one that earlier reads have begun.
+                # A sweep sets this for every stream without a partial frame. So it is right
+                # already, unless earlier reads have begun a frame.
                 self.frame_started = context.buffers.tick
                 handled = True
                 self._deliver(context, message)
@@ -239,7 +246,7 @@ cdef class ConnectionCore(Sender):
 
     @final
     cdef bint _dispatch_native(self, Cursor *cursor) except -1:
-        """The same for a compiled protocol, which needs no object of a message that lies whole."""
+        """The same for a compiled protocol, which needs no object of a whole message."""
         cdef ConnectionContext context = self.context
         if self.partial is not None:
             return self._deliver_whole(cursor)
@@ -249,7 +256,7 @@ cdef class ConnectionCore(Sender):
 
     @final
     cdef bint _dispatch_native_each(self, ConnectionContext context, Cursor *cursor) except -1:
-        """One by one, as what comes first was not foreseen."""
+        """One by one, as the first frame was not expected."""
         cdef Span span
         cdef const uint8_t *data
         cdef bytes answer
@@ -271,8 +278,8 @@ cdef class ConnectionCore(Sender):
 
     @final
     cdef uint8_t *place(self, Py_ssize_t size) except? NULL:
-        """Where to write a message of ``size`` bytes, while this connection is served: behind the
-        other replies, and its header, which is there. NULL: it has to be sent as an object."""
+        """The place for a message of ``size`` bytes, while this connection is served: behind the
+        other replies and its header, which is written here. NULL: send it as an object."""
         cdef LoopBuffers buffers = self.context.buffers
         cdef FrameFormat format = self.context.format
         cdef Envelope envelope
@@ -291,8 +298,8 @@ cdef class ConnectionCore(Sender):
 
     @final
     cdef bint begin_writing(self) except -1:
-        """From here to `end_serving`, what is sent is gathered as replies are, for one send; not
-        where another connection is being served, or this one takes no more."""
+        """From here to `end_serving`, output is gathered for one send, as replies are. False if
+        another connection is being served, or this one takes no more."""
         cdef LoopBuffers buffers = self.context.buffers
         if buffers.serving is not None or not OPEN <= self.stage < FLUSHING:
             return False
@@ -339,13 +346,13 @@ cdef class ConnectionCore(Sender):
 
     @final
     cdef int _deliver_held(self, Cursor *cursor) except -1:
-        """The handler is to hear no more for now; or what comes next is no good frame."""
+        """Delivery is paused, or the next frame needs the fallback: decode what is left at once."""
         if self.stage >= FLUSHING:
             return 0
         error = None
         try:
             messages = self.all_messages(self.context.format, cursor)
-        except BaseException as raised:  # FrameError, or what a user's own decoder raises
+        except BaseException as raised:  # FrameError, or anything that a user's own decoder raises
             error, messages = raised, getattr(raised, "messages", ())
         if self.paused:
             self.hold_back(iter(messages))
@@ -357,7 +364,7 @@ cdef class ConnectionCore(Sender):
 
     @final
     cdef bint _may_read(self, uint32_t events) except -1:
-        """Attend to what the poller tells besides, or instead of, bytes to read."""
+        """Handle everything that is not simply bytes to read. May it be read then?"""
         if events & WRITE and self.outbox is not None:
             self.send_outbox()
             self.schedule_update()
@@ -376,16 +383,18 @@ class Connection(ConnectionCore, BaseConnection):
 
 
 cdef inline void _dispatch_batch(ConnectionContext context, Cursor *cursor) noexcept:
-    """What is as the compiled protocol foresees, with what it writes for it."""
+    """The frames that the compiled protocol expects, and the answers that it writes."""
     cdef LoopBuffers buffers = context.buffers
-    buffers.used += context.native.on_batch(cursor, buffers.output + buffers.used, REPLY_SIZE - buffers.used)
+    buffers.used += context.native.on_batch(
+        cursor, buffers.output + buffers.used, REPLY_SIZE - buffers.used
+    )
 
 
 cdef inline int _pack(ConnectionCore self, ConnectionContext context, bytes message) except -1:
     """Write the frame that carries ``message`` behind the other replies of this turn."""
     cdef Envelope envelope
-    # To send may run Python (a TLS filter, a signal handler, a finalizer), and that may send on the
-    # same connection: so there is room only if it is there afterwards.
+    # To send may run Python (a TLS filter, a signal handler, a finalizer), which may send on the
+    # same connection: so look again whether there is space.
     while context.buffers.used > REPLY_SIZE - LONGEST_HEADER:
         self.send_replies(None, 0)
     if wrap_message(
@@ -397,7 +406,7 @@ cdef inline int _pack(ConnectionCore self, ConnectionContext context, bytes mess
 
 
 cdef int _pack_encoded(ConnectionCore self, ConnectionContext context, bytes message) except -1:
-    """The same for what the framing itself is to encode."""
+    """The same for a frame that the framing itself encodes."""
     frame = context.encode(message)
     if type(frame) is not bytes:
         raise TypeError(f"the framing's encode returned {type(frame).__name__}, not bytes")
@@ -405,9 +414,13 @@ cdef int _pack_encoded(ConnectionCore self, ConnectionContext context, bytes mes
 
 
 cdef inline int _append(
-    ConnectionCore self, ConnectionContext context, bytes message, Py_ssize_t header, Py_ssize_t trailer
+    ConnectionCore self,
+    ConnectionContext context,
+    bytes message,
+    Py_ssize_t header,
+    Py_ssize_t trailer,
 ) except -1:
-    """Add ``message`` to the replies, behind a header that is there, and a trailer to it."""
+    """Add ``message`` to the replies, behind its header, which is written; then its trailer."""
     cdef Py_ssize_t size = PyBytes_GET_SIZE(message), used = context.buffers.used + header
     if size >= LARGE or used + size + trailer > REPLY_SIZE:
         context.buffers.used = used
@@ -424,8 +437,8 @@ cdef inline int _append(
 
 
 cdef inline bytes _again(bytes spent, const uint8_t *data, Py_ssize_t size):
-    """A message. The one before is filled anew, where nobody has it any more and it is as long:
-    what would come next is to free it, and to be given the same memory again."""
+    """A message, in the object of the one before if nothing refers to that any more and it is as
+    long: to free it, and to be given the same memory again, would take longer."""
     if spent is None or Py_REFCNT(spent) != 1 or PyBytes_GET_SIZE(spent) != size:
         return PyBytes_FromStringAndSize(<const char *> data, size)
     forget_hash(spent)

@@ -2,10 +2,10 @@ from libc.stdint cimport uint8_t
 
 from epollo.engine.native.formats cimport Found, FrameFormat, Span
 
-cdef struct Cursor:  # of a stream: what has come and is not yet cut
+cdef struct Cursor:  # the bytes of a read that are not decoded yet
     const uint8_t *data
     Py_ssize_t count
-    bint needs_fallback  # how it begins is for the framing's own decoder to judge
+    bint needs_fallback  # only the framing's own decoder knows how to go on
 
 
 cdef inline void skip(Cursor *cursor, Py_ssize_t count) noexcept:

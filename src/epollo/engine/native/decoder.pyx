@@ -1,4 +1,4 @@
-"""Cutting the messages out of one stream, in place; a partial frame is kept, and nothing else."""
+"""Decodes the messages of one stream, in place; it keeps a partial frame, and nothing else."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -6,13 +6,22 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
-from epollo.engine.native.formats cimport BAD, HEADER, PART, WHOLE, Found, FrameFormat, Span, format_of
+from epollo.engine.native.formats cimport (
+    BAD,
+    HEADER,
+    PART,
+    WHOLE,
+    Found,
+    FrameFormat,
+    Span,
+    format_of,
+)
 
 from epollo.errors import FrameError
 
 cdef enum:
     STEP = 64  # bytes looked at first for a frame's header, or its delimiter
-    MOST_AT_ONCE = 256 << 20  # bytes; what is announced beyond is given room only as it comes
+    MOST_AT_ONCE = 256 << 20  # bytes; memory for a longer message is taken only as it comes
 
 
 cdef Py_ssize_t _live = 0
@@ -24,10 +33,10 @@ def live():
 
 
 cdef class Partial:
-    """A frame of which a part has come; or a stream that the framing's own decoder goes on with.
+    """A frame of which a part has come; or a stream that the framing's own decoder decodes.
 
-    While its size is unknown, the bytes are held as they came. Then its message is made at its
-    full size, once, and filled as the bytes come, where it is long by readv(2) itself.
+    While its size is unknown, the bytes are kept as they came. Then its message is made at its
+    full size, once, and filled as the bytes come; a long one is filled by readv(2) itself.
     """
 
     def __cinit__(self):
@@ -40,7 +49,7 @@ cdef class Partial:
         PyMem_Free(self.head)
 
     cdef bytes complete(self, FrameFormat format, Cursor *cursor):
-        """Take what belongs to the frame from ``cursor``; the message, where that completes it."""
+        """Take the bytes of the frame from ``cursor``; returns the message if that completes it."""
         if self.fallback is not None:
             cursor.needs_fallback = True
             return None
@@ -50,7 +59,7 @@ cdef class Partial:
         if count > 0:
             self._fill(cursor.data, count)
             skip(cursor, count)
-        if self.received >= self.span.stop and self.received < self.span.size:  # but for the trailer
+        if self.received >= self.span.stop and self.received < self.span.size:  # trailer
             if not cursor.count:
                 return None
             if cursor.data[0] != format.trailer_data[0]:
@@ -61,7 +70,7 @@ cdef class Partial:
         return self.message if self.received == self.span.size else None
 
     cdef Py_ssize_t wanted(self, uint8_t **place) noexcept:
-        """How many bytes of its message are still to come, and where they are to be put."""
+        """How many bytes of its message are still to come; and the place for them."""
         if self.message is None or self.received < self.span.start:
             return 0
         place[0] = <uint8_t *> PyBytes_AS_STRING(self.message) + self.received - self.span.start
@@ -75,7 +84,7 @@ cdef class Partial:
         return begin + self.message[:max(0, self.received - self.span.start)]
 
     cdef bint _find(self, FrameFormat format, Cursor *cursor) except -1:
-        """Look for the frame's size, in few bytes first, since it is likely to stand in them."""
+        """Look for the frame's size, in a few bytes first, which are likely to contain it."""
         cdef Py_ssize_t step
         cdef Found found
         while cursor.count:
@@ -93,7 +102,7 @@ cdef class Partial:
         return False
 
     cdef int _begin(self, Cursor *cursor) except -1:
-        """The size is known: give back what is of the next frame, and make the message."""
+        """The size is known: give back the bytes of the next frame, and make the message."""
         cdef Py_ssize_t extra = max(0, self.held - self.span.size)
         skip(cursor, -extra)
         self.held -= extra
@@ -131,11 +140,11 @@ cdef class Partial:
 
 
 cdef class StreamDecoder:
-    """What of one stream is not yet a message: nothing, or a part of a frame."""
+    """The bytes of one stream that are no message yet: none, or a part of a frame."""
 
     cdef bytes next_message(self, FrameFormat format, Cursor *cursor):
-        """The next message, taken from ``cursor``. None where the rest, which is then kept, holds no
-        whole one; or where it is strange."""
+        """The next message, taken from ``cursor``. None if there is no whole one, and the bytes are
+        kept; or if it needs the fallback."""
         cdef bytes message
         cdef Span span
         cdef Found found
@@ -154,14 +163,14 @@ cdef class StreamDecoder:
         return message
 
     cdef bytes complete(self, FrameFormat format, Cursor *cursor):
-        """The message of the frame that was begun; None where that is as ever, or strange."""
+        """The message of the partial frame; None if it is still partial, or needs the fallback."""
         cdef bytes message = self.partial.complete(format, cursor)
         if message is not None:
             self.partial = None
         return message
 
     cdef bint keep(self, Found found, FrameFormat format, Cursor *cursor) except -1:
-        """``cursor`` begins with no whole frame: keep it, but where it is strange, which is told."""
+        """``cursor`` begins with no whole frame: keep its bytes; true if it needs the fallback."""
         if found == BAD:
             cursor.needs_fallback = True
         else:
@@ -185,8 +194,8 @@ cdef class StreamDecoder:
         return messages
 
     cdef list decode_by_fallback(self, FrameFormat format, Cursor *cursor):
-        """What the framing's own decoder makes of a strange rest, and of all that comes after it:
-        a FrameError; or messages, where the framing has no rule here, or the frame is huge."""
+        """The remaining bytes, and all later ones, go to the framing's own decoder. It raises
+        FrameError; or it returns messages, of a user's own framing or a huge frame."""
         cdef bytes held = cursor.data[:cursor.count]
         cursor.count = 0
         if self.partial is None or self.partial.fallback is None:
@@ -197,7 +206,7 @@ cdef class StreamDecoder:
         return self.partial.fallback.feed(held)
 
     cdef int check_end(self, FrameFormat format) except -1:
-        """The stream has ended. Raises FrameTruncated where that cuts a frame."""
+        """The stream has ended. Raises FrameTruncated inside a frame."""
         if self.partial is None:
             return 0
         fallback = self.partial.fallback
@@ -226,5 +235,5 @@ cdef class Decoder(StreamDecoder):
             PyBuffer_Release(&view)
 
     def eof(self):
-        """The stream has ended. Raises FrameTruncated where that cuts a frame."""
+        """The stream has ended. Raises FrameTruncated inside a frame."""
         self.check_end(self.format)

@@ -31,7 +31,7 @@ cdef class Endpoint(StreamDecoder):
     cdef public uint8_t paused  # Pause flags
     cdef public uint8_t update_due
     cdef public uint8_t established
-    cdef uint8_t blocked  # the kernel took only a part, the last time
-    cdef uint8_t lent  # to its Python socket, which closes it
+    cdef uint8_t blocked  # the kernel took only a part of the last output
+    cdef uint8_t lent  # the descriptor belongs to the Python socket, which closes it
     cdef uint8_t peer_size
     cdef uint8_t peer_address[ADDRESS_SIZE]

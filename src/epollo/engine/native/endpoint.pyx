@@ -1,4 +1,4 @@
-"""What a connection remembers, in one struct; and its socket."""
+"""The data of a connection, in one struct; and its socket."""
 
 import os
 import socket
@@ -35,7 +35,7 @@ def live():
 
 
 cdef class Endpoint(StreamDecoder):
-    """The data of a connection, and this end of it: a socket, for which a descriptor will do."""
+    """The data of a connection, and its socket: only a descriptor, as long as that is enough."""
 
     def __cinit__(self, *args):
         global _live
@@ -45,7 +45,7 @@ cdef class Endpoint(StreamDecoder):
     def __dealloc__(self):
         global _live
         _live -= 1
-        if self.fd >= 0 and not self.lent:  # of a loop that was never closed
+        if self.fd >= 0 and not self.lent:  # its loop was never closed
             close(self.fd)
 
     def __init__(self, ConnectionContext context, sock):
@@ -57,13 +57,13 @@ cdef class Endpoint(StreamDecoder):
 
     @property
     def socket(self):
-        """As Python knows it: for what is asked once in a connection's life, if ever."""
+        """A Python socket, made when it is first asked for: at most once in a connection's life."""
         if self._socket is None:
             if self.fd < 0:
                 raise OSError(EBADF, os.strerror(EBADF))
             self._socket = socket.socket(fileno=self.fd)
             self.lent = True
-            self._socket.setblocking(False)  # where socket.setdefaulttimeout was called
+            self._socket.setblocking(False)  # in spite of socket.setdefaulttimeout
         return self._socket
 
     @property
@@ -78,12 +78,12 @@ cdef class Endpoint(StreamDecoder):
         self._peer = value
 
     def find_peer(self):
-        """Remember who the peer is. Raises OSError where not connected."""
+        """Remember the peer's address. Raises OSError if not connected."""
         cdef socklen_t size = ADDRESS_SIZE
         cdef unsigned short family
         if getpeername(self.fd, <sockaddr *> self.peer_address, &size) < 0:
             raise os_error(errno)
-        memcpy(&family, self.peer_address, sizeof(family))  # which begins at any byte
+        memcpy(&family, self.peer_address, sizeof(family))  # which is not aligned
         if family in (AF_INET, AF_INET6):
             self.peer_size = size
         else:  # a path, which may be longer
@@ -93,14 +93,14 @@ cdef class Endpoint(StreamDecoder):
     def sockname(self):
         """This side's address. Raises OSError once closed.
 
-        Asked of the kernel in one step: `socket`, made by two threads at once, or while the loop
-        closes the descriptor, would close one that is somebody else's by then.
+        By one system call: a Python socket made by two threads at once, or while the loop closes
+        the descriptor, would close a descriptor that belongs to another socket by then.
         """
         cdef uint8_t ours[LONGEST_ADDRESS]
         cdef socklen_t size = sizeof(ours)
         if getsockname(self.fd, <sockaddr *> ours, &size) < 0:
             raise os_error(errno)
-        # It may say more than it wrote: a path of 108 bytes has no room for its zero (unix(7)).
+        # The size may be more than was written: a path of 108 bytes has no final zero (unix(7)).
         return str(address.of(_unpacked(ours[:min(size, sizeof(ours))])))
 
     def release(self):
@@ -126,5 +126,5 @@ cdef object _unpacked(bytes packed):
 
 
 cdef object os_error(int code):
-    """The exception for an errno, which is passed by value: to make it may run any code."""
+    """The exception for an errno, passed by value: making the exception may run any code."""
     return OSError(code, os.strerror(code))

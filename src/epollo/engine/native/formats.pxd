@@ -3,15 +3,15 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 ctypedef const uint8_t *Octets
 
 cdef enum Found:
-    WHOLE  # the frame is here
-    PART  # its header is: the span is known
-    HEADER  # not even that
-    BAD  # what can be no frame
+    WHOLE  # the whole frame is here
+    PART  # its header is here, so its span is known
+    HEADER  # its header is not complete
+    BAD  # these bytes cannot be a frame
 
 cdef struct Span:  # of a frame, counted from its first byte
-    Py_ssize_t start  # where its message begins
-    Py_ssize_t stop  # and ends
-    Py_ssize_t size  # where the frame ends
+    Py_ssize_t start  # of its message
+    Py_ssize_t stop  # of its message
+    Py_ssize_t size  # of the frame
 
 cdef enum:
     LONGEST_HEADER = 24
@@ -24,7 +24,7 @@ cdef struct Envelope:  # bytes that go on the wire before a message, and after i
 cdef class FrameFormat:
     cdef readonly object framing
     cdef Py_ssize_t max_frame
-    cdef int64_t plain  # bytes of the longest message, where frames are those of u32; else -1
+    cdef int64_t plain  # bytes of the longest message if the framing is u32; else -1
     cdef bytes trailer
     cdef const uint8_t *trailer_data
 
@@ -40,8 +40,8 @@ cdef class LengthFormat(FrameFormat):
     cdef Py_ssize_t strip
     cdef bint little
     cdef bint before  # the header goes before the message
-    cdef int64_t extra  # of the frame, beside as many bytes as the length says
-    cdef uint64_t least, most  # lengths that a good frame can have
+    cdef int64_t extra  # bytes of the frame besides those that the length counts
+    cdef uint64_t least, most  # valid lengths
     cdef int64_t adjust
 
 
@@ -72,9 +72,11 @@ cdef class RawFormat(FrameFormat):
 cdef FrameFormat format_of(object framing)
 
 
-cdef inline Found find_frame(FrameFormat format, Octets data, Py_ssize_t count, Span *span) noexcept:
-    """What `FrameFormat.find` says of a frame of which nothing was looked at before. The usual framing is
-    not called for it."""
+cdef inline Found find_frame(
+    FrameFormat format, Octets data, Py_ssize_t count, Span *span
+) noexcept:
+    """`FrameFormat.find` for a frame of which nothing was looked at before; without a call for the
+    usual framing."""
     cdef int64_t length
     if count < 4:
         return format.find(data, count, 0, span)

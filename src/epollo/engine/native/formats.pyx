@@ -1,4 +1,4 @@
-"""What a good frame looks like, framing by framing.
+"""What a valid frame looks like, framing by framing.
 
 That is all that stands here a second time. What is no good frame, and what cannot be encoded, is
 handed to `epollo.framing`, which has the rules, and the errors, of all of it.
@@ -28,12 +28,12 @@ cdef class FrameFormat:
         return 0
 
     cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
-        """Where the frame that begins at ``data`` lies; ``seen`` bytes were looked at before."""
+        """The span of the frame that begins at ``data``; ``seen`` bytes were looked at before."""
         return BAD
 
     cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept:
-        """Write the header of a message, and say how long header and trailer are; false where the
-        framing itself is to be asked to encode it."""
+        """Write the header of a message, and set the sizes of header and trailer; false if only
+        the framing itself can encode it."""
         return False
 
 
@@ -57,7 +57,7 @@ cdef class LengthFormat(FrameFormat):
         cdef object least = max(0, -framing.adjust, framing.strip - self.extra)
         cdef object longest = INT64_MAX - max(0, self.extra)
         cdef object most = min(held, longest, framing.max_frame - self.extra)
-        if most < least:  # no length is good
+        if most < least:  # no length is valid
             least, most = 1, 0
         self.least, self.most = least, most
         if self.before and self.size == 4 and not self.little and not self.adjust:
@@ -91,7 +91,7 @@ cdef class VarintFormat(FrameFormat):
     cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
         cdef uint64_t length = 0
         cdef Py_ssize_t i
-        for i in range(min(count, 9)):  # a tenth byte would have the 64th bit: no good length
+        for i in range(min(count, 9)):  # a tenth byte would have the 64th bit: an invalid length
             length |= <uint64_t> (data[i] & 0x7F) << 7 * i
             if data[i] < 0x80:
                 return self._measured(i + 1, <Py_ssize_t> length, count, span)
@@ -211,7 +211,7 @@ cdef class DelimiterFormat(FrameFormat):
 
 
 cdef class FixedFormat(FrameFormat):
-    """So many bytes each: see `epollo.framing.fixed`."""
+    """A fixed number of bytes: see `epollo.framing.fixed`."""
 
     def __init__(self, framing):
         super().__init__(framing)
@@ -228,7 +228,7 @@ cdef class FixedFormat(FrameFormat):
 
 
 cdef class RawFormat(FrameFormat):
-    """Whatever one read brought: see `epollo.framing.raw`."""
+    """The bytes of one read: see `epollo.framing.raw`."""
 
     cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
         span.start = 0
@@ -240,7 +240,7 @@ cdef class RawFormat(FrameFormat):
         return True
 
 
-# By the very class: one that inherits may have changed the rule.
+# By the exact class: a subclass may have changed the format.
 cdef dict _FORMATS = {
     LengthPrefix: LengthFormat,
     LengthField: LengthFormat,
@@ -254,7 +254,7 @@ cdef dict _FORMATS = {
 
 
 cdef FrameFormat format_of(object framing):
-    """The rule of ``framing``. To that of a user's own, every frame is a bad one."""
+    """The format of ``framing``. For a user's own framing, every frame is BAD."""
     return _FORMATS.get(type(framing), FrameFormat)(framing)
 
 

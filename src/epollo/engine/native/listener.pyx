@@ -25,7 +25,7 @@ class Listener(listener.Listener):
         self._family = sock.family
 
     def next(self):
-        """The next connection; None where none waits. Raises OSError as accept(2) does."""
+        """The next connection, or None. Raises OSError as accept(2) does."""
         cdef int fd = accept4(self.socket.fileno(), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd < 0 and (errno == EAGAIN or errno == EINTR):
             return None

@@ -43,7 +43,7 @@ cdef object CONNECTION = Connection
 
 
 cdef class LoopCore:
-    """The turn itself, and whom the loop watches."""
+    """The turn itself, and the sources that the loop watches."""
 
     cdef int _epoll
     cdef int _count  # of the events of the last turn
@@ -52,7 +52,7 @@ cdef class LoopCore:
     cdef epoll_event _events[MOST_EVENTS]
     cdef LoopBuffers _buffers
     cdef list _sources  # by descriptor
-    cdef set _disabled  # descriptors of those of them that the kernel is not asked about
+    cdef set _disabled  # descriptors of those of them that the poller does not watch
     cdef public list _heap  # of the timers, the next one first
     cdef public double slow_after
     cdef public bint waiting
@@ -121,7 +121,7 @@ cdef class LoopCore:
         finally:
             self.polling = False
             if PyList_GET_SIZE(self._buffers.to_flush) or PyList_GET_SIZE(self._to_close):
-                self._wake()  # made by what was told of an end, or what ended the turn
+                self._wake()  # made by `closed`, or the turn has raised
         if self._exit is not None:
             self._raise_exit()
         return self._count
@@ -142,14 +142,14 @@ cdef class LoopCore:
         self._sources[fd] = source
 
     def disable(self, int fd):
-        """Keep ``fd``, but ask nothing of it until it is watched again."""
+        """Keep ``fd``, but report no event of it until it is watched again."""
         if fd not in self._disabled:
             if not self._inherited:
                 epoll_ctl(self._epoll, EPOLL_CTL_DEL, fd, NULL)
             self._disabled.add(fd)
 
     def unwatch(self, int fd):
-        """Ask nothing of ``fd`` any more; its owner closes it."""
+        """Forget ``fd``; its owner closes it."""
         if 0 <= fd < PyList_GET_SIZE(self._sources) and self._sources[fd] is not None:
             self.disable(fd)
             self._disabled.remove(fd)
@@ -164,7 +164,7 @@ cdef class LoopCore:
         return [source for source in self._sources if source is not None]
 
     def sweep(self, bounds):
-        """The next tick: whoever is over one of the ``bounds``, and which."""
+        """The next tick: the connections over one of the ``bounds``, and which."""
         cdef uint32_t idle = bounds.idle
         self._buffers.tick += 1
         found = []
@@ -191,8 +191,8 @@ cdef class LoopCore:
         self._epoll = -1
 
     cdef int _wait(self, timeout) except -1:
-        """Ask the kernel what is ready. It is asked without letting go of the GIL where there was
-        something the last time: that is to hand it to another thread and then wait for it."""
+        """Ask the kernel what is ready. If something was, the last time, the GIL is kept at first:
+        to release it is to hand it to another thread and then wait for it."""
         cdef int milliseconds = self._milliseconds(timeout), most = MOST_EVENTS
         cdef bint busy = self._count > 0
         self._count = 0
@@ -209,12 +209,12 @@ cdef class LoopCore:
         return 0
 
     cdef int _milliseconds(self, timeout) except -2:
-        """To wait, at most: until the next timer, and not at all with work at hand."""
+        """The longest wait: until the next timer, and none with work at hand."""
         cdef double seconds = INFINITY if timeout is None else timeout
         cdef double timer = self._next_timer()
-        if PyList_GET_SIZE(self._buffers.to_flush) or PyList_GET_SIZE(self._to_close) or self._call_queue:
+        if PyList_GET_SIZE(self._buffers.to_flush) or PyList_GET_SIZE(self._to_close):
             return 0
-        if self._exit is not None:
+        if self._call_queue or self._exit is not None:
             return 0
         if timer < INFINITY:
             seconds = min(seconds, timer - _now())
@@ -244,15 +244,15 @@ cdef class LoopCore:
         return 0
 
     cdef int _serve_remaining(self) except -1:
-        """From the first event that was not served on."""
+        """The events that are not served yet."""
         cdef int fd
         cdef uint32_t events
         cdef double before = _now(), now
         while self._served < self._count and self._exit is None:
-            # One that an earlier one of the batch has closed has nothing to do, or is gone.
-            # Its number cannot have gone to a newcomer, who would be served events that are
-            # not his: it is given back to the kernel when the batch is done (`_close_scheduled`).
-            # That of a listener may have, but to be told to read does no harm.
+            # A source that an earlier one of the batch has closed ignores the event, or is gone.
+            # Its descriptor cannot belong to a new connection, which would get events of the
+            # old one: it is closed after the batch (`_close_scheduled`). A listener's may, but an
+            # event to read does no harm.
             fd = self._events[self._served].data.fd
             events = self._events[self._served].events
             self._served += 1
@@ -266,11 +266,11 @@ cdef class LoopCore:
                 if now - before > self.slow_after and source is not None:
                     self._tell_slow(source, now - before)
                 before = now
-        self._served = self._count  # those left are told again: pollers are level-triggered
+        self._served = self._count  # the others are reported again: pollers are level-triggered
         return 0
 
     cdef int _flush_scheduled(self) except -1:
-        """Send what each has queued, in one send, and decide what it waits for next."""
+        """Send the output of each, in one send, and update what it waits for."""
         cdef list to_flush = self._buffers.to_flush
         cdef Py_ssize_t last
         self._flushed = 0
@@ -288,7 +288,7 @@ cdef class LoopCore:
         return 0
 
     cdef int _flush_remaining(self, list to_flush) except -1:
-        """From the first one that was not flushed on."""
+        """The connections that are not flushed yet."""
         cdef ConnectionCore connection
         while self._flushed < PyList_GET_SIZE(to_flush):  # which may grow meanwhile
             connection = to_flush[self._flushed]

@@ -3,9 +3,9 @@ from cpython.object cimport PyObject
 
 cdef struct Piece:
     PyObject *owner  # a bytes object
-    Py_ssize_t start  # of what is unsent of it
+    Py_ssize_t start  # of its unsent part
     Py_ssize_t stop
-    bint ours  # made here, so that there may be room behind `stop`
+    bint ours  # made here, so that there may be space behind `stop`
 
 
 cdef class Outbox:

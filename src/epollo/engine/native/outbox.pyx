@@ -1,4 +1,4 @@
-"""What one connection has still to send. Only a connection that has something owns one."""
+"""The unsent output of one connection. Only a connection that has some owns an outbox."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memmove
 from posix.uio cimport iovec
 
 cdef enum:
-    SMALL = 512  # bytes; a frame of fewer is copied to the others, a longer one kept as it is
+    SMALL = 512  # bytes; a shorter frame is copied behind the others, a longer one is kept as it is
     MOST_ROOM = 64 << 10
 
 
@@ -36,11 +36,11 @@ cdef class Outbox:
         PyMem_Free(self.pieces)
 
     cdef int copy(self, const void *data, Py_ssize_t count) except -1:
-        """Queue a copy of ``data``, in the room behind what was copied before if it is enough."""
+        """Queue a copy of ``data``, behind the last copy if there is enough space."""
         cdef Piece *tail = NULL if self.first == self.last else self.pieces + self.last - 1
         cdef bytes owner
         if tail is NULL or not tail.ours or _room(tail) < count:
-            # With room for as much again as is queued, so that there are few of them.
+            # With space for as much again as is queued, so that there are few of them.
             owner = PyBytes_FromStringAndSize(NULL, max(count, min(self.size, MOST_ROOM)))
             self._add(owner, 0, 0, True)
             tail = self.pieces + self.last - 1
@@ -59,7 +59,7 @@ cdef class Outbox:
         return 0
 
     cdef int vectors(self, iovec *vectors, int most, Py_ssize_t *offered) noexcept:
-        """Where the first bytes are, for sendmsg(2), and how many; returns the vectors set."""
+        """Set the vectors of sendmsg(2), and the bytes offered; returns their number."""
         cdef int count = min(most, self.last - self.first), i
         cdef Piece *piece
         offered[0] = 0
@@ -93,7 +93,7 @@ cdef class Outbox:
 
     cdef int _make_room(self) except -1:
         cdef int count = self.last - self.first
-        if self.first > self.room // 2:  # what was sent is behind us
+        if self.first > self.room // 2:  # much space in front is free
             memmove(self.pieces, self.pieces + self.first, count * sizeof(Piece))
         else:
             pieces = <Piece *> PyMem_Realloc(self.pieces, max(4, 2 * self.room) * sizeof(Piece))

@@ -1,4 +1,4 @@
-"""A protocol that is compiled too: it hears messages where they lie, without an object for each."""
+"""A protocol that is compiled, too: it gets messages in place, without an object for each."""
 
 from libc.stdint cimport uint8_t
 
@@ -6,21 +6,21 @@ from epollo.engine.native.decoder cimport Cursor
 
 
 cdef class NativeProtocol:
-    """What such a protocol inherits, and overrides.
+    """The base class of such a protocol.
 
-    Its ``received`` stays, for the messages that come otherwise: in parts, or held back.
+    Its ``received`` is still called for messages that came in parts, or were held back.
     """
 
     cdef void begin_read(self) noexcept:
-        """Bytes have come: all that is heard until the next time came with them."""
+        """Bytes have come: all calls until the next one of this are about them."""
 
     cdef Py_ssize_t on_batch(self, Cursor *cursor, uint8_t *place, Py_ssize_t room) noexcept:
-        """Of what ``cursor`` begins with, all that is as foreseen, frame by frame. What it is
-        answered with is written to ``place``, where ``room`` bytes are free; returns how many it
-        takes. `on_message` is told the message that is left in front."""
+        """Handle the expected frames at the front of ``cursor``. The answers are written to
+        ``place``, where ``room`` bytes are free; returns their size. `on_message` gets the
+        first frame that was not expected."""
         return 0
 
     cdef bytes on_message(self, object connection, const uint8_t *data, Py_ssize_t size):
-        """One message; returns what it is answered with, or None. An answer may also be written
-        where ``connection.place`` says."""
+        """One message; returns its answer, or None. An answer may also be written to
+        ``connection.place``."""
         return None

@@ -1,4 +1,4 @@
-"""Bytes out: one send for the replies of a turn, an outbox for what the kernel did not take."""
+"""Bytes out: one send for the replies of a turn, an outbox for those the kernel did not take."""
 
 from cython cimport final
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -33,9 +33,9 @@ cdef object HANDLER_ERROR = CloseReason.HANDLER_ERROR
 cdef class Sender(Endpoint):
     """The part of a connection that gives its bytes to the kernel.
 
-    The replies to what is being read are in the loop's one buffer (`LoopBuffers.output`), which is free
-    again when they are sent. Only what is left of them, and what is sent to others than the one
-    being served, goes to an outbox.
+    The replies of the connection that is being served are in the loop's one buffer
+    (`LoopBuffers.output`), which is free again when they are sent. An outbox is only for the part
+    of them that the kernel did not take, and for messages to other connections.
     """
 
     @property
@@ -67,7 +67,7 @@ cdef class Sender(Endpoint):
         self.schedule_update()
 
     def discard(self):
-        """Nothing more will be sent: let go of what was to be."""
+        """Forget all output."""
         self.outbox = None
         self.blocked = False
         if self.context.buffers.serving is self:
@@ -75,7 +75,7 @@ cdef class Sender(Endpoint):
 
     @final
     cdef int flush(self) except -1:
-        """Offer the kernel all that is queued. It may take a part of it, or nothing."""
+        """Offer the kernel everything that is queued. It may take a part, or nothing."""
         if self.outbox is not None and not self.blocked:
             self.send_outbox()
         return 0
@@ -117,7 +117,7 @@ cdef class Sender(Endpoint):
             sent = 0
         try:
             self._leave_unsent(sent, last, trailer)
-        except MemoryError as error:  # what was sent must not be sent again
+        except MemoryError as error:  # the bytes already sent must not be sent again
             self.drop(HANDLER_ERROR, error)
             raise
         return self.relieve()
@@ -134,7 +134,7 @@ cdef class Sender(Endpoint):
 
     @final
     cdef int _leave_unsent(self, Py_ssize_t sent, bytes last, Py_ssize_t trailer) except -1:
-        """The kernel took the first ``sent`` bytes: queue what is left."""
+        """The kernel took the first ``sent`` bytes: queue the others."""
         cdef LoopBuffers buffers = self.context.buffers
         cdef Py_ssize_t part
         if self.outbox is None:
@@ -147,7 +147,8 @@ cdef class Sender(Endpoint):
             sent -= part
             part = min(sent, PyBytes_GET_SIZE(last))
             self.outbox.refer(last, part)
-            self.outbox.copy(self.context.format.trailer_data + sent - part, trailer - (sent - part))
+            sent -= part
+            self.outbox.copy(self.context.format.trailer_data + sent, trailer - sent)
         return 0
 
     @final
@@ -176,7 +177,7 @@ cdef class Sender(Endpoint):
 
     @final
     cdef int relieve(self) except -1:
-        """Much is queued, or the kernel takes no more: send, or mind the marks, now."""
+        """Much is queued, or the kernel takes no more: send, or check the watermarks, now."""
         if self.stage == CLOSED:
             self.discard()
             return 0

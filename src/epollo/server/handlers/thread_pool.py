@@ -34,7 +34,10 @@ class Job:
 
 
 class ThreadPool:
-    """Up to ``count`` threads, which make calls in the order in which they are submitted."""
+    """Up to ``count`` threads, which make calls in the order in which they are submitted.
+
+    Raises RuntimeError if not even one can be started.
+    """
 
     def __init__(self, count: int, name: str) -> None:
         self._count = count
@@ -42,13 +45,17 @@ class ThreadPool:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)  # threads that wait for a job
         self._threads: list[threading.Thread] = []
+        self._add_thread()  # From 3.12 on, none can be started once the main thread has ended.
 
     def submit(self, call: Callable[[], object]) -> Job:
         """Make ``call``, which must not raise, in one of the threads. From one thread only."""
         job = Job(call)
         self._jobs.put(job)
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._count:
-            self._add_thread(job)
+            try:
+                self._add_thread()
+            except RuntimeError:  # no more threads: those that there are make the call later
+                pass
         return job
 
     def close(self, timeout: float | None) -> bool:
@@ -61,17 +68,11 @@ class ThreadPool:
             thread.join(None if end is None else max(0.0, end - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _add_thread(self, job: Job) -> None:
+    def _add_thread(self) -> None:
         name = f"{self._name}_{len(self._threads)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # no more of them; those that there are make the call later
-            if not self._threads:
-                job.cancel()
-                raise
-        else:
-            self._threads.append(thread)
+        thread.start()
+        self._threads.append(thread)
 
     def _work(self) -> None:
         while (job := self._next_job()) is not None:
