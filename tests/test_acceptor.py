@@ -17,7 +17,7 @@ from epollo.engine import Limits
 from epollo.framing import parse
 from epollo.server.acceptor import Acceptor
 from epollo.server.counters import Counters
-from epollo.server.limits import Admission
+from epollo.server.limits import ConnectionLimiter
 from tests.engines import Engine
 from tests.support import DEADLINE, Peer, Recorder, frame, serving, shim, until
 
@@ -238,11 +238,11 @@ def test_a_reserve_that_is_descriptor_0_is_closed_with_its_acceptor(engine: Engi
     loop = engine.loop()
     bound = address.parse("127.0.0.1:0")
     listener = address.listen(bound, 1)
-    admission = Admission(Counters())
+    limiter = ConnectionLimiter(Counters())
     stdin = os.dup(0)
     os.close(0)
     try:
-        Acceptor(loop, listener, bound, Echo(), admission).close()
+        Acceptor(loop, listener, bound, Echo(), limiter).close()
         is_open = os.path.exists("/proc/self/fd/0")  # noqa: PTH110
     finally:
         os.dup2(stdin, 0)

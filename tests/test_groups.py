@@ -191,7 +191,7 @@ def test_a_closed_connection_is_in_no_group_and_can_join_none(engine: Engine) ->
             connection.join("all")
         connection.leave("all")
         server.publish("all", b"to nobody")
-        assert server._service.groups.members("all") == ()
+        assert server._protocol.groups.members("all") == ()
         del connection
 
 
@@ -206,7 +206,7 @@ def test_joins_that_race_with_the_close_leave_no_member(engine: Engine) -> None:
             joining.join()
             handler.end()
         del connection
-        groups = server._service.groups
+        groups = server._protocol.groups
         assert (groups._members, groups._joined) == ({}, {})
 
 

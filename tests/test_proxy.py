@@ -13,7 +13,7 @@ import pytest
 
 from epollo import CloseReason, Connection, address
 from epollo.errors import ProxyError
-from epollo.filters.proxy import V2, Introduction, Proxy, crc32c, header
+from epollo.filters.proxy import V2, Proxy, ProxyHeaderSender, crc32c, header
 from tests.engines import Engine
 from tests.interop.haproxy import haproxy
 from tests.support import Peer, Recorder, closed, frame
@@ -174,12 +174,12 @@ def test_a_header_is_made_for_two_addresses(
     assert proxy.peername == told
 
 
-def test_an_introduction_is_said_once_and_changes_nothing() -> None:
-    introduction = Introduction(b"PROXY UNKNOWN\r\n")
-    assert introduction.received(b"") == b""
-    assert (introduction.pending(), introduction.pending()) == (b"PROXY UNKNOWN\r\n", b"")
-    assert introduction.established
-    assert introduction.send(b"data") == introduction.received(b"data") == b"data"
+def test_an_sender_is_said_once_and_changes_nothing() -> None:
+    sender = ProxyHeaderSender(b"PROXY UNKNOWN\r\n")
+    assert sender.received(b"") == b""
+    assert (sender.outgoing(), sender.outgoing()) == (b"PROXY UNKNOWN\r\n", b"")
+    assert sender.established
+    assert sender.send(b"data") == sender.received(b"data") == b"data"
 
 
 @pytest.mark.parametrize("header", BAD, ids=names)

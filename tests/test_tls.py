@@ -534,15 +534,15 @@ def test_the_time_for_a_frame_begins_with_the_first_byte_of_its_record(
         Peer(server.addresses[0]) as peer,
     ):
         client.finish(peer, client.shake())
-        rest = iter(client.seal(bytes(16_000)))
-        peer.send(bytes([next(rest)]))
+        remainder = iter(client.seal(bytes(16_000)))
+        peer.send(bytes([next(remainder)]))
         for _ in range(3):  # the server's own clock: the time of a frame has passed, thrice
             with Secure(server.addresses[0], files.client()) as late:
                 late.send(b"\0")
                 late.socket.settimeout(0.001)
                 while is_open(late):
                     if habit == "sends a byte at a time":
-                        send_if_open(peer, bytes([next(rest)]))
+                        send_if_open(peer, bytes([next(remainder)]))
         assert has_ended(peer)
 
 

@@ -25,12 +25,16 @@ class Password:
     tls = None
 
     def __init__(
-        self, word: bytes, passive: bool = True, question: bytes = b"?", calling: bool = False
+        self,
+        word: bytes,
+        handshake_only: bool = True,
+        question: bytes = b"?",
+        speaks_first: bool = False,
     ) -> None:
         self.timeout = DEADLINE
-        self.calling = calling
+        self.speaks_first = speaks_first
         self.word = word
-        self.passive = passive
+        self.handshake_only = handshake_only
         self.established = False
         self.peername: str | None = None
         self._words = question
@@ -47,12 +51,12 @@ class Password:
         if len(self._held) < size:
             return b""
         self.established, self._words, self.peername = True, b"!", self.word.decode()
-        return self._held[size:] if self.passive else mirrored(self._held[size:])
+        return self._held[size:] if self.handshake_only else mirrored(self._held[size:])
 
     def send(self, data: bytes) -> bytes:
         return mirrored(data)
 
-    def pending(self) -> bytes:
+    def outgoing(self) -> bytes:
         words, self._words = self._words, b""
         return words
 
@@ -99,7 +103,7 @@ def receive(loop: EventLoop, theirs: socket.socket, size: int) -> bytes:
 
 
 def test_filters_have_their_turns_and_leave_over_what_is_not_theirs(loop: EventLoop) -> None:
-    protocol = Filtering(Password(b"one"), Password(b"two", passive=False))
+    protocol = Filtering(Password(b"one"), Password(b"two", handshake_only=False))
     theirs, connection = pair(loop, protocol)
     with theirs:
         assert receive(loop, theirs, 1) == b"?"
@@ -174,13 +178,13 @@ def test_what_the_peer_does_not_take_is_sent_when_it_does(loop: EventLoop) -> No
 
 
 @pytest.mark.parametrize(
-    ("sent", "calling", "reason"),
+    ("sent", "speaks_first", "reason"),
     [(b"", False, "eof"), (b"", True, "proxy_error"), (b"on", False, "proxy_error")],
 )
 def test_an_end_inside_the_greeting(
-    loop: EventLoop, sent: bytes, calling: bool, reason: str
+    loop: EventLoop, sent: bytes, speaks_first: bool, reason: str
 ) -> None:
-    protocol = Filtering(Password(b"one", calling=calling))
+    protocol = Filtering(Password(b"one", speaks_first=speaks_first))
     theirs, connection = pair(loop, protocol)
     with theirs:
         theirs.send(sent)

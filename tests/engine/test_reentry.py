@@ -117,7 +117,7 @@ class Records:
     fault: ClassVar[type[FilterError]] = TLSError
     timeout = 1.0
     established = True
-    passive = calling = ended = partial = False
+    handshake_only = speaks_first = ended = partial = False
     peername = tls = None
 
     def __init__(self, meddle: Callable[[], object], method: str) -> None:
@@ -139,9 +139,9 @@ class Records:
         self._made += RECORD.pack(self._number, len(data)) + data
         self._number += 1
         self._in("send")
-        return self.pending()
+        return self.outgoing()
 
-    def pending(self) -> bytes:
+    def outgoing(self) -> bytes:
         made, self._made = self._made, b""
         self._in("pending")
         return made

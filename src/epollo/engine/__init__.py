@@ -198,7 +198,7 @@ class FilteringProtocol(ConnectionProtocol, Protocol):
     @property
     def filters(self) -> Callable[[Connection], Sequence[Filter]] | None:
         """Makes the filters of a new connection, the one next to the socket first. All but one
-        have to be passive. None, like no such attribute, is no filter for any connection."""
+        must be ``handshake_only``. None, or no such attribute: no connection has filters."""
 
 
 class EventLoop(Protocol):

@@ -94,7 +94,7 @@ class Filtering(FlowControl):
     def _wrap(self, applied: Filter, plain: bytes) -> bytes:
         """What goes on the wire for ``plain``; nothing, and closed, where the filter cannot."""
         try:
-            return applied.send(plain) if plain else applied.pending()
+            return applied.send(plain) if plain else applied.outgoing()
         except FilterError as error:
             self.drop(CloseReason(error.reason), error)
             return b""

@@ -67,7 +67,7 @@ class Greeting:
             while self._filters:
                 current = self._filters[0]
                 data = current.received(data)
-                self._unsent += current.pending()
+                self._unsent += current.outgoing()
                 if not current.established:
                     break
                 self._take_over(self._filters.pop(0))
@@ -80,7 +80,7 @@ class Greeting:
         connection = self.connection
         if established.peername is not None:
             connection.peer = established.peername
-        if not established.passive:
+        if not established.handshake_only:
             assert connection.filter_io is None, "two filters that stay"
             connection.filter_io = FilterIO(established)
         if self._filters:
@@ -109,7 +109,7 @@ class Greeting:
 
     def _end_of_stream(self) -> None:
         try:
-            if self._heard or self._filters[0].calling:
+            if self._heard or self._filters[0].speaks_first:
                 self._filters[0].eof()
         except FilterError as error:
             self._fail(error)
@@ -120,7 +120,7 @@ class Greeting:
     def _fail(self, error: FilterError) -> None:
         """Say why, where the filter has words for it (a TLS alert), and close."""
         self._timer.cancel()
-        self._unsent += self._filters[0].pending()
+        self._unsent += self._filters[0].outgoing()
         if self._unsent:
             try:
                 self.connection.socket.send(self._unsent)

@@ -25,11 +25,11 @@ class Filter(Protocol):
         """The handshake is done, or the header complete."""
 
     @property
-    def passive(self) -> bool:
+    def handshake_only(self) -> bool:
         """Once established it changes nothing more, and the connection drops it."""
 
     @property
-    def calling(self) -> bool:
+    def speaks_first(self) -> bool:
         """It has the first word and is owed an answer: an end without one is a fault too."""
 
     @property
@@ -54,7 +54,7 @@ class Filter(Protocol):
     def send(self, data: bytes) -> bytes:
         """What goes on the wire for plain ``data``. Raises FilterError."""
 
-    def pending(self) -> bytes:
+    def outgoing(self) -> bytes:
         """What the filter itself has to say now; taken once."""
 
     def eof(self) -> None:

@@ -34,8 +34,8 @@ class Proxy:
     """
 
     fault: ClassVar[type[ProxyError]] = ProxyError
-    passive = True
-    calling = False
+    handshake_only = True
+    speaks_first = False
     ended = False
     partial = False  # the connection drops it as soon as it is established
     tls = None
@@ -57,14 +57,14 @@ class Proxy:
         if self._size:
             self._parse(bytes(held[: self._size]))
         self.established = True
-        rest = bytes(held[self._size :])
+        remainder = bytes(held[self._size :])
         self._held = bytearray()
-        return rest
+        return remainder
 
     def send(self, data: bytes) -> bytes:
         return data
 
-    def pending(self) -> bytes:
+    def outgoing(self) -> bytes:
         return b""
 
     def eof(self) -> None:
@@ -101,15 +101,15 @@ class Proxy:
             self.peername = parse_binary(header, family)
 
 
-class Introduction:
+class ProxyHeaderSender:
     """The other side of `Proxy`: a ``header`` to be sent first, as a filter that is over with it.
 
     What `header` makes for the two addresses of a connection introduces it as what it is.
     """
 
     fault: ClassVar[type[ProxyError]] = ProxyError
-    passive = True
-    calling = False
+    handshake_only = True
+    speaks_first = False
     ended = False
     partial = False
     established = True
@@ -118,7 +118,7 @@ class Introduction:
     timeout = 0.0
 
     def __init__(self, header: bytes) -> None:
-        self._unsaid = header
+        self._unsent = header
 
     def received(self, data: bytes) -> bytes:
         return data
@@ -126,8 +126,8 @@ class Introduction:
     def send(self, data: bytes) -> bytes:
         return data
 
-    def pending(self) -> bytes:
-        words, self._unsaid = self._unsaid, b""
+    def outgoing(self) -> bytes:
+        words, self._unsent = self._unsent, b""
         return words
 
     def eof(self) -> None:

@@ -20,7 +20,7 @@ class TLS:
     """
 
     fault: ClassVar[type[TLSError]] = TLSError
-    passive = False
+    handshake_only = False
     peername = None
 
     def __init__(
@@ -31,7 +31,7 @@ class TLS:
         server_hostname: str | None = None,
     ) -> None:
         self.timeout = timeout
-        self.calling = not server_side
+        self.speaks_first = not server_side
         self.established = False
         self.ended = False
         self._closed = self._broken = False
@@ -69,15 +69,15 @@ class TLS:
     def send(self, data: bytes) -> bytes:
         if self._broken:  # the peer is told of the fault, and can be sent nothing more
             return b""
-        rest = memoryview(data)
+        remainder = memoryview(data)
         try:
-            while rest:
-                rest = rest[self.tls.write(rest) :]
+            while remainder:
+                remainder = remainder[self.tls.write(remainder) :]
         except ssl.SSLError as error:
             raise TLSError(self._explain(error)) from error
-        return self.pending()
+        return self.outgoing()
 
-    def pending(self) -> bytes:
+    def outgoing(self) -> bytes:
         return self._outgoing.read()
 
     def eof(self) -> None:
@@ -92,7 +92,7 @@ class TLS:
                 self.tls.unwrap()
             except ssl.SSLError:  # the peer's close_notify is not waited for; or there is a fault
                 pass
-        return self.pending()
+        return self.outgoing()
 
     def _follow(self, data: bytes) -> None:
         """Step over the records, to know if the last one is complete: OpenSSL does not tell."""

@@ -11,9 +11,9 @@ from epollo.address import Address
 from epollo.engine import Connection, ConnectionProtocol, EventLoop
 from epollo.errors import PollerFull
 from epollo.server.counters import Refusal
-from epollo.server.limits import Admission
+from epollo.server.limits import ConnectionLimiter
 
-REST_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 
 
 class Acceptor:
@@ -31,14 +31,14 @@ class Acceptor:
         listener: socket.socket,
         bound: Address,
         protocol: ConnectionProtocol,
-        admission: Admission,
+        limiter: ConnectionLimiter,
     ) -> None:
         self._loop = loop
         self._listener = listener
         self._bound = bound
         self._protocol = protocol
-        self._admission = admission
-        self._counters = admission.counters
+        self._limiter = limiter
+        self._counters = limiter.counters
         self._process = os.getpid()
         self._reserve: int | None = _open_reserve()
         self._resume()
@@ -55,15 +55,15 @@ class Acceptor:
         try:
             address.remove(self._bound)
         except OSError as error:  # whatever has become of the path, the server has to stop
-            self._admission.complain(f"{self._bound} is left behind: {error.strerror}")
+            self._limiter.warn(f"{self._bound} is left behind: {error.strerror}")
 
     def _admit(self, sock: socket.socket) -> None:
-        host = self._admission.host_of(sock)
-        refusal = self._admission.refusal(host)
+        host = self._limiter.host_of(sock)
+        refusal = self._limiter.refusal(host)
         if refusal is not None:
-            self._admission.refuse(sock, refusal, host)
+            self._limiter.refuse(sock, refusal, host)
         elif (connection := self._attach(sock)) is not None:
-            self._admission.enter(connection, host)
+            self._limiter.add(connection, host)
 
     def _attach(self, sock: socket.socket) -> Connection | None:
         self._counters.accepted += 1
@@ -73,17 +73,17 @@ class Acceptor:
             self._counters.count_refused(Refusal.POLLER)
             if not isinstance(error, PollerFull | OSError):
                 raise
-            self._admission.complain(f"connection refused: {error}")
+            self._limiter.warn(f"connection refused: {error}")
             return None
 
     def _failed(self, error: OSError) -> None:
-        complain = self._admission.complain
+        warn = self._limiter.warn
         if error.errno in (errno.EMFILE, errno.ENFILE) and self._refuse_one():
-            complain("connection refused: no descriptors left; raise ulimit -n")
+            warn("connection refused: no descriptors left; raise ulimit -n")
         else:
-            complain(f"cannot accept: {error.strerror}; trying again in {REST_SECONDS:g} s")
+            warn(f"cannot accept: {error.strerror}; trying again in {RETRY_SECONDS:g} s")
             self._loop.unwatch(self._listener.fileno())
-            self._loop.call_later(REST_SECONDS, self._resume)
+            self._loop.call_later(RETRY_SECONDS, self._resume)
 
     def _refuse_one(self) -> bool:
         if not self._give_up_reserve():
@@ -104,7 +104,7 @@ class Acceptor:
         if self._listener.fileno() >= 0:
             if self._reserve is None:
                 self._reserve = _open_reserve()
-            accept = self._admit if self._admission.bounded else self._attach
+            accept = self._admit if self._limiter.bounded else self._attach
             self._loop.listen(self._listener, accept, self._failed)
 
     def _give_up_reserve(self) -> bool:

@@ -17,15 +17,15 @@ from epollo.filters.tls import TLS
 from epollo.server.counters import Counters
 from epollo.server.groups.registry import Groups
 from epollo.server.handlers.application import Application, Received
-from epollo.server.handlers.executor import Direct, Runner
-from epollo.server.limits import Admission
+from epollo.server.handlers.executor import Executor, InlineExecutor
+from epollo.server.limits import ConnectionLimiter
 from epollo.settings import Settings
 from epollo.tls import server_context
 
 _log = logging.getLogger("epollo.server")
 
 # A reset or a hang-up is a day's business of a server; what a peer did wrong is worth a line; what
-# a handler did is a bug. Of those refused, `Admission` tells, a line a second.
+# a handler did is a bug. Of those refused, `ConnectionLimiter` tells, a line a second.
 LEVELS = {
     CloseReason.EOF: logging.DEBUG,
     CloseReason.RESET: logging.DEBUG,
@@ -45,7 +45,7 @@ LEVELS = {
 }
 
 
-class Service:
+class ApplicationProtocol:
     """Keeps the connections of one application and tells it, and the log, of their ends."""
 
     def __init__(self, settings: Settings, application: Application) -> None:
@@ -56,17 +56,17 @@ class Service:
             max_unsent=settings.max_unsent,
             in_flight=settings.in_flight,
         )
-        self.runner = _runner(application, self.limits, settings)
+        self.executor = _executor_for(application, self.limits, settings)
         self.tls = _context(settings)
         self._settings = settings
         self._proxied = settings.proxy_protocol != "off"
         self.filters = self._filters if self.tls is not None or self._proxied else None
         self.counters = Counters()
-        self.admission = Admission(
+        self.limiter = ConnectionLimiter(
             self.counters, settings.max_connections, settings.max_per_ip, proxied=self._proxied
         )
         self.groups = Groups()
-        self._told_slow = -math.inf  # time.monotonic()
+        self._last_slow_warning = -math.inf  # time.monotonic()
         self.connected_count = 0
         self.on_empty: Callable[[], object] | None = None
 
@@ -77,7 +77,7 @@ class Service:
 
     @property
     def received(self) -> Received:
-        return self.runner.received
+        return self.executor.received
 
     def watch_handler(self, loop: EventLoop) -> None:
         """Log a handler that holds ``loop``, and with it all other connections, for too long."""
@@ -87,9 +87,9 @@ class Service:
     def _log_slow(self, connection: Connection, seconds: float) -> None:
         """Log it, at most once a second: a slow handler is likely to be slow each time."""
         now = time.monotonic()
-        if now - self._told_slow < 1:
+        if now - self._last_slow_warning < 1:
             return
-        self._told_slow = now
+        self._last_slow_warning = now
         _log.warning(
             "handler %s held the loop for %.0f ms with what one read of %s brought;"
             " an async handler, or threads, would let the others go on",
@@ -101,12 +101,12 @@ class Service:
     def connected(self, connection: Connection) -> None:
         self.connected_count += 1
         if self._proxied:  # the client is known from now on
-            self.admission.identify(connection, _host(connection.peername))
+            self.limiter.identify(connection, _host(connection.peername))
         if not connection.closed:
-            self.runner.connected(connection)
+            self.executor.connected(connection)
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
-        refusal = self.admission.leave(connection) if self.admission.bounded else None
+        refusal = self.limiter.remove(connection) if self.limiter.bounded else None
         if refusal is None:
             self.counters.count_closed(reason)
         else:
@@ -116,7 +116,7 @@ class Service:
         if not connection.established:  # reset before
             return
         if refusal is None:
-            self.runner.disconnected(connection, reason, self._left)
+            self.executor.disconnected(connection, reason, self._left)
         else:  # it was not told of this one
             self._left()
 
@@ -158,8 +158,8 @@ def _host(peername: str) -> str:
     return "" if peername.startswith("unix:") else address.parse(peername).host
 
 
-def _runner(application: Application, limits: Limits, settings: Settings) -> Runner:
-    """The runner that suits the application. Raises HandlerError where none does."""
+def _executor_for(application: Application, limits: Limits, settings: Settings) -> Executor:
+    """The executor that suits the application. Raises HandlerError where none does."""
     if application.asynchronous and settings.threads:
         raise HandlerError(
             f"handler {application.name!r} is async, and threads={settings.threads} is for plain "
@@ -167,15 +167,15 @@ def _runner(application: Application, limits: Limits, settings: Settings) -> Run
         )
     if application.asynchronous:
         from epollo.server.handlers.coroutines import (
-            Coroutines,  # asyncio is imported for async handlers only
+            CoroutineExecutor,  # asyncio is imported for async handlers only
         )
 
-        return Coroutines(application, limits.in_flight, settings.ordered)
+        return CoroutineExecutor(application, limits.in_flight, settings.ordered)
     if settings.threads:
-        from epollo.server.handlers.threads import Threads
+        from epollo.server.handlers.threads import ThreadExecutor
 
-        return Threads(application, limits.in_flight, settings.ordered, settings.threads)
-    return Direct(application)
+        return ThreadExecutor(application, limits.in_flight, settings.ordered, settings.threads)
+    return InlineExecutor(application)
 
 
 def _context(settings: Settings) -> ssl.SSLContext | None:

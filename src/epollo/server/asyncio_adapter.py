@@ -1,4 +1,4 @@
-"""The engine as a guest of an asyncio loop: one descriptor among those that the loop watches."""
+"""Runs the engine on an asyncio loop, which watches it as one descriptor."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 from epollo.engine import EventLoop
 from epollo.errors import EngineMissing
-from epollo.server.handlers.coroutines import TASK_NAME, Coroutines, wait_until
-from epollo.server.handlers.executor import Runner
+from epollo.server.handlers.coroutines import TASK_NAME, CoroutineExecutor, wait_until
+from epollo.server.handlers.executor import Executor
 from epollo.server.stopping import CLEANUP_SECONDS, Stop, Watchdog
 
 _LAST_STEP = 0.02  # seconds for tasks to take the cancellation at the end of their loop
 
 
-class Guest:
+class AsyncioAdapter:
     """Serves an engine on the running loop. Raises EngineMissing where it is no descriptor."""
 
     def __init__(self, engine: EventLoop) -> None:
@@ -50,7 +50,7 @@ class Guest:
 
 
 def check(engine: EventLoop, name: str) -> None:
-    """Raises EngineMissing for what can be no guest, or a loop of that ``name`` no host."""
+    """Raises EngineMissing if the engine is no descriptor, or no loop has that ``name``."""
     engine.fileno()
     _factory(name)
 
@@ -64,8 +64,10 @@ def run(
     swallow their cancellation, and for threads.
     """
     loop = _factory(name)()
-    executor = ThreadPoolExecutor(thread_name_prefix="asyncio")  # which asyncio would make later
-    loop.set_default_executor(executor)
+    default_executor = ThreadPoolExecutor(
+        thread_name_prefix="asyncio"
+    )  # which asyncio would make later
+    loop.set_default_executor(default_executor)
     task = loop.create_task(main())
     try:
         with watchdog.in_loop(loop.call_soon_threadsafe):
@@ -79,7 +81,7 @@ def run(
                 loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         try:
-            _end_threads(executor, stop)
+            _end_threads(default_executor, stop)
         finally:
             loop.close()
 
@@ -109,12 +111,12 @@ async def call(hook: Callable[[Any], object], argument: object, stop: Stop) -> b
     return True
 
 
-async def finish(runner: Runner, stop: Stop) -> None:
-    """Wait for what the runner has at work, until the deadline; the loop goes on meanwhile."""
-    if isinstance(runner, Coroutines):
-        await runner.finish(stop)
+async def finish(executor: Executor, stop: Stop) -> None:
+    """Wait for what the executor has at work, until the deadline; the loop goes on meanwhile."""
+    if isinstance(executor, CoroutineExecutor):
+        await executor.finish(stop)
     else:
-        await asyncio.to_thread(runner.close, stop)
+        await asyncio.to_thread(executor.close, stop)
 
 
 async def _awaited(result: Any) -> None:
@@ -140,9 +142,9 @@ def _end_tasks(loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]], s
             loop.call_exception_handler({"message": what, "exception": error, "task": task})
 
 
-def _end_threads(executor: ThreadPoolExecutor, stop: Stop) -> None:
+def _end_threads(default_executor: ThreadPoolExecutor, stop: Stop) -> None:
     """Wait for the calls of `asyncio.to_thread`."""
-    ending = threading.Thread(target=executor.shutdown, daemon=True)
+    ending = threading.Thread(target=default_executor.shutdown, daemon=True)
     ending.start()
     ending.join(max(_LAST_STEP, stop.seconds_left or 0))
     if ending.is_alive():

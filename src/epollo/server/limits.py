@@ -13,7 +13,7 @@ from epollo.server.counters import Counters, Refusal
 _log = logging.getLogger("epollo.server")
 
 
-class Admission:
+class ConnectionLimiter:
     """Counts a server's connections, from accept to close, and says whom to refuse.
 
     0 is no bound. Where peers are proxies (``proxied``), whose one address stands for many
@@ -35,8 +35,8 @@ class Admission:
         self._proxied = proxied
         self._hosts: dict[Connection, str] = {}
         self._open_of: dict[str, int] = {}
-        self._turned_away: dict[Connection, Refusal] = {}
-        self._last_complaint = float("-inf")
+        self._refused: dict[Connection, Refusal] = {}
+        self._last_warning = float("-inf")
 
     def host_of(self, sock: socket.socket) -> str:
         """The address that ``sock`` counts for; empty for none, as of all on a Unix socket."""
@@ -55,29 +55,29 @@ class Admission:
             return Refusal.MAX_PER_IP
         return None
 
-    def enter(self, connection: Connection, host: str) -> None:
+    def add(self, connection: Connection, host: str) -> None:
         """``connection`` counts for ``host`` from now on."""
         if host and not connection.closed:
             self._hosts[connection] = host
             self._open_of[host] = self._open_of.get(host, 0) + 1
 
-    def leave(self, connection: Connection) -> Refusal | None:
+    def remove(self, connection: Connection) -> Refusal | None:
         """``connection`` is closed, and its place free; why it was turned away, if it was."""
         host = self._hosts.pop(connection, None)
         if host is not None:
             self._open_of[host] -= 1
             if not self._open_of[host]:
                 del self._open_of[host]
-        return self._turned_away.pop(connection, None)
+        return self._refused.pop(connection, None)
 
     def identify(self, connection: Connection, host: str) -> None:
         """The client behind the proxy is ``host``: the connection counts for it from now on, or
         is aborted as `CloseReason.REFUSED`, where it is one too many."""
         if not self._max_per_ip or self._open_of.get(host, 0) < self._max_per_ip:
-            self.enter(connection, host if self._max_per_ip else "")
+            self.add(connection, host if self._max_per_ip else "")
             return
-        self._turned_away[connection] = Refusal.MAX_PER_IP
-        self._complain_of(Refusal.MAX_PER_IP, host)
+        self._refused[connection] = Refusal.MAX_PER_IP
+        self._warn_refused(Refusal.MAX_PER_IP, host)
         connection.abort(CloseReason.REFUSED)
 
     def refuse(self, sock: socket.socket, refusal: Refusal, host: str) -> None:
@@ -85,18 +85,18 @@ class Admission:
         self.counters.accepted += 1
         self.counters.count_refused(refusal)
         sock.close()
-        self._complain_of(refusal, host)
+        self._warn_refused(refusal, host)
 
-    def complain(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """Log at most once a second: thousands may be refused in that time."""
         now = time.monotonic()
-        if now - self._last_complaint >= 1:
-            self._last_complaint = now
+        if now - self._last_warning >= 1:
+            self._last_warning = now
             _log.warning(text)
 
-    def _complain_of(self, refusal: Refusal, host: str) -> None:
+    def _warn_refused(self, refusal: Refusal, host: str) -> None:
         if refusal is Refusal.MAX_PER_IP:
             most = f"max_per_ip is {self._max_per_ip}, and {host} has as many"
         else:
             most = f"max_connections is {self._max_connections}, and as many are open"
-        self.complain(f"connection refused: {most}")
+        self.warn(f"connection refused: {most}")

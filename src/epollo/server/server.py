@@ -12,12 +12,12 @@ from epollo import address
 from epollo.engine import CloseReason, Connection, EventLoop, new_loop
 from epollo.framing import Buffer
 from epollo.server.acceptor import Acceptor
-from epollo.server.application_protocol import Service
+from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.counters import Counts
 from epollo.server.groups.broker import Broker, LocalBroker
 from epollo.server.groups.publisher import Publisher
 from epollo.server.handlers.application import Handler, application, echo
-from epollo.server.signals import Signals, waking
+from epollo.server.signals import Signals, signal_wakeup
 from epollo.server.stopping import (
     CLEANUP_SECONDS,
     Stop,
@@ -25,8 +25,8 @@ from epollo.server.stopping import (
     Watchdog,
     place_of,
 )
-from epollo.server.thread import Background
-from epollo.server.timeouts import Deadlines
+from epollo.server.thread import ServerThread
+from epollo.server.timeouts import TimeoutSweeper
 from epollo.settings import Settings, settings_from
 from epollo.units import parse_seconds
 
@@ -45,10 +45,10 @@ def serve(
     ``name`` is what the ready line, printed once it listens, calls the handler. ``settings`` are
     the fields of `epollo.Settings`. Raises UsageError for what cannot work as written, BindError.
     """
-    run_until_told(Server(handler, bind, name=name, **settings))
+    run_until_signalled(Server(handler, bind, name=name, **settings))
 
 
-def run_until_told(server: Server) -> Stop:
+def run_until_signalled(server: Server) -> Stop:
     """Start ``server``, print its ready line, and run it until SIGINT or SIGTERM."""
     server.start()
     with server.signals():  # before the line that tells others where to send them
@@ -79,18 +79,20 @@ class Server:
         if bind is not None:
             settings["bind"] = bind
         self.settings: Settings = settings_from(**settings)
-        self._service = Service(self.settings, application(handler, name))
+        self._protocol = ApplicationProtocol(self.settings, application(handler, name))
         self._binds = address.parse_all(self.settings.bind)
         self._bind_given = "bind" in settings
         self._publisher = Publisher(
-            self._service.groups, self._service.framing, LocalBroker() if broker is None else broker
+            self._protocol.groups,
+            self._protocol.framing,
+            LocalBroker() if broker is None else broker,
         )
         self._loop: EventLoop | None = None
         self._acceptors: list[Acceptor] = []
-        self._background: Background | None = None
+        self._thread: ServerThread | None = None
         self._finish: Callable[[], object] = _nothing  # ends the serving
         self._stopping = False
-        self._told_to_stop = False
+        self._stop_requested = False
         self._stop = Stop(self.settings.graceful_timeout)
         self._watchdog = Watchdog(self._stop)
         self._signals = Signals(self._watchdog)
@@ -106,15 +108,15 @@ class Server:
     @property
     def counters(self) -> Counts:
         """What was counted since this server was made, all of one moment. From any thread."""
-        return self._service.counters.snapshot()
+        return self._protocol.counters.snapshot()
 
     @property
     def ready_line(self) -> str:
         """What `serve` prints when it is ready; scripts read the port from it."""
         where = ", ".join(self.addresses)
         loop = self._started
-        how = f"{loop.name} engine, {loop.poller_name}, framing {self._service.framing.name}"
-        return f"epollo: serving {self._service.application.name} on {where} ({how}, 1 worker)"
+        how = f"{loop.name} engine, {loop.poller_name}, framing {self._protocol.framing.name}"
+        return f"epollo: serving {self._protocol.application.name} on {where} ({how}, 1 worker)"
 
     def start(self) -> None:
         """Bind and listen; connections queue in the kernel until `run`. Raises BindError, and
@@ -122,19 +124,19 @@ class Server:
         if self._loop is not None:
             raise RuntimeError("the server is started already")
         self._loop = new_loop(self.settings.engine, self.settings.poller)
-        self._stopping = self._told_to_stop = False
+        self._stopping = self._stop_requested = False
         self._signals.restart()
         self._stop.clear()
-        self._service.restart()
+        self._protocol.restart()
         self.addresses.clear()
         try:
-            Deadlines(self._loop, self.settings)
-            self._service.watch_handler(self._loop)
-            self._take_what_systemd_passed()
+            TimeoutSweeper(self._loop, self.settings)
+            self._protocol.watch_handler(self._loop)
+            self._use_systemd_sockets()
             self._publisher.begin(self._loop)
             for bind in self._binds:
                 self._listen(self._loop, bind)
-            if self._service.application.asynchronous:
+            if self._protocol.application.asynchronous:
                 from epollo.server import asyncio_adapter
 
                 asyncio_adapter.check(self._loop, self.settings.loop)
@@ -151,12 +153,12 @@ class Server:
             self.start()
         try:
             with self.signals(), self._watchdog.watching():
-                if self._service.application.asynchronous:
+                if self._protocol.application.asynchronous:
                     # asyncio is imported for async handlers only
                     from epollo.server import asyncio_adapter
 
                     asyncio_adapter.run(
-                        self._serve_alone, self.settings.loop, self._stop, self._watchdog
+                        self._serve_with_wakeup, self.settings.loop, self._stop, self._watchdog
                     )
                 else:
                     self._run_plain()
@@ -167,20 +169,20 @@ class Server:
             self._stop.report()
 
     def _run_plain(self) -> None:
-        engine, application = self._started, self._service.application
+        engine, application = self._started, self._protocol.application
         self._begin(engine.stop)
         with self._watchdog.in_hook():
             application.started(self)
-        self._tell_ready()
+        self._report_ready()
         try:
-            with waking(engine), self._watchdog.in_loop(engine.call_threadsafe):
+            with signal_wakeup(engine), self._watchdog.in_loop(engine.call_threadsafe):
                 engine.run()
         finally:
             self._stop.ensure()
             with self._watchdog.in_hook():  # `disconnected` of those that are still connected
                 self._abort()
                 self.close()
-            self._service.runner.close(self._stop)
+            self._protocol.executor.close(self._stop)
             with self._watchdog.in_hook():
                 application.stopped(self)
 
@@ -199,14 +201,14 @@ class Server:
         if self._loop is None:
             self.start()
         try:
-            guest = asyncio_adapter.Guest(self._started)
-            self._begin(guest.stop)
-            if not await asyncio_adapter.call(self._service.application.started, self, self._stop):
+            adapter = asyncio_adapter.AsyncioAdapter(self._started)
+            self._begin(adapter.stop)
+            if not await asyncio_adapter.call(self._protocol.application.started, self, self._stop):
                 return
-            self._tell_ready()
+            self._report_ready()
             try:
                 with wakeup:  # no longer than the engine has the descriptor for it
-                    await guest.run()
+                    await adapter.run()
             finally:
                 self._abort()
                 self.close()
@@ -218,21 +220,21 @@ class Server:
         from epollo.server import asyncio_adapter
 
         self._stop.ensure()
-        await asyncio_adapter.finish(self._service.runner, self._stop)
-        await asyncio_adapter.call(self._service.application.stopped, self, self._stop)
+        await asyncio_adapter.finish(self._protocol.executor, self._stop)
+        await asyncio_adapter.call(self._protocol.application.stopped, self, self._stop)
 
-    async def _serve_alone(self) -> None:
+    async def _serve_with_wakeup(self) -> None:
         # Within the loop: uvloop has a wakeup descriptor of its own, and puts back what was before.
-        await self._serve(waking(self._started))
+        await self._serve(signal_wakeup(self._started))
 
     def _begin(self, finish: Callable[[], object]) -> None:
         """Serving begins in this thread, and ``finish`` ends it."""
         self._finish = finish
-        self._service.runner.begin(self._started)
+        self._protocol.executor.begin(self._started)
 
-    def _tell_ready(self) -> None:
-        if self._background is not None:
-            self._background.ready()
+    def _report_ready(self) -> None:
+        if self._thread is not None:
+            self._thread.ready()
 
     def stop(self, grace: float | None = None) -> None:
         """Stop accepting, answer what has arrived, send it, close; abort what is left after
@@ -242,7 +244,7 @@ class Server:
         loop = self._loop
         seconds = self.settings.graceful_timeout if grace is None else parse_seconds(grace)
         if loop is not None:
-            self._told_to_stop = True
+            self._stop_requested = True
             self._stop.begin(seconds)
             loop.call_threadsafe(lambda: self._drain(loop, seconds))
 
@@ -259,9 +261,9 @@ class Server:
         """Serve in a thread, once ``started`` has run there: raises what that raises."""
         if self._loop is None:
             self.start()
-        self._background = Background(self.run)
+        self._thread = ServerThread(self.run)
         try:
-            self._background.start()
+            self._thread.start()
         except BaseException:
             self.stop()
             raise
@@ -273,11 +275,11 @@ class Server:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        if not self._told_to_stop:  # a second time would abort what it was told to finish
+        if not self._stop_requested:  # a second time would abort what it was told to finish
             self.stop()
-        if self._background is not None:
-            background, self._background = self._background, None
-            background.join(self._stop)
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            thread.join(self._stop)
             self._stop.report()
 
     @property
@@ -292,10 +294,10 @@ class Server:
             bind, how.backlog, keepalive=how.keepalive, mode=how.socket_mode, beside=self._binds
         )
         self.addresses.append(str(address.of(listener.getsockname())))
-        service = self._service
-        self._acceptors.append(Acceptor(loop, listener, bind, service, service.admission))
+        protocol = self._protocol
+        self._acceptors.append(Acceptor(loop, listener, bind, protocol, protocol.limiter))
 
-    def _take_what_systemd_passed(self) -> None:
+    def _use_systemd_sockets(self) -> None:
         """Listen there, where no ``bind`` was given, which says it better."""
         passed = address.activated()
         if passed and not self._bind_given:
@@ -314,19 +316,19 @@ class Server:
             self._abort()
             return
         self._stopping = True
-        self._service.on_empty = self._finish
+        self._protocol.on_empty = self._finish
         loop.call_later(grace, self._abort)
         for newcomer in loop.newcomers():
             newcomer.abort(CloseReason.SHUTDOWN)
         for connection in self.connections:
             connection.drain()
-        self._service.check_empty()
+        self._protocol.check_empty()
 
     def _abort(self) -> None:
         """Close all that is left. What handlers still do then is not waited for for long."""
         for connection in self.connections:
             connection.abort(CloseReason.SHUTDOWN)
-        self._service.check_empty()
+        self._protocol.check_empty()
         if self._loop is not None:
             self._loop.call_later(CLEANUP_SECONDS, self._finish)
 

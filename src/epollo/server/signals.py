@@ -51,7 +51,7 @@ class Signals:
 
 
 @contextmanager
-def waking(loop: EventLoop) -> Iterator[None]:
+def signal_wakeup(loop: EventLoop) -> Iterator[None]:
     """A signal that comes just before the loop waits for events wakes it (signal.set_wakeup_fd)."""
     if threading.current_thread() is not threading.main_thread():
         yield

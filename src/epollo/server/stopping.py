@@ -191,7 +191,7 @@ class Watchdog:
                 interrupts += 1
             seconds = _INTERRUPT_PERIOD
         if self._ends_process:
-            leave("a function that cannot be interrupted", 1)
+            exit_process("a function that cannot be interrupted", 1)
 
     def _begin_check(self) -> Callable[[], bool]:
         """Ask the main thread for a sign of life; returns what tells if it gave none."""
@@ -214,19 +214,19 @@ class Watchdog:
                 signal.pthread_kill(main, signal.SIGTERM)
 
 
-def leave_within(seconds: float, stop: Stop) -> None:
+def exit_within(seconds: float, stop: Stop) -> None:
     """End the process with status 0 if it has not ended so long after the deadline: a thread of the
     application, such as one of `asyncio.to_thread`, may keep the interpreter from its end."""
     seconds += stop.seconds_left or 0.0
 
     def wait() -> None:
         time.sleep(seconds)
-        leave("" if stop.reported else "a thread of the application", 0)
+        exit_process("" if stop.reported else "a thread of the application", 0)
 
     _thread.start_new_thread(wait, ())
 
 
-def leave(what: str, status: int) -> None:
+def exit_process(what: str, status: int) -> None:
     """End the process without waiting for anything. Logs ``what`` is left behind, if given."""
     if what:
         _log.error(LEFT_BEHIND, what)

@@ -12,26 +12,26 @@ _MARGIN = 0.4  # seconds behind the deadline of a stop: for what is done when it
 _PERIOD = 0.1  # seconds between two looks at the deadline, which may be moved
 
 
-class Background:
+class ServerThread:
     """Runs ``run`` in a thread. Who starts it waits until `ready` was called there."""
 
     def __init__(self, run: Callable[[], None]) -> None:
         self._run = run
-        self._decided = threading.Event()
+        self._ready_or_failed = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._live, name="epollo-server", daemon=True)
 
     def start(self) -> None:
         """Raises what ``run`` raises before it is ready."""
         self._thread.start()
-        self._decided.wait()
+        self._ready_or_failed.wait()
         if self._failure is not None:
             self._thread.join()
             raise self._failure
 
     def ready(self) -> None:
         """It serves from now on."""
-        self._decided.set()
+        self._ready_or_failed.set()
 
     def join(self, stop: Stop) -> None:
         """Wait for its end, until the deadline of the stop: a function that blocks a thread other
@@ -48,8 +48,8 @@ class Background:
         try:
             self._run()
         except BaseException as error:
-            if self._decided.is_set():
+            if self._ready_or_failed.is_set():
                 raise
             self._failure = error
         finally:
-            self._decided.set()
+            self._ready_or_failed.set()

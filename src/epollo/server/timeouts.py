@@ -15,7 +15,7 @@ from epollo.settings import Settings
 LONGEST_PERIOD = 0.25  # seconds
 
 
-class Deadlines:
+class TimeoutSweeper:
     """Closes the connections of ``loop`` whose peer is idle, or late, for as long as it runs."""
 
     def __init__(self, loop: EventLoop, settings: Settings) -> None:

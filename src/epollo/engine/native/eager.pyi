@@ -3,9 +3,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from epollo.engine import Connection, Reply
-from epollo.engine.eager import Keeper
+from epollo.engine.eager import EagerCallbacks
 
-class Steps:
+class EagerRunner:
     """Calls an async handler, and takes the first step of its coroutine at once."""
 
     def __init__(
@@ -13,9 +13,9 @@ class Steps:
         loop: AbstractEventLoop,
         receive: Callable[..., Coroutine[Any, Any, Reply]],
         wants_connection: bool,
-        keeper: Keeper,
+        callbacks: EagerCallbacks,
     ) -> None: ...
     def received(self, message: bytes, connection: Connection) -> Reply: ...
-    def take(
+    def start(
         self, work: Coroutine[Any, Any, Reply], connection: Connection, weight: int
     ) -> Reply: ...

@@ -14,7 +14,7 @@ DISCONNECTED_RAISED = "the handler raised in disconnected"
 """What is logged: there is no connection any more that the error could close."""
 
 
-class Runner(Protocol):
+class Executor(Protocol):
     """Calls the functions of one application, in order for each connection."""
 
     @property
@@ -34,7 +34,7 @@ class Runner(Protocol):
         the deadline."""
 
 
-class Direct:
+class InlineExecutor:
     """Calls plain functions in the loop's own thread."""
 
     def __init__(self, application: Application) -> None:

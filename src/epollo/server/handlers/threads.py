@@ -10,14 +10,14 @@ from typing import Any
 from epollo.engine import CloseReason, Connection, EventLoop, Reply
 from epollo.server.handlers.application import Application
 from epollo.server.handlers.executor import DISCONNECTED_RAISED, unfinished
-from epollo.server.handlers.pending import Flight, Flights
+from epollo.server.handlers.pending import PendingCall, PendingCalls
 from epollo.server.handlers.thread_pool import Job, ThreadPool
 from epollo.server.stopping import Stop
 
 _PERIOD = 0.1  # seconds between two looks at the deadline of a stop, which may be moved
 
 
-class Threads:
+class ThreadExecutor:
     """Calls ``received``, ``connected`` and ``disconnected`` in ``count`` threads.
 
     A call that has begun runs to its end, also when its connection is closed meanwhile.
@@ -27,7 +27,7 @@ class Threads:
         self._application = application
         self._in_flight = in_flight
         self._count = count
-        self._flights = Flights(ordered)
+        self._pending_calls = PendingCalls(ordered)
 
     def begin(self, engine: EventLoop) -> None:
         self._engine = engine
@@ -36,51 +36,51 @@ class Threads:
         self._disconnecting: dict[Connection, None] = {}
 
     def received(self, message: bytes, connection: Connection) -> None:
-        flight = self._flights.begin(connection)
-        job = self._submit(flight, partial(self._application.received, message, connection))
-        flight.cancel = partial(self._cancel, flight, job)
+        call = self._pending_calls.begin(connection)
+        job = self._submit(call, partial(self._application.received, message, connection))
+        call.cancel = partial(self._cancel, call, job)
 
     def connected(self, connection: Connection) -> None:
         """No message is delivered before it has returned. It is called though the peer has gone
         meanwhile, since `disconnected` will be."""
-        flight = self._flights.begin(connection, self._in_flight)
+        call = self._pending_calls.begin(connection, self._in_flight)
         connect = self._application.connected
-        self._submit(flight, lambda: _ignore(connect(connection)))
+        self._submit(call, lambda: _ignore(connect(connection)))
 
     def disconnected(
         self, connection: Connection, reason: CloseReason, done: Callable[[], object]
     ) -> None:
         self._disconnecting[connection] = None
-        self._flights.cancel(connection)
-        call = partial(self._disconnect, connection, reason, done)
-        self._flights.after(connection, partial(self._pool.submit, call))
+        self._pending_calls.cancel(connection)
+        disconnect = partial(self._disconnect, connection, reason, done)
+        self._pending_calls.after(connection, partial(self._pool.submit, disconnect))
 
     def close(self, stop: Stop) -> None:
         """Wait for the calls that have begun, and for ``disconnected`` after them."""
-        while (self._flights or self._disconnecting) and stop.seconds_left != 0:
+        while (self._pending_calls or self._disconnecting) and stop.seconds_left != 0:
             try:
                 end = self._ended.get(timeout=min(_PERIOD, stop.seconds_left or _PERIOD))
             except Empty:
                 continue
             end()
         self._pool.close(stop.seconds_left)
-        left = {**self._disconnecting, **dict.fromkeys(self._flights.abandon())}
+        left = {**self._disconnecting, **dict.fromkeys(self._pending_calls.abandon())}
         stop.leave_behind(unfinished(self._application.name, left))
 
-    def _submit(self, flight: Flight, call: Callable[[], Reply]) -> Job:
-        return self._pool.submit(partial(self._handle, flight, call))
+    def _submit(self, call: PendingCall, function: Callable[[], Reply]) -> Job:
+        return self._pool.submit(partial(self._handle, call, function))
 
-    def _cancel(self, flight: Flight, job: Job) -> None:
+    def _cancel(self, call: PendingCall, job: Job) -> None:
         """A call that waits for its thread is not made; one that was begun ends by itself."""
         if job.cancel():
-            self._flights.end(flight)
+            self._pending_calls.end(call)
 
-    def _handle(self, flight: Flight, call: Callable[[], Reply]) -> None:
+    def _handle(self, call: PendingCall, function: Callable[[], Reply]) -> None:
         """In the pool: what the handler sends itself goes out before its reply."""
         try:
-            end = partial(self._flights.end, flight, _whole(call(), flight.connection))
+            end = partial(self._pending_calls.end, call, _whole(function(), call.connection))
         except BaseException as error:
-            end = partial(self._flights.end, flight, error=error)
+            end = partial(self._pending_calls.end, call, error=error)
         self._in_loop(end)
 
     def _disconnect(
