@@ -2,8 +2,8 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from epollo.engine import Connection, Reply
-from epollo.engine.eager import EagerCallbacks
+from epollo.engine import Reply
+from epollo.engine.eager import EagerCallbacks, EagerConnection
 
 class EagerRunner:
     """Calls an async handler, and takes the first step of its coroutine at once."""
@@ -15,7 +15,7 @@ class EagerRunner:
         wants_connection: bool,
         callbacks: EagerCallbacks,
     ) -> None: ...
-    def received(self, message: bytes, connection: Connection) -> Reply: ...
+    def received(self, message: bytes, connection: EagerConnection) -> Reply: ...
     def start(
-        self, work: Coroutine[Any, Any, Reply], connection: Connection, weight: int
+        self, work: Coroutine[Any, Any, Reply], connection: EagerConnection, weight: int
     ) -> Reply: ...

@@ -1,4 +1,4 @@
-"""The first step of a coroutine, whose end is a return here, and no exception."""
+"""The first step of a coroutine: `PyIter_Send` returns its result without a StopIteration."""
 
 from cython import binding
 from cpython.object cimport PyObject
@@ -25,7 +25,7 @@ cdef class EagerRunner:
     cdef bint _wants_connection
     cdef object _task  # of the parked task; None if there is none
     cdef object _context
-    cdef object _clean_context  # the same as it was at first
+    cdef object _clean_context  # a copy of it from before any coroutine ran in it
     cdef object _is_resumed
     cdef object _cancelling
 
@@ -35,22 +35,23 @@ cdef class EagerRunner:
         self._wants_connection = wants_connection
         self._callbacks = callbacks
 
-    @binding(False)  # a method that a vectorcall reaches at once
+    @binding(False)  # a plain method descriptor, which a vectorcall reaches directly
     def received(self, message, Endpoint connection):
-        """Call the handler; its reply, where that is there already."""
+        """Call the handler; returns its reply if it ends in its first step."""
         if self._wants_connection:
             return self._start(self._receive(message, connection), connection, 1)
         return self._start(self._receive(message), connection, 1)
 
     def start(self, work, Endpoint connection, int weight):
-        """Begin ``work``, which takes so many messages' places in what is in flight."""
+        """Take the first step of ``work``; if it waits then, it takes ``weight`` places in flight.
+        Returns its reply if it has ended."""
         return self._start(work, connection, weight)
 
     cdef object _start(self, object work, Endpoint connection, int weight):
         cdef bint waits
         if self._task is None or self._needs_replacement():
             self._use(self._callbacks.new_parked_task())
-        task = self._task  # which may be another one's when the step is over
+        task = self._task  # self._task may have changed when the step is over
         enter_task(self._loop, task)
         try:
             waits = False
@@ -75,7 +76,7 @@ cdef class EagerRunner:
 
 
 cdef inline object _first_step(object work, object context, bint *waits):
-    """What it returns; or what it waits for."""
+    """What ``work`` returns or, if it ``waits``, what it waits for."""
     cdef PyObject *result = NULL
     PyContext_Enter(context)
     try:

@@ -1,4 +1,4 @@
-"""The first step of a coroutine."""
+"""The first step of a coroutine, in Python."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from epollo.engine import Connection, Reply
-from epollo.engine.eager import EagerCallbacks, ParkedTask, needs_replacement
+from epollo.engine import Reply
+from epollo.engine.eager import EagerCallbacks, EagerConnection, ParkedTask, needs_replacement
 
 
 class EagerRunner:
@@ -27,14 +27,17 @@ class EagerRunner:
         self._callbacks = callbacks
         self._parked_task: ParkedTask | None = None
 
-    def received(self, message: bytes, connection: Connection) -> Reply:
-        """Call the handler; its reply, where that is there already."""
+    def received(self, message: bytes, connection: EagerConnection) -> Reply:
+        """Call the handler; returns its reply if it ends in its first step."""
         receive = self._receive
         work = receive(message, connection) if self._wants_connection else receive(message)
         return self.start(work, connection, 1)
 
-    def start(self, work: Coroutine[Any, Any, Reply], connection: Connection, weight: int) -> Reply:
-        """Begin ``work``, which takes so many messages' places in what is in flight."""
+    def start(
+        self, work: Coroutine[Any, Any, Reply], connection: EagerConnection, weight: int
+    ) -> Reply:
+        """Take the first step of ``work``; if it waits then, it takes ``weight`` places in flight.
+        Returns its reply if it has ended."""
         parked_task, callbacks = self._parked_task, self._callbacks
         if parked_task is None or needs_replacement(parked_task):
             parked_task = self._parked_task = callbacks.new_parked_task()

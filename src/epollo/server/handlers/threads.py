@@ -1,4 +1,4 @@
-"""Handlers that block: each call in a thread of a pool, so that the loop goes on."""
+"""Handlers that block: each call runs in a thread of a pool, so the loop is not held up."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 from epollo.engine import CloseReason, Connection, EventLoop, Reply
 from epollo.server.handlers.application import Application
 from epollo.server.handlers.executor import DISCONNECTED_RAISED, unfinished
-from epollo.server.handlers.pending import PendingCall, PendingCalls
+from epollo.server.handlers.pending import DeferringConnection, PendingCall, PendingCalls
 from epollo.server.handlers.thread_pool import Job, ThreadPool
 from epollo.server.stopping import Stop
 
-_PERIOD = 0.1  # seconds between two looks at the deadline of a stop, which may be moved
+_PERIOD = 0.1  # seconds between checks of the stop's deadline, which may move
 
 
 class ThreadExecutor:
     """Calls ``received``, ``connected`` and ``disconnected`` in ``count`` threads.
 
-    A call that has begun runs to its end, also when its connection is closed meanwhile.
+    A call that has begun runs to its end, even if its connection closes meanwhile.
     """
 
     def __init__(self, application: Application, in_flight: int, ordered: bool, count: int) -> None:
@@ -35,20 +35,20 @@ class ThreadExecutor:
         self._ended: SimpleQueue[Callable[[], object]] = SimpleQueue()  # for the loop's thread
         self._disconnecting: dict[Connection, None] = {}
 
-    def received(self, message: bytes, connection: Connection) -> None:
+    def received(self, message: bytes, connection: DeferringConnection) -> None:
         call = self._pending_calls.begin(connection)
         job = self._submit(call, partial(self._application.received, message, connection))
         call.cancel = partial(self._cancel, call, job)
 
-    def connected(self, connection: Connection) -> None:
-        """No message is delivered before it has returned. It is called though the peer has gone
-        meanwhile, since `disconnected` will be."""
+    def connected(self, connection: DeferringConnection) -> None:
+        """Call ``connected``; no message is delivered before it returns. It is called even if the
+        peer is gone by then, because `disconnected` will be."""
         call = self._pending_calls.begin(connection, self._in_flight)
         connect = self._application.connected
         self._submit(call, lambda: _ignore(connect(connection)))
 
     def disconnected(
-        self, connection: Connection, reason: CloseReason, done: Callable[[], object]
+        self, connection: DeferringConnection, reason: CloseReason, done: Callable[[], object]
     ) -> None:
         self._disconnecting[connection] = None
         self._pending_calls.cancel(connection)
@@ -71,14 +71,14 @@ class ThreadExecutor:
         return self._pool.submit(partial(self._handle, call, function))
 
     def _cancel(self, call: PendingCall, job: Job) -> None:
-        """A call that waits for its thread is not made; one that was begun ends by itself."""
+        """Drop a call that no thread has begun; one that has begun ends by itself."""
         if job.cancel():
             self._pending_calls.end(call)
 
     def _handle(self, call: PendingCall, function: Callable[[], Reply]) -> None:
-        """In the pool: what the handler sends itself goes out before its reply."""
+        """In the pool. Messages that the handler itself sends go out before its reply."""
         try:
-            end = partial(self._pending_calls.end, call, _whole(function(), call.connection))
+            end = partial(self._pending_calls.end, call, _evaluated(function(), call.connection))
         except BaseException as error:
             end = partial(self._pending_calls.end, call, error=error)
         self._in_loop(end)
@@ -97,21 +97,22 @@ class ThreadExecutor:
         del self._disconnecting[connection]
         done()
 
-    def _in_loop(self, call: Callable[[], object]) -> None:
-        """Make the call in the loop's thread or, once the loop is closed, in `close`."""
-        self._ended.put(call)
-        self._engine.call_threadsafe(self._make_call)
+    def _in_loop(self, function: Callable[[], object]) -> None:
+        """Call ``function`` in the loop's thread or, once the loop is closed, in `close`."""
+        self._ended.put(function)
+        self._engine.call_threadsafe(self._call_ended)
 
-    def _make_call(self) -> None:
+    def _call_ended(self) -> None:
         try:
-            call = self._ended.get_nowait()
-        except Empty:  # `close` has made it
+            function = self._ended.get_nowait()
+        except Empty:  # `close` has called it
             return
-        call()
+        function()
 
 
-def _whole(reply: Any, connection: Connection) -> Any:
-    """A generator is handler's code too: it is run to its end here, not in the loop's thread."""
+def _evaluated(reply: Any, connection: Connection) -> Any:
+    """``reply``, as a list if it is an iterable: a generator is the handler's code too and must
+    run in this thread, not in the loop's."""
     if isinstance(reply, bytes | bytearray | memoryview | str) or not isinstance(reply, Iterable):
         return reply
     messages = []
@@ -123,4 +124,4 @@ def _whole(reply: Any, connection: Connection) -> Any:
 
 
 def _ignore(_: object) -> None:
-    """What ``connected`` returns is no reply."""
+    """The return value of ``connected`` is not a reply."""
