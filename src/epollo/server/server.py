@@ -1,4 +1,4 @@
-"""The server: where it listens, whom it serves, and the way it stops."""
+"""The server: starts, serves, publishes and stops."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Self
 
-from epollo import address
 from epollo.engine import CloseReason, Connection, EventLoop, new_loop
 from epollo.framing import Buffer
-from epollo.server.acceptor import Acceptor
 from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.counters import Counts
 from epollo.server.groups.broker import Broker, LocalBroker
 from epollo.server.groups.publisher import Publisher
 from epollo.server.handlers.application import Handler, application, echo
+from epollo.server.listeners import Listeners
 from epollo.server.signals import Signals, signal_wakeup
 from epollo.server.stopping import (
     CLEANUP_SECONDS,
@@ -42,8 +41,8 @@ def serve(
 ) -> None:
     """Serve ``handler`` on ``bind`` (127.0.0.1:8091) until SIGINT or SIGTERM, then drain.
 
-    ``name`` is what the ready line, printed once it listens, calls the handler. ``settings`` are
-    the fields of `epollo.Settings`. Raises UsageError for what cannot work as written, BindError.
+    The ready line, printed once the server listens, shows the handler as ``name``. ``settings`` are
+    the fields of `epollo.Settings`. Raises UsageError for invalid arguments, and BindError.
     """
     run_until_signalled(Server(handler, bind, name=name, **settings))
 
@@ -51,7 +50,7 @@ def serve(
 def run_until_signalled(server: Server) -> Stop:
     """Start ``server``, print its ready line, and run it until SIGINT or SIGTERM."""
     server.start()
-    with server.signals():  # before the line that tells others where to send them
+    with server.signals():  # before the ready line, after which others may send signals
         print(server.ready_line, flush=True)
         server.run()
     return server._stop
@@ -80,39 +79,37 @@ class Server:
             settings["bind"] = bind
         self.settings: Settings = settings_from(**settings)
         self._protocol = ApplicationProtocol(self.settings, application(handler, name))
-        self._binds = address.parse_all(self.settings.bind)
-        self._bind_given = "bind" in settings
+        self._listeners = Listeners(self.settings, self._protocol, bind_given="bind" in settings)
         self._publisher = Publisher(
             self._protocol.groups,
             self._protocol.framing,
             LocalBroker() if broker is None else broker,
         )
         self._loop: EventLoop | None = None
-        self._acceptors: list[Acceptor] = []
         self._thread: ServerThread | None = None
-        self._finish: Callable[[], object] = _nothing  # ends the serving
+        self._finish: Callable[[], object] = _nothing  # ends `run` or `serve`
         self._stopping = False
         self._stop_requested = False
         self._stop = Stop(self.settings.graceful_timeout)
         self._watchdog = Watchdog(self._stop)
         self._signals = Signals(self._watchdog)
-        self.addresses: list[str] = []
-        """The addresses really bound, once started: port 0 has become a number."""
+        self.addresses: list[str] = self._listeners.addresses
+        """The bound addresses, once started: port 0 is replaced by the real port."""
 
     @property
     def connections(self) -> frozenset[Connection]:
-        """The connections being served: a copy, in any thread. By the time that another thread
-        than the loop's looks at one of them, it may be closed."""
+        """The open connections: a copy, from any thread. Outside the loop's thread, each of them
+        may be closed at any time."""
         return frozenset(() if self._loop is None else self._loop.connections())
 
     @property
     def counters(self) -> Counts:
-        """What was counted since this server was made, all of one moment. From any thread."""
+        """Totals since this server was created, consistent with each other. From any thread."""
         return self._protocol.counters.snapshot()
 
     @property
     def ready_line(self) -> str:
-        """What `serve` prints when it is ready; scripts read the port from it."""
+        """The line that `serve` prints when it is ready; scripts read the port from it."""
         where = ", ".join(self.addresses)
         loop = self._started
         how = f"{loop.name} engine, {loop.poller_name}, framing {self._protocol.framing.name}"
@@ -120,7 +117,7 @@ class Server:
 
     def start(self) -> None:
         """Bind and listen; connections queue in the kernel until `run`. Raises BindError, and
-        EngineMissing for what async handlers need."""
+        EngineMissing if async handlers need a loop or a poller that is missing."""
         if self._loop is not None:
             raise RuntimeError("the server is started already")
         self._loop = new_loop(self.settings.engine, self.settings.poller)
@@ -132,10 +129,9 @@ class Server:
         try:
             TimeoutSweeper(self._loop, self.settings)
             self._protocol.watch_handler(self._loop)
-            self._use_systemd_sockets()
+            self._listeners.use_systemd_sockets()
             self._publisher.begin(self._loop)
-            for bind in self._binds:
-                self._listen(self._loop, bind)
+            self._listeners.open(self._loop)
             if self._protocol.application.asynchronous:
                 from epollo.server import asyncio_adapter
 
@@ -145,16 +141,16 @@ class Server:
             raise
 
     def run(self) -> None:
-        """Serve until `stop`, or until SIGINT or SIGTERM where this is the main thread.
+        """Serve until `stop` or, in the main thread, until SIGINT or SIGTERM.
 
-        Async handlers are run on a loop made for them, of the kind that the setting ``loop`` names.
+        Async handlers run on a new loop of the kind that the setting ``loop`` names.
         """
         if self._loop is None:
             self.start()
         try:
             with self.signals(), self._watchdog.watching():
                 if self._protocol.application.asynchronous:
-                    # asyncio is imported for async handlers only
+                    # Here, so that asyncio is imported for async handlers only.
                     from epollo.server import asyncio_adapter
 
                     asyncio_adapter.run(
@@ -162,7 +158,7 @@ class Server:
                     )
                 else:
                     self._run_plain()
-        except StopOverdue as error:  # of `started` or `stopped`: others end their connection
+        except StopOverdue as error:  # in `started` or `stopped`; elsewhere it closes a connection
             self._stop.leave_behind([place_of(error)])
         finally:
             self.close()
@@ -179,7 +175,7 @@ class Server:
                 engine.run()
         finally:
             self._stop.ensure()
-            with self._watchdog.in_hook():  # `disconnected` of those that are still connected
+            with self._watchdog.in_hook():  # `disconnected` is called for the open connections
                 self._abort()
                 self.close()
             self._protocol.executor.close(self._stop)
@@ -187,9 +183,10 @@ class Server:
                 application.stopped(self)
 
     async def serve(self) -> None:
-        """Serve on the running loop, asyncio's or uvloop's, until `stop`. Cancelled, it aborts what
-        is open. It returns, or raises, when the sockets are closed and all handlers have ended, or
-        half a second after the grace. Raises EngineMissing for a poller that is no descriptor."""
+        """Serve on the running loop, asyncio's or uvloop's, until `stop`. If cancelled, it aborts
+        all connections. It returns, or raises, when the sockets are closed and all handlers have
+        ended, or half a second after the grace. Raises EngineMissing if the poller is not itself
+        a descriptor."""
         try:
             await self._serve(nullcontext())
         finally:
@@ -207,7 +204,7 @@ class Server:
                 return
             self._report_ready()
             try:
-                with wakeup:  # no longer than the engine has the descriptor for it
+                with wakeup:  # ends before the engine closes the wakeup descriptor
                     await adapter.run()
             finally:
                 self._abort()
@@ -224,11 +221,12 @@ class Server:
         await asyncio_adapter.call(self._protocol.application.stopped, self, self._stop)
 
     async def _serve_with_wakeup(self) -> None:
-        # Within the loop: uvloop has a wakeup descriptor of its own, and puts back what was before.
+        # Inside the running loop: uvloop sets a wakeup descriptor of its own, and restores the old
+        # one when it ends.
         await self._serve(signal_wakeup(self._started))
 
     def _begin(self, finish: Callable[[], object]) -> None:
-        """Serving begins in this thread, and ``finish`` ends it."""
+        """Serving begins in this thread; ``finish`` ends it."""
         self._finish = finish
         self._protocol.executor.begin(self._started)
 
@@ -237,9 +235,9 @@ class Server:
             self._thread.ready()
 
     def stop(self, grace: float | None = None) -> None:
-        """Stop accepting, answer what has arrived, send it, close; abort what is left after
-        ``grace`` seconds (``graceful_timeout`` where not given). Returns at once; callable from
-        any thread and from signal handlers. A second call aborts at once.
+        """Stop accepting, answer the messages that have arrived, send the replies, close. After
+        ``grace`` seconds (default: ``graceful_timeout``) abort the remaining connections. Returns
+        at once; callable from any thread and from signal handlers. A second call aborts at once.
         """
         loop = self._loop
         seconds = self.settings.graceful_timeout if grace is None else parse_seconds(grace)
@@ -248,17 +246,56 @@ class Server:
             self._stop.begin(seconds)
             loop.call_threadsafe(lambda: self._drain(loop, seconds))
 
-    def publish(self, group: str, message: Buffer, exclude: Connection | None = None) -> None:
-        """Send ``message`` to all that are in ``group``, but to ``exclude``; from any thread.
+    def _drain(self, loop: EventLoop, grace: float) -> None:
+        self._listeners.stop_accepting()
+        if self._stopping:
+            self._abort()
+            return
+        self._stopping = True
+        self._protocol.on_empty = self._finish
+        loop.call_later(grace, self._abort)
+        for newcomer in loop.newcomers():
+            newcomer.abort(CloseReason.SHUTDOWN)
+        for connection in self.connections:
+            connection.drain()
+        self._protocol.check_empty()
 
-        It returns at once. Each member has its own queue, so none waits for a slow one, which is
-        closed when ``max_unsent`` bytes wait for it; one that closes meanwhile is passed over.
-        The members are those at the time when the loop's thread comes to it. Raises EncodeError.
+    def _abort(self) -> None:
+        """Close all connections; wait for their handlers at most `CLEANUP_SECONDS`."""
+        for connection in self.connections:
+            connection.abort(CloseReason.SHUTDOWN)
+        self._protocol.check_empty()
+        if self._loop is not None:
+            self._loop.call_later(CLEANUP_SECONDS, self._finish)
+
+    def close(self) -> None:
+        """Close a server that was started but is not running; `run` itself closes at its end."""
+        self._listeners.close()
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            try:
+                self._publisher.end()
+            finally:
+                loop.close()
+
+    def publish(self, group: str, message: Buffer, exclude: Connection | None = None) -> None:
+        """Send ``message`` to all members of ``group`` except ``exclude``. From any thread.
+
+        Returns at once. Each member has its own queue, so a slow member delays no other; it is
+        closed when more than ``max_unsent`` bytes wait for it. Members that close meanwhile are
+        skipped. The members are those of the moment when the loop's thread sends. Raises
+        EncodeError.
         """
         self._publisher.publish(group, message, exclude)
 
+    def signals(self) -> AbstractContextManager[None]:
+        """SIGINT and SIGTERM stop the server; a second one stops it at once, a third one ends the
+        process. After the deadline of a stop, a function that blocks this thread is interrupted.
+        Works only in the main thread (signal(7))."""
+        return self._signals.handled(self.stop)
+
     def __enter__(self) -> Self:
-        """Serve in a thread, once ``started`` has run there: raises what that raises."""
+        """Serve in a thread. Returns when ``started`` has run there; raises its error."""
         if self._loop is None:
             self.start()
         self._thread = ServerThread(self.run)
@@ -275,7 +312,7 @@ class Server:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        if not self._stop_requested:  # a second time would abort what it was told to finish
+        if not self._stop_requested:  # a second call would abort the drain
             self.stop()
         if self._thread is not None:
             thread, self._thread = self._thread, None
@@ -287,68 +324,6 @@ class Server:
         if self._loop is None:
             raise RuntimeError("the server is not started; call start() or run() first")
         return self._loop
-
-    def _listen(self, loop: EventLoop, bind: address.Address) -> None:
-        how = self.settings
-        listener = address.listen(
-            bind, how.backlog, keepalive=how.keepalive, mode=how.socket_mode, beside=self._binds
-        )
-        self.addresses.append(str(address.of(listener.getsockname())))
-        protocol = self._protocol
-        self._acceptors.append(Acceptor(loop, listener, bind, protocol, protocol.limiter))
-
-    def _use_systemd_sockets(self) -> None:
-        """Listen there, where no ``bind`` was given, which says it better."""
-        passed = address.activated()
-        if passed and not self._bind_given:
-            self._binds = passed
-        elif unserved := [str(each) for each in passed if each not in self._binds]:
-            _log.warning(
-                "not served, since bind says otherwise: %s, passed by systemd; leave bind out, or"
-                " name them there",
-                ", ".join(unserved),
-            )
-
-    def _drain(self, loop: EventLoop, grace: float) -> None:
-        for acceptor in self._acceptors:
-            acceptor.close()
-        if self._stopping:
-            self._abort()
-            return
-        self._stopping = True
-        self._protocol.on_empty = self._finish
-        loop.call_later(grace, self._abort)
-        for newcomer in loop.newcomers():
-            newcomer.abort(CloseReason.SHUTDOWN)
-        for connection in self.connections:
-            connection.drain()
-        self._protocol.check_empty()
-
-    def _abort(self) -> None:
-        """Close all that is left. What handlers still do then is not waited for for long."""
-        for connection in self.connections:
-            connection.abort(CloseReason.SHUTDOWN)
-        self._protocol.check_empty()
-        if self._loop is not None:
-            self._loop.call_later(CLEANUP_SECONDS, self._finish)
-
-    def close(self) -> None:
-        """Close a server that was started and is not running; `run` does so when it ends."""
-        for acceptor in self._acceptors:
-            acceptor.close()
-        self._acceptors.clear()
-        loop, self._loop = self._loop, None
-        if loop is not None:
-            try:
-                self._publisher.end()
-            finally:
-                loop.close()
-
-    def signals(self) -> AbstractContextManager[None]:
-        """SIGINT and SIGTERM stop the server, a second one at once; a third one ends the process.
-        A function that blocks this thread is interrupted when the stop has to be over. Only in the
-        main thread (signal(7))."""
-        return self._signals.handled(self.stop)
 
 
 def _nothing() -> None:
