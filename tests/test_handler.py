@@ -102,7 +102,7 @@ class AsyncCall:
         (three, "must take"),
         (keyword, "must take"),
         (generator, "async generator function; return the messages as a list"),
-        (Flagged(), "'Flagged' has a connected that is a bool, no function"),
+        (Flagged(), "'Flagged' has a connected that is a bool, not a function"),
         (Blind(), r"'Blind': disconnected must take \(connection, reason\)"),
     ],
 )

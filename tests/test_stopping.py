@@ -247,7 +247,7 @@ def test_the_deadline_is_the_grace_and_a_little_and_moves_when_forced() -> None:
     stop = Stop(10)
     moved: list[float | None] = []
     assert stop.seconds_left is None
-    with stop.listening(lambda: moved.append(stop.seconds_left)):
+    with stop.notifying(lambda: moved.append(stop.seconds_left)):
         stop.begin(2)
         stop.begin()
     stop.begin()

@@ -1,4 +1,4 @@
-"""What becomes of a new connection, and of those that cannot be taken."""
+"""Accepts new connections, or refuses them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ RETRY_SECONDS = 1.0
 
 
 class Acceptor:
-    """Takes the connections of one listener for one protocol.
+    """Accepts the connections of one listener for one protocol.
 
-    Out of descriptors, accept() fails while the connection stays in the queue, and a
-    level-triggered poller reports the listener for ever. So one descriptor is kept in reserve:
-    given up for as long as it takes to accept and close, it lets the peer be told at once
-    (libuv does the same). Where even that fails, the listener is left alone for a second.
+    Without a free descriptor, accept() fails, the connection stays in the queue, and a
+    level-triggered poller reports the listener again and again. So one descriptor is kept in
+    reserve: it is closed for a moment, to accept the connection and close it at once (libuv does
+    the same). If that fails too, the listener is not watched for a second.
     """
 
     def __init__(
@@ -46,7 +46,9 @@ class Acceptor:
     def close(self) -> None:
         """Accept no more, and close the listener."""
         if self._listener.fileno() >= 0:
-            if os.getpid() == self._process:  # a forked one leaves the path of a Unix socket alone
+            if (
+                os.getpid() == self._process
+            ):  # a forked process must not remove the path of a Unix socket
                 self._remove_path()
             self._loop.unlisten(self._listener)
         self._give_up_reserve()
@@ -54,7 +56,7 @@ class Acceptor:
     def _remove_path(self) -> None:
         try:
             address.remove(self._bound)
-        except OSError as error:  # whatever has become of the path, the server has to stop
+        except OSError as error:  # the server must stop all the same
             self._limiter.warn(f"{self._bound} is left behind: {error.strerror}")
 
     def _admit(self, sock: socket.socket) -> None:
@@ -92,7 +94,7 @@ class Acceptor:
             with self._listener.accept()[0]:
                 self._counters.accepted += 1
                 self._counters.count_refused(Refusal.DESCRIPTORS)
-        except BlockingIOError:  # it has left of its own accord
+        except BlockingIOError:  # the peer has gone already
             pass
         except OSError:
             return False

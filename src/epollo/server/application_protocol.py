@@ -95,8 +95,8 @@ class ApplicationProtocol:
             return
         self._last_slow_warning = now
         _log.warning(
-            "handler %s held the loop for %.0f ms with what one read of %s brought;"
-            " an async handler, or threads, would let the others go on",
+            "handler %s held the loop for %.0f ms, with the messages of one read from %s;"
+            " an async handler, or threads, would not hold up other connections",
             self.application.name,
             seconds * 1000,
             connection.peername,

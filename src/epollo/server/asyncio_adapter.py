@@ -16,11 +16,11 @@ from epollo.server.handlers.coroutines import TASK_NAME, CoroutineExecutor, wait
 from epollo.server.handlers.executor import Executor
 from epollo.server.stopping import CLEANUP_SECONDS, Stop, Watchdog
 
-_LAST_STEP = 0.02  # seconds for tasks to take the cancellation at the end of their loop
+_LAST_STEP = 0.02  # seconds that cancelled tasks get at least, at the end of their loop
 
 
 class AsyncioAdapter:
-    """Serves an engine on the running loop. Raises EngineMissing where it is no descriptor."""
+    """Serves an engine on the running loop. Raises EngineMissing if it has no descriptor."""
 
     def __init__(self, engine: EventLoop) -> None:
         self._engine = engine
@@ -44,13 +44,13 @@ class AsyncioAdapter:
     def _turn(self) -> None:
         try:
             self._engine.poll(0)
-        except Exception as error:  # of the poller: the loop would call again, for ever
+        except Exception as error:  # of the poller: the loop would call this again, endlessly
             if not self._over.done():
                 self._over.set_exception(error)
 
 
 def check(engine: EventLoop, name: str) -> None:
-    """Raises EngineMissing if the engine is no descriptor, or no loop has that ``name``."""
+    """Raises EngineMissing if the engine has no descriptor, or the loop ``name`` is missing."""
     engine.fileno()
     _factory(name)
 
@@ -58,15 +58,15 @@ def check(engine: EventLoop, name: str) -> None:
 def run(
     main: Callable[[], Coroutine[Any, Any, None]], name: str, stop: Stop, watchdog: Watchdog
 ) -> None:
-    """Run ``main`` on a new loop of that name. Raises EngineMissing where it is not installed.
+    """Run ``main`` on a new loop of that ``name``. Raises EngineMissing if it is not installed.
 
-    As `asyncio.Runner` does, but it waits no longer than the deadline of a stop for tasks that
-    swallow their cancellation, and for threads.
+    Like `asyncio.Runner`, but it waits at most until the deadline of ``stop`` for threads and for
+    tasks that ignore their cancellation.
     """
     loop = _factory(name)()
     default_executor = ThreadPoolExecutor(
         thread_name_prefix="asyncio"
-    )  # which asyncio would make later
+    )  # asyncio would make its own
     loop.set_default_executor(default_executor)
     task = loop.create_task(main())
     try:
@@ -75,7 +75,7 @@ def run(
                 loop.run_until_complete(task)
             finally:
                 stop.ensure()
-                # Alone first: it ends its handlers in order, whatever was raised out of the loop.
+                # The main task alone first: it ends the handlers in order.
                 _end_tasks(loop, {task}, stop)
                 _end_tasks(loop, asyncio.all_tasks(loop), stop)
                 loop.run_until_complete(loop.shutdown_asyncgens())
@@ -87,8 +87,8 @@ def run(
 
 
 async def call(hook: Callable[[Any], object], argument: object, stop: Stop) -> bool:
-    """Call a function that may be async; false if it has not ended at the deadline of a stop. What
-    it sets in context variables is set for the caller."""
+    """Call ``hook``, which may be async; false if it has not ended at the deadline of ``stop``.
+    Context variables that it sets are set for the caller too."""
     result = hook(argument)
     if not inspect.isawaitable(result):
         return True
@@ -112,7 +112,7 @@ async def call(hook: Callable[[Any], object], argument: object, stop: Stop) -> b
 
 
 async def finish(executor: Executor, stop: Stop) -> None:
-    """Wait for what the executor has at work, until the deadline; the loop goes on meanwhile."""
+    """Wait for the executor's calls, at most until the deadline, without blocking the loop."""
     if isinstance(executor, CoroutineExecutor):
         await executor.finish(stop)
     else:
@@ -124,7 +124,7 @@ async def _awaited(result: Any) -> None:
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]], stop: Stop) -> None:
-    """Cancel those that have not ended, and wait for them until the deadline."""
+    """Cancel ``tasks`` and wait for them, at most until the deadline."""
     running = {task for task in tasks if not task.done()}
     for task in running:
         task.cancel()
@@ -133,9 +133,9 @@ def _end_tasks(loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]], s
         loop.run_until_complete(asyncio.wait(running, timeout=left))
     for task in running:
         if not task.done():
-            if task.get_name() != TASK_NAME:  # those of hooks and handlers are named by then
+            if task.get_name() != TASK_NAME:  # hooks and handlers are reported already
                 stop.leave_behind([f"task {getattr(task.get_coro(), '__qualname__', task)}"])
-            # asyncio would log it, too, when the task is destroyed.
+            # asyncio would log the task again when it is destroyed.
             loop.set_exception_handler(lambda *_: None)
         elif not task.cancelled() and (error := task.exception()) is not None:
             what = "a task raised when it was cancelled"
@@ -143,7 +143,7 @@ def _end_tasks(loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]], s
 
 
 def _end_threads(default_executor: ThreadPoolExecutor, stop: Stop) -> None:
-    """Wait for the calls of `asyncio.to_thread`."""
+    """Wait for the calls of `asyncio.to_thread`, at most until the deadline."""
     ending = threading.Thread(target=default_executor.shutdown, daemon=True)
     ending.start()
     ending.join(max(_LAST_STEP, stop.seconds_left or 0))

@@ -203,7 +203,7 @@ async def wait_until(
     loop = asyncio.get_running_loop()
     while pending := [task for task in tasks if not task.done()]:
         moved = loop.create_future()
-        with stop.listening(partial(loop.call_soon_threadsafe, _resolve, moved)):
+        with stop.notifying(partial(loop.call_soon_threadsafe, _resolve, moved)):
             if stop.seconds_left == 0:
                 break
             await asyncio.wait(
