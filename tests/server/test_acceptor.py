@@ -142,12 +142,12 @@ class Held(Recorder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.held, self.go_on = threading.Event(), threading.Event()
+        self.held, self.release = threading.Event(), threading.Event()
 
     def received(self, message: bytes, connection: Connection) -> bytes:
         if message == b"hold":
             self.held.set()
-            assert self.go_on.wait(DEADLINE)
+            assert self.release.wait(DEADLINE)
         return message
 
 
@@ -181,7 +181,7 @@ def test_a_stop_answers_the_requests_in_the_accept_queue(
         for peer in queued:
             peer.send(frame(b"hello"))
         server.stop()
-        handler.go_on.set()
+        handler.release.set()
         assert holding.receive_all() == frame(b"hold")
         assert [all_or_nothing(peer) for peer in queued] == [frame(b"hello")] * 100
 
