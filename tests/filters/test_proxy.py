@@ -1,4 +1,4 @@
-"""The PROXY protocol: HAProxy's own, its specification's headers, and those that are none."""
+"""The PROXY protocol: HAProxy's own, the headers in its specification, and invalid ones."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_another_stream_passes_where_the_header_is_optional(stream: bytes) -> No
     assert b"".join(proxy.received(bytes([byte])) for byte in stream) == stream
     assert proxy.established
     assert proxy.peername is None
-    with pytest.raises(ProxyError, match="begins with no PROXY header"):
+    with pytest.raises(ProxyError, match="does not begin with a PROXY header"):
         Proxy(1, required=True).received(stream)
 
 

@@ -1,4 +1,4 @@
-"""New connections, and what accepting them may meet."""
+"""New connections, and errors of accepting them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Applications: found by name, called with what they ask for."""
+"""Applications: found by name, checked, and called with the parameters they take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seam between servers: what one publishes reaches the members of the others, once."""
+"""Brokers: a message that one server publishes reaches the members on the others, once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups: who gets what is published, in which order, and who no longer."""
+"""Groups: which members get a published message, and in which order."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_a_closed_connection_is_in_no_group_and_can_join_none(engine: Engine) ->
         peer.close()
         assert handler.end() is CloseReason.EOF
         assert told.get() == connection.groups == frozenset()
-        with pytest.raises(ConnectionClosed, match="can join no group"):
+        with pytest.raises(ConnectionClosed, match="cannot join a group"):
             connection.join("all")
         connection.leave("all")
         server.publish("all", b"to nobody")

@@ -1,4 +1,4 @@
-"""Bounds on connections: who is refused, who is not, and whose place is free again."""
+"""Limits on connections: which are refused, and when a place is free again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server: where it listens, whom it takes, how it stops."""
+"""The server: listening, serving, stopping."""
 
 from __future__ import annotations
 

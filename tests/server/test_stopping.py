@@ -1,4 +1,4 @@
-"""A stop is over within its time, whatever handlers and hooks do, and says what it left behind."""
+"""A stop ends by its deadline, whatever handlers and hooks do, and logs what it left behind."""
 
 from __future__ import annotations
 

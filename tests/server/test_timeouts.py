@@ -1,4 +1,4 @@
-"""What a peer may keep the server waiting, and a handler."""
+"""Idle, frame and write timeouts, and slow handlers."""
 
 from __future__ import annotations
 

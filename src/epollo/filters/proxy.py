@@ -83,7 +83,7 @@ class Proxy:
         if begins(held, V2):
             return _binary_size(held) if len(held) >= HEAD.size else 0
         if self._required:
-            raise ProxyError("the stream begins with no PROXY header")
+            raise ProxyError("the stream does not begin with a PROXY header")
         return 0
 
     def _complete(self, held: bytearray) -> bool:
@@ -198,7 +198,7 @@ def parse_binary(header: bytes, family: int) -> str | None:
         raise ProxyError(f"invalid PROXY address family {family:#04x}")
     start, stop = HEAD.size, HEAD.size + sizes[family]
     if len(header) < stop:
-        raise ProxyError("a PROXY header that is too short for its addresses")
+        raise ProxyError("a PROXY header too short for its addresses")
     if not family:
         return None
     _check_fields(header, stop)
@@ -256,9 +256,9 @@ def _check_fields(header: bytes, start: int) -> None:
                 checksum = start
             start += size
     except struct.error:
-        raise ProxyError("a PROXY header with a field that is cut") from None
+        raise ProxyError("a PROXY header with a truncated field") from None
     if start > stop:
-        raise ProxyError("a PROXY header with a field that is cut")
+        raise ProxyError("a PROXY header with a truncated field")
     if checksum:
         _check_crc32c(header, checksum)
 
@@ -267,17 +267,17 @@ def _check_crc32c(header: bytes, start: int) -> None:
     """The checksum at ``start`` is computed with zeros in its own four bytes."""
     blank = header[:start] + bytes(4) + header[start + 4 :]
     if int.from_bytes(header[start : start + 4], "big") != crc32c(blank):
-        raise ProxyError("a PROXY header whose checksum is wrong")
+        raise ProxyError("a PROXY header with a wrong checksum")
 
 
 def _host(family: socket.AddressFamily, word: bytes) -> str:
     try:
         return socket.inet_ntop(family, socket.inet_pton(family, word.decode("ascii")))
     except (OSError, ValueError):
-        raise ProxyError(f"{word!r} in a PROXY line is no address") from None
+        raise ProxyError(f"{word!r} in a PROXY line is not an address") from None
 
 
 def _port(word: bytes) -> int:
     if not _PORT.fullmatch(word) or int(word) > 65535:
-        raise ProxyError(f"{word!r} in a PROXY line is no port")
+        raise ProxyError(f"{word!r} in a PROXY line is not a port")
     return int(word)

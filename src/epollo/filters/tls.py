@@ -90,10 +90,8 @@ class TLS:
             self._closed = True
             try:
                 self.tls.unwrap()
-            except (
-                ssl.SSLError
-            ):  # not waiting for the peer's close_notify; or the session has failed
-                pass
+            except ssl.SSLError:
+                pass  # the peer's close_notify is not awaited; or the session has failed
         return self.outgoing()
 
     def _follow(self, data: bytes) -> None:

@@ -46,9 +46,7 @@ class Acceptor:
     def close(self) -> None:
         """Accept no more, and close the listener."""
         if self._listener.fileno() >= 0:
-            if (
-                os.getpid() == self._process
-            ):  # a forked process must not remove the path of a Unix socket
+            if os.getpid() == self._process:  # a forked process must not remove the path
                 self._remove_path()
             self._loop.unlisten(self._listener)
         self._give_up_reserve()

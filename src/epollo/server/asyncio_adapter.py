@@ -64,9 +64,8 @@ def run(
     tasks that ignore their cancellation.
     """
     loop = _factory(name)()
-    default_executor = ThreadPoolExecutor(
-        thread_name_prefix="asyncio"
-    )  # asyncio would make its own
+    # Set here, because asyncio keeps no public reference to its own, and `_end_threads` needs it.
+    default_executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
     loop.set_default_executor(default_executor)
     task = loop.create_task(main())
     try:

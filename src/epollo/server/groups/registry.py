@@ -25,9 +25,7 @@ class Groups:
     """
 
     def __init__(self) -> None:
-        self._lock = (
-            threading.RLock()
-        )  # a signal handler may publish while its thread holds the lock
+        self._lock = threading.RLock()  # a signal handler may publish while it is held
         self._members: dict[str, dict[object, Member]] = {}  # in the order in which they joined
         self._joined: dict[object, set[str]] = {}
 
@@ -35,7 +33,7 @@ class Groups:
         """Add ``member`` to ``group``; no error if it is in it. Raises ConnectionClosed."""
         with self._lock:
             if member.closed:
-                raise ConnectionClosed(f"{member!r} can join no group")
+                raise ConnectionClosed(f"{member!r} cannot join a group")
             self._members.setdefault(group, {})[member] = member
             self._joined.setdefault(member, set()).add(group)
 
