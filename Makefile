@@ -36,7 +36,7 @@ demo: $(VENV)/installed
 	@$(BIN)/epollo bench --connections 100 --duration 3s
 
 test: $(VENV)/test-installed
-	@echo "== the tests; TESTS='tests/test_tls.py -k alpn' for some"
+	@echo "== the tests; TESTS='tests/filters/test_tls.py -k alpn' for some"
 	@$(ALL_TESTS) $(TESTS)
 
 check: $(VENV)/check-installed
@@ -54,7 +54,7 @@ versions: $(VENV)/versions-installed
 
 truth: $(VENV)/test-installed
 	@echo "== the load tester against servers whose answer is known, and stops, with the figures"
-	@$(PYTEST) -m truth -s -v tests/bench/truth tests/test_stopping.py $(TRUTH)
+	@$(PYTEST) -m truth -s -v tests/bench/truth tests/server/test_stopping.py $(TRUTH)
 
 bench: $(VENV)/bench-installed
 	@echo "== the server beside its peers; BENCH='--quick' for a short look"

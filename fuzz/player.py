@@ -20,7 +20,7 @@ from typing import Any, Self, cast
 
 from epollo.engine import CloseReason, Connection, new_loop
 from epollo.errors import ConnectionClosed
-from epollo.server.application_protocol import Service
+from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.handlers.application import application
 from epollo.settings import settings_from
 from epollo.tls import client_context
@@ -273,7 +273,7 @@ class Player:
         self.loop = new_loop(engine)
         self.encode = framing_of(setting).encode
         self._handler = Handler()
-        self._service = Service(
+        self._protocol = ApplicationProtocol(
             settings_from(
                 framing=framing_of(setting),
                 max_frame=MAX_FRAME,
@@ -323,7 +323,7 @@ class Player:
         theirs, ours = tcp_pair(self._listener, BUFFER) if over_tcp else socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         self._handler.newcomer = record
-        connection = self.loop.attach(ours, self._service)
+        connection = self.loop.attach(ours, self._protocol)
         peer = Peer(theirs, self.setting)
         late = time.monotonic() + DEADLINE
         while peer.shakes_hands() or not record.events:
@@ -348,7 +348,7 @@ class Player:
                 break
         else:
             return "the other connection is not served any more"
-        if self._service.connected_count != 1 or len(list(self.loop.connections())) != 1:
+        if self._protocol.connected_count != 1 or len(list(self.loop.connections())) != 1:
             return "the connection is still counted among the connected"
         return ""
 

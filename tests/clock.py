@@ -7,19 +7,19 @@ import threading
 from collections.abc import Callable
 
 from epollo.engine import EventLoop
-from epollo.server.timeouts import Deadlines
+from epollo.server.timeouts import TimeoutSweeper
 from tests.support import DEADLINE
 
 
 class Clock:
-    """Stands in for the timer of `Deadlines`: its sweeps come when `tick` is called."""
+    """Stands in for the timer of `TimeoutSweeper`: its sweeps come when `tick` is called."""
 
     def __init__(self) -> None:
         self._sweeps: dict[EventLoop, Callable[[], None]] = {}
 
-    def keep(self, deadlines: Deadlines) -> None:
+    def keep(self, sweeper: TimeoutSweeper) -> None:
         """What the timer would have been set for."""
-        self._sweeps[deadlines._loop] = deadlines._sweep
+        self._sweeps[sweeper._loop] = sweeper._sweep
 
     def stop(self) -> None:
         """Let go of all servers."""

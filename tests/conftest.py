@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from epollo.engine import EventLoop
 from epollo.engine.connection import BaseConnection
-from epollo.server.timeouts import Deadlines
+from epollo.server.timeouts import TimeoutSweeper
 from tests.certificates import Files
 from tests.clock import Clock
 from tests.engines import ENGINES, Engine, live_native_objects
@@ -62,7 +62,7 @@ def run(loop_name: str) -> Run:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     """The deadlines of servers come when the test says so."""
     clock = Clock()
-    monkeypatch.setattr(Deadlines, "_wait", lambda deadlines: clock.keep(deadlines))
+    monkeypatch.setattr(TimeoutSweeper, "_wait", lambda sweeper: clock.keep(sweeper))
     yield clock
     clock.stop()
 

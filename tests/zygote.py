@@ -110,7 +110,7 @@ def main(channel: socket.socket) -> None:
         else:
             answer = os.fork()
             if not answer:
-                _run(request, descriptors, channel, epollo.cli.main)
+                _run(request, descriptors, channel, epollo.cli.main.main)
             for descriptor in descriptors:
                 os.close(descriptor)
         channel.send(str(answer).encode())

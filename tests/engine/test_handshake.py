@@ -56,7 +56,7 @@ class Password:
     def send(self, data: bytes) -> bytes:
         return mirrored(data)
 
-    def pending(self) -> bytes:
+    def outgoing(self) -> bytes:
         words, self._words = self._words, b""
         return words
 

@@ -139,9 +139,9 @@ class Records:
         self._made += RECORD.pack(self._number, len(data)) + data
         self._number += 1
         self._in("send")
-        return self.pending()
+        return self.outgoing()
 
-    def pending(self) -> bytes:
+    def outgoing(self) -> bytes:
         made, self._made = self._made, b""
         self._in("pending")
         return made

@@ -20,7 +20,7 @@ from epollo import CloseReason, Connection
 from epollo.engine import EventLoop, Limits, Timer, available
 from epollo.filters.tls import TLS
 from epollo.framing import parse
-from epollo.server.application_protocol import Service
+from epollo.server.application_protocol import ApplicationProtocol
 from fuzz import sequences
 from fuzz.checker import Checker
 from fuzz.events import (
@@ -159,8 +159,8 @@ class Planted:
         """Call ``change`` with each message, and with what was to receive it."""
 
         def wrap(found: property) -> property:
-            def received(service: Service) -> Received:
-                receive = found.__get__(service)
+            def received(protocol: ApplicationProtocol) -> Received:
+                receive = found.__get__(protocol)
 
                 def changed(message: bytes, connection: Connection) -> Any:
                     if isinstance(connection, self.connection):
@@ -171,21 +171,25 @@ class Planted:
 
             return property(received)
 
-        self._patch.setattr(Service, "received", wrap(vars(Service)["received"]))
+        self._patch.setattr(
+            ApplicationProtocol, "received", wrap(vars(ApplicationProtocol)["received"])
+        )
 
     def told(self, name: str, change: Callable[..., None]) -> None:
         """Call ``change`` with the method of that name, and with what it was to be called with."""
 
         def wrap(tell: Callable[..., None]) -> Callable[..., None]:
-            def changed(service: Service, connection: Connection, *reason: CloseReason) -> None:
+            def changed(
+                protocol: ApplicationProtocol, connection: Connection, *reason: CloseReason
+            ) -> None:
                 if isinstance(connection, self.connection):
-                    change(partial(tell, service), connection, *reason)
+                    change(partial(tell, protocol), connection, *reason)
                 else:
-                    tell(service, connection, *reason)
+                    tell(protocol, connection, *reason)
 
             return changed
 
-        self.method(Service, name, wrap)
+        self.method(ApplicationProtocol, name, wrap)
 
 
 Received: TypeAlias = Callable[[bytes, Connection], Any]

@@ -23,8 +23,8 @@ from epollo.engine import available
 from epollo.errors import EngineMissing, EpolloError, UsageError
 from epollo.lab.commands import lab
 from epollo.server.handlers import application as handlers
-from epollo.server.server import Server, run_until_told
-from epollo.server.stopping import leave_within
+from epollo.server.server import Server, run_until_signalled
+from epollo.server.stopping import exit_within
 from epollo.settings import Settings, settings_from
 
 _EXIT_SECONDS = 0.4  # for the interpreter's end, behind the deadline of a stop
@@ -102,7 +102,7 @@ def serve(app: str | None, **given: Any) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
     handler = handlers.echo if app is None else handlers.load(app)
     server = Server(handler, name=app, **settings)
-    leave_within(_EXIT_SECONDS, run_until_told(server))
+    exit_within(_EXIT_SECONDS, run_until_signalled(server))
 
 
 cli.add_command(bench)

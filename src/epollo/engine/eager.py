@@ -1,6 +1,7 @@
-"""The first step of a coroutine, which for most of them is the last: what taking it needs.
+"""The first step of a coroutine, taken at once and not in a task of its own: the contract.
 
-That happens per message, so it stands in the engines: `python/step.py`, and `native/step.pyx`.
+Most coroutines end in their first step. Taking it is work per message, so each engine has its own
+implementation: `python/eager.py` and `native/eager.pyx`.
 """
 
 from __future__ import annotations
@@ -8,49 +9,60 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from epollo.engine import Connection, Reply
+from epollo.engine import Reply
 
 
-class Spare(Protocol):
-    """A task that does nothing yet: in its name, and in its context, the step is taken."""
+class EagerConnection(Protocol):
+    """The connection that a coroutine serves."""
+
+    @property
+    def in_flight(self) -> int:
+        """Messages handed to the handler whose replies are still due."""
+
+
+class ParkedTask(Protocol):
+    """A task that waits for a coroutine. The first step runs in this task's name and context."""
 
     task: asyncio.Task[None]
-    parked: asyncio.Future[None]  # what it waits for
+    resumed: asyncio.Future[None]  # set when the task gets its coroutine
     context: Context
-    clean: Context  # the same as it was at first
+    clean_context: Context  # a copy of ``context`` from before any coroutine ran in it
 
 
-class Keeper(Protocol):
-    """Knows what becomes of a call."""
+class EagerCallbacks(Protocol):
+    """What an `EagerRunner` calls; ``connection`` is the one that the runner was given."""
 
-    def new_spare(self) -> Spare:
-        """Another one, in place of one that was taken or is spoilt."""
+    def new_parked_task(self) -> ParkedTask:
+        """A fresh parked task: the last one has its coroutine, or cannot be used again."""
 
-    def go_on(
-        self, work: Coroutine[Any, Any, Any], awaited: Any, connection: Connection, weight: int
+    def resume(
+        self, work: Coroutine[Any, Any, Any], awaited: Any, connection: Any, weight: int
     ) -> None:
-        """``work`` waits for ``awaited``: the spare task goes on with it."""
+        """The first step of ``work`` ended waiting for ``awaited``: continue in the parked task."""
 
-    def in_turn(
-        self, connection: Connection, reply: Reply, error: BaseException | None = None
+    def reply_in_order(
+        self, connection: Any, reply: Reply, error: BaseException | None = None
     ) -> Reply:
-        """It has ended: what is to be replied at once. Raises what is to be raised at once."""
+        """The coroutine ended in its first step: return the reply that is due now, or raise
+        ``error``. None if earlier replies are still due: then this one is sent after them."""
 
 
-class Steps(Protocol):
-    """Takes it, on one asyncio loop."""
+class EagerRunner(Protocol):
+    """Takes the first steps of the coroutines of one asyncio loop."""
 
-    def received(self, message: bytes, connection: Connection) -> Reply:
-        """Call the async handler; its reply, where that waits for nothing."""
+    def received(self, message: bytes, connection: EagerConnection) -> Reply:
+        """Call the async handler; returns its reply if it ends in its first step."""
 
-    def take(self, work: Coroutine[Any, Any, Reply], connection: Connection, weight: int) -> Reply:
-        """Begin ``work``, which takes so many messages' places in what is in flight."""
+    def start(
+        self, work: Coroutine[Any, Any, Reply], connection: EagerConnection, weight: int
+    ) -> Reply:
+        """Take the first step of ``work``; if it waits then, it takes ``weight`` places in flight.
+        Returns its reply if it has ended."""
 
 
-def is_spoilt(spare: Spare) -> bool:
-    """Was it cancelled, or has the coroutine before left something in the context?"""
-    cancelled = spare.parked.done() or spare.task.cancelling()
-    return bool(cancelled or spare.context != spare.clean)
+def needs_replacement(parked_task: ParkedTask) -> bool:
+    """Was the task resumed or cancelled, or did the last coroutine change its context?"""
+    cancelled = parked_task.resumed.done() or parked_task.task.cancelling()
+    return bool(cancelled or parked_task.context != parked_task.clean_context)

@@ -109,7 +109,7 @@ class FilterIO:
     def _encode(self, connection: FilteredConnection, plain: bytes) -> bytes:
         """The bytes on the wire for ``plain``; nothing, and closed, if the filter fails."""
         try:
-            return self.filter.send(plain) if plain else self.filter.pending()
+            return self.filter.send(plain) if plain else self.filter.outgoing()
         except FilterError as error:
             connection.drop(CloseReason(error.reason), error)
             return b""

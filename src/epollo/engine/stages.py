@@ -136,7 +136,7 @@ class Handshake(ConnectionStage):
             while self._filters:
                 current = self._filters[0]
                 data = current.received(data)
-                self._unsent += current.pending()
+                self._unsent += current.outgoing()
                 if not current.established:
                     break
                 self._filter_done(self._filters.pop(0))
@@ -186,7 +186,7 @@ class Handshake(ConnectionStage):
 
     def _fail(self, error: FilterError) -> None:
         """Tell the peer why, if the filter can (a TLS alert), and close."""
-        self._unsent += self._filters[0].pending()
+        self._unsent += self._filters[0].outgoing()
         if self._unsent:
             try:
                 self.connection.socket.send(self._unsent)

@@ -1,1 +1,1 @@
-"""What may stand between a socket and the framing: TLS, and the PROXY header."""
+"""Filters between the socket and the framing: TLS, and the PROXY header."""

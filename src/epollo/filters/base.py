@@ -1,4 +1,4 @@
-"""What may stand between a socket and the framing: TLS, or the header that a proxy puts first."""
+"""The contract of a filter between a socket and the framing: TLS, or a PROXY header."""
 
 from __future__ import annotations
 
@@ -9,56 +9,58 @@ from epollo.errors import FilterError
 
 
 class Filter(Protocol):
-    """Changes the bytes of one connection on their way, without I/O of its own.
+    """Transforms the bytes of one connection, without I/O of its own.
 
-    Until it is ``established`` the connection is not: see `engine/greeting.py`.
+    A connection is established when all its filters are ``established``, one after the other.
     """
 
-    timeout: float  # seconds that it may take to be established, from its turn on
+    timeout: float  # seconds to become established, once the filters before it are
 
     @property
     def fault(self) -> type[FilterError]:
-        """What is raised by it, and for it where it is not established in time."""
+        """The error that it raises, and that the engine raises if it is not established in time."""
 
     @property
     def established(self) -> bool:
-        """The handshake is done, or the header complete."""
+        """Is the handshake done, or the header complete?"""
 
     @property
     def handshake_only(self) -> bool:
-        """Once established it changes nothing more, and the connection drops it."""
+        """Does it change nothing once established? Then the connection drops it."""
 
     @property
     def speaks_first(self) -> bool:
-        """It has the first word and is owed an answer: an end without one is a fault too."""
+        """Does it send first and expect an answer? Then an end of the stream before any answer is a
+        fault too."""
 
     @property
     def ended(self) -> bool:
-        """The peer has said its last word inside the filter (TLS: close_notify)."""
+        """Has the peer ended the stream inside the filter (TLS: close_notify)?"""
 
     @property
     def partial(self) -> bool:
-        """Has it received a part of something, so that more must come?"""
+        """Has it received an incomplete record or header?"""
 
     @property
     def peername(self) -> str | None:
-        """The peer's address, where the filter knows it better than the socket."""
+        """The peer's real address, if the filter knows another than the socket's; else None."""
 
     @property
     def tls(self) -> ssl.SSLObject | None:
-        """The TLS state, where the filter is TLS."""
+        """The TLS state; None if the filter is not TLS."""
 
     def received(self, data: bytes) -> bytes:
-        """The plain bytes in what came. Raises FilterError, with those before the fault."""
+        """The plain bytes in the received ``data``. Raises FilterError, which carries the plain
+        bytes before the fault."""
 
     def send(self, data: bytes) -> bytes:
-        """What goes on the wire for plain ``data``. Raises FilterError."""
+        """The bytes to send for plain ``data``. Raises FilterError."""
 
-    def pending(self) -> bytes:
-        """What the filter itself has to say now; taken once."""
+    def outgoing(self) -> bytes:
+        """Bytes that the filter itself has to send now; they are returned once."""
 
     def eof(self) -> None:
-        """The peer's stream has ended. Raises FilterError where that is too early."""
+        """The peer's stream has ended. Raises FilterError if that is too early."""
 
     def close(self) -> bytes:
-        """The filter's own last word, once; then nothing."""
+        """The bytes with which the filter ends its stream; empty at the second call."""

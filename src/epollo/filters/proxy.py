@@ -1,7 +1,7 @@
-"""The PROXY protocol, versions 1 and 2: whom a proxy in front of the server speaks for.
+"""The PROXY protocol, versions 1 and 2: the client's address, sent by a proxy before its data.
 
-By HAProxy's docs/proxy-protocol.txt. Only a proxy can be let in to a port that takes it: anyone
-else could say to be whom he likes.
+See HAProxy's doc/proxy-protocol.txt. Only proxies may reach a port that accepts this header: any
+other client could claim any address.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _CRC32C = 0x03  # a TLV's type
 
 
 class Proxy:
-    """The header at the beginning of a stream, as a filter that is over with it.
+    """Reads the header at the beginning of a stream.
 
-    Where it is not ``required``, a stream that begins otherwise passes as it is.
+    If it is not ``required``, a stream without one passes unchanged.
     """
 
     fault: ClassVar[type[ProxyError]] = ProxyError
     handshake_only = True
     speaks_first = False
     ended = False
-    partial = False  # the connection drops it as soon as it is established
+    partial = False  # an established one has nothing held
     tls = None
 
     def __init__(self, timeout: float, required: bool = True) -> None:
@@ -45,8 +45,8 @@ class Proxy:
         self.established = False
         self.peername: str | None = None
         self._required = required
-        self._held = bytearray()  # what has come of the header
-        self._size = 0  # of the header, once that is known
+        self._held = bytearray()  # the bytes of the header so far
+        self._size = 0  # of the header; 0 until it is known
 
     def received(self, data: bytes) -> bytes:
         held = self._held
@@ -57,14 +57,14 @@ class Proxy:
         if self._size:
             self._parse(bytes(held[: self._size]))
         self.established = True
-        rest = bytes(held[self._size :])
+        remainder = bytes(held[self._size :])
         self._held = bytearray()
-        return rest
+        return remainder
 
     def send(self, data: bytes) -> bytes:
         return data
 
-    def pending(self) -> bytes:
+    def outgoing(self) -> bytes:
         return b""
 
     def eof(self) -> None:
@@ -74,7 +74,7 @@ class Proxy:
         return b""
 
     def _find_size(self, held: bytearray) -> int:
-        """The size of the header; 0 while that cannot be told, and if there is none."""
+        """The size of the header; 0 if it is not known yet, or there is no header."""
         if begins(held, V1):
             end = held.find(b"\r\n", 0, LONGEST_LINE)
             if end < 0 and len(held) >= LONGEST_LINE:
@@ -83,11 +83,11 @@ class Proxy:
         if begins(held, V2):
             return _binary_size(held) if len(held) >= HEAD.size else 0
         if self._required:
-            raise ProxyError("the stream begins with no PROXY header")
+            raise ProxyError("the stream does not begin with a PROXY header")
         return 0
 
     def _complete(self, held: bytearray) -> bool:
-        """Has the header come, or is there none?"""
+        """Is the header complete, or is it certain that there is none?"""
         if self._size:
             return len(held) >= self._size
         return not begins(held, V1) and not begins(held, V2)
@@ -101,11 +101,8 @@ class Proxy:
             self.peername = parse_binary(header, family)
 
 
-class Introduction:
-    """The other side of `Proxy`: a ``header`` to be sent first, as a filter that is over with it.
-
-    What `header` makes for the two addresses of a connection introduces it as what it is.
-    """
+class ProxyHeaderSender:
+    """Sends ``header`` first, as a proxy does; see the function `header`."""
 
     fault: ClassVar[type[ProxyError]] = ProxyError
     handshake_only = True
@@ -118,7 +115,7 @@ class Introduction:
     timeout = 0.0
 
     def __init__(self, header: bytes) -> None:
-        self._unsaid = header
+        self._unsent = header
 
     def received(self, data: bytes) -> bytes:
         return data
@@ -126,9 +123,9 @@ class Introduction:
     def send(self, data: bytes) -> bytes:
         return data
 
-    def pending(self) -> bytes:
-        words, self._unsaid = self._unsaid, b""
-        return words
+    def outgoing(self) -> bytes:
+        unsent, self._unsent = self._unsent, b""
+        return unsent
 
     def eof(self) -> None:
         pass
@@ -138,10 +135,10 @@ class Introduction:
 
 
 def header(version: str, source: Address, destination: Address) -> bytes:
-    """What a proxy says first, in ``version`` "v1" or "v2", for a connection between these two.
+    """The PROXY header, of ``version`` "v1" or "v2", for a connection between two addresses.
 
-    Of a Unix socket nothing is told, UNKNOWN or LOCAL: it is what it is. Version 2 could name its
-    paths, but HAProxy 2.6 closes a connection with any other family than those of IP.
+    For a Unix socket it contains no address (UNKNOWN or LOCAL). Version 2 has a field for socket
+    paths, but HAProxy 2.6 closes connections of any family other than IP.
     """
     return (_line_of if version == "v1" else _binary_of)(source, destination)
 
@@ -164,12 +161,12 @@ def _binary_of(source: Address, destination: Address) -> bytes:
 
 
 def _unscoped(host: str) -> str:
-    """``host`` without the interface of a link-local address, which means nothing elsewhere."""
+    """``host`` without the interface name of a link-local address, which only this host knows."""
     return host.partition("%")[0]
 
 
 def begins(held: bytes | bytearray, signature: bytes) -> bool:
-    """Is ``held`` the beginning of a stream that begins so, as far as can be told?"""
+    """Can the stream that begins with ``held`` begin with ``signature``?"""
     return held.startswith(signature) or signature.startswith(bytes(held[: len(signature)]))
 
 
@@ -181,7 +178,7 @@ def _binary_size(held: bytearray) -> int:
 
 
 def parse_line(line: bytes) -> str | None:
-    """The peer's address in a header of version 1, without its CRLF; None for UNKNOWN."""
+    """The client's address in a version 1 header, given without CRLF; None for UNKNOWN."""
     words = line.split(b" ")
     if words[1] == b"UNKNOWN":
         return None
@@ -195,13 +192,13 @@ def parse_line(line: bytes) -> str | None:
 
 
 def parse_binary(header: bytes, family: int) -> str | None:
-    """The peer's address in a header of version 2; None for a family that has none."""
+    """The client's address in a version 2 header; None for a family without addresses."""
     sizes = {0x00: 0, 0x11: 12, 0x12: 12, 0x21: 36, 0x22: 36, 0x31: 216, 0x32: 216}
     if family not in sizes:
         raise ProxyError(f"invalid PROXY address family {family:#04x}")
     start, stop = HEAD.size, HEAD.size + sizes[family]
     if len(header) < stop:
-        raise ProxyError("a PROXY header that is too short for its addresses")
+        raise ProxyError("a PROXY header too short for its addresses")
     if not family:
         return None
     _check_fields(header, stop)
@@ -237,7 +234,7 @@ def _crc_of_byte(crc: int) -> int:
 
 @cache
 def _crc_tables() -> list[list[int]]:
-    """For each byte, what it makes of the checksum with 0 to 7 zero bytes behind it."""
+    """For each byte, the checksum of that byte followed by 0 to 7 zero bytes."""
     tables = [[_crc_of_byte(byte) for byte in range(256)]]
     for _ in range(7):
         tables.append([crc >> 8 ^ tables[0][crc & 255] for crc in tables[-1]])
@@ -245,9 +242,9 @@ def _crc_tables() -> list[list[int]]:
 
 
 def _check_fields(header: bytes, start: int) -> None:
-    """Step over the TLVs. A checksum among them must be right; there is at most one, of four bytes
-    (2.2.3), so that the work is linear in the size of the header."""
-    checksum = 0  # where it stands
+    """Check the TLVs, which begin at ``start``, and the checksum among them. At most one checksum,
+    of four bytes (2.2.3), is allowed, so that the work is linear in the size of the header."""
+    checksum = 0  # its offset
     stop, unpack, head = len(header), _FIELD.unpack_from, _FIELD.size
     try:
         while start < stop:
@@ -259,28 +256,28 @@ def _check_fields(header: bytes, start: int) -> None:
                 checksum = start
             start += size
     except struct.error:
-        raise ProxyError("a PROXY header with a field that is cut") from None
+        raise ProxyError("a PROXY header with a truncated field") from None
     if start > stop:
-        raise ProxyError("a PROXY header with a field that is cut")
+        raise ProxyError("a PROXY header with a truncated field")
     if checksum:
         _check_crc32c(header, checksum)
 
 
 def _check_crc32c(header: bytes, start: int) -> None:
-    """It is that of the header with zeros in its own place."""
+    """The checksum at ``start`` is computed with zeros in its own four bytes."""
     blank = header[:start] + bytes(4) + header[start + 4 :]
     if int.from_bytes(header[start : start + 4], "big") != crc32c(blank):
-        raise ProxyError("a PROXY header whose checksum is wrong")
+        raise ProxyError("a PROXY header with a wrong checksum")
 
 
 def _host(family: socket.AddressFamily, word: bytes) -> str:
     try:
         return socket.inet_ntop(family, socket.inet_pton(family, word.decode("ascii")))
     except (OSError, ValueError):
-        raise ProxyError(f"{word!r} in a PROXY line is no address") from None
+        raise ProxyError(f"{word!r} in a PROXY line is not an address") from None
 
 
 def _port(word: bytes) -> int:
     if not _PORT.fullmatch(word) or int(word) > 65535:
-        raise ProxyError(f"{word!r} in a PROXY line is no port")
+        raise ProxyError(f"{word!r} in a PROXY line is not a port")
     return int(word)

@@ -1,4 +1,4 @@
-"""TLS on a connection: OpenSSL between two buffers in memory, no I/O of its own."""
+"""TLS on a connection: OpenSSL between two buffers in memory, without I/O of its own."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import ClassVar
 
 from epollo.errors import TLSError
 
-_RECORD = 16 << 10  # the most plain bytes of one record (RFC 8446, 5.1)
+_RECORD = 16 << 10  # maximum plain bytes of one record (RFC 8446, 5.1)
 _RECORD_HEADER = 5  # bytes: type, version, and two of length
 
 
 class TLS:
-    """One side of a TLS connection, as a filter: a server's or, with ``server_side`` false, a
-    client's, which has the first word and wants a certificate for ``server_hostname``.
+    """One side of a TLS connection: a server's or, with ``server_side`` false, a client's. A client
+    sends first, and requires a certificate for ``server_hostname``.
 
-    An end of the stream without close_notify is an end: the framing shows whether a message was
-    cut, and many peers, Python's own sockets among them, close so.
+    An end of the stream without close_notify is accepted as an end: the framing shows whether a
+    message was cut, and many peers, among them Python's own sockets, close like this.
     """
 
     fault: ClassVar[type[TLSError]] = TLSError
@@ -35,8 +35,8 @@ class TLS:
         self.established = False
         self.ended = False
         self._closed = self._broken = False
-        self._head = b""  # what has come of the header of a record
-        self._missing = 0  # bytes of a record, after its header
+        self._head = b""  # an incomplete record header
+        self._missing = 0  # bytes of the current record still to come
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
@@ -67,35 +67,35 @@ class TLS:
         return b"".join(plain)
 
     def send(self, data: bytes) -> bytes:
-        if self._broken:  # the peer is told of the fault, and can be sent nothing more
+        if self._broken:  # after the TLS alert nothing more can be sent
             return b""
-        rest = memoryview(data)
+        remainder = memoryview(data)
         try:
-            while rest:
-                rest = rest[self.tls.write(rest) :]
+            while remainder:
+                remainder = remainder[self.tls.write(remainder) :]
         except ssl.SSLError as error:
             raise TLSError(self._explain(error)) from error
-        return self.pending()
+        return self.outgoing()
 
-    def pending(self) -> bytes:
+    def outgoing(self) -> bytes:
         return self._outgoing.read()
 
     def eof(self) -> None:
         if not self.established:
-            left = ConnectionAbortedError()
-            raise TLSError("the peer left before the TLS handshake was done") from left
+            cause = ConnectionAbortedError()
+            raise TLSError("the peer left before the TLS handshake was done") from cause
 
     def close(self) -> bytes:
         if not self._closed:
             self._closed = True
             try:
                 self.tls.unwrap()
-            except ssl.SSLError:  # the peer's close_notify is not waited for; or there is a fault
-                pass
-        return self.pending()
+            except ssl.SSLError:
+                pass  # the peer's close_notify is not awaited; or the session has failed
+        return self.outgoing()
 
     def _follow(self, data: bytes) -> None:
-        """Step over the records, to know if the last one is complete: OpenSSL does not tell."""
+        """Skip through the records to learn if the last one is complete: OpenSSL does not tell."""
         if self._head:
             data = self._head + data
             self._head = b""

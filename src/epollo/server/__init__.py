@@ -1,1 +1,1 @@
-"""The server: where it listens, what it serves, how it stops."""
+"""The server: listening, serving an application, stopping."""

@@ -1,4 +1,4 @@
-"""What becomes of a new connection, and of those that cannot be taken."""
+"""Accepts new connections, or refuses them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from epollo.address import Address
 from epollo.engine import Connection, ConnectionProtocol, EventLoop
 from epollo.errors import PollerFull
 from epollo.server.counters import Refusal
-from epollo.server.limits import Admission
+from epollo.server.limits import ConnectionLimiter
 
-REST_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 
 
 class Acceptor:
-    """Takes the connections of one listener for one protocol.
+    """Accepts the connections of one listener for one protocol.
 
-    Out of descriptors, accept() fails while the connection stays in the queue, and a
-    level-triggered poller reports the listener for ever. So one descriptor is kept in reserve:
-    given up for as long as it takes to accept and close, it lets the peer be told at once
-    (libuv does the same). Where even that fails, the listener is left alone for a second.
+    Without a free descriptor, accept() fails, the connection stays in the queue, and a
+    level-triggered poller reports the listener again and again. So one descriptor is kept in
+    reserve: it is closed for a moment, to accept the connection and close it at once (libuv does
+    the same). If that fails too, the listener is not watched for a second.
     """
 
     def __init__(
@@ -31,14 +31,14 @@ class Acceptor:
         listener: socket.socket,
         bound: Address,
         protocol: ConnectionProtocol,
-        admission: Admission,
+        limiter: ConnectionLimiter,
     ) -> None:
         self._loop = loop
         self._listener = listener
         self._bound = bound
         self._protocol = protocol
-        self._admission = admission
-        self._counters = admission.counters
+        self._limiter = limiter
+        self._counters = limiter.counters
         self._process = os.getpid()
         self._reserve: int | None = _open_reserve()
         self._resume()
@@ -46,7 +46,7 @@ class Acceptor:
     def close(self) -> None:
         """Accept no more, and close the listener."""
         if self._listener.fileno() >= 0:
-            if os.getpid() == self._process:  # a forked one leaves the path of a Unix socket alone
+            if os.getpid() == self._process:  # a forked process must not remove the path
                 self._remove_path()
             self._loop.unlisten(self._listener)
         self._give_up_reserve()
@@ -54,16 +54,16 @@ class Acceptor:
     def _remove_path(self) -> None:
         try:
             address.remove(self._bound)
-        except OSError as error:  # whatever has become of the path, the server has to stop
-            self._admission.complain(f"{self._bound} is left behind: {error.strerror}")
+        except OSError as error:  # the server must stop all the same
+            self._limiter.warn(f"{self._bound} is left behind: {error.strerror}")
 
     def _admit(self, sock: socket.socket) -> None:
-        host = self._admission.host_of(sock)
-        refusal = self._admission.refusal(host)
+        host = self._limiter.host_of(sock)
+        refusal = self._limiter.refusal(host)
         if refusal is not None:
-            self._admission.refuse(sock, refusal, host)
+            self._limiter.refuse(sock, refusal, host)
         elif (connection := self._attach(sock)) is not None:
-            self._admission.enter(connection, host)
+            self._limiter.add(connection, host)
 
     def _attach(self, sock: socket.socket) -> Connection | None:
         self._counters.accepted += 1
@@ -73,17 +73,17 @@ class Acceptor:
             self._counters.count_refused(Refusal.POLLER)
             if not isinstance(error, PollerFull | OSError):
                 raise
-            self._admission.complain(f"connection refused: {error}")
+            self._limiter.warn(f"connection refused: {error}")
             return None
 
     def _failed(self, error: OSError) -> None:
-        complain = self._admission.complain
+        warn = self._limiter.warn
         if error.errno in (errno.EMFILE, errno.ENFILE) and self._refuse_one():
-            complain("connection refused: no descriptors left; raise ulimit -n")
+            warn("connection refused: no descriptors left; raise ulimit -n")
         else:
-            complain(f"cannot accept: {error.strerror}; trying again in {REST_SECONDS:g} s")
+            warn(f"cannot accept: {error.strerror}; trying again in {RETRY_SECONDS:g} s")
             self._loop.unwatch(self._listener.fileno())
-            self._loop.call_later(REST_SECONDS, self._resume)
+            self._loop.call_later(RETRY_SECONDS, self._resume)
 
     def _refuse_one(self) -> bool:
         if not self._give_up_reserve():
@@ -92,7 +92,7 @@ class Acceptor:
             with self._listener.accept()[0]:
                 self._counters.accepted += 1
                 self._counters.count_refused(Refusal.DESCRIPTORS)
-        except BlockingIOError:  # it has left of its own accord
+        except BlockingIOError:  # the peer has gone already
             pass
         except OSError:
             return False
@@ -104,7 +104,7 @@ class Acceptor:
         if self._listener.fileno() >= 0:
             if self._reserve is None:
                 self._reserve = _open_reserve()
-            accept = self._admit if self._admission.bounded else self._attach
+            accept = self._admit if self._limiter.bounded else self._attach
             self._loop.listen(self._listener, accept, self._failed)
 
     def _give_up_reserve(self) -> bool:

@@ -7,6 +7,7 @@ import math
 import ssl
 import time
 from collections.abc import Callable
+from typing import Any, cast
 
 from epollo import address, framing
 from epollo.engine import CloseReason, Connection, EventLoop, Limits
@@ -17,15 +18,16 @@ from epollo.filters.tls import TLS
 from epollo.server.counters import Counters
 from epollo.server.groups.registry import Groups
 from epollo.server.handlers.application import Application, Received
-from epollo.server.handlers.executor import Direct, Runner
-from epollo.server.limits import Admission
+from epollo.server.handlers.executor import Executor, InlineExecutor
+from epollo.server.handlers.pending import DeferringConnection
+from epollo.server.limits import ConnectionLimiter
 from epollo.settings import Settings
 from epollo.tls import server_context
 
 _log = logging.getLogger("epollo.server")
 
-# A reset or a hang-up is a day's business of a server; what a peer did wrong is worth a line; what
-# a handler did is a bug. Of those refused, `Admission` tells, a line a second.
+# Resets and hang-ups are everyday events; a peer's fault is worth a line; a handler's error is a
+# bug. Refused connections are logged by `ConnectionLimiter`, at most one line a second.
 LEVELS = {
     CloseReason.EOF: logging.DEBUG,
     CloseReason.RESET: logging.DEBUG,
@@ -45,8 +47,9 @@ LEVELS = {
 }
 
 
-class Service:
-    """Keeps the connections of one application and tells it, and the log, of their ends."""
+class ApplicationProtocol:
+    """Owns what the connections of one application share; tells the application, the counters and
+    the log when one begins and ends."""
 
     def __init__(self, settings: Settings, application: Application) -> None:
         self.application = application
@@ -56,43 +59,44 @@ class Service:
             max_unsent=settings.max_unsent,
             in_flight=settings.in_flight,
         )
-        self.runner = _runner(application, self.limits, settings)
-        self.tls = _context(settings)
+        self.executor = _executor_for(application, self.limits, settings)
+        self.tls = _tls_context(settings)
         self._settings = settings
         self._proxied = settings.proxy_protocol != "off"
         self.filters = self._filters if self.tls is not None or self._proxied else None
         self.counters = Counters()
-        self.admission = Admission(
+        self.limiter = ConnectionLimiter(
             self.counters, settings.max_connections, settings.max_per_ip, proxied=self._proxied
         )
         self.groups = Groups()
-        self._told_slow = -math.inf  # time.monotonic()
+        self._last_slow_warning = -math.inf  # time.monotonic()
         self.connected_count = 0
         self.on_empty: Callable[[], object] | None = None
 
     def restart(self) -> None:
-        """Nobody is connected, and nobody waits for that."""
+        """Start again with no connections and no ``on_empty``."""
         self.connected_count = 0
         self.on_empty = None
 
     @property
     def received(self) -> Received:
-        return self.runner.received
+        received: Received = cast(Any, self.executor.received)  # see `_deferring`
+        return received
 
     def watch_handler(self, loop: EventLoop) -> None:
-        """Log a handler that holds ``loop``, and with it all other connections, for too long."""
+        """Log a handler that holds ``loop``, and so all other connections, for too long."""
         loop.slow_after = self._settings.slow_handler or math.inf
         loop.on_slow = self._log_slow
 
     def _log_slow(self, connection: Connection, seconds: float) -> None:
-        """Log it, at most once a second: a slow handler is likely to be slow each time."""
+        """Log at most once a second: a slow handler is likely to be slow each time."""
         now = time.monotonic()
-        if now - self._told_slow < 1:
+        if now - self._last_slow_warning < 1:
             return
-        self._told_slow = now
+        self._last_slow_warning = now
         _log.warning(
-            "handler %s held the loop for %.0f ms with what one read of %s brought;"
-            " an async handler, or threads, would let the others go on",
+            "handler %s held the loop for %.0f ms, with the messages of one read from %s;"
+            " an async handler, or threads, would not hold up other connections",
             self.application.name,
             seconds * 1000,
             connection.peername,
@@ -100,27 +104,27 @@ class Service:
 
     def connected(self, connection: Connection) -> None:
         self.connected_count += 1
-        if self._proxied:  # the client is known from now on
-            self.admission.identify(connection, _host(connection.peername))
+        if self._proxied:  # the client's address is known only now
+            self.limiter.identify(connection, _host(connection.peername))
         if not connection.closed:
-            self.runner.connected(connection)
+            self.executor.connected(_deferring(connection))
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
-        refusal = self.admission.leave(connection) if self.admission.bounded else None
+        refusal = self.limiter.remove(connection) if self.limiter.bounded else None
         if refusal is None:
             self.counters.count_closed(reason)
         else:
             self.counters.count_refused(refusal)
         self._log_close(connection, reason)
         self.groups.forget(connection)
-        if not connection.established:  # reset before
+        if not connection.established:  # closed before ``connected``
             return
         if refusal is None:
-            self.runner.disconnected(connection, reason, self._left)
-        else:  # it was not told of this one
-            self._left()
+            self.executor.disconnected(_deferring(connection), reason, self._count_disconnected)
+        else:  # the application never saw this connection
+            self._count_disconnected()
 
-    def _left(self) -> None:
+    def _count_disconnected(self) -> None:
         self.connected_count -= 1
         self.check_empty()
 
@@ -134,7 +138,7 @@ class Service:
         return filters
 
     def check_empty(self) -> None:
-        """Call ``on_empty``, where set, once nobody is connected any more."""
+        """Call ``on_empty``, if set, when no connection is left."""
         if not self.connected_count and self.on_empty is not None:
             self.on_empty()
 
@@ -153,32 +157,37 @@ class Service:
             _log.log(level, "closed %s: %s", connection.peername, reason)
 
 
+def _deferring(connection: Connection) -> DeferringConnection:
+    """``connection`` with its engine-only methods, which every engine's connection has."""
+    deferring: DeferringConnection = cast(Any, connection)
+    return deferring
+
+
 def _host(peername: str) -> str:
-    """The host in it; empty for a Unix socket, which a proxy may name by any path."""
+    """The host in ``peername``; empty for a Unix socket: a proxy may send any path."""
     return "" if peername.startswith("unix:") else address.parse(peername).host
 
 
-def _runner(application: Application, limits: Limits, settings: Settings) -> Runner:
-    """The runner that suits the application. Raises HandlerError where none does."""
+def _executor_for(application: Application, limits: Limits, settings: Settings) -> Executor:
+    """The executor for ``application``. Raises HandlerError if no executor suits it."""
     if application.asynchronous and settings.threads:
         raise HandlerError(
             f"handler {application.name!r} is async, and threads={settings.threads} is for plain "
             "handlers; set threads=0, and call what blocks with asyncio.to_thread"
         )
     if application.asynchronous:
-        from epollo.server.handlers.coroutines import (
-            Coroutines,  # asyncio is imported for async handlers only
-        )
+        # Here, so that asyncio is imported for async handlers only.
+        from epollo.server.handlers.coroutines import CoroutineExecutor
 
-        return Coroutines(application, limits.in_flight, settings.ordered)
+        return CoroutineExecutor(application, limits.in_flight, settings.ordered)
     if settings.threads:
-        from epollo.server.handlers.threads import Threads
+        from epollo.server.handlers.threads import ThreadExecutor
 
-        return Threads(application, limits.in_flight, settings.ordered, settings.threads)
-    return Direct(application)
+        return ThreadExecutor(application, limits.in_flight, settings.ordered, settings.threads)
+    return InlineExecutor(application)
 
 
-def _context(settings: Settings) -> ssl.SSLContext | None:
+def _tls_context(settings: Settings) -> ssl.SSLContext | None:
     if settings.tls_cert:
         return server_context(settings.tls_cert, settings.tls_key, settings.tls_ca)
     return settings.tls

@@ -1,4 +1,4 @@
-"""The engine as a guest of an asyncio loop: one descriptor among those that the loop watches."""
+"""Runs the engine on an asyncio loop, which watches it as one descriptor."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 
 from epollo.engine import EventLoop
 from epollo.errors import EngineMissing
-from epollo.server.handlers.coroutines import TASK_NAME, Coroutines, wait_until
-from epollo.server.handlers.executor import Runner
+from epollo.server.handlers.coroutines import TASK_NAME, CoroutineExecutor, wait_until
+from epollo.server.handlers.executor import Executor
 from epollo.server.stopping import CLEANUP_SECONDS, Stop, Watchdog
 
-_LAST_STEP = 0.02  # seconds for tasks to take the cancellation at the end of their loop
+_LAST_STEP = 0.02  # seconds that cancelled tasks get at least, at the end of their loop
 
 
-class Guest:
-    """Serves an engine on the running loop. Raises EngineMissing where it is no descriptor."""
+class AsyncioAdapter:
+    """Serves an engine on the running loop. Raises EngineMissing if it has no descriptor."""
 
     def __init__(self, engine: EventLoop) -> None:
         self._engine = engine
@@ -45,13 +45,13 @@ class Guest:
     def _turn(self) -> None:
         try:
             self._engine.poll(0)
-        except Exception as error:  # of the poller: the loop would call again, for ever
+        except Exception as error:  # of the poller: the loop would call this again, endlessly
             if not self._over.done():
                 self._over.set_exception(error)
 
 
 def check(engine: EventLoop, name: str) -> None:
-    """Raises EngineMissing for what can be no guest, or a loop of that ``name`` no host."""
+    """Raises EngineMissing if the engine has no descriptor, or the loop ``name`` is missing."""
     engine.fileno()
     _factory(name)
 
@@ -59,14 +59,15 @@ def check(engine: EventLoop, name: str) -> None:
 def run(
     main: Callable[[], Coroutine[Any, Any, None]], name: str, stop: Stop, watchdog: Watchdog
 ) -> None:
-    """Run ``main`` on a new loop of that name. Raises EngineMissing where it is not installed.
+    """Run ``main`` on a new loop of that ``name``. Raises EngineMissing if it is not installed.
 
-    As `asyncio.Runner` does, but it waits no longer than the deadline of a stop for tasks that
-    swallow their cancellation, and for threads.
+    Like `asyncio.Runner`, but it waits at most until the deadline of ``stop`` for threads and for
+    tasks that ignore their cancellation.
     """
     loop = _factory(name)()
-    executor = ThreadPoolExecutor(thread_name_prefix="asyncio")  # which asyncio would make later
-    loop.set_default_executor(executor)
+    # Set here, because asyncio keeps no public reference to its own, and `_end_threads` needs it.
+    default_executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
+    loop.set_default_executor(default_executor)
     task = loop.create_task(main())
     try:
         with watchdog.in_loop(loop.call_soon_threadsafe):
@@ -74,20 +75,20 @@ def run(
                 loop.run_until_complete(task)
             finally:
                 stop.ensure()
-                # Alone first: it ends its handlers in order, whatever was raised out of the loop.
+                # The main task alone first: it ends the handlers in order.
                 _end_tasks(loop, {task}, stop)
                 _end_tasks(loop, asyncio.all_tasks(loop), stop)
                 loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         try:
-            _end_threads(executor, stop)
+            _end_threads(default_executor, stop)
         finally:
             loop.close()
 
 
 async def call(hook: Callable[[Any], object], argument: object, stop: Stop) -> bool:
-    """Call a function that may be async; false if it has not ended at the deadline of a stop. What
-    it sets in context variables is set for the caller."""
+    """Call ``hook``, which may be async; false if it has not ended at the deadline of ``stop``.
+    Context variables that it sets are set for the caller too."""
     result = hook(argument)
     if not inspect.isawaitable(result):
         return True
@@ -110,12 +111,12 @@ async def call(hook: Callable[[Any], object], argument: object, stop: Stop) -> b
     return True
 
 
-async def finish(runner: Runner, stop: Stop) -> None:
-    """Wait for what the runner has at work, until the deadline; the loop goes on meanwhile."""
-    if isinstance(runner, Coroutines):
-        await runner.finish(stop)
+async def finish(executor: Executor, stop: Stop) -> None:
+    """Wait for the executor's calls, at most until the deadline, without blocking the loop."""
+    if isinstance(executor, CoroutineExecutor):
+        await executor.finish(stop)
     else:
-        await _in_thread(partial(runner.close, stop))
+        await _in_thread(partial(executor.close, stop))
 
 
 async def _in_thread(call: Callable[[], object]) -> None:
@@ -143,7 +144,7 @@ async def _awaited(result: Any) -> None:
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]], stop: Stop) -> None:
-    """Cancel those that have not ended, and wait for them until the deadline."""
+    """Cancel ``tasks`` and wait for them, at most until the deadline."""
     running = {task for task in tasks if not task.done()}
     for task in running:
         task.cancel()
@@ -152,18 +153,18 @@ def _end_tasks(loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]], s
         loop.run_until_complete(asyncio.wait(running, timeout=left))
     for task in running:
         if not task.done():
-            if task.get_name() != TASK_NAME:  # those of hooks and handlers are named by then
+            if task.get_name() != TASK_NAME:  # hooks and handlers are reported already
                 stop.leave_behind([f"task {getattr(task.get_coro(), '__qualname__', task)}"])
-            # asyncio would log it, too, when the task is destroyed.
+            # asyncio would log the task again when it is destroyed.
             loop.set_exception_handler(lambda *_: None)
         elif not task.cancelled() and (error := task.exception()) is not None:
             what = "a task raised when it was cancelled"
             loop.call_exception_handler({"message": what, "exception": error, "task": task})
 
 
-def _end_threads(executor: ThreadPoolExecutor, stop: Stop) -> None:
-    """Wait for the calls of `asyncio.to_thread`."""
-    ending = threading.Thread(target=executor.shutdown, daemon=True)
+def _end_threads(default_executor: ThreadPoolExecutor, stop: Stop) -> None:
+    """Wait for the calls of `asyncio.to_thread`, at most until the deadline."""
+    ending = threading.Thread(target=default_executor.shutdown, daemon=True)
     ending.start()
     ending.join(max(_LAST_STEP, stop.seconds_left or 0))
     if ending.is_alive():

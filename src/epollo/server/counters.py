@@ -1,4 +1,4 @@
-"""What a server counts: connections, as they come and as they go. Nothing per message."""
+"""Counters of a server: connections accepted, refused and closed. Nothing per message."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from epollo.engine import CloseReason
 class Refusal(StrEnum):
     """Why a connection was closed as soon as it was accepted, and never served."""
 
-    MAX_CONNECTIONS = "max_connections"  # so many are open already
-    MAX_PER_IP = "max_per_ip"  # so many are open from its address
-    DESCRIPTORS = "descriptors"  # none is left to serve it with (ulimit -n)
-    POLLER = "poller"  # the poller cannot watch it, or it could not be set up
+    MAX_CONNECTIONS = "max_connections"  # as many as allowed are open
+    MAX_PER_IP = "max_per_ip"  # as many as allowed are open from its address
+    DESCRIPTORS = "descriptors"  # no descriptor is left for it (ulimit -n)
+    POLLER = "poller"  # the poller cannot watch it, or its setup failed
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What `epollo.Server.counters` gives: totals since the server was made, of one moment.
+    """Totals since the server was created, consistent with each other: `epollo.Server.counters`.
 
-    Each connection accepted is refused, open or closed: ``accepted`` is the sum of these.
+    Each accepted connection is refused, open or closed: ``accepted`` is the sum of these.
     """
 
     accepted: int
-    """Connections that accept(2) gave, whatever became of them."""
+    """Connections that accept(2) returned."""
     refused: Mapping[Refusal, int]
-    """Of those, the ones closed at once, by cause; every cause is there."""
+    """Connections closed at once, by cause; every cause is a key."""
     closed: Mapping[CloseReason, int]
-    """Of those, the ones that were served and are closed, by reason; every reason is there."""
+    """Connections that were served and are closed, by reason; every reason is a key."""
 
     @property
     def open(self) -> int:
-        """Connections open at that moment; one that is only being greeted (TLS) is one too."""
+        """Connections open at that moment, including those in their TLS handshake."""
         return self.accepted - sum(self.refused.values()) - sum(self.closed.values())
 
 
 class Counters:
-    """Counted by the loop's thread, read by any."""
+    """Counters that the loop's thread changes and any thread reads."""
 
     __slots__ = ("_closed", "_gone", "_refused", "accepted")
 
@@ -47,11 +47,11 @@ class Counters:
         self.accepted = 0
         self._refused = dict.fromkeys(Refusal, 0)
         self._closed = dict.fromkeys(CloseReason, 0)
-        self._gone = 0  # the sum of both
+        self._gone = 0  # refused and closed together
 
     @property
     def open(self) -> int:
-        """Connections open now. For the loop's thread."""
+        """Connections open now. In the loop's thread only."""
         return self.accepted - self._gone
 
     def count_refused(self, refusal: Refusal) -> None:
@@ -63,8 +63,8 @@ class Counters:
         self._gone += 1
 
     def snapshot(self) -> Counts:
-        """All of one moment, without a lock that each connection would pay for: no counter ever
-        goes down, so two readings that are equal tell what was true all the time between them."""
+        """A consistent copy, without a lock, which would cost every connection: counters never
+        decrease, so if two readings are equal, nothing changed between them."""
         before = self._read()
         while (after := self._read()) != before:
             before = after

@@ -1,4 +1,4 @@
-"""Who is let in: bounds on the connections open at once, of all and of one address."""
+"""Limits on the connections open at once: in all, and from one address."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from epollo.server.counters import Counters, Refusal
 _log = logging.getLogger("epollo.server")
 
 
-class Admission:
-    """Counts a server's connections, from accept to close, and says whom to refuse.
+class ConnectionLimiter:
+    """Counts a server's connections, from accept to close, and says which to refuse.
 
-    0 is no bound. Where peers are proxies (``proxied``), whose one address stands for many
-    clients, the bound on one address waits until `identify` tells the client's.
+    A limit of 0 is no limit. Behind a proxy (``proxied``) many clients share one address, so the
+    limit per address applies when `identify` gives the client's own.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class Admission:
         self._max_per_ip = max_per_ip
         self._proxied = proxied
         self._hosts: dict[Connection, str] = {}
-        self._open_of: dict[str, int] = {}
-        self._turned_away: dict[Connection, Refusal] = {}
-        self._last_complaint = float("-inf")
+        self._open_by_host: dict[str, int] = {}
+        self._refused: dict[Connection, Refusal] = {}
+        self._last_warning = float("-inf")
 
     def host_of(self, sock: socket.socket) -> str:
-        """The address that ``sock`` counts for; empty for none, as of all on a Unix socket."""
+        """The address that ``sock`` counts for; empty if for none, as on Unix sockets."""
         if not self._max_per_ip or self._proxied:
             return ""
         try:
@@ -48,55 +48,55 @@ class Admission:
             return ""
 
     def refusal(self, host: str) -> Refusal | None:
-        """Why a newcomer from ``host`` cannot be taken, if so."""
+        """Why a new connection from ``host`` is refused; None if it is not."""
         if self._max_connections and self.counters.open >= self._max_connections:
             return Refusal.MAX_CONNECTIONS
-        if self._max_per_ip and host and self._open_of.get(host, 0) >= self._max_per_ip:
+        if self._max_per_ip and host and self._open_by_host.get(host, 0) >= self._max_per_ip:
             return Refusal.MAX_PER_IP
         return None
 
-    def enter(self, connection: Connection, host: str) -> None:
-        """``connection`` counts for ``host`` from now on."""
+    def add(self, connection: Connection, host: str) -> None:
+        """Count ``connection`` for ``host``."""
         if host and not connection.closed:
             self._hosts[connection] = host
-            self._open_of[host] = self._open_of.get(host, 0) + 1
+            self._open_by_host[host] = self._open_by_host.get(host, 0) + 1
 
-    def leave(self, connection: Connection) -> Refusal | None:
-        """``connection`` is closed, and its place free; why it was turned away, if it was."""
+    def remove(self, connection: Connection) -> Refusal | None:
+        """Count a closed ``connection`` no more. Returns why `identify` refused it, if it did."""
         host = self._hosts.pop(connection, None)
         if host is not None:
-            self._open_of[host] -= 1
-            if not self._open_of[host]:
-                del self._open_of[host]
-        return self._turned_away.pop(connection, None)
+            self._open_by_host[host] -= 1
+            if not self._open_by_host[host]:
+                del self._open_by_host[host]
+        return self._refused.pop(connection, None)
 
     def identify(self, connection: Connection, host: str) -> None:
-        """The client behind the proxy is ``host``: the connection counts for it from now on, or
-        is aborted as `CloseReason.REFUSED`, where it is one too many."""
-        if not self._max_per_ip or self._open_of.get(host, 0) < self._max_per_ip:
-            self.enter(connection, host if self._max_per_ip else "")
+        """The proxy's client is ``host``: count the connection for it or, if that exceeds the
+        limit, abort it as `CloseReason.REFUSED`."""
+        if not self._max_per_ip or self._open_by_host.get(host, 0) < self._max_per_ip:
+            self.add(connection, host if self._max_per_ip else "")
             return
-        self._turned_away[connection] = Refusal.MAX_PER_IP
-        self._complain_of(Refusal.MAX_PER_IP, host)
+        self._refused[connection] = Refusal.MAX_PER_IP
+        self._warn_refused(Refusal.MAX_PER_IP, host)
         connection.abort(CloseReason.REFUSED)
 
     def refuse(self, sock: socket.socket, refusal: Refusal, host: str) -> None:
-        """Close a newcomer at once, without a byte. When it sees that, it is counted."""
+        """Count a new connection as refused, then close it without sending a byte."""
         self.counters.accepted += 1
         self.counters.count_refused(refusal)
         sock.close()
-        self._complain_of(refusal, host)
+        self._warn_refused(refusal, host)
 
-    def complain(self, text: str) -> None:
-        """Log at most once a second: thousands may be refused in that time."""
+    def warn(self, text: str) -> None:
+        """Log at most once a second: thousands of connections may be refused in that time."""
         now = time.monotonic()
-        if now - self._last_complaint >= 1:
-            self._last_complaint = now
+        if now - self._last_warning >= 1:
+            self._last_warning = now
             _log.warning(text)
 
-    def _complain_of(self, refusal: Refusal, host: str) -> None:
+    def _warn_refused(self, refusal: Refusal, host: str) -> None:
         if refusal is Refusal.MAX_PER_IP:
-            most = f"max_per_ip is {self._max_per_ip}, and {host} has as many"
+            limit = f"max_per_ip is {self._max_per_ip}, and {host} has as many"
         else:
-            most = f"max_connections is {self._max_connections}, and as many are open"
-        self.complain(f"connection refused: {most}")
+            limit = f"max_connections is {self._max_connections}, and as many are open"
+        self.warn(f"connection refused: {limit}")

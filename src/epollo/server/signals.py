@@ -14,20 +14,20 @@ from epollo.server.stopping import Watchdog
 
 
 class Signals:
-    """SIGINT and SIGTERM: counted from `restart` on, whoever handles them meanwhile."""
+    """Handles SIGINT and SIGTERM, and counts them since `restart`."""
 
     def __init__(self, watchdog: Watchdog) -> None:
         self._watchdog = watchdog
         self._count = 0
 
     def restart(self) -> None:
-        """None has come."""
+        """Count from 0 again."""
         self._count = 0
 
     @contextmanager
     def handled(self, stop: Callable[[], object]) -> Iterator[None]:
-        """Each calls ``stop``; a third one ends the process at once. Only in the main thread
-        (signal(7))."""
+        """Each signal calls ``stop``; the third one ends the process at once. Does nothing outside
+        the main thread (signal(7))."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -40,7 +40,7 @@ class Signals:
                 signal.signal(number, handler)
 
     def _handle(self, stop: Callable[[], object], number: int, frame: FrameType | None) -> None:
-        if self._watchdog.interrupts():
+        if self._watchdog.sent_signal():
             return
         self._count += 1
         if self._count > 2:
@@ -51,8 +51,8 @@ class Signals:
 
 
 @contextmanager
-def waking(loop: EventLoop) -> Iterator[None]:
-    """A signal that comes just before the loop waits for events wakes it (signal.set_wakeup_fd)."""
+def signal_wakeup(loop: EventLoop) -> Iterator[None]:
+    """Let signals wake ``loop``, even if they come just before it waits (signal.set_wakeup_fd)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,12 +1,12 @@
-"""The time that a stop may take, whatever the application does meanwhile.
+"""The deadline of a stop, which holds whatever the application does.
 
-A stop lets the application finish until the grace is over. Then its connections are closed and its
-coroutines cancelled, for which there are `CLEANUP_SECONDS` more. What has not ended by then is left
-behind: named in one line of the log, and not waited for.
+A stop lets the application finish during the grace. After the grace, connections are closed and
+coroutines cancelled, which may take `CLEANUP_SECONDS` more: that is the deadline. Functions and
+tasks that have not ended by then are left behind: named in one line of the log, not waited for.
 
-A plain function that blocks the loop's own thread cannot be left behind. Where that is the main
-thread, `Watchdog` interrupts it, several times if need be, and as the last resort ends the process,
-if a signal asked for the stop. All of it takes less than a second after the grace.
+A plain function that blocks the loop's own thread cannot be left behind. If that is the main
+thread, `Watchdog` interrupts it, several times if necessary. As the last resort it ends the
+process, if a signal asked for the stop. All of this takes less than a second after the grace.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-CLEANUP_SECONDS = 0.4  # for what is cancelled when the grace is over
+CLEANUP_SECONDS = 0.4  # for cancelled coroutines, after the grace
 
-_LONGEST_GRACE = 1e6  # seconds; some calls that wait take no more than some years
+_LONGEST_GRACE = 1e6  # seconds; system calls that wait accept only some years
 
 LEFT_BEHIND = "left behind by the stop, since it did not end: %s"
 
-_PERIOD = 0.1  # seconds between two looks at the deadline, which a second signal moves
+_PERIOD = 0.1  # seconds between checks of the deadline, which a second signal moves
 _INTERRUPTS = 3
-_INTERRUPT_PERIOD = 0.15  # seconds without a sign of life after which there is another one
-_OWN_FILES = ("signals.py", "stopping.py")  # of the signal handler, which raises StopOverdue
+_INTERRUPT_PERIOD = 0.15  # seconds from one interrupt to the next, if the thread is still stuck
+_OWN_FILES = ("signals.py", "stopping.py")  # frames of the signal handler, which raises StopOverdue
 
 _log = logging.getLogger("epollo.server")
 
@@ -42,59 +42,59 @@ class StopOverdue(BaseException):
 
 
 class Stop:
-    """The end of a server: its deadline, known once a stop was asked for, and what it leaves
-    behind. From any thread."""
+    """One stop of a server: its deadline, once the stop was asked for, and the names of functions
+    and tasks that it leaves behind. From any thread."""
 
     def __init__(self, grace: float) -> None:
-        self._grace = grace  # seconds, where a stop does not say otherwise
+        self._grace = grace  # seconds, if `begin` is given none
         self._deadline: float | None = None  # time.monotonic()
-        self._listeners: list[Callable[[], object]] = []
+        self._callbacks: list[Callable[[], object]] = []
         self._left_behind: list[str] = []
-        self.reported = False  # was anything logged as left behind?
+        self.reported = False  # was anything left behind, and logged?
 
     def clear(self) -> None:
-        """No stop was asked for."""
+        """Forget a former stop."""
         self._deadline = None
         self._left_behind.clear()
         self.reported = False
 
     def begin(self, grace: float | None = None) -> None:
-        """A stop was asked for; if it was before, it must be over at once."""
+        """A stop is asked for. The second time, it must end at once."""
         now, before = time.monotonic(), self._deadline
         if before is None:
             seconds = min(self._grace if grace is None else grace, _LONGEST_GRACE)
             self._deadline = now + seconds + CLEANUP_SECONDS
         else:
             self._deadline = min(before, now + CLEANUP_SECONDS)
-        for listener in tuple(self._listeners):
-            listener()
+        for callback in tuple(self._callbacks):
+            callback()
 
     def ensure(self) -> None:
-        """The server ends, whether a stop was asked for or not."""
+        """The server ends for another reason: set the deadline, unless a stop was asked for."""
         if self._deadline is None:
             self.begin()
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the deadline, 0 after it; None while there is none."""
+        """Seconds until the deadline, 0 after it; None if no stop was asked for."""
         deadline = self._deadline
         return None if deadline is None else max(0.0, deadline - time.monotonic())
 
     @contextmanager
-    def listening(self, listener: Callable[[], object]) -> Iterator[None]:
-        """Call ``listener`` when the deadline is set or moved, in the thread that does so."""
-        self._listeners.append(listener)
+    def notifying(self, callback: Callable[[], object]) -> Iterator[None]:
+        """Call ``callback`` when the deadline is set or moved, in the thread that moves it."""
+        self._callbacks.append(callback)
         try:
             yield
         finally:
-            self._listeners.remove(listener)
+            self._callbacks.remove(callback)
 
     def leave_behind(self, names: Iterable[str]) -> None:
-        """These have not ended by the deadline."""
+        """Remember ``names`` of functions and tasks that have not ended by the deadline."""
         self._left_behind += names
 
     def report(self) -> None:
-        """Log in one line what was left behind, if anything."""
+        """Log the names of those left behind, if any, in one line."""
         if self._left_behind:
             _log.error(LEFT_BEHIND, "; ".join(self._left_behind))
             self._left_behind.clear()
@@ -104,17 +104,17 @@ class Stop:
 class Watchdog:
     """Interrupts a function that blocks the main thread after the deadline of a stop.
 
-    Only where the main thread runs the application's code: in a loop that makes no call any more,
-    or in a hook that is called outside the loop. The stop itself starts the watchdog's thread, and
-    may do so in a signal handler. So that is no `threading.Thread`, which takes locks that the
-    interrupted code may hold.
+    Only if the main thread runs the application's code: in a loop that does not answer any more,
+    or in a hook that is called outside the loop. The stop starts the watchdog's thread, perhaps in
+    a signal handler. Therefore it is not a `threading.Thread`, whose locks the interrupted code may
+    hold.
     """
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
-        self._over: _thread.LockType | None = None  # held while the main thread is watched
+        self._watch_lock: _thread.LockType | None = None  # held while the main thread is watched
         self._call_in_loop: Callable[[Callable[[], object]], object] | None = None
-        self._hook: object = None  # the call of a hook that is under way
+        self._hook: object = None  # identifies the current call of a hook
         self._sending = _thread.allocate_lock()  # held while a signal is sent
         self._interrupting = False
         self._started = False
@@ -122,27 +122,27 @@ class Watchdog:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch this thread, if it is the main one, whose handler of SIGTERM calls `interrupts`."""
+        """Watch this thread if it is the main one. Its SIGTERM handler must call `sent_signal`."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        self._over = over = _thread.allocate_lock()
+        self._watch_lock = watch_lock = _thread.allocate_lock()
         self._started = False
-        over.acquire()
+        watch_lock.acquire()
         try:
-            with self._stop.listening(self._start):
-                if self._stop.seconds_left is not None:  # a signal came before
+            with self._stop.notifying(self._start):
+                if self._stop.seconds_left is not None:  # a signal has come already
                     self._start()
                 yield
         finally:
             with self._sending:
-                self._over = None
-            os.getppid()  # A signal that was sent is delivered by the end of any system call.
-            over.release()
+                self._watch_lock = None
+            os.getppid()  # after any system call, a signal that was sent has been delivered
+            watch_lock.release()
 
     @contextmanager
     def in_loop(self, call_threadsafe: Callable[[Callable[[], object]], object]) -> Iterator[None]:
-        """A loop runs in this thread, and can be asked to make a call."""
+        """A loop runs in this thread; ``call_threadsafe`` makes it call a function."""
         before, self._call_in_loop = self._call_in_loop, call_threadsafe
         try:
             yield
@@ -159,81 +159,81 @@ class Watchdog:
             self._hook = None
 
     def end_process(self) -> None:
-        """A signal asked for the stop, so the process has to end, whatever happens."""
+        """A signal asked for the stop: the process must end in any case."""
         self._ends_process = True
 
-    def interrupts(self) -> bool:
-        """In the signal handler: was it the watchdog that sent the signal? Raises StopOverdue while
-        the main thread is watched."""
+    def sent_signal(self) -> bool:
+        """For the signal handler: did the watchdog send the signal? Raises StopOverdue if so, and
+        the main thread is still watched."""
         if not self._interrupting:
             return False
         self._interrupting = False
-        if self._over is not None:
+        if self._watch_lock is not None:
             raise StopOverdue
         return True
 
     def _start(self) -> None:
-        if not self._started and self._over is not None:
+        if not self._started and self._watch_lock is not None:
             self._started = True
-            _thread.start_new_thread(self._watch, (self._over,))
+            _thread.start_new_thread(self._watch, (self._watch_lock,))
 
-    def _watch(self, over: _thread.LockType) -> None:
+    def _watch(self, watch_lock: _thread.LockType) -> None:
         while (left := (self._stop.seconds_left or 0) - CLEANUP_SECONDS) > 0:
-            if over.acquire(timeout=min(left, _PERIOD)):
+            if watch_lock.acquire(timeout=min(left, _PERIOD)):
                 return
         seconds, interrupts = CLEANUP_SECONDS, 0
         while interrupts < _INTERRUPTS:
             is_stuck = self._begin_check()
-            if over.acquire(timeout=seconds):
+            if watch_lock.acquire(timeout=seconds):
                 return
             if is_stuck():
                 self._interrupt()
                 interrupts += 1
             seconds = _INTERRUPT_PERIOD
         if self._ends_process:
-            leave("a function that cannot be interrupted", 1)
+            exit_process("a function that cannot be interrupted", 1)
 
     def _begin_check(self) -> Callable[[], bool]:
-        """Ask the main thread for a sign of life; returns what tells if it gave none."""
+        """Ask the main thread to answer; returns a function that tells if it has not answered."""
         hook, call_in_loop = self._hook, self._call_in_loop
         if call_in_loop is None:
             return lambda: hook is not None and self._hook is hook
-        alive = _thread.allocate_lock()
-        alive.acquire()
+        unanswered = _thread.allocate_lock()
+        unanswered.acquire()
         try:
-            call_in_loop(alive.release)
+            call_in_loop(unanswered.release)
         except RuntimeError:  # the loop is closed
             return lambda: False
-        return alive.locked
+        return unanswered.locked
 
     def _interrupt(self) -> None:
         main = threading.main_thread().ident
         with self._sending:
-            if self._over is not None and main is not None:
+            if self._watch_lock is not None and main is not None:
                 self._interrupting = True
                 signal.pthread_kill(main, signal.SIGTERM)
 
 
-def leave_within(seconds: float, stop: Stop) -> None:
-    """End the process with status 0 if it has not ended so long after the deadline: a thread of the
-    application, such as one of `asyncio.to_thread`, may keep the interpreter from its end."""
+def exit_within(seconds: float, stop: Stop) -> None:
+    """End the process with status 0 if it still runs ``seconds`` after the deadline: a thread of
+    the application, such as one of `asyncio.to_thread`, may prevent the interpreter's exit."""
     seconds += stop.seconds_left or 0.0
 
     def wait() -> None:
         time.sleep(seconds)
-        leave("" if stop.reported else "a thread of the application", 0)
+        exit_process("" if stop.reported else "a thread of the application", 0)
 
     _thread.start_new_thread(wait, ())
 
 
-def leave(what: str, status: int) -> None:
-    """End the process without waiting for anything. Logs ``what`` is left behind, if given."""
+def exit_process(what: str, status: int) -> None:
+    """End the process without waiting for anything. Logs that ``what`` is left behind, if given."""
     if what:
         _log.error(LEFT_BEHIND, what)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError, AttributeError):  # closed, or none at all
+        except (OSError, ValueError, AttributeError):  # closed, or None
             pass
     os._exit(status)
 

@@ -8,34 +8,34 @@ from collections.abc import Callable
 
 from epollo.server.stopping import Stop
 
-_MARGIN = 0.4  # seconds behind the deadline of a stop: for what is done when it has passed
-_PERIOD = 0.1  # seconds between two looks at the deadline, which may be moved
+_MARGIN = 0.4  # seconds after the deadline of a stop, for the work that the deadline triggers
+_PERIOD = 0.1  # seconds between checks of the deadline, which may move
 
 
-class Background:
-    """Runs ``run`` in a thread. Who starts it waits until `ready` was called there."""
+class ServerThread:
+    """Runs ``run`` in a thread; `start` returns when that thread has called `ready`."""
 
     def __init__(self, run: Callable[[], None]) -> None:
         self._run = run
-        self._decided = threading.Event()
+        self._ready_or_failed = threading.Event()
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._live, name="epollo-server", daemon=True)
+        self._thread = threading.Thread(target=self._run_thread, name="epollo-server", daemon=True)
 
     def start(self) -> None:
-        """Raises what ``run`` raises before it is ready."""
+        """Start the thread. Raises the error that ``run`` raises before `ready`."""
         self._thread.start()
-        self._decided.wait()
+        self._ready_or_failed.wait()
         if self._failure is not None:
             self._thread.join()
             raise self._failure
 
     def ready(self) -> None:
-        """It serves from now on."""
-        self._decided.set()
+        """Called by ``run`` when it serves."""
+        self._ready_or_failed.set()
 
     def join(self, stop: Stop) -> None:
-        """Wait for its end, until the deadline of the stop: a function that blocks a thread other
-        than the main one cannot be interrupted."""
+        """Wait for the thread to end, at most until the deadline of ``stop``: a function that
+        blocks a thread other than the main one cannot be interrupted."""
         while self._thread.is_alive() and stop.seconds_left != 0:
             self._thread.join(_PERIOD)
         self._thread.join(_MARGIN)
@@ -44,12 +44,12 @@ class Background:
             where = "" if frame is None else f" in {frame.f_code.co_filename}:{frame.f_lineno}"
             stop.leave_behind([f"the server's thread{where}"])
 
-    def _live(self) -> None:
+    def _run_thread(self) -> None:
         try:
             self._run()
         except BaseException as error:
-            if self._decided.is_set():
+            if self._ready_or_failed.is_set():
                 raise
             self._failure = error
         finally:
-            self._decided.set()
+            self._ready_or_failed.set()

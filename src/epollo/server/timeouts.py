@@ -1,8 +1,9 @@
-"""What a peer may keep a server waiting: enforced by a sweep, not by a timer for each connection.
+"""Idle, frame and write timeouts: enforced by a sweep, not by a timer for each connection.
 
-A connection is stamped with the number of the last sweep, which costs a message nothing but a
-store. A sweep looks at every connection, at an eighth of the shortest of the timeouts or four
-times a second, so one that is late is closed within two sweeps of its deadline, never before it.
+A connection stores the number of the last sweep when something happens on it, so a message costs
+one store. A sweep checks every connection. Its period is an eighth of the shortest timeout, at
+most a quarter of a second. A connection is closed within two sweeps after its deadline, never
+before it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from epollo.settings import Settings
 LONGEST_PERIOD = 0.25  # seconds
 
 
-class Deadlines:
-    """Closes the connections of ``loop`` whose peer is idle, or late, for as long as it runs."""
+class TimeoutSweeper:
+    """Closes connections of ``loop`` that exceed a timeout, as long as the loop runs."""
 
     def __init__(self, loop: EventLoop, settings: Settings) -> None:
         timeouts = (settings.idle_timeout, settings.frame_timeout, settings.write_timeout)

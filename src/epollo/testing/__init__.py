@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from epollo.server.application_protocol import Service
+from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.handlers.application import Handler
 from epollo.settings import settings_from
 from epollo.testing.calling import application_of
@@ -25,5 +25,7 @@ def connect(
 
     Raises UsageError for what cannot be served either.
     """
-    service = Service(settings_from(framing=framing, **settings), application_of(handler))
-    return MemoryConnection(service, peername)
+    protocol = ApplicationProtocol(
+        settings_from(framing=framing, **settings), application_of(handler)
+    )
+    return MemoryConnection(protocol, peername)

@@ -25,7 +25,7 @@ class MemoryConnection(Memory):
         self._open()
         try:
             with self._turn():
-                finished(self._service.application.connected(self))
+                finished(self._protocol.application.connected(self))
         finally:
             self._tell_closed()
         return self
@@ -43,7 +43,7 @@ class MemoryConnection(Memory):
         self._async = True
         try:
             with self._turn():
-                await awaited(self._service.application.connected(self))
+                await awaited(self._protocol.application.connected(self))
         finally:
             await self._tell_closed_async()
         return self
@@ -78,7 +78,7 @@ class MemoryConnection(Memory):
         try:
             while self._deliverable:
                 with self._turn():
-                    result = self._service.application.received(self._waiting.popleft(), self)
+                    result = self._protocol.application.received(self._waiting.popleft(), self)
                     self.reply(await awaited(result))
         finally:
             await self._tell_closed_async()

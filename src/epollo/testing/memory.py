@@ -11,14 +11,14 @@ from epollo.engine import CloseReason, Reply
 from epollo.engine.replies import messages_of
 from epollo.errors import ConnectionClosed
 from epollo.framing import Buffer
-from epollo.server.application_protocol import Service
+from epollo.server.application_protocol import ApplicationProtocol
 from epollo.testing.calling import awaited, finished
 
 
 class Memory:
     """An `epollo.Connection` without socket, thread or loop."""
 
-    def __init__(self, service: Service, peername: str) -> None:
+    def __init__(self, protocol: ApplicationProtocol, peername: str) -> None:
         self.state: Any = None
         self.sent: list[bytes] = []
         """The messages that the peer was sent until now."""
@@ -26,10 +26,10 @@ class Memory:
         """Why it is closed, or about to be."""
         self.error: BaseException | None = None
         self.in_flight = 0
-        self._service = service
+        self._protocol = protocol
         self._peername = peername
-        self._encode = service.framing.encode
-        self._decoders = service.framing.decoder(), service.framing.decoder()  # there, here
+        self._encode = protocol.framing.encode
+        self._decoders = protocol.framing.decoder(), protocol.framing.decoder()  # there, here
         self._waiting: deque[bytes] = deque()  # received, and not yet handed to the handler
         self._turn_began = 0  # the length of `sent` then
         self._async = self._turning = self._paused = self._sealed = False
@@ -59,7 +59,7 @@ class Memory:
     @property
     def groups(self) -> frozenset[str]:
         """The groups it is in."""
-        return self._service.groups.of(self)
+        return self._protocol.groups.of(self)
 
     def __repr__(self) -> str:
         why = f": {self.reason}" if self.reason else ""
@@ -86,11 +86,11 @@ class Memory:
 
     def join(self, group: str) -> None:
         """Be one of ``group``. Raises ConnectionClosed."""
-        self._service.groups.join(group, self)
+        self._protocol.groups.join(group, self)
 
     def leave(self, group: str) -> None:
         """Be none of ``group``."""
-        self._service.groups.leave(group, self)
+        self._protocol.groups.leave(group, self)
 
     def defer(self, count: int = 1) -> None:
         """The reply to the message being handled comes later, by `answer`."""
@@ -147,7 +147,7 @@ class Memory:
     @property
     def _deliverable(self) -> bool:
         """Is there a message, and may the handler have it now?"""
-        busy = self._turning or self.in_flight >= self._service.limits.in_flight
+        busy = self._turning or self.in_flight >= self._protocol.limits.in_flight
         return bool(self._waiting) and not (busy or self._paused or self._sealed)
 
     @property
@@ -167,7 +167,7 @@ class Memory:
             try:
                 while self._deliverable:
                     with self._turn():
-                        result = self._service.application.received(self._waiting.popleft(), self)
+                        result = self._protocol.application.received(self._waiting.popleft(), self)
                         self.reply(finished(result))
             finally:
                 self._tell_closed()
@@ -225,5 +225,5 @@ class Memory:
 
     def _disconnect(self) -> object:
         assert self.reason is not None
-        self._service.groups.forget(self)
-        return self._service.application.disconnected(self, self.reason)
+        self._protocol.groups.forget(self)
+        return self._protocol.application.disconnected(self, self.reason)

@@ -17,7 +17,7 @@ from epollo.client.target import Target
 from epollo.engine import Connection
 from epollo.errors import ConnectFailed, SettingError, TLSError
 from epollo.filters.base import Filter
-from epollo.filters.proxy import Introduction, header
+from epollo.filters.proxy import ProxyHeaderSender, header
 from epollo.filters.tls import TLS
 from epollo.tls import ANY, client_context
 
@@ -79,7 +79,7 @@ class Dialer:
         filters: list[Filter] = []
         if self._version:
             ends = [address.parse(name) for name in (connection.sockname, connection.peername)]
-            filters.append(Introduction(header(self._version, *ends)))
+            filters.append(ProxyHeaderSender(header(self._version, *ends)))
         if self._target.tls is not None:
             filters.append(_client(self._target.tls, self._timeout, self._target.server_hostname))
         return filters

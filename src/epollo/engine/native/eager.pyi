@@ -2,10 +2,10 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from epollo.engine import Connection, Reply
-from epollo.engine.eager import Keeper
+from epollo.engine import Reply
+from epollo.engine.eager import EagerCallbacks, EagerConnection
 
-class Steps:
+class EagerRunner:
     """Calls an async handler, and takes the first step of its coroutine at once."""
 
     def __init__(
@@ -13,9 +13,9 @@ class Steps:
         loop: AbstractEventLoop,
         receive: Callable[..., Coroutine[Any, Any, Reply]],
         wants_connection: bool,
-        keeper: Keeper,
+        callbacks: EagerCallbacks,
     ) -> None: ...
-    def received(self, message: bytes, connection: Connection) -> Reply: ...
-    def take(
-        self, work: Coroutine[Any, Any, Reply], connection: Connection, weight: int
+    def received(self, message: bytes, connection: EagerConnection) -> Reply: ...
+    def start(
+        self, work: Coroutine[Any, Any, Reply], connection: EagerConnection, weight: int
     ) -> Reply: ...

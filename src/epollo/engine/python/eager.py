@@ -1,4 +1,4 @@
-"""The first step of a coroutine."""
+"""The first step of a coroutine, in Python."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from epollo.engine import Connection, Reply
-from epollo.engine.eager import Keeper, Spare, is_spoilt
+from epollo.engine import Reply
+from epollo.engine.eager import EagerCallbacks, EagerConnection, ParkedTask, needs_replacement
 
 
-class Steps:
+class EagerRunner:
     """Calls an async handler, and takes the first step of its coroutine at once."""
 
     def __init__(
@@ -19,36 +19,39 @@ class Steps:
         loop: AbstractEventLoop,
         receive: Callable[..., Coroutine[Any, Any, Reply]],
         wants_connection: bool,
-        keeper: Keeper,
+        callbacks: EagerCallbacks,
     ) -> None:
         self._loop = loop
         self._receive = receive
         self._wants_connection = wants_connection
-        self._keeper = keeper
-        self._spare: Spare | None = None
+        self._callbacks = callbacks
+        self._parked_task: ParkedTask | None = None
 
-    def received(self, message: bytes, connection: Connection) -> Reply:
-        """Call the handler; its reply, where that is there already."""
+    def received(self, message: bytes, connection: EagerConnection) -> Reply:
+        """Call the handler; returns its reply if it ends in its first step."""
         receive = self._receive
         work = receive(message, connection) if self._wants_connection else receive(message)
-        return self.take(work, connection, 1)
+        return self.start(work, connection, 1)
 
-    def take(self, work: Coroutine[Any, Any, Reply], connection: Connection, weight: int) -> Reply:
-        """Begin ``work``, which takes so many messages' places in what is in flight."""
-        spare, keeper = self._spare, self._keeper
-        if spare is None or is_spoilt(spare):
-            spare = self._spare = keeper.new_spare()
-        _enter_task(self._loop, spare.task)
+    def start(
+        self, work: Coroutine[Any, Any, Reply], connection: EagerConnection, weight: int
+    ) -> Reply:
+        """Take the first step of ``work``; if it waits then, it takes ``weight`` places in flight.
+        Returns its reply if it has ended."""
+        parked_task, callbacks = self._parked_task, self._callbacks
+        if parked_task is None or needs_replacement(parked_task):
+            parked_task = self._parked_task = callbacks.new_parked_task()
+        _enter_task(self._loop, parked_task.task)
         try:
-            awaited = spare.context.run(work.send, None)
+            awaited = parked_task.context.run(work.send, None)
         except StopIteration as stop:
             reply = stop.value
         except BaseException as error:
-            return keeper.in_turn(connection, None, error)
+            return callbacks.reply_in_order(connection, None, error)
         else:
-            self._spare = None
-            keeper.go_on(work, awaited, connection, weight)
+            self._parked_task = None
+            callbacks.resume(work, awaited, connection, weight)
             return None
         finally:
-            _leave_task(self._loop, spare.task)
-        return keeper.in_turn(connection, reply) if connection.in_flight else reply
+            _leave_task(self._loop, parked_task.task)
+        return callbacks.reply_in_order(connection, reply) if connection.in_flight else reply

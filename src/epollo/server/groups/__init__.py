@@ -1,1 +1,1 @@
-"""Groups of connections, and what is published to them."""
+"""Groups of connections, and publishing to them."""

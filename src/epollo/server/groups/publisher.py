@@ -1,4 +1,4 @@
-"""What is published to a group: to this server's members, and by the broker to other servers'."""
+"""Publishing to a group: to this server's members, and through the broker to other servers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger("epollo.server")
 
 
 class Publisher:
-    """Sends to the members of ``groups``, from any thread, while there is a loop to do it."""
+    """Sends to the members of ``groups``, from any thread, between `begin` and `end`."""
 
     def __init__(self, groups: Groups, framing: Framing, broker: Broker) -> None:
         self._groups = groups
@@ -26,29 +26,29 @@ class Publisher:
         self._loop: EventLoop | None = None
 
     def begin(self, loop: EventLoop) -> None:
-        """Members are connected by ``loop`` from now on."""
+        """Send on ``loop`` from now on."""
         self._loop = loop
         self._broker.subscribe(self._deliver)
 
     def end(self) -> None:
-        """There are no members any more."""
+        """Send nothing more: the loop is closed."""
         if self._loop is not None:
             self._loop = None
             self._broker.unsubscribe(self._deliver)
 
     def publish(self, group: str, message: Buffer, exclude: Connection | None) -> None:
-        """To all members, but ``exclude``, of all servers. Raises EncodeError."""
+        """Send to all members on all servers, except ``exclude``. Raises EncodeError."""
         self._push(group, self._encode(message), exclude)
         self._broker.publish(group, to_bytes(message), self._deliver)
 
     def _deliver(self, group: str, message: bytes) -> None:
-        """What another server has published; its framing may hold what this one's cannot."""
+        """Send a message of another server; this server's framing may be unable to encode it."""
         loop = self._loop
         try:
             self._push(group, self._encode(message))
         except EncodeError as error:
             _log.warning("not delivered to group %r: %s", group, error)
-        except BaseException as error:  # of the user's own framing
+        except BaseException as error:  # from a framing of the user's own
             if loop is not None:
                 what = f"not delivered to group {group!r}: the framing's encode raised"
                 loop.call_threadsafe(partial(loop.report, error, what))

@@ -1,4 +1,4 @@
-"""Groups: connections by name, so that one message goes to all of them."""
+"""Which connections are in which group."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from epollo.errors import ConnectionClosed
 
 
 class Member(Protocol):
-    """What a group asks of a connection."""
+    """What a group needs of a connection."""
 
     @property
     def closed(self) -> bool: ...
     def push(self, frame: bytes) -> None:
-        """Queue ``frame``, in the loop's thread; nothing where the connection takes no more."""
+        """Queue ``frame``, in the loop's thread; does nothing once output is closed."""
 
 
 class Groups:
-    """Who is in which group. From any thread, except where said.
+    """The members of each group. From any thread, unless noted.
 
-    A group is there while it has members. The lock orders a join against the end of the
-    connection: whoever is seen open while it is held is still to be forgotten.
+    A group exists while it has members. `join` checks under the lock that the member is open, so
+    `forget`, which is called after the close, always removes it.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a signal handler may publish where its thread holds it
+        self._lock = threading.RLock()  # a signal handler may publish while it is held
         self._members: dict[str, dict[object, Member]] = {}  # in the order in which they joined
         self._joined: dict[object, set[str]] = {}
 
     def join(self, group: str, member: Member) -> None:
-        """Make ``member`` one of ``group``; again is no error. Raises ConnectionClosed."""
+        """Add ``member`` to ``group``; no error if it is in it. Raises ConnectionClosed."""
         with self._lock:
             if member.closed:
-                raise ConnectionClosed(f"{member!r} can join no group")
+                raise ConnectionClosed(f"{member!r} cannot join a group")
             self._members.setdefault(group, {})[member] = member
             self._joined.setdefault(member, set()).add(group)
 
     def leave(self, group: str, member: Member) -> None:
-        """Make ``member`` none of ``group``, where it was one."""
+        """Remove ``member`` from ``group``; no error if it is not in it."""
         with self._lock:
             joined = self._joined.get(member, set())
             if group in joined:
@@ -48,7 +48,7 @@ class Groups:
                 self._joined.pop(member, None)
 
     def forget(self, member: object) -> None:
-        """``member`` is closed: it leaves all its groups."""
+        """``member`` is closed: remove it from all its groups."""
         with self._lock:
             for group in self._joined.pop(member, ()):
                 self._remove(group, member)
@@ -59,12 +59,12 @@ class Groups:
             return frozenset(self._joined.get(member, ()))
 
     def members(self, group: str) -> tuple[Member, ...]:
-        """Who is in ``group`` now."""
+        """The members of ``group`` now."""
         with self._lock:
             return tuple(self._members.get(group, {}).values())
 
     def push(self, group: str, frame: bytes, exclude: object = None) -> None:
-        """Queue ``frame`` to the members of ``group``, in the loop's thread."""
+        """Queue ``frame`` to the members of ``group``. In the loop's thread only."""
         for member in self.members(group):
             if member is not exclude:
                 member.push(frame)

@@ -1,1 +1,1 @@
-"""How the functions of an application are called."""
+"""Applications, and the executors that call their functions."""

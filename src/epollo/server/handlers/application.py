@@ -1,4 +1,4 @@
-"""The application: a function of messages, or an object that also hears of connections."""
+"""The application: a function of messages, or an object with hooks for connections as well."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from epollo.engine import CloseReason, Connection, Reply
 from epollo.errors import HandlerError
 
 Handler: TypeAlias = Any
-"""A callable of ``(message)`` or ``(message, connection)``; or an object with ``received`` of that
-form and, where it wants them, ``connected(connection)``, ``disconnected(connection, reason)``,
+"""A callable of ``(message)`` or ``(message, connection)``; or an object with such a ``received``
+and, optionally, ``connected(connection)``, ``disconnected(connection, reason)``,
 ``started(server)`` and ``stopped(server)``. Any of them may be async.
 """
 
@@ -26,37 +26,37 @@ HOOKS = {
     "started": ["server"],
     "stopped": ["server"],
 }
-"""What an object may have besides ``received``, and what each is called with."""
+"""The optional hooks of an object, with their parameters."""
 
 Received: TypeAlias = Callable[[bytes, Connection], Reply]
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A handler made ready to be called."""
+    """A checked handler, with every function that can be called."""
 
     name: str
-    receive: Callable[..., Any]  # as the user wrote it
-    wants_connection: bool  # does it take (message, connection), not (message)
-    received: Received  # the same, of both
+    receive: Callable[..., Any]  # the user's own function
+    wants_connection: bool  # takes (message, connection), not only (message)
+    received: Received  # ``receive`` with both parameters
     connected: Callable[[Connection], object]
     disconnected: Callable[[Connection, CloseReason], object]
-    started: Callable[[Any], object]  # is given the Server
+    started: Callable[[Any], object]  # takes the Server
     stopped: Callable[[Any], object]
-    asynchronous: frozenset[str]  # which of them are async
+    asynchronous: frozenset[str]  # the names of the async ones
 
     def is_async(self, name: str) -> bool:
         return name in self.asynchronous
 
 
 def echo(message: bytes, _: Connection) -> bytes:
-    """The built-in application: every message comes back as it is."""
+    """The built-in application: returns every message unchanged."""
     return message
 
 
 def load(path: str, what: str = "handler") -> Handler:
-    """The object that ``module:attribute`` names. Raises HandlerError that says what is missing;
-    ``what`` it was to be."""
+    """The object that ``module:attribute`` names. Raises HandlerError, whose text calls the object
+    ``what`` and says what is missing."""
     module_name, colon, attribute = path.partition(":")
     if not colon or not module_name or not attribute:
         raise HandlerError(f"{what} {path!r} is not of the form module:attribute")
@@ -77,7 +77,7 @@ def load(path: str, what: str = "handler") -> Handler:
 
 
 def application(handler: Handler, name: str | None = None) -> Application:
-    """``handler`` made ready to be called. Raises HandlerError where it cannot be."""
+    """Check ``handler``. Raises HandlerError if it cannot be called."""
     name = name or str(getattr(handler, "__name__", type(handler).__name__))
     if inspect.isclass(handler):
         raise HandlerError(f"handler {name!r} is a class; pass an instance of it")
@@ -109,10 +109,10 @@ def application(handler: Handler, name: str | None = None) -> Application:
 
 def _check_hook(name: str, hook: str, called: Any) -> None:
     if not callable(called):
-        raise HandlerError(f"handler {name!r} has a {hook} that is {_kind(called)}, no function")
+        raise HandlerError(f"handler {name!r} has a {hook} that is {_kind(called)}, not a function")
     try:
         inspect.signature(called).bind(*HOOKS[hook])
-    except ValueError:  # a built-in that does not tell
+    except ValueError:  # a built-in without a signature
         pass
     except TypeError:
         takes = ", ".join(HOOKS[hook])
@@ -120,7 +120,7 @@ def _check_hook(name: str, hook: str, called: Any) -> None:
 
 
 def _is(kind: Callable[[Any], bool], called: Any) -> bool:
-    """Is it a function of that kind, or an object called by such a method?"""
+    """Is ``called`` a function of that kind, or an object whose ``__call__`` is?"""
     return kind(called) or kind(getattr(called, "__call__", None))  # noqa: B004
 
 
@@ -158,7 +158,7 @@ def _import_failed(module_name: str, what: str, error: Exception) -> HandlerErro
 def _wants_connection(receive: Callable[..., Any], name: str) -> bool:
     try:
         parameters = list(inspect.signature(receive).parameters.values())
-    except ValueError:  # a built-in that does not tell, such as bytes.upper's kin
+    except ValueError:  # a built-in without a signature
         return False
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in positional if p.default is p.empty]

@@ -1,4 +1,4 @@
-"""How an application's functions are called. This is the contract, and the plain way."""
+"""How the functions of an application are called: the contract, and the inline executor."""
 
 from __future__ import annotations
 
@@ -6,35 +6,36 @@ from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Protocol
 
-from epollo.engine import CloseReason, Connection, EventLoop
-from epollo.server.handlers.application import Application, Received
+from epollo.engine import CloseReason, Connection, EventLoop, Reply
+from epollo.server.handlers.application import Application
+from epollo.server.handlers.pending import DeferringConnection
 from epollo.server.stopping import Stop
 
 DISCONNECTED_RAISED = "the handler raised in disconnected"
-"""What is logged: there is no connection any more that the error could close."""
+"""Logged with the error: the connection is closed already, so the error cannot close it."""
 
 
-class Runner(Protocol):
+class Executor(Protocol):
     """Calls the functions of one application, in order for each connection."""
 
     @property
-    def received(self) -> Received: ...
+    def received(self) -> Callable[[bytes, DeferringConnection], Reply]: ...
     def begin(self, engine: EventLoop) -> None:
         """Serving begins, in this thread."""
 
     @property
-    def connected(self) -> Callable[[Connection], object]: ...
+    def connected(self) -> Callable[[DeferringConnection], object]: ...
     def disconnected(
-        self, connection: Connection, reason: CloseReason, done: Callable[[], object]
+        self, connection: DeferringConnection, reason: CloseReason, done: Callable[[], object]
     ) -> None:
-        """Call ``done`` when the last handler of the connection has ended."""
+        """Call ``disconnected`` after all other calls for the connection, and ``done`` after it."""
 
     def close(self, stop: Stop) -> None:
-        """Serving is over, and the engine closed: wait for what still runs in other threads, until
-        the deadline."""
+        """Serving has ended and the engine is closed: wait for calls in other threads, at most
+        until the deadline."""
 
 
-class Direct:
+class InlineExecutor:
     """Calls plain functions in the loop's own thread."""
 
     def __init__(self, application: Application) -> None:
@@ -43,7 +44,7 @@ class Direct:
         self.connected = application.connected
 
     def begin(self, engine: EventLoop) -> None:
-        """There is nothing to prepare."""
+        """Nothing to prepare."""
 
     def disconnected(
         self, connection: Connection, reason: CloseReason, done: Callable[[], object]
@@ -54,11 +55,11 @@ class Direct:
             done()
 
     def close(self, stop: Stop) -> None:
-        """All that was called has returned."""
+        """Nothing to wait for: every call has returned."""
 
 
 def unfinished(name: str, connections: Collection[Connection]) -> list[str]:
-    """What a stop leaves behind if the handler ``name`` is still at work for these."""
+    """What a stop reports if the handler ``name`` still runs for ``connections``."""
     if not connections:
         return []
     peers = ", ".join(connection.peername for connection in islice(connections, 3))

@@ -1,89 +1,111 @@
-"""Messages in flight: handed to a handler that waits, and not yet answered.
+"""Calls of a handler that wait: a message was handed over, its reply comes later.
 
-A connection is remembered here only while something of it is in flight.
+A connection is kept here only while it has a pending call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from epollo.engine import Connection, Reply
 
 
-class Flight:
-    """One call of a handler: for a message, or for a connection's beginning."""
+class DeferringConnection(Connection, Protocol):
+    """A connection as the executors use it: replies may come later. In the loop's thread."""
 
-    __slots__ = ("cancel", "connection", "error", "landed", "reply", "weight")
+    @property
+    def in_flight(self) -> int:
+        """Messages handed to the handler whose replies are still due."""
 
-    def __init__(self, connection: Connection, weight: int) -> None:
+    def defer(self, count: int = 1) -> None:
+        """The reply to the current message comes later. It takes ``count`` places in flight; when
+        ``Limits.in_flight`` are taken, no further message is delivered."""
+
+    def answer(self, reply: Reply, count: int = 1) -> None:
+        """Send the reply to a deferred message, and free its ``count`` places."""
+
+    def fail(self, error: BaseException, count: int = 1) -> None:
+        """The handler raised for a deferred message: close the connection."""
+
+
+class PendingCall:
+    """One call of a handler, for a message or for a new connection."""
+
+    __slots__ = ("cancel", "connection", "ended", "error", "reply", "weight")
+
+    def __init__(self, connection: DeferringConnection, weight: int) -> None:
         self.connection = connection
-        self.weight = weight  # how many messages' places it takes
-        self.landed = False
+        self.weight = weight  # places in flight that it takes
+        self.ended = False
         self.reply: Reply = None
         self.error: BaseException | None = None
         self.cancel: Callable[[], object] = _nothing
 
-    def land(self) -> None:
-        """Give the connection what became of it."""
-        error, self.error = self.error, None  # whose traceback may hold this flight
+    def complete(self) -> None:
+        """Give the connection the reply, or the error."""
+        error, self.error = self.error, None  # its traceback may refer to this call: no cycle
         if error is None:
             self.connection.answer(self.reply, self.weight)
         else:
             self.connection.fail(error, self.weight)
 
 
-class Flights:
-    """What is in flight, by connection, and the order in which it is answered."""
+class PendingCalls:
+    """The pending calls of all connections. Those of one connection complete in the order of
+    their messages if ``ordered``, otherwise as soon as they end."""
 
     def __init__(self, ordered: bool = True) -> None:
         self._ordered = ordered
-        # In the order of their messages. As keys, so that one of many is found at once.
-        self._queues: dict[Connection, dict[Flight, None]] = {}
+        # In the order of their messages; dict keys, because removing one of many must be fast.
+        self._queues: dict[DeferringConnection, dict[PendingCall, None]] = {}
         self._last: dict[Connection, Callable[[], object]] = {}
 
     def __len__(self) -> int:
-        """Connections with something in flight."""
+        """The number of connections with a pending call."""
         return len(self._queues)
 
-    def begin(self, connection: Connection, weight: int = 1) -> Flight:
-        """The handler is at work for ``connection``, and its reply comes later."""
-        flight = Flight(connection, weight)
-        self._queues.setdefault(connection, {})[flight] = None
+    def begin(self, connection: DeferringConnection, weight: int = 1) -> PendingCall:
+        """A call of the handler that replies later has begun."""
+        call = PendingCall(connection, weight)
+        self._queues.setdefault(connection, {})[call] = None
         connection.defer(weight)
-        return flight
+        return call
 
-    def end(self, flight: Flight, reply: Reply = None, error: BaseException | None = None) -> None:
-        """The handler is done. Replies are sent in the order of their messages, where that is
-        wanted: one that comes before its turn is kept for it."""
-        queue = self._queues.get(flight.connection)
-        if queue is None or flight.landed:  # abandoned
+    def end(
+        self, call: PendingCall, reply: Reply = None, error: BaseException | None = None
+    ) -> None:
+        """The handler has returned ``reply`` or raised ``error``. If the order is kept, the call
+        completes when all earlier ones have."""
+        queue = self._queues.get(call.connection)
+        if queue is None or call.ended:  # abandoned
             return
-        flight.reply, flight.error, flight.landed = reply, error, True
-        flight.cancel = _nothing
+        call.reply, call.error, call.ended = reply, error, True
+        call.cancel = _nothing
         if not self._ordered:
-            del queue[flight]
-            flight.land()
-        while queue and (first := next(iter(queue))).landed:
+            del queue[call]
+            call.complete()
+        while queue and (first := next(iter(queue))).ended:
             del queue[first]
-            first.land()
-        if not queue and self._queues.get(flight.connection) is queue:
-            del self._queues[flight.connection]
-            self._last.pop(flight.connection, _nothing)()
+            first.complete()
+        if not queue and self._queues.get(call.connection) is queue:
+            del self._queues[call.connection]
+            self._last.pop(call.connection, _nothing)()
 
-    def cancel(self, connection: Connection) -> None:
-        """Nobody waits for the replies any more."""
-        for flight in tuple(self._queues.get(connection, ())):
-            flight.cancel()
+    def cancel(self, connection: DeferringConnection) -> None:
+        """Cancel the calls of ``connection``: it is closed, so no reply can be sent."""
+        for call in tuple(self._queues.get(connection, ())):
+            call.cancel()
 
-    def after(self, connection: Connection, call: Callable[[], object]) -> None:
-        """Make the last ``call`` for ``connection``, when nothing of it is in flight."""
+    def after(self, connection: DeferringConnection, function: Callable[[], object]) -> None:
+        """Call ``function`` when ``connection`` has no pending call any more."""
         if connection in self._queues:
-            self._last[connection] = call
+            self._last[connection] = function
         else:
-            call()
+            function()
 
     def abandon(self) -> Iterable[Connection]:
-        """Forget all that is in flight; the connections of which something was."""
+        """Forget all pending calls; returns their connections."""
         connections = tuple(self._queues)
         self._queues.clear()
         self._last.clear()

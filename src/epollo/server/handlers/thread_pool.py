@@ -1,7 +1,7 @@
-"""Threads for calls that block.
+"""A pool of threads, for calls that block.
 
-`concurrent.futures.ThreadPoolExecutor` is not used: the interpreter's end waits for its threads,
-however long a call blocks, and it takes no call once the main thread has ended.
+`concurrent.futures.ThreadPoolExecutor` is not used: at exit the interpreter waits for its threads,
+however long a call blocks, and it accepts no call once the main thread has ended.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from queue import Empty, SimpleQueue
 
 
 class Job:
-    """A call that was given to the pool."""
+    """A call that was submitted to the pool."""
 
     __slots__ = ("_call", "_claimed", "done")
 
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
-        self._claimed = threading.Lock()  # by the thread that makes the call, or by `cancel`
+        self._claimed = threading.Lock()  # by the thread that runs it, or by `cancel`
         self.done = False
 
     def cancel(self) -> bool:
-        """Do not make the call; false if it has begun."""
+        """Drop the call; false if it has begun."""
         return self._claimed.acquire(blocking=False)
 
     def run(self) -> None:
-        """Make the call, unless it was cancelled. It must not raise."""
+        """Run the call, unless it was cancelled. It must not raise."""
         if self._claimed.acquire(blocking=False):
             self._call()
             self.done = True
@@ -48,7 +48,7 @@ class ThreadPool:
         self._add_thread()  # From 3.12 on, none can be started once the main thread has ended.
 
     def submit(self, call: Callable[[], object]) -> Job:
-        """Make ``call``, which must not raise, in one of the threads. From one thread only."""
+        """Run ``call``, which must not raise, in one of the threads. From one thread only."""
         job = Job(call)
         self._jobs.put(job)
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._count:
@@ -59,8 +59,8 @@ class ThreadPool:
         return job
 
     def close(self, timeout: float | None) -> bool:
-        """Make the calls that were submitted, and end the threads; false if that takes longer than
-        ``timeout`` seconds (None: it may take any time). Then they are left to themselves."""
+        """Run the submitted calls, then end the threads; false if that takes longer than
+        ``timeout`` seconds (None: no limit). The threads run on in that case."""
         end = None if timeout is None else time.monotonic() + timeout
         for _ in self._threads:
             self._jobs.put(None)

@@ -1,4 +1,4 @@
-"""Handlers that block: each call in a thread of a pool, so that the loop goes on."""
+"""Handlers that block: each call runs in a thread of a pool, so the loop is not held up."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 from epollo.engine import CloseReason, Connection, EventLoop, Reply
 from epollo.server.handlers.application import Application
 from epollo.server.handlers.executor import DISCONNECTED_RAISED, unfinished
-from epollo.server.handlers.pending import Flight, Flights
+from epollo.server.handlers.pending import DeferringConnection, PendingCall, PendingCalls
 from epollo.server.handlers.thread_pool import Job, ThreadPool
 from epollo.server.stopping import Stop
 
-_PERIOD = 0.1  # seconds between two looks at the deadline of a stop, which may be moved
+_PERIOD = 0.1  # seconds between checks of the stop's deadline, which may move
 
 
-class Threads:
+class ThreadExecutor:
     """Calls ``received``, ``connected`` and ``disconnected`` in ``count`` threads.
 
-    A call that has begun runs to its end, also when its connection is closed meanwhile.
+    A call that has begun runs to its end, even if its connection closes meanwhile.
     """
 
     def __init__(self, application: Application, in_flight: int, ordered: bool, count: int) -> None:
         self._application = application
         self._in_flight = in_flight
         self._count = count
-        self._flights = Flights(ordered)
+        self._pending_calls = PendingCalls(ordered)
 
     def begin(self, engine: EventLoop) -> None:
         self._engine = engine
@@ -35,52 +35,52 @@ class Threads:
         self._ended: SimpleQueue[Callable[[], object]] = SimpleQueue()  # for the loop's thread
         self._disconnecting: dict[Connection, None] = {}
 
-    def received(self, message: bytes, connection: Connection) -> None:
-        flight = self._flights.begin(connection)
-        job = self._submit(flight, partial(self._application.received, message, connection))
-        flight.cancel = partial(self._cancel, flight, job)
+    def received(self, message: bytes, connection: DeferringConnection) -> None:
+        call = self._pending_calls.begin(connection)
+        job = self._submit(call, partial(self._application.received, message, connection))
+        call.cancel = partial(self._cancel, call, job)
 
-    def connected(self, connection: Connection) -> None:
-        """No message is delivered before it has returned. It is called though the peer has gone
-        meanwhile, since `disconnected` will be."""
-        flight = self._flights.begin(connection, self._in_flight)
+    def connected(self, connection: DeferringConnection) -> None:
+        """Call ``connected``; no message is delivered before it returns. It is called even if the
+        peer is gone by then, because `disconnected` will be."""
+        call = self._pending_calls.begin(connection, self._in_flight)
         connect = self._application.connected
-        self._submit(flight, lambda: _ignore(connect(connection)))
+        self._submit(call, lambda: _ignore(connect(connection)))
 
     def disconnected(
-        self, connection: Connection, reason: CloseReason, done: Callable[[], object]
+        self, connection: DeferringConnection, reason: CloseReason, done: Callable[[], object]
     ) -> None:
         self._disconnecting[connection] = None
-        self._flights.cancel(connection)
-        call = partial(self._disconnect, connection, reason, done)
-        self._flights.after(connection, partial(self._pool.submit, call))
+        self._pending_calls.cancel(connection)
+        disconnect = partial(self._disconnect, connection, reason, done)
+        self._pending_calls.after(connection, partial(self._pool.submit, disconnect))
 
     def close(self, stop: Stop) -> None:
         """Wait for the calls that have begun, and for ``disconnected`` after them."""
-        while (self._flights or self._disconnecting) and stop.seconds_left != 0:
+        while (self._pending_calls or self._disconnecting) and stop.seconds_left != 0:
             try:
                 end = self._ended.get(timeout=min(_PERIOD, stop.seconds_left or _PERIOD))
             except Empty:
                 continue
             end()
         self._pool.close(stop.seconds_left)
-        left = {**self._disconnecting, **dict.fromkeys(self._flights.abandon())}
+        left = {**self._disconnecting, **dict.fromkeys(self._pending_calls.abandon())}
         stop.leave_behind(unfinished(self._application.name, left))
 
-    def _submit(self, flight: Flight, call: Callable[[], Reply]) -> Job:
-        return self._pool.submit(partial(self._handle, flight, call))
+    def _submit(self, call: PendingCall, function: Callable[[], Reply]) -> Job:
+        return self._pool.submit(partial(self._handle, call, function))
 
-    def _cancel(self, flight: Flight, job: Job) -> None:
-        """A call that waits for its thread is not made; one that was begun ends by itself."""
+    def _cancel(self, call: PendingCall, job: Job) -> None:
+        """Drop a call that no thread has begun; one that has begun ends by itself."""
         if job.cancel():
-            self._flights.end(flight)
+            self._pending_calls.end(call)
 
-    def _handle(self, flight: Flight, call: Callable[[], Reply]) -> None:
-        """In the pool: what the handler sends itself goes out before its reply."""
+    def _handle(self, call: PendingCall, function: Callable[[], Reply]) -> None:
+        """In the pool. Messages that the handler itself sends go out before its reply."""
         try:
-            end = partial(self._flights.end, flight, _whole(call(), flight.connection))
+            end = partial(self._pending_calls.end, call, _evaluated(function(), call.connection))
         except BaseException as error:
-            end = partial(self._flights.end, flight, error=error)
+            end = partial(self._pending_calls.end, call, error=error)
         self._in_loop(end)
 
     def _disconnect(
@@ -97,21 +97,22 @@ class Threads:
         del self._disconnecting[connection]
         done()
 
-    def _in_loop(self, call: Callable[[], object]) -> None:
-        """Make the call in the loop's thread or, once the loop is closed, in `close`."""
-        self._ended.put(call)
-        self._engine.call_threadsafe(self._make_call)
+    def _in_loop(self, function: Callable[[], object]) -> None:
+        """Call ``function`` in the loop's thread or, once the loop is closed, in `close`."""
+        self._ended.put(function)
+        self._engine.call_threadsafe(self._call_ended)
 
-    def _make_call(self) -> None:
+    def _call_ended(self) -> None:
         try:
-            call = self._ended.get_nowait()
-        except Empty:  # `close` has made it
+            function = self._ended.get_nowait()
+        except Empty:  # `close` has called it
             return
-        call()
+        function()
 
 
-def _whole(reply: Any, connection: Connection) -> Any:
-    """A generator is handler's code too: it is run to its end here, not in the loop's thread."""
+def _evaluated(reply: Any, connection: Connection) -> Any:
+    """``reply``, as a list if it is an iterable: a generator is the handler's code too and must
+    run in this thread, not in the loop's."""
     if isinstance(reply, bytes | bytearray | memoryview | str) or not isinstance(reply, Iterable):
         return reply
     messages = []
@@ -123,4 +124,4 @@ def _whole(reply: Any, connection: Connection) -> Any:
 
 
 def _ignore(_: object) -> None:
-    """What ``connected`` returns is no reply."""
+    """The return value of ``connected`` is not a reply."""

@@ -1,4 +1,4 @@
-"""What a peer may keep the server waiting, and a handler."""
+"""Idle, frame and write timeouts, and slow handlers."""
 
 from __future__ import annotations
 
@@ -334,7 +334,7 @@ def test_a_jump_of_the_wall_clock_closes_nobody(engine: Engine, tmp_path: Path, 
         shift.write_text(f"{days:+d}d")
         begin = frame(bytes(1 << 19))
         sent = 0
-        for _ in until_closed(idle):  # so that the deadlines were looked at, after the jump
+        for _ in until_closed(idle):  # so that a sweep came after the jump
             now = int(busy.ask(b"?"))
             slow.send(begin[sent : sent + 1])
             sent += 1
@@ -376,7 +376,7 @@ async def later(message: bytes) -> bytes:
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="the alarm of an engine that is a guest cannot be set to so late a time",
+    reason="the alarm of an engine on another loop cannot be set to so late a time",
 )
 def test_a_timeout_of_ages_is_kept_on_an_asyncio_loop(
     engine: Engine, log: Log, settings: dict[str, Any]
@@ -409,12 +409,12 @@ class Sticks:
     """Blocks in the hook of this name until the test lets it go on."""
 
     def __init__(self, hook: str) -> None:
-        self.go_on = threading.Event()
+        self.release = threading.Event()
         self._hook = hook
 
     def _called(self, hook: str) -> None:
         if hook == self._hook:
-            assert self.go_on.wait(DEADLINE)
+            assert self.release.wait(DEADLINE)
 
     def connected(self, connection: Connection) -> None:
         self._called("connected")
@@ -444,10 +444,10 @@ def names_while_it_blocks(handler: Sticks, server: Server, log: Log) -> bool:
             peer.send(frame(b"hello"))
             peer.end()
             found = happens(lambda: named(log))
-            handler.go_on.set()
+            handler.release.set()
             peer.receive_all()
     finally:
-        handler.go_on.set()
+        handler.release.set()
     log.take()
     return found
 

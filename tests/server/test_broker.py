@@ -1,4 +1,4 @@
-"""The seam between servers: what one publishes reaches the members of the others, once."""
+"""Brokers: a message that one server publishes reaches the members on the others, once."""
 
 from __future__ import annotations
 
@@ -71,15 +71,15 @@ def test_two_servers_on_one_broker_are_one_room(engine: Engine, make: Any) -> No
             for peer in (ann, bob, eve):
                 assert [peer.message() for _ in range(1000)] == expected, "once each, in order"
             assert ann.ask(b"hello") == b"said"
-            assert heard(eve, bob) == {b"hello"}
+            assert received_by(eve, bob) == {b"hello"}
             assert eve.ask(b"hello, all") == b"said"
-            assert heard(ann, bob) == {b"hello, all"}
+            assert received_by(ann, bob) == {b"hello, all"}
     if isinstance(broker, Wire):
         broker.close()
         assert broker.subscribers == {}
 
 
-def heard(*peers: Peer) -> set[bytes]:
+def received_by(*peers: Peer) -> set[bytes]:
     return {peer.message() for peer in peers}
 
 

@@ -1,4 +1,4 @@
-"""New connections, and what accepting them may meet."""
+"""New connections, and errors of accepting them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from epollo.engine import Limits
 from epollo.framing import parse
 from epollo.server.acceptor import Acceptor
 from epollo.server.counters import Counters
-from epollo.server.limits import Admission
+from epollo.server.limits import ConnectionLimiter
 from tests.engines import Engine
 from tests.support import DEADLINE, Peer, Recorder, frame, serving, shim, until
 
@@ -142,12 +142,12 @@ class Held(Recorder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.held, self.go_on = threading.Event(), threading.Event()
+        self.held, self.release = threading.Event(), threading.Event()
 
     def received(self, message: bytes, connection: Connection) -> bytes:
         if message == b"hold":
             self.held.set()
-            assert self.go_on.wait(DEADLINE)
+            assert self.release.wait(DEADLINE)
         return message
 
 
@@ -181,7 +181,7 @@ def test_a_stop_answers_the_requests_in_the_accept_queue(
         for peer in queued:
             peer.send(frame(b"hello"))
         server.stop()
-        handler.go_on.set()
+        handler.release.set()
         assert holding.receive_all() == frame(b"hold")
         assert [all_or_nothing(peer) for peer in queued] == [frame(b"hello")] * 100
 
@@ -238,11 +238,11 @@ def test_a_reserve_that_is_descriptor_0_is_closed_with_its_acceptor(engine: Engi
     loop = engine.loop()
     bound = address.parse("127.0.0.1:0")
     listener = address.listen(bound, 1)
-    admission = Admission(Counters())
+    limiter = ConnectionLimiter(Counters())
     stdin = os.dup(0)
     os.close(0)
     try:
-        Acceptor(loop, listener, bound, Echo(), admission).close()
+        Acceptor(loop, listener, bound, Echo(), limiter).close()
         is_open = os.path.exists("/proc/self/fd/0")  # noqa: PTH110
     finally:
         os.dup2(stdin, 0)

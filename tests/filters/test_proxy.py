@@ -1,4 +1,4 @@
-"""The PROXY protocol: HAProxy's own, its specification's headers, and those that are none."""
+"""The PROXY protocol: HAProxy's own, the headers in its specification, and invalid ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from epollo import CloseReason, Connection, address
 from epollo.errors import ProxyError
-from epollo.filters.proxy import V2, Introduction, Proxy, crc32c, header
+from epollo.filters.proxy import V2, Proxy, ProxyHeaderSender, crc32c, header
 from tests.engines import Engine
 from tests.interop.haproxy import haproxy
 from tests.support import Peer, Recorder, closed, frame
@@ -174,12 +174,12 @@ def test_a_header_is_made_for_two_addresses(
     assert proxy.peername == told
 
 
-def test_an_introduction_is_said_once_and_changes_nothing() -> None:
-    introduction = Introduction(b"PROXY UNKNOWN\r\n")
-    assert introduction.received(b"") == b""
-    assert (introduction.pending(), introduction.pending()) == (b"PROXY UNKNOWN\r\n", b"")
-    assert introduction.established
-    assert introduction.send(b"data") == introduction.received(b"data") == b"data"
+def test_an_sender_is_said_once_and_changes_nothing() -> None:
+    sender = ProxyHeaderSender(b"PROXY UNKNOWN\r\n")
+    assert sender.received(b"") == b""
+    assert (sender.outgoing(), sender.outgoing()) == (b"PROXY UNKNOWN\r\n", b"")
+    assert sender.established
+    assert sender.send(b"data") == sender.received(b"data") == b"data"
 
 
 @pytest.mark.parametrize("header", BAD, ids=names)
@@ -198,7 +198,7 @@ def test_another_stream_passes_where_the_header_is_optional(stream: bytes) -> No
     assert b"".join(proxy.received(bytes([byte])) for byte in stream) == stream
     assert proxy.established
     assert proxy.peername is None
-    with pytest.raises(ProxyError, match="begins with no PROXY header"):
+    with pytest.raises(ProxyError, match="does not begin with a PROXY header"):
         Proxy(1, required=True).received(stream)
 
 

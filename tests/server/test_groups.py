@@ -1,4 +1,4 @@
-"""Groups: who gets what is published, in which order, and who no longer."""
+"""Groups: which members get a published message, and in which order."""
 
 from __future__ import annotations
 
@@ -187,11 +187,11 @@ def test_a_closed_connection_is_in_no_group_and_can_join_none(engine: Engine) ->
         peer.close()
         assert handler.end() is CloseReason.EOF
         assert told.get() == connection.groups == frozenset()
-        with pytest.raises(ConnectionClosed, match="can join no group"):
+        with pytest.raises(ConnectionClosed, match="cannot join a group"):
             connection.join("all")
         connection.leave("all")
         server.publish("all", b"to nobody")
-        assert server._service.groups.members("all") == ()
+        assert server._protocol.groups.members("all") == ()
         del connection
 
 
@@ -206,7 +206,7 @@ def test_joins_that_race_with_the_close_leave_no_member(engine: Engine) -> None:
             joining.join()
             handler.end()
         del connection
-        groups = server._service.groups
+        groups = server._protocol.groups
         assert (groups._members, groups._joined) == ({}, {})
 
 

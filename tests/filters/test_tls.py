@@ -336,9 +336,9 @@ class Memory:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
         self.established = False
 
-    def shake(self, heard: bytes = b"") -> bytes:
-        """What it says next in the handshake, having ``heard`` the server."""
-        self._incoming.write(heard)
+    def shake(self, received: bytes = b"") -> bytes:
+        """What it says next in the handshake, having ``received`` from the server."""
+        self._incoming.write(received)
         with contextlib.suppress(ssl.SSLWantReadError):
             self._tls.do_handshake()
             self.established = True
@@ -363,13 +363,13 @@ class Memory:
             try:
                 return self._tls.read(1 << 16)[4:]
             except ssl.SSLWantReadError:
-                heard = peer.socket.recv(1 << 16)
-                assert heard, "the stream has ended"
-                self._incoming.write(heard)
+                received = peer.socket.recv(1 << 16)
+                assert received, "the stream has ended"
+                self._incoming.write(received)
 
-    def read_on(self, heard: bytes) -> None:
+    def read_on(self, received: bytes) -> None:
         """Read until there is an alert, which is raised as ssl.SSLError."""
-        self._incoming.write(heard)
+        self._incoming.write(received)
         while self._tls.read(1 << 16):
             pass
 
@@ -386,9 +386,9 @@ def test_messages_before_a_broken_record_are_handled_and_the_peer_is_told_why(
         client.finish(peer, client.shake())
         peer.send(client.seal(b"one") + client.seal(b"two") + BROKEN)
         assert [recorder.message(), recorder.message()] == [b"one", b"two"]
-        heard = peer.receive_all()
+        received = peer.receive_all()
         with pytest.raises(ssl.SSLError, match="ALERT"):
-            client.read_on(heard)
+            client.read_on(received)
     assert recorder.end() is CloseReason.TLS_ERROR
 
 
@@ -534,15 +534,15 @@ def test_the_time_for_a_frame_begins_with_the_first_byte_of_its_record(
         Peer(server.addresses[0]) as peer,
     ):
         client.finish(peer, client.shake())
-        rest = iter(client.seal(bytes(16_000)))
-        peer.send(bytes([next(rest)]))
+        remainder = iter(client.seal(bytes(16_000)))
+        peer.send(bytes([next(remainder)]))
         for _ in range(3):  # the server's own clock: the time of a frame has passed, thrice
             with Secure(server.addresses[0], files.client()) as late:
                 late.send(b"\0")
                 late.socket.settimeout(0.001)
                 while is_open(late):
                     if habit == "sends a byte at a time":
-                        send_if_open(peer, bytes([next(rest)]))
+                        send_if_open(peer, bytes([next(remainder)]))
         assert has_ended(peer)
 
 

@@ -1,4 +1,4 @@
-"""The server: where it listens, whom it takes, how it stops."""
+"""The server: listening, serving, stopping."""
 
 from __future__ import annotations
 
@@ -166,11 +166,11 @@ def test_stop_aborts_what_is_left_when_the_grace_is_over(engine: Engine) -> None
 
 
 def test_leaving_the_block_does_not_abort_what_was_told_to_finish(engine: Engine) -> None:
-    begun, go_on = threading.Event(), threading.Event()
+    begun, release = threading.Event(), threading.Event()
 
     def slow(message: bytes) -> bytes:
         begun.set()
-        assert go_on.wait(DEADLINE)
+        assert release.wait(DEADLINE)
         return message
 
     with engine.server(slow, threads=1) as server:
@@ -178,7 +178,7 @@ def test_leaving_the_block_does_not_abort_what_was_told_to_finish(engine: Engine
         peer.send(frame(b"hello"))
         assert begun.wait(DEADLINE)
         server.stop()
-        threading.Timer(0.05, go_on.set).start()  # when this thread has left the block
+        threading.Timer(0.05, release.set).start()  # when this thread has left the block
     with peer:
         assert peer.receive_all() == frame(b"hello")
 
@@ -535,12 +535,12 @@ def test_a_server_whose_started_raises_does_not_serve(engine: Engine) -> None:
 
 @pytest.mark.parametrize("kind", ["plain", "async", "threads"])
 def test_a_block_is_entered_once_started_has_run(engine: Engine, kind: str) -> None:
-    begun, go_on, told = threading.Event(), threading.Event(), list[str]()
+    begun, release, told = threading.Event(), threading.Event(), list[str]()
 
     class Plain:
         def started(self, server: Server) -> None:
             begun.set()
-            assert go_on.wait(DEADLINE)
+            assert release.wait(DEADLINE)
             told.append("started")
 
         def received(self, message: bytes) -> bytes:
@@ -553,7 +553,7 @@ def test_a_block_is_entered_once_started_has_run(engine: Engine, kind: str) -> N
     def let_it_go_on() -> None:
         assert begun.wait(DEADLINE)
         told.append("waited for")
-        go_on.set()
+        release.set()
 
     handler = Async() if kind == "async" else Plain()
     helper = threading.Thread(target=let_it_go_on)

@@ -1,4 +1,4 @@
-"""A stop is over within its time, whatever handlers and hooks do, and says what it left behind."""
+"""A stop ends by its deadline, whatever handlers and hooks do, and logs what it left behind."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def test_the_deadline_is_the_grace_and_a_little_and_moves_when_forced() -> None:
     stop = Stop(10)
     moved: list[float | None] = []
     assert stop.seconds_left is None
-    with stop.listening(lambda: moved.append(stop.seconds_left)):
+    with stop.notifying(lambda: moved.append(stop.seconds_left)):
         stop.begin(2)
         stop.begin()
     stop.begin()

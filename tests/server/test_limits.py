@@ -1,4 +1,4 @@
-"""Bounds on connections: who is refused, who is not, and whose place is free again."""
+"""Limits on connections: which are refused, and when a place is free again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from epollo import CloseReason, Connection, Refusal, address
 from epollo.filters.proxy import V2
 from epollo.server.counters import Counters
-from epollo.server.limits import Admission
+from epollo.server.limits import ConnectionLimiter
 from tests.engines import Engine
 from tests.logs import Log
 from tests.support import DEADLINE, Peer, Recorder, frame, has_ipv6
@@ -149,9 +149,9 @@ def test_refusals_are_logged_once_a_second_at_most(
 ) -> None:
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    admission = Admission(Counters(), 3)
+    limiter = ConnectionLimiter(Counters(), 3)
     for now in (100.0, 100.5, 100.99, 101.0, 101.5, 102.5):
-        admission.complain(f"at {now}")
+        limiter.warn(f"at {now}")
     assert log.take() == ["at 100.0", "at 101.0", "at 102.5"]
 
 
@@ -169,22 +169,22 @@ class Proxied:
 
 
 def test_behind_a_proxy_the_clients_address_counts_once_it_is_known(log: Log) -> None:
-    admission = Admission(Counters(), max_per_ip=2, proxied=True)
+    limiter = ConnectionLimiter(Counters(), max_per_ip=2, proxied=True)
     connections: list[Any] = [Proxied() for _ in range(4)]
     with (
         address.listen(address.parse("127.0.0.1:0"), 1) as listener,
         address.connect(address.of(listener.getsockname()), DEADLINE) as sock,
     ):
-        assert admission.host_of(sock) == "", "the proxy's own address does not count"
+        assert limiter.host_of(sock) == "", "the proxy's own address does not count"
     for connection in connections[:3]:
-        assert admission.refusal("") is None
-        admission.enter(connection, "")
-        admission.identify(connection, "127.0.0.2")
-    admission.identify(connections[3], "127.0.0.3")
+        assert limiter.refusal("") is None
+        limiter.add(connection, "")
+        limiter.identify(connection, "127.0.0.2")
+    limiter.identify(connections[3], "127.0.0.3")
     assert [each.aborted for each in connections] == [[], [], [CloseReason.REFUSED], []]
     assert log.take() == [OVER_ONE]
-    assert [admission.leave(each) for each in connections] == [None, None, Refusal.MAX_PER_IP, None]
-    assert admission.refusal("127.0.0.2") is None
+    assert [limiter.remove(each) for each in connections] == [None, None, Refusal.MAX_PER_IP, None]
+    assert limiter.refusal("127.0.0.2") is None
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -1,4 +1,4 @@
-"""Applications: found by name, called with what they ask for."""
+"""Applications: found by name, checked, and called with the parameters they take."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class AsyncCall:
         (three, "must take"),
         (keyword, "must take"),
         (generator, "async generator function; return the messages as a list"),
-        (Flagged(), "'Flagged' has a connected that is a bool, no function"),
+        (Flagged(), "'Flagged' has a connected that is a bool, not a function"),
         (Blind(), r"'Blind': disconnected must take \(connection, reason\)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What the log says of closes: a line for each connection, at the level of its reason."""
+"""How closes are logged: one line for each connection, at the level of its reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server counts: each connection once, and at any moment all of one moment."""
+"""Counters: each connection is counted once, and each snapshot is consistent."""
 
 from __future__ import annotations
 

@@ -1,0 +1,67 @@
+"""The addresses that a server listens on: its own binds, or the sockets that systemd passed."""
+
+from __future__ import annotations
+
+import logging
+
+from epollo import address
+from epollo.engine import EventLoop
+from epollo.server.acceptor import Acceptor
+from epollo.server.application_protocol import ApplicationProtocol
+from epollo.settings import Settings
+
+_log = logging.getLogger("epollo.server")
+
+
+class Listeners:
+    """Binds and listens; each listener has an `Acceptor` for ``protocol``."""
+
+    def __init__(
+        self, settings: Settings, protocol: ApplicationProtocol, *, bind_given: bool
+    ) -> None:
+        self._settings = settings
+        self._protocol = protocol
+        self._binds = address.parse_all(settings.bind)
+        self._bind_given = bind_given
+        self._acceptors: list[Acceptor] = []
+        self.addresses: list[str] = []  # those that were bound
+
+    def open(self, loop: EventLoop) -> None:
+        """Listen on every address. Raises BindError."""
+        for bind in self._binds:
+            self._listen(loop, bind)
+
+    def use_systemd_sockets(self) -> None:
+        """Listen on the sockets that systemd passed, unless ``bind`` was given."""
+        passed = address.activated()
+        if passed and not self._bind_given:
+            self._binds = passed
+        elif unserved := [str(each) for each in passed if each not in self._binds]:
+            _log.warning(
+                "not served, since bind says otherwise: %s, passed by systemd; leave bind out, or"
+                " name them there",
+                ", ".join(unserved),
+            )
+
+    def stop_accepting(self) -> None:
+        """Close every listener. A second call does nothing."""
+        for acceptor in self._acceptors:
+            acceptor.close()
+
+    def close(self) -> None:
+        """Close every listener and forget it."""
+        self.stop_accepting()
+        self._acceptors.clear()
+
+    def _listen(self, loop: EventLoop, bind: address.Address) -> None:
+        options = self._settings
+        listener = address.listen(
+            bind,
+            options.backlog,
+            keepalive=options.keepalive,
+            mode=options.socket_mode,
+            beside=self._binds,
+        )
+        self.addresses.append(str(address.of(listener.getsockname())))
+        protocol = self._protocol
+        self._acceptors.append(Acceptor(loop, listener, bind, protocol, protocol.limiter))
