@@ -45,6 +45,7 @@ check: $(VENV)/check-installed
 	@$(BIN)/ruff check .
 	@PATH=$(BIN):$$PATH cython-lint --max-line-length 100 src/epollo/*/native/*.p[yx][xd]
 	@$(BIN)/mypy
+	@PYTHONPATH=src $(BIN)/lint-imports --no-cache --no-logo
 	@echo "== the tests"
 	@$(ALL_TESTS)
 
