@@ -1,4 +1,5 @@
-"""The prose in a file: comments, docstrings and other text in Python and Cython, or Markdown."""
+"""The prose in a file: comments, docstrings and other text in Python and Cython, or Markdown. And
+the rest of it, the code."""
 
 from __future__ import annotations
 
@@ -56,6 +57,17 @@ def passages(path: Path) -> Iterator[Passage]:
         before, end = kind, token.end()
     if lines:
         yield Passage(path, tuple(lines))
+
+
+def code(path: Path) -> str:
+    """A file of Python or Cython without comments and text; what an f-string fills in is code."""
+
+    def keep(token: re.Match[str]) -> str:
+        prefix = token[0][: token[0].find(token[0][-1])].lower()
+        filled_in = re.findall(r"\{[^{}]*\}", token[0]) if "f" in prefix else []
+        return " ".join(['""', *filled_in]) if token["string"] else ""
+
+    return _TOKENS.sub(keep, path.read_text())
 
 
 def paragraphs(path: Path) -> Iterator[Passage]:
