@@ -68,7 +68,7 @@ GIVEN_UP = {
     "leaving": "interrupts",
     "companion": "local_server",
     "Conversation": "BenchConnection",
-    "Exchange": "codec",
+    "Exchange": "Pipeline",
     "Ledger": "RunCounters",
     "Tally": "MessageCounters",
     "Room": "Backend",
@@ -97,7 +97,11 @@ GIVEN_UP = {
 ONLY_IN = {
     "filled": ("epollo/bench/run/",),
     "rest": ("epollo/bench/run/",),
-    "take": ("epollo/bench/run/native/exchange", "epollo/engine/native/protocol"),
+    "take": (
+        "epollo/bench/run/native/exchange",
+        "epollo/bench/run/native/pipeline",
+        "epollo/engine/native/protocol",
+    ),
 }
 """Words that are good names elsewhere, and the files in which they had another meaning."""
 
