@@ -106,8 +106,8 @@ def _count_turns(loop: EventLoop, address: str) -> None:
     with socket.create_connection((host, int(port)), CLIENT_TIMEOUT) as client:
         loop.poll(CLIENT_TIMEOUT)  # accepts it
         gc.disable()
-        # An allocator's pool may be filled and emptied again in each turn, which takes a few percent
-        # more; it depends on what lies in the pool, so each block finds something else there.
+        # An allocator's pool that is filled and emptied again in each turn costs one percent more.
+        # That depends on what else is in the pool, so each block finds something else there.
         ballast: list[bytes] = []
         for depth in DEPTHS:
             _echo_turns(loop, client, depth, WARM_UP_TURNS, _nothing)
