@@ -37,7 +37,7 @@ _PERSON = r"(?:users?|people|person|readers?|developers?|authors?|anyone|someone
 # Of what a pattern matches, only the group counts: what stands before the group is good English.
 PATTERNS = {
     "where (if)": rf"\b{_OF_A_PLACE} where\b|\bwhere to\b"
-    r"|(?:^|(?<=[.:;?!(] ))where\b(?![^.:;?!]*, )|(\bwhere\b)",
+    r"|(?:^|(?<=[.:;?!(] ))where\b(?![^.:;?!]*, (?!(?:in|as|of|at|from|with)\b))|(\bwhere\b)",
     "is none": r"\bthere (?:is|are|was|were|be) none\b|(\b(?:is|are|was|were|be) (?-i:none)\b)",
     ", for (because)": r"(, for (?:it|they|he|she|we|nobody|there|who|what)\b"
     r"|, for (?:the|a|an|all|any|each|no|that|this|these|its|their|others)"

@@ -35,6 +35,7 @@ ALLOWED = [
     "It says where it is, and where to listen.",
     "Where the connections of a run come from.",
     "where its message begins",
+    "Where the window ends, in seconds.",
     "It is there if there is none.",
     "The default is None",
     "Connect again, for an address with several hosts, after a pause.",
