@@ -21,7 +21,7 @@ NATIVE := setup.py $(wildcard src/epollo/*/native/*.p??)
 help:
 	@echo "make demo   an echo server and 100 connections: the round trips they saw"
 	@echo "make test   the tests"
-	@echo "make check  format, lint, types and tests: what CI runs"
+	@echo "make check  format, lint, types, layers of imports and tests: what CI runs"
 	@echo "make versions  the tests on each Python that epollo supports"
 	@echo "make truth  what takes minutes and measures: the load tester against servers whose answer"
 	@echo "            is known, and how long a stop takes whatever a handler does"
@@ -40,11 +40,12 @@ test: $(VENV)/test-installed
 	@$(ALL_TESTS) $(TESTS)
 
 check: $(VENV)/check-installed
-	@echo "== format, lint, types"
+	@echo "== format, lint, types, imports"
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@PATH=$(BIN):$$PATH cython-lint --max-line-length 100 src/epollo/*/native/*.p[yx][xd]
 	@$(BIN)/mypy
+	@PYTHONPATH=src $(BIN)/lint-imports --no-cache --no-logo
 	@echo "== the tests"
 	@$(ALL_TESTS)
 

@@ -13,6 +13,7 @@ ECHO_SERVER = BUILD / "echo_server"
 LOAD = BUILD / "load"
 CHURN = BUILD / "churn"
 IDLE = BUILD / "idle"
+CALLGRIND = BUILD / "callgrind.so"
 PROGRAMS = (ECHO_SERVER, LOAD, CHURN, IDLE)
 
 
@@ -29,12 +30,18 @@ def build(program: Path) -> None:
         compile_source(source, program)
 
 
-def compile_source(source: Path, program: Path) -> None:
+def build_library(library: Path) -> None:
+    """Compile a shared library; otherwise like `build`."""
+    BUILD.mkdir(exist_ok=True)
+    compile_source(SOURCES / f"{library.stem}.c", library, "-shared", "-fPIC")
+
+
+def compile_source(source: Path, program: Path, *options: str) -> None:
     """Compile one source file, quietly when it succeeds."""
     compiler = shutil.which("cc")
     if compiler is None:
         raise BenchmarkError("no C compiler: install one that is called cc, such as gcc")
-    command = [compiler, "-O2", "-o", str(program), str(source)]
+    command = [compiler, "-O2", *options, "-o", str(program), str(source)]
     completed = subprocess.run(command, capture_output=True, text=True, check=False)
     if completed.returncode != 0:
         reason = next((line for line in completed.stderr.splitlines() if "error" in line), "failed")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from epollo import CloseReason, Connection
 from epollo.engine import EventLoop, Limits
+from epollo.engine.connection import BaseConnection
 from epollo.framing import parse
 from tests.support import DEADLINE
 
@@ -51,10 +52,10 @@ def turn_until(loop: EventLoop, condition: Callable[[], object]) -> None:
 
 
 @contextmanager
-def attached(loop: EventLoop, protocol: Protocol) -> Iterator[tuple[socket.socket, Connection]]:
+def attached(loop: EventLoop, protocol: Protocol) -> Iterator[tuple[socket.socket, BaseConnection]]:
     """A peer's socket, and the connection that serves it."""
     theirs, ours = socket.socketpair()
     with theirs:
         theirs.settimeout(DEADLINE)
-        yield theirs, loop.attach(ours, protocol)
+        yield theirs, cast(BaseConnection, loop.attach(ours, protocol))
     turn_until(loop, lambda: len(protocol.events) >= 2)

@@ -125,7 +125,7 @@ def test_received_of_what_was_held_back(
 def test_a_late_reply(loop: EventLoop, beside: Callable[[], None], kind: Any, inside: bool) -> None:
     """A generator is run when its messages are sent, which may be between two turns."""
 
-    def received(message: bytes, connection: Connection) -> None:
+    def received(message: bytes, connection: Any) -> None:
         connection.defer()
 
     protocol = Protocol(received=received)

@@ -84,7 +84,7 @@ class Connection(Protocol):
 
     @property
     def in_flight(self) -> int:
-        """Messages that were handed to the handler, and whose replies come later."""
+        """Messages that were delivered and whose replies come later."""
 
     def send(self, message: Buffer) -> None:
         """Queue one message. Raises EncodeError and ConnectionClosed."""
@@ -99,17 +99,6 @@ class Connection(Protocol):
     @property
     def groups(self) -> frozenset[str]:
         """The groups it is in; none once it is closed."""
-
-    def defer(self, count: int = 1) -> None:
-        """The reply to the message being handled comes later, by `answer`. With
-        ``Limits.in_flight`` of them to come, no further message is delivered; this one counts as
-        ``count`` of them."""
-
-    def answer(self, reply: Reply, count: int = 1) -> None:
-        """Send the reply to a deferred message; in the loop's thread, like ``defer``."""
-
-    def fail(self, error: BaseException, count: int = 1) -> None:
-        """The handler raised for a deferred message; in the loop's thread, like ``answer``."""
 
     def close(self) -> None:
         """Read no more; answer what is being handled, send what is queued, then close."""

@@ -1,0 +1,174 @@
+"""Instructions that the server executes per message, as callgrind counts them in user space.
+
+    python -m benchmarks.instructions            # all engines; compare a commit with another one
+    python -m benchmarks.instructions native
+
+The count does not depend on the machine's load: two runs of the same code differ by less than 1 %.
+The kernel's instructions are not part of it, nor is waiting for memory.
+
+An echo server of the library runs under callgrind. Its client is in the same thread: it sends, the
+loop makes one turn, which alone is counted, and the client receives. Frames are u32, messages have
+64 bytes, and depth is the number of messages per turn.
+"""
+
+import argparse
+import ctypes
+import gc
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest import mock
+
+from benchmarks import build
+from benchmarks.errors import BenchmarkError
+from epollo import Server
+from epollo.engine import EventLoop, available, new_loop
+from epollo.server.handlers.application import echo
+
+DEPTHS = (1, 16)
+BLOCKS = 5  # counts of each depth, of which the lowest is reported
+TURNS = 200  # of a block
+WARM_UP_TURNS = 300  # CPython specializes what runs often
+FRAME = (64).to_bytes(4) + bytes(64)
+CLIENT_TIMEOUT = 60.0  # seconds; under valgrind everything takes fifty times as long
+NOTHING = "nothing"
+
+_NAME = re.compile(r"^desc: Trigger: Client Request: (.+)$", re.MULTILINE)
+_TOTAL = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
+
+
+def instructions(engine: str) -> dict[int, float]:
+    """Return the instructions per message by depth.
+
+    Raises:
+        BenchmarkError: valgrind, its headers or a C compiler is missing, or the run failed.
+    """
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        raise BenchmarkError("no valgrind, which counts the instructions: apt install valgrind")
+    build.build_library(build.CALLGRIND)
+    with TemporaryDirectory() as folder:
+        output = f"--callgrind-out-file={folder}/out"
+        callgrind = [valgrind, "-q", "--tool=callgrind", "--collect-atstart=no", output]
+        child = [sys.executable, "-m", "benchmarks.instructions", "--counted", engine]
+        run(callgrind + child)
+        totals: dict[str, list[int]] = defaultdict(list)
+        for path in Path(folder).glob("out.*"):
+            name, total = read(path)
+            totals[name].append(total)
+    if len(totals[NOTHING]) != 1:
+        raise BenchmarkError("callgrind has written no counts")
+    overhead = totals[NOTHING][0]
+    return {depth: (min(totals[str(depth)]) - overhead) / TURNS / depth for depth in DEPTHS}
+
+
+def run(command: list[str]) -> None:
+    """Run the command, quietly when it succeeds."""
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    completed = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
+    if completed.returncode != 0:
+        last = (completed.stderr.strip().splitlines() or ["no word on stderr"])[-1]
+        raise BenchmarkError(f"valgrind ended with status {completed.returncode}: {last}")
+
+
+def read(path: Path) -> tuple[str, int]:
+    """Return the name and the total of one of callgrind's files."""
+    text = path.read_text()
+    name, total = _NAME.search(text), _TOTAL.search(text)
+    return name[1] if name else "", int(total[1]) if total else 0
+
+
+def count(engine: str) -> None:
+    """Run the server and its client in this process, which callgrind watches."""
+    probe = new_loop(engine)
+    probe.close()
+    server = Server(
+        echo, "127.0.0.1:0", engine=engine, idle_timeout=0, frame_timeout=0, write_timeout=0
+    )
+    with mock.patch.object(
+        type(probe), "run", lambda loop: _count_turns(loop, server.addresses[0])
+    ):
+        server.run()
+
+
+def _count_turns(loop: EventLoop, address: str) -> None:
+    library = ctypes.CDLL(str(build.CALLGRIND))
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), CLIENT_TIMEOUT) as client:
+        loop.poll(CLIENT_TIMEOUT)  # accepts it
+        gc.disable()
+        # An allocator's pool that is filled and emptied again in each turn costs one percent more.
+        # That depends on what else is in the pool, so each block finds something else there.
+        ballast: list[bytes] = []
+        for depth in DEPTHS:
+            _echo_turns(loop, client, depth, WARM_UP_TURNS, _nothing)
+            for _ in range(BLOCKS):
+                _echo_turns(loop, client, depth, TURNS, library.toggle)
+                library.dump(str(depth).encode())
+                ballast += [bytes(size) for size in range(0, 512, 8)]
+        for _ in range(TURNS):
+            library.toggle()
+            library.toggle()
+        library.dump(NOTHING.encode())
+
+
+def _echo_turns(
+    loop: EventLoop, client: socket.socket, depth: int, turns: int, toggle: Callable[[], object]
+) -> None:
+    frames = FRAME * depth
+    poll = loop.poll
+    for _ in range(turns):
+        client.sendall(frames)
+        toggle()
+        poll(CLIENT_TIMEOUT)
+        toggle()
+        received = client.recv(len(frames), socket.MSG_WAITALL)
+        if received != frames:
+            raise BenchmarkError(f"wrong reply of {len(received)} bytes")
+
+
+def _nothing() -> None:
+    pass
+
+
+def main() -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.instructions",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("engines", nargs="*", help=f"of {', '.join(available())}; default: all")
+    parser.add_argument("--counted", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    unknown = set(options.engines) - set(available())
+    if unknown:
+        parser.error(f"no engine {', '.join(sorted(unknown))}; there are {', '.join(available())}")
+    try:
+        for engine in options.engines or available():
+            if options.counted:
+                count(engine)
+            else:
+                _show(engine, instructions(engine))
+    except BenchmarkError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _show(engine: str, by_depth: dict[int, float]) -> None:
+    for depth, number in by_depth.items():
+        print(f"{engine} engine, depth {depth}: {number:,.0f} instructions per message", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
