@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import resource
+import sys
 import selectors
 import socket
 import struct
@@ -23,7 +24,7 @@ import pytest
 from epollo import ConnectFailed, Connection, SettingError, address
 from epollo.bench import Driver, Result, Second, Workload, run
 from epollo.bench.load.payload import Payload
-from epollo.bench.run.backends import room_of
+from epollo.bench.run.backends import backend_of
 from epollo.descriptors import allow_descriptors
 from epollo.engine import available
 from tests.bench.hostile import SIZE, Accepted, Serve, hostile
@@ -80,13 +81,13 @@ def test_the_queue_at_the_end_of_the_window_is_not_what_the_wait_for_replies_lea
 ) -> None:
     """The last second is closed behind the wait, by which all of it may be answered."""
     second = 10**9
-    tally = room_of(engine.name).tally(None, lambda seconds: 400 * seconds, lambda: None)
-    tally.open_window(5 * second, 1.0)
-    tally.outstanding = 200
-    tally.finish(6 * second)
-    tally.outstanding = 0
-    tally.close()
-    assert [each.outstanding for each in tally.seconds] == [200]
+    counters = backend_of(engine.name).counters(None, lambda seconds: 400 * seconds, lambda: None)
+    counters.open_window(5 * second, 1.0)
+    counters.outstanding = 200
+    counters.finish(6 * second)
+    counters.outstanding = 0
+    counters.close()
+    assert [each.outstanding for each in counters.seconds] == [200]
 
 
 # -- honest servers
@@ -818,7 +819,7 @@ def test_a_bug_of_the_tester_is_not_a_figure(
             return super().message(connection, number, intended // (number != 10))
 
     payload = FailAtTheTenth([64], text=False)
-    monkeypatch.setattr("epollo.bench.run.driver.new_payload", lambda *_: payload)
+    monkeypatch.setattr(sys.modules[Driver.__module__], "new_payload", lambda *_: payload)
     with engine.server(Server()) as server:
         driver = Driver(workload(server.addresses[0], engine=engine.name))
         with pytest.raises(ZeroDivisionError):
@@ -871,7 +872,7 @@ refused = pytest.mark.xfail(
     [
         *((framing, "any") for framing in IN_PLACE),
         ("modbus", "echo"),
-        ("modbus", "tests.bench.judges:same"),
+        ("modbus", "tests.bench.reply_checks:same"),
     ],
 )
 def test_a_payload_is_sent_as_it_is_in_a_framing_with_its_length_inside(

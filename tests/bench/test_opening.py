@@ -30,7 +30,7 @@ SHORT = 0.5  # seconds; a timeout, where waiting for it is the test
 
 @pytest.fixture(params=available())
 def load(request: pytest.FixtureRequest) -> Callable[..., Workload]:
-    """A plan of so many messages, all of them measured, in each room."""
+    """A workload whose messages are all measured, on each engine."""
 
     def planned(to: str, **changes: Any) -> Workload:
         settings: dict[str, Any] = {"connections": CONNECTIONS, "messages": MESSAGES, "rate": 1000}
@@ -134,7 +134,7 @@ def test_what_is_due_while_a_server_restarts_waits_for_it(load: Callable[..., Wo
     again: list[Server] = []
 
     def come_back(port: int) -> None:
-        until(lambda: drivers[0].tally.errors["connect_refused"] > CONNECTIONS)
+        until(lambda: drivers[0].counters.errors["connect_refused"] > CONNECTIONS)
         again.append(Server(lambda message: message, f"127.0.0.1:{port}"))
         again[0].__enter__()
 

@@ -113,7 +113,7 @@ def test_a_workload_is_read_again_where_its_file_is_not() -> None:
 
 
 def test_one_kind_of_message_at_a_time() -> None:
-    with pytest.raises(SettingError, match="payload and template: are two kinds of message"):
+    with pytest.raises(SettingError, match="payload and template: give only one"):
         messages(payload=__file__, template="{number}")
 
 
@@ -143,7 +143,7 @@ def test_fields_are_those_of_the_message(template: str, message: bytes) -> None:
         ("{0}", r"template: there is no field \{0\};"),
         ("{number.real}", r"template: there is no field \{number.real\};"),
         ("{number[0]}", r"template: there is no field \{number\[0\]\};"),
-        ("{number:{connection}}", "template: '{connection}' is no format"),
+        ("{number:{connection}}", "template: '{connection}' is not a valid format"),
         ("{number:zz}", "template: unknown format code 'z' for object"),
         ("{number!x}", "template: unknown conversion specifier"),
         ('{"id": {number}}', "template: .*a brace as {{ or }}"),

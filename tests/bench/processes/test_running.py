@@ -112,7 +112,7 @@ def test_no_window_begins_before_all_connections_are_there(
         together = Processes(workload(server, engine=tester, **load))
         assert together.run().errors == {}
         handler.timer.join()
-    starts = [m.outcome.result.started for m in together.members if m.outcome is not None]
+    starts = [s.outcome.result.started for s in together.shards if s.outcome is not None]
     assert len(starts) == 2
     assert min(starts) >= handler.answered
 
@@ -145,7 +145,7 @@ class Deadly(Known):
     together: Processes
 
     def received(self, message: bytes, connection: Connection) -> bytes | None:
-        self.together.members[1].process.kill()
+        self.together.shards[1].process.kill()
         return super().received(message, connection)
 
 
@@ -156,7 +156,7 @@ def test_one_that_dies_ends_the_run(tester: str) -> None:
         handler.together = Processes(workload(server, **load))
         with pytest.raises(EpolloError, match=r"^process 2 of 2 .* killed by SIGKILL; .*$"):
             handler.together.run()
-    assert [member.process.poll() is None for member in handler.together.members] == [False] * 2
+    assert [shard.process.poll() is None for shard in handler.together.shards] == [False] * 2
 
 
 # -- who leaves
@@ -212,14 +212,14 @@ def test_two_processes_load_the_server_beside() -> None:
 
 def test_a_script_needs_no_guard_and_its_modules_are_found(tmp_path: Path) -> None:
     """None of `if __name__ == "__main__"`, which multiprocessing asks for."""
-    (tmp_path / "judge.py").write_text("def same(message, reply):\n    return message == reply\n")
+    (tmp_path / "check.py").write_text("def same(message, reply):\n    return message == reply\n")
     script = tmp_path / "script.py"
     script.write_text(
         "import epollo\n"
         "from epollo import bench\n"
         "with epollo.Server(lambda message: message, '127.0.0.1:0') as server:\n"
         "    load = bench.Workload(address=server.addresses[0], connections=2, messages=10,\n"
-        "        duration=None, warmup=0, processes=2, expect='judge:same')\n"
+        "        duration=None, warmup=0, processes=2, expect='check:same')\n"
         "    print(bench.run(load).messages)\n"
     )
     done = subprocess.run(

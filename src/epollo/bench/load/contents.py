@@ -1,4 +1,4 @@
-"""The bytes of a file as each message."""
+"""Messages that are the bytes of a file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from epollo.errors import SettingError
 
 
 class FilePayload:
-    """Messages that are all the same: a reply is verified, but one message's cannot be told from
-    another's, so order and repetition show in the count alone.
+    """Messages that are all the same: a reply is verified, but not matched to one message, so
+    wrong order is not noticed, and repetition only shows in the number of replies.
 
     Raises SettingError for a file that cannot be read.
     """
@@ -32,7 +32,7 @@ class FilePayload:
 
 
 def size_of(path: str) -> int:
-    """The size of the file in bytes. Raises SettingError where it is none."""
+    """The size of the file in bytes. Raises SettingError if it is not a regular file."""
     try:
         found = Path(path).stat()
     except OSError as error:

@@ -299,7 +299,8 @@ def merge(results: Sequence[Result]) -> Result:
     first = results[0]
     longest = max(results, key=lambda result: len(result.seconds)).seconds
     seconds = [
-        _merged([r.seconds[n] for r in results if n < len(r.seconds)]) for n in range(len(longest))
+        merge_seconds([r.seconds[n] for r in results if n < len(r.seconds)])
+        for n in range(len(longest))
     ]
     errors: Counter[str] = Counter()
     for result in results:
@@ -321,7 +322,8 @@ def merge(results: Sequence[Result]) -> Result:
     )
 
 
-def _merged(seconds: Sequence[Second]) -> Second:
+def merge_seconds(seconds: Sequence[Second]) -> Second:
+    """The one second of several runs that went on at the same time."""
     whole = seconds[0]
     for second in seconds[1:]:
         whole = whole.merged(second)

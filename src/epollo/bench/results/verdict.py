@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from epollo.bench.load.messages import are_apart
+from epollo.bench.load.messages import are_distinct
 from epollo.bench.load.payload import Fault
 from epollo.bench.results.result import LATE, Result
 from epollo.bench.workload import Workload
@@ -134,7 +134,7 @@ def _counted(errors: dict[str, int]) -> str:
 
 def _verified(load: Workload) -> str:
     if load.expect == "echo":
-        order = "in order and " if are_apart(load) else ""
+        order = "in order and " if are_distinct(load) else ""
         return f", {order}verified to the byte"
     return (
         "; what they said was not looked at"
