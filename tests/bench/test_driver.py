@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pickle
 import resource
-import sys
 import selectors
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
