@@ -17,11 +17,12 @@ from epollo.bench import Workload, find_rate
 from epollo.bench.compare.ratios import LOWER, SAME, Change, Comparison, Row
 from epollo.bench.output import html
 from epollo.bench.results.result import Result
+from epollo.bench.results.thresholds import parse
 from epollo.bench.results.verdict import Verdict
 from epollo.errors import EpolloError, UsageError
 from tests.bench.browser import Browser, browser, found
 from tests.bench.scenes import SCENES, closed, overloaded, pair, ramp, stalled
-from tests.bench.support import Limit, made_up
+from tests.bench.support import made_up
 from tests.interop.support import absent
 
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)>'\"$x$"
@@ -130,9 +131,9 @@ def test_a_failed_run_names_its_errors_the_most_frequent_first() -> None:
 
 
 def test_the_verdict_is_that_of_the_limits() -> None:
-    missed = Verdict.of(stalled(), [Limit("p99", "p99 is 631 ms, over 5 ms")])
-    assert "Failed p99 is 631 ms, over 5 ms; " in page(stalled(), verdicts=[missed]).text
-    allowed = Verdict.of(overloaded(), [Limit("errors", None)])
+    missed = Verdict.of(stalled(), [parse("p99>5ms")])
+    assert f"Failed {missed.broken[0]}; " in page(stalled(), verdicts=[missed]).text
+    allowed = Verdict.of(overloaded(), [parse("errors>1m")])
     assert f"Passed {allowed}" in page(overloaded(), verdicts=[allowed]).text
 
 

@@ -192,7 +192,7 @@ def test_a_server_that_never_answered_may_speak_another_language() -> None:
 def test_what_a_function_says_no_to_need_not_differ_from_what_was_sent() -> None:
     load = replace(closed().workload, expect="shop:is_receipt")
     shown = line(report(closed(errors={"wrong_bytes": 2}, workload=load)), "errors")
-    assert shown.endswith("replies that are not right by shop:is_receipt")
+    assert shown.endswith("replies that shop:is_receipt rejects")
 
 
 def test_connections_that_come_and_go_are_counted_so() -> None:

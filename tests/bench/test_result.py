@@ -12,7 +12,7 @@ import pytest
 from epollo.bench import Result, Second, Workload
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import histogram_of, merge, summary
-from epollo.errors import SettingError
+from epollo.errors import ResultFileError
 from tests.bench.support import made_up
 
 
@@ -180,7 +180,7 @@ def test_times_that_are_all_alike_are_read_back_without_a_spread(count: int) -> 
     ],
 )
 def test_what_is_no_result_is_named(text: str, why: str) -> None:
-    with pytest.raises(SettingError, match=why):
+    with pytest.raises(ResultFileError, match=why):
         Result.from_json(text)
 
 
@@ -200,7 +200,7 @@ def test_what_is_no_result_is_named(text: str, why: str) -> None:
 )
 def test_a_result_with_something_else_in_a_place_is_none(damage: dict[str, Any]) -> None:
     document = json.loads(result().to_json()) | damage
-    with pytest.raises(SettingError, match="not a result"):
+    with pytest.raises(ResultFileError, match="not a result"):
         Result.from_json(json.dumps(document))
 
 

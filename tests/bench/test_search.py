@@ -218,7 +218,7 @@ def test_a_tester_that_is_always_late_is_told_apart_from_a_server_that_is() -> N
 
     search = find_rate(LOAD, "p99<5ms", run=run)
     assert search.rate is None
-    assert str(search).endswith("; the tester was late in every run: stop what runs beside it")
+    assert str(search).endswith("; the tester was late in every run: stop other programs")
 
 
 def test_a_late_tester_is_no_reason_where_a_limit_on_the_response_holds_all_the_same() -> None:
@@ -246,8 +246,8 @@ def test_ended_early_it_says_what_is_known() -> None:
     ("load", "limits", "why"),
     [
         ({}, [], "find-rate: needs a limit"),
-        ({}, ["p99"], "find-rate: 'p99' is no limit"),
-        ({}, ["p99==5ms"], "find-rate: 'p99==5ms' holds by chance"),
+        ({}, ["p99"], "find-rate: 'p99' is not a limit"),
+        ({}, ["p99==5ms"], "find-rate: 'p99==5ms' holds only by chance"),
         ({"messages": 10}, ["p99<5ms"], "messages: a search runs for a duration"),
         ({"rate": "1k..2k/5s"}, ["p99<5ms"], "rate: '1k..2k/5s': a search starts at one rate"),
         ({"depth": 2}, ["p99<5ms"], "depth: is for a closed loop"),

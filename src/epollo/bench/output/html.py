@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 import epollo
 from epollo.bench.compare.ratios import Comparison
@@ -20,12 +20,8 @@ if TYPE_CHECKING:
     from epollo.bench.output.pictures.panels import Panel
 
 
-class Judgement(Protocol):
-    """What is thought of a result, in words: a Verdict, or a Search."""
-
-    @property
-    def failed(self) -> bool:
-        """Is it not as it should be?"""
+AnyVerdict: TypeAlias = Verdict | Search
+"""Says whether it failed, and why, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +40,7 @@ def write(
     path: str,
     results: Sequence[Result],
     names: Sequence[str] = (),
-    verdicts: Sequence[Judgement] = (),
+    verdicts: Sequence[AnyVerdict] = (),
     comparison: Comparison | None = None,
 ) -> None:
     """Write a page of one result, or of several beside each other, to a file; "-" is stdout.
@@ -66,7 +62,7 @@ def write_search(path: str, search: Search) -> None:
 def page(
     results: Sequence[Result],
     names: Sequence[str] = (),
-    verdicts: Sequence[Judgement] = (),
+    verdicts: Sequence[AnyVerdict] = (),
     comparison: Comparison | None = None,
 ) -> str:
     """The page's text. All that comes from a user is escaped."""
@@ -85,7 +81,7 @@ def search_page(search: Search) -> str:
 def _rendered(
     results: Sequence[Result],
     names: Sequence[str],
-    verdicts: Sequence[Judgement],
+    verdicts: Sequence[AnyVerdict],
     comparison: Comparison | None,
     panels: Sequence[Panel],
     scope: str = "",
@@ -120,9 +116,9 @@ def _rendered(
     return text.strip()
 
 
-def _run(number: int, result: Result, names: Sequence[str], verdicts: Sequence[Judgement]) -> Run:
+def _run(number: int, result: Result, names: Sequence[str], verdicts: Sequence[AnyVerdict]) -> Run:
     address = result.workload.address
-    verdict: Judgement = verdicts[number] if number < len(verdicts) else Verdict.of(result)
+    verdict: AnyVerdict = verdicts[number] if number < len(verdicts) else Verdict.of(result)
     what = wording.described(result.workload)
     name = names[number] if number < len(names) else address
     return Run(

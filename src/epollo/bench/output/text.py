@@ -206,7 +206,7 @@ def _meaning(name: str, result: Result) -> str:
     load = result.workload
     words = _MEANINGS.get(name, "")
     if name == "wrong_bytes" and load.expect != "echo":
-        words = f"replies that are not right by {load.expect}"
+        words = f"replies that {load.expect} rejects"
     words = words.format(timeout=format_seconds(load.timeout), framing=load.framing)
     strange = name in _STRANGERS or result.errors.keys() == {"unanswered"}
     if strange and not (result.messages or result.first_reply.total):

@@ -196,7 +196,7 @@ class Search:
     def _always_late(self) -> str:
         if not self.probes or any(probe.result.on_time for probe in self.probes):
             return ""
-        return "; the tester was late in every run: stop what runs beside it"
+        return "; the tester was late in every run: stop other programs"
 
     @property
     def _rates(self) -> set[float]:
