@@ -180,7 +180,7 @@ def test_a_full_accept_queue_is_one_line(engine: str, monkeypatch: pytest.Monkey
         said = said_without_a_run(str(where), engine, monkeypatch)
         for peer in peers:
             peer.close()
-    assert said.endswith(f"cannot connect to {where}: nothing answers there within 1 s\n")
+    assert said.endswith(f"cannot connect to {where}: no answer within 1 s\n")
 
 
 @pytest.mark.parametrize("engine", available())

@@ -94,8 +94,8 @@ def test_it_says_what_was_run_and_what_came_of_it() -> None:
     assert "100 connections, open loop at 2k messages/s, constant, 64 B messages" in seen.text
     assert "every reply came, in order and verified to the byte; no errors" in seen.text
     assert "2023-11-14 22:13 UTC, 30 s measured" in seen.text
-    assert "planned ahead" in seen.text
-    assert "planned ahead" not in page(closed()).text
+    assert "at a scheduled time" in seen.text
+    assert "at a scheduled time" not in page(closed()).text
 
 
 def test_a_search_has_the_figures_of_the_rate_that_it_found() -> None:
@@ -117,7 +117,7 @@ def test_the_figures_are_in_readable_units() -> None:
     seen = page(result)
     assert seen.cells[0] == ["", "response", "service", "slip"]
     assert seen.row("99 %")[0] == f"{result.response.percentile(99) / 1e6:.3g} ms"
-    assert seen.row("Messages") == [f"{result.messages:,} answered rightly, of 60,000 sent"]
+    assert seen.row("Messages") == [f"{result.messages:,} answered correctly, of 60,000 sent"]
     assert seen.row("Rate") == [f"{result.rate:,.0f} messages a second, of 2,000 wanted"]
     assert seen.row("Fairness")[0].startswith("599 to 600 messages a connection")
     assert seen.row("12")[:5] == ["2,000", "2,000", "1,100", "0", "900"]

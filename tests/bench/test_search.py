@@ -250,7 +250,7 @@ def test_ended_early_it_says_what_is_known() -> None:
         ({}, ["p99==5ms"], "find-rate: 'p99==5ms' holds only by chance"),
         ({"messages": 10}, ["p99<5ms"], "messages: a search runs for a duration"),
         ({"rate": "1k..2k/5s"}, ["p99<5ms"], "rate: '1k..2k/5s': a search starts at one rate"),
-        ({"depth": 2}, ["p99<5ms"], "depth: is for a closed loop"),
+        ({"depth": 2}, ["p99<5ms"], "depth: only for a closed loop"),
     ],
 )
 def test_what_cannot_be_searched(load: dict[str, Any], limits: list[str], why: str) -> None:
@@ -329,10 +329,10 @@ def test_ctrl_c_ends_a_search_with_what_is_known() -> None:
 @pytest.mark.parametrize(
     ("flags", "why"),
     [
-        ("--fail-if p99>5ms", "--fail-if: --find-rate has limits of its own"),
+        ("--fail-if p99>5ms", "--fail-if: not used with --find-rate"),
         ("-n 100", "--messages: --find-rate runs for --duration"),
-        ("--hlog x", "--hlog: is of one run"),
-        ("--csv x", "--csv: is of one run"),
+        ("--hlog x", "--hlog: is for one run"),
+        ("--csv x", "--csv: is for one run"),
     ],
 )
 def test_flags_that_a_search_would_not_hear(flags: str, why: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from epollo.bench.output.text import text
+from epollo.bench.output.text import render
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.thresholds import parse
 from epollo.bench.results.verdict import Verdict
@@ -189,7 +189,7 @@ def test_a_closed_loop_says_that_its_tester_may_limit_it(
     ids=["any", "any-pipelined", "function", "payload", "payload-pipelined", "template", "short"],
 )
 def test_it_says_where_the_order_of_replies_was_assumed(matched: dict[str, Any]) -> None:
-    report = text(Verdict.of(made_up(**matched)))
+    report = render(Verdict.of(made_up(**matched)))
     assert re.search(r"\border\b.*\bassumed\b|\bassum(ed|es)\b.*\border\b", report)
 
 

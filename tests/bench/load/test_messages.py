@@ -88,7 +88,7 @@ def test_a_wrong_reply_is_told_by_what_it_is(
         (b"one line\r", "line", "payload: a message that ends in CR"),
         (b"a\0b", "delimiter:\\0", r"payload: a message with its delimiter b'\\x00' in it"),
         (bytes(11), "fixed:10", "payload: message of 11 bytes where fixed:10 takes 10"),
-        (bytes(256), "u8", "payload: message of 256 bytes .*; take another payload, or another fr"),
+        (bytes(256), "u8", "payload: message of 256 bytes .*; use another payload, or another fr"),
     ],
 )
 def test_a_file_that_the_framing_cannot_hold_is_refused(
@@ -172,7 +172,7 @@ def test_a_template_that_is_none_is_refused_in_one_line(template: str, why: str)
 def test_a_template_that_the_framing_cannot_hold_is_refused(
     template: str, load: dict[str, str], why: str
 ) -> None:
-    with pytest.raises(SettingError, match=f"{why}.*; take another template, or another framing"):
+    with pytest.raises(SettingError, match=f"{why}.*; use another template, or another framing"):
         messages(template=template, **load)
 
 
@@ -188,7 +188,7 @@ def test_connections_that_take_the_place_of_others_have_numbers_too(load: dict[s
     """An open loop replaces those that it loses, however many these are."""
     template = {"template": "{connection:02d}", "framing": "fixed:2", "connections": 100}
     assert messages(**template).message(99, 0, 0) == b"99"
-    with pytest.raises(SettingError, match=r"^template: .*; take another template, or another fr"):
+    with pytest.raises(SettingError, match=r"^template: .*; use another template, or another fr"):
         messages(**template, **load)
 
 

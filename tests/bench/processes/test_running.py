@@ -123,7 +123,7 @@ def test_no_window_begins_before_all_connections_are_there(
 def test_what_cannot_be_shared_is_said() -> None:
     loads: list[dict[str, Any]] = [{"connections": 3}, {"messages": 3}]
     for load in loads:
-        with pytest.raises(SettingError, match=r"^processes: each needs .*; take 3 at most$"):
+        with pytest.raises(SettingError, match=r"^processes: each needs .*; use at most 3$"):
             Workload(address="127.0.0.1:1", processes=4, **load)
 
 

@@ -58,7 +58,7 @@ def _checked(name: str, payload: Messages, workload: Workload, framing: Framing)
         for message in _extremes(payload, workload):
             framing.encode(message)
     except EncodeError as error:
-        raise SettingError(f"{name}: {error}; take another {name}, or another framing") from None
+        raise SettingError(f"{name}: {error}; use another {name}, or another framing") from None
     return payload
 
 

@@ -1,4 +1,4 @@
-"""``--html``: results as one page that needs nothing else: no network, no script, no font."""
+"""``--html``: results as one self-contained page, without scripts or network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import epollo
+from epollo.bench.compare.letters import letter
 from epollo.bench.compare.ratios import Comparison
 from epollo.bench.output import wording
 from epollo.bench.output.pictures import tables
@@ -26,7 +27,7 @@ AnyVerdict: TypeAlias = Verdict | Search
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the page says of one run before its figures."""
+    """The heading of one run on the page."""
 
     letter: str
     name: str
@@ -43,11 +44,11 @@ def write(
     verdicts: Sequence[AnyVerdict] = (),
     comparison: Comparison | None = None,
 ) -> None:
-    """Write a page of one result, or of several beside each other, to a file; "-" is stdout.
+    """Write a page of one or several results to a file; "-" is stdout.
 
-    ``names`` are those of the results, such as their files; ``verdicts`` what limits made of
-    them; without, any error fails a run. Raises UsageError where matplotlib or jinja2 is missing,
-    and EpolloError where the file cannot be written.
+    ``names`` are those of the results, such as their files; ``verdicts`` are those of the limits;
+    without them any error fails a run. Raises UsageError if matplotlib or jinja2 is missing, and
+    EpolloError if the file cannot be written.
     """
     check_page(path)
     write_text(path, page(results, names, verdicts, comparison))
@@ -65,14 +66,14 @@ def page(
     verdicts: Sequence[AnyVerdict] = (),
     comparison: Comparison | None = None,
 ) -> str:
-    """The page's text. All that comes from a user is escaped."""
+    """The HTML of the page. All user input is escaped."""
     from epollo.bench.output.pictures.panels import panels
 
     return _rendered(results, names, verdicts, comparison, panels(results))
 
 
 def search_page(search: Search) -> str:
-    """That of a search: figures of the rate that it found, and pictures of all its runs."""
+    """The HTML of a search: figures of the rate found, and pictures of all runs."""
     from epollo.bench.output.pictures.panels import of_search
 
     return _rendered([search.answer()], (), [search], None, of_search(search), search.scope)
@@ -122,7 +123,7 @@ def _run(number: int, result: Result, names: Sequence[str], verdicts: Sequence[A
     what = wording.described(result.workload)
     name = names[number] if number < len(names) else address
     return Run(
-        letter=wording.letter(number),
+        letter=letter(number),
         name=name,
         what=what if name == address else f"{address}: {what}",
         when=f"{wording.moment(result)}, {format_seconds(result.elapsed)} measured",
@@ -136,7 +137,7 @@ def _title(runs: Sequence[Run]) -> str:
 
 
 def _key(result: Result) -> list[tuple[str, str]]:
-    """The figures that are asked for first."""
+    """The most important figures."""
     p50, p99, most = (_ns(value) for value in result.response.percentiles((50.0, 99.0, 100.0)))
     rate = ("messages a second", f"{result.rate:,.0f}")
     if not result.response.total:

@@ -1,4 +1,4 @@
-"""The report of a finished run: plain text, the same on a terminal, in a pipe and in a mail."""
+"""The report of a finished run as plain text."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ _SLICES = 10  # of a ramp
 
 _MEANINGS = {
     "wrong_bytes": "replies that differ from what was sent",
-    "wrong_order": "right replies, but a later one came first",
+    "wrong_order": "correct replies that came after a later one",
     "duplicate": "replies that came twice",
-    "extra": "replies to nothing that was sent",
+    "extra": "replies that match no message",
     "short": "replies that are cut off",
-    "in_warmup": "messages before the window, answered wrongly or not at all",
-    "unsent": "due, but there was no connection left, or the tester was too slow",
+    "in_warmup": "messages of the warm-up, answered wrongly or not at all",
+    "unsent": "due, but no connection was left, or the tester was too slow",
     "unanswered": "no reply within {timeout}, or before the connection ended",
-    "connect_refused": "nobody listens",
-    "no_port": "this side has no port left: connect from more addresses, --source",
-    "tls_error": "the TLS handshake failed, or what came is no TLS",
+    "connect_refused": "nothing listens there",
+    "no_port": "no local port is left: connect from more addresses with --source",
+    "tls_error": "the TLS handshake failed, or the server sent an invalid record",
     "connect_timeout": "not connected within {timeout}: is the accept queue full?",
     "reset": "the server, or its kernel, broke the connection",
     "closed_early": "the server closed while replies were due",
-    "bad_frame": "what came is no {framing} frame",
+    "bad_frame": "the server sent an invalid {framing} frame",
 }
-# What is asked where they come before any reply.
-_STRANGERS = ("closed_early", "reset", "bad_frame")
+# Errors that ask for the right protocol if no reply came before them.
+_UNEXPECTED = ("closed_early", "reset", "bad_frame")
 
 
-def text(verdict: Verdict) -> str:
-    """The report of the result that ``verdict`` judges."""
+def render(verdict: Verdict) -> str:
+    """The report of the result of ``verdict``."""
     result = verdict.result
-    parts = [_what(result), _times(result), _bars(result.response), _steps(result)]
+    parts = [_head(result), _times(result), _bars(result.response), _steps(result)]
     parts += [_amounts(result), _errors(result), f"verdict      {verdict}"]
     return "\n\n".join(part for part in parts if part)
 
 
-def _what(result: Result) -> str:
+def _head(result: Result) -> str:
     load = result.workload
     warmup = f"after {format_seconds(load.warmup)} of warm-up" if load.warmup else "without warm-up"
     early = ", ended early" if result.interrupted else ""
@@ -54,7 +54,7 @@ def _what(result: Result) -> str:
 
 
 def _times(result: Result) -> str:
-    """A closed loop's mean is what everyone asks for first, in the unit that everyone knows."""
+    """The times; of a closed loop, the mean comes first, in ms."""
     response = result.response
     if not response.total:
         return ""
@@ -81,7 +81,7 @@ def _table(columns: Sequence[tuple[str, Histogram]]) -> str:
 
 
 def _bars(times: Histogram) -> str:
-    """The histogram in bars, one for each of ten steps of equal ratio."""
+    """The histogram as ten bars whose widths have equal ratios."""
     low, high = max(1, times.minimum), times.maximum
     if low >= high:
         return ""
@@ -100,7 +100,7 @@ def _steps(result: Result) -> str:
     """A line for each step of the rate, and for each tenth of a single ramp."""
     if not result.workload.open_loop:
         return ""
-    rows = [_step(seconds) for seconds in _stretches(result)]
+    rows = [_step(seconds) for seconds in _seconds_of_steps(result)]
     if len(rows) < 2:
         return ""
     head = f"  {'from':>8}{'target':>12}{'achieved':>12}{'p50':>12}{'p99':>12}"
@@ -117,8 +117,8 @@ def _step(seconds: Sequence[Second]) -> str:
     return f"  {start:>8}{target:>12,.0f}{achieved:>12,.0f}{_ns(p50):>12}{_ns(p99):>12}"
 
 
-def _stretches(result: Result) -> Iterator[list[Second]]:
-    """The seconds of each step; one that two steps share belongs to where its middle is."""
+def _seconds_of_steps(result: Result) -> Iterator[list[Second]]:
+    """The seconds of each step; a second in two steps belongs to the step of its middle."""
     start = 0.0
     for step in _parts(result.workload.profile):
         end = start + step.seconds
@@ -157,7 +157,7 @@ def _per_second(result: Result) -> str:
 
 
 def _bytes(result: Result) -> str:
-    """Without headers: what the messages themselves are."""
+    """Bytes of the messages, without headers."""
     sent, received = result.bytes_sent, result.bytes_received
     if not result.elapsed:
         return f"{format_size(sent)} sent, {format_size(received)} received"
@@ -180,21 +180,21 @@ def _connections(result: Result) -> str:
 
 
 def _outstanding(result: Result) -> str:
-    """Little's law, which holds whatever the server does: messages in a closed loop are as many
-    as their rate times their time in it, N = X (R + Z). Where it does not, the tester is wrong.
-    Connections that come and go have another time in it, that of their connects."""
+    """Little's law, N = X (R + Z): the messages in a closed loop are their rate times their
+    round trip and think time. It holds for any server; if it does not, the tester is wrong. With
+    ``reconnect_every`` the time of the connects would have to be added."""
     load = result.workload
     measured = f"{result.concurrency:,.1f} messages on average"
     cycle = result.service.mean + load.think * 1e9
     if load.open_loop or load.reconnect_every or not cycle:
         return measured
-    there = min(result.connect.total * load.depth, load.messages or math.inf)
-    expected = there * result.service.mean / cycle
+    slots = min(result.connect.total * load.depth, load.messages or math.inf)
+    expected = slots * result.service.mean / cycle
     return f"{measured}, {expected:,.1f} expected (Little's law: rate x round trip)"
 
 
 def _errors(result: Result) -> str:
-    """Each kind of error, and what it means."""
+    """Each kind of error with its count and its meaning."""
     lines = [
         f"{name:<15} {count:>10,}   {_meaning(name, result)}".rstrip()
         for name, count in sorted(result.errors.items())
@@ -208,9 +208,9 @@ def _meaning(name: str, result: Result) -> str:
     if name == "wrong_bytes" and load.expect != "echo":
         words = f"replies that {load.expect} rejects"
     words = words.format(timeout=format_seconds(load.timeout), framing=load.framing)
-    strange = name in _STRANGERS or result.errors.keys() == {"unanswered"}
-    if strange and not (result.messages or result.first_reply.total):
-        words += f"; does it speak {load.framing}{'' if load.tls else ', and no TLS'}?"
+    asks = name in _UNEXPECTED or result.errors.keys() == {"unanswered"}
+    if asks and not (result.messages or result.first_reply.total):
+        words += f"; does it speak {load.framing}{'' if load.tls else ', without TLS'}?"
     return words
 
 

@@ -1,4 +1,4 @@
-"""The result as CSV: a row a second, for a spreadsheet, gnuplot or pandas."""
+"""The result as CSV: one row for each second, for a spreadsheet, gnuplot or pandas."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ COLUMNS = (
 
 
 def write(path: str, result: Result) -> None:
-    """Write ``result`` to ``path``, "-" is stdout. Raises EpolloError where that cannot be."""
+    """Write ``result`` to ``path``, "-" is stdout. Raises EpolloError if it cannot."""
     write_text(path, text(result))
 
 
 def text(result: Result) -> str:
-    """The rows, below a head with the names of ``COLUMNS``.
+    """The rows, below a header row with ``COLUMNS``.
 
-    ``time`` is in seconds since the epoch, all other times are in seconds too. A cell is empty
-    where there is nothing to tell: the target of a closed loop, the latency of no message.
+    ``time`` is in seconds since the epoch; all other times are in seconds. A cell is empty if it
+    has no value: the target of a closed loop, the latency in a second without messages.
     """
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")

@@ -10,7 +10,7 @@ import pytest
 
 from epollo.bench import Result
 from epollo.bench.output.pictures.tables import amounts, latencies
-from epollo.bench.output.text import text
+from epollo.bench.output.text import render
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.verdict import Verdict
 from tests.bench.support import made_up
@@ -40,7 +40,7 @@ def closed(**changes: Any) -> Result:
 
 
 def report(result: Result) -> str:
-    return text(Verdict.of(result))
+    return render(Verdict.of(result))
 
 
 def line(of: str, name: str) -> str:
@@ -164,7 +164,7 @@ def test_littles_law_is_stated_with_think_time_in_the_cycle() -> None:
     ("error", "meaning"),
     [
         ("unanswered", "no reply within 5 s, or before the connection ended"),
-        ("bad_frame", "what came is no u32 frame"),
+        ("bad_frame", "the server sent an invalid u32 frame"),
         ("wrong_bytes", "replies that differ from what was sent"),
         ("an_error_of_tomorrow", ""),
     ],
@@ -179,9 +179,9 @@ def test_a_server_that_never_answered_may_speak_another_language() -> None:
         made = closed(answered=[0, 0], errors={error: 2}, **{"first_reply": Histogram()} | changes)
         return line(report(made), "errors")
 
-    asked = "the server closed while replies were due; does it speak u32, and no TLS?"
+    asked = "the server closed while replies were due; does it speak u32, without TLS?"
     assert told("closed_early").endswith(asked)
-    silent = "before the connection ended; does it speak u32, and no TLS?"
+    silent = "before the connection ended; does it speak u32, without TLS?"
     assert told("unanswered").endswith(silent)
     tls = replace(closed().workload, tls=True)
     assert told("reset", workload=tls).endswith("broke the connection; does it speak u32?")

@@ -17,7 +17,7 @@ import pytest
 from epollo import Connection, Server, address
 from epollo.bench import Driver, Result, Workload, run
 from epollo.bench.load.rates import Step
-from epollo.bench.output.text import text
+from epollo.bench.output.text import render
 from epollo.bench.results.verdict import Verdict
 from epollo.engine import available
 from tests.bench.hostile import Accepted, hostile
@@ -347,7 +347,7 @@ def test_a_connection_closed_while_idle_is_an_error_of_its_own_with_advice(
     assert result.errors.keys().isdisjoint({"closed_early", "unanswered"})
     [(kind, times)] = result.errors.items()
     assert times == 1
-    report = text(Verdict.of(result))
+    report = render(Verdict.of(result))
     assert "while replies were due" not in report
     assert re.search(rf"{kind} +1   \w+", report), "what it means, or what to do"
 
