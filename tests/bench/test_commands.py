@@ -139,7 +139,7 @@ def workload(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Workload]:
     """The Workload that flags stand for, without a run of it."""
     seen: list[dict[str, Any]] = []
 
-    def session(_: str, load: dict[str, Any], *rest: object) -> int:
+    def session(_: str, load: dict[str, Any], *arguments: object) -> int:
         seen.append(load)
         return 0
 
@@ -259,7 +259,7 @@ def test_a_limit_on_errors_says_how_many_there_may_be() -> None:
 
     def close(peer: Accepted) -> None:
         peer.talk()
-        peer.take()
+        peer.next_frame()
 
     with hostile(close) as where:
         load = ["bench", where, "-c", "2", "-n", "100", "--warmup", "0", "-q"]
@@ -394,7 +394,7 @@ def test_told_twice_it_leaves_at_once(second: signal.Signals) -> None:
     asked = threading.Event()
 
     def be_silent(peer: Accepted) -> None:
-        peer.take()
+        peer.next_frame()
         asked.set()
         peer.hold()
 

@@ -75,7 +75,7 @@ class Login:
 
 
 def echo(peer: Accepted) -> None:
-    while request := peer.take():
+    while request := peer.next_frame():
         peer.send(request)
 
 

@@ -96,11 +96,11 @@ def test_sources_take_turns(
     with engine.server(recorder, bind=bind) as server:
         ours = dialer(server.addresses[0], source=source)
         assert ours.filters is None
-        for turn in range(7):
+        for index in range(7):
             caller, connection = call(loop, ours)
             assert caller.replies == [b"hello"]
             seen = address.parse(recorder.connection().peername)
-            assert seen.host == source[turn % len(source)]
+            assert seen.host == source[index % len(source)]
             assert str(seen) == connection.sockname
         loop.close()
 
@@ -196,9 +196,9 @@ def test_a_name_is_looked_up_once_and_its_first_address_that_answers_is_taken(
     with engine.server(recorder) as server:
         port = address.parse(server.addresses[0]).port
 
-        def find(host: str, *rest: Any, **options: Any) -> Any:
+        def find(host: str, *arguments: Any, **options: Any) -> Any:
             if host != "several.example":
-                return getaddrinfo(host, *rest, **options)
+                return getaddrinfo(host, *arguments, **options)
             looked_up.append(host)
             hosts = ("127.0.0.9", "127.0.0.1", "127.0.0.8")  # it listens at the second
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in hosts]
@@ -375,7 +375,7 @@ def test_each_handshake_is_a_whole_one_and_no_session_is_kept(
         ("127.0.0.1:1", {"tls": True, "tls_cert": __file__}, "tls_key: there is no key in"),
         ("127.0.0.1:1", {"tls": True, "tls_key": __file__}, "tls_key: is of a certificate; give"),
         ("127.0.0.1:1", {"tls": True, "server_name": ".x"}, "server_name: '.x' is not a host name"),
-        ("unix:/run/none", {"tls": True}, "server_name: unix:/run/none has no host; name the cert"),
+        ("unix:/run/none", {"tls": True}, "server_name: unix:/run/none has no host; give the name"),
     ],
 )
 def test_what_tls_cannot_use_is_named(to: str, load: dict[str, Any], why: str) -> None:

@@ -68,7 +68,7 @@ def measure(engine: Engine, handler: Any, **changes: Any) -> Result:
 
 
 def is_clean(result: Result, messages: int) -> bool:
-    """Were so many answered rightly, each recorded once, and nothing wrong?"""
+    """Were so many answered correctly, each recorded once, and nothing wrong?"""
     return (
         result.errors == {}
         and not result.failed
@@ -312,12 +312,12 @@ def test_a_run_of_messages_lasts_until_the_last_reply() -> None:
 
 
 def test_each_second_is_told_the_last_one_too() -> None:
-    told: list[Second] = []
+    reported: list[Second] = []
     with ANY.server(Server()) as server:
         load = workload(server.addresses[0], messages=None, duration=1)
-        result = Driver(load, progress=told.append).run()
-    assert told == result.seconds
-    (second,) = told
+        result = Driver(load, progress=reported.append).run()
+    assert reported == result.seconds
+    (second,) = reported
     assert 0 <= result.messages - second.messages <= CONNECTIONS  # those under way at its end
     assert 0 < second.response.minimum <= second.response.maximum
     assert second.errors == 0
@@ -426,7 +426,7 @@ def test_a_wrong_byte_is_found_wherever_it_is(engine: Engine, place: int, size: 
         damaged[place] ^= 1
         return bytes(damaged)
 
-    handler = Server(damage, at=500)  # in the midst: most others are told right many at a time
+    handler = Server(damage, at=500)  # in the midst: most others are matched many at a time
     result = measure(engine, handler, depth=16, messages=1000, size=size)
     assert result.errors == {"wrong_bytes": 1}
     assert (result.messages, result.response.total) == (999, 1000)
@@ -674,14 +674,14 @@ def answer(reply: bytes) -> Serve:
     """Take the first message, send ``reply``, close."""
 
     def serve(peer: Accepted) -> None:
-        peer.take()
+        peer.next_frame()
         peer.send(reply)
 
     return serve
 
 
 def ask_and_reset(peer: Accepted) -> None:
-    peer.take()
+    peer.next_frame()
     peer.reset()
 
 

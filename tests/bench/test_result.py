@@ -108,8 +108,8 @@ def test_the_target_is_that_of_the_plan() -> None:
 
 def test_a_second_followed_by_a_rest_has_the_counts_of_both() -> None:
     first = second(target=2.0, outstanding=3)
-    rest = second(1.0, seconds=0.25, target=4.0, sent=1, messages=1, errors=2, outstanding=1)
-    both = first.followed_by(rest)
+    last = second(1.0, seconds=0.25, target=4.0, sent=1, messages=1, errors=2, outstanding=1)
+    both = first.followed_by(last)
     assert (both.start, both.seconds) == (0.0, 1.25)
     assert both.target == pytest.approx(2.4)
     assert (both.sent, both.messages, both.errors, both.outstanding) == (3, 3, 2, 1)

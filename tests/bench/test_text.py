@@ -235,7 +235,7 @@ never_zero = pytest.mark.xfail(
 
 @never_zero
 def test_slip_that_no_message_had_is_not_0() -> None:
-    """No message of the plan was sent."""
+    """No scheduled message was sent."""
     result = made_up(lambda *_: 2 * MS, seconds=2, per_second=100, rate=100)
     shown = report(replace(result, slip=Histogram()))
     assert re.search(r"\b0 ns", shown) is None

@@ -76,9 +76,9 @@ def test_a_run_that_is_too_short_is_named_with_the_fix() -> None:
 
 def test_the_rest_of_a_run_is_no_second() -> None:
     short = made_up(seconds=10)
-    rest = replace(short.seconds[-1], seconds=0.1)
+    last = replace(short.seconds[-1], seconds=0.1)
     assert not caveats.too_short(short)
-    assert caveats.too_short(replace(short, seconds=[*short.seconds[:-1], rest]))
+    assert caveats.too_short(replace(short, seconds=[*short.seconds[:-1], last]))
 
 
 def test_repeats_may_be_short() -> None:

@@ -1,4 +1,4 @@
-"""Runs beside each other: the ratios, the verdicts, and how often these are right."""
+"""Compared runs: the ratios, the verdicts, and how often these are correct."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ def test_a_run_verifies_them(
     assert result.errors == {}
     assert result.messages == 100
     assert result.bytes_sent == result.bytes_received
-    if not result.workload.open_loop:  # which asks each connection once before its plan begins
+    if not result.workload.open_loop:  # which asks each connection once before its schedule begins
         assert result.bytes_sent == sum(len(message) for message in recorder.messages.queue)
 
 

@@ -61,7 +61,9 @@ def test_connections_and_messages_are_divided_and_add_up(load: dict[str, Any], t
         result = run(workload(server, engine=tester, **load))
     assert result.errors == {}
     assert result.messages == result.sent == result.response.total == 101
-    assert handler.messages.total() >= 101  # the first ones of an open loop come before its plan
+    assert (
+        handler.messages.total() >= 101
+    )  # the first ones of an open loop come before its schedule
     assert set(handler.messages.values()) == {1}, "no two messages are alike"
     assert len(result.answered) == 5
     assert result.workload.processes == 2
@@ -73,14 +75,14 @@ def test_connections_and_messages_are_divided_and_add_up(load: dict[str, Any], t
 
 def test_the_rates_add_up_second_by_second(tester: str) -> None:
     """To the very plan of one process: each message of it is sent, and once."""
-    told: list[Second] = []
+    reported: list[Second] = []
     with Server(Known(), "127.0.0.1:0") as server:
         load = {"messages": None, "duration": 1.5, "rate": 400, "connections": 3}
-        result = Processes(workload(server, engine=tester, **load), told.append).run()
+        result = Processes(workload(server, engine=tester, **load), reported.append).run()
     assert result.sent == result.slip.total == 600
     assert result.target == pytest.approx(400)
-    assert [second.target for second in told] == pytest.approx([400, 400])
-    assert sum(second.sent for second in told) == 600
+    assert [second.target for second in reported] == pytest.approx([400, 400])
+    assert sum(second.sent for second in reported) == 600
     assert [second.sent for second in result.seconds] == [400, 200]
     assert result.answered == [200, 200, 200]
 

@@ -25,7 +25,7 @@ from epollo.cli.interrupts import on_leaving
 from epollo.descriptors import allow_descriptors
 
 _PROBE_SECONDS = 3.0
-_ANYWHERE = "127.0.0.1:1"  # until the local echo server has told its address
+_PLACEHOLDER = "127.0.0.1:1"  # until the local echo server is ready
 
 
 def run_bench(
@@ -38,7 +38,7 @@ def run_bench(
     """Run ``load``, the other fields of a Workload, against ``address``, or against a local echo
     server if it is None; returns the exit status."""
     outputs.check()
-    workload = Workload(address=address or _ANYWHERE, **load)
+    workload = Workload(address=address or _PLACEHOLDER, **load)
     if address is None:
         allow_descriptors(workload.connections)  # the server inherits the limit
     with on_leaving(), _server(address, workload) as target:
@@ -64,7 +64,7 @@ def run_search(
     """Find the highest rate of ``load`` at which all ``limits`` hold; returns the exit status."""
     outputs.check_for_search()
     workload = Workload(
-        address=address or _ANYWHERE, **{"duration": _PROBE_SECONDS, "rate": START} | load
+        address=address or _PLACEHOLDER, **{"duration": _PROBE_SECONDS, "rate": START} | load
     )
     if address is None:
         allow_descriptors(workload.connections)

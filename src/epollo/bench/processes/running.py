@@ -165,7 +165,9 @@ class ShardProcess:
         if status >= 0:
             return EpolloError(f"{name} ended with status {status}; see its error above")
         by = signal.Signals(-status).name
-        return EpolloError(f"{name} was killed by {by}; if nobody did that, see dmesg for memory")
+        return EpolloError(
+            f"{name} was killed by {by}; if no one sent that, see dmesg for lack of memory"
+        )
 
 
 def _environment() -> dict[str, str]:

@@ -16,7 +16,7 @@ from epollo.cli.files import write_text
 
 TAGS = ("response", "service", "slip")
 _LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
-_UNIT = 1e6  # ns in a ms, in which its tools show values unless told otherwise
+_UNIT = 1e6  # ns in a ms, the default unit of its tools
 
 
 def write(path: str, result: Result) -> None:

@@ -22,6 +22,8 @@ _PLAIN = ("started", "elapsed", *_COUNTS)
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _QUEUE = 10  # messages; for a shorter queue, Little's law is more exact than samples
 LATE = 1_000_000  # ns; a message sent this long after its due time is late
+IN_WARMUP = "in_warmup"  # an error: messages of the warm-up answered wrongly, or not at all
+UNSENT = "unsent"  # an error: messages due but never sent
 LATE_ALLOWED = 0.001  # of all messages; with more late ones, the tester did not keep its schedule
 
 

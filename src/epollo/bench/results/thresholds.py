@@ -10,8 +10,7 @@ from difflib import get_close_matches
 
 from epollo.bench.load.payload import Fault
 from epollo.bench.results import files
-from epollo.bench.results.result import Result
-from epollo.bench.run.metrics import IN_WARMUP, UNSENT
+from epollo.bench.results.result import IN_WARMUP, UNSENT, Result
 from epollo.engine import CloseReason
 from epollo.errors import LimitError
 from epollo.units import format_seconds, parse_number, parse_seconds

@@ -97,21 +97,21 @@ def _version(workload: Workload) -> str:
 
 def _target(workload: Workload) -> Target:
     """The address, the framing and the TLS settings, tried once."""
-    where, framing = address.parse(workload.address), workload.new_framing()
+    server, framing = address.parse(workload.address), workload.new_framing()
     if not workload.tls:
         for field in ("tls_ca", "tls_cert", "tls_key", "server_name"):
             if getattr(workload, field):
                 raise SettingError(f"{field}: only for TLS; give tls too")
-        return Target(where, framing, None, None)
+        return Target(server, framing, None, None)
     context = client_context(workload.tls_ca, workload.tls_cert, workload.tls_key)
-    name = workload.server_name or where.host or None
+    name = workload.server_name or server.host or None
     if context.check_hostname and name is None:
-        raise SettingError(f"server_name: {where} has no host; name the certificate's")
+        raise SettingError(f"server_name: {server} has no host; give the name in its certificate")
     try:
         _client(context, workload.timeout, name)
     except ValueError as error:
         raise SettingError(f"server_name: {name!r} is not a host name: {error}") from None
-    return Target(where, framing, context, name)
+    return Target(server, framing, context, name)
 
 
 def _source(text: str) -> tuple[int, Any]:
@@ -137,32 +137,32 @@ def _rotating(sources: Sequence[tuple[int, Any]]) -> Iterator[Any] | None:
     return cycle([sockaddr for _, sockaddr in sources]) if sources else None
 
 
-def _chosen(where: Address, sources: Sequence[tuple[int, Any]], timeout: float) -> Address:
-    """``where`` with its name resolved, once for all connections.
+def _chosen(server: Address, sources: Sequence[tuple[int, Any]], timeout: float) -> Address:
+    """``server`` with its name resolved, once for all connections.
 
     A name may have several addresses: localhost is also ::1, on which perhaps nothing listens. As
     in wrk, the first address that accepts a connection is used.
     """
     try:
-        found = address.resolve(where)
+        found = address.resolve(server)
     except (OSError, UnicodeError) as error:
-        raise address.connect_failed(where, error) from error
+        raise address.connect_failed(server, error) from error
     for family, sockaddr in sources:
         found = [each for each in found if each[0] == family]
         if not found:
             source = address.host_of(sockaddr)
             raise SettingError(
-                f"source: {where} cannot be reached from {source}; use addresses of the same family"
+                f"source: {server} cannot be reached from {source}; use addresses of its family"
             )
-    if where.path:
-        return where
+    if server.path:
+        return server
     *others, last = [address.of(sockaddr) for _, sockaddr in found]
     return next((each for each in others if _accepts(each, timeout)), last)
 
 
-def _accepts(where: Address, timeout: float) -> bool:
+def _accepts(candidate: Address, timeout: float) -> bool:
     try:
-        address.connect(where, timeout).close()
+        address.connect(candidate, timeout).close()
     except ConnectFailed:
         return False
     return True

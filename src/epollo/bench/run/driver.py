@@ -11,12 +11,12 @@ from epollo.bench.load.expect import expectation
 from epollo.bench.load.messages import new_payload
 from epollo.bench.processes.shards import WHOLE, Shard
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import LATE, Result, Second
+from epollo.bench.results.result import LATE, UNSENT, Result, Second
 from epollo.bench.run.backends import Backend, backend_of
 from epollo.bench.run.context import RunContext
 from epollo.bench.run.dialer import Dialer
 from epollo.bench.run.expired import ExpiredRequests
-from epollo.bench.run.metrics import NEVER, SECOND, UNSENT, RunCounters
+from epollo.bench.run.metrics import NEVER, SECOND, RunCounters
 from epollo.bench.run.pool import ConnectionPool
 from epollo.bench.run.schedule import Schedule
 from epollo.bench.workload import Workload

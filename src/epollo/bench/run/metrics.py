@@ -7,12 +7,10 @@ from collections import Counter
 from collections.abc import Callable
 
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import Second
+from epollo.bench.results.result import IN_WARMUP, Second
 
 NEVER = 1 << 62  # ns
 SECOND = 10**9  # ns
-IN_WARMUP = "in_warmup"
-UNSENT = "unsent"
 _SHORTEST = 0.5  # seconds, of the last one: the rate of a shorter one means nothing
 
 

@@ -120,14 +120,14 @@ def name_ends(axes: Axes, lines: Sequence[Line]) -> None:
     assert figure is not None
     corner = cast("Affine2DBase", axes.transAxes)
     inches = figure.dpi_scale_trans + ScaledTranslation(1, 0, corner)
-    beside = blended_transform_factory(inches, axes.transAxes)
+    margin = blended_transform_factory(inches, axes.transAxes)
     start, end, text = _SWATCH
     for height, line in spread(_ends(axes, lines)):
         axes.plot(
             [start, end], [height, height], color=line.colour, linestyle=line.dashes,
-            linewidth=1.8, transform=beside, clip_on=False, scalex=False, scaley=False,
+            linewidth=1.8, transform=margin, clip_on=False, scalex=False, scaley=False,
         )  # fmt: skip
-        axes.text(text, height, line.name, transform=beside, va="center", color=INK, size=9.5)
+        axes.text(text, height, line.name, transform=margin, va="center", color=INK, size=9.5)
 
 
 def _ends(axes: Axes, lines: Sequence[Line]) -> list[tuple[float, Line]]:

@@ -352,7 +352,7 @@ def _against(name: str, found: Sequence[Group], percent: float, style: tuple[str
 def _ramp_note(found: Sequence[Group]) -> str:
     if all(group.reached for group in found):
         return "The rate is the target, which was reached throughout."
-    return "The rate is the target; hollow where less than 99 % of it was answered."
+    return "The rate is the target; a point is hollow if less than 99 % of it was answered."
 
 
 def _against_rate(
