@@ -5,11 +5,11 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from epollo.bench.load.payload import Fault, plain_fault
+from epollo.bench.load.payload import Unnumbered
 from epollo.errors import SettingError
 
 
-class FilePayload:
+class FilePayload(Unnumbered):
     """Messages that are all the same: a reply is verified, but not matched to one message, so
     wrong order is not noticed, and repetition only shows in the number of replies.
 
@@ -25,10 +25,6 @@ class FilePayload:
     def message(self, connection: int, number: int, intended: int) -> bytes:
         """The content of the file."""
         return self._content
-
-    def fault(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> Fault:
-        """What is wrong with ``reply``: extra, short or wrong_bytes."""
-        return plain_fault(reply, expected)
 
 
 def size_of(path: str) -> int:

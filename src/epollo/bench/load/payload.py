@@ -60,7 +60,7 @@ class Payload:
         """
         if self._repeated(reply, expected, connection, sent):
             return Fault.DUPLICATE
-        return plain_fault(reply, expected)
+        return _plain_fault(reply, expected)
 
     def _repeated(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> bool:
         """Is it exactly an earlier message of the connection?"""
@@ -87,7 +87,15 @@ class Payload:
         return number, connection, intended
 
 
-def plain_fault(reply: bytes, expected: bytes | None) -> Fault:
+class Unnumbered:
+    """Messages that do not identify themselves."""
+
+    def fault(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> Fault:
+        """What is wrong with ``reply``: extra, short or wrong_bytes."""
+        return _plain_fault(reply, expected)
+
+
+def _plain_fault(reply: bytes, expected: bytes | None) -> Fault:
     """What is wrong with ``reply``, for messages that do not identify themselves."""
     if expected is None:
         return Fault.EXTRA

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import string
 
-from epollo.bench.load.payload import Fault, plain_fault
+from epollo.bench.load.payload import Unnumbered
 from epollo.errors import SettingError
 
 FIELDS = ("number", "connection", "time")
 _HELP = "write {number}, {connection} or {time}, with a format if needed, and a brace as {{ or }}"
 
 
-class TemplatePayload:
+class TemplatePayload(Unnumbered):
     """Makes messages by filling in ``{number}``, ``{connection}`` and ``{time}`` (ns of the
     monotonic clock) in a text. A field may have a format, as in ``{number:08d}``.
 
@@ -25,10 +25,6 @@ class TemplatePayload:
     def message(self, connection: int, number: int, intended: int) -> bytes:
         """The message ``number`` of ``connection``, due at ``intended`` ns."""
         return self._format(number=number, connection=connection, time=intended).encode()
-
-    def fault(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> Fault:
-        """What is wrong with ``reply``: extra, short or wrong_bytes."""
-        return plain_fault(reply, expected)
 
 
 def fields(template: str) -> set[str]:

@@ -138,12 +138,10 @@ def _title(runs: Sequence[Run]) -> str:
 
 def _key(result: Result) -> list[tuple[str, str]]:
     """The most important figures."""
-    p50, p99, most = (_ns(value) for value in result.response.percentiles((50.0, 99.0, 100.0)))
+    p50, p99, most = (
+        wording.format_ns(value) for value in result.response.percentiles((50.0, 99.0, 100.0))
+    )
     rate = ("messages a second", f"{result.rate:,.0f}")
     if not result.response.total:
         return [rate]
     return [("p50", p50), ("p99", p99), ("maximum", most), rate]
-
-
-def _ns(value: float) -> str:
-    return format_seconds(value / 1e9)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from epollo.bench.load.rates import Profile, Step
-from epollo.bench.output.wording import described, fairness, spread
+from epollo.bench.output.wording import described, fairness, format_ns, histograms, spread
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import PERCENTILES, Result, Second
 from epollo.bench.results.verdict import Verdict
@@ -59,13 +59,15 @@ def _times(result: Result) -> str:
     if not response.total:
         return ""
     if result.workload.open_loop:
-        return _table([("response", response), ("service", result.service), ("slip", result.slip)])
+        return _table(histograms(result))
     head = (
-        f"mean round trip {response.mean / 1e6:.3f} ms   sd {_ns(response.deviation)}"
-        f"   min {_ns(response.minimum)}   max {_ns(response.maximum)}"
+        f"mean round trip {response.mean / 1e6:.3f} ms   sd {format_ns(response.deviation)}"
+        f"   min {format_ns(response.minimum)}   max {format_ns(response.maximum)}"
     )
     values = zip(PERCENTILES, response.percentiles(PERCENTILES), strict=True)
-    return "\n".join([head, *(f"  {percent:>6g} %  {_ns(value):>9}" for percent, value in values)])
+    return "\n".join(
+        [head, *(f"  {percent:>6g} %  {format_ns(value):>9}" for percent, value in values)]
+    )
 
 
 def _table(columns: Sequence[tuple[str, Histogram]]) -> str:
@@ -73,10 +75,10 @@ def _table(columns: Sequence[tuple[str, Histogram]]) -> str:
     rows = [("", [name for name, _ in columns])]
     for name in ("mean", "deviation", "minimum", "maximum"):
         label = {"deviation": "sd", "minimum": "min", "maximum": "max"}.get(name, name)
-        rows.append((label, [_ns(getattr(histogram, name)) for _, histogram in columns]))
+        rows.append((label, [format_ns(getattr(histogram, name)) for _, histogram in columns]))
     values = [histogram.percentiles(PERCENTILES) for _, histogram in columns]
     for percent, row in zip(PERCENTILES, zip(*values, strict=True), strict=True):
-        rows.append((f"{percent:g} %", [_ns(value) for value in row]))
+        rows.append((f"{percent:g} %", [format_ns(value) for value in row]))
     return "\n".join(f"  {label:>8}" + "".join(f"{c:>12}" for c in cells) for label, cells in rows)
 
 
@@ -90,7 +92,7 @@ def _bars(times: Histogram) -> str:
     for start, _, count in times.buckets():
         counts[min(_BARS - 1, int(math.log(max(start, low) / low) / step))] += count
     return "\n".join(
-        f"  from {_ns(low * math.exp(step * n)):>8}  {count:>10,}  "
+        f"  from {format_ns(low * math.exp(step * n)):>8}  {count:>10,}  "
         f"{'#' * math.ceil(count / max(counts) * _BAR_WIDTH)}".rstrip()
         for n, count in enumerate(counts)
     )
@@ -114,7 +116,7 @@ def _step(seconds: Sequence[Second]) -> str:
     times = Histogram.sum(second.response for second in seconds)
     p50, p99 = times.percentiles((50.0, 99.0))
     start = f"{seconds[0].start:.3g} s"
-    return f"  {start:>8}{target:>12,.0f}{achieved:>12,.0f}{_ns(p50):>12}{_ns(p99):>12}"
+    return f"  {start:>8}{target:>12,.0f}{achieved:>12,.0f}{format_ns(p50):>12}{format_ns(p99):>12}"
 
 
 def _seconds_of_steps(result: Result) -> Iterator[list[Second]]:
@@ -212,7 +214,3 @@ def _meaning(name: str, result: Result) -> str:
     if asks and not (result.messages or result.first_reply.total):
         words += f"; does it speak {load.framing}{'' if load.tls else ', without TLS'}?"
     return words
-
-
-def _ns(value: float) -> str:
-    return format_seconds(value / 1e9)

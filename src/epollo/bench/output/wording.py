@@ -21,6 +21,18 @@ def moment(result: Result) -> str:
     return datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def format_ns(value: float) -> str:
+    """A time in ns, with its unit."""
+    return format_seconds(value / 1e9)
+
+
+def histograms(result: Result) -> list[tuple[str, Histogram]]:
+    """The histograms that differ, by name: in a closed loop, only the response times."""
+    if not result.workload.open_loop:
+        return [("response", result.response)]
+    return [("response", result.response), ("service", result.service), ("slip", result.slip)]
+
+
 def named(error: str) -> str:
     """A kind of error, with spaces."""
     return error.replace("_", " ")
@@ -92,7 +104,7 @@ def spread(times: Histogram) -> str:
     """Median, p99 and slowest of times in ns."""
     if not times.total:
         return "none"
-    median, p99, slowest = (format_seconds(v / 1e9) for v in times.percentiles((50.0, 99.0, 100.0)))
+    median, p99, slowest = map(format_ns, times.percentiles((50.0, 99.0, 100.0)))
     return f"median {median}, p99 {p99}, slowest {slowest}"
 
 

@@ -7,18 +7,17 @@ import io
 from collections.abc import Iterator
 
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import Result, Second
+from epollo.bench.results.result import SECOND_HISTOGRAMS, Result, Second
 from epollo.cli.files import write_text
 
 _COUNTS = ("sent", "messages", "errors", "outstanding")
-_HISTOGRAMS = ("response", "service", "slip")
 _PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
 _FIGURES = ("mean", "p50", "p90", "p99", "p99.9", "max")
 
 COLUMNS = (
     *("time", "start", "seconds", "target", "rate"),
     *_COUNTS,
-    *(f"{histogram}_{figure}" for histogram in _HISTOGRAMS for figure in _FIGURES),
+    *(f"{histogram}_{figure}" for histogram in SECOND_HISTOGRAMS for figure in _FIGURES),
 )
 
 
@@ -45,7 +44,7 @@ def _row(second: Second, started: float) -> Iterator[object]:
     yield f"{started + second.start:.3f}"
     yield from (second.start, second.seconds, second.target, second.rate)
     yield from (getattr(second, name) for name in _COUNTS)
-    for name in _HISTOGRAMS:
+    for name in SECOND_HISTOGRAMS:
         yield from _figures(getattr(second, name))
 
 

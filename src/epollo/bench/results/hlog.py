@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from epollo.bench.results.result import Result, Second
+from epollo.bench.results.result import SECOND_HISTOGRAMS, Result, Second
 from epollo.cli.files import write_text
 
-TAGS = ("response", "service", "slip")
+TAGS = SECOND_HISTOGRAMS
 _LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
 _UNIT = 1e6  # ns in a ms, the default unit of its tools
 

@@ -15,7 +15,8 @@ from epollo.errors import ResultFileError, SettingError
 
 VERSION = 2
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
-_HISTOGRAMS = ("response", "service", "slip", "connect", "first_reply")
+SECOND_HISTOGRAMS = ("response", "service", "slip")
+HISTOGRAMS = (*SECOND_HISTOGRAMS, "connect", "first_reply")
 _COUNTS = ("sent", "bytes_sent", "bytes_received")
 _PLAIN = ("started", "elapsed", *_COUNTS)
 # What reading any other document may raise; RecursionError comes from JSON that nests too deeply.
@@ -84,11 +85,12 @@ class Second:
     def _and(self, other: Second) -> Second:
         """The sums of the counts and histograms of both."""
         counts = ("sent", "messages", "errors")
-        histograms = ("response", "service", "slip")
         return replace(
             self,
             **{name: getattr(self, name) + getattr(other, name) for name in counts},
-            **{name: getattr(self, name).merged(getattr(other, name)) for name in histograms},
+            **{
+                name: getattr(self, name).merged(getattr(other, name)) for name in SECOND_HISTOGRAMS
+            },
         )
 
     def to_document(self) -> dict[str, Any]:
@@ -282,7 +284,7 @@ class Result:
     def of_document(cls, document: dict[str, Any]) -> Self:
         """The reverse of ``to_document``."""
         load = document["workload"]
-        histograms = {name: histogram_of(document[name]) for name in _HISTOGRAMS}
+        histograms = {name: histogram_of(document[name]) for name in HISTOGRAMS}
         plain = {name: _number(document[name]) for name in _PLAIN}
         errors = {name: int(count) for name, count in document["errors"].items()}
         known: dict[str, Any] = {**plain, **histograms, "errors": errors}
@@ -309,7 +311,7 @@ def merge(results: Sequence[Result]) -> Result:
     for result in results:
         errors.update(result.errors)
     counts = {name: sum(getattr(r, name) for r in results) for name in _COUNTS}
-    histograms = {name: Histogram.sum(getattr(r, name) for r in results) for name in _HISTOGRAMS}
+    histograms = {name: Histogram.sum(getattr(r, name) for r in results) for name in HISTOGRAMS}
     merged: dict[str, Any] = {**counts, **histograms}
     return replace(
         first,
@@ -361,7 +363,7 @@ def _plain(value: Any) -> Any:
 
 
 def _whole(name: str, value: Any) -> Any:
-    if name in ("response", "service", "slip"):
+    if name in SECOND_HISTOGRAMS:
         return Histogram.decode(value)
     return None if name == "target" and value is None else _number(value)
 

@@ -10,12 +10,11 @@ from difflib import get_close_matches
 
 from epollo.bench.load.payload import Fault
 from epollo.bench.results import files
-from epollo.bench.results.result import IN_WARMUP, UNSENT, Result
+from epollo.bench.results.result import HISTOGRAMS, IN_WARMUP, UNSENT, Result
 from epollo.engine import CloseReason
 from epollo.errors import LimitError
 from epollo.units import format_seconds, parse_number, parse_seconds
 
-HISTOGRAMS = ("response", "service", "slip", "connect", "first_reply")
 MOMENTS = {"mean": "mean", "sd": "deviation", "min": "minimum", "max": "maximum"}
 _LOST = (
     *("unanswered", "closed_early", "connect_refused", "connect_timeout", "no_port"),

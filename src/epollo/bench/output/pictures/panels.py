@@ -29,7 +29,7 @@ from epollo.bench.output.pictures.lines import (
     short_number,
     style_of,
 )
-from epollo.bench.output.pictures.tables import histograms
+from epollo.bench.output.wording import histograms
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import Result, Second
 from epollo.bench.results.search import Search

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from epollo.bench.compare.letters import letter
 from epollo.bench.compare.ratios import Change, Comparison, Row
 from epollo.bench.compare.text import figure, interval
-from epollo.bench.output.wording import fairness, named, spread
-from epollo.bench.results.histogram import Histogram
+from epollo.bench.output.wording import fairness, format_ns, histograms, named, spread
 from epollo.bench.results.result import PERCENTILES, Result, Second
 from epollo.units import format_seconds, format_size
 
@@ -41,13 +40,6 @@ def latencies(results: Sequence[Result]) -> Table:
         name = "maximum" if percent == 100 else f"{percent:g} %"
         rows.append([name, *map(_ns, row)])
     return Table(["", *(name for name, _ in columns)], rows)
-
-
-def histograms(result: Result) -> list[tuple[str, Histogram]]:
-    """The histograms that differ: in a closed loop, only the response times."""
-    if not result.workload.open_loop:
-        return [("response", result.response)]
-    return [("response", result.response), ("service", result.service), ("slip", result.slip)]
 
 
 def amounts(results: Sequence[Result]) -> Table:
@@ -157,4 +149,4 @@ _AMOUNTS: Sequence[tuple[str, Callable[[Result], str]]] = (
 
 
 def _ns(value: float) -> str:
-    return format_seconds(value / 1e9).replace(" ", "\N{NO-BREAK SPACE}")
+    return format_ns(value).replace(" ", "\N{NO-BREAK SPACE}")
