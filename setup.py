@@ -10,7 +10,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-ROOMS = {
+FOLDERS = {  # of native sources, with their compiler options
     # gcc would copy a message with `rep movs`, which takes 30 cycles to get going.
     Path("src/epollo/engine/native"): ["-fno-builtin-memcpy"],
     Path("src/epollo/bench/run/native"): [],
@@ -32,8 +32,8 @@ def extensions() -> list[Extension]:
             # Each message calls into Python, and would go through a stub for it.
             extra_compile_args=["-O3", "-fno-plt", *options],
         )
-        for room, options in ROOMS.items()
-        for source in sorted(room.glob("*.pyx"))
+        for folder, options in FOLDERS.items()
+        for source in sorted(folder.glob("*.pyx"))
     ]
     directives = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True}
     # Always: a C file older than its source would be compiled as if it were the source.

@@ -48,7 +48,7 @@ if "native" in available():
     ON_EVERY_POLLER.insert(0, Engine("native", "epoll"))
     names = ("endpoint", "decoder", "outbox")
     NATIVE_MODULES += [importlib.import_module(f"epollo.engine.native.{name}") for name in names]
-    NATIVE_MODULES.append(importlib.import_module("epollo.bench.run.native.exchange"))
+    NATIVE_MODULES.append(importlib.import_module("epollo.bench.run.native.pipeline"))
 elif os.environ.get("EPOLLO_NATIVE") == "require":
     raise RuntimeError("EPOLLO_NATIVE=require, and the native engine is not built")
 

@@ -29,6 +29,14 @@ class SettingError(UsageError):
     """A setting with an unknown name or an impossible value."""
 
 
+class ResultFileError(SettingError):
+    """A file that cannot be read as a result of ``epollo bench --json``."""
+
+
+class LimitError(SettingError):
+    """An invalid limit of a load test, such as ``p99>5`` without a unit."""
+
+
 class GroupError(UsageError):
     """A group joined by a connection whose protocol has none, such as a client's."""
 

@@ -22,17 +22,17 @@ class Accepted(Peer):
         self.socket = sock
         sock.settimeout(DEADLINE)
 
-    def take(self) -> bytes:
-        """One u32 frame of the tester."""
+    def next_frame(self) -> bytes:
+        """Receive one u32 frame from the tester."""
         return self.receive(len(frame(bytes(SIZE))))
 
     def talk(self) -> None:
-        """Answer some messages rightly."""
+        """Answer some messages correctly."""
         for _ in range(TALK):
-            self.send(self.take())
+            self.send(self.next_frame())
 
     def hold(self) -> None:
-        """Say nothing more, for as long as the tester is there."""
+        """Send nothing more, until the tester closes."""
         self.receive_all()
 
 

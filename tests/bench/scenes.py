@@ -132,13 +132,13 @@ def _changed(result: Result, change: Callable[[Second, int, random.Random], Seco
     chance = random.Random(1)  # noqa: S311
     seconds = [change(second, n, chance) for n, second in enumerate(result.seconds)]
     connections = len(result.answered)
-    share, rest = divmod(sum(second.messages for second in seconds), connections)
+    each, remainder = divmod(sum(second.messages for second in seconds), connections)
     sent = max(sum(second.sent for second in seconds), sum(second.messages for second in seconds))
     return replace(
         result,
         seconds=seconds,
         sent=sent,
         bytes_sent=64 * sent,
-        bytes_received=64 * (share * connections + rest),
-        answered=[share + (n < rest) for n in range(connections)],
+        bytes_received=64 * (each * connections + remainder),
+        answered=[each + (n < remainder) for n in range(connections)],
     )

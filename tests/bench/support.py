@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from epollo.bench.results.histogram import Histogram
@@ -13,17 +12,6 @@ from epollo.bench.workload import Workload
 
 Latency = Callable[[random.Random, int], float]
 """Draws a latency in ns, for a message due in the second of that number."""
-
-
-@dataclass(frozen=True)
-class Limit:
-    """One that is held, or fails with ``words``."""
-
-    figure: str
-    words: str | None = None
-
-    def check(self, result: Result) -> str | None:
-        return self.words
 
 
 def exponential(mean: float) -> Latency:

@@ -139,11 +139,11 @@ def workload(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Workload]:
     """The Workload that flags stand for, without a run of it."""
     seen: list[dict[str, Any]] = []
 
-    def session(_: str, load: dict[str, Any], *rest: object) -> int:
+    def session(_: str, load: dict[str, Any], *arguments: object) -> int:
         seen.append(load)
         return 0
 
-    monkeypatch.setattr("epollo.bench.cli.session.session", session)
+    monkeypatch.setattr("epollo.bench.cli.bench_session.run_bench", session)
 
     def meant(*flags: str) -> Workload:
         bench.main(["127.0.0.1:1", *flags], standalone_mode=False)
@@ -228,7 +228,7 @@ def test_the_page_has_the_defaults_that_the_help_has() -> None:
 def test_the_help_has_its_flags_by_subject() -> None:
     shown = epollo("bench", "--help").stdout
     subjects = re.findall(r"^(\S.*):$", shown, re.MULTILINE)
-    assert subjects[0] == "How much"
+    assert subjects[0] == "Amount"
     assert subjects[-1] == "Help"
     flags = [flag for parameter in bench.params[1:] for flag in parameter.opts]
     assert [flag for flag in flags if flag not in shown] == []
@@ -259,7 +259,7 @@ def test_a_limit_on_errors_says_how_many_there_may_be() -> None:
 
     def close(peer: Accepted) -> None:
         peer.talk()
-        peer.take()
+        peer.next_frame()
 
     with hostile(close) as where:
         load = ["bench", where, "-c", "2", "-n", "100", "--warmup", "0", "-q"]
@@ -322,12 +322,12 @@ def test_all_files_of_a_run(tmp_path: Path) -> None:
         (["--source", "127.0.0.2,"], "'127.0.0.2,' has an empty address in it"),
         (["-R", "fast"], "rate: 'fast' is not a number such as 0.5, 100 or 10k"),
         (["-R", "1k..2k"], "rate: how long is '1k..2k'? write 1k..2k/10s"),
-        (["-R", "1k/5s", "-d", "5s"], "--duration: --rate says how long each step is"),
-        (["-R", "1k", "--depth", "2"], "depth: is for a closed loop"),
-        (["--arrival", "poisson"], "arrival: is for an open loop; give a rate too"),
-        (["--size", "1", "--payload", "x"], "--size and --payload: each says what is sent"),
-        (["--tls"], "--tls: the echo server beside the test has no certificate; start one"),
-        (["127.0.0.1:1", "--tls-ca", "any"], "tls_ca: is for TLS; give tls too"),
+        (["-R", "1k/5s", "-d", "5s"], "--duration: --rate has a length for each step"),
+        (["-R", "1k", "--depth", "2"], "depth: only for a closed loop"),
+        (["--arrival", "poisson"], "arrival: only for an open loop; give a rate too"),
+        (["--size", "1", "--payload", "x"], "--size and --payload: give only one"),
+        (["--tls"], "--tls: the local echo server has no certificate; start one"),
+        (["127.0.0.1:1", "--tls-ca", "any"], "tls_ca: only for TLS; give tls too"),
         (["127.0.0.1:1", "--proxy-header", "v3"], "proxy_header: 'v3' is neither v1 nor v2"),
         (["127.0.0.1:1", "--engine", "warp"], "warp"),
         (["--no-such-option"], "No such option '--no-such-option'"),
@@ -394,7 +394,7 @@ def test_told_twice_it_leaves_at_once(second: signal.Signals) -> None:
     asked = threading.Event()
 
     def be_silent(peer: Accepted) -> None:
-        peer.take()
+        peer.next_frame()
         asked.set()
         peer.hold()
 

@@ -10,6 +10,7 @@ import resource
 import selectors
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ import pytest
 from epollo import ConnectFailed, Connection, SettingError, address
 from epollo.bench import Driver, Result, Second, Workload, run
 from epollo.bench.load.payload import Payload
-from epollo.bench.run.backends import room_of
+from epollo.bench.run.backends import backend_of
 from epollo.descriptors import allow_descriptors
 from epollo.engine import available
 from tests.bench.hostile import SIZE, Accepted, Serve, hostile
@@ -67,7 +68,7 @@ def measure(engine: Engine, handler: Any, **changes: Any) -> Result:
 
 
 def is_clean(result: Result, messages: int) -> bool:
-    """Were so many answered rightly, each recorded once, and nothing wrong?"""
+    """Were so many answered correctly, each recorded once, and nothing wrong?"""
     return (
         result.errors == {}
         and not result.failed
@@ -80,13 +81,13 @@ def test_the_queue_at_the_end_of_the_window_is_not_what_the_wait_for_replies_lea
 ) -> None:
     """The last second is closed behind the wait, by which all of it may be answered."""
     second = 10**9
-    tally = room_of(engine.name).tally(None, lambda seconds: 400 * seconds, lambda: None)
-    tally.open_window(5 * second, 1.0)
-    tally.outstanding = 200
-    tally.finish(6 * second)
-    tally.outstanding = 0
-    tally.close()
-    assert [each.outstanding for each in tally.seconds] == [200]
+    counters = backend_of(engine.name).counters(None, lambda seconds: 400 * seconds, lambda: None)
+    counters.open_window(5 * second, 1.0)
+    counters.outstanding = 200
+    counters.finish(6 * second)
+    counters.outstanding = 0
+    counters.close()
+    assert [each.outstanding for each in counters.seconds] == [200]
 
 
 # -- honest servers
@@ -311,12 +312,12 @@ def test_a_run_of_messages_lasts_until_the_last_reply() -> None:
 
 
 def test_each_second_is_told_the_last_one_too() -> None:
-    told: list[Second] = []
+    reported: list[Second] = []
     with ANY.server(Server()) as server:
         load = workload(server.addresses[0], messages=None, duration=1)
-        result = Driver(load, progress=told.append).run()
-    assert told == result.seconds
-    (second,) = told
+        result = Driver(load, progress=reported.append).run()
+    assert reported == result.seconds
+    (second,) = reported
     assert 0 <= result.messages - second.messages <= CONNECTIONS  # those under way at its end
     assert 0 < second.response.minimum <= second.response.maximum
     assert second.errors == 0
@@ -425,7 +426,7 @@ def test_a_wrong_byte_is_found_wherever_it_is(engine: Engine, place: int, size: 
         damaged[place] ^= 1
         return bytes(damaged)
 
-    handler = Server(damage, at=500)  # in the midst: most others are told right many at a time
+    handler = Server(damage, at=500)  # in the midst: most others are matched many at a time
     result = measure(engine, handler, depth=16, messages=1000, size=size)
     assert result.errors == {"wrong_bytes": 1}
     assert (result.messages, result.response.total) == (999, 1000)
@@ -660,7 +661,7 @@ def test_a_full_accept_queue_times_out() -> None:
         where = address.of(listener.getsockname())
         # One fits, beyond the backlog of 0; the kernel drops the others' SYN (listen(2)).
         peers = [address.start_connect(where) for _ in range(4)]
-        with pytest.raises(ConnectFailed, match=r"nothing answers there within 0\.5 s"):
+        with pytest.raises(ConnectFailed, match=r"no answer within 0\.5 s"):
             run(workload(str(where), timeout=SHORT))
         for peer in peers:
             peer.close()
@@ -673,14 +674,14 @@ def answer(reply: bytes) -> Serve:
     """Take the first message, send ``reply``, close."""
 
     def serve(peer: Accepted) -> None:
-        peer.take()
+        peer.next_frame()
         peer.send(reply)
 
     return serve
 
 
 def ask_and_reset(peer: Accepted) -> None:
-    peer.take()
+    peer.next_frame()
     peer.reset()
 
 
@@ -818,7 +819,7 @@ def test_a_bug_of_the_tester_is_not_a_figure(
             return super().message(connection, number, intended // (number != 10))
 
     payload = FailAtTheTenth([64], text=False)
-    monkeypatch.setattr("epollo.bench.run.driver.new_payload", lambda *_: payload)
+    monkeypatch.setattr(sys.modules[Driver.__module__], "new_payload", lambda *_: payload)
     with engine.server(Server()) as server:
         driver = Driver(workload(server.addresses[0], engine=engine.name))
         with pytest.raises(ZeroDivisionError):
@@ -871,7 +872,7 @@ refused = pytest.mark.xfail(
     [
         *((framing, "any") for framing in IN_PLACE),
         ("modbus", "echo"),
-        ("modbus", "tests.bench.judges:same"),
+        ("modbus", "tests.bench.reply_checks:same"),
     ],
 )
 def test_a_payload_is_sent_as_it_is_in_a_framing_with_its_length_inside(

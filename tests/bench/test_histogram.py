@@ -133,16 +133,16 @@ def test_an_empty_one_has_figures_of_0() -> None:
 
 
 @pytest.mark.skipif("native" not in available(), reason="the native engine was not built")
-def test_what_the_native_room_recorded_is_the_same_in_another_process() -> None:
-    from epollo.bench.run.native.tally import Tally
+def test_what_the_native_backend_recorded_is_the_same_in_another_process() -> None:
+    from epollo.bench.run.native.counters import MessageCounters
 
-    tally = Tally(None, None, lambda: None)
-    tally.open_window(0, 10.0)
+    counters = MessageCounters(None, None, lambda: None)
+    counters.open_window(0, 10.0)
     values = [1, 5, 5, 70_000, 123_456_789]
     for value in values:
-        tally.record(1, 1, 1 + value)
-    tally.roll(10**9)
-    recorded = tally.seconds[0].response
+        counters.record(1, 1, 1 + value)
+    counters.roll(10**9)
+    recorded = counters.seconds[0].response
     recorded.record(3_000_000)  # late, and in a bucket that had nothing
     expected = Histogram()
     for value in [*values, 3_000_000]:

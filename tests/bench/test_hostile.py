@@ -64,30 +64,30 @@ def stop_answering(peer: Accepted) -> None:
 
 def reset(peer: Accepted) -> None:
     peer.talk()
-    peer.take()
+    peer.next_frame()
     peer.reset()
 
 
 def close(peer: Accepted) -> None:
     peer.talk()
-    peer.take()
+    peer.next_frame()
 
 
 def send_half_and_stop(peer: Accepted) -> None:
     peer.talk()
-    peer.send(peer.take()[:20])
+    peer.send(peer.next_frame()[:20])
     peer.hold()
 
 
 def send_half_and_close(peer: Accepted) -> None:
     peer.talk()
-    peer.send(peer.take()[:20])
+    peer.send(peer.next_frame()[:20])
 
 
 def trickle(peer: Accepted) -> None:
     """A byte at a time, always one before it could be thought dead."""
     peer.talk()
-    reply = peer.take()
+    reply = peer.next_frame()
     pace = threading.Event()
     for at in range(len(reply) - 1):
         peer.send(reply[at : at + 1])
@@ -122,12 +122,12 @@ def test_an_open_loop_counts_all_that_were_due(serve: Serve, error: str | None, 
 
 
 def repeat(peer: Accepted) -> None:
-    while request := peer.take():
+    while request := peer.next_frame():
         peer.send(request * 2)
 
 
 def add(peer: Accepted) -> None:
-    while request := peer.take():
+    while request := peer.next_frame():
         peer.send(request + frame(b"and by the way"))
 
 
@@ -180,7 +180,7 @@ def test_a_full_accept_queue_is_one_line(engine: str, monkeypatch: pytest.Monkey
         said = said_without_a_run(str(where), engine, monkeypatch)
         for peer in peers:
             peer.close()
-    assert said.endswith(f"cannot connect to {where}: nothing answers there within 1 s\n")
+    assert said.endswith(f"cannot connect to {where}: no answer within 1 s\n")
 
 
 @pytest.mark.parametrize("engine", available())
@@ -221,7 +221,7 @@ def tls(peer: Accepted) -> None:
     shaking = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).wrap_bio(
         incoming := ssl.MemoryBIO(), outgoing := ssl.MemoryBIO(), server_side=True
     )
-    incoming.write(peer.take())
+    incoming.write(peer.next_frame())
     with suppress(ssl.SSLError):
         shaking.do_handshake()
     peer.send(outgoing.read())

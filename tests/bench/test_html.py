@@ -17,11 +17,12 @@ from epollo.bench import Workload, find_rate
 from epollo.bench.compare.ratios import LOWER, SAME, Change, Comparison, Row
 from epollo.bench.output import html
 from epollo.bench.results.result import Result
+from epollo.bench.results.thresholds import parse
 from epollo.bench.results.verdict import Verdict
 from epollo.errors import EpolloError, UsageError
 from tests.bench.browser import Browser, browser, found
 from tests.bench.scenes import SCENES, closed, overloaded, pair, ramp, stalled
-from tests.bench.support import Limit, made_up
+from tests.bench.support import made_up
 from tests.interop.support import absent
 
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)>'\"$x$"
@@ -93,8 +94,8 @@ def test_it_says_what_was_run_and_what_came_of_it() -> None:
     assert "100 connections, open loop at 2k messages/s, constant, 64 B messages" in seen.text
     assert "every reply came, in order and verified to the byte; no errors" in seen.text
     assert "2023-11-14 22:13 UTC, 30 s measured" in seen.text
-    assert "planned ahead" in seen.text
-    assert "planned ahead" not in page(closed()).text
+    assert "at a scheduled time" in seen.text
+    assert "at a scheduled time" not in page(closed()).text
 
 
 def test_a_search_has_the_figures_of_the_rate_that_it_found() -> None:
@@ -116,7 +117,7 @@ def test_the_figures_are_in_readable_units() -> None:
     seen = page(result)
     assert seen.cells[0] == ["", "response", "service", "slip"]
     assert seen.row("99 %")[0] == f"{result.response.percentile(99) / 1e6:.3g} ms"
-    assert seen.row("Messages") == [f"{result.messages:,} answered rightly, of 60,000 sent"]
+    assert seen.row("Messages") == [f"{result.messages:,} answered correctly, of 60,000 sent"]
     assert seen.row("Rate") == [f"{result.rate:,.0f} messages a second, of 2,000 wanted"]
     assert seen.row("Fairness")[0].startswith("599 to 600 messages a connection")
     assert seen.row("12")[:5] == ["2,000", "2,000", "1,100", "0", "900"]
@@ -130,9 +131,9 @@ def test_a_failed_run_names_its_errors_the_most_frequent_first() -> None:
 
 
 def test_the_verdict_is_that_of_the_limits() -> None:
-    missed = Verdict.of(stalled(), [Limit("p99", "p99 is 631 ms, over 5 ms")])
-    assert "Failed p99 is 631 ms, over 5 ms; " in page(stalled(), verdicts=[missed]).text
-    allowed = Verdict.of(overloaded(), [Limit("errors", None)])
+    missed = Verdict.of(stalled(), [parse("p99>5ms")])
+    assert f"Failed {missed.broken[0]}; " in page(stalled(), verdicts=[missed]).text
+    allowed = Verdict.of(overloaded(), [parse("errors>1m")])
     assert f"Passed {allowed}" in page(overloaded(), verdicts=[allowed]).text
 
 

@@ -192,8 +192,8 @@ def test_a_second_without_messages_is_a_gap() -> None:
 
 def test_a_mere_rest_at_the_end_has_no_rate() -> None:
     result = made_up(seconds=3)
-    rest = replace(result.seconds[0], start=3.0, seconds=0.001)
-    found = line(drawn([replace(result, seconds=[*result.seconds, rest])])["rate"][1], "rate")
+    last = replace(result.seconds[0], start=3.0, seconds=0.001)
+    found = line(drawn([replace(result, seconds=[*result.seconds, last])])["rate"][1], "rate")
     assert set(found.values()) == {1000.0}
 
 

@@ -12,7 +12,7 @@ import pytest
 from epollo.bench import Result, Second, Workload
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import histogram_of, merge, summary
-from epollo.errors import SettingError
+from epollo.errors import ResultFileError
 from tests.bench.support import made_up
 
 
@@ -108,8 +108,8 @@ def test_the_target_is_that_of_the_plan() -> None:
 
 def test_a_second_followed_by_a_rest_has_the_counts_of_both() -> None:
     first = second(target=2.0, outstanding=3)
-    rest = second(1.0, seconds=0.25, target=4.0, sent=1, messages=1, errors=2, outstanding=1)
-    both = first.followed_by(rest)
+    last = second(1.0, seconds=0.25, target=4.0, sent=1, messages=1, errors=2, outstanding=1)
+    both = first.followed_by(last)
     assert (both.start, both.seconds) == (0.0, 1.25)
     assert both.target == pytest.approx(2.4)
     assert (both.sent, both.messages, both.errors, both.outstanding) == (3, 3, 2, 1)
@@ -180,7 +180,7 @@ def test_times_that_are_all_alike_are_read_back_without_a_spread(count: int) -> 
     ],
 )
 def test_what_is_no_result_is_named(text: str, why: str) -> None:
-    with pytest.raises(SettingError, match=why):
+    with pytest.raises(ResultFileError, match=why):
         Result.from_json(text)
 
 
@@ -200,7 +200,7 @@ def test_what_is_no_result_is_named(text: str, why: str) -> None:
 )
 def test_a_result_with_something_else_in_a_place_is_none(damage: dict[str, Any]) -> None:
     document = json.loads(result().to_json()) | damage
-    with pytest.raises(SettingError, match="not a result"):
+    with pytest.raises(ResultFileError, match="not a result"):
         Result.from_json(json.dumps(document))
 
 

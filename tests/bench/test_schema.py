@@ -129,6 +129,6 @@ def test_each_field_is_needed(made: Result | Search) -> None:
     document = json.loads(made.to_json())
     # Without "search" it is taken for a result; and results of before have no "cpu".
     for field in document.keys() - {"search", "cpu"}:
-        rest = {name: value for name, value in document.items() if name != field}
+        remainder = {name: value for name, value in document.items() if name != field}
         with pytest.raises(ValidationError, match=f"'{field}' is a required property"):
-            Draft202012Validator(SCHEMA).validate(rest)
+            Draft202012Validator(SCHEMA).validate(remainder)

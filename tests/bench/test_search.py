@@ -218,7 +218,7 @@ def test_a_tester_that_is_always_late_is_told_apart_from_a_server_that_is() -> N
 
     search = find_rate(LOAD, "p99<5ms", run=run)
     assert search.rate is None
-    assert str(search).endswith("; the tester was late in every run: stop what runs beside it")
+    assert str(search).endswith("; the tester was late in every run: stop other programs")
 
 
 def test_a_late_tester_is_no_reason_where_a_limit_on_the_response_holds_all_the_same() -> None:
@@ -246,11 +246,11 @@ def test_ended_early_it_says_what_is_known() -> None:
     ("load", "limits", "why"),
     [
         ({}, [], "find-rate: needs a limit"),
-        ({}, ["p99"], "find-rate: 'p99' is no limit"),
-        ({}, ["p99==5ms"], "find-rate: 'p99==5ms' holds by chance"),
+        ({}, ["p99"], "find-rate: 'p99' is not a limit"),
+        ({}, ["p99==5ms"], "find-rate: 'p99==5ms' holds only by chance"),
         ({"messages": 10}, ["p99<5ms"], "messages: a search runs for a duration"),
         ({"rate": "1k..2k/5s"}, ["p99<5ms"], "rate: '1k..2k/5s': a search starts at one rate"),
-        ({"depth": 2}, ["p99<5ms"], "depth: is for a closed loop"),
+        ({"depth": 2}, ["p99<5ms"], "depth: only for a closed loop"),
     ],
 )
 def test_what_cannot_be_searched(load: dict[str, Any], limits: list[str], why: str) -> None:
@@ -329,10 +329,10 @@ def test_ctrl_c_ends_a_search_with_what_is_known() -> None:
 @pytest.mark.parametrize(
     ("flags", "why"),
     [
-        ("--fail-if p99>5ms", "--fail-if: --find-rate has limits of its own"),
+        ("--fail-if p99>5ms", "--fail-if: not used with --find-rate"),
         ("-n 100", "--messages: --find-rate runs for --duration"),
-        ("--hlog x", "--hlog: is of one run"),
-        ("--csv x", "--csv: is of one run"),
+        ("--hlog x", "--hlog: is for one run"),
+        ("--csv x", "--csv: is for one run"),
     ],
 )
 def test_flags_that_a_search_would_not_hear(flags: str, why: str) -> None:

@@ -1,4 +1,4 @@
-"""Limits: which hold and which do not, what is said of them, and what is no limit at all."""
+"""Limits: which hold and which do not, what is said of them, and what is not a limit at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from epollo.bench.results import thresholds
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import Result
 from epollo.bench.run.pool import _CONNECT_ERRORS, _ERRORS
-from epollo.errors import SettingError, UsageError
+from epollo.errors import LimitError, ResultFileError, SettingError, UsageError
 from tests.bench.support import made_up
 
 
@@ -104,7 +104,7 @@ def test_it_knows_the_name_of_its_figure() -> None:
 def test_a_limit_on_what_a_closed_loop_does_not_have_fails(figure: str) -> None:
     said = thresholds.parse(f"{figure}>{'1ms' if '.' in figure else '1'}").check(made_up(seconds=1))
     assert said is not None
-    assert said.startswith(f"{figure} is not known: no such thing was measured")
+    assert said.startswith(f"{figure} is not known: the run did not measure it")
 
 
 @pytest.mark.parametrize("figure", ["p99", "max", "first_reply.p50"])
@@ -131,20 +131,20 @@ def test_a_limit_may_be_that_of_another_run(tmp_path: Path, result: Result) -> N
 def test_a_figure_that_the_other_run_has_not_is_an_error(tmp_path: Path) -> None:
     closed = tmp_path / "closed.json"
     closed.write_text(made_up(seconds=1).to_json())
-    with pytest.raises(SettingError, match=r"closed\.json has no such figure$"):
+    with pytest.raises(LimitError, match=r"closed\.json has no such figure$"):
         thresholds.parse(f"slip.p99>1.1*{closed}")
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("p99", "'p99' is no limit; write one such as p99>5ms or errors>0"),
-        ("p99>", "is no limit"),
+        ("p99", "'p99' is not a limit; write one such as p99>5ms or errors>0"),
+        ("p99>", "is not a limit"),
         ("5ms<p99", "no figure '5ms'"),
-        ("p99!5ms", "is no limit"),
+        ("p99!5ms", "is not a limit"),
         ("p99>5", "'5' has no unit; write 5ms or another"),
-        ("late>5", "'5' is more than all of them; write a part, such as 0.1%"),
-        ("errors>101%", "'101%' is more than all of them"),
+        ("late>5", "'5' is more than 100 %; write a part, such as 0.1%"),
+        ("errors>101%", "'101%' is more than 100 %"),
         ("p99>fast", "'fast' is not a time such as 250ms, 10s or 1m"),
         ("p99>5%", "'5%' has no unit"),
         ("p0>5ms", "no figure 'p0'; write response.p99, .max or .mean"),
@@ -157,15 +157,29 @@ def test_a_figure_that_the_other_run_has_not_is_an_error(tmp_path: Path) -> None
     ],
 )
 def test_what_is_no_limit_is_an_error_that_says_what_would_do(text: str, why: str) -> None:
-    with pytest.raises(SettingError) as caught:
+    with pytest.raises(LimitError) as caught:
         thresholds.parse(text)
     assert str(caught.value).startswith("fail-if: ")
     assert why in str(caught.value)
 
 
 def test_another_run_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cannot read .*gone\.json: No such file or directory"):
+    with pytest.raises(
+        ResultFileError, match=r"cannot read .*gone\.json: No such file or directory"
+    ):
         thresholds.parse(f"p99>1.2*{tmp_path / 'gone.json'}")
+
+
+def test_a_requirement_on_a_file_that_is_no_result_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "text.json").write_text("text")
+    with pytest.raises(ResultFileError, match=rf"^{tmp_path}/text\.json: not a result of"):
+        thresholds.requirement(f"p99<{tmp_path / 'text.json'}")
+
+
+def test_an_invalid_limit_and_an_invalid_file_are_setting_errors() -> None:
+    """Programs that catch SettingError, as the docs say, catch these too."""
+    assert issubclass(LimitError, SettingError)
+    assert issubclass(ResultFileError, SettingError)
 
 
 @pytest.mark.parametrize("name", [*Fault, *_ERRORS.values(), *_CONNECT_ERRORS.values()])

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from epollo.bench.output.text import text
+from epollo.bench.output.text import render
 from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.thresholds import parse
 from epollo.bench.results.verdict import Verdict
-from tests.bench.support import Limit, made_up
+from tests.bench.support import made_up
 
 
 def test_a_good_run() -> None:
@@ -23,8 +24,8 @@ def test_a_good_run() -> None:
 @pytest.mark.parametrize(
     ("expect", "words"),
     [
-        ("any", "every reply came; what they said was not looked at; no errors"),
-        ("shop:is_receipt", "every reply came, right by shop:is_receipt; no errors"),
+        ("any", "every reply came; their content was not verified; no errors"),
+        ("shop:is_receipt", "every reply came, accepted by shop:is_receipt; no errors"),
     ],
 )
 def test_it_claims_no_more_than_was_verified(expect: str, words: str) -> None:
@@ -32,7 +33,7 @@ def test_it_claims_no_more_than_was_verified(expect: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("load", "apart"),
+    ("load", "distinct"),
     [
         ({"size": 64}, True),
         ({"size": "0..64"}, False),
@@ -44,10 +45,12 @@ def test_it_claims_no_more_than_was_verified(expect: str, words: str) -> None:
         ({"template": "at {time:x}"}, True),
     ],
 )
-def test_order_is_claimed_only_where_messages_can_be_told_apart(
-    load: dict[str, Any], apart: bool
+def test_order_is_claimed_only_if_all_messages_are_distinct(
+    load: dict[str, Any], distinct: bool
 ) -> None:
-    claim = ", in order and verified to the byte;" if apart else "reply came, verified to the byte;"
+    claim = (
+        ", in order and verified to the byte;" if distinct else "reply came, verified to the byte;"
+    )
     assert claim in str(Verdict.of(made_up(**load)))
 
 
@@ -83,7 +86,7 @@ def test_lost_connections_are_told_though_the_limits_allow_what_they_cost(
     lost: int, words: str
 ) -> None:
     result = replace(made_up(errors={"unanswered": 2000}), lost=lost)
-    verdict = Verdict.of(result, [Limit("errors")])
+    verdict = Verdict.of(result, [parse("errors>10k")])
     assert not verdict.failed
     assert f"unanswered 2,000, which the limits allow; {words}" in str(verdict)
 
@@ -96,23 +99,24 @@ def test_late_messages_may_have_waited_for_a_connection() -> None:
 
 
 def test_a_limit_on_errors_stands_for_none_at_all() -> None:
-    verdict = Verdict.of(made_up(errors={"reset": 3}), [Limit("errors")])
+    verdict = Verdict.of(made_up(errors={"reset": 3}), [parse("errors>10k")])
     assert not verdict.failed
     assert str(verdict) == "reset 3, which the limits allow; 1 limit held"
 
 
 def test_a_limit_on_one_kind_of_error_allows_no_other() -> None:
     errors = {"reset": 3, "unanswered": 3}
-    assert Verdict.of(made_up(errors=errors), [Limit("reset")]).fatal == {"unanswered"}
-    assert not Verdict.of(made_up(errors={"reset": 3}), [Limit("reset")]).failed
-    assert Verdict.of(made_up(errors={"reset": 3}), [Limit("p99")]).failed
+    assert Verdict.of(made_up(errors=errors), [parse("reset>10")]).fatal == {"unanswered"}
+    assert not Verdict.of(made_up(errors={"reset": 3}), [parse("reset>10")]).failed
+    assert Verdict.of(made_up(errors={"reset": 3}), [parse("p99>1h")]).failed
 
 
 def test_a_limit_that_was_passed_fails_it_in_words() -> None:
-    limits = [Limit("p99", "p99>5ms: p99 is 7 ms"), Limit("rate"), Limit("mean")]
+    limits = [parse("p99>1us"), parse("rate<1"), parse("mean>1h")]
     verdict = Verdict.of(made_up(), limits)
     assert verdict.failed
-    assert str(verdict).startswith("FAILED: p99>5ms: p99 is 7 ms; every reply came, ")
+    assert str(verdict).startswith("FAILED: p99 is 9")
+    assert ", above 1 µs (p99>1us); every reply came, " in str(verdict)
     assert str(verdict).endswith("; no errors; 2 limits held")
 
 
@@ -140,7 +144,7 @@ def test_a_run_of_messages_that_lost_its_last_connection_says_so() -> None:
 
 def test_a_run_that_measured_nothing_fails_whatever_the_limits() -> None:
     nothing = replace(made_up(), answered=[0])
-    verdict = Verdict.of(nothing, [Limit("errors")])
+    verdict = Verdict.of(nothing, [parse("errors>10k")])
     assert verdict.failed
     assert str(verdict) == "FAILED: no message was measured; 1 limit held"
 
@@ -158,7 +162,7 @@ def test_a_run_that_measured_nothing_fails_whatever_the_limits() -> None:
 def test_a_closed_loop_says_that_its_tester_may_limit_it(
     load: dict[str, Any], cpu: float, said: bool
 ) -> None:
-    words = "the tester was busy for 96 % of the time, and may limit it: add --processes"
+    words = "the tester was busy for 96 % of the time, and may limit the rate: add --processes"
     assert (words in str(Verdict.of(replace(made_up(**load), cpu=cpu)))) is said
 
 
@@ -185,7 +189,7 @@ def test_a_closed_loop_says_that_its_tester_may_limit_it(
     ids=["any", "any-pipelined", "function", "payload", "payload-pipelined", "template", "short"],
 )
 def test_it_says_where_the_order_of_replies_was_assumed(matched: dict[str, Any]) -> None:
-    report = text(Verdict.of(made_up(**matched)))
+    report = render(Verdict.of(made_up(**matched)))
     assert re.search(r"\border\b.*\bassumed\b|\bassum(ed|es)\b.*\border\b", report)
 
 

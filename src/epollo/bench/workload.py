@@ -1,4 +1,4 @@
-"""What to send, how much of it, and when: the description of one run."""
+"""The description of one run: what to send, how much, and when."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from epollo.framing import DEFAULT_MAX_FRAME, Delimiter, Framing, LengthField, R
 from epollo.units import format_size
 
 _MAX_SIZE = 1 << 30
-_LONGEST = 1e9  # seconds, of which a clock of 64 bits has the nanoseconds
-_MOST = 10**15  # of whatever is counted
-_HEADROOM = 16  # bytes that a frame may have beside its message
+_LONGEST = 1e9  # seconds; their nanoseconds fit into 64 bits
+_MOST = 10**15  # of anything counted
+_HEADROOM = 16  # bytes of a frame in addition to its message
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,43 +24,43 @@ class Workload:
     """One run of the load tester. Times are in seconds, sizes in bytes.
 
     Without ``rate`` the loop is closed: each connection keeps ``depth`` messages outstanding, and
-    ``think`` passes between a reply and the message that follows it. With ``rate`` it is open:
-    messages are due at times that are planned ahead and never wait for replies.
+    pauses for ``think`` between a reply and the next message. With ``rate`` it is open: messages
+    are due at scheduled times and never wait for replies.
 
-    Raises UsageError for what cannot be run.
+    Raises UsageError for a workload that cannot be run.
 
     Attributes:
         address: of the server: HOST:PORT, [IPv6]:PORT or unix:PATH.
-        connections: kept open.
-        messages: to send in the window, and then stop; None is no bound. Those of the warm-up are
-            more.
-        duration: of the window that is measured; None is until ``messages``, or as long as the
+        connections: number of connections kept open.
+        messages: to send in the window, and then stop; None is no limit. Messages of the warm-up
+            are not included.
+        duration: of the measured window; None is until ``messages`` are sent, or the length of the
             steps of ``rate``.
-        warmup: before the window, once all connections are open; without one all is measured, the
-            opening too.
+        warmup: time before the window, once all connections are open. If 0, a closed loop is
+            measured from its first connect on.
         depth: messages outstanding on each connection of a closed loop.
         rate: messages a second on all connections together; or text: ``"50k"``, a ramp
             ``"10k..100k/10s"``, or steps ``"10k/5s,20k/5s"``.
-        arrival: how a rate's messages follow each other: ``"constant"`` or ``"poisson"``.
-        think: between a reply and the next message of a closed loop.
-        reconnect_every: messages after which a connection is closed, and another one opened.
-        connection_rate: connections opened a second, at most.
-        size: of a message, without its frame's header: ``64``, or text: ``"64..1KiB"`` for any
-            size between with equal chance, ``"64:9,1KiB:1"`` for a list with weights.
-        payload: a file, whose bytes are each message.
+        arrival: the arrival process of an open loop: ``"constant"`` or ``"poisson"``.
+        think: pause between a reply and the next message of a closed loop.
+        reconnect_every: messages after which a connection is closed and replaced.
+        connection_rate: most connections opened a second.
+        size: of a message, without its frame's header: ``64``, or text: ``"64..1KiB"`` for a
+            uniform range, ``"64:9,1KiB:1"`` for a list with weights.
+        payload: a file with the bytes of each message.
         template: text of each message, with ``{number}``, ``{connection}`` and ``{time}`` in it.
-        expect: what a right reply is: ``"echo"``, ``"any"``, or ``"module:function"``, called
-            with the message and the reply, and true where that is right.
-        framing: what a message is on the wire.
+        expect: what a correct reply is: ``"echo"``, ``"any"``, or ``"module:function"``, called
+            with the message and the reply; it returns true if the reply is correct.
+        framing: how messages are framed.
         timeout: of each connect and each reply.
         source: addresses of this machine to connect from, in turn.
-        tls: speak TLS. ``tls_ca`` is a PEM file of whom to trust in place of the system's, or
-            ``"any"``: do not ask; ``tls_cert`` and ``tls_key`` are the client's own.
-        server_name: what the server's certificate has to be for, in place of the address' host.
+        tls: use TLS. ``tls_ca`` is a PEM file of trusted CAs instead of the system's, or ``"any"``:
+            do not verify; ``tls_cert`` and ``tls_key`` are those of the client.
+        server_name: name expected in the server's certificate instead of the address' host.
         proxy_header: ``"v1"`` or ``"v2"`` of the PROXY protocol, sent first on each connection.
-        processes: among which the connections and the rate are divided.
+        processes: processes among which the connections and the rate are divided.
         engine: of the tester itself: auto, native or python.
-        seed: of all that is drawn by chance.
+        seed: of all random choices.
     """
 
     address: str
@@ -110,18 +110,18 @@ class Workload:
 
     @property
     def sizes(self) -> Sizes:
-        """The sizes that messages have."""
+        """The sizes of the messages."""
         return parse_sizes(self.size)
 
     @property
     def seconds(self) -> float | None:
-        """How long the window is; None: until all ``messages`` are sent."""
-        planned = self.profile.seconds if self.rate is not None else None
-        return planned if planned is not None else self.duration
+        """The length of the window; None: until all ``messages`` are sent."""
+        scheduled = self.profile.seconds if self.rate is not None else None
+        return scheduled if scheduled is not None else self.duration
 
     def new_framing(self) -> Framing:
-        """The framing named, for frames as large as the messages need. Raises SettingError for a
-        ``payload`` that is no file."""
+        """A new framing that allows frames as large as the messages. Raises SettingError if
+        ``payload`` is not a file."""
         return self._framing(size_of(self.payload) if self.payload else self.sizes.most)
 
     def _framing(self, largest: int) -> Framing:
@@ -129,18 +129,18 @@ class Workload:
         return framing.parse(self.framing, most)
 
     def _check_bounds(self) -> None:
-        self._check_sense()
+        self._check_magnitudes()
         for name in ("connections", "depth", "processes"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name}: must be at least 1")
         for name in ("connections", "messages"):
             most = getattr(self, name)
             if most is not None and 1 <= most < self.processes:
-                raise SettingError(f"processes: each needs one of the {name}; take {most} at most")
+                raise SettingError(f"processes: each needs one of the {name}; use at most {most}")
         if not 0 <= self.sizes.most <= _MAX_SIZE:
             raise SettingError(f"size: must be at most {format_size(_MAX_SIZE)}")
         if self.messages is None and self.seconds is None:
-            raise SettingError("duration: needed where messages is not given")
+            raise SettingError("duration: needed if messages is not given")
         for name in ("messages", "reconnect_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -153,8 +153,8 @@ class Workload:
             if getattr(self, name) < 0:
                 raise SettingError(f"{name}: must be at least 0")
 
-    def _check_sense(self) -> None:
-        """Can a computer count to each number, and does anybody wait for each time?"""
+    def _check_magnitudes(self) -> None:
+        """Refuse times and counts that are not finite, or absurdly large."""
         for name in ("duration", "timeout", "warmup", "think", "connection_rate"):
             if not math.isfinite(getattr(self, name) or 0):
                 raise SettingError(f"{name}: must be finite")
@@ -171,26 +171,28 @@ class Workload:
         if self.arrival not in ("constant", "poisson"):
             raise SettingError(f"arrival: {self.arrival!r} is neither constant nor poisson")
         if self.rate is None and self.arrival != "constant":
-            raise SettingError("arrival: is for an open loop; give a rate too")
+            raise SettingError("arrival: only for an open loop; give a rate too")
         if self.rate is not None and self.depth != 1:
-            raise SettingError("depth: is for a closed loop; a rate has no bound of messages sent")
+            raise SettingError("depth: only for a closed loop; leave out the rate or the depth")
         if self.rate is not None and self.think:
-            raise SettingError("think: is for a closed loop; a rate waits for no reply")
+            raise SettingError(
+                "think: only for a closed loop; leave out the rate or the think time"
+            )
 
     def _check_framing(self) -> None:
-        """Would every message of the load tester arrive, and as it was sent?"""
+        """Refuse framings that change messages, or cannot carry them."""
         how = self._framing(self.sizes.most)
         if isinstance(how, Raw):
-            raise SettingError("framing: raw has no messages to time; take u32, line or another")
+            raise SettingError("framing: raw has no messages to time; use u32, line or another")
         if isinstance(how, LengthField) and how.in_place:
             raise SettingError(
                 f"framing: {how.name} writes a length into each message, which then differs from "
-                "the one sent; take u32, line or another"
+                "the one sent; use u32, line or another"
             )
-        # Messages that end at a delimiter are of printable text: see Payload.
+        # For framings by delimiter, messages are printable text: see Payload.
         if isinstance(how, Delimiter) and 0x20 <= how.delimiter[0] < 0x7F:
             raise SettingError(
-                f"framing: the text sent may have {how.delimiter!r} in it; take a delimiter that "
+                f"framing: the messages may contain {how.delimiter!r}; use a delimiter that "
                 "begins with a control character, such as delimiter:\\0"
             )
         if self.payload or self.template:  # see messages.py
@@ -199,4 +201,4 @@ class Workload:
             for size in (self.sizes.least, self.sizes.most):
                 how.encode(b"x" * size)
         except EncodeError as error:
-            raise SettingError(f"size: {error}; take another size, or another framing") from None
+            raise SettingError(f"size: {error}; use another size, or another framing") from None

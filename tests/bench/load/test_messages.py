@@ -88,7 +88,7 @@ def test_a_wrong_reply_is_told_by_what_it_is(
         (b"one line\r", "line", "payload: a message that ends in CR"),
         (b"a\0b", "delimiter:\\0", r"payload: a message with its delimiter b'\\x00' in it"),
         (bytes(11), "fixed:10", "payload: message of 11 bytes where fixed:10 takes 10"),
-        (bytes(256), "u8", "payload: message of 256 bytes .*; take another payload, or another fr"),
+        (bytes(256), "u8", "payload: message of 256 bytes .*; use another payload, or another fr"),
     ],
 )
 def test_a_file_that_the_framing_cannot_hold_is_refused(
@@ -113,7 +113,7 @@ def test_a_workload_is_read_again_where_its_file_is_not() -> None:
 
 
 def test_one_kind_of_message_at_a_time() -> None:
-    with pytest.raises(SettingError, match="payload and template: are two kinds of message"):
+    with pytest.raises(SettingError, match="payload and template: give only one"):
         messages(payload=__file__, template="{number}")
 
 
@@ -143,7 +143,7 @@ def test_fields_are_those_of_the_message(template: str, message: bytes) -> None:
         ("{0}", r"template: there is no field \{0\};"),
         ("{number.real}", r"template: there is no field \{number.real\};"),
         ("{number[0]}", r"template: there is no field \{number\[0\]\};"),
-        ("{number:{connection}}", "template: '{connection}' is no format"),
+        ("{number:{connection}}", "template: '{connection}' is not a valid format"),
         ("{number:zz}", "template: unknown format code 'z' for object"),
         ("{number!x}", "template: unknown conversion specifier"),
         ('{"id": {number}}', "template: .*a brace as {{ or }}"),
@@ -172,7 +172,7 @@ def test_a_template_that_is_none_is_refused_in_one_line(template: str, why: str)
 def test_a_template_that_the_framing_cannot_hold_is_refused(
     template: str, load: dict[str, str], why: str
 ) -> None:
-    with pytest.raises(SettingError, match=f"{why}.*; take another template, or another framing"):
+    with pytest.raises(SettingError, match=f"{why}.*; use another template, or another framing"):
         messages(template=template, **load)
 
 
@@ -188,7 +188,7 @@ def test_connections_that_take_the_place_of_others_have_numbers_too(load: dict[s
     """An open loop replaces those that it loses, however many these are."""
     template = {"template": "{connection:02d}", "framing": "fixed:2", "connections": 100}
     assert messages(**template).message(99, 0, 0) == b"99"
-    with pytest.raises(SettingError, match=r"^template: .*; take another template, or another fr"):
+    with pytest.raises(SettingError, match=r"^template: .*; use another template, or another fr"):
         messages(**template, **load)
 
 
@@ -229,7 +229,7 @@ def test_a_run_verifies_them(
     assert result.errors == {}
     assert result.messages == 100
     assert result.bytes_sent == result.bytes_received
-    if not result.workload.open_loop:  # which asks each connection once before its plan begins
+    if not result.workload.open_loop:  # which asks each connection once before its schedule begins
         assert result.bytes_sent == sum(len(message) for message in recorder.messages.queue)
 
 

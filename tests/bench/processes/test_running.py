@@ -61,7 +61,9 @@ def test_connections_and_messages_are_divided_and_add_up(load: dict[str, Any], t
         result = run(workload(server, engine=tester, **load))
     assert result.errors == {}
     assert result.messages == result.sent == result.response.total == 101
-    assert handler.messages.total() >= 101  # the first ones of an open loop come before its plan
+    assert (
+        handler.messages.total() >= 101
+    )  # the first ones of an open loop come before its schedule
     assert set(handler.messages.values()) == {1}, "no two messages are alike"
     assert len(result.answered) == 5
     assert result.workload.processes == 2
@@ -73,14 +75,14 @@ def test_connections_and_messages_are_divided_and_add_up(load: dict[str, Any], t
 
 def test_the_rates_add_up_second_by_second(tester: str) -> None:
     """To the very plan of one process: each message of it is sent, and once."""
-    told: list[Second] = []
+    reported: list[Second] = []
     with Server(Known(), "127.0.0.1:0") as server:
         load = {"messages": None, "duration": 1.5, "rate": 400, "connections": 3}
-        result = Processes(workload(server, engine=tester, **load), told.append).run()
+        result = Processes(workload(server, engine=tester, **load), reported.append).run()
     assert result.sent == result.slip.total == 600
     assert result.target == pytest.approx(400)
-    assert [second.target for second in told] == pytest.approx([400, 400])
-    assert sum(second.sent for second in told) == 600
+    assert [second.target for second in reported] == pytest.approx([400, 400])
+    assert sum(second.sent for second in reported) == 600
     assert [second.sent for second in result.seconds] == [400, 200]
     assert result.answered == [200, 200, 200]
 
@@ -112,7 +114,7 @@ def test_no_window_begins_before_all_connections_are_there(
         together = Processes(workload(server, engine=tester, **load))
         assert together.run().errors == {}
         handler.timer.join()
-    starts = [m.outcome.result.started for m in together.members if m.outcome is not None]
+    starts = [s.outcome.result.started for s in together.shards if s.outcome is not None]
     assert len(starts) == 2
     assert min(starts) >= handler.answered
 
@@ -123,7 +125,7 @@ def test_no_window_begins_before_all_connections_are_there(
 def test_what_cannot_be_shared_is_said() -> None:
     loads: list[dict[str, Any]] = [{"connections": 3}, {"messages": 3}]
     for load in loads:
-        with pytest.raises(SettingError, match=r"^processes: each needs .*; take 3 at most$"):
+        with pytest.raises(SettingError, match=r"^processes: each needs .*; use at most 3$"):
             Workload(address="127.0.0.1:1", processes=4, **load)
 
 
@@ -145,7 +147,7 @@ class Deadly(Known):
     together: Processes
 
     def received(self, message: bytes, connection: Connection) -> bytes | None:
-        self.together.members[1].process.kill()
+        self.together.shards[1].process.kill()
         return super().received(message, connection)
 
 
@@ -156,7 +158,7 @@ def test_one_that_dies_ends_the_run(tester: str) -> None:
         handler.together = Processes(workload(server, **load))
         with pytest.raises(EpolloError, match=r"^process 2 of 2 .* killed by SIGKILL; .*$"):
             handler.together.run()
-    assert [member.process.poll() is None for member in handler.together.members] == [False] * 2
+    assert [shard.process.poll() is None for shard in handler.together.shards] == [False] * 2
 
 
 # -- who leaves
@@ -212,14 +214,14 @@ def test_two_processes_load_the_server_beside() -> None:
 
 def test_a_script_needs_no_guard_and_its_modules_are_found(tmp_path: Path) -> None:
     """None of `if __name__ == "__main__"`, which multiprocessing asks for."""
-    (tmp_path / "judge.py").write_text("def same(message, reply):\n    return message == reply\n")
+    (tmp_path / "check.py").write_text("def same(message, reply):\n    return message == reply\n")
     script = tmp_path / "script.py"
     script.write_text(
         "import epollo\n"
         "from epollo import bench\n"
         "with epollo.Server(lambda message: message, '127.0.0.1:0') as server:\n"
         "    load = bench.Workload(address=server.addresses[0], connections=2, messages=10,\n"
-        "        duration=None, warmup=0, processes=2, expect='judge:same')\n"
+        "        duration=None, warmup=0, processes=2, expect='check:same')\n"
         "    print(bench.run(load).messages)\n"
     )
     done = subprocess.run(

@@ -1,6 +1,6 @@
 """What the figures have to be: the formulas of the truth tests, each with what it is true of.
 
-Times are in seconds, ``share`` is a percentile as a part of 1.
+Times are in seconds, ``part`` is a percentile as a part of 1.
 
 **A stall.** Messages come at a constant rate during a window T. The server works c on each, so that
 its utilisation is r = rate * c, and where nobody waits the reply takes s in all. Once, for S, it
@@ -28,14 +28,14 @@ import random
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
-from tests.bench.truth.plans import SECOND, Plan, Timing
+from tests.bench.truth.behaviour import SECOND, Behaviour, Timing
 
 
 def stall_percentile(
-    share: float, *, service: float, stall: float, window: float, utilisation: float = 0.0
+    part: float, *, service: float, stall: float, window: float, utilisation: float = 0.0
 ) -> float:
     """The response at a percentile of a run in which the server stalls once."""
-    excess = stall - (1 - utilisation) * (1 - share) * window
+    excess = stall - (1 - utilisation) * (1 - part) * window
     return service + max(0.0, excess)
 
 
@@ -50,16 +50,16 @@ def waiting_mean(*, service: float, stall: float, messages: int, connections: in
     return service + connections * stall / messages
 
 
-def queue_percentile(share: float, *, service: float, rate: float) -> float:
+def queue_percentile(part: float, *, service: float, rate: float) -> float:
     """The time in the system of M/M/1: Poisson arrivals, exponential service, one server.
 
     It is exponential with the parameter mu - lambda (Kleinrock, Queueing Systems I, 5.114).
     """
-    return -math.log(1 - share) / (1 / service - rate)
+    return -math.log(1 - part) / (1 / service - rate)
 
 
 def queue_spread(
-    share: float, *, service: float, rate: float, messages: int, runs: int
+    part: float, *, service: float, rate: float, messages: int, runs: int
 ) -> tuple[float, float]:
     """Mean and standard deviation, over runs of so many messages, of the percentile that M/M/1 has
     in one. They are simulated, since times in a queue depend on each other: a run knows less about
@@ -67,15 +67,15 @@ def queue_spread(
     found = []
     for seed in range(runs):
         arrivals = poisson(rate, messages, seed)
-        plan = Plan(service=service, exponential=True, queue=True, seed=runs + seed)
-        found.append(percentile(responses(plan, arrivals), share) / SECOND)
+        behaviour = Behaviour(service=service, exponential=True, queue=True, seed=runs + seed)
+        found.append(percentile(responses(behaviour, arrivals), part) / SECOND)
     mean = sum(found) / runs
     return mean, math.sqrt(sum((x - mean) ** 2 for x in found) / (runs - 1))
 
 
-def responses(plan: Plan, arrivals: Sequence[int]) -> list[int]:
-    """What a server that keeps its plan to the ns lets messages wait that come at these times."""
-    timing = Timing(plan)
+def responses(behaviour: Behaviour, arrivals: Sequence[int]) -> list[int]:
+    """How long messages that arrive at these times take at a server that is exact."""
+    timing = Timing(behaviour)
     return [timing.due(arrived) - arrived for arrived in arrivals]
 
 
@@ -91,9 +91,9 @@ def poisson(rate: float, messages: int, seed: int) -> list[int]:
     return [round(at) for at in accumulate(gaps)]
 
 
-def percentile(values: Sequence[int], share: float) -> int:
-    """The lowest value that ``share`` of them do not exceed: what a histogram reports, exactly."""
-    rank = math.ceil(round(share * len(values), 6))
+def percentile(values: Sequence[int], part: float) -> int:
+    """The lowest value that ``part`` of the values do not exceed, exactly."""
+    rank = math.ceil(round(part * len(values), 6))
     return sorted(values)[max(1, rank) - 1]
 
 

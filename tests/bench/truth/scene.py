@@ -1,4 +1,4 @@
-"""A run of the tester against a server that keeps a plan, with the record of both sides."""
+"""A run of the tester against a server with a known behaviour, with the record of both sides."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 from epollo.bench import Result, Workload, run
+from tests.bench.truth.behaviour import DEEDS, SECOND, Behaviour
 from tests.bench.truth.cores import leaving_the_servers_core, waited
 from tests.bench.truth.models import percentile
-from tests.bench.truth.plans import DEEDS, SECOND, Plan
 from tests.bench.truth.server import NEVER
 from tests.support import DEADLINE, ServerProcess, python
 
 TRIES = 3
-REST = 0.0005  # seconds that two processes and a kernel take on a machine at rest
+IDLE_DELAY = 0.0005  # seconds that two processes and a kernel take on an idle machine
 TIMER = 0.002  # seconds that a loop's timer may be late: pollers count in milliseconds
 BEHIND = 2_000_000  # ns over which a reply was sent late by the server itself
 SHARE_WAITED = 0.01  # of the time, over which the tester was kept from its core
-SHARE_BEHIND = 0.001  # of replies, over which the server did not keep its plan
+PART_BEHIND = 0.001  # of replies, over which the server did not follow its behaviour
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Scene:
     def server_kept_its_plan(self) -> bool:
         """Did the server answer when it wanted to?"""
         behind = sum(e.sent - e.due > BEHIND for e in self.record if e.answered)
-        return behind <= SHARE_BEHIND * len(self.record)
+        return behind <= PART_BEHIND * len(self.record)
 
     @property
     def undisturbed(self) -> bool:
@@ -95,15 +95,15 @@ class Scene:
         """How exact this run can be, in seconds: what two processes and a kernel need on a machine
         at rest, and what was in the way here, by the books of both."""
         behind = percentile([e.sent - e.due for e in self.record if e.answered], 0.999)
-        return REST + (max(0, behind) + self.result.slip.percentile(99.9)) / SECOND
+        return IDLE_DELAY + (max(0, behind) + self.result.slip.percentile(99.9)) / SECOND
 
-    def response(self, share: float) -> float:
+    def response(self, part: float) -> float:
         """The response that the tester reports at a percentile, in seconds."""
-        return self.result.response.percentile(100 * share) / SECOND
+        return self.result.response.percentile(100 * part) / SECOND
 
-    def truth(self, share: float) -> float:
+    def truth(self, part: float) -> float:
         """The response at a percentile by the server's record, in seconds."""
-        return percentile([entry.response for entry in self.window], share) / SECOND
+        return percentile([entry.response for entry in self.window], part) / SECOND
 
     @property
     def true_mean(self) -> float:
@@ -120,7 +120,7 @@ class Witness:
         self.address = f"127.0.0.1:{int(server.ready_line)}"
 
     def wait_for_the_message(self) -> None:
-        """Until the one that the plan announces has come."""
+        """Until the one that the behaviour announces has come."""
         assert self._server.line()
 
     def record(self) -> list[Entry]:
@@ -139,16 +139,16 @@ def _entry(values: list[int]) -> Entry:
 
 
 @contextmanager
-def serving(plan: Plan) -> Iterator[Witness]:
+def serving(behaviour: Behaviour) -> Iterator[Witness]:
     """The server, on a core of its own where there are two."""
-    command = ["-m", "tests.bench.truth.server", json.dumps(asdict(plan))]
+    command = ["-m", "tests.bench.truth.server", json.dumps(asdict(behaviour))]
     with python(*command, stdin=subprocess.PIPE) as server:
         yield Witness(server)
 
 
-def measure(plan: Plan, **load: Any) -> Scene:
+def measure(behaviour: Behaviour, **load: Any) -> Scene:
     """One run, and what has to be true of any."""
-    with serving(plan) as witness, leaving_the_servers_core():
+    with serving(behaviour) as witness, leaving_the_servers_core():
         before = waited()
         result = run(Workload(address=witness.address, **load))
         scene = Scene(result, witness.record(), (waited() - before) / SECOND)
@@ -156,10 +156,10 @@ def measure(plan: Plan, **load: Any) -> Scene:
     return scene
 
 
-def play(plan: Plan, **load: Any) -> Scene:
+def play(behaviour: Behaviour, **load: Any) -> Scene:
     """A run in which both sides had the processor when they wanted it, or the last of some."""
     for _ in range(TRIES):
-        scene = measure(plan, **load)
+        scene = measure(behaviour, **load)
         if scene.undisturbed:
             break
     return scene
@@ -204,8 +204,8 @@ def assert_littles_law(result: Result) -> None:
 def assert_nothing_is_earlier_than_it_was(scene: Scene) -> None:
     """At each percentile the tester reports at least what the server knows: the reply had not left
     before. Whatever delays either side on a busy machine, this holds."""
-    for share in (0.01, 0.1, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0):
-        assert scene.response(share) >= scene.truth(share) * 0.999
+    for part in (0.01, 0.1, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0):
+        assert scene.response(part) >= scene.truth(part) * 0.999
     assert scene.result.response.mean / SECOND >= scene.true_mean * 0.999
 
 

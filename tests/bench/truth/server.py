@@ -1,15 +1,15 @@
-"""A server that keeps a plan to the microsecond, and says what it did: the truth to compare with.
+"""A server that follows a behaviour to the microsecond, and records what it did.
 
-    python -m tests.bench.truth.server PLAN       # the JSON of a Plan
+    python -m tests.bench.truth.server BEHAVIOUR       # as JSON
 
-It has nothing of epollo in it but the head of a message (`payload.py`: number, connection, time
-due), and speaks u32. The first line on stdout is its port, the second says that the message that
-the plan announces has come. When stdin ends, it writes its record as JSON, and ends: a list for
-each message that came, of its number, connection and time intended, when it arrived, when its reply
+It shares no code with epollo; it knows only the header of a message (`payload.py`: number,
+connection, due time), and uses u32. The first line on stdout is its port; the second is written
+when the announced message has come. When stdin ends, it writes its record as JSON, and ends: a list
+for each message that came, of its number, connection and due time, when it arrived, when its reply
 was due and when that was sent, in ns of CLOCK_MONOTONIC, and its deed.
 
-It takes a core for itself, where there is one to take, and asks instead of sleeping while a reply
-is due soon: a sleeping process is woken too late to be exact.
+It takes a core for itself if there is one, and polls instead of sleeping while a reply is due soon,
+because a sleeping process is woken too late to be exact.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import sys
 from heapq import heappop, heappush
 from time import monotonic_ns
 
+from tests.bench.truth.behaviour import DEEDS, SECOND, Behaviour, Timing
 from tests.bench.truth.cores import come_first, servers_core
-from tests.bench.truth.plans import DEEDS, SECOND, Plan, Timing
 
 HEAD = struct.Struct("<QIQ")
 NEVER = 1 << 62
@@ -62,10 +62,10 @@ class Connection:
 class Server:
     """The loop, and the record."""
 
-    def __init__(self, plan: Plan, comes_first: bool) -> None:
-        self._plan = plan
+    def __init__(self, behaviour: Behaviour, comes_first: bool) -> None:
+        self._behaviour = behaviour
         self._awake = _AWAKE[0 if comes_first else 1]
-        self._timing = Timing(plan)
+        self._timing = Timing(behaviour)
         self._record: list[list[int]] = []
         self._due: list[tuple[int, int, int, Connection, bytes]] = []  # a heap
         self._connections: dict[int, Connection] = {}
@@ -80,7 +80,7 @@ class Server:
         while True:
             self._send_what_is_due()
             # epoll's own timeout counts in milliseconds.
-            select.select([self._poll], [], [], self._patience())
+            select.select([self._poll], [], [], self._poll_timeout())
             for descriptor, _ in self._poll.poll(0):
                 if descriptor == 0:
                     return
@@ -93,7 +93,7 @@ class Server:
         """All that came, on stdout."""
         print(json.dumps(self._record))
 
-    def _patience(self) -> float | None:
+    def _poll_timeout(self) -> float | None:
         """How long to sleep, in seconds; None: until something comes."""
         if not self._due:
             return None
@@ -122,17 +122,17 @@ class Server:
         connection.sock.close()
 
     def _take(self, message: bytes, connection: Connection, arrived: int) -> None:
-        if len(self._record) + 1 == self._plan.announced:
+        if len(self._record) + 1 == self._behaviour.announced:
             say("it came")
         number, index, intended = HEAD.unpack_from(message)
         due = self._timing.due(arrived)
-        deed = self._plan.deed(len(self._record) + 1)
+        deed = self._behaviour.deed(len(self._record) + 1)
         place = len(self._record)
         self._record.append([number, index, intended, arrived, due, NEVER, deed])
         self._answer(place, message, connection)
 
     def _answer(self, place: int, message: bytes, connection: Connection) -> None:
-        """Plan the reply, and what is done to it."""
+        """Behaviour the reply, and what is done to it."""
         entry = self._record[place]
         deed = DEEDS[entry[6] - 1] if entry[6] else ""
         if deed == "swap":
@@ -141,7 +141,7 @@ class Server:
         if deed == "swallow":
             return
         if deed == "late":
-            entry[4] += round(self._plan.late * SECOND)
+            entry[4] += round(self._behaviour.late * SECOND)
         self._plan_reply(place, 2 * place, connection, frames(deed, message))
         if connection.passed is not None:
             before, overtaken = connection.passed
@@ -197,9 +197,9 @@ def be_exact() -> bool:
     return come_first()
 
 
-def main(plan: str) -> None:
+def main(behaviour: str) -> None:
     """The program."""
-    server = Server(Plan(**json.loads(plan)), be_exact())
+    server = Server(Behaviour(**json.loads(behaviour)), be_exact())
     server.run()
     server.write_record()
 

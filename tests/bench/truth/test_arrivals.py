@@ -8,19 +8,19 @@ from statistics import fmean
 
 import pytest
 
+from tests.bench.truth.behaviour import SECOND, Behaviour
 from tests.bench.truth.models import (
     distance_allowed,
     distance_from_exponential,
     gaps,
     percentile,
 )
-from tests.bench.truth.plans import SECOND, Plan
 from tests.bench.truth.scene import Scene, play
 
-AT_ONCE = Plan()
-STALLED = Plan(service=0.001, stall=0.3, stall_at=0.2)  # the schedule waits for no reply
+AT_ONCE = Behaviour()
+STALLED = Behaviour(service=0.001, stall=0.3, stall_at=0.2)  # the schedule waits for no reply
 
-plans = pytest.mark.parametrize("plan", [AT_ONCE, STALLED], ids=["at-once", "stalled"])
+behaviours = pytest.mark.parametrize("behaviour", [AT_ONCE, STALLED], ids=["at-once", "stalled"])
 
 
 def intended(scene: Scene) -> list[int]:
@@ -29,22 +29,26 @@ def intended(scene: Scene) -> list[int]:
     return [entry.intended - first for entry in scene.window]
 
 
-@plans
+@behaviours
 @pytest.mark.parametrize("connections", [1, 7])
-def test_constant_ones_are_evenly_spaced(tester: str, plan: Plan, connections: int) -> None:
-    scene = play(plan, engine=tester, connections=connections, rate=1000, duration=1, warmup=0.1)
+def test_constant_ones_are_evenly_spaced(
+    tester: str, behaviour: Behaviour, connections: int
+) -> None:
+    scene = play(
+        behaviour, engine=tester, connections=connections, rate=1000, duration=1, warmup=0.1
+    )
     assert scene.result.sent == 1000
     assert all(gap == pytest.approx(SECOND / 1000, abs=2) for gap in gaps(intended(scene)))
-    shares = [sum(e.connection == c for e in scene.record) for c in range(connections)]
-    assert max(shares) - min(shares) <= 1
+    parts = [sum(e.connection == c for e in scene.record) for c in range(connections)]
+    assert max(parts) - min(parts) <= 1
 
 
-@plans
-def test_poisson_ones_have_exponential_gaps(tester: str, plan: Plan) -> None:
+@behaviours
+def test_poisson_ones_have_exponential_gaps(tester: str, behaviour: Behaviour) -> None:
     """Kolmogorov-Smirnov; and a gap knows nothing of the one before."""
     rate = 1000
     load = {"connections": 10, "rate": rate, "arrival": "poisson", "duration": 2, "warmup": 0.1}
-    scene = play(plan, engine=tester, **load)
+    scene = play(behaviour, engine=tester, **load)
     found = [gap / SECOND for gap in gaps(intended(scene))]
     assert distance_from_exponential(found, 1 / rate) < distance_allowed(len(found))
     assert abs(correlation(found)) < 4 / len(found) ** 0.5
@@ -92,7 +96,7 @@ def test_they_come_when_they_are_due(tester: str) -> None:
     late = [entry.arrived - entry.intended for entry in scene.window]
     slip = scene.result.slip
     assert min(late) >= 0
-    for share in (0.5, 0.9, 0.99):
-        arrived = percentile(late, share) / SECOND
-        assert slip.percentile(100 * share) / SECOND <= arrived * 1.001 + scene.grain
-        assert arrived <= slip.percentile(100 * share) / SECOND + scene.grain
+    for part in (0.5, 0.9, 0.99):
+        arrived = percentile(late, part) / SECOND
+        assert slip.percentile(100 * part) / SECOND <= arrived * 1.001 + scene.grain
+        assert arrived <= slip.percentile(100 * part) / SECOND + scene.grain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.truth.plans import SECOND, Plan
+from tests.bench.truth.behaviour import SECOND, Behaviour
 from tests.bench.truth.scene import close_to, play
 
 LOADS = {
@@ -21,13 +21,13 @@ loads = pytest.mark.parametrize("load", LOADS.values(), ids=LOADS.keys())
 @loads
 @pytest.mark.parametrize("service", [0.005])
 def test_a_fixed_delay(tester: str, service: float, load: dict[str, object]) -> None:
-    scene = play(Plan(service=service), engine=tester, duration=0.5, warmup=0.1, **load)
+    scene = play(Behaviour(service=service), engine=tester, duration=0.5, warmup=0.1, **load)
     result = scene.result
     assert result.errors == {}
     for histogram in (result.response, result.service):
         assert histogram.minimum >= service * SECOND
-        for share in EVERY:
-            assert histogram.percentile(100 * share) / SECOND == close_to(service, scene)
+        for part in EVERY:
+            assert histogram.percentile(100 * part) / SECOND == close_to(service, scene)
         assert histogram.mean / SECOND == close_to(service, scene)
 
 
@@ -35,19 +35,19 @@ def test_two_delays(tester: str) -> None:
     """Every twentieth message takes ten times as long. Each connection has its next message behind
     the reply, at ten a second: nobody waits for another."""
     fast, slow = 0.002, 0.02
-    plan = Plan(service=fast, slow=slow, slow_every=20)
+    behaviour = Behaviour(service=fast, slow=slow, slow_every=20)
     load = {"connections": 100, "rate": 1000, "duration": 2.0, "warmup": 0}
-    scene = play(plan, engine=tester, **load)
+    scene = play(behaviour, engine=tester, **load)
     assert scene.result.errors == {}
-    for share in (
+    for part in (
         0.01,
         0.5,
         0.9,
         0.93,
     ):  # a pause moves the step, which is at 0.95, by some messages
-        assert scene.response(share) == close_to(fast, scene)
-    for share in (0.951, 0.99, 1.0):
-        assert scene.response(share) == close_to(slow, scene)
+        assert scene.response(part) == close_to(fast, scene)
+    for part in (0.951, 0.99, 1.0):
+        assert scene.response(part) == close_to(slow, scene)
     assert scene.result.response.mean / SECOND == close_to(0.95 * fast + 0.05 * slow, scene)
     between = (fast + slow) / 2 * SECOND
     assert 0.05 <= scene.result.response.above(round(between)) <= 0.06  # a pause may add to it

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench.truth.plans import SECOND, Plan
+from tests.bench.truth.behaviour import SECOND, Behaviour
 from tests.bench.truth.scene import Scene, measure
 
 SERVICE = 0.005
@@ -33,8 +33,8 @@ loads = pytest.mark.parametrize("load", LOADS.values(), ids=LOADS.keys())
 
 def corrupt(tester: str, load: dict[str, Any], *deeds: str) -> Scene:
     """A run in which every 13th of the first 500 replies has one of the deeds done to it."""
-    plan = Plan(service=SERVICE, deeds=deeds, every=13, until=500, late=2 * TIMEOUT)
-    return measure(plan, engine=tester, timeout=TIMEOUT, warmup=0, **load)
+    behaviour = Behaviour(service=SERVICE, deeds=deeds, every=13, until=500, late=2 * TIMEOUT)
+    return measure(behaviour, engine=tester, timeout=TIMEOUT, warmup=0, **load)
 
 
 def expected(scene: Scene) -> Counter[str]:

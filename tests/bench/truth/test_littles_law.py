@@ -5,25 +5,25 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.truth.plans import SECOND, Plan
+from tests.bench.truth.behaviour import SECOND, Behaviour
 from tests.bench.truth.scene import assert_littles_law, play
 
 SERVERS = {
-    "delay": Plan(service=0.004),
-    "chance": Plan(service=0.001, exponential=True, queue=True),
-    "mix": Plan(service=0.002, slow=0.02, slow_every=10, queue=True),
+    "delay": Behaviour(service=0.004),
+    "chance": Behaviour(service=0.001, exponential=True, queue=True),
+    "mix": Behaviour(service=0.002, slow=0.02, slow_every=10, queue=True),
 }
 
 
 @pytest.mark.parametrize(
     ("connections", "depth", "think"), [(1, 1, 0.0), (1, 8, 0.0), (10, 1, 0.01), (5, 4, 0.0)]
 )
-@pytest.mark.parametrize("plan", SERVERS.values(), ids=SERVERS.keys())
+@pytest.mark.parametrize("behaviour", SERVERS.values(), ids=SERVERS.keys())
 def test_outstanding_is_rate_times_time(
-    tester: str, plan: Plan, connections: int, depth: int, think: float
+    tester: str, behaviour: Behaviour, connections: int, depth: int, think: float
 ) -> None:
     load = {"connections": connections, "depth": depth, "think": think}
-    scene = play(plan, engine=tester, duration=0.5, warmup=0.1, **load)
+    scene = play(behaviour, engine=tester, duration=0.5, warmup=0.1, **load)
     result = scene.result
     assert result.errors == {}
     assert_littles_law(result)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.bench.truth import models
-from tests.bench.truth.plans import SECOND, Plan
+from tests.bench.truth.behaviour import SECOND, Behaviour
 from tests.bench.truth.scene import close_to, play
 
 RATE = 500
 SERVICE = 0.001
-SHARES = (0.5, 0.9, 0.99)
+PARTS = (0.5, 0.9, 0.99)
 
 
 @pytest.mark.parametrize(
@@ -22,27 +22,27 @@ SHARES = (0.5, 0.9, 0.99)
 )
 def test_a_poisson_queue(tester: str, window: float, runs: int) -> None:
     """By the record, to 5 %; by the formula, to four standard errors of a run so long."""
-    plan = Plan(service=SERVICE, exponential=True, queue=True)
+    behaviour = Behaviour(service=SERVICE, exponential=True, queue=True)
     load = {"connections": 10, "rate": RATE, "arrival": "poisson"}
-    scene = play(plan, engine=tester, duration=window, warmup=0.2, **load)
+    scene = play(behaviour, engine=tester, duration=window, warmup=0.2, **load)
     assert scene.result.errors == {}
-    for share in SHARES:
-        found = scene.response(share)
-        assert found == close_to(scene.truth(share), scene)
-        expected = models.queue_percentile(share, service=SERVICE, rate=RATE)
+    for part in PARTS:
+        found = scene.response(part)
+        assert found == close_to(scene.truth(part), scene)
+        expected = models.queue_percentile(part, service=SERVICE, rate=RATE)
         _, error = models.queue_spread(
-            share, service=SERVICE, rate=RATE, messages=scene.result.sent, runs=runs
+            part, service=SERVICE, rate=RATE, messages=scene.result.sent, runs=runs
         )
-        print(f"p{100 * share:g} {1000 * found:.2f} of {1000 * expected:.2f} ms", end=" ")
+        print(f"p{100 * part:g} {1000 * found:.2f} of {1000 * expected:.2f} ms", end=" ")
         assert found == pytest.approx(expected, abs=4 * error + 0.05 * expected + scene.grain)
     assert scene.result.response.mean / SECOND == close_to(scene.true_mean, scene)
 
 
 def test_the_server_did_what_the_theory_says(tester: str) -> None:
     """Else the record would prove nothing: Lindley's recursion over the recorded arrivals."""
-    plan = Plan(service=SERVICE, exponential=True, queue=True)
+    behaviour = Behaviour(service=SERVICE, exponential=True, queue=True)
     load = {"connections": 10, "rate": RATE, "arrival": "poisson"}
-    scene = play(plan, engine=tester, duration=0.5, warmup=0, **load)
+    scene = play(behaviour, engine=tester, duration=0.5, warmup=0, **load)
     came = sorted(scene.record, key=lambda entry: entry.due)  # first come, first served
-    wanted = models.responses(plan, [entry.arrived for entry in came])
+    wanted = models.responses(behaviour, [entry.arrived for entry in came])
     assert [entry.due - entry.arrived for entry in came] == wanted

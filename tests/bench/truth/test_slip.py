@@ -14,8 +14,8 @@ import pytest
 
 from epollo.bench import Result
 from tests.bench.truth import models
+from tests.bench.truth.behaviour import SECOND, Behaviour
 from tests.bench.truth.cores import leaving_the_servers_core
-from tests.bench.truth.plans import SECOND, Plan
 from tests.bench.truth.scene import Scene, check, close_to, play, serving
 from tests.support import DEADLINE
 
@@ -27,8 +27,8 @@ PAUSE = 0.3
 
 def paused(at: float = 0.5, **load: Any) -> Scene:
     """A run in which the tester's process is stopped for PAUSE, at that second of the window."""
-    plan = Plan(service=SERVICE, announced=round(RATE * at))
-    with serving(plan) as witness:
+    behaviour = Behaviour(service=SERVICE, announced=round(RATE * at))
+    with serving(behaviour) as witness:
         told = json.dumps({"address": witness.address, **load})
         with subprocess.Popen(
             [sys.executable, "-m", "tests.bench.truth.tester", told],
@@ -64,11 +64,11 @@ def test_the_pause_of_the_tester_is_slip_and_is_in_the_response(tester: str) -> 
     assert result.late == pytest.approx(PAUSE / WINDOW, rel=0.1)
     assert result.slip.maximum >= 0.99 * (PAUSE - 1 / RATE) * SECOND
     assert result.slip.mean / SECOND == pytest.approx(PAUSE**2 / 2 / WINDOW, rel=0.1)
-    for share in (0.95, 0.99):
+    for part in (0.95, 0.99):
         stall = {"service": SERVICE, "stall": PAUSE, "window": WINDOW}
-        expected = models.stall_percentile(share, **stall)
-        assert scene.response(share) == pytest.approx(expected, rel=0.1)
-        assert scene.response(share) == pytest.approx(scene.truth(share), rel=0.05)
+        expected = models.stall_percentile(part, **stall)
+        assert scene.response(part) == pytest.approx(expected, rel=0.1)
+        assert scene.response(part) == pytest.approx(scene.truth(part), rel=0.05)
 
 
 def test_from_the_actual_send_it_would_not_be_seen(tester: str) -> None:
@@ -95,7 +95,7 @@ def test_what_was_due_before_the_end_is_sent_after_it(tester: str) -> None:
 def test_a_tester_that_is_not_paused_keeps_its_schedule(tester: str) -> None:
     """Else the others would prove nothing."""
     load = {"connections": 10, "rate": RATE, "duration": 1.0, "warmup": 0.2}
-    scene = play(Plan(service=SERVICE), engine=tester, **load)
+    scene = play(Behaviour(service=SERVICE), engine=tester, **load)
     result = scene.result
     print(f"\nlate {100 * result.late:.3f} %", end=" ")
     assert result.late < 0.1 * PAUSE / WINDOW

@@ -1,4 +1,4 @@
-"""Open loop at 50,000 messages a second: the plan is kept, or the verdict says that it was not."""
+"""Open loop at 50,000 messages a second: the schedule is kept, or the verdict says it was not."""
 
 from __future__ import annotations
 

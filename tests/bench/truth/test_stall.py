@@ -10,7 +10,7 @@ import pytest
 
 from epollo.bench.results.histogram import Histogram
 from tests.bench.truth import models
-from tests.bench.truth.plans import SECOND, Plan
+from tests.bench.truth.behaviour import SECOND, Behaviour
 from tests.bench.truth.scene import Scene, close_to, play
 
 RATE = 1000
@@ -18,7 +18,7 @@ CONNECTIONS = 10
 SERVICE = 0.001
 PACE = CONNECTIONS / RATE - SERVICE  # of think time, for the same rate
 WARMUP = 0.2
-SHARES = (0.5, 0.95, 0.99, 0.999)
+PARTS = (0.5, 0.95, 0.99, 0.999)
 
 tables = pytest.mark.parametrize(
     ("window", "stall"),
@@ -29,9 +29,11 @@ tables = pytest.mark.parametrize(
 )
 
 
-def stalling(window: float, stall: float, service: float = SERVICE, queue: bool = False) -> Plan:
+def stalling(
+    window: float, stall: float, service: float = SERVICE, queue: bool = False
+) -> Behaviour:
     """A server that stalls in the first half of the window."""
-    return Plan(service=service, queue=queue, stall=stall, stall_at=WARMUP + window / 4)
+    return Behaviour(service=service, queue=queue, stall=stall, stall_at=WARMUP + window / 4)
 
 
 def over(histogram: Histogram, seconds: float) -> int:
@@ -42,8 +44,8 @@ def over(histogram: Histogram, seconds: float) -> int:
 def report(scene: Scene, what: str) -> None:
     """The row of the table; pytest -s shows it."""
     row = [1000 * scene.result.response.mean / SECOND]
-    row += [1000 * scene.response(share) for share in SHARES]
-    names = ("mean", *(f"p{100 * share:g}" for share in SHARES))
+    row += [1000 * scene.response(part) for part in PARTS]
+    names = ("mean", *(f"p{100 * part:g}" for part in PARTS))
     print(f"\n{what}:", *(f"{n} {v:.2f}" for n, v in zip(names, row, strict=True)), "ms", end=" ")
 
 
@@ -57,9 +59,9 @@ def test_an_open_loop_reports_the_stall_as_all_who_came_in_it_saw_it(
     assert scene.result.sent == RATE * window
     assert scene.result.errors == {}
     model = {"service": SERVICE, "stall": stall, "window": window}
-    for share in SHARES:
-        assert scene.response(share) == close_to(models.stall_percentile(share, **model), scene)
-        assert scene.response(share) == close_to(scene.truth(share), scene)
+    for part in PARTS:
+        assert scene.response(part) == close_to(models.stall_percentile(part, **model), scene)
+        assert scene.response(part) == close_to(scene.truth(part), scene)
     mean = scene.result.response.mean / SECOND
     assert mean == close_to(models.stall_mean(**model), scene)
     assert mean == close_to(scene.true_mean, scene)
@@ -75,8 +77,8 @@ def test_what_came_in_it_delays_what_came_behind_it_where_the_server_works(teste
     scene = play(stalling(window, stall, queue=True), engine=tester, **load)
     report(scene, "at half load")
     model = {"service": SERVICE, "stall": stall, "window": window, "utilisation": rate * SERVICE}
-    for share in SHARES:
-        assert scene.response(share) == close_to(models.stall_percentile(share, **model), scene)
+    for part in PARTS:
+        assert scene.response(part) == close_to(models.stall_percentile(part, **model), scene)
     assert scene.result.response.mean / SECOND == close_to(models.stall_mean(**model), scene)
 
 
@@ -97,8 +99,8 @@ def test_a_closed_loop_hides_it(tester: str, window: float, stall: float, think:
     result = scene.result
     assert result.errors == {}
     assert over(result.response, stall / 2) == CONNECTIONS
-    for share in (0.5, 0.95, 0.99):
-        assert scene.response(share) == close_to(SERVICE, scene)
+    for part in (0.5, 0.95, 0.99):
+        assert scene.response(part) == close_to(SERVICE, scene)
     mean = models.waiting_mean(
         service=SERVICE, stall=stall, messages=result.sent, connections=CONNECTIONS
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.truth.plans import SECOND, Plan
+from tests.bench.truth.behaviour import SECOND, Behaviour
 from tests.bench.truth.scene import play
 
 RATE = 500
@@ -14,9 +14,9 @@ def test_the_warm_up_is_excluded_by_intended_time(tester: str) -> None:
     """The server stalls to the end of the warm-up: all of its backlog is answered, as the window
     begins, and none of it is in the figures."""
     warmup, service = 0.5, 0.002
-    plan = Plan(service=service, stall=0.25, stall_at=0.25 - service)
+    behaviour = Behaviour(service=service, stall=0.25, stall_at=0.25 - service)
     load = {"connections": 5, "rate": RATE, "duration": 0.5, "warmup": warmup}
-    scene = play(plan, engine=tester, **load)
+    scene = play(behaviour, engine=tester, **load)
     window = scene.window
     assert scene.result.sent == RATE * 0.5
     assert len(scene.record) == RATE * (0.5 + warmup) + 5  # which open the connections
@@ -33,8 +33,8 @@ def test_replies_that_come_after_the_end_are_in_the_figures(
 ) -> None:
     """Every message of the window is still under way at its end."""
     late = 0.6
-    plan = Plan(service=late)
-    scene = play(plan, engine=tester, connections=5, duration=0.4, warmup=0, timeout=5, **load)
+    behaviour = Behaviour(service=late)
+    scene = play(behaviour, engine=tester, connections=5, duration=0.4, warmup=0, timeout=5, **load)
     result = scene.result
     assert result.errors == {}
     assert result.messages == result.sent == result.response.total
@@ -47,9 +47,9 @@ def test_a_server_that_falls_behind_is_as_fast_as_it_answers(tester: str) -> Non
     """It takes half of what is wanted. All of its backlog is answered in the end, behind the
     window, and none of that is in the rate, nor in a second."""
     service = 0.004
-    plan = Plan(service=service, queue=True)
+    behaviour = Behaviour(service=service, queue=True)
     load = {"connections": 5, "rate": RATE, "duration": 1.2, "warmup": 0.2, "timeout": 5}
-    scene = play(plan, engine=tester, **load)
+    scene = play(behaviour, engine=tester, **load)
     result = scene.result
     assert result.messages == result.sent == RATE * 1.2
     begin = scene.window[0].intended
@@ -66,8 +66,8 @@ def test_those_that_do_not_come_in_time_are_unanswered(tester: str) -> None:
     figures are of the wait."""
     timeout = 0.6
     load = {"connections": 5, "rate": RATE, "duration": 0.4, "warmup": 0, "timeout": timeout}
-    plan = Plan(deeds=("swallow",), since=5, until=10**9)
-    result = play(plan, engine=tester, **load).result
+    behaviour = Behaviour(deeds=("swallow",), since=5, until=10**9)
+    result = play(behaviour, engine=tester, **load).result
     assert result.messages == 0
     assert result.errors == {"unanswered": RATE * 0.4}
     assert result.sent == result.response.total == RATE * 0.4

@@ -1,4 +1,4 @@
-"""An echo server of our own, in a process of its own, beside a load test without ADDRESS."""
+"""The local echo server of a load test without ADDRESS, in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from epollo.errors import EpolloError, UsageError
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 10.0
-_UNSENT_FRAMES = 16  # a single one over the server's bound of unsent bytes would end its connection
+_UNSENT_FRAMES = 16  # the server closes a connection with more unsent bytes than its limit
 
 
 @contextmanager
 def echo_server(workload: Workload) -> Iterator[str]:
-    """Run an ``epollo serve`` that suits ``workload`` for as long as the context lasts; gives the
-    address it bound. Raises UsageError for TLS: it has no certificate."""
+    """Run an ``epollo serve`` that suits ``workload`` while the context lasts; yields its address.
+    Raises UsageError for TLS, because it has no certificate."""
     if workload.tls:
         raise UsageError(
-            "--tls: the echo server beside the test has no certificate; start one with "
+            "--tls: the local echo server has no certificate; start one with "
             "epollo serve --tls-cert FILE --tls-key FILE, and give its ADDRESS here"
         )
-    # A session of its own, so that Ctrl-C stops the run first and not the server under it.
+    # In a session of its own, so that Ctrl-C stops the run and not the server.
     server = subprocess.Popen(
         _command(workload), stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -61,5 +61,5 @@ def _ready_address(server: subprocess.Popen[str]) -> str:
         line = server.stdout.readline() if selector.select(_START_SECONDS) else ""
     match = re.search(r" on (\S+) \(", line)
     if match is None:
-        raise EpolloError("the echo server beside the test did not start; see its error above")
+        raise EpolloError("the local echo server did not start; see its error above")
     return match[1]

@@ -1,4 +1,4 @@
-"""``epollo report``: what is written on its command line. What it does is imported when called."""
+"""``epollo report``: its command line. The rest is imported when the command is called."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import click
 
 @click.command()
 @click.argument("results", metavar="RESULT...", nargs=-1, required=True)
-@click.option("--html", metavar="FILE", help="A page with pictures and tables; - is stdout.")
-@click.option("--plot", metavar="FILE", help="A picture, .png or .svg.")
+@click.option("--html", metavar="FILE", help="Write a page with pictures and tables; - is stdout.")
+@click.option("--plot", metavar="FILE", help="Write a picture, .png or .svg.")
 @click.option(
     "--fail-if",
     metavar="LIMIT",
     multiple=True,
-    help="Exit with 1 if 'p99>1.1*A.json' or the like; may be repeated.",
+    help="Exit with 1 if 'p99>1.1*A.json' or a similar limit is broken; may be repeated.",
 )
 def report(
     results: tuple[str, ...], html: str | None, plot: str | None, fail_if: tuple[str, ...]
 ) -> int:
-    """Show a RESULT of epollo bench --json again, or compare several with the first.
+    """Show a RESULT of epollo bench --json again, or compare several with the first one.
 
-    A RESULT is a file; or a directory, whose files named *.json are repeats of one run. Ratios
-    come with their intervals of 95 %: "no difference shown" is said where that holds 1.
+    A RESULT is a file, or a directory whose *.json files are repeats of one run. Ratios have 95 %
+    intervals; if the interval contains 1, the table says "no difference shown".
 
-    Exit status 1 if a limit of --fail-if was passed by any but the first, or by the only one.
+    Exit status 1 if a RESULT breaks a limit of --fail-if. If there are several, the first is not
+    checked.
     """
-    from epollo.bench.cli.reports import session
+    from epollo.bench.cli.report_session import run_report
 
-    return session(results, html, plot, fail_if)
+    return run_report(results, html, plot, fail_if)

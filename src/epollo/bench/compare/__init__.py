@@ -1,1 +1,1 @@
-"""Runs beside each other: ratios with their confidence, and what has to be known of them."""
+"""Compares runs: ratios with confidence intervals, and caveats."""

@@ -1,4 +1,4 @@
-"""What has to be known of runs before their figures are compared, a line each."""
+"""What a reader must know before comparing the figures of runs, one line each."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from epollo.bench.results.result import LATE, Result
 from epollo.bench.workload import Workload
 from epollo.units import format_seconds
 
-SHORTEST = 10  # seconds that can be compared with others
-_HALF = 0.5  # of a second: the rest of a run that is shorter does not count as one more
+SHORTEST = 10  # seconds that a run needs to be compared
+_HALF = 0.5  # seconds; a shorter last second does not count
 _STANDS_OUT = 1.05  # times the median
 
 # These may differ between runs of the same load.
@@ -20,7 +20,7 @@ _FREE = {"address", "seed", "duration", "messages"}
 
 
 def of(sides: Sequence[Sequence[Result]], names: Sequence[str]) -> list[str]:
-    """Of all sides, by the names that they have."""
+    """The caveats of all sides; ``names`` are those of the sides."""
     notes = list(_of_loads(sides))
     alone = [len(side) == 1 for side in sides]
     for name, side, single in zip(names, sides, alone, strict=True):
@@ -33,7 +33,7 @@ def of(sides: Sequence[Sequence[Result]], names: Sequence[str]) -> list[str]:
 
 
 def too_short(result: Result) -> bool:
-    """Has it too few seconds for their spread to be known?"""
+    """Does it have too few seconds to know their variance?"""
     return _whole_seconds(result) < SHORTEST
 
 
@@ -46,7 +46,7 @@ def _whole_seconds(result: Result) -> int:
 
 
 def _of_loads(sides: Sequence[Sequence[Result]]) -> Iterator[str]:
-    """One line on all that differs."""
+    """One line with all settings that differ."""
     different = []
     for field in fields(Workload):
         values = [[_value(run.workload, field.name) for run in side] for side in sides]
@@ -59,7 +59,7 @@ def _of_loads(sides: Sequence[Sequence[Result]]) -> Iterator[str]:
 
 
 def _value(workload: Workload, name: str) -> Any:
-    """That field, the same however it was written."""
+    """The value of a field, in a form that does not depend on how it was written."""
     if name == "rate" and workload.open_loop:
         return workload.profile
     return workload.sizes if name == "size" else getattr(workload, name)
@@ -85,24 +85,24 @@ def _of_run(run: Result) -> Iterator[str]:
     if not run.on_time:
         late = format_seconds(LATE / 1e9)
         yield (
-            f"the tester was late: {run.late:.2%} of the messages were sent over {late} after "
-            "their time, so its figures are the tester's too"
+            f"the tester was late: {run.late:.2%} of the messages were sent over {late} late, "
+            "so its figures include the tester's delay"
         )
     if not load.warmup:
-        yield "it had no warm-up, so its figures are those of connecting too"
+        yield "it had no warm-up, so its figures include connecting"
     elif _warming(run):
         yield "its first two seconds are its slowest; run it with a longer --warmup"
     if load.open_loop and len({rate for s in load.profile.steps for rate in (s.start, s.end)}) > 1:
-        yield f"its rate changes ({load.rate}), so its seconds are not alike; intervals are wide"
+        yield f"its rate changes ({load.rate}), so its seconds differ; intervals are wide"
 
 
 def _warming(run: Result) -> bool:
-    """Are the first two seconds slower than any other, and by more than a little?
+    """Are the first two seconds clearly slower than all others?
 
-    Of ten that are alike, the first two are the slowest once in 45 times.
+    Of ten seconds without a trend, the first two are the slowest once in 45 runs.
     """
     means = [second.response.mean for second in run.seconds if second.response.total]
     if len(means) < SHORTEST:
         return False
-    rest = means[2:]
-    return min(means[:2]) > max(max(rest), _STANDS_OUT * statistics.median(rest))
+    later = means[2:]
+    return min(means[:2]) > max(max(later), _STANDS_OUT * statistics.median(later))

@@ -1,12 +1,12 @@
-"""A figure of a run, and how far off it may be: from its seconds, or from repeats of it.
+"""A figure of a run and its error, estimated from the seconds of the run, or from repeats.
 
-The seconds of a run depend on each other: what is slow stays slow for a while. So a figure's
-variance is the long-run one of its seconds, by the equal-weighted cosines of Lazarus, Lewis, Stock
-and Watson, "HAR Inference: Recommendations for Practice" (JBES 2018), with Student's t of as many
-degrees of freedom as there are cosines. They take 0.4 T^(2/3) of these for T values; we take fewer,
-as two runs bring twice the freedom, and seconds of a machine remember more. A percentile is no mean
-of seconds: its bounds are the percentiles between which the part of the messages below it lies
-(Woodruff, JASA 1952).
+The seconds of a run are correlated: a slow phase lasts for a while. So the variance of a figure is
+the long-run variance of its seconds, by the equal-weighted cosines of Lazarus, Lewis, Stock and
+Watson, "HAR Inference: Recommendations for Practice" (JBES 2018), with Student's t of as many
+degrees of freedom as there are cosines. They use 0.4 T^(2/3) cosines for T values; we use fewer,
+because two runs have twice the freedom, and the seconds of a machine are correlated for longer. A
+percentile is not a mean of seconds: its bounds are the percentiles between which the part of the
+messages below it lies (Woodruff, JASA 1952).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from epollo.bench.results.histogram import Histogram
 
-BEYOND = 10  # messages that a percentile has to have above it, or it rests on too few
-_RESOLUTION = 1 / 1024  # the width of a bucket, at most: values so close may be the same one
+BEYOND = 10  # messages that must be above a percentile; with fewer it is too uncertain
+_RESOLUTION = 1 / 1024  # the largest relative width of a bucket: values this close may be equal
 _FEWEST = 3  # cosines
 
 # Student's t at 97.5 %, for 1, 2, ... degrees of freedom; those between are rounded down.
@@ -39,8 +39,8 @@ class Estimate:
 
     Attributes:
         value: the figure.
-        freedom: the degrees of freedom of what is known of its error.
-        bounds: what it lies between, for a number of standard errors.
+        freedom: the degrees of freedom of its error.
+        bounds: its bounds, for a number of standard errors.
     """
 
     value: float
@@ -49,7 +49,7 @@ class Estimate:
 
     @property
     def variance(self) -> float:
-        """Of its logarithm."""
+        """The variance of its logarithm."""
         low, high = self.bounds(1.0)
         sides = [math.log(self.value / low)]
         sides += [math.log(high / self.value)] if high < math.inf else []
@@ -57,13 +57,13 @@ class Estimate:
 
 
 def of_ratio(amounts: Sequence[float], per: Sequence[float]) -> Estimate | None:
-    """A rate or a mean: all ``amounts`` over all of ``per``, both second by second. None where
-    that is nothing."""
+    """A rate or a mean: the sum of ``amounts`` divided by the sum of ``per``, both second by
+    second. None if either is 0."""
     whole, divisor = sum(amounts), sum(per)
     if not whole or not divisor:
         return None
     value = whole / divisor
-    residuals = [amount - value * share for amount, share in zip(amounts, per, strict=True)]
+    residuals = [amount - value * unit for amount, unit in zip(amounts, per, strict=True)]
     error, freedom = _error_of_sum(residuals)
     return _around(value, error / whole, freedom)
 
@@ -76,8 +76,8 @@ def of_percentile(seconds: Sequence[Histogram], percent: float) -> Estimate | No
         return None
     value = whole.percentile(percent)
     first = max(low for low, _, _ in whole.buckets() if low <= value)
-    # Many messages may have the one value, as those that timed out: then what lies below it is
-    # as certain as how many reach it, and what lies above as how many exceed it.
+    # Many messages may have the same value, such as those that timed out. So the lower bound
+    # depends on how many reach it, and the upper bound on how many exceed it.
     reach, freedom = _error_of_part(seconds, first - 1)
     exceed, _ = _error_of_part(seconds, value)
 
@@ -91,10 +91,10 @@ def of_percentile(seconds: Sequence[Histogram], percent: float) -> Estimate | No
 
 
 def of_faults(faults: Sequence[float], of: float) -> Estimate:
-    """The part of so many messages that failed, from the faults of each second.
+    """The part of ``of`` messages that failed, from the faults of each second.
 
-    Half a fault is added, so that none at all has a logarithm too (Anscombe 1956). Few faults
-    vary as Poisson's at least, whatever the seconds say.
+    Half a fault is added, so that 0 faults have a logarithm too (Anscombe 1956). The error is at
+    least that of a Poisson count, whatever the seconds show.
     """
     count = sum(faults) + 0.5
     mean = sum(faults) / len(faults)
@@ -105,15 +105,15 @@ def of_faults(faults: Sequence[float], of: float) -> Estimate:
 
 
 def of_repeats(first: Sequence[float], other: Sequence[float]) -> tuple[Estimate, Estimate]:
-    """The geometric means of a figure in the runs of two sides, one of which has several.
+    """The geometric means of a figure over the runs of two sides, one of which has several.
 
-    A side of one run has no spread of its own: it is taken to vary as the other does.
+    A side of one run is assumed to vary as the other side does.
     """
     return _of_repeats(first, len(other)), _of_repeats(other, len(first))
 
 
 def student(freedom: float) -> float:
-    """How many standard errors hold 95 % of all cases, either side."""
+    """The number of standard errors of a 95 % interval, to either side."""
     if freedom >= 1000:
         return _NORMAL
     return _STUDENT[min(len(_STUDENT), max(1, int(freedom))) - 1]
@@ -130,7 +130,7 @@ def _of_repeats(values: Sequence[float], others: int) -> Estimate:
 
 
 def _around(value: float, error: float, freedom: float) -> Estimate:
-    """Its logarithm has that standard error."""
+    """An estimate whose logarithm has the standard error ``error``."""
 
     def bounds(errors: float) -> Bounds:
         distance = math.exp(min(errors * error, 300.0))
@@ -140,8 +140,8 @@ def _around(value: float, error: float, freedom: float) -> Estimate:
 
 
 def _error_of_part(seconds: Sequence[Histogram], above: int) -> tuple[float, float]:
-    """The standard error of the part of the values above that, and its freedom: of the part's
-    logit, on which no bound of it is below 0 or above 1."""
+    """The standard error and the freedom of the part of the values above ``above``. They are those
+    of its logit, so that no bound is below 0 or above 1."""
     counts = [second.above(above) * second.total for second in seconds]
     total = sum(second.total for second in seconds)
     part = sum(counts) / total
@@ -152,7 +152,7 @@ def _error_of_part(seconds: Sequence[Histogram], above: int) -> tuple[float, flo
 
 
 def _error_of_sum(residuals: Sequence[float]) -> tuple[float, float]:
-    """The standard error of the sum of what depends on what came before; its freedom."""
+    """The standard error of the sum of correlated residuals, and its freedom."""
     freedom = max(_FEWEST, round(len(residuals) ** (2 / 3) / 4))
     squares = [_cosine(residuals, number) ** 2 for number in range(1, freedom + 1)]
     return math.sqrt(2 * statistics.fmean(squares)), freedom

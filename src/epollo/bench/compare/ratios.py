@@ -1,11 +1,11 @@
-"""Runs beside each other: the ratio of each figure to that of the first, with its confidence.
+"""Compares runs: the ratio of each figure to that of the first side, with a confidence interval.
 
-A side is one run, or repeats of it. Where one of two sides has repeats, the runs are what varies;
-else their seconds are, and what is shown then holds for these two runs: by how much a third would
-differ from both, no second of theirs can tell.
+A side is one run, or repeats of one. If one of two sides has repeats, the interval comes from the
+variation between runs. Otherwise it comes from the variation between seconds, and holds for these
+two runs only: it does not show how much a third run would differ.
 
-Two errors make one as in MOVER, of Zou and Donner (Statistics in Medicine 27, 2008), on
-logarithms and with Welch's degrees of freedom.
+The errors of two sides are combined with MOVER, of Zou and Donner (Statistics in Medicine 27,
+2008), on logarithms and with Welch's degrees of freedom.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from epollo.bench.compare.estimates import (
     of_repeats,
     student,
 )
-from epollo.bench.output.wording import letter
+from epollo.bench.compare.letters import letter
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import Result
 
@@ -36,19 +36,19 @@ _SHORT = "not compared: too short"
 _FEW = "not compared: too few messages are above it"
 _SINGLE = "not compared: it is one message of each run"
 
-_PIECES = 120  # in which a run is taken, at most: those of a longer one are of several seconds
+_PIECES = 120  # the most pieces of a run; those of a longer run have several seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A figure of one side against that of the first.
+    """A figure of one side compared with the first side.
 
     Attributes:
-        ratio: to the first; None where the first is 0, or there is none.
-        low, high: the bounds of its interval of 95 %; ``high`` may be infinite. None where there
-            is no interval.
-        verdict: ``HIGHER`` or ``LOWER`` where the interval does not hold 1, ``SAME`` where it
-            does; else why there is no interval.
+        ratio: the ratio to the first side; None if the figure is 0 there.
+        low, high: the bounds of its 95 % interval; ``high`` may be infinite. None if there is no
+            interval.
+        verdict: ``HIGHER`` or ``LOWER`` if the interval does not contain 1, ``SAME`` if it does;
+            otherwise why there is no interval.
     """
 
     ratio: float | None
@@ -68,10 +68,10 @@ class Row:
 
     Attributes:
         name: rate, mean, p50, p90, p99, p99.9, max or errors.
-        unit: ``"/s"``, ``"s"``, or ``""`` for errors: the part of the messages sent.
+        unit: ``"/s"``, ``"s"``, or ``""`` for errors, which are parts of the messages sent.
         better: ``HIGHER`` or ``LOWER``.
-        values: of each side, of repeats their geometric mean; of errors the mean.
-        changes: of each side but the first.
+        values: of each side; for repeats the geometric mean, and for errors the mean.
+        changes: of each side except the first.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The figures, and what a reader of them has to know beside, a line each."""
+    """The figures of all sides, and the caveats, one line each."""
 
     names: list[str]
     rows: list[Row]
@@ -91,9 +91,9 @@ class Comparison:
 
 
 def compare(sides: Sequence[Result | Sequence[Result]], names: Sequence[str] = ()) -> Comparison:
-    """The sides against the first, each a run or its repeats.
+    """Compare the sides with the first one; each is a run or repeats of one.
 
-    ``names`` are what the notes call them: A, B, C and so on where none are given.
+    ``names`` are the names of the sides; the default is A, B, C and so on.
     """
     runs = [[side] if isinstance(side, Result) else list(side) for side in sides]
     called = list(names) or [letter(number) for number in range(len(runs))]
@@ -103,7 +103,7 @@ def compare(sides: Sequence[Result | Sequence[Result]], names: Sequence[str] = (
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """One run, and its window piece by piece."""
+    """One run, and its window in pieces."""
 
     result: Result
     seconds: list[float]
@@ -129,12 +129,14 @@ def _view(result: Result) -> _View:
 
 @dataclass(frozen=True, slots=True)
 class _Figure:
-    """``value`` of a run is shown; ``estimate`` is the same from its pieces, with an error."""
+    """``value`` is the figure of a run; ``estimate`` is computed from its pieces, with an error."""
 
     name: str
     unit: str
     value: Callable[[Result], float]
-    estimate: Callable[[_View], Estimate | None] | None  # None: the seconds of a run cannot tell
+    estimate: (
+        Callable[[_View], Estimate | None] | None
+    )  # None: the seconds of a run do not show its error
 
     @property
     def better(self) -> str:
@@ -206,7 +208,7 @@ def _change(
 def _estimates(
     figure: _Figure, first: Sequence[_View], other: Sequence[_View]
 ) -> tuple[Estimate, Estimate] | str:
-    """Of both sides; or why there are none."""
+    """The estimates of both sides; or why there are none."""
     if len(first) > 1 or len(other) > 1:
         sides = [[_above_0(figure, run.result) for run in side] for side in (first, other)]
         return of_repeats(*sides) if all(map(all, sides)) else _NOTHING
@@ -221,13 +223,13 @@ def _estimates(
 
 
 def _above_0(figure: _Figure, result: Result) -> float:
-    """The figure; for errors as in of_faults, half a one more."""
+    """The figure; for errors, half an error more, as in of_faults."""
     half = 0.5 / max(1, result.sent) if figure.name == "errors" else 0.0
     return figure.value(result) + half
 
 
 def _interval(first: Estimate, other: Estimate) -> tuple[float, float]:
-    """Of the ratio of ``other`` to ``first``."""
+    """The interval of the ratio of ``other`` to ``first``."""
     errors = student(_freedom(first, other))
     first_low, first_high = first.bounds(errors)
     other_low, other_high = other.bounds(errors)
@@ -238,10 +240,10 @@ def _interval(first: Estimate, other: Estimate) -> tuple[float, float]:
 
 
 def _freedom(first: Estimate, other: Estimate) -> float:
-    """Welch's: of two variances together."""
+    """Welch's degrees of freedom of two variances."""
     parts = [(e.variance, e.freedom) for e in (first, other) if e.variance]
     if not parts:
         return math.inf
     whole = sum(variance for variance, _ in parts)
-    shares = sum((variance / whole) ** 2 / freedom for variance, freedom in parts)
-    return 1 / shares if shares else math.inf
+    inverse = sum((variance / whole) ** 2 / freedom for variance, freedom in parts)
+    return 1 / inverse if inverse else math.inf

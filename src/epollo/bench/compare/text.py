@@ -1,4 +1,4 @@
-"""A comparison on a terminal, and in a pipe: a table for each side beside the first."""
+"""A comparison as text: a table for each side but the first."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from epollo.bench.compare.ratios import Change, Comparison, Row
 from epollo.units import format_seconds
 
 _OF_SECONDS = """\
-Ratios and their intervals of 95 %, from how the seconds of each run vary. Another run may differ
-by more: repeat each, a directory of files a side, and compare the directories."""
-_OF_RUNS = "Ratios and their intervals of 95 %, from how the runs of each side vary."
+Ratios with 95 % intervals, from the variation between the seconds of each run. Another run may
+differ by more: repeat each, with a directory of files a side, and compare the directories."""
+_OF_RUNS = "Ratios with 95 % intervals, from the variation between the runs of each side."
 
 
-def text(comparison: Comparison, labels: Sequence[str], repeated: bool) -> str:
-    """All of it. ``labels`` say what each side is; ``repeated``: some have several runs."""
+def render(comparison: Comparison, labels: Sequence[str], repeated: bool) -> str:
+    """The whole text. ``labels`` describe the sides; ``repeated``: some have several runs."""
     names = comparison.names
     width = max(map(len, names))
     pairs = zip(names, labels, strict=True)
@@ -25,7 +25,7 @@ def text(comparison: Comparison, labels: Sequence[str], repeated: bool) -> str:
 
 
 def _table(comparison: Comparison, number: int) -> str:
-    """The first side and that one."""
+    """The table of side ``number`` compared with the first."""
     first, other = comparison.names[0], comparison.names[number]
     head = ("", first, other, f"{other} / {first}", "interval", "")
     rows = [head, *(tuple(_cells(row, number)) for row in comparison.rows)]
@@ -50,19 +50,19 @@ def _cells(row: Row, number: int) -> Iterator[str]:
 
 
 def interval(change: Change) -> str:
-    """Of the ratio; empty where it has none."""
+    """The interval of the ratio; empty if there is none."""
     if change.low is None or change.high is None:
         return ""
     return f"{change.low:.3f} to {_bound(change.high)}"
 
 
 def _bound(value: float) -> str:
-    """The upper one, which may be beyond all that was seen."""
+    """An upper bound, which may be above all measured values."""
     return f"{value:.3f}" if value < 1000 else "any"
 
 
 def figure(value: float, unit: str) -> str:
-    """A value of a row in its unit."""
+    """A value of a row with its unit."""
     if unit == "s":
         return format_seconds(value)
     return f"{value:,.0f}{unit}" if unit else f"{100 * value:.3g} %"

@@ -1,1 +1,1 @@
-"""What is sent, and when: sizes, contents, times, and what a right reply is."""
+"""What is sent and when, and what a correct reply is."""

@@ -1,4 +1,4 @@
-"""When each message of an open loop is due: a plan that waits for nothing."""
+"""When each message of an open loop is due: a schedule that waits for no reply."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ from collections.abc import Iterator
 from itertools import chain, count
 
 from epollo.bench.load.rates import Profile
-from epollo.bench.processes.shares import WHOLE, Share
+from epollo.bench.processes.shards import WHOLE, Shard
 
 
 def arrivals(
-    profile: Profile, arrival: str, seed: int, share: Share = WHOLE, connections: int = 1
+    profile: Profile, arrival: str, seed: int, shard: Shard = WHOLE, connections: int = 1
 ) -> Iterator[float]:
     """The times in seconds, in order, at which messages are due under ``profile``; an endless
-    iterator where that has no end.
+    iterator if the profile has no end.
 
-    Constant ones are due when the profile's integral reaches the next whole number; Poisson ones
-    after steps of it that are exponential with a mean of 1: an inhomogeneous Poisson process by
-    time change (Cinlar, Introduction to Stochastic Processes, 4.7).
+    Constant arrivals are due when the profile's integral reaches the next whole number. Poisson
+    arrivals are due after steps of the integral that are exponential with a mean of 1: an
+    inhomogeneous Poisson process by time change (Cinlar, Introduction to Stochastic Processes,
+    4.7).
 
-    With a ``share`` of the ``connections``, those of its messages. Constant ones take turns on the
-    connections, and each is due when it would be without shares. Poisson ones are drawn for each
-    share: processes that are independent add up to one (Cinlar, 4.4).
+    With a ``shard`` of the ``connections``, only the messages of that shard. Constant arrivals are
+    dealt to the connections in turn, and each is due when it would be without shards. Poisson
+    arrivals are drawn for each shard: the sum of independent Poisson processes is one (Cinlar,
+    4.4).
     """
-    counts: Iterator[float] = _turns(share, connections)
+    counts: Iterator[float] = _round_robin(shard, connections)
     if arrival == "poisson":
-        profile = profile.share(share.count(connections) / connections)
-        counts = _poisson(share.number(seed))
+        profile = profile.scaled(shard.part(connections))
+        counts = _poisson(shard.number(seed))
     before = start = 0.0
     number = next(counts)
     for step in profile.steps:
@@ -38,16 +40,16 @@ def arrivals(
         start += step.seconds
 
 
-def _turns(share: Share, connections: int) -> Iterator[int]:
-    """The messages of its connections, where all connections take turns."""
+def _round_robin(shard: Shard, connections: int) -> Iterator[int]:
+    """The numbers of the shard's messages, when all messages are dealt to connections in turn."""
     rounds = count(0, connections)
     return chain.from_iterable(
-        range(first + share.index, first + connections, share.of) for first in rounds
+        range(first + shard.index, first + connections, shard.of) for first in rounds
     )
 
 
 def _poisson(seed: int) -> Iterator[float]:
-    gap = random.Random(seed).expovariate  # noqa: S311 (a load is no secret)
+    gap = random.Random(seed).expovariate  # noqa: S311 (not for security)
     count = gap(1.0)
     while True:
         yield count

@@ -1,17 +1,17 @@
-"""The bytes of a file as each message."""
+"""Messages that are the bytes of a file."""
 
 from __future__ import annotations
 
 import stat
 from pathlib import Path
 
-from epollo.bench.load.payload import Fault, plain_fault
+from epollo.bench.load.payload import Unnumbered
 from epollo.errors import SettingError
 
 
-class FilePayload:
-    """Messages that are all the same: a reply is verified, but one message's cannot be told from
-    another's, so order and repetition show in the count alone.
+class FilePayload(Unnumbered):
+    """Messages that are all the same: a reply is verified, but not matched to one message, so
+    wrong order is not noticed, and repetition only shows in the number of replies.
 
     Raises SettingError for a file that cannot be read.
     """
@@ -26,13 +26,9 @@ class FilePayload:
         """The content of the file."""
         return self._content
 
-    def fault(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> Fault:
-        """What is wrong with ``reply``: extra, short or wrong_bytes."""
-        return plain_fault(reply, expected)
-
 
 def size_of(path: str) -> int:
-    """The size of the file in bytes. Raises SettingError where it is none."""
+    """The size of the file in bytes. Raises SettingError if it is not a regular file."""
     try:
         found = Path(path).stat()
     except OSError as error:

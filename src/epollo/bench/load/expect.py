@@ -1,4 +1,4 @@
-"""What a right reply is: the message itself, any at all, or what a function of the user's says."""
+"""What a correct reply is: the message, any reply, or one that the user's function accepts."""
 
 from __future__ import annotations
 
@@ -13,32 +13,35 @@ from epollo.errors import HandlerError, SettingError
 from epollo.server.handlers.application import load
 
 Verify: TypeAlias = Callable[[bytes, bytes], bool]
-"""Is that message answered rightly by that reply?"""
+"""Given a message and a reply: is the reply correct?"""
 
 _log = logging.getLogger("epollo.bench")
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """``verify`` is None where the reply has to be the message, to the byte.
+    """What a correct reply is.
 
-    ``echo`` and ``any`` say which of the two built-in ones it is, ``judge`` the user's function.
+    Attributes:
+        verify: decides about a reply; None if it must equal the message.
+        echo, any: is it one of these two built-in expectations?
+        check: the user's function, if there is one.
     """
 
     verify: Verify | None
     echo: bool = False
     any: bool = False
-    judge: Judge | None = None
+    check: UserCheck | None = None
 
     def report(self) -> None:
-        """At the end of a run: log what the user's function raised, if it did, once."""
-        if self.judge is not None:
-            self.judge.report()
+        """At the end of a run: log once what the user's function raised."""
+        if self.check is not None:
+            self.check.report()
 
 
-class Judge:
-    """A function of the user's. Where it raises, the reply counts as wrong, and its first
-    traceback is kept as text: the exception would keep all that it saw."""
+class UserCheck:
+    """The user's function. If it raises, the reply counts as wrong. Its first traceback is kept as
+    text, because the exception would keep all its local variables alive."""
 
     def __init__(self, name: str, function: Callable[[bytes, bytes], Any]) -> None:
         self.name = name
@@ -65,10 +68,10 @@ class Judge:
 
 
 def expectation(spec: str) -> Expectation:
-    """What ``spec`` names: ``echo``, ``any``, or ``module:function``, called with the message and
-    the reply, and true where that is right.
+    """The expectation that ``spec`` names: ``echo``, ``any``, or ``module:function``, which is
+    called with the message and the reply, and returns true if the reply is correct.
 
-    Raises SettingError and HandlerError, which say what would do.
+    Raises SettingError and HandlerError, which name the fix.
     """
     if spec == "echo":
         return Expectation(None, echo=True)
@@ -76,8 +79,8 @@ def expectation(spec: str) -> Expectation:
         return Expectation(_any, any=True)
     if ":" not in spec:
         raise SettingError(f"expect: {spec!r} is neither echo, any nor module:function")
-    judge = Judge(spec, _function(spec))
-    return Expectation(judge, judge=judge)
+    check = UserCheck(spec, _function(spec))
+    return Expectation(check, check=check)
 
 
 def _any(message: bytes, reply: bytes) -> bool:
@@ -90,12 +93,12 @@ def _function(spec: str) -> Callable[[bytes, bytes], Any]:
         raise HandlerError(f"expect function {spec!r} cannot be called; name a function")
     if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(type(found).__call__):
         raise HandlerError(
-            f"expect function {spec!r} is async, and nobody awaits it; take a plain one"
+            f"expect function {spec!r} is async, and would not be awaited; name a plain function"
         )
     try:
         inspect.signature(found).bind(b"", b"")
     except TypeError:
         raise HandlerError(f"expect function {spec!r} must take (message, reply)") from None
-    except ValueError:  # a built-in that does not tell
+    except ValueError:  # a built-in without a signature
         pass
     return found

@@ -1,4 +1,4 @@
-"""Which messages a workload sends, checked before the first of them is."""
+"""The messages of a workload, checked before the first one is sent."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from epollo.bench.workload import Workload
 from epollo.errors import EncodeError, SettingError
 from epollo.framing import Delimiter, Framing, Line
 
-_MANY = 10**9  # messages, and connections, where the workload has no bound of them
+_MANY = 10**9  # messages, and connections, if the workload sets no limit
 
 
 class Messages(Protocol):
     """Makes the messages of a run, and says what is wrong with a reply."""
 
     def message(self, connection: int, number: int, intended: int) -> bytes:
-        """The message ``number`` of ``connection``, meant to be sent at ``intended`` ns."""
+        """The message ``number`` of ``connection``, due at ``intended`` ns."""
 
     def fault(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> Fault:
-        """What is wrong with ``reply``, which is none of the messages outstanding; ``expected`` is
-        the oldest of these (None: there is none), ``sent`` how many the ``connection`` has sent."""
+        """What is wrong with ``reply``, which matches no message outstanding. ``expected`` is the
+        oldest of those (None if there is none), ``sent`` the number of messages sent on the
+        ``connection``."""
 
 
 def new_payload(workload: Workload, framing: Framing) -> Messages:
-    """The messages of ``workload``: of a file, by a template, or of its sizes.
+    """The messages of ``workload``: from a file, from a template, or of its sizes.
 
-    Raises SettingError where ``framing`` could not carry them.
+    Raises SettingError if ``framing`` cannot carry them.
     """
     if workload.payload and workload.template:
-        raise SettingError("payload and template: are two kinds of message; give one of them")
+        raise SettingError("payload and template: give only one of them")
     if workload.payload:
         return _checked("payload", FilePayload(workload.payload), workload, framing)
     if workload.template:
@@ -42,27 +43,29 @@ def new_payload(workload: Workload, framing: Framing) -> Messages:
     return Payload(workload.sizes.draw(workload.seed), text)
 
 
-def are_apart(workload: Workload) -> bool:
-    """Is each message of a connection unlike the others that it has outstanding? Only then does a
-    right reply in the wrong place show."""
+def are_distinct(workload: Workload) -> bool:
+    """Does each message differ from all others outstanding on its connection? Only then is a
+    correct reply in the wrong order noticed."""
     if workload.template:
         return not {"number", "time"}.isdisjoint(fields(workload.template))
     return not workload.payload and workload.sizes.least >= NUMBERED
 
 
 def _checked(name: str, payload: Messages, workload: Workload, framing: Framing) -> Messages:
-    """``payload``, if the framing carries its messages: those with the least numbers in them, and
-    those with the largest."""
+    """Return ``payload`` if the framing can carry its messages: those with the smallest and the
+    largest numbers are tried."""
     try:
         for message in _extremes(payload, workload):
             framing.encode(message)
     except EncodeError as error:
-        raise SettingError(f"{name}: {error}; take another {name}, or another framing") from None
+        raise SettingError(f"{name}: {error}; use another {name}, or another framing") from None
     return payload
 
 
 def _extremes(payload: Messages, workload: Workload) -> Iterator[bytes]:
-    replaced = workload.reconnect_every or workload.open_loop  # where they are lost
+    replaced = (
+        workload.reconnect_every or workload.open_loop
+    )  # connections are replaced, so their number is unknown
     connections = _MANY if replaced else workload.connections
     for connection in (0, connections - 1):
         for number in (0, (workload.messages or _MANY) - 1):

@@ -1,8 +1,8 @@
-"""The messages that the load tester sends: each unlike any other, so that a reply can be verified.
+"""The messages that the load tester sends by default: all different, so replies can be verified.
 
-A message is its number, its connection and the time it was meant to be sent at, then a pattern
-derived from them, cut to the size wanted. It is compared as bytes when it comes back; only one
-that differs is looked into, to say how. Nothing from the network is ever evaluated.
+A message is its number, its connection and its due time, then a pattern derived from them, cut to
+its size. A reply is compared as bytes; it is only parsed if it differs, to find out how. Nothing
+from the network is ever evaluated.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import struct
 from enum import StrEnum
 
 _HEADER = struct.Struct("<QIQ")  # number first and little-endian: a short message still differs
-NUMBERED = 8  # bytes, from which on no two messages that are outstanding can be alike
+NUMBERED = 8  # bytes; messages of this size or more differ from all others outstanding
 PERIOD = 256
-APART = 1021  # sizes from one connection to the next: large messages are not to come all at once
+APART = 1021  # offset between the sizes of two connections: large messages are spread in time
 
 
 class Fault(StrEnum):
-    """What can be wrong with a reply that is not the one expected."""
+    """How a reply can differ from the expected one."""
 
     WRONG_BYTES = "wrong_bytes"
     WRONG_ORDER = "wrong_order"
@@ -27,8 +27,8 @@ class Fault(StrEnum):
 
 
 class Payload:
-    """Makes messages of ``sizes`` bytes, one after the other and over again, each connection from
-    another place on; ``text`` ones are printable ASCII, for framings by delimiter."""
+    """Makes messages whose sizes cycle through ``sizes``; each connection starts at another place.
+    With ``text`` they are printable ASCII, for framings by delimiter."""
 
     def __init__(self, sizes: list[int], text: bool) -> None:
         self.sizes = sizes
@@ -38,43 +38,43 @@ class Payload:
         self.pattern = period * (max(sizes) // PERIOD + 2)
 
     def message(self, connection: int, number: int, intended: int) -> bytes:
-        """The message ``number`` of ``connection``, meant to be sent at ``intended`` ns."""
+        """The message ``number`` of ``connection``, due at ``intended`` ns."""
         if self.text:
             header = b"%016x%08x%016x" % (intended, connection, number)
-            header = header[::-1]  # the digit that changes from message to message first
+            header = header[::-1]  # puts the digit that changes most often first
         else:
             header = _HEADER.pack(number, connection, intended)
         sizes = self.sizes
-        rest = sizes[(number + connection * APART) % len(sizes)] - len(header)
-        if rest <= 0:
-            return header[: len(header) + rest]
+        remainder = sizes[(number + connection * APART) % len(sizes)] - len(header)
+        if remainder <= 0:
+            return header[: len(header) + remainder]
         offset = (number * 7 + connection) % PERIOD
-        return header + self.pattern[offset : offset + rest]
+        return header + self.pattern[offset : offset + remainder]
 
     def fault(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> Fault:
-        """What is wrong with ``reply``, which is none of the messages outstanding.
+        """What is wrong with ``reply``, which matches no message outstanding.
 
-        ``expected`` is the oldest of these (None: there is none), ``sent`` how many messages the
-        ``connection`` has sent. A message shorter than its header cannot say whose it is: one
-        that comes twice cannot be told from wrong bytes then.
+        ``expected`` is the oldest of those (None if there is none), ``sent`` the number of messages
+        sent on the ``connection``. A message shorter than its header does not identify itself, so
+        a repeated one is taken for wrong bytes.
         """
         if self._repeated(reply, expected, connection, sent):
             return Fault.DUPLICATE
-        return plain_fault(reply, expected)
+        return _plain_fault(reply, expected)
 
     def _repeated(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> bool:
-        """Is it, to the byte, an earlier message of the connection?"""
+        """Is it exactly an earlier message of the connection?"""
         known = self._identity(reply)
         if known is None or known[1] != connection or known[0] >= sent:
             return False
         if self.message(connection, known[0], known[2]) != reply:
             return False
-        # The expected one whose number or whose time was damaged looks like another, too.
+        # The expected message with a damaged number or time looks like another message, too.
         due = None if expected is None else self._identity(expected)
         return due is None or (known[0] != due[0] and known[2] != due[2])
 
     def _identity(self, message: bytes) -> tuple[int, int, int] | None:
-        """The number, connection and time that ``message`` says it has, where it has room."""
+        """The number, connection and time in ``message``; None if it is too short."""
         header = message[: self._header_size]
         if len(header) < self._header_size:
             return None
@@ -87,8 +87,16 @@ class Payload:
         return number, connection, intended
 
 
-def plain_fault(reply: bytes, expected: bytes | None) -> Fault:
-    """What is wrong with ``reply`` where messages do not say whose they are."""
+class Unnumbered:
+    """Messages that do not identify themselves."""
+
+    def fault(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> Fault:
+        """What is wrong with ``reply``: extra, short or wrong_bytes."""
+        return _plain_fault(reply, expected)
+
+
+def _plain_fault(reply: bytes, expected: bytes | None) -> Fault:
+    """What is wrong with ``reply``, for messages that do not identify themselves."""
     if expected is None:
         return Fault.EXTRA
     return Fault.SHORT if expected.startswith(reply) else Fault.WRONG_BYTES

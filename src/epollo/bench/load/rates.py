@@ -1,4 +1,4 @@
-"""Rates: how many messages a second are due, and so at what time each one is."""
+"""Rates: how many messages are due a second, and from that, when each message is due."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from epollo.units import parse_number, parse_seconds
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stretch of time in which the rate goes from ``start`` to ``end`` in a straight line."""
+    """A time span in which the rate changes linearly from ``start`` to ``end``."""
 
     start: float  # messages a second
     end: float
-    seconds: float  # infinite: it has no end
+    seconds: float  # infinite if it has no end
 
     @property
     def messages(self) -> float:
-        """How many are due in it, all together."""
+        """How many messages are due in it."""
         return (self.start + self.end) / 2 * self.seconds
 
     def rate_at(self, seconds: float) -> float:
-        """The rate, so long after it began."""
+        """The rate, ``seconds`` after its start."""
         if self.start == self.end:
             return self.start
         return self.start + (self.end - self.start) * seconds / self.seconds
 
     def due(self, seconds: float) -> float:
-        """How many messages are due so long after it began."""
+        """How many messages are due in its first ``seconds``."""
         return (self.start + self.rate_at(seconds)) / 2 * seconds
 
     def time_of(self, count: float) -> float:
-        """When ``count`` messages are due: what n = r t + (e - r) t^2 / 2d gives for t."""
+        """When ``count`` messages have been due: n = r t + (e - r) t^2 / 2d, solved for t."""
         if self.start == self.end:
             return count / self.start
         slope = (self.end - self.start) / self.seconds
-        # The form that loses no digits where the slope is small.
+        # This form loses no digits if the slope is small.
         return 2 * count / (self.start + math.sqrt(self.start**2 + 2 * slope * count))
 
 
@@ -49,17 +49,17 @@ class Profile:
 
     @property
     def seconds(self) -> float | None:
-        """How long they last together; None: without end."""
+        """Their length together; None if there is no end."""
         total = sum(step.seconds for step in self.steps)
         return None if math.isinf(total) else total
 
     @property
     def highest(self) -> float:
-        """The highest rate in it."""
+        """The highest rate of all steps."""
         return max(max(step.start, step.end) for step in self.steps)
 
     def rate_at(self, seconds: float) -> float:
-        """The rate at that time; at the end of it all, the last."""
+        """The rate at that time; after the last step, its final rate."""
         for step in self.steps:
             if seconds < step.seconds:
                 return step.rate_at(seconds)
@@ -77,21 +77,21 @@ class Profile:
         return count
 
     def after(self, warmup: float) -> Profile:
-        """This, behind ``warmup`` seconds at its first rate."""
+        """This profile after ``warmup`` seconds at its first rate."""
         if not warmup:
             return self
         first = self.steps[0].start
         return Profile((Step(first, first, warmup), *self.steps))
 
-    def share(self, part: float) -> Profile:
-        """That part of it, at all times."""
+    def scaled(self, part: float) -> Profile:
+        """This profile with all rates multiplied by ``part``."""
         return Profile(tuple(Step(s.start * part, s.end * part, s.seconds) for s in self.steps))
 
 
 def parse_rate(text: str | float) -> Profile:
-    """``50k``, a ramp ``10k..100k/10s``, or steps ``10k/5s,20k/5s``, of which each may be a ramp.
+    """``50k``, a ramp ``10k..100k/10s``, or steps ``10k/5s,20k/5s``, each of which may be a ramp.
 
-    Raises SettingError that says what would do.
+    Raises SettingError that names the fix.
     """
     if not isinstance(text, str):
         return Profile((_flat(float(text), math.inf),))
@@ -101,8 +101,8 @@ def parse_rate(text: str | float) -> Profile:
 
 
 def _step(text: str, alone: bool) -> Step:
-    start, ramp, rest = text.partition("..")
-    end, slash, seconds = (rest if ramp else start).partition("/")
+    start, ramp, remainder = text.partition("..")
+    end, slash, seconds = (remainder if ramp else start).partition("/")
     try:
         first = parse_number(start if ramp else end)
         last = parse_number(end) if ramp else first
@@ -112,11 +112,11 @@ def _step(text: str, alone: bool) -> Step:
     if not slash and (ramp or not alone):
         raise SettingError(f"rate: how long is {text!r}? write {text}/10s")
     if first <= 0 or last <= 0 or length <= 0:
-        raise SettingError(f"rate: {text!r} has to be above 0")
+        raise SettingError(f"rate: {text!r} must be above 0")
     return Step(first, last, length)
 
 
 def _flat(rate: float, seconds: float) -> Step:
     if not 0 < rate < math.inf:
-        raise SettingError(f"rate: {rate!r} has to be above 0, and finite")
+        raise SettingError(f"rate: {rate!r} must be above 0, and finite")
     return Step(rate, rate, seconds)

@@ -1,4 +1,4 @@
-"""The sizes of messages: one, any between two, or a list with weights."""
+"""The sizes of messages: one size, a range, or a list with weights."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from epollo.errors import SettingError
 from epollo.units import parse_number, parse_size
 
-_DRAWN = 1 << 12  # sizes that are drawn ahead, and then repeat
+_DRAWN = 1 << 12  # sizes that are drawn in advance, and then repeated
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Sizes in bytes with the chances that they have.
+    """Sizes in bytes with their probabilities.
 
     Attributes:
-        choices: the sizes; a pair of them is any size from the first to the last of the pair.
-        weights: as many, which need not add up to anything.
+        choices: ranges of sizes, with both ends included.
+        weights: one for each choice; their sum may be anything.
     """
 
     choices: tuple[tuple[int, int], ...]
@@ -27,19 +27,19 @@ class Sizes:
 
     @property
     def least(self) -> int:
-        """The smallest there can be."""
+        """The smallest possible size."""
         return min(low for low, _ in self.choices)
 
     @property
     def most(self) -> int:
-        """The largest there can be."""
+        """The largest possible size."""
         return max(high for _, high in self.choices)
 
     def draw(self, seed: int) -> list[int]:
-        """Sizes by chance, in the order that messages have them; a list of one where all have."""
+        """Random sizes, in the order of the messages; a list of one if all have the same size."""
         if self.least == self.most:
             return [self.least]
-        chance = random.Random(seed)  # noqa: S311 (a load is no secret)
+        chance = random.Random(seed)  # noqa: S311 (not for security)
         drawn = chance.choices(self.choices, self.weights, k=_DRAWN)
         return [chance.randint(low, high) for low, high in drawn]
 
@@ -47,7 +47,7 @@ class Sizes:
 def parse_sizes(text: str | int) -> Sizes:
     """``64``, ``64..1KiB``, or a list with weights: ``64:9,1KiB:1``.
 
-    Raises SettingError that says what would do.
+    Raises SettingError that names the fix.
     """
     choices, weights = [], []
     for part in str(text).split(","):

@@ -1,1 +1,1 @@
-"""A result as text, page or picture."""
+"""Results as text, pages and pictures."""

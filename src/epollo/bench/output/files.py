@@ -13,7 +13,7 @@ from epollo.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outputs:
-    """A path for each form that is wanted; "-" is stdout."""
+    """The path of each form of output, None if not wanted; "-" is stdout."""
 
     json: str | None = None
     hlog: str | None = None
@@ -23,7 +23,7 @@ class Outputs:
 
     @property
     def take_stdout(self) -> bool:
-        """Is one of them to be written there, and nothing else?"""
+        """Is one of them written to stdout, and so nothing else?"""
         return bool(self._on_stdout)
 
     @property
@@ -32,7 +32,7 @@ class Outputs:
 
     @property
     def _places(self) -> dict[str, list[str]]:
-        """The options by the place that they name, however it is written."""
+        """The options by the file they name, after links and relative paths are resolved."""
         found: dict[str, list[str]] = {}
         for field in fields(self):
             path = getattr(self, field.name)
@@ -42,7 +42,7 @@ class Outputs:
         return found
 
     def check(self) -> None:
-        """Raises UsageError where one could not be written, before the run and not behind it."""
+        """Raises UsageError if one cannot be written; to be called before the run."""
         check_writable("--json", self.json)
         check_writable("--hlog", self.hlog)
         check_writable("--csv", self.csv)
@@ -56,7 +56,7 @@ class Outputs:
     def write(self, verdict: Verdict) -> None:
         """Write all of them. Raises EpolloError."""
         result = verdict.result
-        # What writes them is imported by who wants it: a picture takes longer to load than a run.
+        # Imported only when needed: matplotlib takes a second to load.
         if self.json is not None:
             write_text(self.json, result.to_json())
         if self.hlog is not None:
@@ -77,16 +77,16 @@ class Outputs:
             plots.write(self.plot, [result])
 
     def check_for_search(self) -> None:
-        """As `check`; and a search has no file of one run's seconds."""
+        """As `check`; also refuses the forms that show the seconds of one run."""
         for name in ("hlog", "csv"):
             if getattr(self, name) is not None:
                 raise UsageError(
-                    f"--{name}: is of one run; --find-rate writes --json, --html, --plot"
+                    f"--{name}: is for one run; --find-rate writes --json, --html, --plot"
                 )
         self.check()
 
     def write_search(self, search: Search) -> None:
-        """Write all of them, of a search. Raises EpolloError."""
+        """Write all of them for a search. Raises EpolloError."""
         if self.json is not None:
             write_text(self.json, search.to_json())
         if not search.probes:

@@ -1,12 +1,13 @@
-"""``--html``: results as one page that needs nothing else: no network, no script, no font."""
+"""``--html``: results as one self-contained page, without scripts or network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 import epollo
+from epollo.bench.compare.letters import letter
 from epollo.bench.compare.ratios import Comparison
 from epollo.bench.output import wording
 from epollo.bench.output.pictures import tables
@@ -20,17 +21,13 @@ if TYPE_CHECKING:
     from epollo.bench.output.pictures.panels import Panel
 
 
-class Judgement(Protocol):
-    """What is thought of a result, in words: a Verdict, or a Search."""
-
-    @property
-    def failed(self) -> bool:
-        """Is it not as it should be?"""
+AnyVerdict: TypeAlias = Verdict | Search
+"""Says whether it failed, and why, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the page says of one run before its figures."""
+    """The heading of one run on the page."""
 
     letter: str
     name: str
@@ -44,14 +41,14 @@ def write(
     path: str,
     results: Sequence[Result],
     names: Sequence[str] = (),
-    verdicts: Sequence[Judgement] = (),
+    verdicts: Sequence[AnyVerdict] = (),
     comparison: Comparison | None = None,
 ) -> None:
-    """Write a page of one result, or of several beside each other, to a file; "-" is stdout.
+    """Write a page of one or several results to a file; "-" is stdout.
 
-    ``names`` are those of the results, such as their files; ``verdicts`` what limits made of
-    them; without, any error fails a run. Raises UsageError where matplotlib or jinja2 is missing,
-    and EpolloError where the file cannot be written.
+    ``names`` are those of the results, such as their files; ``verdicts`` are those of the limits;
+    without them any error fails a run. Raises UsageError if matplotlib or jinja2 is missing, and
+    EpolloError if the file cannot be written.
     """
     check_page(path)
     write_text(path, page(results, names, verdicts, comparison))
@@ -66,17 +63,17 @@ def write_search(path: str, search: Search) -> None:
 def page(
     results: Sequence[Result],
     names: Sequence[str] = (),
-    verdicts: Sequence[Judgement] = (),
+    verdicts: Sequence[AnyVerdict] = (),
     comparison: Comparison | None = None,
 ) -> str:
-    """The page's text. All that comes from a user is escaped."""
+    """The HTML of the page. All user input is escaped."""
     from epollo.bench.output.pictures.panels import panels
 
     return _rendered(results, names, verdicts, comparison, panels(results))
 
 
 def search_page(search: Search) -> str:
-    """That of a search: figures of the rate that it found, and pictures of all its runs."""
+    """The HTML of a search: figures of the rate found, and pictures of all runs."""
     from epollo.bench.output.pictures.panels import of_search
 
     return _rendered([search.answer()], (), [search], None, of_search(search), search.scope)
@@ -85,7 +82,7 @@ def search_page(search: Search) -> str:
 def _rendered(
     results: Sequence[Result],
     names: Sequence[str],
-    verdicts: Sequence[Judgement],
+    verdicts: Sequence[AnyVerdict],
     comparison: Comparison | None,
     panels: Sequence[Panel],
     scope: str = "",
@@ -120,13 +117,13 @@ def _rendered(
     return text.strip()
 
 
-def _run(number: int, result: Result, names: Sequence[str], verdicts: Sequence[Judgement]) -> Run:
+def _run(number: int, result: Result, names: Sequence[str], verdicts: Sequence[AnyVerdict]) -> Run:
     address = result.workload.address
-    verdict: Judgement = verdicts[number] if number < len(verdicts) else Verdict.of(result)
+    verdict: AnyVerdict = verdicts[number] if number < len(verdicts) else Verdict.of(result)
     what = wording.described(result.workload)
     name = names[number] if number < len(names) else address
     return Run(
-        letter=wording.letter(number),
+        letter=letter(number),
         name=name,
         what=what if name == address else f"{address}: {what}",
         when=f"{wording.moment(result)}, {format_seconds(result.elapsed)} measured",
@@ -140,13 +137,11 @@ def _title(runs: Sequence[Run]) -> str:
 
 
 def _key(result: Result) -> list[tuple[str, str]]:
-    """The figures that are asked for first."""
-    p50, p99, most = (_ns(value) for value in result.response.percentiles((50.0, 99.0, 100.0)))
+    """The most important figures."""
+    p50, p99, most = (
+        wording.format_ns(value) for value in result.response.percentiles((50.0, 99.0, 100.0))
+    )
     rate = ("messages a second", f"{result.rate:,.0f}")
     if not result.response.total:
         return [rate]
     return [("p50", p50), ("p99", p99), ("maximum", most), rate]
-
-
-def _ns(value: float) -> str:
-    return format_seconds(value / 1e9)

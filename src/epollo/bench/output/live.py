@@ -1,4 +1,4 @@
-"""What is seen of a run while it goes on: two lines at the bottom of a terminal."""
+"""The progress of a run: two lines at the bottom of a terminal."""
 
 from __future__ import annotations
 
@@ -17,28 +17,27 @@ from epollo.bench.workload import Workload
 from epollo.units import format_seconds
 
 _BAR_WIDTH = 30
-_SWITCHING = 0.0002  # seconds after which a thread that draws makes room for the run
+_SWITCHING = 0.0002  # seconds; the interpreter's switch interval while a thread draws
 
 
 class Live:
-    """Shows how a run gets on; nothing at all where there is no terminal. The lines are gone
-    when it ends, and the terminal is as it was found.
+    """Shows the progress of a run; nothing without a terminal. The lines are removed at the end.
 
-    A thread draws, for that takes milliseconds, in which the run would be late. It gives the
-    interpreter back within a fraction of one.
+    A thread draws, because drawing takes milliseconds, which would delay messages of the run. It
+    gives the interpreter back within a fraction of a millisecond.
     """
 
     def __init__(self, workload: Workload, console: Console) -> None:
         self._workload = workload
         self._messages = 0
-        self._wanted: SimpleQueue[Second | RenderableType | None] = SimpleQueue()
+        self._queue: SimpleQueue[Second | RenderableType | None] = SimpleQueue()
         self._drawer = Thread(target=self._draw, name="epollo-live", daemon=True)
         self._switching = sys.getswitchinterval()
         self._screen: Screen | None = None
         if console.file.isatty() and not console.quiet and not console.is_dumb_terminal:
-            # stdout is not ours to redirect.
+            # stdout may be in use for a report or a file.
             self._screen = Screen(
-                _before(workload),
+                _first_line(workload),
                 console=console,
                 transient=True,
                 auto_refresh=False,
@@ -55,28 +54,28 @@ class Live:
 
     def __exit__(self, *_: object) -> None:
         if self._screen is not None:
-            self._wanted.put(None)
+            self._queue.put(None)
             self._drawer.join()
             sys.setswitchinterval(self._switching)
             self._screen.stop()
 
     def update(self, second: Second) -> None:
         """Show the last second."""
-        self._wanted.put(second)
+        self._queue.put(second)
 
     def stopping(self) -> None:
-        """Say that the run ends early. A signal's handler may call it, at any time."""
+        """Show that the run ends early. May be called from a signal handler at any time."""
         wait = format_seconds(self._workload.timeout)
         words = f"ending: waiting up to {wait} for replies; once more (Ctrl-C) leaves at once"
-        self._wanted.put(_line(words))
+        self._queue.put(_line(words))
 
     def _draw(self) -> None:
         assert self._screen is not None
-        while (wanted := self._wanted.get()) is not None:
-            if isinstance(wanted, Second):
-                self._messages += wanted.messages
-                wanted = Group(self._progress(wanted), figures(wanted))
-            self._screen.update(wanted, refresh=True)
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, Second):
+                self._messages += item.messages
+                item = Group(self._progress(item), figures(item))
+            self._screen.update(item, refresh=True)
 
     def _progress(self, second: Second) -> Text:
         elapsed = second.start + second.seconds
@@ -87,7 +86,7 @@ class Live:
         return line.append("━" * full, "green").append("━" * (_BAR_WIDTH - full), "bright_black")
 
     def _done(self, elapsed: float) -> float:
-        """The part of the run that is over: of its messages or its time, whichever ends it."""
+        """The part of the run that is over: of its messages or its time, whichever ends first."""
         load = self._workload
         parts = [
             self._messages / load.messages if load.messages else 0.0,
@@ -96,8 +95,8 @@ class Live:
         return min(1.0, max(parts))
 
 
-def _before(workload: Workload) -> Text:
-    """What is shown until the first second is over."""
+def _first_line(workload: Workload) -> Text:
+    """The line shown until the first second is over."""
     return _line(f"connecting {workload.connections:,}, warming up")
 
 
@@ -111,14 +110,14 @@ def figures(second: Second) -> Text:
 
 
 def _line(text: str) -> Text:
-    """One line, which a narrow terminal cuts: so what matters most stands first."""
+    """One line. A narrow terminal cuts it, so the most important part is first."""
     return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds as a clock has them, hours where there are any; inf is unknown."""
+    """A time as M:SS or H:MM:SS; inf is unknown."""
     if math.isinf(seconds):
         return "-:--"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

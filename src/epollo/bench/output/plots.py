@@ -10,10 +10,10 @@ from epollo.cli.files import check_plot
 
 
 def write(path: str, results: Sequence[Result], names: Sequence[str] = ()) -> None:
-    """Draw results, several upon each other, into a PNG or SVG, by the suffix.
+    """Draw one or several results into a PNG or SVG, chosen by the suffix.
 
     ``names`` are those of the results, such as their files. Raises UsageError for any other suffix,
-    and where matplotlib is missing; EpolloError where the file cannot be written.
+    and if matplotlib is missing; EpolloError if the file cannot be written.
     """
     check_plot(path)
     from epollo.bench.output.pictures.sheet import sheet
@@ -23,7 +23,7 @@ def write(path: str, results: Sequence[Result], names: Sequence[str] = ()) -> No
 
 
 def write_search(path: str, search: Search) -> None:
-    """The same of all runs of a search, but for the percentiles: those are of the rate found."""
+    """Draw all runs of a search; the percentiles are those of the rate found."""
     check_plot(path)
     from epollo.bench.output.pictures.panels import of_search
     from epollo.bench.output.pictures.sheet import sheet

@@ -1,4 +1,4 @@
-"""The runs of a search as a table of text, a line each as they come."""
+"""The runs of a search as a text table, printed line by line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def head(limits: Sequence[Threshold]) -> str:
 
 
 def row(probe: Probe, limits: Sequence[Threshold]) -> str:
-    """One run: its rate, as it was wanted and as it was, its figures, and what came of it."""
+    """One run: its rate, the achieved rate, its figures, and whether the limits held."""
     cells = [show_rate(probe.rate), show_rate(probe.result.rate)]
     times = probe.result.response.percentiles((50.0, 99.0))
     cells += [format_seconds(value / 1e9) for value in times]
@@ -28,7 +28,7 @@ def row(probe: Probe, limits: Sequence[Threshold]) -> str:
 
 
 def _others(limits: Sequence[Threshold]) -> list[Threshold]:
-    """Those on figures that have no column as yet."""
+    """The limits on figures that do not have a column of their own."""
     return list({each.figure: each for each in limits if each.figure not in _ALWAYS}.values())
 
 

@@ -1,4 +1,4 @@
-"""The report of a finished run: plain text, the same on a terminal, in a pipe and in a mail."""
+"""The report of a finished run as plain text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from epollo.bench.load.rates import Profile, Step
-from epollo.bench.output.wording import described, fairness, spread
+from epollo.bench.output.wording import described, fairness, format_ns, histograms, spread
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import PERCENTILES, Result, Second
 from epollo.bench.results.verdict import Verdict
@@ -18,34 +18,34 @@ _SLICES = 10  # of a ramp
 
 _MEANINGS = {
     "wrong_bytes": "replies that differ from what was sent",
-    "wrong_order": "right replies, but a later one came first",
+    "wrong_order": "correct replies that came after a later one",
     "duplicate": "replies that came twice",
-    "extra": "replies to nothing that was sent",
+    "extra": "replies that match no message",
     "short": "replies that are cut off",
-    "in_warmup": "messages before the window, answered wrongly or not at all",
-    "unsent": "due, but there was no connection left, or the tester was too slow",
+    "in_warmup": "messages of the warm-up, answered wrongly or not at all",
+    "unsent": "due, but no connection was left, or the tester was too slow",
     "unanswered": "no reply within {timeout}, or before the connection ended",
-    "connect_refused": "nobody listens",
-    "no_port": "this side has no port left: connect from more addresses, --source",
-    "tls_error": "the TLS handshake failed, or what came is no TLS",
+    "connect_refused": "nothing listens there",
+    "no_port": "no local port is left: connect from more addresses with --source",
+    "tls_error": "the TLS handshake failed, or the server sent an invalid record",
     "connect_timeout": "not connected within {timeout}: is the accept queue full?",
     "reset": "the server, or its kernel, broke the connection",
     "closed_early": "the server closed while replies were due",
-    "bad_frame": "what came is no {framing} frame",
+    "bad_frame": "the server sent an invalid {framing} frame",
 }
-# What is asked where they come before any reply.
-_STRANGERS = ("closed_early", "reset", "bad_frame")
+# Errors that ask for the right protocol if no reply came before them.
+_UNEXPECTED = ("closed_early", "reset", "bad_frame")
 
 
-def text(verdict: Verdict) -> str:
-    """The report of the result that ``verdict`` judges."""
+def render(verdict: Verdict) -> str:
+    """The report of the result of ``verdict``."""
     result = verdict.result
-    parts = [_what(result), _times(result), _bars(result.response), _steps(result)]
+    parts = [_head(result), _times(result), _bars(result.response), _steps(result)]
     parts += [_amounts(result), _errors(result), f"verdict      {verdict}"]
     return "\n\n".join(part for part in parts if part)
 
 
-def _what(result: Result) -> str:
+def _head(result: Result) -> str:
     load = result.workload
     warmup = f"after {format_seconds(load.warmup)} of warm-up" if load.warmup else "without warm-up"
     early = ", ended early" if result.interrupted else ""
@@ -54,18 +54,20 @@ def _what(result: Result) -> str:
 
 
 def _times(result: Result) -> str:
-    """A closed loop's mean is what everyone asks for first, in the unit that everyone knows."""
+    """The times; of a closed loop, the mean comes first, in ms."""
     response = result.response
     if not response.total:
         return ""
     if result.workload.open_loop:
-        return _table([("response", response), ("service", result.service), ("slip", result.slip)])
+        return _table(histograms(result))
     head = (
-        f"mean round trip {response.mean / 1e6:.3f} ms   sd {_ns(response.deviation)}"
-        f"   min {_ns(response.minimum)}   max {_ns(response.maximum)}"
+        f"mean round trip {response.mean / 1e6:.3f} ms   sd {format_ns(response.deviation)}"
+        f"   min {format_ns(response.minimum)}   max {format_ns(response.maximum)}"
     )
     values = zip(PERCENTILES, response.percentiles(PERCENTILES), strict=True)
-    return "\n".join([head, *(f"  {percent:>6g} %  {_ns(value):>9}" for percent, value in values)])
+    return "\n".join(
+        [head, *(f"  {percent:>6g} %  {format_ns(value):>9}" for percent, value in values)]
+    )
 
 
 def _table(columns: Sequence[tuple[str, Histogram]]) -> str:
@@ -73,15 +75,15 @@ def _table(columns: Sequence[tuple[str, Histogram]]) -> str:
     rows = [("", [name for name, _ in columns])]
     for name in ("mean", "deviation", "minimum", "maximum"):
         label = {"deviation": "sd", "minimum": "min", "maximum": "max"}.get(name, name)
-        rows.append((label, [_ns(getattr(histogram, name)) for _, histogram in columns]))
+        rows.append((label, [format_ns(getattr(histogram, name)) for _, histogram in columns]))
     values = [histogram.percentiles(PERCENTILES) for _, histogram in columns]
     for percent, row in zip(PERCENTILES, zip(*values, strict=True), strict=True):
-        rows.append((f"{percent:g} %", [_ns(value) for value in row]))
+        rows.append((f"{percent:g} %", [format_ns(value) for value in row]))
     return "\n".join(f"  {label:>8}" + "".join(f"{c:>12}" for c in cells) for label, cells in rows)
 
 
 def _bars(times: Histogram) -> str:
-    """The histogram in bars, one for each of ten steps of equal ratio."""
+    """The histogram as ten bars whose widths have equal ratios."""
     low, high = max(1, times.minimum), times.maximum
     if low >= high:
         return ""
@@ -90,7 +92,7 @@ def _bars(times: Histogram) -> str:
     for start, _, count in times.buckets():
         counts[min(_BARS - 1, int(math.log(max(start, low) / low) / step))] += count
     return "\n".join(
-        f"  from {_ns(low * math.exp(step * n)):>8}  {count:>10,}  "
+        f"  from {format_ns(low * math.exp(step * n)):>8}  {count:>10,}  "
         f"{'#' * math.ceil(count / max(counts) * _BAR_WIDTH)}".rstrip()
         for n, count in enumerate(counts)
     )
@@ -100,7 +102,7 @@ def _steps(result: Result) -> str:
     """A line for each step of the rate, and for each tenth of a single ramp."""
     if not result.workload.open_loop:
         return ""
-    rows = [_step(seconds) for seconds in _stretches(result)]
+    rows = [_step(seconds) for seconds in _seconds_of_steps(result)]
     if len(rows) < 2:
         return ""
     head = f"  {'from':>8}{'target':>12}{'achieved':>12}{'p50':>12}{'p99':>12}"
@@ -114,11 +116,11 @@ def _step(seconds: Sequence[Second]) -> str:
     times = Histogram.sum(second.response for second in seconds)
     p50, p99 = times.percentiles((50.0, 99.0))
     start = f"{seconds[0].start:.3g} s"
-    return f"  {start:>8}{target:>12,.0f}{achieved:>12,.0f}{_ns(p50):>12}{_ns(p99):>12}"
+    return f"  {start:>8}{target:>12,.0f}{achieved:>12,.0f}{format_ns(p50):>12}{format_ns(p99):>12}"
 
 
-def _stretches(result: Result) -> Iterator[list[Second]]:
-    """The seconds of each step; one that two steps share belongs to where its middle is."""
+def _seconds_of_steps(result: Result) -> Iterator[list[Second]]:
+    """The seconds of each step; a second in two steps belongs to the step of its middle."""
     start = 0.0
     for step in _parts(result.workload.profile):
         end = start + step.seconds
@@ -157,7 +159,7 @@ def _per_second(result: Result) -> str:
 
 
 def _bytes(result: Result) -> str:
-    """Without headers: what the messages themselves are."""
+    """Bytes of the messages, without headers."""
     sent, received = result.bytes_sent, result.bytes_received
     if not result.elapsed:
         return f"{format_size(sent)} sent, {format_size(received)} received"
@@ -180,21 +182,21 @@ def _connections(result: Result) -> str:
 
 
 def _outstanding(result: Result) -> str:
-    """Little's law, which holds whatever the server does: messages in a closed loop are as many
-    as their rate times their time in it, N = X (R + Z). Where it does not, the tester is wrong.
-    Connections that come and go have another time in it, that of their connects."""
+    """Little's law, N = X (R + Z): the messages in a closed loop are their rate times their
+    round trip and think time. It holds for any server; if it does not, the tester is wrong. With
+    ``reconnect_every`` the time of the connects would have to be added."""
     load = result.workload
     measured = f"{result.concurrency:,.1f} messages on average"
     cycle = result.service.mean + load.think * 1e9
     if load.open_loop or load.reconnect_every or not cycle:
         return measured
-    there = min(result.connect.total * load.depth, load.messages or math.inf)
-    expected = there * result.service.mean / cycle
+    slots = min(result.connect.total * load.depth, load.messages or math.inf)
+    expected = slots * result.service.mean / cycle
     return f"{measured}, {expected:,.1f} expected (Little's law: rate x round trip)"
 
 
 def _errors(result: Result) -> str:
-    """Each kind of error, and what it means."""
+    """Each kind of error with its count and its meaning."""
     lines = [
         f"{name:<15} {count:>10,}   {_meaning(name, result)}".rstrip()
         for name, count in sorted(result.errors.items())
@@ -206,13 +208,9 @@ def _meaning(name: str, result: Result) -> str:
     load = result.workload
     words = _MEANINGS.get(name, "")
     if name == "wrong_bytes" and load.expect != "echo":
-        words = f"replies that are not right by {load.expect}"
+        words = f"replies that {load.expect} rejects"
     words = words.format(timeout=format_seconds(load.timeout), framing=load.framing)
-    strange = name in _STRANGERS or result.errors.keys() == {"unanswered"}
-    if strange and not (result.messages or result.first_reply.total):
-        words += f"; does it speak {load.framing}{'' if load.tls else ', and no TLS'}?"
+    asks = name in _UNEXPECTED or result.errors.keys() == {"unanswered"}
+    if asks and not (result.messages or result.first_reply.total):
+        words += f"; does it speak {load.framing}{'' if load.tls else ', without TLS'}?"
     return words
-
-
-def _ns(value: float) -> str:
-    return format_seconds(value / 1e9)

@@ -1,4 +1,4 @@
-"""A run in words: what was run, when, and how it was measured."""
+"""A run in words: its load, its time, and how it was measured."""
 
 from __future__ import annotations
 
@@ -12,13 +12,8 @@ from epollo.units import format_seconds, format_size
 
 
 def described(load: Workload) -> str:
-    """What was run, in one line."""
+    """The load, in one line."""
     return ", ".join(_traits(load))
-
-
-def letter(number: int) -> str:
-    """The name of one of several runs: A, B, and so on."""
-    return chr(ord("A") + number % 26) + (str(number // 26 + 1) if number >= 26 else "")
 
 
 def moment(result: Result) -> str:
@@ -26,13 +21,25 @@ def moment(result: Result) -> str:
     return datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def format_ns(value: float) -> str:
+    """A time in ns, with its unit."""
+    return format_seconds(value / 1e9)
+
+
+def histograms(result: Result) -> list[tuple[str, Histogram]]:
+    """The histograms that differ, by name: in a closed loop, only the response times."""
+    if not result.workload.open_loop:
+        return [("response", result.response)]
+    return [("response", result.response), ("service", result.service), ("slip", result.slip)]
+
+
 def named(error: str) -> str:
-    """A kind of error as people write it."""
+    """A kind of error, with spaces."""
     return error.replace("_", " ")
 
 
 def method(load: Workload) -> str:
-    """How the figures came about: a short paragraph."""
+    """How the figures were measured: a short paragraph."""
     return " ".join(_method(load))
 
 
@@ -72,25 +79,24 @@ def _rate(rate: str | float | None) -> str:
 def _method(load: Workload) -> Iterator[str]:
     if load.open_loop:
         yield (
-            "Each message was due at a time that was planned ahead, and waited for no reply. Its "
-            "response time runs from that time, so what a stall holds back is counted; its service "
-            "time runs from the send, and its slip is what lies between the two: the tester's own "
-            "lateness."
+            "Each message was due at a scheduled time, and waited for no reply. Its response time "
+            "starts at its due time, so delays by a stall are counted; its service time starts at "
+            "its send; its slip is the time between the two: the tester's own lateness."
         )
     else:
         yield (
-            "Each connection sent a message when a reply had come, so a slow server was asked less "
-            "often: the times say how long a message takes at this concurrency, not what clients "
-            "who come by the clock would see."
+            "Each connection sent its next message after a reply, so a slow server received fewer "
+            "messages: the times are those of a message at this concurrency, not those of clients "
+            "that send by the clock."
         )
     if load.warmup:
         yield f"A warm-up of {format_seconds(load.warmup)} is not counted."
     else:
-        yield "There was no warm-up; the opening of the connections is counted too."
+        yield "There was no warm-up, so opening the connections is included."
     yield (
-        f"A message without a reply in {format_seconds(load.timeout)} is an error, and is in the "
-        "figures with that time at the least. Times are those of the monotonic clock, "
-        "to three digits; bytes are those of messages, without their headers."
+        f"A message without a reply within {format_seconds(load.timeout)} is an error, and is in "
+        "the figures with at least that time. Times are from the monotonic clock, to three digits; "
+        "bytes are those of messages, without their headers."
     )
 
 
@@ -98,12 +104,12 @@ def spread(times: Histogram) -> str:
     """Median, p99 and slowest of times in ns."""
     if not times.total:
         return "none"
-    median, p99, slowest = (format_seconds(v / 1e9) for v in times.percentiles((50.0, 99.0, 100.0)))
+    median, p99, slowest = map(format_ns, times.percentiles((50.0, 99.0, 100.0)))
     return f"median {median}, p99 {p99}, slowest {slowest}"
 
 
 def fairness(result: Result) -> str:
-    """How the right replies are divided among the connections; empty where there is one."""
+    """The correct replies of the connections; empty if there is only one connection."""
     if len(result.answered) < 2:
         return ""
     least, most = min(result.answered), max(result.answered)

@@ -1,1 +1,1 @@
-"""One workload on several processes, as if it were one."""
+"""Runs one workload on several processes."""

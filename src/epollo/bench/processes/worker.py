@@ -1,7 +1,7 @@
-"""One of the processes of a load test: ``python -m epollo.bench.processes.worker DESCRIPTOR``.
+"""The process of one shard: ``python -m epollo.bench.processes.worker DESCRIPTOR``.
 
-processes.py starts it, and talks to it through the socket of that descriptor. When that is closed,
-for whatever reason, this process ends: it outlives nobody.
+`running` starts it, and talks to it through the socket of that descriptor. When the socket is
+closed, for whatever reason, this process ends.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
-from epollo.bench.processes.orders import Outcome, Ready, Stop
+from epollo.bench.processes.shard_messages import Outcome, Ready, Stop
 from epollo.bench.run.driver import Driver
 from epollo.errors import EpolloError
 
 
 class Worker:
-    """Runs its share of a workload, and goes on when it is told to."""
+    """Runs its shard of a workload; waits for `Go` before each phase."""
 
     def __init__(self, parent: Connection[Any, Any]) -> None:
-        workload, share = parent.recv()
+        workload, shard = parent.recv()
         self._parent = parent
-        self._driver = Driver(workload, parent.send, share, opened=self._wait)
+        self._driver = Driver(workload, parent.send, shard, opened=self._wait)
         self._starts: SimpleQueue[int] = SimpleQueue()
 
     def run(self) -> Outcome:
-        """To the end. Raises SettingError as Driver does."""
+        """Run to the end. Raises SettingError as Driver does."""
         threading.Thread(target=self._listen, daemon=True).start()
         self._wait()
         start = self._starts.get()
@@ -43,28 +43,28 @@ class Worker:
         self._parent.send(Ready())
 
     def _listen(self) -> None:
-        begin: Callable[[int], None] = self._starts.put  # what the first order to go is for
+        begin: Callable[[int], None] = self._starts.put  # for the first Go
         try:
             while True:
-                order = self._parent.recv()
-                if isinstance(order, Stop):
+                message = self._parent.recv()
+                if isinstance(message, Stop):
                     self._driver.stop()
                 else:
-                    begin(order.at)
+                    begin(message.at)
                     begin = self._driver.begin
         except (EOFError, OSError):
-            os._exit(1)  # nobody is left to report to
+            os._exit(1)  # the parent is gone
 
 
 def main(descriptor: int) -> None:
-    """Run it, and tell how it ended."""
+    """Run the shard, and send its outcome or its error."""
     parent: Connection[Any, Any] = Connection(descriptor)
     try:
         try:
             parent.send(Worker(parent).run())
         except EpolloError as error:
             parent.send(error)
-    except (EOFError, BrokenPipeError):  # so it is for _listen
+    except (EOFError, BrokenPipeError):  # the parent is gone
         os._exit(1)
 
 

@@ -1,1 +1,1 @@
-"""What a run has measured: numbers, limits, files."""
+"""The results of runs: numbers, limits, files."""

@@ -1,4 +1,4 @@
-"""The result as CSV: a row a second, for a spreadsheet, gnuplot or pandas."""
+"""The result as CSV: one row for each second, for a spreadsheet, gnuplot or pandas."""
 
 from __future__ import annotations
 
@@ -7,31 +7,30 @@ import io
 from collections.abc import Iterator
 
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import Result, Second
+from epollo.bench.results.result import SECOND_HISTOGRAMS, Result, Second
 from epollo.cli.files import write_text
 
 _COUNTS = ("sent", "messages", "errors", "outstanding")
-_HISTOGRAMS = ("response", "service", "slip")
 _PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
 _FIGURES = ("mean", "p50", "p90", "p99", "p99.9", "max")
 
 COLUMNS = (
     *("time", "start", "seconds", "target", "rate"),
     *_COUNTS,
-    *(f"{histogram}_{figure}" for histogram in _HISTOGRAMS for figure in _FIGURES),
+    *(f"{histogram}_{figure}" for histogram in SECOND_HISTOGRAMS for figure in _FIGURES),
 )
 
 
 def write(path: str, result: Result) -> None:
-    """Write ``result`` to ``path``, "-" is stdout. Raises EpolloError where that cannot be."""
+    """Write ``result`` to ``path``, "-" is stdout. Raises EpolloError if it cannot."""
     write_text(path, text(result))
 
 
 def text(result: Result) -> str:
-    """The rows, below a head with the names of ``COLUMNS``.
+    """The rows, below a header row with ``COLUMNS``.
 
-    ``time`` is in seconds since the epoch, all other times are in seconds too. A cell is empty
-    where there is nothing to tell: the target of a closed loop, the latency of no message.
+    ``time`` is in seconds since the epoch; all other times are in seconds. A cell is empty if it
+    has no value: the target of a closed loop, the latency in a second without messages.
     """
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
@@ -45,7 +44,7 @@ def _row(second: Second, started: float) -> Iterator[object]:
     yield f"{started + second.start:.3f}"
     yield from (second.start, second.seconds, second.target, second.rate)
     yield from (getattr(second, name) for name in _COUNTS)
-    for name in _HISTOGRAMS:
+    for name in SECOND_HISTOGRAMS:
         yield from _figures(getattr(second, name))
 
 

@@ -2,7 +2,7 @@
 
 The buckets are those of an HdrHistogram with a lowest value of 1 and three significant digits
 (http://hdrhistogram.org): 2048 of width 1, then 1024 of width 2, 1024 of width 4, and so on. So
-each value is known to better than 0.1 %, and an index is three integer operations away.
+each value is known to better than 0.1 %, and its index takes three integer operations.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Protocol, Self
 
 from hdrh.histogram import HdrHistogram
 
-_BITS = 11  # 2048 sub-buckets: the power of two that tells three decimal digits apart
+_BITS = 11  # 2048 sub-buckets: the power of two that distinguishes three decimal digits
 _HALF = 1 << (_BITS - 1)
 _DIGITS = 3
 
 
-class Counts(Protocol):
-    """Counts by the index of their bucket; 0 for those that it does not have."""
+class BucketCounts(Protocol):
+    """Counts by the index of their bucket; 0 for any other index."""
 
     def __getitem__(self, index: int, /) -> int: ...
     def __setitem__(self, index: int, count: int, /) -> None: ...
@@ -31,12 +31,12 @@ class Counts(Protocol):
 
 
 class Histogram:
-    """Counts of non-negative integers (here: nanoseconds). Empty ones have percentiles of 0."""
+    """Counts of non-negative integers (here: nanoseconds). Without values, percentiles are 0."""
 
     __slots__ = ("_counts", "_maximum", "_minimum", "_squares", "_sum", "total")
 
     def __init__(self) -> None:
-        self._counts: Counts = defaultdict(int)
+        self._counts: BucketCounts = defaultdict(int)
         self.total = 0
         self._sum = 0
         self._squares = 0
@@ -44,7 +44,7 @@ class Histogram:
         self._maximum = 0
 
     def record_many(self, value: int, count: int) -> None:
-        """``count`` times the same."""
+        """Record ``value``, ``count`` times."""
         self._counts[_index(value)] += count
         self.total += count
         self._sum += value * count
@@ -54,10 +54,10 @@ class Histogram:
 
     @classmethod
     def of_buckets(
-        cls, counts: Counts, total: int, values: int, squares: int, least: int, most: int
+        cls, counts: BucketCounts, total: int, values: int, squares: int, least: int, most: int
     ) -> Self:
-        """One of these counts, which it keeps: of so many values, with their sum, that of their
-        squares, and their extremes, which are exact."""
+        """A histogram that keeps ``counts``. ``total`` is the number of values, ``values`` and
+        ``squares`` are their exact sums, ``least`` and ``most`` the exact extremes."""
         histogram = cls()
         histogram._counts = counts
         histogram.total = total
@@ -78,7 +78,7 @@ class Histogram:
             self._minimum = value
 
     def add(self, other: Histogram) -> None:
-        """Merge ``other``, as if its values had been recorded here."""
+        """Add all values of ``other``."""
         for index, count in other._counts.items():
             self._counts[index] += count
         self.total += other.total
@@ -89,27 +89,27 @@ class Histogram:
         self._minimum = min(known, default=None)
 
     def merged(self, other: Histogram) -> Histogram:
-        """A new one, of the values of both."""
+        """A new histogram with the values of both."""
         return Histogram.sum([self, other])
 
     @classmethod
     def sum(cls, histograms: Iterable[Histogram]) -> Self:
-        """A new one, of the values of all of them."""
+        """A new histogram with the values of all of them."""
         whole = cls()
         for histogram in histograms:
             whole.add(histogram)
         return whole
 
     def above(self, value: int) -> float:
-        """The part of the values that are over ``value``, as far as the buckets tell."""
+        """The part of the values above ``value``, to the precision of the buckets."""
         limit = _index(value)
         over = sum(count for index, count in self._counts.items() if index > limit)
         return over / self.total if self.total else 0.0
 
     def encode(self) -> str:
         """In HdrHistogram's own format: V2, compressed, base64 (HdrHistogram's
-        `Histogram.encodeIntoCompressedByteBuffer`). The exact sums are lost: what is decoded has
-        mean and deviation of the buckets."""
+        `Histogram.encodeIntoCompressedByteBuffer`). The exact sums are lost: a decoded histogram
+        has the mean and deviation of its buckets."""
         buckets = list(self.buckets())
         highest = buckets[-1][1] if buckets else 0
         copy = HdrHistogram(1, max(2, highest), _DIGITS)
@@ -119,11 +119,11 @@ class Histogram:
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        """What HdrHistogram encoded. Raises ValueError where it is no such thing, or is not of
-        three significant digits from 1 on."""
+        """Decode HdrHistogram's format. Raises ValueError if ``text`` is not in that format, or not
+        of three significant digits and a lowest value of 1."""
         try:
             copy = HdrHistogram.decode(text)
-        except Exception as error:  # whatever zlib, base64 or struct say to what is no histogram
+        except Exception as error:  # of zlib, base64 or struct
             raise ValueError(f"not an HdrHistogram: {error}") from None
         if (copy.lowest_trackable_value, copy.significant_figures) != (1, _DIGITS):
             raise ValueError(f"an HdrHistogram from 1 with {_DIGITS} digits is wanted")
@@ -138,10 +138,10 @@ class Histogram:
         return cls.of_buckets(known, number, total, squares, *ends)
 
     def restore(self, mean: float, deviation: float, minimum: float, maximum: float) -> None:
-        """What ``decode`` could not know, and was kept beside.
+        """Set the exact figures, which ``decode`` cannot know.
 
-        The squares are made of the sum as it is now, and rounded up: from the mean's own square, a
-        float, the variance of values that are alike may come out below 0.
+        The sum of squares is computed from the rounded sum, and rounded up; otherwise the variance
+        of equal values could be negative.
         """
         if self.total:
             self._sum = round(mean * self.total)
@@ -159,12 +159,12 @@ class Histogram:
 
     @property
     def mean(self) -> float:
-        """The exact mean, not that of the buckets."""
+        """The exact mean, not the mean of the buckets."""
         return self._sum / self.total if self.total else 0.0
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of the values recorded, exact too."""
+        """The exact standard deviation of the values."""
         if not self.total:
             return 0.0
         return math.sqrt(self.total * self._squares - self._sum**2) / self.total
@@ -174,7 +174,7 @@ class Histogram:
         return self.percentiles([percent])[0]
 
     def percentiles(self, percents: Iterable[float]) -> list[int]:
-        """One value for each of ``percents``."""
+        """The percentile for each of ``percents``."""
         if not self.total:
             return [0 for _ in percents]
         indexes = sorted(self._counts)
@@ -183,21 +183,21 @@ class Histogram:
         return [min(_bounds(index)[1], self._maximum) for index in found]
 
     def buckets(self) -> Iterator[tuple[int, int, int]]:
-        """The buckets that hold values, in rising order, as (lowest, highest, count)."""
+        """The buckets with values, in rising order, as (lowest, highest, count)."""
         for index in sorted(self._counts):
             yield *_bounds(index), self._counts[index]
 
     def _rank(self, percent: float) -> int:
-        """How many of the values make up ``percent`` of them.
+        """How many of the values are ``percent`` of them.
 
-        99.9 % of 1000 are 999, but a float's 0.999 * 1000 may be a little more: so it is rounded
-        up from the next float below, as HdrHistogram does.
+        99.9 % of 1000 are 999, but 0.999 * 1000 may be slightly more in floating point: so the next
+        lower float is rounded up, as HdrHistogram does.
         """
         return max(1, math.ceil(math.nextafter(percent, 0) * self.total / 100))
 
 
 def _index(value: int) -> int:
-    """Of the bucket that has ``value`` in it."""
+    """The index of the bucket of ``value``."""
     shift = max(0, value.bit_length() - _BITS)
     return shift * _HALF + (value >> shift)
 

@@ -1,4 +1,4 @@
-"""The numbers of one run, and their JSON."""
+"""The result of one run, and its JSON form."""
 
 from __future__ import annotations
 
@@ -11,36 +11,39 @@ from typing import Any, Self
 
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.workload import Workload
-from epollo.errors import SettingError
+from epollo.errors import ResultFileError, SettingError
 
 VERSION = 2
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
-_HISTOGRAMS = ("response", "service", "slip", "connect", "first_reply")
+SECOND_HISTOGRAMS = ("response", "service", "slip")
+HISTOGRAMS = (*SECOND_HISTOGRAMS, "connect", "first_reply")
 _COUNTS = ("sent", "bytes_sent", "bytes_received")
 _PLAIN = ("started", "elapsed", *_COUNTS)
-# What reading something else may raise; of JSON that nests too deeply, too.
+# What reading any other document may raise; RecursionError comes from JSON that nests too deeply.
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-_QUEUE = 10  # messages; samples of a shorter one say less than Little's law
-LATE = 1_000_000  # ns; a message sent later than that after its time has slipped
-LATE_ALLOWED = 0.001  # of all messages; with more, the generator did not keep its schedule
+_QUEUE = 10  # messages; for a shorter queue, Little's law is more exact than samples
+LATE = 1_000_000  # ns; a message sent this long after its due time is late
+IN_WARMUP = "in_warmup"  # an error: messages of the warm-up answered wrongly, or not at all
+UNSENT = "unsent"  # an error: messages due but never sent
+LATE_ALLOWED = 0.001  # of all messages; with more late ones, the tester did not keep its schedule
 
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """One second of the window. The last one has the rest at the end, and so is from half a second
-    long to one and a half; it is shorter where it is the only one.
+    """One second of the window. The last one is from 0.5 to 1.5 seconds long, because it includes
+    the remainder of the window; if it is the only one, it may be shorter.
 
     Histograms hold the messages that were due in it, whenever they were answered; ``messages``
-    those that were answered in it.
+    counts those that were answered in it.
 
     Attributes:
         start: seconds from the beginning of the window.
         seconds: its length.
-        target: messages a second that were wanted on average; None in a closed loop.
+        target: the scheduled messages a second, on average; None in a closed loop.
         sent: messages sent in it.
-        messages: messages answered rightly in it, those of the warm-up too.
-        errors: counted in it.
-        outstanding: messages sent, and not answered at its end.
+        messages: messages answered correctly in it, including those due in the warm-up.
+        errors: errors counted in it.
+        outstanding: messages sent and not yet answered at its end.
         response, service, slip: as in Result.
     """
 
@@ -61,7 +64,7 @@ class Second:
         return self.messages / self.seconds if self.seconds else 0.0
 
     def merged(self, other: Second) -> Second:
-        """This second of two runs that went on at once."""
+        """The same second of two runs that went on at the same time, as one."""
         return replace(
             self._and(other),
             seconds=max(self.seconds, other.seconds),
@@ -69,33 +72,34 @@ class Second:
             outstanding=self.outstanding + other.outstanding,
         )
 
-    def followed_by(self, rest: Second) -> Second:
-        """This second and what came behind it, as one."""
-        seconds, target = self.seconds + rest.seconds, None
+    def followed_by(self, other: Second) -> Second:
+        """This second and the next one, as one."""
+        seconds, target = self.seconds + other.seconds, None
         if self.target is not None:
-            due = self.target * self.seconds + (rest.target or 0.0) * rest.seconds
+            due = self.target * self.seconds + (other.target or 0.0) * other.seconds
             target = due / seconds
         return replace(
-            self._and(rest), seconds=seconds, target=target, outstanding=rest.outstanding
+            self._and(other), seconds=seconds, target=target, outstanding=other.outstanding
         )
 
     def _and(self, other: Second) -> Second:
-        """What was counted and recorded in either."""
+        """The sums of the counts and histograms of both."""
         counts = ("sent", "messages", "errors")
-        histograms = ("response", "service", "slip")
         return replace(
             self,
             **{name: getattr(self, name) + getattr(other, name) for name in counts},
-            **{name: getattr(self, name).merged(getattr(other, name)) for name in histograms},
+            **{
+                name: getattr(self, name).merged(getattr(other, name)) for name in SECOND_HISTOGRAMS
+            },
         )
 
     def to_document(self) -> dict[str, Any]:
-        """Itself as what JSON knows; histograms as HdrHistogram encodes them."""
+        """This second as JSON values; histograms as HdrHistogram encodes them."""
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> Self:
-        """What ``to_document`` gave."""
+        """The reverse of ``to_document``."""
         return cls(**{f.name: _whole(f.name, document[f.name]) for f in fields(cls)})
 
 
@@ -104,28 +108,29 @@ class Result:
     """One run. Histograms hold nanoseconds; ``elapsed`` is in seconds, warm-up not counted.
 
     Every message that was due in the window is in each of ``response``, ``service`` and ``slip``
-    once, one answered wrongly too, and one not answered (censored) with the time that it was waited
-    for, and with ``timeout`` at the least: one that was lost with its connection was not quick. So
-    is one that was never sent, but for ``slip``: ``unsent`` in the errors, and not in ``sent``.
+    once, even if it was answered wrongly. A message without a reply is recorded (censored) with the
+    time its reply was waited for, and with ``timeout`` at least, because a message lost with its
+    connection was not quick. A message that was never sent is recorded in the same way, except in
+    ``slip``; it is counted as ``unsent`` in ``errors``, and not in ``sent``.
 
     Attributes:
         workload: what was run.
-        started: when the window began, in seconds since the epoch: for people, and for `.hlog`.
-        elapsed: the length of the window: longer than planned where the tester was late in the end.
+        started: when the window began, in seconds since the epoch; only to be shown.
+        elapsed: the length of the window; longer than scheduled if the tester was late at its end.
         sent: messages sent that were due in it.
-        bytes_sent, bytes_received: of these messages and of their right replies, without headers.
-        response: answered, from the time that the message was due.
-        service: answered, from the time that it was sent; the same in a closed loop.
-        slip: sent, from the time that it was due: the tester's own lateness. Empty in a closed
-            loop, where a message is due when it is sent.
-        answered: right replies of each connection, in the order that they were opened.
+        bytes_sent, bytes_received: of these messages and their correct replies, without headers.
+        response: from the due time of a message to its reply.
+        service: from its send to its reply; the same in a closed loop.
+        slip: from its due time to its send: the tester's own lateness. Empty in a closed loop,
+            where a message is due when it is sent.
+        answered: correct replies of each connection, in the order in which they were opened.
         connect: from the start of a connect to its end.
         first_reply: from the start of a connect to the first reply.
         seconds: the window, second by second.
-        errors: how often each kind occurred.
-        interrupted: ended early, by the user.
-        lost: connections that were open, and ended before the run did: broken, or given up.
-        cpu: seconds that the tester worked in the window, on all its processes together.
+        errors: how often each kind of error occurred.
+        interrupted: the user ended it early.
+        lost: connections that were open and ended before the run did: broken, or timed out.
+        cpu: CPU seconds of the tester in the window, of all its processes together.
     """
 
     workload: Workload
@@ -148,19 +153,19 @@ class Result:
 
     @property
     def messages(self) -> int:
-        """Messages that were answered rightly."""
+        """Messages that were answered correctly."""
         return sum(self.answered)
 
     @property
     def rate(self) -> float:
-        """Messages answered a second, while the window was open: what a backlog has left for later
-        is in ``messages``, and not here."""
+        """Messages answered a second while the window was open. Replies after the window, which a
+        backlog delayed, are in ``messages``, but not here."""
         answered = sum(second.messages for second in self.seconds)
         return answered / self.elapsed if self.elapsed else 0.0
 
     @property
     def byte_rates(self) -> tuple[float, float]:
-        """Bytes sent a second, and received: these as `rate` counts, while the window was open."""
+        """Bytes sent and bytes received a second; the latter in the window only, as in `rate`."""
         if not self.elapsed:
             return 0.0, 0.0
         size = self.bytes_received / self.messages if self.messages else 0.0
@@ -168,7 +173,7 @@ class Result:
 
     @property
     def target(self) -> float | None:
-        """Messages a second that were wanted, on average; None in a closed loop."""
+        """The scheduled messages a second, on average; None in a closed loop."""
         if not self.workload.open_loop or not self.elapsed:
             return None
         wanted = sum((second.target or 0.0) * second.seconds for second in self.seconds)
@@ -176,12 +181,12 @@ class Result:
 
     @property
     def unanswered(self) -> int:
-        """Messages that were given up."""
+        """Messages without a reply within the timeout."""
         return self.errors.get("unanswered", 0)
 
     @property
     def late(self) -> float:
-        """The part of the messages that were sent more than a millisecond after their time."""
+        """The part of the messages that were sent more than a millisecond late."""
         return self.slip.above(LATE)
 
     @property
@@ -191,15 +196,15 @@ class Result:
 
     @property
     def busy(self) -> float:
-        """The part of the window in which the tester worked, and did not wait: near 1, it may be
-        what limits."""
+        """The part of the window in which the tester used its CPU. Near 1, the tester may be the
+        bottleneck."""
         return self.cpu / self.elapsed / self.workload.processes if self.elapsed else 0.0
 
     @property
     def concurrency(self) -> float:
-        """Messages outstanding on average: the time that all of them took, over the window, by
-        Little's law. Where an open loop ends with a queue, they wait for long behind the window:
-        then it is the average of the ends of its seconds."""
+        """Messages outstanding on average, by Little's law: the sum of their service times divided
+        by the window. If an open loop ends with a long queue, much of that time is after the
+        window; then it is the average over the ends of the seconds."""
         if not self.elapsed:
             return 0.0
         average = self.service.mean * self.service.total / 1e9 / self.elapsed
@@ -217,15 +222,15 @@ class Result:
 
     @property
     def failed(self) -> bool:
-        """Was anything lost, late or wrong, or nothing measured at all?"""
+        """Was there any error, or no measured message?"""
         return bool(self.errors) or not self.messages
 
     def to_json(self) -> str:
-        """All of it, times in seconds, as one JSON document; `schema.json` describes it."""
+        """Everything as one JSON document, with times in seconds; `schema.json` describes it."""
         return json.dumps(self.to_document(), indent=2)
 
     def to_document(self) -> dict[str, Any]:
-        """What the JSON says."""
+        """The JSON document as a dictionary."""
         return {
             "version": VERSION,
             "workload": asdict(self.workload),
@@ -257,29 +262,29 @@ class Result:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """What ``to_json`` wrote. Raises SettingError where it is no such thing."""
+        """The reverse of ``to_json``. Raises ResultFileError."""
         try:
             document = json.loads(text)
             if "search" in document:
-                raise SettingError(
-                    "of --find-rate, and so of many runs; take a result in its probes"
+                raise ResultFileError(
+                    "of --find-rate, which has many runs; use one of the results in its probes"
                 )
             version = document["version"]
             if version != VERSION:
-                raise SettingError(
+                raise ResultFileError(
                     f"version {version!r} of a result; this epollo reads version {VERSION}"
                 )
             return cls.of_document(document)
+        except SettingError as error:  # also of its workload
+            raise ResultFileError(str(error)) from None
         except _DAMAGE as error:
-            if isinstance(error, SettingError):
-                raise
-            raise SettingError(f"not a result of epollo bench --json: {error!r}") from None
+            raise ResultFileError(f"not a result of epollo bench --json: {error!r}") from None
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> Self:
-        """What ``to_document`` gave."""
+        """The reverse of ``to_document``."""
         load = document["workload"]
-        histograms = {name: histogram_of(document[name]) for name in _HISTOGRAMS}
+        histograms = {name: histogram_of(document[name]) for name in HISTOGRAMS}
         plain = {name: _number(document[name]) for name in _PLAIN}
         errors = {name: int(count) for name, count in document["errors"].items()}
         known: dict[str, Any] = {**plain, **histograms, "errors": errors}
@@ -295,17 +300,18 @@ class Result:
 
 
 def merge(results: Sequence[Result]) -> Result:
-    """The one result of several that went on at once, as `--processes` has them."""
+    """The one result of several runs that went on at the same time, as with `--processes`."""
     first = results[0]
     longest = max(results, key=lambda result: len(result.seconds)).seconds
     seconds = [
-        _merged([r.seconds[n] for r in results if n < len(r.seconds)]) for n in range(len(longest))
+        merge_seconds([r.seconds[n] for r in results if n < len(r.seconds)])
+        for n in range(len(longest))
     ]
     errors: Counter[str] = Counter()
     for result in results:
         errors.update(result.errors)
     counts = {name: sum(getattr(r, name) for r in results) for name in _COUNTS}
-    histograms = {name: Histogram.sum(getattr(r, name) for r in results) for name in _HISTOGRAMS}
+    histograms = {name: Histogram.sum(getattr(r, name) for r in results) for name in HISTOGRAMS}
     merged: dict[str, Any] = {**counts, **histograms}
     return replace(
         first,
@@ -321,7 +327,8 @@ def merge(results: Sequence[Result]) -> Result:
     )
 
 
-def _merged(seconds: Sequence[Second]) -> Second:
+def merge_seconds(seconds: Sequence[Second]) -> Second:
+    """The one second of several runs that went on at the same time."""
     whole = seconds[0]
     for second in seconds[1:]:
         whole = whole.merged(second)
@@ -329,7 +336,7 @@ def _merged(seconds: Sequence[Second]) -> Second:
 
 
 def summary(histogram: Histogram) -> dict[str, Any]:
-    """The figures of a histogram of nanoseconds, in seconds, and all of it as HdrHistogram has
+    """The figures of a histogram of nanoseconds, in seconds, and the whole as HdrHistogram encodes
     it."""
     values = histogram.percentiles(PERCENTILES)
     return {
@@ -344,7 +351,7 @@ def summary(histogram: Histogram) -> dict[str, Any]:
 
 
 def histogram_of(document: dict[str, Any]) -> Histogram:
-    """The histogram of which ``summary`` made the document."""
+    """The reverse of ``summary``."""
     histogram = Histogram.decode(document["encoded"])
     exact = [document[name] for name in ("mean", "deviation", "minimum", "maximum")]
     histogram.restore(*(value * 1e9 for value in exact))
@@ -356,13 +363,13 @@ def _plain(value: Any) -> Any:
 
 
 def _whole(name: str, value: Any) -> Any:
-    if name in ("response", "service", "slip"):
+    if name in SECOND_HISTOGRAMS:
         return Histogram.decode(value)
     return None if name == "target" and value is None else _number(value)
 
 
 def _number(value: Any) -> float:
-    """What has to be a number, and has to make sense as a count or a time."""
+    """``value``, if it is a valid count or time. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ValueError(f"{value!r} is no number of 0 or more")
+        raise ValueError(f"{value!r} is not a number of 0 or more")
     return value

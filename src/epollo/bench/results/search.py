@@ -1,4 +1,4 @@
-"""``--find-rate``: the highest rate of an open loop at which limits hold, and how sure that is."""
+"""``--find-rate``: the highest rate of an open loop at which limits hold, with its confidence."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from epollo.bench.results.result import LATE, Result, merge
 from epollo.bench.results.thresholds import Threshold
 from epollo.bench.results.verdict import Verdict
 from epollo.bench.workload import Workload
-from epollo.errors import SettingError
+from epollo.errors import LimitError, SettingError
 from epollo.units import format_seconds
 
-REACHED = 0.99  # of its rate, by a run that is to count: sent, and answered
+REACHED = 0.99  # of its rate, that a run must send and answer to count as held
 VERSION = 1
 START = 1000.0  # messages a second
-TOLERANCE = 0.05  # of the rate: how far apart the highest that held and the lowest that failed are
-REPEATS = 3  # of the rate found, beside the run that found it
+TOLERANCE = 0.05  # of the rate: between the highest that held and the lowest that failed
+REPEATS = 3  # of the rate found, in addition to the run that found it
 CONFIDENCE = 0.95
-_ENOUGH_FAILURES = 2  # of the rate above: one may be a mishap
+_ENOUGH_FAILURES = 2  # of the lowest rate that failed: one failure may be an accident
 _FEWEST_MESSAGES = 10  # of a probe
-_HIGHEST = 1e9  # messages a second; no limit that holds there means anything
+_HIGHEST = 1e9  # messages a second; above this, the search stops
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One run at one rate; ``why`` says why the limits did not hold there, and is empty where they
-    did."""
+    """One run at one rate. ``why`` says why the limits did not hold; it is empty if they did."""
 
     rate: float
     result: Result
@@ -46,16 +45,16 @@ class Probe:
 
 @dataclass(slots=True)
 class Search:
-    """What is known of the highest rate at which ``limits`` hold, from all the runs until now.
+    """The search for the highest rate at which ``limits`` hold: all runs so far.
 
-    A rate is taken to hold where most of its runs did. Rates are in messages a second.
+    A rate holds if most of its runs held. Rates are in messages a second.
 
     Attributes:
-        workload: what was run, but for the rate, which is where the search began.
-        limits: what has to hold.
-        tolerance: as a part of the rate, how near the edge is looked for.
+        workload: the workload of all runs; its rate is that of the first one.
+        limits: the limits that must hold.
+        tolerance: how far apart the rates may be between which the answer lies, as a part of them.
         probes: all runs, in their order.
-        interrupted: ended early, by the user.
+        interrupted: the user ended it early.
     """
 
     workload: Workload
@@ -66,39 +65,39 @@ class Search:
 
     @property
     def rate(self) -> float | None:
-        """The highest that held; None where none did."""
+        """The highest rate that held; None if none did."""
         return max((rate for rate in self._rates if self._holds(rate)), default=None)
 
     @property
     def lowest_failed(self) -> float | None:
-        """The lowest that failed, of those above ``rate``; None where none did."""
+        """The lowest rate that failed above ``rate``; None if none did."""
         held = self.rate or 0.0
         return min((rate for rate in self._rates if rate > held), default=None)
 
     @property
     def held(self) -> int:
-        """In how many of the ``runs`` at ``rate`` the limits held."""
+        """The number of ``runs`` at ``rate`` in which the limits held."""
         return sum(probe.held for probe in self._at(self.rate))
 
     @property
     def runs(self) -> int:
-        """How many runs there were at ``rate``."""
+        """The number of runs at ``rate``."""
         return len(self._at(self.rate))
 
     @property
     def confidence(self) -> tuple[float, float]:
-        """Between which parts of such runs hold at ``rate``, with 95 % confidence: the score
-        interval of a binomial proportion (Wilson, JASA 22, 1927)."""
+        """The 95 % interval of the part of runs at ``rate`` that hold: the score interval of a
+        binomial proportion (Wilson, JASA 22, 1927)."""
         return wilson(self.held, self.runs)
 
     @property
     def failed(self) -> bool:
-        """Is there no answer: no rate held, or the search did not come to its end?"""
+        """Is there no answer, because no rate held, or because the search was interrupted?"""
         return self.rate is None or self.interrupted
 
     @property
     def next_rate(self) -> float | None:
-        """Where to run next; None where all is known that is asked for."""
+        """The rate of the next run; None if the search is over."""
         low, high = self.rate, self.lowest_failed
         if low is None:
             return self._below(high)
@@ -112,31 +111,30 @@ class Search:
         return low if self.runs <= REPEATS else None
 
     def add(self, result: Result) -> Probe:
-        """Take account of a run; its rate is that of its workload."""
+        """Add a run; its rate is that of its workload."""
         probe = Probe(float(result.workload.rate or 0), result, why_not(result, self.limits))
         self.probes.append(probe)
         return probe
 
     def as_one(self) -> Result:
-        """All runs as if they had been one, of a step each: for pictures."""
+        """All runs as one, with one step for each: for pictures."""
         length = self.workload.seconds or 0.0
         steps = ",".join(f"{probe.rate:.6g}/{length:g}" for probe in self.probes)
         return self._joined(self.probes, steps)
 
     def answer(self) -> Result:
-        """The runs at the rate found as if they had been one; where none was, those at the lowest
-        tried."""
+        """The runs at the rate found, as one; if none was found, those at the lowest rate."""
         probes = self._answering()
         return self._joined(probes, probes[0].rate)
 
     @property
     def scope(self) -> str:
-        """What the figures of `answer` and the pictures of `as_one` are of."""
+        """Describes which runs are in `answer` and in `as_one`."""
         runs = f"A search of {len(self.probes)} runs."
         rate = "the lowest rate tried" if self.rate is None else "that rate"
         return (
-            f"{runs} Figures and percentiles are of the {len(self._answering())} at {rate}; what "
-            "is drawn over time, or against the rate, is of all of them, one behind the other."
+            f"{runs} Figures and percentiles are of the {len(self._answering())} at {rate}; "
+            "pictures over time, or against the rate, are of all of them, one after the other."
         )
 
     def _answering(self) -> list[Probe]:
@@ -152,7 +150,7 @@ class Search:
         return replace(merge(results), workload=workload, seconds=seconds, elapsed=start)
 
     def to_json(self) -> str:
-        """All of it as one JSON document, each run's as `Result.to_json` has it; `schema.json`
+        """The search as one JSON document, with each run as in `Result.to_json`; `schema.json`
         describes both."""
         low, high = self.confidence
         document = {
@@ -187,7 +185,7 @@ class Search:
         return f"bracket {bracket}; {runs}{self._late()}"
 
     def _late(self) -> str:
-        """Whose edge is it? Where all that failed above was late to be sent, not the server's."""
+        """If all failed runs above had a late tester, the limit may be the tester's."""
         above = [probe for probe in self._at(self.lowest_failed) if not probe.held]
         if not above or any(probe.result.on_time for probe in above):
             return ""
@@ -196,7 +194,7 @@ class Search:
     def _always_late(self) -> str:
         if not self.probes or any(probe.result.on_time for probe in self.probes):
             return ""
-        return "; the tester was late in every run: stop what runs beside it"
+        return "; the tester was late in every run: stop other programs"
 
     @property
     def _rates(self) -> set[float]:
@@ -210,7 +208,7 @@ class Search:
         return 2 * sum(probe.held for probe in runs) > len(runs)
 
     def _below(self, lowest: float | None) -> float | None:
-        """Where to run next while nothing has held."""
+        """The rate of the next run while none has held."""
         if lowest is None:
             return self.workload.profile.highest
         seconds = self.workload.seconds or 1.0
@@ -236,20 +234,20 @@ def find_rate(
     progress: Callable[[Probe], object] | None = None,
     run: Callable[[Workload], Result] | None = None,
 ) -> Search:
-    """The highest rate at which ``limits`` such as ``"p99<5ms"`` hold, all of them.
+    """The highest rate at which all ``limits``, such as ``"p99<5ms"``, hold.
 
-    Runs ``workload`` at its rate, or at 1000 a second, then at twice that until a limit fails (at
-    half of it until none does), then between the two until they are within the ``tolerance``. A
-    rate that failed at the edge has a second chance, and the one found is run three times more.
-    Each run has a warm-up and a window of its own. Besides the limits, it must have no errors, no
-    queue that grows from beginning to end, and a tester that kept its schedule.
+    Runs ``workload`` at its rate, or at 1000 a second; then doubles the rate until a limit fails
+    (or halves it until all hold); then bisects until the two rates are within the ``tolerance``.
+    The lowest rate that failed is run again, and the rate found three times more. Each run has a
+    warm-up and a window of its own. It also fails if there are errors, if the queue grows from
+    beginning to end, or if the tester did not keep its schedule.
 
-    ``progress`` is called after each run; ``run`` runs a workload, in place of `epollo.bench.run`.
-    Raises what that does, and SettingError for a limit that is none, and for a ``workload`` that
-    has a number of messages, a ramp or steps.
+    ``progress`` is called after each run; ``run`` runs a workload, instead of `epollo.bench.run`.
+    Raises what that raises, LimitError, and SettingError for a ``workload`` with a number of
+    messages, a ramp or steps.
     """
     if not limits:
-        raise SettingError("find-rate: needs a limit such as p99<5ms")
+        raise LimitError("find-rate: needs a limit such as p99<5ms")
     wanted = [thresholds.requirement(each) if isinstance(each, str) else each for each in limits]
     search = Search(_probing(workload), wanted, tolerance)
     run = run or (lambda load: new_run(load).run())
@@ -265,7 +263,7 @@ def find_rate(
 
 
 def _probing(workload: Workload) -> Workload:
-    """What each run is made of. Raises SettingError."""
+    """The workload of the first run. Raises SettingError."""
     if workload.messages is not None:
         raise SettingError("messages: a search runs for a duration at each rate; leave it out")
     if workload.rate is None:
@@ -276,7 +274,7 @@ def _probing(workload: Workload) -> Workload:
 
 
 def why_not(result: Result, limits: Sequence[Threshold]) -> str:
-    """Why the run does not count as one in which the limits hold; empty where it does."""
+    """Why the run does not count as held; empty if it does."""
     verdict = Verdict.of(result, limits)
     reasons = list(verdict.broken)
     if verdict.fatal:
@@ -285,24 +283,24 @@ def why_not(result: Result, limits: Sequence[Threshold]) -> str:
         reasons.append("no message was measured")
     if more := _growth(result):
         reasons.append(f"the server fell behind: {more:,} more outstanding at the end")
-    if not result.on_time and (reasons or _too_kind(result, limits)):
+    if not result.on_time and (reasons or _favours_server(result, limits)):
         late, bound = f"{100 * result.late:.3g} %", format_seconds(LATE / 1e9)
         reasons.insert(0, f"the tester was late: {late} sent over {bound} late")
     return "; ".join(reasons)
 
 
-def _too_kind(result: Result, limits: Sequence[Threshold]) -> bool:
-    """Did a late tester make it easier for the server? A response time has the delay in it, so that
-    a limit of it which held is held all the more; a service time has not, nor has a lower rate.
-    That is the rate sent: a server that does not keep up with it is no fault of the tester's."""
+def _favours_server(result: Result, limits: Sequence[Threshold]) -> bool:
+    """Did the late tester make it easier for the server? Response times include the delay, so
+    limits on them are not easier to hold; limits on service times are, and so is a lower rate. The
+    rate here is the rate sent, because a slow server is not the tester's fault."""
     wanted = (result.target or 0.0) * result.elapsed
     lower = result.sent < REACHED * wanted - (_chance(wanted) if _is_random(result) else 0)
     return lower or any(limit.figure.startswith("service") for limit in limits)
 
 
 def _growth(result: Result) -> int:
-    """By how much the queue grew, from the end of the first second on, or in all of a window that
-    is hardly longer; 0 where that may be chance."""
+    """By how much the queue grew since the end of the first second, or in the whole window if it
+    has only one; 0 if that may be chance."""
     if not result.seconds:
         return 0
     first, last = result.seconds[0], result.seconds[-1]
@@ -311,7 +309,7 @@ def _growth(result: Result) -> int:
     else:
         sent = sum(second.sent for second in result.seconds[1:])
         more = last.outstanding - first.outstanding
-    # Messages of a constant rate vary less than a Poisson process's: as those do that wait.
+    # The count of a constant rate does not vary; only the queue does.
     vary = sent if _is_random(result) else last.outstanding
     return more if more > (1 - REACHED) * sent + _chance(vary) else 0
 
@@ -321,13 +319,12 @@ def _is_random(result: Result) -> bool:
 
 
 def _chance(count: float) -> float:
-    """How far that may be off by chance: the deviation of a Poisson process's count is its root,
-    and three of them are hardly ever reached."""
+    """How far ``count`` may be off by chance: three standard deviations of a Poisson count."""
     return 3 * math.sqrt(count)
 
 
 def wilson(held: int, runs: int) -> tuple[float, float]:
-    """The score interval of the part of all runs of which ``held`` of ``runs`` were seen."""
+    """The score interval of the part of runs that hold, if ``held`` of ``runs`` did."""
     if not runs:
         return 0.0, 1.0
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
@@ -338,5 +335,5 @@ def wilson(held: int, runs: int) -> tuple[float, float]:
 
 
 def show_rate(rate: float) -> str:
-    """A rate for people."""
+    """A rate, formatted."""
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"

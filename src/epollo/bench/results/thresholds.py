@@ -10,13 +10,11 @@ from difflib import get_close_matches
 
 from epollo.bench.load.payload import Fault
 from epollo.bench.results import files
-from epollo.bench.results.result import Result
-from epollo.bench.run.metrics import IN_WARMUP, UNSENT
+from epollo.bench.results.result import HISTOGRAMS, IN_WARMUP, UNSENT, Result
 from epollo.engine import CloseReason
-from epollo.errors import SettingError
+from epollo.errors import LimitError
 from epollo.units import format_seconds, parse_number, parse_seconds
 
-HISTOGRAMS = ("response", "service", "slip", "connect", "first_reply")
 MOMENTS = {"mean": "mean", "sd": "deviation", "min": "minimum", "max": "maximum"}
 _LOST = (
     *("unanswered", "closed_early", "connect_refused", "connect_timeout", "no_port"),
@@ -43,9 +41,9 @@ class Figure:
     """One figure of a result.
 
     Attributes:
-        read: its value, times in seconds; None where such a run has none.
-        parse: a limit of it. Raises ValueError.
-        show: a value of it, for people.
+        read: its value, times in seconds; None if the run does not have this figure.
+        parse: reads a limit of it. Raises ValueError.
+        show: formats a value of it.
     """
 
     read: Callable[[Result], float | None]
@@ -55,15 +53,15 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A limit, as it was written, that is not to hold.
+    """A limit. The run fails if the comparison is true.
 
     Attributes:
-        text: as it was written.
-        figure: the name of what is limited.
-        kind: how that is read and shown.
+        text: the limit as the user wrote it.
+        figure: the name of the figure.
+        kind: how the figure is read and shown.
         comparison: ``> >= < <= ==``.
         limit: in the unit of the figure.
-        origin: where the limit comes from, for people; empty where it was written down.
+        origin: describes the file the limit comes from; empty if the user wrote a value.
     """
 
     text: str
@@ -74,11 +72,11 @@ class Threshold:
     origin: str = ""
 
     def check(self, result: Result) -> str | None:
-        """What is wrong, in words; None where nothing is. What was not measured is wrong too: a
-        limit that cannot be looked at must not seem to be kept."""
+        """Why ``result`` breaks the limit; None if it does not. A figure that was not measured
+        breaks it too, so that no limit passes unchecked."""
         value = self.kind.read(result)
         if value is None:
-            return f"{self.figure} is not known: no such thing was measured ({self.text})"
+            return f"{self.figure} is not known: the run did not measure it ({self.text})"
         holds, word = _COMPARE[self.comparison]
         if not holds(value, self.limit):
             return None
@@ -89,19 +87,19 @@ class Threshold:
 
 
 def parse(text: str) -> Threshold:
-    """The limit that ``text`` says: a figure, ``> >= < <= ==``, and a value.
+    """The limit in ``text``: a figure, ``> >= < <= ==``, and a value.
 
-    Figures are ``p99`` or any other percentile, ``mean sd min max``, of the response, or with
-    ``service. slip. connect. first_reply.`` before them of those; ``rate target messages late``;
-    ``errors``, all of them together, or each kind by its name. Times have their unit, parts and
-    errors may be in percent, of the messages sent. The value may be a file of a result, whose
-    figure it is, and a factor before it: ``1.2*before.json``, which is read at once.
+    Figures are ``p99`` or any other percentile, and ``mean sd min max``: of the response time, or
+    of another histogram, with ``service. slip. connect. first_reply.`` before the name; also
+    ``rate target messages late``; ``errors`` for all errors together, or the name of one kind.
+    Times need a unit; ``late`` and errors may be in percent of the messages sent. The value may be
+    the file of another result, with a factor: ``1.2*before.json``. It is read at once.
 
-    Raises SettingError that says what would do.
+    Raises LimitError that names the fix, and ResultFileError.
     """
     match = _LIMIT.fullmatch(text)
     if match is None:
-        raise SettingError(f"fail-if: {text!r} is no limit; write one such as p99>5ms or errors>0")
+        raise LimitError(f"fail-if: {text!r} is not a limit; write one such as p99>5ms or errors>0")
     name, comparison, value = match.groups()
     figure = _figure(name, in_percent=value.endswith("%"))
     if "*" in value or value.endswith(".json"):
@@ -110,18 +108,18 @@ def parse(text: str) -> Threshold:
     try:
         return Threshold(text, name, figure, comparison, figure.parse(value))
     except ValueError as error:
-        raise SettingError(f"fail-if: {text!r}: {error}") from None
+        raise LimitError(f"fail-if: {text!r}: {error}") from None
 
 
 def requirement(text: str) -> Threshold:
-    """What ``text`` says as a limit that is to hold, such as ``p99<5ms``: one that breaks it is
-    what `parse` would have as ``p99>=5ms``. Raises SettingError that says what would do."""
+    """The limit in ``text``, written as a condition that must hold: ``p99<5ms`` is the limit that
+    `parse` reads from ``p99>=5ms``. Raises as `parse` does."""
     try:
         limit = parse(text)
-    except SettingError as error:
-        raise SettingError(f"find-rate{str(error).removeprefix('fail-if')}") from None
+    except LimitError as error:
+        raise LimitError(f"find-rate{str(error).removeprefix('fail-if')}") from None
     if limit.comparison not in _OPPOSITE:
-        raise SettingError(f"find-rate: {text!r} holds by chance; write it with < or >")
+        raise LimitError(f"find-rate: {text!r} holds only by chance; write it with < or >")
     return replace(limit, comparison=_OPPOSITE[limit.comparison])
 
 
@@ -132,18 +130,18 @@ def _of_baseline(figure: Figure, value: str, text: str) -> tuple[float, str]:
     try:
         factor = float(match[1] or 1)
     except ValueError:
-        raise SettingError(f"fail-if: {text!r}: {match[1]} is not a number") from None
+        raise LimitError(f"fail-if: {text!r}: {match[1]} is not a number") from None
     known = figure.read(files.read(path))
     if known is None:
-        raise SettingError(f"fail-if: {text!r}: {path} has no such figure")
+        raise LimitError(f"fail-if: {text!r}: {path} has no such figure")
     times = f"{factor:g} times the " if match[1] else "the "
     return factor * known, f", {times}{figure.show(known)} of {path}"
 
 
 def _figure(name: str, in_percent: bool) -> Figure:
-    histogram, _, rest = name.partition(".")
+    histogram, _, which = name.partition(".")
     if histogram in HISTOGRAMS:
-        return _of_histogram(name, histogram, rest)
+        return _of_histogram(name, histogram, which)
     if name in MOMENTS or _PERCENTILE.fullmatch(name):
         return _of_histogram(name, "response", name)
     if name == "rate":
@@ -156,19 +154,19 @@ def _figure(name: str, in_percent: bool) -> Figure:
         return Figure(_late, _parse_part, _show_part)
     if name == "errors" or name in ERRORS:
         return _of_errors(name, in_percent)
-    raise SettingError(f"fail-if: no figure {name!r}; {_advice(name)}")
+    raise LimitError(f"fail-if: no figure {name!r}; {_advice(name)}")
 
 
 def _advice(name: str) -> str:
     close = get_close_matches(name, [*SCALARS, *MOMENTS, *HISTOGRAMS, *ERRORS], 1)
-    return f"did you mean {close[0]}?" if close else "take p99, max, mean, rate, errors or another"
+    return f"did you mean {close[0]}?" if close else "use p99, max, mean, rate, errors or another"
 
 
 def _of_histogram(name: str, histogram: str, which: str) -> Figure:
     match = _PERCENTILE.fullmatch(which)
     percent = float(match[1]) if match else 0.0
     if which not in MOMENTS and not 0 < percent <= 100:
-        raise SettingError(f"fail-if: no figure {name!r}; write {histogram}.p99, .max or .mean")
+        raise LimitError(f"fail-if: no figure {name!r}; write {histogram}.p99, .max or .mean")
 
     def read(result: Result) -> float | None:
         recorded = getattr(result, histogram)
@@ -204,8 +202,8 @@ def _parse_time(text: str) -> float:
 
 def _parse_part(text: str) -> float:
     part = parse_number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    if part > 1:  # a limit that nothing can pass must not seem to be kept
-        raise ValueError(f"{text!r} is more than all of them; write a part, such as 0.1%")
+    if part > 1:  # no run could break this limit
+        raise ValueError(f"{text!r} is more than 100 %; write a part, such as 0.1%")
     return part
 
 

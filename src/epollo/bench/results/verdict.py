@@ -1,45 +1,35 @@
-"""What is to be thought of a run: did it fail, and the line that says why."""
+"""Did a run fail, and the line that says why."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from epollo.bench.load.messages import are_apart
+from epollo.bench.load.messages import are_distinct
 from epollo.bench.load.payload import Fault
 from epollo.bench.results.result import LATE, Result
+from epollo.bench.results.thresholds import Threshold
 from epollo.bench.workload import Workload
 from epollo.units import format_seconds
 
 ALL_ERRORS = "errors"
-_BUSY = 0.95  # of the time; a closed loop's tester may limit what it measures from there on
-_WHOLE = 0.999  # of the window: clocks are read a little apart
-
-
-class Limit(Protocol):
-    """What a figure of a result may be, as `--fail-if` says it."""
-
-    @property
-    def figure(self) -> str:
-        """The name of the figure."""
-
-    def check(self, result: Result) -> str | None:
-        """The limit that failed, in words; None where it is held."""
+_BUSY = 0.95  # of the time; from there on, the tester of a closed loop may be the bottleneck
+_WHOLE = 0.999  # of the window: its ends are not read at exactly the same time
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One result, judged.
+    """A result, and whether it failed.
 
-    Any error fails a run, unless a limit says how many there may be: one on ``errors`` stands for
-    all of them, one on a kind of error for that kind. A run that measured nothing always fails.
+    Any error fails a run, unless a limit says how many errors are allowed: a limit on ``errors``
+    is for all of them, a limit on one kind of error for that kind. A run that measured nothing
+    always fails.
 
     Attributes:
-        result: what is judged.
-        broken: the limits that failed, in words.
-        held: how many limits did not.
-        fatal: the kinds of errors that failed the run by themselves.
+        result: the result.
+        broken: why each broken limit is broken.
+        held: the number of limits that held.
+        fatal: the kinds of errors that fail the run and have no limit.
     """
 
     result: Result
@@ -48,11 +38,11 @@ class Verdict:
     fatal: frozenset[str]
 
     @classmethod
-    def of(cls, result: Result, limits: Sequence[Limit] = ()) -> Verdict:
-        """``result``, judged by ``limits``."""
+    def of(cls, result: Result, limits: Sequence[Threshold] = ()) -> Verdict:
+        """The verdict on ``result`` with these limits."""
         broken = [words for limit in limits if (words := limit.check(result)) is not None]
-        judged = {limit.figure for limit in limits}
-        fatal = frozenset() if ALL_ERRORS in judged else frozenset(result.errors) - judged
+        limited = {limit.figure for limit in limits}
+        fatal = frozenset() if ALL_ERRORS in limited else frozenset(result.errors) - limited
         return cls(result, tuple(broken), len(limits) - len(broken), fatal)
 
     @property
@@ -61,9 +51,9 @@ class Verdict:
         return bool(self.broken or self.fatal) or not self.result.messages
 
     def __str__(self) -> str:
-        judged = [*self.broken, self._errors(), self._lost()]
+        faults = [*self.broken, self._errors(), self._lost()]
         facts = [self._rate(), self._slip(), self._busy()]
-        parts = [*judged, *facts] if self.failed else [*facts, *judged]
+        parts = [*faults, *facts] if self.failed else [*facts, *faults]
         parts += [self._limits(), self._end()]
         line = "; ".join(part for part in parts if part)
         return f"FAILED: {line}" if self.failed else line
@@ -94,17 +84,17 @@ class Verdict:
         late = f"{100 * result.late:.3g} % sent over {format_seconds(LATE / 1e9)} late"
         if result.on_time:
             return late
-        advice = "lower --rate, add --processes, or stop what runs beside it"
+        advice = "lower --rate, add --processes, or stop other programs"
         cause = "had no connection, or was slow" if result.lost else "was slow"
         return f"{late}, so the tester {cause}: {advice}"
 
     def _busy(self) -> str:
-        """An open loop's tester is judged by its slip."""
+        """Only for a closed loop: the slip shows how an open loop's tester kept up."""
         busy = self.result.busy
         if self.result.workload.open_loop or busy < _BUSY:
             return ""
-        share = f"{100 * busy:.0f} % of the time"
-        return f"the tester was busy for {share}, and may limit it: add --processes"
+        part = f"{100 * busy:.0f} % of the time"
+        return f"the tester was busy for {part}, and may limit the rate: add --processes"
 
     def _limits(self) -> str:
         if not self.held:
@@ -112,7 +102,7 @@ class Verdict:
         return f"{self.held} limit{'s' * (self.held > 1)} held"
 
     def _end(self) -> str:
-        """Why it was over before its time, if it was."""
+        """Why it ended early, if it did."""
         result, load = self.result, self.result.workload
         if result.interrupted:
             return "ended early, as asked"
@@ -124,7 +114,7 @@ class Verdict:
 
 
 def _counted(errors: dict[str, int]) -> str:
-    """Each kind with its number; what is wrong with replies together."""
+    """Each kind of error with its count; wrong replies of all kinds together."""
     counts = {name: count for name, count in errors.items() if name not in tuple(Fault)}
     wrong = sum(errors.values()) - sum(counts.values())
     if wrong:
@@ -134,10 +124,8 @@ def _counted(errors: dict[str, int]) -> str:
 
 def _verified(load: Workload) -> str:
     if load.expect == "echo":
-        order = "in order and " if are_apart(load) else ""
+        order = "in order and " if are_distinct(load) else ""
         return f", {order}verified to the byte"
-    return (
-        "; what they said was not looked at"
-        if load.expect == "any"
-        else f", right by {load.expect}"
-    )
+    if load.expect == "any":
+        return "; their content was not verified"
+    return f", accepted by {load.expect}"

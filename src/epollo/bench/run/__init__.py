@@ -1,1 +1,1 @@
-"""A run of the load tester, as it goes on."""
+"""One run of the load tester."""

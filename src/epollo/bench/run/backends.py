@@ -1,4 +1,4 @@
-"""The two rooms of what is done for each message: Python's to be read, the native one to be run."""
+"""The two implementations of what is done for each message: Python's, and the native one."""
 
 from __future__ import annotations
 
@@ -7,38 +7,37 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Backend:
     """One of the two.
 
     Attributes:
-        tally: the class of what the exchanges of a run count in.
-        exchange: the class of what one connection says and hears.
-        pacer: the class of what sends by the clock.
-        messages: what exchanges of this room have their messages from, of the run's payload,
-            in its framing.
+        counters: the class that connections count and record in.
+        pipeline: the class of one connection.
+        pacer: the class that sends by the clock.
+        messages: given the payload and the framing of a run, returns what makes its messages.
     """
 
-    tally: Any
-    exchange: Any
+    counters: Any
+    pipeline: Any
     pacer: Any
     messages: Any
 
 
-def room_of(engine: str) -> Room:
-    """The room that goes with the engine of that name."""
+def backend_of(engine: str) -> Backend:
+    """The backend of the engine with that name."""
     if engine == "native":
-        from epollo.bench.run.native.exchange import Exchange as NativeExchange
+        from epollo.bench.run.native.counters import MessageCounters as NativeCounters
         from epollo.bench.run.native.messages import Messages
         from epollo.bench.run.native.pacer import Pacer as NativePacer
-        from epollo.bench.run.native.tally import Tally as NativeTally
+        from epollo.bench.run.native.pipeline import Pipeline as NativePipeline
 
-        return Room(NativeTally, NativeExchange, NativePacer, Messages)
-    from epollo.bench.run.python.exchange import Exchange
+        return Backend(NativeCounters, NativePipeline, NativePacer, Messages)
+    from epollo.bench.run.python.counters import MessageCounters
     from epollo.bench.run.python.pacer import Pacer
-    from epollo.bench.run.python.tally import Tally
+    from epollo.bench.run.python.pipeline import Pipeline
 
-    return Room(Tally, Exchange, Pacer, _as_they_are)
+    return Backend(MessageCounters, Pipeline, Pacer, _unchanged)
 
 
-def _as_they_are(payload: Any, framing: Any) -> Any:
+def _unchanged(payload: Any, framing: Any) -> Any:
     return payload

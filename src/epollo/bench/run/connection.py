@@ -1,253 +1,280 @@
-"""One connection of a run, from its connect to its close, and what a wrong reply stands for."""
+"""One connection of a run, from its connect to its close, and how a wrong reply is counted."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Protocol, TypeAlias
 
 from epollo.bench.load.payload import Fault
-from epollo.bench.run.metrics import NEVER
+from epollo.bench.run.context import RunContext
+from epollo.bench.run.metrics import NEVER, RunCounters
 from epollo.engine import CloseReason, Connection, Limits
 from epollo.errors import ConnectionClosed
 from epollo.framing import Framing
 
-if TYPE_CHECKING:
-    from epollo.bench.run.driver import Driver
-    from epollo.bench.run.python.tally import Tally
-
 Entry: TypeAlias = tuple[int, int, bytes]
-"""A message that is outstanding: when it was due and when it was sent, in ns, and its bytes."""
+"""A message outstanding: when it was due and when it was sent, in ns, and its bytes."""
+
+# Each backend keeps the data of a connection in its own way (the native one, in a struct).
+_NO_SLOTS: tuple[str, ...] = ()
 
 
-# A room keeps an exchange's data in its own way (the native one, in a struct), so none here.
-_SLOTS_ARE_THE_ROOMS: tuple[str, ...] = ()
+class ConnectionListener(Protocol):
+    """Is told the events of each connection of a run."""
+
+    def on_connected(self, connection: BenchConnection) -> None:
+        """It is connected: its first message may be sent."""
+
+    def on_first_reply(self, connection: BenchConnection) -> None:
+        """It received its first reply, so the server has accepted it."""
+
+    def on_ramped_up(self) -> None:
+        """A connection received a reply to each of its first messages."""
+
+    def on_idle(self) -> None:
+        """A connection has no more to send, and waits for no reply."""
+
+    def on_closed(
+        self, connection: BenchConnection, reason: CloseReason, error: BaseException | None
+    ) -> None:
+        """It is closed."""
 
 
-class Conversation:
-    """The part of an exchange that replies do not pass through, but for the first and the wrong.
+class BenchConnection:
+    """The part of a connection that only its first reply and wrong replies pass through.
 
-    ``lacking`` replies each call for one message more than they answer, until the depth is
-    reached. ``watched``: a right reply calls for more than the next message.
+    To reach its depth, a connection sends two messages for each of its first replies: for the next
+    ``ramp_remaining`` of them. ``watched``: a correct reply needs more than the next message.
     """
 
-    __slots__ = _SLOTS_ARE_THE_ROOMS
+    __slots__ = _NO_SLOTS
 
-    # What the engine adds:
-    answered: int  # measured replies
+    # What the backend adds:
+    answered: int  # measured messages that got their correct reply
     next_message: Callable[[int], bytes | None]
     received: Callable[[bytes, Connection], bytes | None]
     outstanding: Callable[[], int]  # messages
-    awaited: Callable[[], bytes | None]  # the oldest of them
-    place_of: Callable[[bytes], int]  # of that message among them; -1 where it is none
-    drop: Callable[[int], list[Entry]]  # takes the oldest ones off
-    oldest: Callable[[], int]  # when it was sent, in ns; NEVER where there is none
+    oldest_message: Callable[[], bytes | None]  # of those outstanding
+    index_of: Callable[[bytes], int]  # of that message among those outstanding, or -1
+    drop: Callable[[int], list[Entry]]  # removes the oldest ones
+    oldest_sent: Callable[[], int]  # ns; NEVER if no message is outstanding
 
     framing: Framing
     limits: Limits
-    driver: Driver
-    tally: Tally
+    context: RunContext
+    listener: ConnectionListener
+    counters: RunCounters
     serial: int
-    slot: int  # which of the connections kept open it is
+    slot: int  # index among the connections kept open
     number: int  # messages sent
-    lacking: int
+    ramp_remaining: int
     watched: bool
-    late: deque[Entry]  # passed over, for no longer than the timeout: a later one was answered
-    mistaken: tuple[Fault, Entry, int] | None  # the last one answered wrongly, and when in ns
-    connection: Connection | None
+    overtaken: deque[Entry]  # not answered, though a later message was; not yet over the timeout
+    last_wrong: tuple[Fault, Entry, int] | None  # the last message answered wrongly, and when
+    transport: Connection | None
     idle: bool  # has all its replies, and may send no more
-    given_up: bool  # for it did not answer in time
+    timed_out: bool
     started: int  # ns
-    opened: int | None  # ns from the start of the connect to its end
+    connect_time: int | None  # ns
     first_reply: int | None  # ns from the start of the connect
 
-    def prepare(self, driver: Driver, serial: int, slot: int, lacking: int) -> None:
-        """Set what is there before the connect."""
-        self.driver = driver
+    def prepare(
+        self,
+        context: RunContext,
+        listener: ConnectionListener,
+        serial: int,
+        slot: int,
+        ramp_remaining: int,
+    ) -> None:
+        """Set everything that is known before the connect."""
+        self.context = context
+        self.listener = listener
         self.serial = serial
         self.slot = slot
-        self.lacking = lacking
+        self.ramp_remaining = ramp_remaining
         self.watched = True
-        self.late = deque()
-        self.mistaken = None
-        self.connection = None
-        self.idle = self.given_up = False
+        self.overtaken = deque()
+        self.last_wrong = None
+        self.transport = None
+        self.idle = self.timed_out = False
         self.started = monotonic_ns()
-        self.opened = self.first_reply = None
+        self.connect_time = self.first_reply = None
 
     @property
-    def waits(self) -> bool:
+    def pending(self) -> bool:
         """Is a reply still to come?"""
-        return self.oldest() < NEVER or bool(self.late)
+        return self.oldest_sent() < NEVER or bool(self.overtaken)
 
     @property
     def retired(self) -> bool:
-        """Has it sent all that one connection may?"""
-        return self.number >= self.driver.retire_after
+        """Has it sent as many messages as one connection may?"""
+        return self.number >= self.context.retire_after
 
     def connected(self, connection: Connection) -> None:
         if connection.sockname == connection.peername != "":
-            # Nobody listens on that port, and the kernel took the very same for this side: a
-            # connection to itself (RFC 9293, 3.5, simultaneous open), and a perfect echo.
+            # Nothing listens on that port, and the kernel chose the same port for this end: a
+            # connection to itself (RFC 9293, 3.5, simultaneous open), which echoes perfectly.
             connection.abort(CloseReason.REFUSED)
             return
-        self.connection = connection
-        self.opened = monotonic_ns() - self.started
-        self.driver.connections.opened(self)
+        self.transport = connection
+        self.connect_time = monotonic_ns() - self.started
+        self.listener.on_connected(self)
 
     def send(self, due: int) -> None:
-        """Send the message that is due at that time, behind those sent before."""
-        assert self.connection is not None
+        """Send the message due at ``due`` ns, after those sent before."""
+        assert self.transport is not None
         message = self.next_message(due)
         if message is None:
-            self.rest()
+            self.finish_if_idle()
             return
         try:
-            self.connection.send(message)
-        except ConnectionClosed:  # by a fault, and still to tell why
+            self.transport.send(message)
+        except ConnectionClosed:  # its fault is reported by `closed`
             pass
 
-    def go_on(self, now: int) -> bytes | None:
-        """What follows a reply that is watched for; returns the message to be sent."""
+    def continue_after_reply(self, now: int) -> bytes | None:
+        """A watched reply came: return the message to send next, if any."""
         if self.first_reply is None:
             self.first_reply = now - self.started
-            self.driver.connections.served(self)
-        if self.lacking:
-            self._fill()
-            now = monotonic_ns()  # no two messages of a connection are due at once
-        self.watched = bool(self.lacking) or self.driver.watches_all
-        if self.retired or self.tally.open_loop:
-            self.rest()
+            self.listener.on_first_reply(self)
+        if self.ramp_remaining:
+            self._ramp_up()
+            now = monotonic_ns()  # no two messages of a connection have the same due time
+        self.watched = bool(self.ramp_remaining) or self.context.watch_all
+        if self.retired or self.counters.open_loop:
+            self.finish_if_idle()
             return None
-        if self.driver.workload.think:
-            self.driver.later(self.driver.workload.think, self._after_thinking)
+        if self.context.workload.think:
+            self.context.call_later(self.context.workload.think, self._send_after_thinking)
             return None
         message = self.next_message(now)
         if message is None:
-            self.rest()
+            self.finish_if_idle()
         return message
 
-    def rest(self) -> None:
-        """There may be no more to send: then this ends, once all replies are there."""
-        if self.idle or self.waits:
+    def finish_if_idle(self) -> None:
+        """Close, or report idle, if all replies have come and no more may be sent."""
+        if self.idle or self.pending:
             return
-        if self.retired and self.connection is not None:
-            self.connection.close()
-        elif not self.tally.sending:
+        if self.retired and self.transport is not None:
+            self.transport.close()
+        elif not self.counters.sending:
             self.idle = True
-            self.driver.connections.idle()
+            self.listener.on_idle()
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
-        self.connection = None
-        self.driver.connections.closed(self, reason, connection.error)
+        self.transport = None
+        self.listener.on_closed(self, reason, connection.error)
 
     def overdue(self, before: int) -> bool:
-        """Does the oldest message, or the connect, wait since a time before that?"""
-        return self.oldest() < before or (self.opened is None and self.started < before)
+        """Has the oldest message, or the connect, been pending since before that time?"""
+        return self.oldest_sent() < before or (self.connect_time is None and self.started < before)
 
-    def abandon_late(self, before: int) -> None:
-        """Give up the replies passed over and sent before that: others came, these will not."""
-        while self.late and self.late[0][1] < before and self.connection is not None:
-            entry = self.late.popleft()
-            self.driver.forgone.add(self.serial, entry[2])
-            self._unanswered(entry)
-            if self.tally.open_loop or self.retired:
-                self.rest()
+    def abandon_overtaken(self, before: int) -> None:
+        """Give up the overtaken messages sent before that time: later ones have been answered."""
+        while self.overtaken and self.overtaken[0][1] < before and self.transport is not None:
+            entry = self.overtaken.popleft()
+            self.context.expired.add(self.serial, entry[2])
+            self._count_unanswered(entry)
+            if self.counters.open_loop or self.retired:
+                self.finish_if_idle()
             else:
                 self.send(monotonic_ns())
 
     def abandon(self) -> None:
-        """Give up all the replies still missing."""
-        self._confirm_mistake()
-        for entry in (*self.late, *self.drop(self.outstanding())):
-            self._unanswered(entry)
-        self.late.clear()
+        """Give up all messages without a reply."""
+        self._confirm_last_wrong()
+        for entry in (*self.overtaken, *self.drop(self.outstanding())):
+            self._count_unanswered(entry)
+        self.overtaken.clear()
 
     def mismatch(self, reply: bytes, connection: Connection, now: int) -> bytes | None:
-        """What a reply stands for that is not right for the oldest message outstanding."""
-        now = monotonic_ns()  # later than all that was sent since the read, which is ``now``
+        """A reply is not the correct one for the oldest message: find out what it is."""
+        now = monotonic_ns()  # later than all that was sent since the read at ``now``
         if self.first_reply is None:
             self.first_reply = now - self.started
-            self.driver.connections.served(self)
-        if not self.driver.echoes:
-            return self._judged(now)
-        if self._pass_over(reply):
+            self.listener.on_first_reply(self)
+        if not self.context.expectation.echo:
+            return self._rejected(now)
+        if self._overtakes(reply):
             return self.received(reply, connection)
-        for entry in self.late:
+        for entry in self.overtaken:
             if entry[2] == reply:
-                self.late.remove(entry)
+                self.overtaken.remove(entry)
                 return self._settle(Fault.WRONG_ORDER, entry, now)
-        if self.driver.forgone.take(self.serial, reply):  # too late, and counted as that
+        if self.context.expired.match(self.serial, reply):  # counted already, as unanswered
             return None
-        if self.mistaken is not None and self.mistaken[1][2] == reply:
-            self._correct_mistake(*self.mistaken[:2], now)
+        if self.last_wrong is not None and self.last_wrong[1][2] == reply:
+            self._retract_last_wrong(*self.last_wrong[:2], now)
             return None
         return self._wrong(reply, now)
 
-    def _judged(self, now: int) -> bytes | None:
-        """A reply that the user's function takes for wrong, or one to nothing. It is held against
-        no message: it need not look like any."""
+    def _rejected(self, now: int) -> bytes | None:
+        """The user's function rejected the reply, or no message was outstanding. The reply need
+        not resemble any message, so it is matched to the oldest one."""
         if not self.outstanding():
-            self.tally.count(Fault.EXTRA)
+            self.counters.count(Fault.EXTRA)
             return None
         [entry] = self.drop(1)
         return self._settle(Fault.WRONG_BYTES, entry, now)
 
     def _wrong(self, reply: bytes, now: int) -> bytes | None:
-        fault = self.driver.payload.fault(reply, self.awaited(), self.serial, self.number)
+        payload = self.context.payload
+        fault = payload.fault(reply, self.oldest_message(), self.serial, self.number)
         if fault in (Fault.DUPLICATE, Fault.EXTRA):
-            self.tally.count(fault)
+            self.counters.count(fault)
             return None
-        self._confirm_mistake()
+        self._confirm_last_wrong()
         [entry] = self.drop(1)
-        self.mistaken = fault, entry, now
-        self.tally.miss(fault, entry[0])
-        return self.go_on(now)
+        self.last_wrong = fault, entry, now
+        self.counters.count_message(fault, entry[0])
+        return self.continue_after_reply(now)
 
-    def _pass_over(self, reply: bytes) -> bool:
-        """Is it the answer to a later message? Then those before it are late, or lost."""
-        place = self.place_of(reply)
-        if place >= 0:
-            self.late += self.drop(place)
-        return place >= 0
+    def _overtakes(self, reply: bytes) -> bool:
+        """Does it answer a later message? Then all messages before that one are overtaken."""
+        index = self.index_of(reply)
+        if index >= 0:
+            self.overtaken += self.drop(index)
+        return index >= 0
 
     def _settle(self, fault: Fault, entry: Entry, now: int) -> bytes | None:
-        """Count a message as answered wrongly; returns the message to be sent for it."""
-        self.tally.miss(fault, entry[0])
-        self.tally.record(entry[0], entry[1], now)
-        return self.go_on(now)
+        """Count a message as answered wrongly; returns the message to send next."""
+        self.counters.count_message(fault, entry[0])
+        self.counters.record(entry[0], entry[1], now)
+        return self.continue_after_reply(now)
 
-    def _confirm_mistake(self) -> None:
-        """The last wrong reply was the one to its message: no right one came after it."""
-        if self.mistaken is not None:
-            _, (due, sent, _), now = self.mistaken
-            self.mistaken = None
-            self.tally.record(due, sent, now)
+    def _confirm_last_wrong(self) -> None:
+        """No correct reply followed the last wrong one, so that was the answer to its message."""
+        if self.last_wrong is not None:
+            _, (due, sent, _), now = self.last_wrong
+            self.last_wrong = None
+            self.counters.record(due, sent, now)
 
-    def _correct_mistake(self, fault: Fault, entry: Entry, now: int) -> None:
-        """The right reply has come after all: what was taken for it was one too many."""
-        self.mistaken = None
-        self.tally.record(entry[0], entry[1], now)
-        self.tally.miss(fault, entry[0], -1)
-        self.tally.count(Fault.EXTRA)
-        if entry[0] >= self.tally.begin:
-            self.tally.right += 1
+    def _retract_last_wrong(self, fault: Fault, entry: Entry, now: int) -> None:
+        """The correct reply came after the wrong one, so that was an extra reply."""
+        self.last_wrong = None
+        self.counters.record(entry[0], entry[1], now)
+        self.counters.count_message(fault, entry[0], -1)
+        self.counters.count(Fault.EXTRA)
+        if entry[0] >= self.counters.begin:
+            self.counters.correct += 1
             self.answered += 1
 
-    def _unanswered(self, entry: Entry) -> None:
+    def _count_unanswered(self, entry: Entry) -> None:
         due, sent, _ = entry
-        self.tally.give_up("unanswered", due, sent, self.driver.patience)
+        self.counters.give_up("unanswered", due, sent, self.context.timeout_ns)
 
-    def _fill(self) -> None:
-        """Until the depth is reached, a reply calls for two messages. All of them at once, on all
-        the connections, would be a burst that keeps the loop from its sockets."""
-        self.lacking -= 1
-        if not self.lacking:
-            self.driver.connections.filled()
+    def _ramp_up(self) -> None:
+        """Send one message more, until the depth is reached. To send the whole depth at once on
+        all connections would be a burst that keeps the loop from polling its sockets."""
+        self.ramp_remaining -= 1
+        if not self.ramp_remaining:
+            self.listener.on_ramped_up()
         elif not self.retired:
             self.send(monotonic_ns())
 
-    def _after_thinking(self) -> None:
-        if self.connection is not None and not self.retired:
+    def _send_after_thinking(self) -> None:
+        if self.transport is not None and not self.retired:
             self.send(monotonic_ns())

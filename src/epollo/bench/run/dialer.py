@@ -1,4 +1,4 @@
-"""Where the connections of a run come from, and what is said on them before the first message."""
+"""How the connections of a run are made: addresses, TLS and PROXY headers."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from epollo.filters.tls import TLS
 from epollo.tls import ANY, client_context
 
 _ADVICE = Advice(
-    name="name the host that it is for as server_name",
-    trust=f"name whom to trust as tls_ca, or {ANY!r} for whoever answers",
+    name="give the name in the certificate as server_name",
+    trust=f"name its CA as tls_ca, or {ANY!r} to accept any certificate",
 )
 
 
 class Dialer:
-    """Opens the connections of a workload, and says what comes first on each.
+    """Starts the connects of a workload, and makes the filters of each connection.
 
     The host is looked up, and certificates and sources are tried, once and before the first
-    connection. ``address`` is what is connected to. Raises ConnectFailed for a host that is not
-    found, SettingError for what cannot be used.
+    connect. ``address`` is the one connected to. Raises ConnectFailed if the host is not found,
+    SettingError for a setting that cannot be used.
     """
 
     def __init__(self, workload: Workload) -> None:
@@ -49,7 +49,7 @@ class Dialer:
     def start(self) -> socket.socket:
         """A non-blocking socket whose connect is under way, from the next of the sources.
 
-        Raises ConnectFailed where the kernel refuses at once.
+        Raises ConnectFailed if the kernel refuses at once.
         """
         source = next(self._sources) if self._sources is not None else None
         try:
@@ -57,12 +57,12 @@ class Dialer:
         except ConnectFailed as error:
             if getattr(error.__cause__, "errno", 0) != errno.EADDRNOTAVAIL:
                 raise
-            why = "this side has no port left for it; give more addresses as source"
+            why = "no local port is left; give more addresses as source"
             raise self._failed(why) from error.__cause__
 
     def failed(self, error: BaseException | None) -> ConnectFailed:
-        """The one line for a connection that could not be made: ``error`` is what it had when it
-        was closed, or what `start` raised; None where nothing came at all."""
+        """The error to report if no connection could be made. ``error`` is the connection's error,
+        or what `start` raised; None if the connect timed out."""
         if isinstance(error, ConnectFailed):
             return error
         if self._target.tls is not None and isinstance(error, TLSError | ConnectionResetError):
@@ -70,7 +70,7 @@ class Dialer:
             return handshake_failed(self._target, cause, _ADVICE)
         if isinstance(error, OSError):
             return address.connect_failed(self._target.address, error)
-        return self._failed(f"nothing answers there within {self._timeout:g} s")
+        return self._failed(f"no answer within {self._timeout:g} s")
 
     def _failed(self, why: str) -> ConnectFailed:
         return ConnectFailed(f"cannot connect to {self._target}: {why}")
@@ -96,22 +96,22 @@ def _version(workload: Workload) -> str:
 
 
 def _target(workload: Workload) -> Target:
-    """Whom to talk to, and the TLS to be spoken, tried once."""
-    where, framing = address.parse(workload.address), workload.new_framing()
+    """The address, the framing and the TLS settings, tried once."""
+    server, framing = address.parse(workload.address), workload.new_framing()
     if not workload.tls:
         for field in ("tls_ca", "tls_cert", "tls_key", "server_name"):
             if getattr(workload, field):
-                raise SettingError(f"{field}: is for TLS; give tls too")
-        return Target(where, framing, None, None)
+                raise SettingError(f"{field}: only for TLS; give tls too")
+        return Target(server, framing, None, None)
     context = client_context(workload.tls_ca, workload.tls_cert, workload.tls_key)
-    name = workload.server_name or where.host or None
+    name = workload.server_name or server.host or None
     if context.check_hostname and name is None:
-        raise SettingError(f"server_name: {where} has no host; name the certificate's")
+        raise SettingError(f"server_name: {server} has no host; give the name in its certificate")
     try:
         _client(context, workload.timeout, name)
     except ValueError as error:
-        raise SettingError(f"server_name: {name!r} is no name of a host: {error}") from None
-    return Target(where, framing, context, name)
+        raise SettingError(f"server_name: {name!r} is not a host name: {error}") from None
+    return Target(server, framing, context, name)
 
 
 def _source(text: str) -> tuple[int, Any]:
@@ -120,7 +120,7 @@ def _source(text: str) -> tuple[int, Any]:
         found = socket.getaddrinfo(text, 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
         raise SettingError(
-            f"source: {text!r} is no IP address; write one of this machine's, such as 127.0.0.2"
+            f"source: {text!r} is not an IP address; write one of this machine, such as 127.0.0.2"
         ) from None
     family, _, _, _, sockaddr = found[0]
     try:
@@ -128,7 +128,7 @@ def _source(text: str) -> tuple[int, Any]:
             address.bind_source(trial, sockaddr)
     except OSError:
         raise SettingError(
-            f"source: {text} is no address of this machine; take one that `ip address` lists"
+            f"source: {text} is not an address of this machine; use one that `ip address` lists"
         ) from None
     return family, sockaddr
 
@@ -137,32 +137,32 @@ def _rotating(sources: Sequence[tuple[int, Any]]) -> Iterator[Any] | None:
     return cycle([sockaddr for _, sockaddr in sources]) if sources else None
 
 
-def _chosen(where: Address, sources: Sequence[tuple[int, Any]], timeout: float) -> Address:
-    """``where`` with its name looked up, once and not for each connection.
+def _chosen(server: Address, sources: Sequence[tuple[int, Any]], timeout: float) -> Address:
+    """``server`` with its name resolved, once for all connections.
 
-    A name may have several addresses: localhost is ::1 too, where perhaps nobody listens. The first
-    that takes a connection is the one, as in wrk.
+    A name may have several addresses: localhost is also ::1, on which perhaps nothing listens. As
+    in wrk, the first address that accepts a connection is used.
     """
     try:
-        found = address.resolve(where)
+        found = address.resolve(server)
     except (OSError, UnicodeError) as error:
-        raise address.connect_failed(where, error) from error
+        raise address.connect_failed(server, error) from error
     for family, sockaddr in sources:
         found = [each for each in found if each[0] == family]
         if not found:
             source = address.host_of(sockaddr)
             raise SettingError(
-                f"source: from {source} there is no way to {where}; take addresses of its kind"
+                f"source: {server} cannot be reached from {source}; use addresses of its family"
             )
-    if where.path:
-        return where
+    if server.path:
+        return server
     *others, last = [address.of(sockaddr) for _, sockaddr in found]
-    return next((each for each in others if _takes(each, timeout)), last)
+    return next((each for each in others if _accepts(each, timeout)), last)
 
 
-def _takes(where: Address, timeout: float) -> bool:
+def _accepts(candidate: Address, timeout: float) -> bool:
     try:
-        address.connect(where, timeout).close()
+        address.connect(candidate, timeout).close()
     except ConnectFailed:
         return False
     return True

@@ -1,91 +1,94 @@
-"""Runs a workload: has the connections opened, keeps the window, and ends it."""
+"""Runs a workload: opens the connections, keeps the window, and ends the run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 from time import monotonic_ns, thread_time
-from typing import TYPE_CHECKING
 
 from epollo.bench.load.arrivals import arrivals
 from epollo.bench.load.expect import expectation
 from epollo.bench.load.messages import new_payload
-from epollo.bench.processes.shares import WHOLE, Share
+from epollo.bench.processes.shards import WHOLE, Shard
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import LATE, Result, Second
-from epollo.bench.run.backends import room_of
+from epollo.bench.results.result import LATE, UNSENT, Result, Second
+from epollo.bench.run.backends import Backend, backend_of
+from epollo.bench.run.context import RunContext
 from epollo.bench.run.dialer import Dialer
-from epollo.bench.run.expired import Forgone
-from epollo.bench.run.metrics import NEVER, SECOND, UNSENT
-from epollo.bench.run.pool import Connections
-from epollo.bench.run.schedule import Pacing
+from epollo.bench.run.expired import ExpiredRequests
+from epollo.bench.run.metrics import NEVER, SECOND, RunCounters
+from epollo.bench.run.pool import ConnectionPool
+from epollo.bench.run.schedule import Schedule
 from epollo.bench.workload import Workload
 from epollo.descriptors import allow_descriptors
-from epollo.engine import Limits, new_loop
+from epollo.engine import EventLoop, Limits, new_loop
 from epollo.errors import ConnectFailed
 
-if TYPE_CHECKING:
-    from epollo.bench.run.python.tally import Tally
-
-_NO_BOUND = 1 << 62
+_UNLIMITED = 1 << 62
 _CATCH_UP_SECONDS = 0.001
 
 
 class Driver:
-    """One run of one workload, or of a share of it, on one loop. ``progress`` is called once a
+    """One run of one workload, or of a shard of it, on one loop. ``progress`` is called once a
     second.
 
-    Three times follow each other: *opening*, until each connection has its depth of messages
+    A run has three phases: the *opening*, until each connection has its depth of messages
     outstanding, or has failed; the *warm-up*; and the *window*, which is measured. A message
-    belongs to the time that it was due in. Without a warm-up the window of a closed loop is open
-    from the start; that of an open loop begins with its plan, once all connections are there.
+    belongs to the phase in which it was due. Without a warm-up, the window of a closed loop is open
+    from the start; that of an open loop begins with its schedule, once all connections are open.
 
-    The plan of an open loop is kept whatever becomes of them: one that is lost is replaced.
+    The schedule of an open loop does not depend on the connections: a lost one is replaced.
 
-    Where ``opened`` is given, it is called once they are, and the warm-up waits for `begin`.
+    If ``opened`` is given, it is called after the opening, and the warm-up waits for `begin`.
     """
 
     def __init__(
         self,
         workload: Workload,
         progress: Callable[[Second], object] | None = None,
-        share: Share = WHOLE,
+        shard: Shard = WHOLE,
         opened: Callable[[], object] | None = None,
     ) -> None:
         self.workload = workload
-        self._share = share
+        self._shard = shard
         self._opened = opened or (lambda: self._begin_warm_up(monotonic_ns()))
-        self.framing = workload.new_framing()
-        self.limits = Limits(high_water=_NO_BOUND, max_unsent=_NO_BOUND)
-        self.payload = new_payload(workload, self.framing)
-        self.expectation = expectation(workload.expect)
-        self.echoes = self.expectation.echo
-        self.dialer = Dialer(workload)
-        self.forgone = Forgone()
-        self.patience = round(workload.timeout * SECOND)  # ns
-        self.retire_after = workload.reconnect_every or _NO_BOUND
-        self.watches_all = bool(workload.reconnect_every or workload.think)
+        framing = workload.new_framing()
+        payload = new_payload(workload, framing)
+        self._expectation = expectation(workload.expect)
+        self._dialer = Dialer(workload)
         self._progress = progress or (lambda _: None)
-        self._loop = new_loop(workload.engine)
-        self._loop.on_error = self._failed
-        self.later = self._loop.call_later
-        room = room_of(self._loop.name)
-        self.messages = room.messages(self.payload, self.framing)
-        part = share.part(workload.connections)
-        due = workload.profile.share(part).due if workload.open_loop else None
-        quota = None if workload.messages is None else share.count(workload.messages)
-        self.tally: Tally = room.tally(quota, due, self._over)
-        self._new_pacer: Callable[..., Pacing] = room.pacer
-        self.connections = Connections(self, self._loop, share, room.exchange, self._all_filled)
-        self._pacer: Pacing | None = None
-        self._told = 0  # seconds
-        self._cpu: float | None = None  # seconds of this thread's, when the window began
+        self._loop = _new_loop(workload, self._failed)
+        backend = backend_of(self._loop.name)
+        self._new_schedule: Callable[..., Schedule] = backend.pacer
+        self.counters = _new_counters(workload, backend, shard, self._over)
+        context = RunContext(
+            workload=workload,
+            framing=framing,
+            limits=Limits(high_water=_UNLIMITED, max_unsent=_UNLIMITED),
+            filters=self._dialer.filters,
+            payload=payload,
+            messages=backend.messages(payload, framing),
+            expectation=self._expectation,
+            counters=self.counters,
+            expired=ExpiredRequests(),
+            call_later=self._loop.call_later,
+            timeout_ns=round(workload.timeout * SECOND),
+            retire_after=workload.reconnect_every or _UNLIMITED,
+            watch_all=bool(workload.reconnect_every or workload.think),
+        )
+        self._timeout_ns = context.timeout_ns
+        self._pool = ConnectionPool(
+            context, self._loop, shard, self._dialer, backend.pipeline, self._all_ramped_up
+        )
+        self._schedule: Schedule | None = None
+        self._reported = 0  # seconds
+        self._cpu: float | None = None  # seconds used by this thread when the window began
         self._cpu_used = 0.0
         self._interrupted = False
 
     def run(self) -> Result:
-        """Run to the end. Raises SettingError where there are not descriptors enough for the
-        connections, and ConnectFailed where none of them could be made."""
+        """Run to the end. Raises SettingError if there are not enough descriptors for the
+        connections, and ConnectFailed if none of them could be made."""
         result = self.measure(monotonic_ns())
         if not result.connect.total:
             raise self.refused()
@@ -93,33 +96,33 @@ class Driver:
 
     def refused(self) -> ConnectFailed:
         """Why none of the connections could be made."""
-        return self.dialer.failed(self.connections.refusal)
+        return self._dialer.failed(self._pool.connect_error)
 
     def measure(self, start: int) -> Result:
-        """Run to the end, even where no connection could be made. A window that has the opening in
-        it begins at ``start`` ns. Raises SettingError as `run` does."""
+        """Run to the end, even if no connection could be made. A window that includes the opening
+        begins at ``start`` ns. Raises SettingError as `run` does."""
         try:
-            allow_descriptors(self.connections.count)
+            allow_descriptors(self._pool.count)
             if self._measures_all:
                 self._open_window(start)
-            self.connections.open()
+            self._pool.open()
             self._loop.run()
         finally:
-            self.tally.finish(monotonic_ns())
+            self.counters.finish(monotonic_ns())
             self._loop.close()
-            self.expectation.report()
-        if self.connections.bug is not None:
-            raise self.connections.bug
+            self._expectation.report()
+        if self._pool.bug is not None:
+            raise self._pool.bug
         return self._result()
 
     def _failed(self, error: BaseException, what: str) -> None:
         """A part of the tester itself raised: its figures would be wrong, so the run ends."""
-        self.connections.bug = self.connections.bug or error
+        self._pool.bug = self._pool.bug or error
         self._loop.stop()
 
     def begin(self, at: int) -> None:
-        """The warm-up begins at ``at`` ns, and the window after it, as `opened` has asked for. From
-        any thread."""
+        """Begin the warm-up at ``at`` ns, and the window after it. To be called after ``opened``;
+        from any thread."""
         self._loop.call_threadsafe(partial(self._begin_warm_up, at))
 
     def stop(self) -> None:
@@ -130,120 +133,136 @@ class Driver:
     def _measures_all(self) -> bool:
         return not (self.workload.warmup or self.workload.open_loop)
 
-    def _all_filled(self) -> None:
+    def _all_ramped_up(self) -> None:
         """The opening is over."""
         if not self._measures_all:
             self._opened()
 
     def _begin_warm_up(self, at: int) -> None:
-        """All the connections that there will be are there."""
-        if not self.tally.sending:
+        if not self.counters.sending:
             return
         window = at + round(self.workload.warmup * SECOND)
         if self.workload.open_loop:
             self._open_window(window)
-            self._follow_plan(at)
+            self._follow_schedule(at)
         else:
-            self._open_window(max(window, monotonic_ns()))  # what is sent already is not in it
+            self._open_window(max(window, monotonic_ns()))  # messages sent before are not in it
 
-    def _follow_plan(self, at: int) -> None:
+    def _follow_schedule(self, at: int) -> None:
         """Send by the clock, from ``at`` ns on."""
         load = self.workload
         profile = load.profile.after(load.warmup)
-        times = arrivals(profile, load.arrival, load.seed, self._share, load.connections)
-        self._pacer = self._new_pacer(self._loop, times)
-        self.connections.follow(self._pacer)
-        self._pacer.start(at)
+        times = arrivals(profile, load.arrival, load.seed, self._shard, load.connections)
+        self._schedule = self._new_schedule(self._loop, times)
+        self._pool.follow(self._schedule)
+        self._schedule.start(at)
 
     def _open_window(self, at: int) -> None:
-        self.tally.open_window(at, self.workload.seconds)
+        self.counters.open_window(at, self.workload.seconds)
         self._at(at, self._begin_window)
-        if self.tally.end < NEVER:
-            self._at(self.tally.end, self._end_window)
-        self._at(self.tally.second_end, self._end_second)
+        if self.counters.end < NEVER:
+            self._at(self.counters.end, self._end_window)
+        self._at(self.counters.second_end, self._end_second)
 
     def _begin_window(self) -> None:
         self._cpu = thread_time()
 
     def _end_window(self) -> None:
-        """Send no more, once all is sent that was due, or would be too late: to leave out what the
-        tester itself has held up would be to measure when it suits (coordinated omission)."""
-        now, end = monotonic_ns(), self.tally.end
-        behind = self._pacer is not None and self._pacer.due_at < end
-        if behind and now < end + self.patience:
+        """Send no more once every due message is sent, or is over its timeout. To leave out those
+        that the tester delayed would be coordinated omission."""
+        now, end = monotonic_ns(), self.counters.end
+        behind = self._schedule is not None and self._schedule.due_at < end
+        if behind and now < end + self._timeout_ns:
             self._loop.call_later(_CATCH_UP_SECONDS, self._end_window)
         else:
-            self.tally.finish(now)
+            self.counters.finish(now)
 
     def _at(self, when: int, call: Callable[[], object]) -> None:
         self._loop.call_later(max(0, when - monotonic_ns()) / SECOND, call)
 
     def _end_second(self) -> None:
-        if self.tally.sending:
-            self.tally.roll(monotonic_ns())
-            self._tell()
-            self._at(self.tally.second_end, self._end_second)
+        if self.counters.sending:
+            self.counters.roll(monotonic_ns())
+            self._report_seconds()
+            self._at(self.counters.second_end, self._end_second)
 
-    def _tell(self) -> None:
-        for second in self.tally.seconds[self._told :]:
+    def _report_seconds(self) -> None:
+        for second in self.counters.seconds[self._reported :]:
             self._progress(second)
-        self._told = len(self.tally.seconds)
+        self._reported = len(self.counters.seconds)
 
     def _interrupt(self) -> None:
-        self._interrupted |= self.tally.sending
+        self._interrupted |= self.counters.sending
         now = monotonic_ns()
-        if self._pacer is None or now < self.tally.begin:
-            self.tally.finish(now)
-        else:  # the plan ends here, and what was due before is sent
-            self.tally.end = min(self.tally.end, now)
+        if self._schedule is None or now < self.counters.begin:
+            self.counters.finish(now)
+        else:  # the schedule ends now; messages due before are still sent
+            self.counters.end = min(self.counters.end, now)
             self._end_window()
 
     def _over(self) -> None:
-        """No more is sent: wait for the replies, as long as for any."""
-        self.connections.halt()
+        """No more is sent: wait for the replies, no longer than the timeout."""
+        self._pool.halt()
         if self._cpu is not None:
             self._cpu_used = thread_time() - self._cpu
-        if self._pacer is not None:
-            self._end_plan(self._pacer)
+        if self._schedule is not None:
+            self._end_schedule(self._schedule)
         self._loop.call_later(self.workload.timeout, self._loop.stop)
 
-    def _end_plan(self, pacer: Pacing) -> None:
-        """Count what was due in the window, and never sent."""
-        tally = self.tally
-        if tally.ended_at > tally.begin:
-            for due in pacer.left(tally.ended_at):
-                if tally.sent + tally.errors[UNSENT] >= tally.quota:
+    def _end_schedule(self, schedule: Schedule) -> None:
+        """Count the messages that were due in the window and never sent."""
+        counters = self.counters
+        if counters.ended_at > counters.begin:
+            for due in schedule.unsent(counters.ended_at):
+                if counters.sent + counters.errors[UNSENT] >= counters.quota:
                     break
-                if due >= tally.begin:
-                    tally.give_up(UNSENT, due, due, self.patience)
-        # Messages sent late took that long to send: else the rate would be what it was not.
-        if pacer.sent_at > tally.ended_at + LATE:
-            tally.ended_at = pacer.sent_at
-        pacer.stop()
+                if due >= counters.begin:
+                    counters.give_up(UNSENT, due, due, self._timeout_ns)
+        # Messages sent late lengthen the window; otherwise the rate would be too high.
+        if schedule.sent_at > counters.ended_at + LATE:
+            counters.ended_at = schedule.sent_at
+        schedule.stop()
 
     def _result(self) -> Result:
-        tally = self.tally
-        tally.close()
-        self._tell()
-        seconds = tally.seconds
+        counters, pool = self.counters, self._pool
+        counters.close()
+        self._report_seconds()
+        seconds = counters.seconds
         response = Histogram.sum(second.response for second in seconds)
         open_loop = self.workload.open_loop
         return Result(
             workload=self.workload,
-            started=tally.started,
-            elapsed=max(0, tally.ended_at - tally.begin) / SECOND,
-            sent=tally.sent,
-            bytes_sent=tally.bytes_sent,
-            bytes_received=tally.bytes_received,
+            started=counters.started,
+            elapsed=max(0, counters.ended_at - counters.begin) / SECOND,
+            sent=counters.sent,
+            bytes_sent=counters.bytes_sent,
+            bytes_received=counters.bytes_received,
             response=response,
             service=Histogram.sum(s.service for s in seconds) if open_loop else response,
             slip=Histogram.sum(second.slip for second in seconds),
-            answered=self.connections.answered,
-            connect=self.connections.connect,
-            first_reply=self.connections.first_reply,
+            answered=pool.answered,
+            connect=pool.connect,
+            first_reply=pool.first_reply,
             seconds=seconds,
-            errors={str(error): count for error, count in tally.errors.items() if count},
+            errors={str(error): count for error, count in counters.errors.items() if count},
             interrupted=self._interrupted,
-            lost=tally.lost,
+            lost=counters.lost,
             cpu=self._cpu_used,
         )
+
+
+def _new_loop(workload: Workload, failed: Callable[[BaseException, str], object]) -> EventLoop:
+    loop = new_loop(workload.engine)
+    loop.on_error = failed
+    return loop
+
+
+def _new_counters(
+    workload: Workload, backend: Backend, shard: Shard, over: Callable[[], object]
+) -> RunCounters:
+    quota = None if workload.messages is None else shard.count(workload.messages)
+    due = None
+    if workload.open_loop:
+        due = workload.profile.scaled(shard.part(workload.connections)).due
+    counters: RunCounters = backend.counters(quota, due, over)
+    return counters

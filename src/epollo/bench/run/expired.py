@@ -1,4 +1,4 @@
-"""The messages given up of which a reply may come after all."""
+"""Messages given up, to which a reply may still come."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections import OrderedDict
 MOST = 1 << 16
 
 
-class Forgone:
-    """The last ones given up, on all connections together: what the peer owes may grow without
-    end, and this does not. Each is kept as a hash, and so needs no more room if it is large.
+class ExpiredRequests:
+    """The messages given up last, on all connections together, ``most`` of them.
 
-    A reply to one that is forgotten is one too many, for all that is known of it.
+    Only a hash of each is kept, so large messages take no more memory. A reply to an older one is
+    counted as an extra reply.
     """
 
     def __init__(self, most: int = MOST) -> None:
@@ -22,13 +22,13 @@ class Forgone:
         return len(self._known)
 
     def add(self, connection: int, message: bytes) -> None:
-        """Keep one, and forget the oldest for it."""
+        """Remember one; drops the oldest when there are too many."""
         self._known[connection, hash(message)] = None
         if len(self._known) > self._most:
             self._known.popitem(last=False)
 
-    def take(self, connection: int, reply: bytes) -> bool:
-        """Is it the reply to one of them? Each has but one."""
+    def match(self, connection: int, reply: bytes) -> bool:
+        """Is ``reply`` the answer to one of them? Each matches once."""
         key = connection, hash(reply)
         if key not in self._known:
             return False

@@ -1,4 +1,4 @@
-"""Opens the connections of a run, and those that replace them."""
+"""Opens the connections of a run, and their replacements."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
-from epollo.bench.run.connection import Conversation
+from epollo.bench.run.connection import BenchConnection
 from epollo.bench.run.dialer import Dialer
 from epollo.engine import EventLoop
 from epollo.errors import ConnectFailed
 
-_AT_ONCE = 256
+_MOST_PENDING = 256
 _RETRY_SECONDS = 0.01
 
 
-class Opening:
-    """Opens connections, a bounded number at once: an accept queue is not what is measured.
+class Opener:
+    """Opens connections, a bounded number at once: the server's accept queue is not to be measured.
 
-    One that has no reply yet may still be in that queue, though its connect succeeded. With a
-    rate, no more than that are begun a second.
+    A connection is pending until its first reply: its connect may succeed while it is still in that
+    queue. ``rate`` limits how many are opened a second.
     """
 
     def __init__(
@@ -28,82 +28,82 @@ class Opening:
         loop: EventLoop,
         dialer: Dialer,
         rate: float | None,
-        failed: Callable[[Conversation, ConnectFailed], object],
+        failed: Callable[[BenchConnection, ConnectFailed], object],
     ) -> None:
         self.halted = False
-        self.waiting: list[Callable[[], Conversation]] = []  # each makes the one to be opened
-        self.pausing = 0  # of which each will wait too, after a while
-        self.unserved = 0  # begun, without a reply until now
+        self.queue: list[Callable[[], BenchConnection]] = []  # each makes a connection to open
+        self.delayed = 0  # will join the queue after a pause
+        self.pending = 0  # begun, without a reply so far
         self._loop = loop
         self._dialer = dialer
         self._gap = 1 / rate if rate else 0.0
-        self._next = -math.inf  # when another may be begun, of time.monotonic()
+        self._next = -math.inf  # when the next may begin, of time.monotonic()
         self._failed = failed
 
-    def want(self, make: Callable[[], Conversation], pause: float = 0.0) -> None:
-        """Open one more, as soon as may be, after so many seconds; none once halted."""
+    def open(self, make: Callable[[], BenchConnection], pause: float = 0.0) -> None:
+        """Open one more as soon as allowed, ``pause`` seconds from now; none once halted."""
         if self.halted:
             return
         if pause:
-            self.pausing += 1
-            self._loop.call_later(pause, partial(self._want_now, make))
+            self.delayed += 1
+            self._loop.call_later(pause, partial(self._open_delayed, make))
         else:
-            self.waiting.append(make)
-            self.go_on()
+            self.queue.append(make)
+            self.open_queued()
 
     @property
-    def opens(self) -> bool:
+    def has_more(self) -> bool:
         """Will it open any more?"""
-        return not self.halted and bool(self.waiting or self.pausing)
+        return not self.halted and bool(self.queue or self.delayed)
 
-    def served(self) -> None:
-        """One had its first reply, or never will."""
-        self.unserved -= 1
-        self.go_on()
+    def release(self) -> None:
+        """A pending connection had its first reply, or never will."""
+        self.pending -= 1
+        self.open_queued()
 
-    def go_on(self) -> None:
-        """Begin as many as may be."""
-        while self.waiting and self.unserved < _AT_ONCE and not self.halted:
+    def open_queued(self) -> None:
+        """Begin as many as allowed."""
+        while self.queue and self.pending < _MOST_PENDING and not self.halted:
             late = monotonic() - self._next
             if late < 0:
-                self._loop.call_later(-late, self.go_on)
+                self._loop.call_later(-late, self.open_queued)
                 return
-            # One that is late takes the next one's time, but for what cannot be made up for.
+            # Lateness is made up for by at most one connection.
             self._next = max(self._next + self._gap, monotonic() - self._gap)
-            self.unserved += 1
-            self._begin(self.waiting.pop(0)())
+            self.pending += 1
+            self._begin(self.queue.pop(0)())
 
     def halt(self) -> int:
-        """Open no more; returns how many waited to be."""
+        """Open no more; returns how many were queued."""
         self.halted = True
-        count = len(self.waiting)
-        self.waiting.clear()
+        count = len(self.queue)
+        self.queue.clear()
         return count
 
-    def _want_now(self, make: Callable[[], Conversation]) -> None:
-        self.pausing -= 1
-        self.want(make)
+    def _open_delayed(self, make: Callable[[], BenchConnection]) -> None:
+        self.delayed -= 1
+        self.open(make)
 
-    def _begin(self, exchange: Conversation) -> None:
+    def _begin(self, connection: BenchConnection) -> None:
         try:
             sock = self._dialer.start()
         except ConnectFailed as error:
-            # Later, for the caller may be counting what is open.
+            # Later, because the caller may be counting the open connections.
             if _is_queue_full(error):
-                self._loop.call_later(_RETRY_SECONDS, partial(self._begin_again, exchange, error))
+                self._loop.call_later(_RETRY_SECONDS, partial(self._begin_again, connection, error))
             else:
-                self._loop.call_threadsafe(partial(self._failed, exchange, error))
+                self._loop.call_threadsafe(partial(self._failed, connection, error))
         else:
-            exchange.connection = self._loop.attach(sock, exchange)
+            connection.transport = self._loop.attach(sock, connection)
 
-    def _begin_again(self, exchange: Conversation, error: ConnectFailed) -> None:
-        """The server is slow to accept: try again, as the kernel does of itself with TCP."""
-        if self.halted or exchange.given_up:
-            self._failed(exchange, error)
+    def _begin_again(self, connection: BenchConnection, error: ConnectFailed) -> None:
+        """The accept queue was full: try again, as the kernel itself does for TCP."""
+        if self.halted or connection.timed_out:
+            self._failed(connection, error)
         else:
-            self._begin(exchange)
+            self._begin(connection)
 
 
 def _is_queue_full(error: ConnectFailed) -> bool:
-    """A Unix socket's: connect(2) gives EAGAIN, where a TCP connect waits."""
+    """For a Unix socket connect(2) gives EAGAIN, while a TCP connect waits."""
     return isinstance(error.__cause__, BlockingIOError)

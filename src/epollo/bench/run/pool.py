@@ -1,4 +1,4 @@
-"""The connections of a run: opened, replaced where lost, given up where they do not answer."""
+"""The connections of a run: opened, replaced when lost, given up when they do not answer."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import errno
 from collections.abc import Callable
 from functools import partial
 from time import monotonic_ns
-from typing import TYPE_CHECKING
 
-from epollo.bench.processes.shares import Share
+from epollo.bench.processes.shards import Shard
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.run.connection import Conversation
-from epollo.bench.run.opener import Opening
-from epollo.bench.run.schedule import Pacing
+from epollo.bench.run.connection import BenchConnection
+from epollo.bench.run.context import RunContext
+from epollo.bench.run.dialer import Dialer
+from epollo.bench.run.opener import Opener
+from epollo.bench.run.schedule import Schedule
 from epollo.engine import CloseReason, EventLoop
 from epollo.errors import ConnectFailed
 
-if TYPE_CHECKING:
-    from epollo.bench.run.driver import Driver
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0  # seconds, before a connection is opened again
 
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0  # seconds, before one more try to connect
-
-# What the close of a connection is counted as, where the run did not close it itself.
+# The error that a close is counted as, unless the run closed the connection itself.
 _ERRORS = {
     CloseReason.EOF: "closed_early",
     CloseReason.TRUNCATED: "closed_early",
@@ -29,237 +27,238 @@ _ERRORS = {
     CloseReason.BAD_FRAME: "bad_frame",
     CloseReason.FRAME_TOO_LARGE: "bad_frame",
 }
-# What a connect that failed is counted as, where it was not plainly refused.
+# The error that a failed connect is counted as; any other is connect_refused.
 _CONNECT_ERRORS: dict[type, str] = {
     ConnectionResetError: "reset",
     TimeoutError: "connect_timeout",
 }
 
 
-class Connections:
-    """Opens a run's connections, hears what becomes of each, and stops the loop when nothing more
-    can come of them.
+class ConnectionPool:
+    """Opens the connections of a run, listens to their events, and stops the loop when no more can
+    come of them.
 
-    Each has a *slot*, which goes on to the one that replaces it. ``filled`` is called when all
-    have had a reply to each of their first messages, or have failed.
+    Each has a *slot*, which its replacement takes over. ``ramped_up`` is called when each has had
+    a reply to each of its first messages, or has failed.
     """
 
     def __init__(
         self,
-        driver: Driver,
+        context: RunContext,
         loop: EventLoop,
-        share: Share,
-        new_exchange: Callable[..., Conversation],
-        filled: Callable[[], object],
+        shard: Shard,
+        dialer: Dialer,
+        new_connection: Callable[..., BenchConnection],
+        ramped_up: Callable[[], object],
     ) -> None:
-        self.workload = workload = driver.workload
-        self.count = share.count(workload.connections)
+        self.workload = workload = context.workload
+        self.count = shard.count(workload.connections)
         self.answered = [0] * self.count  # measured replies, by slot
         self.connect, self.first_reply = Histogram(), Histogram()
-        self.refusal: BaseException | None = None  # of one of them, if there was one
-        self.bug: BaseException | None = None  # in what judges the replies
-        self._driver = driver
-        self._tally = driver.tally
+        self.connect_error: BaseException | None = None  # of one of them, if any failed
+        self.bug: BaseException | None = None  # raised by the tester itself
+        self._context = context
+        self._counters = context.counters
         self._loop = loop
-        self._share = share
-        self._new_exchange = new_exchange
-        self._filled = filled
-        rate = workload.connection_rate and workload.connection_rate * share.part(
+        self._shard = shard
+        self._new_connection = new_connection
+        self._ramped_up = ramped_up
+        rate = workload.connection_rate and workload.connection_rate * shard.part(
             workload.connections
         )
-        self._opener = Opening(loop, driver.dialer, rate, self._not_opened)
-        self._pacer: Pacing | None = None
-        self._exchanges: dict[Conversation, None] = {}  # those connecting or connected
+        self._opener = Opener(loop, dialer, rate, self._not_opened)
+        self._schedule: Schedule | None = None
+        self._connections: dict[BenchConnection, None] = {}  # connecting or connected
         self._begun = 0  # in all
-        self._unfilled = self.count
+        self._ramping = self.count
         self._idle = 0
-        self._there_at = 0  # ns; when the last one that was open closed
-        self._pauses = [0.0] * self.count  # seconds, before each was last tried again
+        self._last_closed = 0  # ns; when one that was open last closed
+        self._pauses = [0.0] * self.count  # seconds, before the last attempt of each slot
 
     def open(self) -> None:
-        """Begin all of them, and from now on give up those that are silent."""
+        """Open all of them, and give up those that do not answer from now on."""
         self._loop.call_later(self._sweep_seconds, self._sweep)
         for slot in range(self.count):
-            self._opener.want(partial(self._begin, slot, self.workload.depth))
+            self._opener.open(partial(self._begin, slot, self.workload.depth))
 
-    def follow(self, pacer: Pacing) -> None:
-        """Have a plan's messages sent on them, and replace those that are lost from now on."""
-        self._pacer = pacer
-        for exchange in self._exchanges:
-            if exchange.connection is not None:
-                pacer.add(exchange)
+    def follow(self, schedule: Schedule) -> None:
+        """Send the messages of ``schedule`` on them, and replace those lost from now on."""
+        self._schedule = schedule
+        for connection in self._connections:
+            if connection.transport is not None:
+                schedule.add(connection)
         self._opener.halted = False
 
     def halt(self) -> None:
-        """Open no more; the present ones rest once they have all their replies."""
+        """Open no more; each connection is idle once it has all its replies."""
         self._opener.halt()
-        self._loop.call_threadsafe(self._rest)  # later, for one of them may be sending its last
+        # Later, because one of them may be sending its last message.
+        self._loop.call_threadsafe(self._finish_if_idle)
 
-    # What an exchange tells:
+    # ConnectionListener
 
-    def opened(self, exchange: Conversation) -> None:
-        """It is there, and its first message may be sent."""
-        assert exchange.opened is not None
-        self.connect.record(exchange.opened)
-        if self._pacer is not None:
-            self._pacer.add(exchange)
-        if not self._tally.sending:
-            exchange.rest()
-        elif exchange.lacking:
-            for _ in range(self._at_once(exchange)):
-                exchange.send(monotonic_ns())
-        else:  # the pacer sends on it, when there is something to send
-            self._opener.served()
+    def on_connected(self, connection: BenchConnection) -> None:
+        assert connection.connect_time is not None
+        self.connect.record(connection.connect_time)
+        if self._schedule is not None:
+            self._schedule.add(connection)
+        if not self._counters.sending:
+            connection.finish_if_idle()
+        elif connection.ramp_remaining:
+            for _ in range(self._first_messages(connection)):
+                connection.send(monotonic_ns())
+        else:  # the schedule says when to send on it
+            self._opener.release()
 
-    def served(self, exchange: Conversation) -> None:
-        """It had its first reply: it was accepted, and another one may be opened."""
-        assert exchange.first_reply is not None
-        self.first_reply.record(exchange.first_reply)
-        if exchange.lacking:
-            self._opener.served()
+    def on_first_reply(self, connection: BenchConnection) -> None:
+        assert connection.first_reply is not None
+        self.first_reply.record(connection.first_reply)
+        if connection.ramp_remaining:
+            self._opener.release()
 
-    def filled(self) -> None:
-        """One had a reply to each of its first messages."""
-        self._unfilled -= 1
-        if not self._unfilled:
-            self._filled()
+    def on_ramped_up(self) -> None:
+        self._ramping -= 1
+        if not self._ramping:
+            self._ramped_up()
 
-    def idle(self) -> None:
-        """One has nothing more to send, and waits for nothing."""
+    def on_idle(self) -> None:
         self._idle += 1
-        if self._tally.sent >= self._tally.quota:  # a run of so many lasts until their last reply
-            self._tally.end_at(monotonic_ns())
+        counters = self._counters
+        if counters.sent >= counters.quota:  # such a run lasts until its last reply
+            counters.end_at(monotonic_ns())
         self._stop_when_idle()
 
-    def closed(
-        self, exchange: Conversation, reason: CloseReason, error: BaseException | None
+    def on_closed(
+        self, connection: BenchConnection, reason: CloseReason, error: BaseException | None
     ) -> None:
-        """It is closed: counted as an error where it should not have been."""
-        broken = reason is not CloseReason.LOCAL and not exchange.idle
+        broken = reason is not CloseReason.LOCAL and not connection.idle
         if reason is CloseReason.HANDLER_ERROR:
             self.bug = error
             self._loop.stop()
         elif broken:
-            self._tally.count(_error(reason, error))
-        if exchange.opened is not None and (broken or exchange.given_up):
-            self._tally.lost += 1
-        self._idle -= exchange.idle
-        exchange.abandon()
-        self._gone(exchange, error)
-        if exchange.retired and not broken:
-            self._open_another(exchange, self.workload.think)
+            self._counters.count(_error(reason, error))
+        if connection.connect_time is not None and (broken or connection.timed_out):
+            self._counters.lost += 1
+        self._idle -= connection.idle
+        connection.abandon()
+        self._remove(connection, error)
+        if connection.retired and not broken:
+            self._open_replacement(connection, self.workload.think)
         else:
-            self._replace(exchange)
+            self._replace(connection)
         self._stop_when_idle()
 
-    # What becomes of it:
+    # Opening and replacing
 
-    def _begin(self, slot: int, lacking: int) -> Conversation:
-        exchange = self._new_exchange(self._driver, self._share.number(self._begun), slot, lacking)
+    def _begin(self, slot: int, ramp_remaining: int) -> BenchConnection:
+        serial = self._shard.number(self._begun)
+        connection = self._new_connection(self._context, self, serial, slot, ramp_remaining)
         self._begun += 1
-        self._exchanges[exchange] = None
-        return exchange
+        self._connections[connection] = None
+        return connection
 
-    def _at_once(self, exchange: Conversation) -> int:
-        """How many messages a connection begins with. One in place of another that had its replies
-        has all of them to send, where each waited for the end of a think time: to send them by and
-        by, as replies come, would be to send what follows a reply without that."""
-        if not self.workload.think or exchange.serial < self.workload.connections:
+    def _first_messages(self, connection: BenchConnection) -> int:
+        """How many messages a connection sends at once. A replacement sends its full depth when
+        there is a think time; otherwise its later messages would skip that pause."""
+        if not self.workload.think or connection.serial < self.workload.connections:
             return 1
-        return min(self.workload.depth, self._driver.retire_after)
+        return min(self.workload.depth, self._context.retire_after)
 
-    def _not_opened(self, exchange: Conversation, error: ConnectFailed) -> None:
-        """It could not even be begun."""
-        if not exchange.given_up:
-            self._tally.count(_error(CloseReason.REFUSED, error.__cause__))
-        self._gone(exchange, error)
-        self._replace(exchange)
+    def _not_opened(self, connection: BenchConnection, error: ConnectFailed) -> None:
+        """Its connect could not be started."""
+        if not connection.timed_out:
+            self._counters.count(_error(CloseReason.REFUSED, error.__cause__))
+        self._remove(connection, error)
+        self._replace(connection)
         self._stop_when_idle()
 
-    def _gone(self, exchange: Conversation, error: BaseException | None) -> None:
-        del self._exchanges[exchange]
-        self.answered[exchange.slot] += exchange.answered
-        if self._pacer is not None:
-            self._pacer.remove(exchange)
-        if exchange.opened is None:
-            self.refusal = error or self.refusal
+    def _remove(self, connection: BenchConnection, error: BaseException | None) -> None:
+        del self._connections[connection]
+        self.answered[connection.slot] += connection.answered
+        if self._schedule is not None:
+            self._schedule.remove(connection)
+        if connection.connect_time is None:
+            self.connect_error = error or self.connect_error
         else:
-            self._there_at = monotonic_ns()
-        if exchange.first_reply is None and (exchange.lacking or exchange.opened is None):
-            self._opener.served()
-        if exchange.lacking and exchange.serial < self.workload.connections:
-            self.filled()
+            self._last_closed = monotonic_ns()
+        ramping = bool(connection.ramp_remaining)
+        if connection.first_reply is None and (ramping or connection.connect_time is None):
+            self._opener.release()
+        if ramping and connection.serial < self.workload.connections:
+            self.on_ramped_up()
 
-    def _replace(self, exchange: Conversation) -> None:
-        """What an open loop has lost, or could not open, it opens again, for its plan waits for
-        nobody: after a pause, twice as long each time, where no reply came."""
-        if self._pacer is None or exchange.lacking:  # it was of the opening, which tries once
+    def _replace(self, connection: BenchConnection) -> None:
+        """An open loop replaces a connection that was lost or could not be opened. If it had no
+        reply, there is a pause first, twice as long each time."""
+        if self._schedule is None or connection.ramp_remaining:  # the opening tries once
             return
         pause = 0.0
-        if exchange.first_reply is None:
-            pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, 2 * self._pauses[exchange.slot]))
-        self._pauses[exchange.slot] = pause
-        self._open_another(exchange, pause)
+        if connection.first_reply is None:
+            pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, 2 * self._pauses[connection.slot]))
+        self._pauses[connection.slot] = pause
+        self._open_replacement(connection, pause)
 
-    def _open_another(self, exchange: Conversation, pause: float) -> None:
-        """In its place, while there is something to send."""
-        if self._tally.sending and self.bug is None:
-            self._opener.want(partial(self._begin, exchange.slot, self._later_messages), pause)
+    def _open_replacement(self, connection: BenchConnection, pause: float) -> None:
+        """Open one in its slot, while there are messages to send."""
+        if self._counters.sending and self.bug is None:
+            self._opener.open(partial(self._begin, connection.slot, self._ramp_of_later), pause)
 
     @property
-    def _later_messages(self) -> int:
-        """How many replies one waits for that replaces another, before it has its depth."""
+    def _ramp_of_later(self) -> int:
+        """The ``ramp_remaining`` of a replacement."""
         if self.workload.open_loop:
             return 0
         return 1 if self.workload.think else self.workload.depth
 
-    def _rest(self) -> None:
-        for exchange in list(self._exchanges):
-            if exchange.opened is not None:
-                exchange.rest()
+    # The end
+
+    def _finish_if_idle(self) -> None:
+        for connection in list(self._connections):
+            if connection.connect_time is not None:
+                connection.finish_if_idle()
         self._stop_when_idle()
 
     def _stop_when_idle(self) -> None:
-        if not self._opener.opens and self._idle == len(self._exchanges):
+        if not self._opener.has_more and self._idle == len(self._connections):
             self._loop.stop()
 
-    # What does not answer:
+    # Timeouts
 
     @property
     def _sweep_seconds(self) -> float:
         return min(1.0, self.workload.timeout / 4)
 
     def _sweep(self) -> None:
-        """Give up what has waited for longer than the timeout: a connection that is not made or
-        does not answer at all, or a single message that was passed over."""
-        before = monotonic_ns() - self._driver.patience
-        if self._is_deserted(before):
-            self._tally.finish(monotonic_ns())
-        for exchange in list(self._exchanges):
-            if exchange.overdue(before):
-                self._give_up(exchange)
+        """Give up each connection that is not made or does not answer within the timeout, and each
+        message that was overtaken so long ago."""
+        before = monotonic_ns() - self._context.timeout_ns
+        if self._is_without_connections(before):
+            self._counters.finish(monotonic_ns())
+        for connection in list(self._connections):
+            if connection.overdue(before):
+                self._time_out(connection)
             else:
-                exchange.abandon_late(before)
+                connection.abandon_overtaken(before)
         self._loop.call_later(self._sweep_seconds, self._sweep)
 
-    def _is_deserted(self, before: int) -> bool:
-        """Does a message of the plan wait since then for a connection, and none could be had?"""
-        pacer = self._pacer
-        if pacer is None or pacer.exchanges:
+    def _is_without_connections(self, before: int) -> bool:
+        """Has a scheduled message been due, with no connection to send it on, since then?"""
+        schedule = self._schedule
+        if schedule is None or schedule.connections:
             return False
-        return pacer.due_at < before and self._there_at < before
+        return schedule.due_at < before and self._last_closed < before
 
-    def _give_up(self, exchange: Conversation) -> None:
-        if exchange.given_up:
+    def _time_out(self, connection: BenchConnection) -> None:
+        if connection.timed_out:
             return
-        exchange.given_up = True
-        if exchange.opened is None:
-            self._tally.count("connect_timeout")
-        if exchange.first_reply is None and self._pacer is None:
-            for _ in range(self._opener.halt()):  # more would fare no better
-                self.filled()
-        if exchange.connection is not None:
-            exchange.connection.abort()
+        connection.timed_out = True
+        if connection.connect_time is None:
+            self._counters.count("connect_timeout")
+        if connection.first_reply is None and self._schedule is None:
+            for _ in range(self._opener.halt()):  # the queued ones would time out too
+                self.on_ramped_up()
+        if connection.transport is not None:
+            connection.transport.abort()
 
 
 def _error(reason: CloseReason, error: BaseException | None) -> str:

@@ -1,54 +1,54 @@
-"""The plan of an open loop: when what is due, and on whom it may be sent."""
+"""The schedule of an open loop: when each message is due, and on which connections it may go."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from epollo.bench.run.connection import Conversation
+from epollo.bench.run.connection import BenchConnection
 from epollo.bench.run.metrics import NEVER
 from epollo.engine import EventLoop
 from epollo.engine.events import READ
 from epollo.engine.wakeup import Alarm
 
 
-class Pacing:
+class Schedule:
     """The part of a pacer that no message passes through.
 
-    It wakes the loop by a timer of nanoseconds (timerfd_create(2)): a poller's timeout is rounded
-    to milliseconds.
+    It wakes the loop with a timer of nanoseconds (timerfd_create(2)): the timeout of a poller is
+    rounded to milliseconds.
     """
 
-    # What the room adds:
-    due_at: int  # ns; what is due next; NEVER where nothing is
-    start_at: int  # ns; the times count from there on
-    sent_at: int  # ns; the last message
-    turn: int  # of the exchanges, the one that was sent on last
-    exchanges: list[Conversation]
+    # What the backend adds:
+    due_at: int  # ns, of the next message; NEVER if there is none
+    start_at: int  # ns; ``times`` count from here
+    sent_at: int  # ns, of the last message
+    index: int  # in ``connections``, of the one that was sent on last
+    connections: list[BenchConnection]
     loop: EventLoop
     alarm: Alarm
     times: Iterator[float]  # seconds
-    ready: Callable[[int], None]  # the time has come: sends what is due, a bounded number at once
-    plan_next: Callable[[], None]  # takes the next of the times
-    set_alarm: Callable[[], None]  # for what is due next, if there is anybody to send it to
+    ready: Callable[[int], None]  # the timer fired: sends the due messages, a bounded number
+    advance: Callable[[], None]  # takes the next of ``times``
+    set_alarm: Callable[[], None]  # to the next message, if there is a connection
 
     def __init__(self, loop: EventLoop, times: Iterator[float]) -> None:
         self.loop = loop
         self.times = times
-        self.exchanges = []
-        self.turn = self.start_at = self.sent_at = 0
+        self.connections = []
+        self.index = self.start_at = self.sent_at = 0
         self.due_at = NEVER
         self.alarm = Alarm()
         loop.watch(self.alarm.fd, self, READ)
 
     @property
     def due(self) -> int:
-        """When the next message is, in ns; NEVER where there is none, or nobody to send it to."""
-        return self.due_at if self.exchanges else NEVER
+        """When to wake up, in ns; NEVER without a message or without a connection."""
+        return self.due_at if self.connections else NEVER
 
     def start(self, at: int) -> None:
-        """The times count from ``at`` ns on."""
+        """Start at ``at`` ns."""
         self.start_at = at
-        self.plan_next()
+        self.advance()
         self.set_alarm()
 
     def stop(self) -> None:
@@ -56,21 +56,21 @@ class Pacing:
         self.due_at = NEVER
         self.set_alarm()
 
-    def left(self, before: int) -> Iterator[int]:
-        """When each message is due that should have been sent before that time, and was not."""
+    def unsent(self, before: int) -> Iterator[int]:
+        """The due time of each message due before ``before`` ns that was not sent."""
         while self.due_at < before:
             yield self.due_at
-            self.plan_next()
+            self.advance()
 
-    def add(self, exchange: Conversation) -> None:
-        """Send on that one too."""
-        self.exchanges.append(exchange)
+    def add(self, connection: BenchConnection) -> None:
+        """Send on this connection too."""
+        self.connections.append(connection)
         self.set_alarm()
 
-    def remove(self, exchange: Conversation) -> None:
-        """Send on that one no more, if it ever was sent on."""
-        if exchange in self.exchanges:
-            self.exchanges.remove(exchange)
+    def remove(self, connection: BenchConnection) -> None:
+        """Stop sending on this connection, if it was added."""
+        if connection in self.connections:
+            self.connections.remove(connection)
 
     def abort(self) -> None:
         """The loop is closed."""

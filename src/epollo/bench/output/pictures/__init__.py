@@ -1,1 +1,1 @@
-"""What pictures and pages of results are made of."""
+"""The parts of pictures and pages of results."""

@@ -1,7 +1,7 @@
-"""Lines on axes, and what the axes of all panels have.
+"""Lines on axes, and the style that the axes of all panels share.
 
-Imports matplotlib, which is optional. Every line is told by its dashes and the name at its end, so
-that neither colour nor a legend is needed.
+Imports matplotlib, which is optional. Dashes and a name at its end identify each line, so neither
+colour nor a legend is needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DOTTED: Dashes = (0, (1, 1.3))
 _MIXED: Dashes = (0, (6, 1.5, 1, 1.5))
 _LONG: Dashes = (0, (9, 2))
 
-# How the lines of one panel are told apart, in their order; of several runs, one each.
+# The styles of the lines of one panel, in their order; with several runs, one for each run.
 STYLES: Sequence[tuple[str, Dashes]] = (
     (BLUE, SOLID),
     (ORANGE, _DASHED),
@@ -34,16 +34,16 @@ STYLES: Sequence[tuple[str, Dashes]] = (
     (RED, _DOTTED),
     (PINK, _LONG),
 )
-_APART = 0.085  # of the axes' height: no two names are nearer
+_APART = 0.085  # of the axes' height: the least distance between two names
 _DECADE = 10.0
-_FEW = 4  # seconds; fewer are divided
-ROUND = (1, 2, 2.5, 5, 10)  # what ticks are multiples of
+_FEW = 4  # seconds; a shorter axis has ticks at parts of a second
+ROUND = (1, 2, 2.5, 5, 10)  # ticks are multiples of these
 _SWATCH = (0.08, 0.38, 0.44)  # inches right of the axes: a piece of the line, and its name
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line, by its name; points that are not there are nan."""
+    """A line and its name; missing points are nan."""
 
     name: str
     x: Sequence[float]
@@ -53,14 +53,14 @@ class Line:
 
 
 def style_of(number: int) -> tuple[str, Dashes]:
-    """A colour and dashes; no two of 25 runs have both alike."""
+    """A colour and dashes; unique for up to 25 runs."""
     colour, _ = STYLES[number % len(STYLES)]
     _, dashes = STYLES[(number + number // len(STYLES)) % len(STYLES)]
     return colour, dashes
 
 
 def dress(axes: Axes) -> None:
-    """Before anything is drawn on them."""
+    """Prepare axes; to be called before anything is drawn on them."""
     quiet(axes)
     axes.grid(visible=True, axis="y", color=FAINT, linewidth=0.7)
     axes.set_axisbelow(True)
@@ -68,7 +68,7 @@ def dress(axes: Axes) -> None:
 
 
 def plot(axes: Axes, lines: Sequence[Line], marked: bool = False) -> None:
-    """Draw lines; a single point would not be seen without its mark."""
+    """Draw lines; a single point has a marker, or it would be invisible."""
     for line in lines:
         marker = "o" if marked or len(line.x) == 1 else ""
         axes.plot(
@@ -78,8 +78,8 @@ def plot(axes: Axes, lines: Sequence[Line], marked: bool = False) -> None:
 
 
 def latencies(axes: Axes, lines: Sequence[Line], floor: float = 0.0) -> None:
-    """The y axis of latencies: from 0, or logarithmic where they span a decade or more, and then
-    from ``floor`` at least."""
+    """The y axis of latencies: from 0, or logarithmic if they span a decade or more, and then not
+    below ``floor``."""
     values = [y for line in lines for y in line.y if y > 0]
     highest, lowest = max(values, default=1.0), max(floor, min(values, default=0.0))
     if not lowest or highest / lowest < _DECADE:
@@ -110,29 +110,29 @@ def over_seconds(axes: Axes, end: float) -> None:
 
 
 def below(axes: Axes, text: str) -> None:
-    """What the x axis has."""
+    """Set the label of the x axis."""
     axes.set_xlabel(text, color=QUIET, size=9.5)
 
 
 def name_ends(axes: Axes, lines: Sequence[Line]) -> None:
-    """Each line's name to the right of its end, with a piece of it, none upon another."""
+    """Write each line's name to the right of its end, with a sample of it; names do not overlap."""
     figure = axes.get_figure()
     assert figure is not None
     corner = cast("Affine2DBase", axes.transAxes)
     inches = figure.dpi_scale_trans + ScaledTranslation(1, 0, corner)
-    beside = blended_transform_factory(inches, axes.transAxes)
+    margin = blended_transform_factory(inches, axes.transAxes)
     start, end, text = _SWATCH
     for height, line in spread(_ends(axes, lines)):
         axes.plot(
             [start, end], [height, height], color=line.colour, linestyle=line.dashes,
-            linewidth=1.8, transform=beside, clip_on=False, scalex=False, scaley=False,
+            linewidth=1.8, transform=margin, clip_on=False, scalex=False, scaley=False,
         )  # fmt: skip
-        axes.text(text, height, line.name, transform=beside, va="center", color=INK, size=9.5)
+        axes.text(text, height, line.name, transform=margin, va="center", color=INK, size=9.5)
 
 
 def _ends(axes: Axes, lines: Sequence[Line]) -> list[tuple[float, Line]]:
-    """Where lines end, as a part of the axes' height, from the lowest on."""
-    axes.get_ylim()  # at which it is final
+    """The heights at which lines end, as parts of the axes' height, in rising order."""
+    axes.get_ylim()  # makes the limits final
     to_axes = axes.transData + axes.transAxes.inverted()
     ends = []
     for line in lines:
@@ -144,7 +144,7 @@ def _ends(axes: Axes, lines: Sequence[Line]) -> list[tuple[float, Line]]:
 
 
 def spread(ends: Sequence[tuple[float, Line]]) -> list[tuple[float, Line]]:
-    """Heights in rising order, moved so far that none is nearer than can be read."""
+    """Move heights, given in rising order, apart so that names can be read."""
     places = [height for height, _ in ends]
     for n in range(1, len(places)):
         places[n] = max(places[n], places[n - 1] + _APART)

@@ -1,4 +1,4 @@
-"""The pictures of results, a panel each: what is drawn of one run, or of several upon each other.
+"""The pictures of results, one panel each: of one run, or of several runs in the same axes.
 
 Imports matplotlib, which is optional.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from epollo.bench.compare.letters import letter
 from epollo.bench.output.pictures.lines import (
     ROUND,
     SOLID,
@@ -28,23 +29,22 @@ from epollo.bench.output.pictures.lines import (
     short_number,
     style_of,
 )
-from epollo.bench.output.pictures.tables import histograms
-from epollo.bench.output.wording import letter
+from epollo.bench.output.wording import histograms
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import Result, Second
 from epollo.bench.results.search import Search
 from epollo.cli.plotting import QUIET, RED
 
 _PERCENTILES = (("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("max", 100.0))
-_POINTS = 240  # of a percentile spectrum: more are not seen
+_POINTS = 240  # of a percentile spectrum: more would not be visible
 _GROUPS = 16  # of the seconds of a ramp
-_REST = 0.1  # of the longest second; a shorter one is a mere rest, whose rate says nothing
-_SHORT = 0.99  # of a target; a rate below that did not reach it
+_SHORTEST = 0.1  # of the longest second; the rate of a shorter one means nothing
+_REACHED = 0.99  # of a target; a lower rate did not reach it
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture. ``draw`` puts it on axes; ``title`` says what it shows, ``note`` how to read
+    """One picture. ``draw`` draws it on axes; ``title`` says what it shows, ``note`` how to read
     it."""
 
     name: str
@@ -54,14 +54,14 @@ class Panel:
 
 
 def panels(results: Sequence[Result]) -> list[Panel]:
-    """All the pictures that can be made of what was measured."""
+    """All the pictures that can be made of these results."""
     several = len(results) > 1
     return list(_of_several(results) if several else _of_one(results[0]))
 
 
 def of_search(search: Search) -> list[Panel]:
-    """Percentiles of the rate that it found, and all its runs one behind the other: percentiles of
-    runs at different rates would be of none."""
+    """Percentiles at the rate found, and everything else of all runs, one after the other.
+    Percentiles over runs at different rates would mean nothing."""
     found = [panel for panel in panels([search.answer()]) if panel.name == "spectrum"]
     return found + [panel for panel in panels([search.as_one()]) if panel.name != "spectrum"]
 
@@ -147,20 +147,20 @@ def _spectra(lines: Sequence[Line]) -> Callable[[Axes], None]:
 
 
 def _floor(line: Line) -> float:
-    """A tenth of its median: the least values of a fast thing, such as the slip, would take half
-    the picture."""
+    """A tenth of the median: otherwise the smallest values, of the slip for example, would take
+    half the picture."""
     return next(y for x, y in zip(line.x, line.y, strict=True) if x >= 2) / 10
 
 
 def percentile_ticks(last: float) -> list[float]:
-    """Where names stand on an axis that ends at ``last``: at 0, 50 and nines, no more than fit."""
+    """The labelled places on an axis that ends at ``last``: 0, 50 and nines, as many as fit."""
     decades = max(1, math.floor(math.log10(last) + 1e-9))
     nines = range(1, decades + 1, 1 if decades < 5 else 2)
     return [1.0, *([2.0] if decades < 6 else []), *(10.0**n for n in nines)]
 
 
 def percentile_of(x: float) -> str:
-    """The percentile that stands at 1 / (1 - q): 0, 50, 90, 99, 99.9."""
+    """The percentile q at ``x`` = 1 / (1 - q): 0, 50, 90, 99, 99.9."""
     digits = max(0, round(math.log10(x)) - 2)
     return f"{100 * (1 - 1 / x):.{digits}f}"
 
@@ -176,9 +176,9 @@ def _over_time(name: str, result: Result, percent: float, style: tuple[str, Dash
 
 
 def _whole(result: Result) -> list[Second]:
-    """The seconds that are long enough to have a rate, and percentiles."""
+    """The seconds that are long enough for a rate and percentiles."""
     longest = max((second.seconds for second in result.seconds), default=0.0)
-    return [second for second in result.seconds if second.seconds >= _REST * longest > 0]
+    return [second for second in result.seconds if second.seconds >= _SHORTEST * longest > 0]
 
 
 def _percentile(second: Second, percent: float) -> float:
@@ -220,7 +220,7 @@ def _rate_lines(results: Sequence[Result]) -> list[Line]:
 
 
 def _target_lines(results: Sequence[Result]) -> list[Line]:
-    """The targets, each once, however many runs had it."""
+    """The targets; one that several runs share is drawn once."""
     found: dict[tuple[tuple[float, float | None], ...], Line] = {}
     for result in results:
         if any(second.target for second in result.seconds):
@@ -243,7 +243,7 @@ def _target_of(second: Second) -> float:
 
 
 def _trouble(results: Sequence[Result]) -> Iterator[Panel]:
-    """What is not there in a good run: errors; and what a rate has piled up."""
+    """Panels that a good run does not have: errors, and a queue."""
     if any(second.errors for result in results for second in result.seconds):
         yield Panel("errors", "Errors in each second", "", _counts(results, "errors", _errors_of))
     if any(
@@ -294,7 +294,7 @@ def _steps(
     figure: Callable[[Second], float],
     style: tuple[str, Dashes],
 ) -> Line:
-    """A figure of whole seconds, level over each of them."""
+    """A figure of each second, as steps."""
     x = [edge for second in seconds for edge in (second.start, second.start + second.seconds)]
     y = [value for second in seconds for value in [figure(second)] * 2]
     return Line(name, x, y, *style)
@@ -313,13 +313,13 @@ class Group:
 
     @property
     def reached(self) -> bool:
-        """Was the target kept?"""
-        return self.rate >= _SHORT * self.target
+        """Was the target reached?"""
+        return self.rate >= _REACHED * self.target
 
 
 def groups(result: Result) -> list[Group]:
-    """The seconds by their targets, in rising order: each step by itself, of a ramp as many
-    stretches as can be told apart. Empty where there are not two targets."""
+    """The seconds grouped by target, in rising order: one group for each step, up to ``_GROUPS``
+    for a ramp. Empty if there is only one target."""
     seconds = [second for second in result.seconds if second.target and second.response.total]
     targets = [float(f"{second.target:.6g}") for second in seconds]
     if not targets or max(targets) <= min(targets):
@@ -352,7 +352,7 @@ def _against(name: str, found: Sequence[Group], percent: float, style: tuple[str
 def _ramp_note(found: Sequence[Group]) -> str:
     if all(group.reached for group in found):
         return "The rate is the target, which was reached throughout."
-    return "The rate is the target; hollow where less than 99 % of it was answered."
+    return "The rate is the target; a point is hollow if less than 99 % of it was answered."
 
 
 def _against_rate(

@@ -8,8 +8,9 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 import epollo
+from epollo.bench.compare.letters import letter
 from epollo.bench.output.pictures.panels import Panel, panels
-from epollo.bench.output.wording import described, letter, moment
+from epollo.bench.output.wording import described, moment
 from epollo.bench.results.result import Result
 from epollo.bench.results.verdict import Verdict
 from epollo.cli.plotting import INK, WIDTH, new_figure
@@ -20,7 +21,7 @@ PANEL, WIDE = 2.05, 2.5
 ABOVE, BELOW, GAP = 1.05, 0.72, 0.92
 MARGIN, NAMES, BETWEEN = 0.72, 1.12, 0.05
 LINE = 0.2  # of text
-_LONG, _TITLE = 110, 70  # characters of a line of text and of the title, and no more
+_LONG, _TITLE = 110, 70  # most characters of a line of text and of the title
 
 
 def sheet(
@@ -29,8 +30,8 @@ def sheet(
     title: str = "",
     shown: Sequence[Panel] = (),
 ) -> Figure:
-    """The panels in two columns, the first across both where their number is odd: those of the
-    results, or the ones to be ``shown``."""
+    """The panels in two columns; if their number is odd, the first one is as wide as both. They are
+    those of the results, or ``shown``."""
     shown = shown or panels(results)
     rows = _rows(shown)
     legend = _legend(results, names)
@@ -59,7 +60,7 @@ def _rows(shown: Sequence[Panel]) -> list[Sequence[Panel]]:
 def _draw_row(
     figure: Figure, row: Sequence[Panel], place: tuple[float, float], height: float
 ) -> None:
-    """Its panels side by side; ``place`` is the bottom and the height of their axes."""
+    """Draw panels side by side; ``place`` is the bottom and the height of their axes."""
     bottom, tall = place
     column = (WIDTH - BETWEEN) / len(row)
     for number, panel in enumerate(row):
@@ -90,12 +91,12 @@ def _p99(result: Result) -> str:
 
 def _subtitle(results: Sequence[Result]) -> str:
     if len(results) > 1:
-        return "Each run has a line of its own, named at its end"
+        return "Each run has one line, with its letter at the end"
     return _cut(described(results[0].workload), _LONG)
 
 
 def _legend(results: Sequence[Result], names: Sequence[str]) -> list[str]:
-    """A line for each of several results: its letter, its name, what was run."""
+    """One line for each of several results: its letter, its name and its load."""
     if len(results) < 2:
         return []
     named = [*names, *(result.workload.address for result in results[len(names) :])]

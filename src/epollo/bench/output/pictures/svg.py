@@ -1,7 +1,7 @@
-"""A panel as SVG within a page: its text is text, and its colours are the page's.
+"""A panel as SVG inside a page, with text as text, and the colours of the page.
 
-Imports matplotlib, which is optional. A page has to define the CSS variables of ``VARIABLES``, so
-one picture serves for a light and for a dark page.
+Imports matplotlib, which is optional. The page defines the CSS variables of ``VARIABLES``, so the
+picture fits a light and a dark page.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ VARIABLES = {
     "#FFFFFF": "--paper",
 }
 _SIZE = (5.0, 3.1)  # inches; 360 by 223 units, about the pixels of a phone
-_AXES = (0.13, 0.165, 0.62, 0.8)  # of the picture: room for the figures, and for the names
+_AXES = (0.13, 0.165, 0.62, 0.8)  # of the picture, with space for tick labels and names
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
-_FONT = re.compile(r"font(-\w+)?: [^;\"]*;? ?")  # the page's own, which is no wider
+_FONT = re.compile(r"font(-\w+)?: [^;\"]*;? ?")  # replaced by the page's font, which is not wider
 _ID = re.compile(r' id="([^"]*)"')
 
 
 def svg(panel: Panel) -> str:
-    """The panel as an ``<svg>`` element, whose ids no other panel of the page has."""
+    """The panel as an ``<svg>`` element, with ids that are unique in the page."""
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": panel.name, "text.parse_math": False}
     stream = io.StringIO()
     with rc_context(settings):
@@ -49,7 +49,7 @@ def svg(panel: Panel) -> str:
 
 
 def _inlined(text: str, panel: Panel) -> str:
-    """The element alone, without what is for a file of its own."""
+    """Only the element, without the parts that belong to an SVG file."""
     _, _, body = text[text.index("<svg") :].partition(">")
     body = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.S)
     body = _FONT.sub("", body).replace("xlink:href", "href")
@@ -61,7 +61,7 @@ def _inlined(text: str, panel: Panel) -> str:
 
 
 def _renamed(body: str, prefix: str) -> str:
-    """Only ids that are referred to are kept, and they begin with ``prefix``."""
+    """Keep only the ids that are referred to, and let them begin with ``prefix``."""
     used = {name for name in _ID.findall(body) if f"#{name}" in body}
     body = _ID.sub(lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", body)
     return re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", body)

@@ -1,21 +1,21 @@
-"""The figures of results as tables of text, for a page: one run, or several beside each other."""
+"""The figures of one or several results as tables of text, for a page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from epollo.bench.compare.letters import letter
 from epollo.bench.compare.ratios import Change, Comparison, Row
 from epollo.bench.compare.text import figure, interval
-from epollo.bench.output.wording import fairness, letter, named, spread
-from epollo.bench.results.histogram import Histogram
+from epollo.bench.output.wording import fairness, format_ns, histograms, named, spread
 from epollo.bench.results.result import PERCENTILES, Result, Second
 from epollo.units import format_seconds, format_size
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under a head; the first column names each row. ``figures``: the rest are numbers."""
+    """Rows under a header; the first column names the row. ``figures``: the others are numbers."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -23,7 +23,7 @@ class Table:
 
 
 def latencies(results: Sequence[Result]) -> Table:
-    """Mean, deviation, least, most and percentiles: of one run's three histograms, or of the
+    """Mean, deviation, minimum, maximum and percentiles: of one run's three histograms, or of the
     response times of several runs."""
     if len(results) > 1:
         columns = [(letter(n), result.response) for n, result in enumerate(results)]
@@ -42,13 +42,6 @@ def latencies(results: Sequence[Result]) -> Table:
     return Table(["", *(name for name, _ in columns)], rows)
 
 
-def histograms(result: Result) -> list[tuple[str, Histogram]]:
-    """The histograms that say something: in a closed loop, only the response times."""
-    if not result.workload.open_loop:
-        return [("response", result.response)]
-    return [("response", result.response), ("service", result.service), ("slip", result.slip)]
-
-
 def amounts(results: Sequence[Result]) -> Table:
     """Messages, bytes, rates, connections and fairness."""
     rows = [[name, *map(words, results)] for name, words in _AMOUNTS]
@@ -58,7 +51,7 @@ def amounts(results: Sequence[Result]) -> Table:
 
 
 def errors(results: Sequence[Result]) -> Table:
-    """How often each kind of error occurred, the most frequent first."""
+    """The count of each kind of error, the most frequent first."""
     kinds = {kind for result in results for kind in result.errors}
     counts = {kind: [result.errors.get(kind, 0) for result in results] for kind in kinds}
     rows = [
@@ -71,11 +64,11 @@ def errors(results: Sequence[Result]) -> Table:
 
 def seconds(result: Result) -> Table:
     """The window, second by second."""
-    wanted = result.target is not None
+    has_target = result.target is not None
     head = ["second", "target", "sent", "answered", "errors", "outstanding"]
     head += ["p50", "p90", "p99", "max"]
     rows = [_second(second) for second in result.seconds]
-    if not wanted:
+    if not has_target:
         head, rows = head[:1] + head[2:], [row[:1] + row[2:] for row in rows]
     return Table(head, rows)
 
@@ -111,7 +104,7 @@ def _second(second: Second) -> list[str]:
 
 
 def _messages(result: Result) -> str:
-    return f"{result.messages:,} answered rightly, of {result.sent:,} sent"
+    return f"{result.messages:,} answered correctly, of {result.sent:,} sent"
 
 
 def _rate(result: Result) -> str:
@@ -156,4 +149,4 @@ _AMOUNTS: Sequence[tuple[str, Callable[[Result], str]]] = (
 
 
 def _ns(value: float) -> str:
-    return format_seconds(value / 1e9).replace(" ", "\N{NO-BREAK SPACE}")
+    return format_ns(value).replace(" ", "\N{NO-BREAK SPACE}")

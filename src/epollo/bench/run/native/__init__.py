@@ -1,2 +1,1 @@
-"""What the load tester does for each message, in Cython, where it was built: `python` is to be
-read."""
+"""What is done for each message, in Cython; the Python version is in `epollo.bench.run.python`."""

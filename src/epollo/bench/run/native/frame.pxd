@@ -7,26 +7,26 @@ from epollo.engine.native.formats cimport FrameFormat
 cdef enum:
     WAVE = 256  # PERIOD of `epollo.bench.load.payload`
 
-cdef struct Frame:  # that of any message of a run, where all are as long
-    Py_ssize_t size  # bytes, of all of it; 0: it is not known
-    Py_ssize_t envelope  # bytes of the framing's header, which is the same before all messages
+cdef struct Frame:  # of any message of a run whose messages all have one size
+    Py_ssize_t size  # bytes, of the whole frame; 0: not known
+    Py_ssize_t envelope  # bytes of the framing's header, the same for all messages
     Py_ssize_t message  # bytes
     uint64_t begin  # the first bytes of the frame: the framing's header, then zeros
-    uint64_t mask  # of the bits that are that header's
+    uint64_t mask  # of the bits of that header
     const uint8_t *pattern
 
 
 cdef inline const uint8_t *pattern_of(
     const uint8_t *pattern, uint64_t connection, uint64_t number
 ) noexcept:
-    """What follows the header of a message."""
+    """The bytes that follow the header of a message."""
     return pattern + (number * 7 + connection) % WAVE
 
 
 cdef inline void write_frame(
     const Frame *frame, uint64_t connection, uint64_t number, int64_t due, uint8_t *place
 ) noexcept:
-    """That of the message ``number``."""
+    """Write the frame of the message ``number``."""
     memcpy(place, &frame.begin, sizeof(uint64_t))
     place += frame.envelope
     put_header(connection, number, due, place)
@@ -37,7 +37,7 @@ cdef inline void write_frame(
 cdef inline bint equal_frame(
     const Frame *frame, uint64_t connection, uint64_t number, int64_t due, const uint8_t *data
 ) noexcept:
-    """Is that it, to the byte?"""
+    """Are ``data`` exactly the frame of the message ``number``?"""
     cdef uint64_t begin
     memcpy(&begin, data, sizeof(uint64_t))
     if (begin ^ frame.begin) & frame.mask:

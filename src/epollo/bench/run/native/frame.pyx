@@ -1,6 +1,6 @@
-"""The frame that carries a message, where all messages are as long: header and all, it is foreseen.
+"""The frame of a message, for runs whose messages all have one size: known in advance.
 
-So what comes need not be taken apart to be compared, nor what goes be put together.
+So replies are compared without decoding them, and messages are written without encoding them.
 """
 
 from libc.stdint cimport uint8_t, uint64_t
@@ -17,8 +17,8 @@ cdef Py_ssize_t WORD = sizeof(uint64_t)
 
 
 cdef Frame frame_of(FrameFormat format, Py_ssize_t size, const uint8_t *pattern) noexcept:
-    """That of messages of ``size`` bytes. It is not known where the framing ends a frame otherwise
-    than by the length in a header, and that fits a word."""
+    """The frame of messages of ``size`` bytes. It is known only if the framing puts the length in a
+    header of at most one word, and has no trailer."""
     cdef Frame frame = Frame(0, 0, size, 0, 0, pattern)
     cdef uint8_t header[LONGEST_HEADER]
     cdef Envelope envelope

@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-# What a message begins with: number, connection, time. Little-endian, as every machine is that
+# A message begins with its number, connection and due time. Little-endian, as are all machines that
 # this is built for.
 
 cdef enum:
@@ -20,7 +20,8 @@ cdef inline void put_header(
 cdef inline bint is_header(
     uint64_t connection, uint64_t number, int64_t due, const uint8_t *data
 ) noexcept:
-    """Is it there? To compose one and compare that would be to wait for bytes just written."""
+    """Does ``data`` begin with this header? Fields are compared one by one: to compose a header and
+    compare that would stall on bytes just written."""
     cdef uint64_t first
     cdef uint32_t second
     cdef int64_t third

@@ -11,7 +11,7 @@ cdef enum:
 
 cdef class Messages:
     cdef object payload
-    cdef object python  # makes those that are not made here
+    cdef object python  # makes the messages that are not made here
     cdef bytes pattern
     cdef const uint8_t *pattern_data
     cdef Py_ssize_t *sizes
@@ -22,7 +22,7 @@ cdef class Messages:
 
     @final
     cdef inline Py_ssize_t size(self, uint64_t connection, uint64_t number) noexcept:
-        """Its size, where it is made here: then ``sizes`` is not NULL."""
+        """The size of a message that is made here, that is, if ``sizes`` is not NULL."""
         if self.count == 1:
             return self.sizes[0]
         return self.sizes[(number + connection * STEP) % <uint64_t> self.count]
@@ -31,7 +31,7 @@ cdef class Messages:
     cdef inline void write(
         self, uint64_t connection, uint64_t number, int64_t due, uint8_t *place, Py_ssize_t size
     ) noexcept:
-        """Its ``size`` bytes."""
+        """Write the ``size`` bytes of a message to ``place``."""
         cdef uint8_t header[HEADER]
         if size < HEADER:
             put_header(connection, number, due, header)
@@ -49,7 +49,7 @@ cdef class Messages:
         const uint8_t *data,
         Py_ssize_t size,
     ) noexcept:
-        """Is that it, to the byte?"""
+        """Are ``data`` exactly the bytes of the message?"""
         cdef uint8_t header[HEADER]
         if size != self.size(connection, number):
             return False

@@ -1,4 +1,4 @@
-"""The messages of `epollo.bench.load.payload`, made in place; all others are left to Python."""
+"""Makes the messages of `epollo.bench.load.payload` in place; Python makes all others."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
@@ -36,7 +36,7 @@ cdef class Messages:
         PyMem_Free(self.sizes)
 
     def message(self, connection, number, intended):
-        """The message ``number`` of ``connection``, meant to be sent at ``intended`` ns."""
+        """The message ``number`` of ``connection``, due at ``intended`` ns."""
         return self.make(connection, number, intended)
 
     cdef bytes make(self, uint64_t connection, uint64_t number, int64_t due):

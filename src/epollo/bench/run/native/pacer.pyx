@@ -1,15 +1,15 @@
-"""Sends the messages of an open loop when they are due, whoever has answered or not."""
+"""Sends the messages of an open loop when they are due, without waiting for replies."""
 
 import os
 
 from libc.errno cimport errno
 from libc.stdint cimport int64_t
 
-from epollo.bench.run.native.exchange cimport ExchangeCore
-from epollo.bench.run.native.tally cimport clock
+from epollo.bench.run.native.counters cimport clock
+from epollo.bench.run.native.pipeline cimport PipelineCore
 
-from epollo.bench.run import metrics as ledger
-from epollo.bench.run.schedule import Pacing
+from epollo.bench.run import metrics
+from epollo.bench.run.schedule import Schedule
 
 cdef extern from "<sys/timerfd.h>" nogil:
     int TFD_TIMER_ABSTIME
@@ -22,9 +22,9 @@ cdef extern from "<sys/timerfd.h>" nogil:
     int timerfd_settime(int fd, int flags, const itimerspec *new, itimerspec *old)
 
 cdef enum:
-    AT_ONCE = 64  # messages sent before the sockets are looked at again
+    AT_ONCE = 64  # messages sent before the sockets are polled again
 
-cdef int64_t NEVER = ledger.NEVER, SECOND = ledger.SECOND
+cdef int64_t NEVER = metrics.NEVER, SECOND = metrics.SECOND
 
 
 cdef class PacerCore:
@@ -33,42 +33,42 @@ cdef class PacerCore:
     cdef public int64_t due_at
     cdef public int64_t start_at
     cdef public int64_t sent_at
-    cdef public Py_ssize_t buffers
-    cdef public list exchanges
+    cdef public Py_ssize_t index
+    cdef public list connections
     cdef public object loop, alarm, times
 
     def ready(self, events):
-        """The time has come."""
-        cdef ExchangeCore exchange
+        """The timer fired: send what is due."""
+        cdef PipelineCore connection
         cdef int64_t now = clock(), due
         for _ in range(AT_ONCE):
-            if self.due_at > now or not self.exchanges:
+            if self.due_at > now or not self.connections:
                 break
-            self.buffers = (self.buffers + 1) % len(self.exchanges)
-            exchange = self.exchanges[self.buffers]
+            self.index = (self.index + 1) % len(self.connections)
+            connection = self.connections[self.index]
             due, self.sent_at = self.due_at, now
-            self.plan_next()
-            exchange.send_due(due)
-            if exchange.watched and exchange.retired:
-                self.remove(exchange)
+            self.advance()
+            connection.send_due(due)
+            if connection.watched and connection.retired:
+                self.remove(connection)
             now = clock()
         self.set_alarm()
 
-    def plan_next(self):
-        """What is due next."""
+    def advance(self):
+        """Take the next due time."""
         cdef double seconds
-        planned = next(self.times, None)
-        if planned is None:
+        time = next(self.times, None)
+        if time is None:
             self.due_at = NEVER
         else:
-            seconds = planned
+            seconds = time
             self.due_at = self.start_at + <int64_t> (seconds * SECOND + 0.5)
 
     def set_alarm(self):
-        """For what is due next, if there is anybody to send it to. To set it anew takes back that
-        it has fired, so that it need not be read (timerfd_create(2))."""
+        """Set the timer to the next message, if there is a connection to send it on. Setting it
+        also clears its readiness, so it need not be read (timerfd_create(2))."""
         cdef itimerspec when
-        cdef int64_t due = self.due_at if self.exchanges else 0
+        cdef int64_t due = self.due_at if self.connections else 0
         when.it_interval.tv_sec = when.it_interval.tv_nsec = 0
         when.it_value.tv_sec = 0 if due == NEVER else due // SECOND
         when.it_value.tv_nsec = 0 if due == NEVER else due % SECOND
@@ -76,5 +76,5 @@ cdef class PacerCore:
             raise OSError(errno, os.strerror(errno))
 
 
-class Pacer(PacerCore, Pacing):
+class Pacer(PacerCore, Schedule):
     """Wakes the loop for each message, and sends it on the connections in turn."""

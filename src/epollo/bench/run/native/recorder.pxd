@@ -6,11 +6,11 @@ cdef extern from *:
     typedef unsigned __int128 epollo_uint128;
     """
     int __builtin_clzll(unsigned long long value) nogil
-    # Its true size is the C compiler's to know.
+    # Only the C compiler knows its true size.
     ctypedef unsigned long long uint128_t "epollo_uint128"
 
 cdef enum:
-    BITS = 11  # 2048 sub-buckets: the power of two that tells three decimal digits apart
+    BITS = 11  # 2048 sub-buckets: the power of two that distinguishes three decimal digits
     HALF = 1 << (BITS - 1)
     BUCKETS = (63 - BITS + 2) * HALF  # of all values of an int64_t
 
@@ -22,12 +22,12 @@ cdef class Recorder:
     cdef int64_t minimum
     cdef int64_t maximum
 
-    cdef object take(self)
+    cdef object interval_histogram(self)
     cdef void _clear(self) noexcept
 
     @final
     cdef inline void record(self, int64_t value) noexcept:
-        """Count one value, of 0 or more."""
+        """Count one value of 0 or more."""
         self.counts[bucket_of(value)] += 1
         self.sum += value
         self.squares += <uint128_t> value * <uint128_t> value
@@ -38,7 +38,7 @@ cdef class Recorder:
 
 
 cdef inline Py_ssize_t bucket_of(int64_t value) noexcept:
-    """The index of the bucket that counts it; a negative one is counted as 0."""
+    """The index of the bucket of ``value``; a negative value is counted as 0."""
     if value < 0:
         return 0
     cdef int last = 63 ^ __builtin_clzll(value | (2 * HALF - 1))  # the highest bit set, from 0

@@ -4,13 +4,13 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport INT64_MAX, uint64_t
 from libc.string cimport memset
 
-from epollo.bench.run.native.counts cimport counts_of
+from epollo.bench.run.native.bucket_counts cimport bucket_counts_of
 
 from epollo.bench.results.histogram import Histogram
 
 
 cdef class Recorder:
-    """Counts of non-negative integers, as an HdrHistogram of three significant digits has them."""
+    """Counts of non-negative integers, in the buckets of an HdrHistogram of three digits."""
 
     def __cinit__(self):
         self.counts = <uint64_t *> PyMem_Calloc(BUCKETS, sizeof(uint64_t))
@@ -21,21 +21,21 @@ cdef class Recorder:
     def __dealloc__(self):
         PyMem_Free(self.counts)
 
-    cdef object take(self):
-        """What was recorded since the last time, as a Histogram."""
+    cdef object interval_histogram(self):
+        """The values recorded since the last call, as a Histogram."""
         cdef Py_ssize_t used = bucket_of(self.maximum) + 1
         cdef uint64_t total = 0
         cdef Py_ssize_t index
         for index in range(used):
             total += self.counts[index]
         cdef object high = <uint64_t> (self.squares >> 64), low = <uint64_t> self.squares
-        counts = counts_of(self.counts, used)
-        taken = Histogram.of_buckets(
+        counts = bucket_counts_of(self.counts, used)
+        histogram = Histogram.of_buckets(
             counts, total, self.sum, (high << 64) + low, self.minimum, self.maximum
         )
         memset(self.counts, 0, used * sizeof(uint64_t))
         self._clear()
-        return taken
+        return histogram
 
     cdef void _clear(self) noexcept:
         self.sum = 0

@@ -1,1 +1,1 @@
-"""What the load tester does for each message, in code to be read: `native` has it to be run."""
+"""What is done for each message, in Python; the fast version is in `epollo.bench.run.native`."""

@@ -1,4 +1,4 @@
-"""What a server whose answer is known does with each message, and when: decided ahead of a run."""
+"""What a server does with each message, and when: decided before a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEEDS = ("flip", "flip_number", "shorten", "repeat", "swap", "swallow", "extra",
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class Behaviour:
     """One server. Times are in seconds.
 
     Without ``queue`` it is a pure delay: each message is answered after its own service time,
@@ -21,7 +21,7 @@ class Plan:
 
     Attributes:
         service: that a message takes.
-        slow, slow_every: every so many-th message takes ``slow`` in place of ``service``.
+        slow, slow_every: every ``slow_every``-th message takes ``slow`` instead of ``service``.
         exponential: service times are drawn by chance, and ``service`` is their mean.
         queue: a message is begun when all before it are done.
         stall: how long nothing is done, once: a pure delay sends no reply, a queue does no work.
@@ -29,9 +29,9 @@ class Plan:
         deeds: what is done to replies, in turn: see DEEDS.
         every: so many-th message has it done to its reply...
         since, until: ...behind that message, and up to that one; by number from 1 on.
-        late: how much later than planned a reply comes that is ``late``.
+        late: by how much a ``late`` reply is late.
         seed: of the service times drawn.
-        announced: the number of the message that is told of when it comes.
+        announced: the number of the message whose arrival is announced.
     """
 
     service: float = 0.0
@@ -50,20 +50,20 @@ class Plan:
     announced: int = 1
 
     def deed(self, number: int) -> int:
-        """What is done to the reply to the message of that number; 0: it is right."""
+        """What is done to the reply to the message of that number; 0: it is correct."""
         number -= self.since
         if not self.deeds or not 0 < number <= self.until - self.since or number % self.every:
             return 0
-        turn = number // self.every - 1
-        return 1 + DEEDS.index(self.deeds[turn % len(self.deeds)])
+        index = number // self.every - 1
+        return 1 + DEEDS.index(self.deeds[index % len(self.deeds)])
 
 
 class Timing:
-    """When a plan's replies are due. It knows no clock: times are in ns from anywhere."""
+    """When a behaviour's replies are due. It knows no clock: times are in ns from anywhere."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._chance = random.Random(plan.seed)  # noqa: S311 (a delay is no secret)
+    def __init__(self, behaviour: Behaviour) -> None:
+        self._behaviour = behaviour
+        self._chance = random.Random(behaviour.seed)  # noqa: S311 (a delay is no secret)
         self._number = 0
         self._free = 0  # a queue's: when all that came before is done
         self._stall_from = 0
@@ -72,21 +72,21 @@ class Timing:
     def due(self, arrived: int) -> int:
         """When to answer the message that came at ``arrived``. To be asked in their order."""
         if not self._number:
-            self._stall_from = arrived + round(self._plan.stall_at * SECOND)
-            self._stall_to = self._stall_from + round(self._plan.stall * SECOND)
+            self._stall_from = arrived + round(self._behaviour.stall_at * SECOND)
+            self._stall_to = self._stall_from + round(self._behaviour.stall * SECOND)
         self._number += 1
         took = self._service()
-        if self._plan.queue:
+        if self._behaviour.queue:
             self._free = self._worked(max(arrived, self._free), took)
             return self._free
         return self._held(arrived + took)
 
     def _service(self) -> int:
-        plan = self._plan
-        if plan.exponential:
-            return round(self._chance.expovariate(1 / plan.service) * SECOND)
-        slow = plan.slow_every and self._number % plan.slow_every == 0
-        return round((plan.slow if slow else plan.service) * SECOND)
+        behaviour = self._behaviour
+        if behaviour.exponential:
+            return round(self._chance.expovariate(1 / behaviour.service) * SECOND)
+        slow = behaviour.slow_every and self._number % behaviour.slow_every == 0
+        return round((behaviour.slow if slow else behaviour.service) * SECOND)
 
     def _held(self, at: int) -> int:
         """A reply due in the stall is sent at its end."""

@@ -11,14 +11,14 @@ cdef inline int64_t clock() noexcept:
     return <int64_t> now.tv_sec * 1000000000 + now.tv_nsec
 
 
-cdef class TallyCore:
+cdef class MessageCountersCore:
     cdef public int64_t begin
     cdef public int64_t end
     cdef public int64_t second_start
     cdef public int64_t second_end
     cdef public int64_t sent
-    cdef public int64_t right
-    cdef public int64_t carried
+    cdef public int64_t correct
+    cdef public int64_t late_replies
     cdef public int64_t bytes_sent
     cdef public int64_t bytes_received
     cdef public int64_t outstanding
@@ -33,7 +33,7 @@ cdef class TallyCore:
 
     @final
     cdef inline bint admit(self, int64_t due) except -1:
-        """May the message that is due at that time be sent? Counts it."""
+        """May the message due at ``due`` ns be sent? Counts it."""
         if not self.sending:
             return False
         if due >= self.second_end:
@@ -49,8 +49,8 @@ cdef class TallyCore:
         return True
 
     @final
-    cdef inline bint admits(self, int64_t due, Py_ssize_t count) noexcept:
-        """May so many be sent, one a ns from then on, with nothing to be done but count them?"""
+    cdef inline bint admits_batch(self, int64_t due, Py_ssize_t count) noexcept:
+        """May ``count`` messages be sent, one per ns from ``due`` on, and only be counted?"""
         return (
             self.sending
             and due >= self.begin
@@ -59,8 +59,8 @@ cdef class TallyCore:
         )
 
     @final
-    cdef inline int64_t left(self, int64_t due, Py_ssize_t size) except -1:
-        """A message of ``size`` bytes is sent; returns when, in ns."""
+    cdef inline int64_t count_sent(self, int64_t due, Py_ssize_t size) except -1:
+        """A message of ``size`` bytes is sent; returns the time in ns."""
         cdef int64_t now = clock() if self.open_loop else due
         if due >= self.begin:
             self.bytes_sent += size
@@ -72,13 +72,13 @@ cdef class TallyCore:
         return now
 
     @final
-    cdef inline int answered(
+    cdef inline int count_reply(
         self, int64_t due, int64_t sent, int64_t now, Py_ssize_t size
     ) except -1:
-        """A message was answered rightly, with ``size`` bytes."""
+        """A message got its correct reply, of ``size`` bytes."""
         self.outstanding -= 1
         if due >= self.begin:
-            self.right += 1
+            self.correct += 1
             self.bytes_received += size
             if due < self.second_start:
                 self.record(due, sent, now)
@@ -87,14 +87,14 @@ cdef class TallyCore:
                 if self.open_loop:
                     self.service.record(now - sent)
         elif now >= self.begin:
-            self.carried += 1
+            self.late_replies += 1
         return 0
 
     @final
-    cdef inline void exchanged(self, Py_ssize_t count, Py_ssize_t size) noexcept:
-        """So many messages of ``size`` bytes, due in the window, were answered rightly, and as many
-        were sent for them; but for their times."""
-        self.right += count
+    cdef inline void count_batch(self, Py_ssize_t count, Py_ssize_t size) noexcept:
+        """``count`` messages of ``size`` bytes, due in the window, were answered correctly, and
+        as many were sent. Their times are recorded elsewhere."""
+        self.correct += count
         self.bytes_received += count * size
         self.sent += count
         self.bytes_sent += count * size

@@ -76,9 +76,9 @@ def test_a_run_that_is_too_short_is_named_with_the_fix() -> None:
 
 def test_the_rest_of_a_run_is_no_second() -> None:
     short = made_up(seconds=10)
-    rest = replace(short.seconds[-1], seconds=0.1)
+    last = replace(short.seconds[-1], seconds=0.1)
     assert not caveats.too_short(short)
-    assert caveats.too_short(replace(short, seconds=[*short.seconds[:-1], rest]))
+    assert caveats.too_short(replace(short, seconds=[*short.seconds[:-1], last]))
 
 
 def test_repeats_may_be_short() -> None:
@@ -100,7 +100,7 @@ def test_a_cold_start_is_seen() -> None:
 def test_a_run_without_warm_up_is_named() -> None:
     assert notes(quick(), quick(warmup=0.0)) == [
         "not the same load: warmup 1, 0",
-        "B: it had no warm-up, so its figures are those of connecting too",
+        "B: it had no warm-up, so its figures include connecting",
     ]
 
 
@@ -109,14 +109,14 @@ def test_a_tester_that_was_late_is_named() -> None:
     for _ in range(30):
         late.slip.record(2_000_000)
     assert notes(late) == [
-        "A: the tester was late: 4.76% of the messages were sent over 1 ms after their time, so "
-        "its figures are the tester's too"
+        "A: the tester was late: 4.76% of the messages were sent over 1 ms late, so its figures "
+        "include the tester's delay"
     ]
 
 
 def test_a_ramp_is_named() -> None:
     ramp = "10..100/12s"
     assert notes(quick(rate=ramp), quick(rate=ramp)) == [
-        f"{name}: its rate changes ({ramp}), so its seconds are not alike; intervals are wide"
+        f"{name}: its rate changes ({ramp}), so its seconds differ; intervals are wide"
         for name in "AB"
     ]

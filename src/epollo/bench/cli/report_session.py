@@ -1,4 +1,4 @@
-"""One ``epollo report``: results of ``epollo bench --json``, shown again and compared."""
+"""One ``epollo report``: shows and compares results of ``epollo bench --json``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
-from epollo.bench.compare import text as comparison_text
+from epollo.bench.compare.letters import letter
 from epollo.bench.compare.ratios import Comparison, compare
-from epollo.bench.output import text as report
-from epollo.bench.output.wording import described, letter
+from epollo.bench.compare.text import render as render_comparison
+from epollo.bench.output.text import render
+from epollo.bench.output.wording import described
 from epollo.bench.results import files, thresholds
 from epollo.bench.results.result import Result
 from epollo.bench.results.verdict import Verdict
@@ -21,7 +22,7 @@ from epollo.units import format_seconds
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One argument: the file of a run, or a directory of files of repeats of it."""
+    """One argument: the file of a run, or a directory of repeats of one run."""
 
     path: str
     runs: list[tuple[Path, Result]]
@@ -32,22 +33,22 @@ class Side:
 
     @property
     def label(self) -> str:
-        """What was run."""
+        """Describes the runs."""
         first = self.results[0]
         many = f"{len(self.runs)} runs of " if len(self.runs) > 1 else ""
         load = f"{first.workload.address}, {described(first.workload)}"
         return f"{many}{load}, {format_seconds(first.elapsed)}"
 
 
-def session(
+def run_report(
     paths: Sequence[str], page: str | None, picture: str | None, fail_if: Sequence[str]
 ) -> int:
-    """Show ``paths``, and write what else is wanted of them; returns the exit status."""
+    """Show ``paths``, and write the page and the picture; returns the exit status."""
     check_page(page)
     check_plot(picture)
     limits = [thresholds.parse(text) for text in fail_if]
     sides = [Side(path, files.read_side(path)) for path in paths]
-    verdicts = list(_judged(sides, limits))
+    verdicts = list(_verdicts(sides, limits))
     comparison = compare([side.results for side in sides], _names(sides)) if sides[1:] else None
     if page != STDOUT:
         click.echo(_text(sides, comparison, verdicts))
@@ -55,15 +56,15 @@ def session(
     return 1 if any(verdict.broken for verdict in verdicts) else 0
 
 
-def _judged(sides: Sequence[Side], limits: Sequence[thresholds.Threshold]) -> Iterator[Verdict]:
-    """Each run. Limits are not for those that the others are compared with."""
+def _verdicts(sides: Sequence[Side], limits: Sequence[thresholds.Threshold]) -> Iterator[Verdict]:
+    """The verdict on each run. Limits do not apply to the side that others are compared with."""
     for number, side in enumerate(sides):
         for result in side.results:
             yield Verdict.of(result, limits if number or len(sides) == 1 else ())
 
 
 def _names(sides: Sequence[Side]) -> list[str]:
-    """What a comparison calls them: by letter, but for repeats, of which each run has a letter."""
+    """The names of the sides in a comparison: letters, or paths if each run has a letter."""
     if _repeated(sides):
         return [side.path for side in sides]
     return [letter(number) for number in range(len(sides))]
@@ -75,10 +76,10 @@ def _repeated(sides: Sequence[Side]) -> bool:
 
 def _text(sides: Sequence[Side], comparison: Comparison | None, verdicts: Sequence[Verdict]) -> str:
     if comparison is None:
-        return "\n\n\n".join(map(report.text, verdicts))
+        return "\n\n\n".join(map(render, verdicts))
     repeated = _repeated(sides)
     labels = [side.label if repeated else f"{side.path}: {side.label}" for side in sides]
-    text = comparison_text.text(comparison, labels, repeated)
+    text = render_comparison(comparison, labels, repeated)
     files = [file for side in sides for file, _ in side.runs]
     broken = [
         f"FAILED: {file}: {words}"
@@ -95,7 +96,7 @@ def _write(
     page: str | None,
     picture: str | None,
 ) -> None:
-    """The files asked for. What draws is imported for them only: it takes a second."""
+    """Write the page and the picture. Drawing is imported only here: it takes a second to load."""
     names = [str(file) for side in sides for file, _ in side.runs]
     results = [verdict.result for verdict in verdicts]
     if page is not None:

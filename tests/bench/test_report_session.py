@@ -50,7 +50,7 @@ def test_two_runs_are_compared_figure_by_figure(runs: Path) -> None:
     assert 1 < float(low) < float(cells[3]) < float(high)
     assert cells[5] == "higher"
     assert row(run.stdout, "rate")[-1] == "no difference shown"
-    assert "from how the seconds of each run vary" in run.stdout
+    assert "from the variation between the seconds of each run" in run.stdout
 
 
 def test_what_has_to_be_known_stands_below(runs: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_directory_holds_repeats(runs: Path) -> None:
     assert run.returncode == 0
     assert "\nrepeats  3 runs of 127.0.0.1:8091, 10 connections" in run.stdout
     assert row(run.stdout, "p50")[-1] == "higher"
-    assert "from how the runs of each side vary" in run.stdout
+    assert "from the variation between the runs of each side" in run.stdout
 
 
 def test_each_of_several_is_held_against_the_first(runs: Path) -> None:
@@ -117,12 +117,12 @@ def test_a_page_on_stdout_stands_there_alone(runs: Path) -> None:
     [
         (["gone.json"], "cannot read gone.json: No such file or directory"),
         (["a.json", "text.json"], "text.json: not a result of epollo bench --json: "),
-        (["binary.json"], "binary.json: not a result of epollo bench --json: no text"),
+        (["binary.json"], "binary.json: not a result of epollo bench --json: not text"),
         (["old.json"], "old.json: version 1 of a result; this epollo reads version 2"),
         (["list.json"], "list.json: not a result of epollo bench --json: "),
         (["damaged.json"], "damaged.json: not a result of epollo bench --json: "),
         (["empty"], "empty: no file in this directory is named *.json"),
-        (["a.json", "--fail-if", "p99"], "fail-if: 'p99' is no limit; write one such as"),
+        (["a.json", "--fail-if", "p99"], "fail-if: 'p99' is not a limit; write one such as"),
         (["a.json", "--fail-if", "p99>2*gone.json"], "cannot read gone.json: No such file"),
         (["a.json", "--plot", "picture.gif"], "--plot picture.gif: the name must end in"),
         (["a.json", "--html", "no/page.html"], "--html no/page.html: there is no directory"),

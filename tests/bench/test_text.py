@@ -10,7 +10,7 @@ import pytest
 
 from epollo.bench import Result
 from epollo.bench.output.pictures.tables import amounts, latencies
-from epollo.bench.output.text import text
+from epollo.bench.output.text import render
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.verdict import Verdict
 from tests.bench.support import made_up
@@ -40,7 +40,7 @@ def closed(**changes: Any) -> Result:
 
 
 def report(result: Result) -> str:
-    return text(Verdict.of(result))
+    return render(Verdict.of(result))
 
 
 def line(of: str, name: str) -> str:
@@ -164,7 +164,7 @@ def test_littles_law_is_stated_with_think_time_in_the_cycle() -> None:
     ("error", "meaning"),
     [
         ("unanswered", "no reply within 5 s, or before the connection ended"),
-        ("bad_frame", "what came is no u32 frame"),
+        ("bad_frame", "the server sent an invalid u32 frame"),
         ("wrong_bytes", "replies that differ from what was sent"),
         ("an_error_of_tomorrow", ""),
     ],
@@ -179,9 +179,9 @@ def test_a_server_that_never_answered_may_speak_another_language() -> None:
         made = closed(answered=[0, 0], errors={error: 2}, **{"first_reply": Histogram()} | changes)
         return line(report(made), "errors")
 
-    asked = "the server closed while replies were due; does it speak u32, and no TLS?"
+    asked = "the server closed while replies were due; does it speak u32, without TLS?"
     assert told("closed_early").endswith(asked)
-    silent = "before the connection ended; does it speak u32, and no TLS?"
+    silent = "before the connection ended; does it speak u32, without TLS?"
     assert told("unanswered").endswith(silent)
     tls = replace(closed().workload, tls=True)
     assert told("reset", workload=tls).endswith("broke the connection; does it speak u32?")
@@ -192,7 +192,7 @@ def test_a_server_that_never_answered_may_speak_another_language() -> None:
 def test_what_a_function_says_no_to_need_not_differ_from_what_was_sent() -> None:
     load = replace(closed().workload, expect="shop:is_receipt")
     shown = line(report(closed(errors={"wrong_bytes": 2}, workload=load)), "errors")
-    assert shown.endswith("replies that are not right by shop:is_receipt")
+    assert shown.endswith("replies that shop:is_receipt rejects")
 
 
 def test_connections_that_come_and_go_are_counted_so() -> None:
@@ -235,7 +235,7 @@ never_zero = pytest.mark.xfail(
 
 @never_zero
 def test_slip_that_no_message_had_is_not_0() -> None:
-    """No message of the plan was sent."""
+    """No scheduled message was sent."""
     result = made_up(lambda *_: 2 * MS, seconds=2, per_second=100, rate=100)
     shown = report(replace(result, slip=Histogram()))
     assert re.search(r"\b0 ns", shown) is None

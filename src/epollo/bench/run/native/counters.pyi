@@ -1,8 +1,8 @@
 from collections.abc import Callable
 
-from epollo.bench.run.metrics import Ledger
+from epollo.bench.run.metrics import RunCounters
 
-class Tally(Ledger):
+class MessageCounters(RunCounters):
     """The figures of a run."""
 
     def __init__(

@@ -42,7 +42,7 @@ class Overtaking:
     raises=AssertionError,
     reason="replies are only ever matched by their order: there is no --match",
 )
-@pytest.mark.parametrize("expect", ["echo", "any", "tests.bench.judges:same"])
+@pytest.mark.parametrize("expect", ["echo", "any", "tests.bench.reply_checks:same"])
 def test_replies_out_of_order_are_matched_by_their_id(
     expect: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,7 +54,7 @@ def test_replies_out_of_order_are_matched_by_their_id(
         "loop": "asyncio",
     }
     with Server(Overtaking(), "127.0.0.1:0", **served) as server:
-        matched = ["--match", "tests.bench.judges:number"]
+        matched = ["--match", "tests.bench.reply_checks:number"]
         assert status_of(monkeypatch, server.addresses[0], *load, *matched) == 0
 
 
@@ -75,7 +75,7 @@ class Login:
 
 
 def echo(peer: Accepted) -> None:
-    while request := peer.take():
+    while request := peer.next_frame():
         peer.send(request)
 
 

@@ -1,4 +1,4 @@
-"""The counts of a histogram that is done, or nearly: without an object for each."""
+"""The counts of a finished histogram, without a Python object for each of them."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
@@ -6,11 +6,11 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 
-cdef class Counts:
-    """A mapping of indexes to counts, as `Histogram` wants one; 0 for what is not in it.
+cdef class BucketCounts:
+    """A mapping of bucket indexes to counts, as `Histogram` needs it; 0 for any other index.
 
-    To make a dictionary of a second's thousands would keep an open loop from its plan for
-    milliseconds. What comes late, to buckets that had nothing, is in a dictionary beside.
+    To make a dictionary of the thousands of counts of a second would delay the messages of an open
+    loop by milliseconds. Only counts that come late, to empty buckets, are in a dictionary.
     """
 
     def __cinit__(self):
@@ -38,19 +38,19 @@ cdef class Counts:
         return self.count + len(self.others)
 
     def items(self):
-        """All of them, in rising order only where none came late."""
+        """All pairs of index and count; in rising order unless some came late."""
         cdef Py_ssize_t place
         pairs = [(self.indexes[place], self.values[place]) for place in range(self.count)]
         return pairs + list(self.others.items())
 
     def __reduce__(self):
-        """For another process, which is told of each second: two blocks of bytes."""
+        """Pickled as two blocks of bytes: each second is sent to another process."""
         indexes = (<char *> self.indexes)[:self.count * sizeof(uint32_t)]
         values = (<char *> self.values)[:self.count * sizeof(uint64_t)]
-        return again, (<bytes> indexes, <bytes> values, self.others)
+        return unpickled, (<bytes> indexes, <bytes> values, self.others)
 
     cdef Py_ssize_t _find(self, Py_ssize_t index) noexcept:
-        """Where it is; -1 where it is not."""
+        """The place of ``index``; -1 if it is not there."""
         cdef Py_ssize_t low = 0, high = self.count, middle
         while low < high:
             middle = (low + high) // 2
@@ -61,12 +61,12 @@ cdef class Counts:
         return low if low < self.count and self.indexes[low] == index else -1
 
 
-def again(bytes indexes not None, bytes values not None, dict others not None):
-    """The counts that `Counts.__reduce__` took apart."""
+def unpickled(bytes indexes not None, bytes values not None, dict others not None):
+    """The counts that `BucketCounts.__reduce__` pickled."""
     cdef Py_ssize_t count = PyBytes_GET_SIZE(indexes) // sizeof(uint32_t)
     if PyBytes_GET_SIZE(values) != count * <Py_ssize_t> sizeof(uint64_t):
         raise ValueError(f"{count} counts have {PyBytes_GET_SIZE(values)} bytes of values")
-    cdef Counts counts = _with_room(count)
+    cdef BucketCounts counts = _allocated(count)
     counts.count = count
     memcpy(counts.indexes, PyBytes_AS_STRING(indexes), PyBytes_GET_SIZE(indexes))
     memcpy(counts.values, PyBytes_AS_STRING(values), PyBytes_GET_SIZE(values))
@@ -74,8 +74,8 @@ def again(bytes indexes not None, bytes values not None, dict others not None):
     return counts
 
 
-cdef Counts _with_room(Py_ssize_t count):
-    cdef Counts counts = Counts()
+cdef BucketCounts _allocated(Py_ssize_t count):
+    cdef BucketCounts counts = BucketCounts()
     counts.indexes = <uint32_t *> PyMem_Malloc(max(1, count) * sizeof(uint32_t))
     counts.values = <uint64_t *> PyMem_Malloc(max(1, count) * sizeof(uint64_t))
     if counts.indexes is NULL or counts.values is NULL:
@@ -83,12 +83,12 @@ cdef Counts _with_room(Py_ssize_t count):
     return counts
 
 
-cdef Counts counts_of(const uint64_t *buckets, Py_ssize_t used):
-    """Those of the first ``used`` buckets that hold something."""
+cdef BucketCounts bucket_counts_of(const uint64_t *buckets, Py_ssize_t used):
+    """The counts of the first ``used`` buckets, without those of 0."""
     cdef Py_ssize_t index, count = 0
     for index in range(used):
         count += buckets[index] != 0
-    cdef Counts counts = _with_room(count)
+    cdef BucketCounts counts = _allocated(count)
     for index in range(used):
         if buckets[index]:
             counts.indexes[counts.count] = <uint32_t> index

@@ -4,13 +4,11 @@ from libc.stdint cimport int64_t
 
 from epollo.bench.run.native.recorder cimport Recorder
 
-from epollo.bench.run import metrics as ledger
-
-NEVER = ledger.NEVER
+from epollo.bench.run.metrics import NEVER, RunCounters
 
 
-cdef class TallyCore:
-    """What all exchanges of a run count and record in."""
+cdef class MessageCountersCore:
+    """All connections of a run count and record in this object."""
 
     def __init__(self, quota, due, over):
         self.open_loop = due is not None
@@ -20,7 +18,7 @@ cdef class TallyCore:
         super().__init__(quota, due, over)
 
     cpdef record(self, int64_t due, int64_t sent, int64_t now):
-        """How long a message took that was answered, or how long it was waited for."""
+        """Record how long a message took, or how long its reply was waited for."""
         if due < self.begin:
             return
         if due >= self.second_start:
@@ -34,12 +32,12 @@ cdef class TallyCore:
             if self.open_loop:
                 service.record(now - sent)
 
-    def take(self):
-        """Response, service and slip since the last time."""
-        response = self.response.take()
-        service = self.service.take() if self.open_loop else response
-        return response, service, self.slip.take()
+    def interval_histograms(self):
+        """Response, service and slip since the last call."""
+        response = self.response.interval_histogram()
+        service = self.service.interval_histogram() if self.open_loop else response
+        return response, service, self.slip.interval_histogram()
 
 
-class Tally(TallyCore, ledger.Ledger):
+class MessageCounters(MessageCountersCore, RunCounters):
     """The figures of a run."""

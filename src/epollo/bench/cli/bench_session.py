@@ -1,4 +1,4 @@
-"""One ``epollo bench``: a run, what is shown and written of it, and its exit status."""
+"""One ``epollo bench``: a run or a search, its report and files, and its exit status."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rich.console import Console
 
 from epollo.bench.cli.local_server import echo_server
 from epollo.bench.output import probes
-from epollo.bench.output import text as report
 from epollo.bench.output.files import Outputs
 from epollo.bench.output.live import Live
+from epollo.bench.output.text import render
 from epollo.bench.processes.running import new_run
 from epollo.bench.results.result import Result
 from epollo.bench.results.search import START, Probe, find_rate
@@ -25,36 +25,36 @@ from epollo.cli.interrupts import on_leaving
 from epollo.descriptors import allow_descriptors
 
 _PROBE_SECONDS = 3.0
-_ANYWHERE = "127.0.0.1:1"  # until the server beside the test has said where it is
+_PLACEHOLDER = "127.0.0.1:1"  # until the local echo server is ready
 
 
-def session(
+def run_bench(
     address: str | None,
     load: dict[str, Any],
     outputs: Outputs,
     limits: Sequence[Threshold],
     quiet: bool,
 ) -> int:
-    """Run ``load``, the other fields of a Workload, against ``address`` or, where that is None,
-    against an echo server of its own; returns the exit status."""
+    """Run ``load``, the other fields of a Workload, against ``address``, or against a local echo
+    server if it is None; returns the exit status."""
     outputs.check()
-    workload = Workload(address=address or _ANYWHERE, **load)
+    workload = Workload(address=address or _PLACEHOLDER, **load)
     if address is None:
-        allow_descriptors(workload.connections)  # for the server, which inherits them
+        allow_descriptors(workload.connections)  # the server inherits the limit
     with on_leaving(), _server(address, workload) as target:
         result = _run(replace(workload, address=target), quiet)
     verdict = Verdict.of(result, limits)
     try:
         if not quiet and not outputs.take_stdout:
-            click.echo(report.text(verdict))
+            click.echo(render(verdict))
         elif verdict.failed:
             click.echo(f"epollo: {verdict}", err=True)
-    finally:  # though nobody reads the report: the run was long
+    finally:  # even if stdout is closed, because the run was long
         outputs.write(verdict)
     return 1 if verdict.failed else 0
 
 
-def find(
+def run_search(
     address: str | None,
     load: dict[str, Any],
     outputs: Outputs,
@@ -64,7 +64,7 @@ def find(
     """Find the highest rate of ``load`` at which all ``limits`` hold; returns the exit status."""
     outputs.check_for_search()
     workload = Workload(
-        address=address or _ANYWHERE, **{"duration": _PROBE_SECONDS, "rate": START} | load
+        address=address or _PLACEHOLDER, **{"duration": _PROBE_SECONDS, "rate": START} | load
     )
     if address is None:
         allow_descriptors(workload.connections)
@@ -98,14 +98,14 @@ def _server(address: str | None, workload: Workload) -> AbstractContextManager[s
 def _run(workload: Workload, quiet: bool) -> Result:
     with Live(workload, Console(stderr=True, quiet=quiet)) as live:
         run = new_run(workload, progress=live.update)
-        asked = False
+        stopping = False
 
         def stop(number: int, frame: object) -> None:
-            """The first one ends the run early, with a report; a second one leaves at once."""
-            nonlocal asked
-            if asked:
+            """The first signal ends the run early, with a report; a second one exits at once."""
+            nonlocal stopping
+            if stopping:
                 raise KeyboardInterrupt
-            asked = True
+            stopping = True
             run.stop()
             live.stopping()
 

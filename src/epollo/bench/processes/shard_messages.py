@@ -1,4 +1,4 @@
-"""What a process of a load test and the one that started it say to each other."""
+"""The messages between the process of a shard and the one that started it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from epollo.errors import ConnectFailed, EpolloError
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """It waits to be told when to go on: with the opening; with the warm-up, when all is open."""
+    """The shard waits for `Go`: to begin the opening, and then the warm-up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Its run is over; ``refusal`` says why no connection could be made, if none could."""
+    """The run of the shard is over. ``refusal``: why no connection could be made, if none could."""
 
     result: Result
     refusal: ConnectFailed | None
@@ -24,7 +24,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """Go on ``at`` that time, in ns of CLOCK_MONOTONIC, which all processes share."""
+    """Continue ``at`` that time, in ns of CLOCK_MONOTONIC, which all processes share."""
 
     at: int
 
@@ -34,5 +34,5 @@ class Stop:
     """End early."""
 
 
-Report: TypeAlias = Ready | Second | Outcome | EpolloError
-Order: TypeAlias = Go | Stop
+FromShard: TypeAlias = Ready | Second | Outcome | EpolloError
+ToShard: TypeAlias = Go | Stop

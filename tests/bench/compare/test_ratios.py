@@ -1,4 +1,4 @@
-"""Runs beside each other: the ratios, the verdicts, and how often these are right."""
+"""Compared runs: the ratios, the verdicts, and how often these are correct."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from epollo.bench.compare.ratios import HIGHER, LOWER, SAME, Change, Comparison, compare
-from epollo.bench.compare.text import text
+from epollo.bench.compare.text import render
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import Result
 from tests.bench.simulation import Kind, agreeing
@@ -235,4 +235,4 @@ def test_a_run_in_which_nothing_was_measured_has_no_latencies() -> None:
     run = quick()
     seconds = [replace(second, messages=0, response=Histogram()) for second in run.seconds]
     nothing = replace(run, response=Histogram(), seconds=seconds, answered=[0])
-    assert "  0 ns" not in text(compare([run, nothing]), ["one", "nothing"], repeated=False)
+    assert "  0 ns" not in render(compare([run, nothing]), ["one", "nothing"], repeated=False)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from time import monotonic_ns
 
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.run.metrics import NEVER, Ledger
+from epollo.bench.run.metrics import NEVER, RunCounters
 
 
-class Tally(Ledger):
-    """What all exchanges of a run count and record in."""
+class MessageCounters(RunCounters):
+    """All connections of a run count and record in this object."""
 
     def __init__(
         self, quota: int | None, due: Callable[[float], float] | None, over: Callable[[], object]
@@ -18,13 +18,13 @@ class Tally(Ledger):
         self.open_loop = due is not None
         self.sending = True
         self.begin = self.end = self.second_start = self.second_end = NEVER
-        self.sent = self.right = self.carried = self.outstanding = 0
+        self.sent = self.correct = self.late_replies = self.outstanding = 0
         self.bytes_sent = self.bytes_received = 0
         self._begin_second()
         super().__init__(quota, due, over)
 
     def admit(self, due: int) -> bool:
-        """May the message that is due at that time be sent? Counts it."""
+        """May the message due at ``due`` ns be sent? Counts it."""
         if not self.sending:
             return False
         if due >= self.second_end:
@@ -39,8 +39,8 @@ class Tally(Ledger):
         self.outstanding += 1
         return True
 
-    def left(self, due: int, size: int) -> int:
-        """A message of ``size`` bytes is sent; returns when, in ns."""
+    def count_sent(self, due: int, size: int) -> int:
+        """A message of ``size`` bytes is sent; returns the time in ns."""
         now = monotonic_ns() if self.open_loop else due
         if due >= self.begin:
             self.bytes_sent += size
@@ -49,21 +49,21 @@ class Tally(Ledger):
         return now
 
     def _slip_of(self, due: int) -> Histogram:
-        """The one of the second in which that was due."""
+        """The slip histogram of the second that contains ``due``."""
         return self.slip if due >= self.second_start else self.histograms_of(due)[2]
 
-    def answered(self, due: int, sent: int, now: int, size: int) -> None:
-        """A message was answered rightly, with ``size`` bytes."""
+    def count_reply(self, due: int, sent: int, now: int, size: int) -> None:
+        """A message got its correct reply, of ``size`` bytes."""
         self.outstanding -= 1
         if due >= self.begin:
-            self.right += 1
+            self.correct += 1
             self.bytes_received += size
             self.record(due, sent, now)
         elif now >= self.begin:
-            self.carried += 1
+            self.late_replies += 1
 
     def record(self, due: int, sent: int, now: int) -> None:
-        """How long a message took that was answered, or how long it was waited for."""
+        """Record how long a message took, or how long its reply was waited for."""
         if due >= self.second_start:
             response, service = self.response, self.service
         elif due >= self.begin:
@@ -74,11 +74,11 @@ class Tally(Ledger):
         if self.open_loop:
             service.record(now - sent)
 
-    def take(self) -> tuple[Histogram, Histogram, Histogram]:
-        """Response, service and slip since the last time."""
-        taken = self.response, self.service, self.slip
+    def interval_histograms(self) -> tuple[Histogram, Histogram, Histogram]:
+        """Response, service and slip since the last call."""
+        histograms = self.response, self.service, self.slip
         self._begin_second()
-        return taken
+        return histograms
 
     def _begin_second(self) -> None:
         self.response, self.slip = Histogram(), Histogram()

@@ -1,4 +1,4 @@
-"""Connections that an open loop loses are replaced: its plan is sent whatever becomes of them, and
+"""Connections that an open loop loses are replaced: its schedule is always sent, and
 what could not be sent is counted."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from epollo import Connection, Server, address
 from epollo.bench import Driver, Result, Workload, run
 from epollo.bench.load.rates import Step
-from epollo.bench.output.text import text
+from epollo.bench.output.text import render
 from epollo.bench.results.verdict import Verdict
 from epollo.engine import available
 from tests.bench.hostile import Accepted, hostile
@@ -30,25 +30,25 @@ SHORT = 0.5  # seconds; a timeout, where waiting for it is the test
 
 @pytest.fixture(params=available())
 def load(request: pytest.FixtureRequest) -> Callable[..., Workload]:
-    """A plan of so many messages, all of them measured, in each room."""
+    """A workload whose messages are all measured, on each engine."""
 
-    def planned(to: str, **changes: Any) -> Workload:
+    def scheduled(to: str, **changes: Any) -> Workload:
         settings: dict[str, Any] = {"connections": CONNECTIONS, "messages": MESSAGES, "rate": 1000}
         settings |= {"duration": None, "warmup": 0, "timeout": DEADLINE, "engine": request.param}
         return Workload(address=to, **settings | changes)
 
-    return planned
+    return scheduled
 
 
 def is_complete(result: Result, messages: int = MESSAGES) -> bool:
-    """Was the plan sent, or counted as what was not; is each message in the figures once?"""
+    """Was each scheduled message sent or counted as unsent, and is each in the figures once?"""
     unsent = result.errors.get("unsent", 0)
     times = result.response.total, result.service.total
     return result.sent + unsent == messages and times == (messages, messages)
 
 
 def echo(peer: Accepted) -> None:
-    while request := peer.take():
+    while request := peer.next_frame():
         peer.send(request)
 
 
@@ -77,7 +77,7 @@ def test_a_stall_longer_than_the_timeout_costs_what_was_under_way_and_no_more(
 def test_connections_that_break_again_and_again_are_replaced(load: Callable[..., Workload]) -> None:
     def reset(peer: Accepted) -> None:
         peer.talk()
-        peer.take()
+        peer.next_frame()
         peer.reset()
 
     with hostile(reset) as where:
@@ -98,7 +98,7 @@ def leaving(port: int = 0, then: Callable[[int], object] = lambda _: None) -> It
             port = listener.getsockname()[1]
         for _ in range(10):
             for peer in peers:
-                peer.send(peer.take())
+                peer.send(peer.next_frame())
         for peer in peers:
             peer.close()
         then(port)
@@ -134,7 +134,7 @@ def test_what_is_due_while_a_server_restarts_waits_for_it(load: Callable[..., Wo
     again: list[Server] = []
 
     def come_back(port: int) -> None:
-        until(lambda: drivers[0].tally.errors["connect_refused"] > CONNECTIONS)
+        until(lambda: drivers[0].counters.errors["connect_refused"] > CONNECTIONS)
         again.append(Server(lambda message: message, f"127.0.0.1:{port}"))
         again[0].__enter__()
 
@@ -163,10 +163,12 @@ def test_what_is_due_at_the_end_waits_for_a_connection_that_is_being_opened(
 
 
 def test_what_a_slow_tester_cannot_send_is_counted(load: Callable[..., Workload]) -> None:
-    """Its plan has more messages than any process could send in the time."""
+    """Its schedule has more messages than any process could send in the time."""
     with Server(lambda message: message, "127.0.0.1:0") as server:
-        plan = load(server.addresses[0], rate=1e6, messages=None, duration=0.1, timeout=SHORT / 2)
-        result = run(plan)
+        workload = load(
+            server.addresses[0], rate=1e6, messages=None, duration=0.1, timeout=SHORT / 2
+        )
+        result = run(workload)
     assert result.errors["unsent"] > 0
     assert is_complete(result, result.sent + result.errors["unsent"])
     assert result.sent + result.errors["unsent"] == pytest.approx(100_000, abs=1)
@@ -252,7 +254,7 @@ def test_no_more_connections_are_opened_a_second_after_a_time_without_any(
     together, quiet = threading.Barrier(3), threading.Event()
 
     def serve(peer: Accepted) -> None:
-        request = peer.take()
+        request = peer.next_frame()
         if len(begun) <= 3:
             together.wait(DEADLINE)
             quiet.wait(2.2 / RATE)
@@ -293,7 +295,7 @@ AN_HOUR = 3600.0  # seconds, when no run here goes on any more
 
 
 @pytest.fixture
-def planned(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def scheduled(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The messages whose due time was computed one by one; beyond `MOST` of them, none is due."""
     time_of, numbers = Step.time_of, list[float]()
 
@@ -313,13 +315,18 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 )
 @pytest.mark.parametrize("arrival", ["constant", "poisson"])
 def test_messages_that_are_never_sent_cost_no_work_each(
-    arrival: str, load: Callable[..., Workload], planned: list[float]
+    arrival: str, load: Callable[..., Workload], scheduled: list[float]
 ) -> None:
     seconds = 0.02
-    plan: dict[str, Any] = {"rate": 1e9, "messages": None, "duration": seconds, "timeout": seconds}
+    settings: dict[str, Any] = {
+        "rate": 1e9,
+        "messages": None,
+        "duration": seconds,
+        "timeout": seconds,
+    }
     with Server(lambda message: message, "127.0.0.1:0") as server:
-        result = run(load(server.addresses[0], arrival=arrival, **plan))
-    assert len(planned) <= MOST
+        result = run(load(server.addresses[0], arrival=arrival, **settings))
+    assert len(scheduled) <= MOST
     unsent = result.errors["unsent"]
     assert result.sent + unsent == result.response.total == pytest.approx(1e9 * seconds, rel=0.01)
 
@@ -339,15 +346,15 @@ def test_a_connection_closed_while_idle_is_an_error_of_its_own_with_advice(
 ) -> None:
     def close_after_two(peer: Accepted) -> None:
         for _ in range(2):
-            peer.send(peer.take())
+            peer.send(peer.next_frame())
 
     with hostile(close_after_two) as where:
-        plan = load(where, connections=1, messages=3, **idle)
-        result = run(plan)
+        workload = load(where, connections=1, messages=3, **idle)
+        result = run(workload)
     assert result.errors.keys().isdisjoint({"closed_early", "unanswered"})
     [(kind, times)] = result.errors.items()
     assert times == 1
-    report = text(Verdict.of(result))
+    report = render(Verdict.of(result))
     assert "while replies were due" not in report
     assert re.search(rf"{kind} +1   \w+", report), "what it means, or what to do"
 

@@ -96,11 +96,11 @@ def test_sources_take_turns(
     with engine.server(recorder, bind=bind) as server:
         ours = dialer(server.addresses[0], source=source)
         assert ours.filters is None
-        for turn in range(7):
+        for index in range(7):
             caller, connection = call(loop, ours)
             assert caller.replies == [b"hello"]
             seen = address.parse(recorder.connection().peername)
-            assert seen.host == source[turn % len(source)]
+            assert seen.host == source[index % len(source)]
             assert str(seen) == connection.sockname
         loop.close()
 
@@ -117,17 +117,21 @@ def test_a_source_leaves_its_port_to_the_connect_and_small_messages_go_at_once()
 @pytest.mark.parametrize(
     ("to", "source", "why"),
     [
-        ("127.0.0.1:1", "192.0.2.1", "source: 192.0.2.1 is no address of this machine; take one"),
-        ("127.0.0.1:1", "2001:db8::1", "source: 2001:db8::1 is no address of this machine"),
-        ("127.0.0.1:1", "localhost", "source: 'localhost' is no IP address; write one of this"),
-        ("127.0.0.1:1", "127.0.0.2:80", "source: '127.0.0.2:80' is no IP address"),
+        (
+            "127.0.0.1:1",
+            "192.0.2.1",
+            "source: 192.0.2.1 is not an address of this machine; use one",
+        ),
+        ("127.0.0.1:1", "2001:db8::1", "source: 2001:db8::1 is not an address of this machine"),
+        ("127.0.0.1:1", "localhost", "source: 'localhost' is not an IP address; write one of this"),
+        ("127.0.0.1:1", "127.0.0.2:80", "source: '127.0.0.2:80' is not an IP address"),
         (
             "127.0.0.1:1",
             "::1",
-            r"source: from ::1 there is no way to 127\.0\.0\.1:1; take addresses",
+            r"source: 127\.0\.0\.1:1 cannot be reached from ::1; use addresses",
         ),
-        ("[::1]:1", "127.0.0.2", r"source: from 127\.0\.0\.2 there is no way to \[::1\]:1"),
-        ("unix:/run/none", "127.0.0.2", "source: from 127.0.0.2 there is no way to unix:/run/none"),
+        ("[::1]:1", "127.0.0.2", r"source: \[::1\]:1 cannot be reached from 127\.0\.0\.2"),
+        ("unix:/run/none", "127.0.0.2", "source: unix:/run/none cannot be reached from 127.0.0.2"),
     ],
 )
 def test_a_source_that_is_none_is_named(to: str, source: str, why: str) -> None:
@@ -145,7 +149,7 @@ def test_no_port_left_is_no_word_of_the_server(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(address, "start_connect", no_port)
     with pytest.raises(
-        ConnectFailed, match=r"cannot connect to 127\.0\.0\.1:1: this side has no port left for it"
+        ConnectFailed, match=r"cannot connect to 127\.0\.0\.1:1: no local port is left"
     ):
         dialer("127.0.0.1:1").start()
 
@@ -192,9 +196,9 @@ def test_a_name_is_looked_up_once_and_its_first_address_that_answers_is_taken(
     with engine.server(recorder) as server:
         port = address.parse(server.addresses[0]).port
 
-        def find(host: str, *rest: Any, **options: Any) -> Any:
+        def find(host: str, *arguments: Any, **options: Any) -> Any:
             if host != "several.example":
-                return getaddrinfo(host, *rest, **options)
+                return getaddrinfo(host, *arguments, **options)
             looked_up.append(host)
             hosts = ("127.0.0.9", "127.0.0.1", "127.0.0.8")  # it listens at the second
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in hosts]
@@ -217,7 +221,7 @@ def test_a_name_that_is_none_is_told() -> None:
 @pytest.mark.parametrize(
     ("error", "why"),
     [
-        (None, f"nothing answers there within {DEADLINE:g} s"),
+        (None, f"no answer within {DEADLINE:g} s"),
         (ConnectionRefusedError(111, "Connection refused"), "connection refused; nothing listens"),
         (ConnectionResetError(104, "Connection reset by peer"), "connection reset by peer"),
         (ConnectFailed("cannot connect to 127.0.0.1:1: no"), "no$"),
@@ -310,16 +314,16 @@ def test_a_clients_certificate_is_shown(
 @pytest.mark.parametrize(
     ("act", "load", "why"),
     [
-        (encrypted(echo), {}, "not trusted: .*; name whom to trust as tls_ca, or 'any' for who"),
+        (encrypted(echo), {}, "not trusted: .*; name its CA as tls_ca, or 'any' to accept"),
         (
             encrypted(echo, server_context("other.example")),
             {"tls_ca": "ca"},
-            "certificate of 127.0.0.1 is not trusted: .*mismatch.*; name the host .* server_name",
+            "certificate of 127.0.0.1 is not trusted: .*mismatch.*; give the name .* server_name",
         ),
         (
             encrypted(echo),
             {"tls_ca": "ca", "server_name": "other.example"},
-            "certificate of other.example is not trusted: .*; name the host .* server_name",
+            "certificate of other.example is not trusted: .*; give the name .* server_name",
         ),
         (says(b"HTTP/1.1 400 Bad Request\r\n\r\n"), {}, "the server does not speak TLS; connect"),
         (reset, {}, "the server broke off the TLS handshake; perhaps it does"),
@@ -364,14 +368,14 @@ def test_each_handshake_is_a_whole_one_and_no_session_is_kept(
 @pytest.mark.parametrize(
     ("to", "load", "why"),
     [
-        ("127.0.0.1:1", {"tls_ca": "any"}, "tls_ca: is for TLS; give tls too"),
-        ("127.0.0.1:1", {"server_name": "x"}, "server_name: is for TLS; give tls too"),
+        ("127.0.0.1:1", {"tls_ca": "any"}, "tls_ca: only for TLS; give tls too"),
+        ("127.0.0.1:1", {"server_name": "x"}, "server_name: only for TLS; give tls too"),
         ("127.0.0.1:1", {"tls": True, "tls_ca": "/no/such.pem"}, "tls_ca: cannot read '/no/such"),
         ("127.0.0.1:1", {"tls": True, "tls_ca": __file__}, "tls_ca: no certificate in"),
         ("127.0.0.1:1", {"tls": True, "tls_cert": __file__}, "tls_key: there is no key in"),
         ("127.0.0.1:1", {"tls": True, "tls_key": __file__}, "tls_key: is of a certificate; give"),
-        ("127.0.0.1:1", {"tls": True, "server_name": ".x"}, "server_name: '.x' is no name of a ho"),
-        ("unix:/run/none", {"tls": True}, "server_name: unix:/run/none has no host; name the cert"),
+        ("127.0.0.1:1", {"tls": True, "server_name": ".x"}, "server_name: '.x' is not a host name"),
+        ("unix:/run/none", {"tls": True}, "server_name: unix:/run/none has no host; give the name"),
     ],
 )
 def test_what_tls_cannot_use_is_named(to: str, load: dict[str, Any], why: str) -> None:
