@@ -10,13 +10,14 @@ epollo.serve(handle, "0.0.0.0:8091", framing="u32")
 
 from typing import TYPE_CHECKING, Any
 
-from epollo import client, framing
+from epollo import client, errors, framing
 from epollo.client import Backoff, Client, connect
 from epollo.engine import CloseReason, Connection
 from epollo.errors import (
     AddressError,
     BindError,
-    ConnectFailed,
+    ClientTimeout,
+    ConnectError,
     ConnectionClosed,
     EncodeError,
     EngineMissing,
@@ -31,11 +32,10 @@ from epollo.errors import (
     HandlerError,
     PollerFull,
     ProxyError,
-    ReplyTimeout,
     SettingError,
     StreamEnded,
     TLSError,
-    TLSFailed,
+    TLSHandshakeError,
     UsageError,
 )
 from epollo.server.counters import Counts, Refusal
@@ -45,10 +45,15 @@ from epollo.settings import Settings
 
 if TYPE_CHECKING:
     from epollo.client import AsyncClient
+    from epollo.errors import ConnectFailed as ConnectFailed
+    from epollo.errors import ReplyTimeout as ReplyTimeout
+    from epollo.errors import TLSFailed as TLSFailed
 else:
 
     def __getattr__(name: str) -> Any:
-        """`AsyncClient` when it is first asked for: asyncio is imported with it (PEP 562)."""
+        """`AsyncClient`, which imports asyncio, on first use; the former names of errors."""
+        if name in errors.DEPRECATED:
+            return errors.deprecated(name)
         if name != "AsyncClient":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return client.AsyncClient
@@ -63,8 +68,9 @@ __all__ = [
     "BindError",
     "Broker",
     "Client",
+    "ClientTimeout",
     "CloseReason",
-    "ConnectFailed",
+    "ConnectError",
     "Connection",
     "ConnectionClosed",
     "Counts",
@@ -83,13 +89,12 @@ __all__ = [
     "PollerFull",
     "ProxyError",
     "Refusal",
-    "ReplyTimeout",
     "Server",
     "SettingError",
     "Settings",
     "StreamEnded",
     "TLSError",
-    "TLSFailed",
+    "TLSHandshakeError",
     "UsageError",
     "connect",
     "framing",

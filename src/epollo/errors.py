@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import warnings
+from typing import TYPE_CHECKING, ClassVar
 
 
 class EpolloError(Exception):
@@ -112,14 +113,42 @@ class StreamEnded(ConnectionClosed):
     """The peer has ended its stream, between two messages; nothing was lost."""
 
 
-class ConnectFailed(EpolloError, ConnectionError):
+class ConnectError(EpolloError, ConnectionError):
     """No connection could be made to an address."""
 
 
-class TLSFailed(ConnectFailed):
-    """The address was reached, but the TLS handshake failed: a certificate that is not trusted,
-    a server without TLS, no version or cipher that both have."""
+class TLSHandshakeError(ConnectError):
+    """The address was reached, but the TLS handshake failed: the certificate is not trusted, the
+    server does not speak TLS, or the two sides share no version or cipher."""
 
 
-class ReplyTimeout(EpolloError, TimeoutError):
+class ClientTimeout(EpolloError, TimeoutError):
     """The peer did not answer, or did not take what was sent, within the timeout."""
+
+
+DEPRECATED = {
+    "ConnectFailed": "ConnectError",
+    "ReplyTimeout": "ClientTimeout",
+    "TLSFailed": "TLSHandshakeError",
+}
+"""The former names of errors, and the names to write instead."""
+
+if TYPE_CHECKING:
+    ConnectFailed = ConnectError
+    ReplyTimeout = ClientTimeout
+    TLSFailed = TLSHandshakeError
+else:
+
+    def __getattr__(name: str) -> type[EpolloError]:
+        """The error that a former name stands for, with a DeprecationWarning (PEP 562)."""
+        if name not in DEPRECATED:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return deprecated(name)
+
+
+def deprecated(name: str) -> type[EpolloError]:
+    """The error that ``name`` stood for. Warns where a module's ``__getattr__`` was asked."""
+    new = DEPRECATED[name]
+    warnings.warn(f"epollo.{name} is now epollo.{new}", DeprecationWarning, stacklevel=3)
+    error: type[EpolloError] = globals()[new]
+    return error

@@ -16,7 +16,7 @@ import pytest
 
 from epollo import address
 from epollo.address import Address
-from epollo.errors import BindError, ConnectFailed
+from epollo.errors import BindError, ConnectError
 from tests.support import DEADLINE, has_ipv6
 
 ALL_OF_IPV4 = "0.0.0.0"  # noqa: S104
@@ -72,7 +72,7 @@ def test_a_unix_socket_has_its_mode_before_anybody_can_connect(
 
     def look(sock: socket.socket, backlog: int) -> None:
         assert stat.S_IMODE((tmp_path / "socket").stat().st_mode) == mode
-        with pytest.raises(ConnectFailed, match="connection refused"):
+        with pytest.raises(ConnectError, match="connection refused"):
             address.connect(where, 1)
         listen(sock, backlog)
 

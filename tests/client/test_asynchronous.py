@@ -240,7 +240,7 @@ def test_no_message_is_a_timeout_and_a_later_one_is_not_lost(run: Run) -> None:
 
     async def test() -> None:
         async with client_of(answer_late, timeout=SOON) as client:
-            with pytest.raises(epollo.ReplyTimeout, match=r"no message from .* in 0\.2 s"):
+            with pytest.raises(epollo.ClientTimeout, match=r"no message from .* in 0\.2 s"):
                 await client.receive()
             client.timeout = DEADLINE
             late.set()
@@ -255,7 +255,7 @@ def test_a_reply_that_does_not_come_in_time_closes_the_connection_for_all(run: R
             waiting = asyncio.create_task(client.request(b"patient"))
             await asyncio.sleep(0)
             client.timeout = SOON
-            with pytest.raises(epollo.ReplyTimeout, match="no reply from"):
+            with pytest.raises(epollo.ClientTimeout, match="no reply from"):
                 await client.request(b"hasty")
             for call in (waiting, client.request(b"next")):
                 with pytest.raises(epollo.ConnectionClosed, match="a request had no reply"):
@@ -270,7 +270,7 @@ def test_a_peer_that_does_not_read_is_a_timeout(run: Run) -> None:
         async with client_of(lambda _: gone.wait(DEADLINE), max_frame=1 << 28) as client:
             try:
                 client.timeout = SOON
-                with pytest.raises(epollo.ReplyTimeout, match="did not take the message"):
+                with pytest.raises(epollo.ClientTimeout, match="did not take the message"):
                     await client.send(bytes(100_000_000))
                 with pytest.raises(epollo.ConnectionClosed, match="a message was not taken"):
                     await client.send(b"more")
@@ -288,11 +288,11 @@ def test_a_request_waits_with_sending_until_the_peer_has_taken_what_is_before_it
                 sending = asyncio.create_task(client.send(bytes(100_000_000)))
                 await asyncio.sleep(0)
                 client.timeout = SOON
-                with pytest.raises(epollo.ReplyTimeout, match="did not take the message"):
+                with pytest.raises(epollo.ClientTimeout, match="did not take the message"):
                     await client.request(b"behind")
                 sending.cancel()
                 await asyncio.wait([sending])
-                with pytest.raises(epollo.ReplyTimeout, match="did not take what was sent"):
+                with pytest.raises(epollo.ClientTimeout, match="did not take what was sent"):
                     await client.close()
             finally:
                 gone.set()
@@ -399,11 +399,11 @@ def test_the_replies_before_a_message_that_cannot_be_sent_are_yielded_then_the_e
 # Connecting, and reconnecting.
 
 
-def test_nothing_listening_is_connect_failed(run: Run, tmp_path: Path) -> None:
+def test_nothing_listening_is_connect_error(run: Run, tmp_path: Path) -> None:
     async def test() -> None:
         with unused() as nobody:
             for where in (nobody, f"unix:{tmp_path / 'none'}"):
-                with pytest.raises(epollo.ConnectFailed, match=f"cannot connect to {where}: .*; "):
+                with pytest.raises(epollo.ConnectError, match=f"cannot connect to {where}: .*; "):
                     await AsyncClient.connect(where, reconnect=True)
 
     run(test())
@@ -420,7 +420,7 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
                 client.timeout = DEADLINE
                 assert await client.request(b"hello") == b"hello"
             monkeypatch.setattr(socket, "getaddrinfo", resolving(full, full))
-            with pytest.raises(epollo.ConnectFailed, match="timed out; nothing answers there"):
+            with pytest.raises(epollo.ConnectError, match="timed out; nothing answers there"):
                 await AsyncClient.connect("several.example:80", timeout=SOON)
 
     run(test())
@@ -494,7 +494,7 @@ def test_an_idempotent_request_is_sent_once_more_and_no_more(run: Run) -> None:
 def test_a_late_reply_stays_behind_on_the_old_connection(run: Run) -> None:
     async def test() -> None:
         async with client_of(silent, echo, timeout=SOON, reconnect=True) as client:
-            with pytest.raises(epollo.ReplyTimeout):
+            with pytest.raises(epollo.ClientTimeout):
                 await client.request(b"first")
             client.timeout = DEADLINE
             assert await client.request(b"second") == b"second"
@@ -524,7 +524,7 @@ def test_the_attempts_to_reconnect_are_bounded(
             await client.receive()
         with monkeypatch.context() as patch:
             patch.setattr(asyncio, "sleep", sleep)
-            with pytest.raises(epollo.ConnectFailed, match="nothing listens there"):
+            with pytest.raises(epollo.ConnectError, match="nothing listens there"):
                 await client.request(b"")
         await client.close()
 
@@ -587,7 +587,7 @@ def test_each_way_a_handshake_fails_is_one_line(run: Run, act: Act, trust: bool,
         context = trusting() if trust else ssl.create_default_context()
         timeout = SOON if act is silent else DEADLINE
         with peer_that(act) as where:
-            with pytest.raises(epollo.TLSFailed, match=text) as caught:
+            with pytest.raises(epollo.TLSHandshakeError, match=text) as caught:
                 await AsyncClient.connect(where, tls=context, timeout=timeout)
             assert str(caught.value).startswith(f"cannot connect to {where}: ")
 
@@ -634,7 +634,7 @@ def test_a_client_is_never_connected_to_itself(run: Run, monkeypatch: pytest.Mon
     async def test() -> None:
         with (
             support.dead_port(monkeypatch) as where,
-            pytest.raises(epollo.ConnectFailed, match="nothing listens there"),
+            pytest.raises(epollo.ConnectError, match="nothing listens there"),
         ):
             async with AsyncClient(where, timeout=SOON) as client:
                 await client.request(b"who are you?")
@@ -724,7 +724,7 @@ def test_a_server_that_closes_at_once_is_not_connected_to_without_waits(
 )
 @pytest.mark.xfail(
     strict=True,
-    raises=epollo.TLSFailed,
+    raises=epollo.TLSHandshakeError,
     reason="the zone of an address, or the last dot of a name, is taken for a part of it",
 )
 def test_a_certificate_is_for_the_host_without_its_zone_or_last_dot(
@@ -755,7 +755,7 @@ def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up(run: Run) ->
 
     async def test() -> None:
         async with client_of(take_nothing, max_frame=1 << 28, timeout=SOON) as client:
-            with pytest.raises(epollo.ReplyTimeout, match="did not take the message"):
+            with pytest.raises(epollo.ClientTimeout, match="did not take the message"):
                 await client.send(bytes(16 << 20))
             for _ in range(100):  # it is closed in one of the next turns of the loop
                 await asyncio.sleep(0)

@@ -88,7 +88,7 @@ def test_no_message_is_a_timeout_and_a_later_one_is_not_lost() -> None:
         sock.sendall(frame(b"late"))
 
     with client_of(answer_late, timeout=SOON) as client:
-        with pytest.raises(epollo.ReplyTimeout, match=r"no message from .* in 0\.2 s"):
+        with pytest.raises(epollo.ClientTimeout, match=r"no message from .* in 0\.2 s"):
             client.receive()
         late.set()
         client.timeout = DEADLINE
@@ -105,7 +105,7 @@ def test_trickled_bytes_do_not_extend_the_timeout() -> None:
 
     gone = threading.Event()
     with client_of(trickle, framing="line", timeout=SOON) as client:
-        with pytest.raises(epollo.ReplyTimeout):
+        with pytest.raises(epollo.ClientTimeout):
             client.receive()
         gone.set()
 
@@ -113,7 +113,7 @@ def test_trickled_bytes_do_not_extend_the_timeout() -> None:
 def test_a_peer_that_does_not_read_is_a_timeout_and_closes_the_connection() -> None:
     closed = threading.Event()
     with client_of(lambda _: closed.wait(DEADLINE), max_frame=1 << 28, timeout=SOON) as client:
-        with pytest.raises(epollo.ReplyTimeout, match="did not take the message"):
+        with pytest.raises(epollo.ClientTimeout, match="did not take the message"):
             client.send(bytes(100_000_000))
         closed.set()
         with pytest.raises(epollo.ConnectionClosed, match="closed: a message was not taken"):
@@ -122,7 +122,7 @@ def test_a_peer_that_does_not_read_is_a_timeout_and_closes_the_connection() -> N
 
 def test_a_request_without_reply_closes_the_connection_for_its_late_reply_is_no_other_s() -> None:
     with client_of(silent, timeout=SOON) as client:
-        with pytest.raises(epollo.ReplyTimeout):
+        with pytest.raises(epollo.ClientTimeout):
             client.request(b"first")
         for call in (client.receive, lambda: client.request(b"second"), client.end):
             with pytest.raises(epollo.ConnectionClosed, match="closed: a request had no reply"):
@@ -149,10 +149,10 @@ def test_a_closed_client_says_so() -> None:
                 call()
 
 
-def test_nothing_listening_is_connect_failed() -> None:
+def test_nothing_listening_is_connect_error() -> None:
     with unused() as nobody:
         for reconnect in (False, True):  # the first connection is tried once
-            with pytest.raises(epollo.ConnectFailed, match=f"cannot connect to {nobody}: "):
+            with pytest.raises(epollo.ConnectError, match=f"cannot connect to {nobody}: "):
                 epollo.connect(nobody, reconnect=reconnect)
 
 
@@ -359,7 +359,7 @@ def test_an_idempotent_request_is_sent_once_more_and_no_more() -> None:
 
 def test_a_late_reply_stays_behind_on_the_old_connection() -> None:
     with client_of(silent, echo, timeout=SOON, reconnect=True) as client:
-        with pytest.raises(epollo.ReplyTimeout):
+        with pytest.raises(epollo.ClientTimeout):
             client.request(b"first")
         client.timeout = DEADLINE
         assert client.request(b"second") == b"second"
@@ -398,7 +398,7 @@ def test_the_attempts_to_reconnect_are_bounded(
     with peer_that(lambda _: None) as where:
         client = epollo.connect(where, reconnect=backoff, timeout=60)
     monkeypatch.setattr(time, "sleep", waits.append)
-    with client, pytest.raises(epollo.ConnectFailed, match="nothing listens there"):
+    with client, pytest.raises(epollo.ConnectError, match="nothing listens there"):
         client.request(b"")
     assert waits == expected
 
@@ -459,7 +459,7 @@ def test_each_way_a_handshake_fails_is_one_line(act: Act, trust: bool, text: str
     context = trusting() if trust else ssl.create_default_context()
     timeout = SOON if act is silent else DEADLINE
     with peer_that(act) as where:
-        with pytest.raises(epollo.TLSFailed, match=text) as caught:
+        with pytest.raises(epollo.TLSHandshakeError, match=text) as caught:
             epollo.connect(where, tls=context, timeout=timeout)
         assert str(caught.value).startswith(f"cannot connect to {where}: ")
         assert "\n" not in str(caught.value)
@@ -468,7 +468,7 @@ def test_each_way_a_handshake_fails_is_one_line(act: Act, trust: bool, text: str
 def test_tls_to_a_plain_server(engine: Engine) -> None:
     with (
         engine.server(Recorder()) as server,
-        pytest.raises(epollo.TLSFailed, match="does not speak TLS"),
+        pytest.raises(epollo.TLSHandshakeError, match="does not speak TLS"),
     ):
         epollo.connect(server.addresses[0], tls=trusting())
 
@@ -515,7 +515,7 @@ def test_tls_reconnects() -> None:
 def test_a_client_is_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         support.dead_port(monkeypatch) as where,
-        pytest.raises(epollo.ConnectFailed, match="nothing listens there"),
+        pytest.raises(epollo.ConnectError, match="nothing listens there"),
         epollo.connect(where, timeout=SOON) as client,
     ):
         client.request(b"who are you?")
@@ -659,7 +659,7 @@ def test_a_server_that_closes_at_once_is_not_connected_to_without_waits(
 )
 @pytest.mark.xfail(
     strict=True,
-    raises=epollo.TLSFailed,
+    raises=epollo.TLSHandshakeError,
     reason="the zone of an address, or the last dot of a name, is taken for a part of it",
 )
 def test_a_certificate_is_for_the_host_without_its_zone_or_last_dot(
@@ -695,7 +695,7 @@ def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up() -> None:
         assert closed.wait(DEADLINE)
 
     with client_of(take_nothing, max_frame=1 << 28, timeout=SOON) as client:
-        with pytest.raises(epollo.ReplyTimeout, match="did not take the message"):
+        with pytest.raises(epollo.ClientTimeout, match="did not take the message"):
             client.send(bytes(16 << 20))
         held = unacknowledged(*ends)
         closed.set()

@@ -101,7 +101,7 @@ def test_a_client_without_a_certificate_to_trust_is_told_and_never_heard(
     recorder = Recorder()
     with engine.server(recorder, **settings) as server:
         # In TLS 1.3 a client is done with its handshake before its certificate was looked at.
-        wanted = (epollo.TLSFailed, epollo.ConnectionClosed)
+        wanted = (epollo.TLSHandshakeError, epollo.ConnectionClosed)
         with pytest.raises(wanted) as caught:
             ask(server.addresses[0], context, [b"hello"])
         until(lambda: server.counters.closed[CloseReason.TLS_ERROR])
@@ -145,7 +145,9 @@ def test_a_server_whose_certificate_is_not_trusted_is_not_spoken_to(
 ) -> None:
     recorder = Recorder()
     with engine.server(recorder, **files.settings) as server:
-        with pytest.raises(epollo.TLSFailed, match="certificate of localhost is not trusted"):
+        with pytest.raises(
+            epollo.TLSHandshakeError, match="certificate of localhost is not trusted"
+        ):
             ask(server.addresses[0], Files(tmp_path).client(), [b"hello"])
         until(lambda: server.counters.closed[CloseReason.TLS_ERROR])
     assert recorder.opened.empty()

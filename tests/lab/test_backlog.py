@@ -11,7 +11,7 @@ import pytest
 
 from epollo import address
 from epollo.engine import new_loop
-from epollo.errors import ConnectFailed, EpolloError, UsageError
+from epollo.errors import ConnectError, EpolloError, UsageError
 from epollo.lab.backlog import BacklogResult, run_backlog
 from epollo.lab.busy_server import BusyServer, busy_server
 from epollo.lab.clients import connect_at_once, wait_for_replies
@@ -65,7 +65,7 @@ def test_the_server_is_gone_when_interrupted() -> None:
 
     with pytest.raises(KeyboardInterrupt), busy_server(8, 0.01) as server:
         interrupt(server)
-    with pytest.raises(ConnectFailed):
+    with pytest.raises(ConnectError):
         address.connect(bound[0], timeout=1)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from epollo import address
 from epollo.engine import available
-from epollo.errors import ConnectFailed, EpolloError, UsageError
+from epollo.errors import ConnectError, EpolloError, UsageError
 from epollo.lab.comparison import (
     Comparison,
     Contender,
@@ -80,7 +80,7 @@ def test_the_server_is_gone_when_interrupted() -> None:
 
     with pytest.raises(KeyboardInterrupt), running("echo", command(ECHO, 64), None) as server:
         interrupt(server)
-    with pytest.raises(ConnectFailed):
+    with pytest.raises(ConnectError):
         address.connect(address.parse(found[0].address), timeout=1)
 
 

@@ -4,7 +4,7 @@ from epollo.address.dialing import (
     bind_source,
     check_connectable,
     connect,
-    connect_failed,
+    connect_error,
     start_connect,
 )
 from epollo.address.forms import FORMS, Address, host_of, of, parse, parse_all
@@ -19,7 +19,7 @@ __all__ = [
     "bind_source",
     "check_connectable",
     "connect",
-    "connect_failed",
+    "connect_error",
     "host_of",
     "listen",
     "no_delay",

@@ -10,14 +10,14 @@ from typing import Any
 
 from epollo.address.forms import Address
 from epollo.address.resolving import advice, no_delay, resolve
-from epollo.errors import AddressError, ConnectFailed
+from epollo.errors import AddressError, ConnectError
 
 LONGEST_WAIT = 1e6
 """Seconds that any system call can wait: poll(2) counts milliseconds in an int."""
 
 
 def connect(address: Address, timeout: float | None) -> socket.socket:
-    """A connected blocking socket. Raises ConnectFailed within ``timeout`` seconds, all addresses
+    """A connected blocking socket. Raises ConnectError within ``timeout`` seconds, all addresses
     of a name together; only how long looking it up takes is up to the resolver (resolv.conf(5))."""
     return _connect(address, timeout)
 
@@ -25,7 +25,7 @@ def connect(address: Address, timeout: float | None) -> socket.socket:
 def start_connect(address: Address, source: Any = None) -> socket.socket:
     """A non-blocking socket whose connect is under way or, as for Unix sockets, done.
 
-    ``source`` is a socket address of this machine to connect from, of port 0. Raises ConnectFailed
+    ``source`` is a socket address of this machine to connect from, of port 0. Raises ConnectError
     where the kernel refuses at once.
     """
     return _connect(address, 0, source)
@@ -39,9 +39,9 @@ def bind_source(sock: socket.socket, source: Any) -> None:
     sock.bind(source)
 
 
-def connect_failed(address: Address, error: OSError | UnicodeError) -> ConnectFailed:
+def connect_error(address: Address, error: OSError | UnicodeError) -> ConnectError:
     """The error that says why there is no connection to ``address``."""
-    return ConnectFailed(f"cannot connect to {address}: {advice(error)}")
+    return ConnectError(f"cannot connect to {address}: {advice(error)}")
 
 
 def check_connectable(address: Address) -> None:
@@ -65,7 +65,7 @@ def _connect(address: Address, timeout: float | None, source: Any = None) -> soc
                 pass
         return _connected(*last, _share(timeout, start, 1), source)
     except (OSError, UnicodeError) as error:  # UnicodeError: no name that DNS could know
-        raise connect_failed(address, error) from error
+        raise connect_error(address, error) from error
 
 
 def _share(timeout: float | None, start: float, count: int) -> float | None:

@@ -15,11 +15,11 @@ from epollo.client.inbox import Inbox
 from epollo.client.link import Link, Reply
 from epollo.client.target import check_timeout, target_of
 from epollo.errors import (
-    ConnectFailed,
+    ClientTimeout,
+    ConnectError,
     ConnectionClosed,
     EncodeError,
     FrameTruncated,
-    ReplyTimeout,
     StreamEnded,
     UsageError,
 )
@@ -88,9 +88,9 @@ class AsyncClient:
     async def request(self, message: Buffer, *, idempotent: bool = False) -> bytes:
         """Send ``message`` and return its reply, within ``timeout`` in all.
 
-        Raises EncodeError before a byte is sent, ReplyTimeout and ConnectionClosed; FrameTruncated,
-        FrameTooLarge and FrameCorrupt for what came instead. A reply that does not come in time
-        closes the connection, since those behind it cannot come either. Where the client
+        Raises EncodeError before a byte is sent, ClientTimeout and ConnectionClosed, and for bytes
+        that are no reply FrameTruncated, FrameTooLarge and FrameCorrupt. A reply that does not come
+        in time closes the connection, since the replies after it cannot come either. If the client
         reconnects, an ``idempotent`` message is sent once more when the connection is lost.
         """
         frame = self._target.framing.encode(message)
@@ -133,8 +133,8 @@ class AsyncClient:
     async def send(self, message: Buffer) -> None:
         """Send one message whole; returns when little enough of what was sent is still unsent.
 
-        Raises EncodeError before a byte is sent, ConnectionClosed and ReplyTimeout. After a
-        ReplyTimeout an unknown part of the message is sent, so the connection is closed.
+        Raises EncodeError before a byte is sent, ConnectionClosed and ClientTimeout. After a
+        ClientTimeout an unknown part of the message is sent, so the connection is closed.
         """
         frame = self._target.framing.encode(message)
         deadline = self._deadline()
@@ -142,7 +142,7 @@ class AsyncClient:
         link.write(frame)
         try:
             await self._drain(link, deadline)
-        except ReplyTimeout:
+        except ClientTimeout:
             link.abort("a message was not taken")
             raise
         if link.stream.fault is not None:
@@ -151,7 +151,7 @@ class AsyncClient:
     async def receive(self) -> bytes:
         """The next message that is no reply to a `request`.
 
-        Raises ReplyTimeout (a later call may still get the message), ConnectionClosed where the
+        Raises ClientTimeout (a later call may still get the message), ConnectionClosed where the
         connection is lost, StreamEnded at the end of the stream, FrameTruncated where that is
         inside a frame, FrameTooLarge and FrameCorrupt. It never reconnects: nothing would come.
         """
@@ -163,7 +163,7 @@ class AsyncClient:
             try:
                 await self._inbox.news(deadline)
             except TimeoutError:
-                raise ReplyTimeout(
+                raise ClientTimeout(
                     f"no message from {self.peername} in {self.timeout:g} s"
                 ) from None
         message = self._inbox.take()
@@ -183,7 +183,7 @@ class AsyncClient:
     async def close(self) -> None:
         """Close for good, once what was sent is sent; returns when nothing of it is left.
 
-        Requests that wait raise ConnectionClosed. Raises ReplyTimeout where the peer did not take
+        Requests that wait raise ConnectionClosed. Raises ClientTimeout where the peer did not take
         what was sent.
         """
         self._closed = True
@@ -252,7 +252,7 @@ class AsyncClient:
             async with asyncio.timeout_at(deadline):
                 await self._connecting.acquire()
         except TimeoutError:
-            raise ConnectFailed(
+            raise ConnectError(
                 f"cannot connect to {self.peername}: not within {self.timeout:g} s"
             ) from None
         try:
@@ -263,7 +263,7 @@ class AsyncClient:
 
     async def _dial_again(self, backoff: Backoff, deadline: float | None) -> Link:
         self._opened().abort("")  # one whose peer ended it may still have something to send
-        failure: ConnectFailed | None = None
+        failure: ConnectError | None = None
         now = asyncio.get_running_loop().time
         for wait in backoff.waits():
             if failure and deadline is not None and now() + wait >= deadline:
@@ -271,7 +271,7 @@ class AsyncClient:
             await asyncio.sleep(wait)
             try:
                 link = await dial(self._target, self._inbox, deadline)
-            except ConnectFailed as error:
+            except ConnectError as error:
                 failure = error
                 continue
             if self._closed:
@@ -280,5 +280,5 @@ class AsyncClient:
         assert failure is not None
         raise failure
 
-    def _not_taken(self) -> ReplyTimeout:
-        return ReplyTimeout(f"{self.peername} did not take the message within {self.timeout:g} s")
+    def _not_taken(self) -> ClientTimeout:
+        return ClientTimeout(f"{self.peername} did not take the message within {self.timeout:g} s")

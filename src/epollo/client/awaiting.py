@@ -10,7 +10,7 @@ from typing import Any
 
 from epollo import address
 from epollo.address import Address
-from epollo.client.handshake import handshake_failed
+from epollo.client.handshake import handshake_error
 from epollo.client.inbox import Inbox
 from epollo.client.link import Link
 from epollo.client.target import Target
@@ -20,21 +20,21 @@ _FOR_EVER = 1e9  # seconds, where asyncio would take None for its own default
 
 
 async def dial(target: Target, inbox: Inbox, deadline: float | None) -> Link:
-    """Connect to ``target``. Raises ConnectFailed and TLSFailed."""
+    """Connect to ``target``. Raises ConnectError and TLSHandshakeError."""
     try:
         async with asyncio.timeout_at(deadline):
             sock = await _connected(target.address, deadline)
     except TimeoutError as error:
         failed = error if error.errno else TimeoutError("timed out")
-        raise address.connect_failed(target.address, failed) from None
+        raise address.connect_error(target.address, failed) from None
     except (OSError, UnicodeError) as error:
-        raise address.connect_failed(target.address, error) from error
+        raise address.connect_error(target.address, error) from error
     try:
         async with asyncio.timeout_at(deadline):
             return await _attached(sock, target, inbox, deadline)
     except (OSError, ValueError) as error:
         await _close(sock)
-        raise handshake_failed(target, error) from error
+        raise handshake_error(target, error) from error
     except BaseException:
         sock.close()
         raise

@@ -15,11 +15,11 @@ from epollo.client.stream import Stream
 from epollo.client.target import Target, check_timeout, target_of
 from epollo.client.wire import DeadlinePassed, Wire, dial
 from epollo.errors import (
-    ConnectFailed,
+    ClientTimeout,
+    ConnectError,
     ConnectionClosed,
     EncodeError,
     FrameTruncated,
-    ReplyTimeout,
     StreamEnded,
     UsageError,
 )
@@ -47,7 +47,7 @@ def connect(
     have been carried out, so only who asks knows whether it may be asked again. That is urllib3's
     rule, and Go's net/http's; redis-py repeats a command, Go's net/rpc never reconnects.
 
-    Raises AddressError, FramingSpecError, SettingError, ConnectFailed, TLSFailed.
+    Raises AddressError, FramingSpecError, SettingError, ConnectError, TLSHandshakeError.
     """
     target = target_of(to, framing, max_frame, tls, server_hostname)
     return Client(target, check_timeout(timeout), backoff_of(reconnect))
@@ -102,8 +102,8 @@ class Client:
     def send(self, message: Buffer) -> None:
         """Send one message whole.
 
-        Raises EncodeError before a byte is sent, ConnectionClosed and ReplyTimeout. After a
-        ReplyTimeout an unknown part of the message is sent, so the connection is closed. What
+        Raises EncodeError before a byte is sent, ConnectionClosed and ClientTimeout. After a
+        ClientTimeout an unknown part of the message is sent, so the connection is closed. What
         comes meanwhile stays in the kernel: to send much ahead of many replies, use `requests`.
         """
         frame = self._target.framing.encode(message)
@@ -114,7 +114,7 @@ class Client:
     def receive(self) -> bytes:
         """The next message.
 
-        Raises ReplyTimeout (a later call may still get the message), ConnectionClosed where the
+        Raises ClientTimeout (a later call may still get the message), ConnectionClosed where the
         connection is lost, StreamEnded at the end of the stream, FrameTruncated where that is
         inside a frame, FrameTooLarge and FrameCorrupt. It never reconnects: nothing would come.
         """
@@ -186,7 +186,7 @@ class Client:
 
     def _reconnect(self, backoff: Backoff, deadline: float | None) -> None:
         self._wire.abort()
-        failure: ConnectFailed | None = None
+        failure: ConnectError | None = None
         for wait in backoff.waits():
             if failure and deadline is not None and time.monotonic() + wait >= deadline:
                 break
@@ -194,7 +194,7 @@ class Client:
             try:
                 self._open(deadline)
                 return
-            except ConnectFailed as error:
+            except ConnectError as error:
                 failure = error
         assert failure is not None
         raise failure
@@ -250,7 +250,7 @@ class Client:
             self._wire.send(frame, deadline)
         except DeadlinePassed:
             self._drop("a message was not taken")
-            raise ReplyTimeout(
+            raise ClientTimeout(
                 f"{self.peername} did not take the message within {self.timeout:g} s"
             ) from None
         except OSError as error:
@@ -271,7 +271,7 @@ class Client:
         try:
             self._take(self._wire.receive(deadline, unsent))
         except DeadlinePassed:
-            raise ReplyTimeout(f"no message from {self.peername} in {self.timeout:g} s") from None
+            raise ClientTimeout(f"no message from {self.peername} in {self.timeout:g} s") from None
         except OSError as error:
             raise self._broken(error) from error
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from epollo.client.stream import cause_of
 from epollo.client.target import Target
-from epollo.errors import TLSFailed
+from epollo.errors import TLSHandshakeError
 
 _HOSTNAME_MISMATCH = 62  # X509_V_ERR_HOSTNAME_MISMATCH, and 64 for addresses (x509_vfy.h)
 _IP_ADDRESS_MISMATCH = 64
@@ -30,9 +30,13 @@ class Advice:
     trust: str = "load_verify_locations(CA) tells the context whom to trust"
 
 
-def handshake_failed(target: Target, error: Exception, advice: Advice | None = None) -> TLSFailed:
+def handshake_error(
+    target: Target, error: Exception, advice: Advice | None = None
+) -> TLSHandshakeError:
     """The error for a handshake with ``target`` that ended in ``error``."""
-    return TLSFailed(f"cannot connect to {target}: {_why(target, error, advice or Advice())}")
+    return TLSHandshakeError(
+        f"cannot connect to {target}: {_why(target, error, advice or Advice())}"
+    )
 
 
 def _why(target: Target, error: Exception, advice: Advice) -> str:

@@ -10,7 +10,7 @@ from typing import TypeAlias, cast
 from epollo.client.inbox import Inbox
 from epollo.client.stream import Stream
 from epollo.client.target import Target
-from epollo.errors import ReplyTimeout, UsageError
+from epollo.errors import ClientTimeout, UsageError
 
 _BATCH = 64 << 10  # bytes that are sent at once even in the middle of a turn of the loop
 
@@ -104,7 +104,7 @@ class Link(asyncio.Protocol):
         self._transport.abort()
 
     async def close(self, timeout: float | None) -> None:
-        """Send what is unsent, and close. Raises ReplyTimeout where the peer does not take it."""
+        """Send what is unsent, and close. Raises ClientTimeout where the peer does not take it."""
         self.flush()
         self.stream.close("closed here")
         self._fail()
@@ -118,7 +118,7 @@ class Link(asyncio.Protocol):
                 self._transport.abort()
         await asyncio.wait([self.closed], timeout=_ABORTED)
         if unsent:
-            raise ReplyTimeout(f"{self._name} did not take what was sent within {timeout:g} s")
+            raise ClientTimeout(f"{self._name} did not take what was sent within {timeout:g} s")
 
     # What the transport calls.
 
@@ -183,7 +183,7 @@ class Link(asyncio.Protocol):
         now = self._loop.time()
         for reply, deadline in self._open:
             if deadline is not None and deadline <= now and not reply.done():
-                reply.set_exception(ReplyTimeout(f"no reply from {self._name} in time"))
+                reply.set_exception(ClientTimeout(f"no reply from {self._name} in time"))
         self.abort("a request had no reply")
 
     def _fail(self) -> None:

@@ -9,7 +9,7 @@ import time
 
 from epollo import address
 from epollo.address.dialing import LONGEST_WAIT
-from epollo.client.handshake import handshake_failed
+from epollo.client.handshake import handshake_error
 from epollo.client.target import Target
 from epollo.errors import UsageError
 
@@ -22,12 +22,12 @@ class DeadlinePassed(Exception):
 
 
 def dial(target: Target, deadline: float | None) -> Wire:
-    """Connect to ``target``. Raises ConnectFailed and TLSFailed."""
+    """Connect to ``target``. Raises ConnectError and TLSHandshakeError."""
     try:
         sock = address.connect(target.address, seconds_until(deadline))
         return Wire(sock if target.tls is None else _encrypted(sock, target, deadline))
     except DeadlinePassed:
-        raise address.connect_failed(target.address, TimeoutError("timed out")) from None
+        raise address.connect_error(target.address, TimeoutError("timed out")) from None
 
 
 def seconds_until(deadline: float | None) -> float | None:
@@ -51,13 +51,13 @@ def _encrypted(sock: socket.socket, target: Target, deadline: float | None) -> s
                 suppress_ragged_eofs=False,
             )
         except (OSError, ValueError) as error:
-            raise handshake_failed(target, error) from error
+            raise handshake_error(target, error) from error
     try:
         wrapped.settimeout(seconds_until(deadline))  # of the whole handshake
         wrapped.do_handshake()
     except (OSError, ValueError) as error:
         wrapped.close()
-        raise handshake_failed(target, error) from error
+        raise handshake_error(target, error) from error
     except BaseException:
         wrapped.close()
         raise

@@ -60,7 +60,7 @@ class Client:
 
 
 def connect_at_once(loop: EventLoop, server: Address, count: int) -> list[Client]:
-    """Start ``count`` clients. Raises ConnectFailed where the kernel refuses at once."""
+    """Start ``count`` clients. Raises ConnectError where the kernel refuses at once."""
     start = time.monotonic()
     sockets = []
     try:

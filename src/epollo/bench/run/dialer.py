@@ -12,10 +12,10 @@ from typing import Any
 from epollo import address
 from epollo.address import Address
 from epollo.bench.workload import Workload
-from epollo.client.handshake import Advice, handshake_failed
+from epollo.client.handshake import Advice, handshake_error
 from epollo.client.target import Target
 from epollo.engine import Connection
-from epollo.errors import ConnectFailed, SettingError, TLSError
+from epollo.errors import ConnectError, SettingError, TLSError
 from epollo.filters.base import Filter
 from epollo.filters.proxy import Introduction, header
 from epollo.filters.tls import TLS
@@ -31,7 +31,7 @@ class Dialer:
     """Opens the connections of a workload, and says what comes first on each.
 
     The host is looked up, and certificates and sources are tried, once and before the first
-    connection. ``address`` is what is connected to. Raises ConnectFailed for a host that is not
+    connection. ``address`` is what is connected to. Raises ConnectError for a host that is not
     found, SettingError for what cannot be used.
     """
 
@@ -49,31 +49,31 @@ class Dialer:
     def start(self) -> socket.socket:
         """A non-blocking socket whose connect is under way, from the next of the sources.
 
-        Raises ConnectFailed where the kernel refuses at once.
+        Raises ConnectError where the kernel refuses at once.
         """
         source = next(self._sources) if self._sources is not None else None
         try:
             return address.start_connect(self.address, source)
-        except ConnectFailed as error:
+        except ConnectError as error:
             if getattr(error.__cause__, "errno", 0) != errno.EADDRNOTAVAIL:
                 raise
             why = "this side has no port left for it; give more addresses as source"
             raise self._failed(why) from error.__cause__
 
-    def failed(self, error: BaseException | None) -> ConnectFailed:
+    def failed(self, error: BaseException | None) -> ConnectError:
         """The one line for a connection that could not be made: ``error`` is what it had when it
         was closed, or what `start` raised; None where nothing came at all."""
-        if isinstance(error, ConnectFailed):
+        if isinstance(error, ConnectError):
             return error
         if self._target.tls is not None and isinstance(error, TLSError | ConnectionResetError):
             cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-            return handshake_failed(self._target, cause, _ADVICE)
+            return handshake_error(self._target, cause, _ADVICE)
         if isinstance(error, OSError):
-            return address.connect_failed(self._target.address, error)
+            return address.connect_error(self._target.address, error)
         return self._failed(f"nothing answers there within {self._timeout:g} s")
 
-    def _failed(self, why: str) -> ConnectFailed:
-        return ConnectFailed(f"cannot connect to {self._target}: {why}")
+    def _failed(self, why: str) -> ConnectError:
+        return ConnectError(f"cannot connect to {self._target}: {why}")
 
     def _filters(self, connection: Connection) -> list[Filter]:
         filters: list[Filter] = []
@@ -146,7 +146,7 @@ def _chosen(where: Address, sources: Sequence[tuple[int, Any]], timeout: float) 
     try:
         found = address.resolve(where)
     except (OSError, UnicodeError) as error:
-        raise address.connect_failed(where, error) from error
+        raise address.connect_error(where, error) from error
     for family, sockaddr in sources:
         found = [each for each in found if each[0] == family]
         if not found:
@@ -163,6 +163,6 @@ def _chosen(where: Address, sources: Sequence[tuple[int, Any]], timeout: float) 
 def _takes(where: Address, timeout: float) -> bool:
     try:
         address.connect(where, timeout).close()
-    except ConnectFailed:
+    except ConnectError:
         return False
     return True

@@ -22,7 +22,7 @@ from epollo.bench.run.schedule import Pacing
 from epollo.bench.workload import Workload
 from epollo.descriptors import allow_descriptors
 from epollo.engine import Limits, new_loop
-from epollo.errors import ConnectFailed
+from epollo.errors import ConnectError
 
 if TYPE_CHECKING:
     from epollo.bench.run.python.tally import Tally
@@ -85,13 +85,13 @@ class Driver:
 
     def run(self) -> Result:
         """Run to the end. Raises SettingError where there are not descriptors enough for the
-        connections, and ConnectFailed where none of them could be made."""
+        connections, and ConnectError where none of them could be made."""
         result = self.measure(monotonic_ns())
         if not result.connect.total:
             raise self.refused()
         return result
 
-    def refused(self) -> ConnectFailed:
+    def refused(self) -> ConnectError:
         """Why none of the connections could be made."""
         return self.dialer.failed(self.connections.refusal)
 

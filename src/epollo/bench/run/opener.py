@@ -10,7 +10,7 @@ from time import monotonic
 from epollo.bench.run.connection import Conversation
 from epollo.bench.run.dialer import Dialer
 from epollo.engine import EventLoop
-from epollo.errors import ConnectFailed
+from epollo.errors import ConnectError
 
 _AT_ONCE = 256
 _RETRY_SECONDS = 0.01
@@ -28,7 +28,7 @@ class Opening:
         loop: EventLoop,
         dialer: Dialer,
         rate: float | None,
-        failed: Callable[[Conversation, ConnectFailed], object],
+        failed: Callable[[Conversation, ConnectError], object],
     ) -> None:
         self.halted = False
         self.waiting: list[Callable[[], Conversation]] = []  # each makes the one to be opened
@@ -87,7 +87,7 @@ class Opening:
     def _begin(self, exchange: Conversation) -> None:
         try:
             sock = self._dialer.start()
-        except ConnectFailed as error:
+        except ConnectError as error:
             # Later, for the caller may be counting what is open.
             if _is_queue_full(error):
                 self._loop.call_later(_RETRY_SECONDS, partial(self._begin_again, exchange, error))
@@ -96,7 +96,7 @@ class Opening:
         else:
             exchange.connection = self._loop.attach(sock, exchange)
 
-    def _begin_again(self, exchange: Conversation, error: ConnectFailed) -> None:
+    def _begin_again(self, exchange: Conversation, error: ConnectError) -> None:
         """The server is slow to accept: try again, as the kernel does of itself with TCP."""
         if self.halted or exchange.given_up:
             self._failed(exchange, error)
@@ -104,6 +104,6 @@ class Opening:
             self._begin(exchange)
 
 
-def _is_queue_full(error: ConnectFailed) -> bool:
+def _is_queue_full(error: ConnectError) -> bool:
     """A Unix socket's: connect(2) gives EAGAIN, where a TCP connect waits."""
     return isinstance(error.__cause__, BlockingIOError)

@@ -14,7 +14,7 @@ from epollo.bench.run.connection import Conversation
 from epollo.bench.run.opener import Opening
 from epollo.bench.run.schedule import Pacing
 from epollo.engine import CloseReason, EventLoop
-from epollo.errors import ConnectFailed
+from epollo.errors import ConnectError
 
 if TYPE_CHECKING:
     from epollo.bench.run.driver import Driver
@@ -168,7 +168,7 @@ class Connections:
             return 1
         return min(self.workload.depth, self._driver.retire_after)
 
-    def _not_opened(self, exchange: Conversation, error: ConnectFailed) -> None:
+    def _not_opened(self, exchange: Conversation, error: ConnectError) -> None:
         """It could not even be begun."""
         if not exchange.given_up:
             self._tally.count(_error(CloseReason.REFUSED, error.__cause__))
