@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import Self
 
-from epollo.client.awaiting import dial
-from epollo.client.backoff import Backoff, backoff_of
-from epollo.client.inbox import Inbox
-from epollo.client.link import Link, Reply
-from epollo.client.target import check_timeout, target_of
+from epollo.client.async_connection import AsyncConnection, Reply
+from epollo.client.async_dialing import dial
+from epollo.client.backoff import Backoff, make_backoff
+from epollo.client.endpoint import check_timeout, make_endpoint
+from epollo.client.message_queue import MessageQueue
 from epollo.errors import (
     ClientTimeout,
     ConnectError,
@@ -52,14 +52,14 @@ class AsyncClient:
         server_hostname: str | None = None,
         reconnect: Backoff | bool = False,
     ) -> None:
-        self._target = target_of(to, framing, max_frame, tls, server_hostname)
-        self._backoff = backoff_of(reconnect)
-        self._inbox = Inbox()
-        self._link: Link | None = None
+        self._endpoint = make_endpoint(to, framing, max_frame, tls, server_hostname)
+        self._backoff = make_backoff(reconnect)
+        self._queue = MessageQueue()
+        self._connection: AsyncConnection | None = None
         self._connecting = asyncio.Lock()
         self._closed = False
         self.timeout = check_timeout(timeout)
-        self.peername = str(self._target)
+        self.peername = str(self._endpoint)
 
     @classmethod
     async def connect(
@@ -93,7 +93,7 @@ class AsyncClient:
         in time closes the connection, since the replies after it cannot come either. If the client
         reconnects, an ``idempotent`` message is sent once more when the connection is lost.
         """
-        frame = self._target.framing.encode(message)
+        frame = self._endpoint.framing.encode(message)
         deadline = self._deadline()
         try:
             return await (await self._ask(frame, deadline))
@@ -117,7 +117,7 @@ class AsyncClient:
                 if len(replies) == window:
                     yield await replies.popleft()
                 try:
-                    frame = self._target.framing.encode(message)
+                    frame = self._endpoint.framing.encode(message)
                 except EncodeError as error:
                     refused = error
                     break
@@ -136,17 +136,17 @@ class AsyncClient:
         Raises EncodeError before a byte is sent, ConnectionClosed and ClientTimeout. After a
         ClientTimeout an unknown part of the message is sent, so the connection is closed.
         """
-        frame = self._target.framing.encode(message)
+        frame = self._endpoint.framing.encode(message)
         deadline = self._deadline()
-        link = await self._writable(deadline)
-        link.write(frame)
+        connection = await self._writable(deadline)
+        connection.write(frame)
         try:
-            await self._drain(link, deadline)
+            await self._drain(connection, deadline)
         except ClientTimeout:
-            link.abort("a message was not taken")
+            connection.abort("a message was not taken")
             raise
-        if link.stream.fault is not None:
-            raise link.stream.fault()
+        if connection.stream.fault is not None:
+            raise connection.stream.fault()
 
     async def receive(self) -> bytes:
         """The next message that is no reply to a `request`.
@@ -156,18 +156,18 @@ class AsyncClient:
         inside a frame, FrameTooLarge and FrameCorrupt. It never reconnects: nothing would come.
         """
         deadline = self._deadline()
-        while not self._inbox:
-            link = self._opened()
-            if link.stream.fault is not None:
-                raise link.stream.fault()
+        while not self._queue:
+            connection = self._current()
+            if connection.stream.fault is not None:
+                raise connection.stream.fault()
             try:
-                await self._inbox.news(deadline)
+                await self._queue.wait(deadline)
             except TimeoutError:
                 raise ClientTimeout(
                     f"no message from {self.peername} in {self.timeout:g} s"
                 ) from None
-        message = self._inbox.take()
-        self._opened().regulate()
+        message = self._queue.get()
+        self._current().update_reading()
         return message
 
     async def end(self) -> None:
@@ -175,10 +175,10 @@ class AsyncClient:
 
         Raises ConnectionClosed, and UsageError for TLS, which has no half-close in asyncio.
         """
-        link = self._opened()
-        if link.stream.fault is not None:
-            raise link.stream.fault()
-        link.end()
+        connection = self._current()
+        if connection.stream.fault is not None:
+            raise connection.stream.fault()
+        connection.end()
 
     async def close(self) -> None:
         """Close for good, once what was sent is sent; returns when nothing of it is left.
@@ -187,8 +187,8 @@ class AsyncClient:
         what was sent.
         """
         self._closed = True
-        if self._link is not None:
-            await self._link.close(self.timeout)
+        if self._connection is not None:
+            await self._connection.close(self.timeout)
 
     def __aiter__(self) -> Self:
         return self
@@ -200,8 +200,8 @@ class AsyncClient:
             raise StopAsyncIteration from None
 
     async def __aenter__(self) -> Self:
-        if self._link is None:
-            self._link = await dial(self._target, self._inbox, self._deadline())
+        if self._connection is None:
+            self._connection = await dial(self._endpoint, self._queue, self._deadline())
         return self
 
     async def __aexit__(
@@ -217,32 +217,32 @@ class AsyncClient:
             return None
         return asyncio.get_running_loop().time() + self.timeout
 
-    def _opened(self) -> Link:
-        if self._link is None:
+    def _current(self) -> AsyncConnection:
+        if self._connection is None:
             raise ConnectionClosed(
                 f"{self.peername} is not connected; write: async with the client"
             )
-        return self._link
+        return self._connection
 
     async def _ask(self, frame: bytes, deadline: float | None) -> Reply:
         return (await self._writable(deadline)).request(frame, deadline)
 
-    async def _writable(self, deadline: float | None) -> Link:
+    async def _writable(self, deadline: float | None) -> AsyncConnection:
         """A live connection that has room for one more message."""
         while True:
-            link = self._opened()
-            if link.stream.fault is not None:
+            connection = self._current()
+            if connection.stream.fault is not None:
                 if self._backoff is None or self._closed:
-                    raise link.stream.fault()
+                    raise connection.stream.fault()
                 await self._reconnect(self._backoff, deadline)
-            elif link.writable:
-                return link
+            elif connection.writable:
+                return connection
             else:
-                await self._drain(link, deadline)
+                await self._drain(connection, deadline)
 
-    async def _drain(self, link: Link, deadline: float | None) -> None:
+    async def _drain(self, connection: AsyncConnection, deadline: float | None) -> None:
         try:
-            await link.drain(deadline)
+            await connection.drain(deadline)
         except TimeoutError:
             raise self._not_taken() from None
 
@@ -256,13 +256,13 @@ class AsyncClient:
                 f"cannot connect to {self.peername}: not within {self.timeout:g} s"
             ) from None
         try:
-            if not self._opened().live:
-                self._link = await self._dial_again(backoff, deadline)
+            if not self._current().live:
+                self._connection = await self._dial_again(backoff, deadline)
         finally:
             self._connecting.release()
 
-    async def _dial_again(self, backoff: Backoff, deadline: float | None) -> Link:
-        self._opened().abort("")  # one whose peer ended it may still have something to send
+    async def _dial_again(self, backoff: Backoff, deadline: float | None) -> AsyncConnection:
+        self._current().abort("")  # one whose peer ended it may still have something to send
         failure: ConnectError | None = None
         now = asyncio.get_running_loop().time
         for wait in backoff.waits():
@@ -270,13 +270,13 @@ class AsyncClient:
                 break
             await asyncio.sleep(wait)
             try:
-                link = await dial(self._target, self._inbox, deadline)
+                connection = await dial(self._endpoint, self._queue, deadline)
             except ConnectError as error:
                 failure = error
                 continue
             if self._closed:
-                await link.close(self.timeout)
-            return link
+                await connection.close(self.timeout)
+            return connection
         assert failure is not None
         raise failure
 

@@ -43,6 +43,6 @@ class Backoff:
             wait = min(2 * wait, self.most)
 
 
-def backoff_of(reconnect: Backoff | bool) -> Backoff | None:
+def make_backoff(reconnect: Backoff | bool) -> Backoff | None:
     """What the argument ``reconnect`` of a client stands for."""
     return reconnect if isinstance(reconnect, Backoff) else Backoff() if reconnect else None

@@ -10,10 +10,10 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
-from epollo.client.backoff import Backoff, backoff_of
+from epollo.client.backoff import Backoff, make_backoff
+from epollo.client.endpoint import Endpoint, check_timeout, make_endpoint
 from epollo.client.stream import Stream
-from epollo.client.target import Target, check_timeout, target_of
-from epollo.client.wire import DeadlinePassed, Wire, dial
+from epollo.client.sync_transport import DeadlinePassed, SyncTransport, dial
 from epollo.errors import (
     ClientTimeout,
     ConnectError,
@@ -49,8 +49,8 @@ def connect(
 
     Raises AddressError, FramingSpecError, SettingError, ConnectError, TLSHandshakeError.
     """
-    target = target_of(to, framing, max_frame, tls, server_hostname)
-    return Client(target, check_timeout(timeout), backoff_of(reconnect))
+    endpoint = make_endpoint(to, framing, max_frame, tls, server_hostname)
+    return Client(endpoint, check_timeout(timeout), make_backoff(reconnect))
 
 
 class Client:
@@ -60,14 +60,14 @@ class Client:
     of its own accord is for `send` and `receive`: `request` takes the next message for its reply.
     """
 
-    def __init__(self, target: Target, timeout: float | None, backoff: Backoff | None) -> None:
-        self._target = target
+    def __init__(self, endpoint: Endpoint, timeout: float | None, backoff: Backoff | None) -> None:
+        self._endpoint = endpoint
         self._backoff = backoff
-        self._inbox: deque[bytes] = deque()
+        self._queue: deque[bytes] = deque()
         self._pipelining = False
         self._closed = False
         self.timeout = timeout
-        self.peername = str(target)
+        self.peername = str(endpoint)
         self._open(self._deadline())
 
     def request(self, message: Buffer, *, idempotent: bool = False) -> bytes:
@@ -77,7 +77,7 @@ class Client:
         connection, for the late reply would be taken for the next request's. Where the client
         reconnects, an ``idempotent`` message is sent once more when the connection is lost.
         """
-        frame = self._target.framing.encode(message)
+        frame = self._endpoint.framing.encode(message)
         deadline = self._deadline()
         self._make_ready(deadline)
         try:
@@ -106,7 +106,7 @@ class Client:
         ClientTimeout an unknown part of the message is sent, so the connection is closed. What
         comes meanwhile stays in the kernel: to send much ahead of many replies, use `requests`.
         """
-        frame = self._target.framing.encode(message)
+        frame = self._endpoint.framing.encode(message)
         deadline = self._deadline()
         self._make_ready(deadline, sending=True)
         self._send(frame, deadline)
@@ -126,7 +126,7 @@ class Client:
         Raises ConnectionClosed, and UsageError for TLS, which has no half-close in Python.
         """
         try:
-            self._wire.end()
+            self._transport.end()
         except OSError as error:
             raise self._broken(error) from error
 
@@ -134,7 +134,7 @@ class Client:
         """Close for good; a call after it raises ConnectionClosed."""
         self._closed = True
         self._stream.close("closed here")
-        self._wire.close()
+        self._transport.close()
 
     def __iter__(self) -> Iterator[bytes]:
         while True:
@@ -159,8 +159,8 @@ class Client:
         return None if self.timeout is None else time.monotonic() + self.timeout
 
     def _open(self, deadline: float | None) -> None:
-        self._wire: Wire = dial(self._target, deadline)
-        self._stream = Stream(self._target)
+        self._transport: SyncTransport = dial(self._endpoint, deadline)
+        self._stream = Stream(self._endpoint)
 
     def _make_ready(self, deadline: float | None, *, sending: bool = False) -> None:
         """See that there is a connection. Without reconnecting, one whose peer has ended its
@@ -168,24 +168,24 @@ class Client:
         if self._pipelining:
             raise UsageError("replies of requests() are still to come; take or close them first")
         if self._backoff is not None and not self._closed:
-            self._look()
+            self._check_alive()
             if self._stream.fault is not None:
                 self._reconnect(self._backoff, deadline)
         elif self._stream.fault is not None and (self._closed or not sending):
             raise self._stream.fault()
 
-    def _look(self) -> None:
+    def _check_alive(self) -> None:
         """Notice, before anything is sent, that the server has gone meanwhile (as urllib3 does)."""
-        if self._stream.fault is None and not self._inbox:
+        if self._stream.fault is None and not self._queue:
             try:
-                data = self._wire.receive_now()
+                data = self._transport.receive_now()
             except OSError as error:
                 self._stream.broken(error)
             else:
-                self._take(data)
+                self._feed(data)
 
     def _reconnect(self, backoff: Backoff, deadline: float | None) -> None:
-        self._wire.abort()
+        self._transport.abort()
         failure: ConnectError | None = None
         for wait in backoff.waits():
             if failure and deadline is not None and time.monotonic() + wait >= deadline:
@@ -210,24 +210,24 @@ class Client:
     def _pipeline(self, messages: Iterator[Buffer], window: int) -> Iterator[bytes]:
         self._make_ready(self._deadline())
         unsent = bytearray()
-        owed = 0
+        awaited = 0
         refused: EncodeError | None = None
         self._pipelining = True
         try:
             while True:
-                if owed <= window // 2 and refused is None:  # the other half keeps the peer busy
-                    added, refused = self._pack(islice(messages, window - owed), unsent)
-                    owed += added
-                    self._wire.send_some(unsent)
-                if not owed:
+                if awaited <= window // 2 and refused is None:  # the other half keeps the peer busy
+                    added, refused = self._pack(islice(messages, window - awaited), unsent)
+                    awaited += added
+                    self._transport.send_some(unsent)
+                if not awaited:
                     break
                 reply = self._next(self._deadline(), unsent)
-                owed -= 1
+                awaited -= 1
                 yield reply
         finally:
             self._pipelining = False
-            if owed:
-                self._inbox.clear()
+            if awaited:
+                self._queue.clear()
                 self._drop("not all replies of requests() were taken")
         if refused is not None:
             raise refused
@@ -239,7 +239,7 @@ class Client:
         added = 0
         try:
             for message in messages:
-                unsent += self._target.framing.encode(message)
+                unsent += self._endpoint.framing.encode(message)
                 added += 1
         except EncodeError as error:
             return added, error
@@ -247,7 +247,7 @@ class Client:
 
     def _send(self, frame: bytes, deadline: float | None) -> None:
         try:
-            self._wire.send(frame, deadline)
+            self._transport.send(frame, deadline)
         except DeadlinePassed:
             self._drop("a message was not taken")
             raise ClientTimeout(
@@ -260,24 +260,24 @@ class Client:
             raise
 
     def _next(self, deadline: float | None, unsent: bytearray | None = None) -> bytes:
-        while not self._inbox:
+        while not self._queue:
             if self._stream.fault is not None:
                 raise self._stream.fault()
             self._read(deadline, unsent)
-        return self._inbox.popleft()
+        return self._queue.popleft()
 
     def _read(self, deadline: float | None, unsent: bytearray | None) -> None:
         """Wait for bytes until ``deadline``, however they trickle, and cut them."""
         try:
-            self._take(self._wire.receive(deadline, unsent))
+            self._feed(self._transport.receive(deadline, unsent))
         except DeadlinePassed:
             raise ClientTimeout(f"no message from {self.peername} in {self.timeout:g} s") from None
         except OSError as error:
             raise self._broken(error) from error
 
-    def _take(self, data: bytes | None) -> None:
+    def _feed(self, data: bytes | None) -> None:
         if data:
-            self._inbox += self._stream.feed(data)
+            self._queue += self._stream.feed(data)
         elif data is not None:
             self._stream.end()
 
@@ -291,4 +291,4 @@ class Client:
     def _drop(self, why: str) -> None:
         """Give the connection up, not the client."""
         self._stream.close(why)
-        self._wire.abort()
+        self._transport.abort()

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable
 from functools import partial
 
-from epollo.client.target import Target
+from epollo.client.endpoint import Endpoint
 from epollo.errors import ConnectionClosed, EpolloError, FrameError, StreamEnded
 from epollo.framing.base import fault_of
 
@@ -17,9 +17,9 @@ class Stream:
     ``fault`` makes the error of that end; None while there is none.
     """
 
-    def __init__(self, target: Target) -> None:
-        self._name = str(target)
-        self._decoder = target.framing.decoder()
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._name = str(endpoint)
+        self._decoder = endpoint.framing.decoder()
         self.fault: Callable[[], EpolloError] | None = None
 
     def feed(self, data: bytes) -> list[bytes]:

@@ -12,8 +12,8 @@ from typing import Any
 from epollo import address
 from epollo.address import Address
 from epollo.bench.workload import Workload
+from epollo.client.endpoint import Endpoint
 from epollo.client.handshake import Advice, handshake_error
-from epollo.client.target import Target
 from epollo.engine import Connection
 from epollo.errors import ConnectError, SettingError, TLSError
 from epollo.filters.base import Filter
@@ -95,14 +95,14 @@ def _version(workload: Workload) -> str:
     return workload.proxy_header
 
 
-def _target(workload: Workload) -> Target:
+def _target(workload: Workload) -> Endpoint:
     """Whom to talk to, and the TLS to be spoken, tried once."""
     where, framing = address.parse(workload.address), workload.new_framing()
     if not workload.tls:
         for field in ("tls_ca", "tls_cert", "tls_key", "server_name"):
             if getattr(workload, field):
                 raise SettingError(f"{field}: is for TLS; give tls too")
-        return Target(where, framing, None, None)
+        return Endpoint(where, framing, None, None)
     context = client_context(workload.tls_ca, workload.tls_cert, workload.tls_key)
     name = workload.server_name or where.host or None
     if context.check_hostname and name is None:
@@ -111,7 +111,7 @@ def _target(workload: Workload) -> Target:
         _client(context, workload.timeout, name)
     except ValueError as error:
         raise SettingError(f"server_name: {name!r} is no name of a host: {error}") from None
-    return Target(where, framing, context, name)
+    return Endpoint(where, framing, context, name)
 
 
 def _source(text: str) -> tuple[int, Any]:

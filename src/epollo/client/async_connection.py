@@ -7,9 +7,9 @@ import ssl
 from collections import deque
 from typing import TypeAlias, cast
 
-from epollo.client.inbox import Inbox
+from epollo.client.endpoint import Endpoint
+from epollo.client.message_queue import MessageQueue
 from epollo.client.stream import Stream
-from epollo.client.target import Target
 from epollo.errors import ClientTimeout, UsageError
 
 _BATCH = 64 << 10  # bytes that are sent at once even in the middle of a turn of the loop
@@ -19,20 +19,20 @@ _ABORTED = 1.0  # seconds; what is aborted is closed in the next turn of the loo
 Reply: TypeAlias = asyncio.Future[bytes]
 
 
-class Link(asyncio.Protocol):
+class AsyncConnection(asyncio.Protocol):
     """A protocol of asyncio's, for one connection.
 
     Frames written in one turn of the loop are one send. Each message that comes is the reply to
-    the oldest open request; where none is open it goes to the inbox. The reply to a request that
+    the oldest open request; where none is open it goes to the queue. The reply to a request that
     was cancelled is received in its turn and dropped, so the others keep theirs.
     """
 
-    def __init__(self, target: Target, inbox: Inbox) -> None:
-        self.stream = Stream(target)
+    def __init__(self, endpoint: Endpoint, queue: MessageQueue) -> None:
+        self.stream = Stream(endpoint)
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
-        self._name = str(target)
-        self._inbox = inbox
+        self._name = str(endpoint)
+        self._queue = queue
         self._open: deque[tuple[Reply, float | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -57,7 +57,7 @@ class Link(asyncio.Protocol):
         self._watch(deadline)
         self.write(frame)
         if not self._reading:
-            self.regulate()
+            self.update_reading()
         return reply
 
     def write(self, frame: bytes) -> None:
@@ -83,9 +83,9 @@ class Link(asyncio.Protocol):
             async with asyncio.timeout_at(deadline):
                 await self._writable.wait()
 
-    def regulate(self) -> None:
-        """Read while there is room in the inbox, or a reply to come."""
-        reading = bool(self._open) or not self._inbox.full
+    def update_reading(self) -> None:
+        """Read while there is room in the queue, or a reply to come."""
+        reading = bool(self._open) or not self._queue.full
         if reading is not self._reading and self.live:
             self._reading = reading
             (self._transport.resume_reading if reading else self._transport.pause_reading)()
@@ -133,15 +133,15 @@ class Link(asyncio.Protocol):
             if not reply.done():
                 reply.set_result(message)
         if answers < len(messages):
-            self._inbox.put(messages[answers:])
+            self._queue.put(messages[answers:])
         if self.stream.fault is not None:
             self.abort("")
         elif not self._open:
-            self.regulate()
+            self.update_reading()
 
     def eof_received(self) -> None:
         encrypted = self._transport.get_extra_info("ssl_object")
-        if encrypted is None or _said_goodbye(encrypted):
+        if encrypted is None or _got_close_notify(encrypted):
             self.stream.end()
         else:
             self.stream.broken(ssl.SSLEOFError())
@@ -197,10 +197,10 @@ class Link(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         self._writable.set()
-        self._inbox.wake()
+        self._queue.wake()
 
 
-def _said_goodbye(encrypted: ssl.SSLObject) -> bool:
+def _got_close_notify(encrypted: ssl.SSLObject) -> bool:
     """Did the peer end TLS before TCP? asyncio does not tell, OpenSSL does: then, and only then,
     a read finds the end, where else it would want more."""
     try:

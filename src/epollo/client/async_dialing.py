@@ -10,52 +10,52 @@ from typing import Any
 
 from epollo import address
 from epollo.address import Address
+from epollo.client.async_connection import AsyncConnection
+from epollo.client.endpoint import Endpoint
 from epollo.client.handshake import handshake_error
-from epollo.client.inbox import Inbox
-from epollo.client.link import Link
-from epollo.client.target import Target
+from epollo.client.message_queue import MessageQueue
 
-_TURNS = 100  # of the loop; uvloop takes a few
-_FOR_EVER = 1e9  # seconds, where asyncio would take None for its own default
+_MAX_ITERATIONS = 100  # of the loop; uvloop takes a few
+_NO_TIMEOUT = 1e9  # seconds, where asyncio would take None for its own default
 
 
-async def dial(target: Target, inbox: Inbox, deadline: float | None) -> Link:
-    """Connect to ``target``. Raises ConnectError and TLSHandshakeError."""
+async def dial(endpoint: Endpoint, queue: MessageQueue, deadline: float | None) -> AsyncConnection:
+    """Connect to ``endpoint``. Raises ConnectError and TLSHandshakeError."""
     try:
         async with asyncio.timeout_at(deadline):
-            sock = await _connected(target.address, deadline)
+            sock = await _connected(endpoint.address, deadline)
     except TimeoutError as error:
         failed = error if error.errno else TimeoutError("timed out")
-        raise address.connect_error(target.address, failed) from None
+        raise address.connect_error(endpoint.address, failed) from None
     except (OSError, UnicodeError) as error:
-        raise address.connect_error(target.address, error) from error
+        raise address.connect_error(endpoint.address, error) from error
     try:
         async with asyncio.timeout_at(deadline):
-            return await _attached(sock, target, inbox, deadline)
+            return await _attached(sock, endpoint, queue, deadline)
     except (OSError, ValueError) as error:
         await _close(sock)
-        raise handshake_error(target, error) from error
+        raise handshake_error(endpoint, error) from error
     except BaseException:
         sock.close()
         raise
 
 
 async def _attached(
-    sock: socket.socket, target: Target, inbox: Inbox, deadline: float | None
-) -> Link:
+    sock: socket.socket, endpoint: Endpoint, queue: MessageQueue, deadline: float | None
+) -> AsyncConnection:
     loop = asyncio.get_running_loop()
     options: dict[str, Any] = {}
-    if target.tls is not None:
-        seconds = _FOR_EVER if deadline is None else max(deadline - loop.time(), 0.0)
+    if endpoint.tls is not None:
+        seconds = _NO_TIMEOUT if deadline is None else max(deadline - loop.time(), 0.0)
         options = {
-            "ssl": target.tls,
-            "server_hostname": target.server_hostname or "",
+            "ssl": endpoint.tls,
+            "server_hostname": endpoint.server_hostname or "",
             "ssl_handshake_timeout": seconds + 1,  # the caller's deadline comes first
             "ssl_shutdown_timeout": seconds + 1,
         }
-    create = loop.create_unix_connection if target.address.path else loop.create_connection
-    _, link = await create(partial(Link, target, inbox), sock=sock, **options)
-    return link
+    create = loop.create_unix_connection if endpoint.address.path else loop.create_connection
+    _, connection = await create(partial(AsyncConnection, endpoint, queue), sock=sock, **options)
+    return connection
 
 
 async def _connected(where: Address, deadline: float | None) -> socket.socket:
@@ -93,7 +93,7 @@ async def _connected_to(family: int, sockaddr: Any) -> socket.socket:
 async def _close(sock: socket.socket) -> None:
     """Close ``sock``, and see it closed: uvloop, where it has it, does so a few turns later."""
     sock.close()
-    for _ in range(_TURNS):
+    for _ in range(_MAX_ITERATIONS):
         if sock.fileno() < 0:
             return
         await asyncio.sleep(0)

@@ -12,7 +12,7 @@ from epollo.framing import Framing, parse
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Endpoint:
     """An address, the framing spoken there, and TLS's context and name, or None where it is plain.
 
     ``server_hostname`` is what the server's certificate has to be for.
@@ -27,13 +27,13 @@ class Target:
         return str(self.address)
 
 
-def target_of(
+def make_endpoint(
     to: str,
     framing: str | Framing,
     max_frame: int,
     tls: ssl.SSLContext | bool | None,
     server_hostname: str | None,
-) -> Target:
+) -> Endpoint:
     """What a client's arguments stand for. Raises AddressError, FramingSpecError, SettingError."""
     where = address.parse(to)
     address.check_connectable(where)
@@ -45,7 +45,7 @@ def target_of(
         raise SettingError(f"server_hostname: {to} has no host; name the certificate's")
     if not isinstance(max_frame, int):
         raise SettingError(f"max_frame: {max_frame!r} is no number of bytes")
-    return Target(where, parse(framing, max_frame), context, name)
+    return Endpoint(where, parse(framing, max_frame), context, name)
 
 
 def check_timeout(timeout: float | None) -> float | None:

@@ -9,25 +9,25 @@ import time
 
 from epollo import address
 from epollo.address.dialing import LONGEST_WAIT
+from epollo.client.endpoint import Endpoint
 from epollo.client.handshake import handshake_error
-from epollo.client.target import Target
 from epollo.errors import UsageError
 
 _READ_SIZE = 64 << 10
-_GOODBYE = 1.0  # seconds for the peer's close_notify
+_CLOSE_NOTIFY_TIMEOUT = 1.0  # seconds for the peer's close_notify
 
 
 class DeadlinePassed(Exception):
     """The deadline of a call has passed; not a TimeoutError, which is the kernel's ETIMEDOUT."""
 
 
-def dial(target: Target, deadline: float | None) -> Wire:
-    """Connect to ``target``. Raises ConnectError and TLSHandshakeError."""
+def dial(endpoint: Endpoint, deadline: float | None) -> SyncTransport:
+    """Connect to ``endpoint``. Raises ConnectError and TLSHandshakeError."""
     try:
-        sock = address.connect(target.address, seconds_until(deadline))
-        return Wire(sock if target.tls is None else _encrypted(sock, target, deadline))
+        sock = address.connect(endpoint.address, seconds_until(deadline))
+        return SyncTransport(sock if endpoint.tls is None else _encrypted(sock, endpoint, deadline))
     except DeadlinePassed:
-        raise address.connect_error(target.address, TimeoutError("timed out")) from None
+        raise address.connect_error(endpoint.address, TimeoutError("timed out")) from None
 
 
 def seconds_until(deadline: float | None) -> float | None:
@@ -40,31 +40,31 @@ def seconds_until(deadline: float | None) -> float | None:
     return min(seconds, LONGEST_WAIT)
 
 
-def _encrypted(sock: socket.socket, target: Target, deadline: float | None) -> ssl.SSLSocket:
-    assert target.tls is not None
+def _encrypted(sock: socket.socket, endpoint: Endpoint, deadline: float | None) -> ssl.SSLSocket:
+    assert endpoint.tls is not None
     with sock:  # which is empty once it is wrapped
         try:
-            wrapped = target.tls.wrap_socket(
+            wrapped = endpoint.tls.wrap_socket(
                 sock,
-                server_hostname=target.server_hostname,
+                server_hostname=endpoint.server_hostname,
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,
             )
         except (OSError, ValueError) as error:
-            raise handshake_error(target, error) from error
+            raise handshake_error(endpoint, error) from error
     try:
         wrapped.settimeout(seconds_until(deadline))  # of the whole handshake
         wrapped.do_handshake()
     except (OSError, ValueError) as error:
         wrapped.close()
-        raise handshake_error(target, error) from error
+        raise handshake_error(endpoint, error) from error
     except BaseException:
         wrapped.close()
         raise
     return wrapped
 
 
-class Wire:
+class SyncTransport:
     """Reads and writes. Raises OSError where the connection fails, and DeadlinePassed."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -131,12 +131,12 @@ class Wire:
         session tickets would make the kernel reset the connection, and destroy what was sent."""
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.fileno() >= 0:
             try:
-                self._say_goodbye(self._socket, time.monotonic() + _GOODBYE)
+                self._exchange_close_notify(self._socket, time.monotonic() + _CLOSE_NOTIFY_TIMEOUT)
             except (OSError, ValueError, DeadlinePassed):
                 pass
         self._socket.close()
 
-    def _say_goodbye(self, sock: ssl.SSLSocket, deadline: float) -> None:
+    def _exchange_close_notify(self, sock: ssl.SSLSocket, deadline: float) -> None:
         while True:
             try:
                 sock.unwrap()
