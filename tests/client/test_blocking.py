@@ -170,11 +170,11 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"timeout": 0}, "timeout: 0 is no time over 0 s"),
-        ({"timeout": "5s"}, "timeout: '5s' is no time over 0 s"),
-        ({"max_frame": "1MiB"}, "max_frame: '1MiB' is no number of bytes"),
+        ({"timeout": 0}, "timeout: 0 is not a time over 0 s"),
+        ({"timeout": "5s"}, "timeout: '5s' is not a time over 0 s"),
+        ({"max_frame": "1MiB"}, "max_frame: '1MiB' is not a number of bytes"),
         ({"tls": "yes"}, "tls: 'yes' is neither"),
-        ({"server_hostname": "a"}, "server_hostname: is for TLS"),
+        ({"server_hostname": "a"}, "server_hostname: needs TLS"),
         ({"to": "unix:/nowhere", "tls": True}, "server_hostname: unix:/nowhere has no host"),
     ],
 )
@@ -182,6 +182,13 @@ def test_what_cannot_be_is_a_setting_error(arguments: dict[str, Any], text: str)
     arguments = {"to": "127.0.0.1:1"} | arguments
     for make in (epollo.connect, epollo.AsyncClient):
         with pytest.raises(epollo.SettingError, match=text):
+            make(**arguments)
+
+
+def test_an_unknown_argument_is_a_type_error() -> None:
+    arguments: dict[str, Any] = {"to": "127.0.0.1:1", "tsl": True}
+    for make in (epollo.connect, epollo.AsyncClient):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'tsl'"):
             make(**arguments)
 
 

@@ -98,7 +98,7 @@ def test_a_server_that_does_not_start_is_one_line(code: str, text: str) -> None:
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("epollo.lab.processes.START_SECONDS", 0.1)
+    monkeypatch.setattr("epollo.child_process.START_SECONDS", 0.1)
     sleeps = _python("import time; time.sleep(60)")
     with pytest.raises(EpolloError, match="not ready within"), running("peer", sleeps, None):
         pass

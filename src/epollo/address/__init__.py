@@ -1,4 +1,4 @@
-"""Where to listen and whom to connect to: addresses, and the sockets made of them."""
+"""Addresses to listen on and connect to, and the sockets made of them."""
 
 from epollo.address.dialing import (
     bind_source,
@@ -6,6 +6,7 @@ from epollo.address.dialing import (
     connect,
     connect_error,
     start_connect,
+    time_share,
 )
 from epollo.address.forms import FORMS, Address, host_of, of, parse, parse_all
 from epollo.address.inherited import activated
@@ -29,4 +30,5 @@ __all__ = [
     "remove",
     "resolve",
     "start_connect",
+    "time_share",
 ]

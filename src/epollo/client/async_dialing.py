@@ -1,4 +1,4 @@
-"""Connecting from asyncio."""
+"""Connecting on asyncio."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from epollo.client.endpoint import Endpoint
 from epollo.client.handshake import handshake_error
 from epollo.client.message_queue import MessageQueue
 
-_MAX_ITERATIONS = 100  # of the loop; uvloop takes a few
-_NO_TIMEOUT = 1e9  # seconds, where asyncio would take None for its own default
+_MAX_ITERATIONS = 100  # of the loop; uvloop needs a few
+_NO_TIMEOUT = 1e9  # seconds; asyncio takes None for its own default timeout
 
 
 async def dial(endpoint: Endpoint, queue: MessageQueue, deadline: float | None) -> AsyncConnection:
@@ -50,7 +50,7 @@ async def _attached(
         options = {
             "ssl": endpoint.tls,
             "server_hostname": endpoint.server_hostname or "",
-            "ssl_handshake_timeout": seconds + 1,  # the caller's deadline comes first
+            "ssl_handshake_timeout": seconds + 1,  # later than the caller's deadline
             "ssl_shutdown_timeout": seconds + 1,
         }
     create = loop.create_unix_connection if endpoint.address.path else loop.create_connection
@@ -59,15 +59,16 @@ async def _attached(
 
 
 async def _connected(where: Address, deadline: float | None) -> socket.socket:
-    """A socket connected to the first address that can be, as `address.connect` does it."""
+    """A socket connected to the first address that accepts, as in `address.connect`."""
     loop = asyncio.get_running_loop()
     *others, last = found = await _resolve(where)
     for tried, other in enumerate(others):
-        share = None
+        until = None
         if deadline is not None:
-            share = loop.time() + (deadline - loop.time()) / (len(found) - tried)
+            now = loop.time()
+            until = now + address.time_share(deadline - now, len(found) - tried)
         try:
-            async with asyncio.timeout_at(share):
+            async with asyncio.timeout_at(until):
                 return await _connected_to(*other)
         except OSError:
             pass
@@ -80,10 +81,12 @@ async def _connected_to(family: int, sockaddr: Any) -> socket.socket:
         sock.setblocking(False)
         address.no_delay(sock)
         await asyncio.get_running_loop().sock_connect(sock, sockaddr)
-        sock.getpeername()  # none where asyncio took a Unix socket's full accept queue for success
+        # asyncio takes a full accept queue of a Unix socket for success: then there is no peer.
+        sock.getpeername()
     except OSError as error:
         sock.close()
-        raise OSError(error.errno, os.strerror(error.errno or 0)) from error  # not asyncio's words
+        # The kernel's text instead of asyncio's.
+        raise OSError(error.errno, os.strerror(error.errno or 0)) from error
     except BaseException:
         sock.close()
         raise
@@ -91,7 +94,7 @@ async def _connected_to(family: int, sockaddr: Any) -> socket.socket:
 
 
 async def _close(sock: socket.socket) -> None:
-    """Close ``sock``, and see it closed: uvloop, where it has it, does so a few turns later."""
+    """Close ``sock`` and wait until it is closed: uvloop may close it some iterations later."""
     sock.close()
     for _ in range(_MAX_ITERATIONS):
         if sock.fileno() < 0:
@@ -100,11 +103,9 @@ async def _close(sock: socket.socket) -> None:
 
 
 async def _resolve(where: Address) -> list[tuple[int, Any]]:
-    if where.path:
-        return [(socket.AF_UNIX, where.path)]
-    host, port, kind = where.host, where.port, socket.SOCK_STREAM
-    try:  # a literal address first, which takes no thread
-        infos = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST)
+    try:  # a literal address takes no thread
+        return address.resolve(where, socket.AI_NUMERICHOST)
     except socket.gaierror:
-        infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind)
+        loop, kind = asyncio.get_running_loop(), socket.SOCK_STREAM
+        infos = await loop.getaddrinfo(where.host, where.port, type=kind)
     return [(family, sockaddr) for family, _, _, _, sockaddr in infos]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
-from epollo.client.backoff import Backoff, make_backoff
-from epollo.client.endpoint import Endpoint, check_timeout, make_endpoint
+from epollo.client.arguments import ConnectOptions, read_arguments
+from epollo.client.backoff import Backoff, waits_until
+from epollo.client.endpoint import Endpoint
 from epollo.client.stream import Stream
 from epollo.client.sync_transport import DeadlinePassed, SyncTransport, dial
 from epollo.errors import (
@@ -31,33 +31,32 @@ def connect(
     framing: str | Framing = "u32",
     timeout: float | None = 5.0,
     max_frame: int = DEFAULT_MAX_FRAME,
-    *,
-    tls: ssl.SSLContext | bool | None = None,
-    server_hostname: str | None = None,
-    reconnect: Backoff | bool = False,
+    **options: Unpack[ConnectOptions],
 ) -> Client:
     """A client connected to ``to``, an address in the form that ``--bind`` takes.
 
-    ``timeout`` bounds, in seconds, the connecting and then each call; None waits for ever. ``tls``
-    is a context, or True for the system's (ssl.create_default_context); the certificate has to be
-    for ``server_hostname``, the host of ``to`` where not given.
+    ``timeout``, in seconds, limits the connecting and then each call; None waits without limit.
+    Keyword arguments:
 
-    With ``reconnect``, a `Backoff` or True for its defaults, a call that sends connects anew where
-    the connection is gone. It never sends anything twice: what may have reached the server may
-    have been carried out, so only who asks knows whether it may be asked again. That is urllib3's
-    rule, and Go's net/http's; redis-py repeats a command, Go's net/rpc never reconnects.
+    ``tls`` is a context, or True for the system's (ssl.create_default_context).
+    ``server_hostname``, by default the host of ``to``, is the name that the server's certificate
+    has to be valid for.
+
+    With ``reconnect``, a `Backoff` or True for its defaults, a call that sends connects again if
+    the connection is lost. It never sends a message twice: the server may have handled it, and
+    only the caller knows whether it may be repeated. urllib3 and Go's net/http have the same rule;
+    redis-py repeats a command, and Go's net/rpc never reconnects.
 
     Raises AddressError, FramingSpecError, SettingError, ConnectError, TLSHandshakeError.
     """
-    endpoint = make_endpoint(to, framing, max_frame, tls, server_hostname)
-    return Client(endpoint, check_timeout(timeout), make_backoff(reconnect))
+    return Client(*read_arguments(to, framing, timeout, max_frame, **options))
 
 
 class Client:
     """One connection, for one thread at a time. Made by `connect`; a context manager.
 
-    Iterating yields messages until the peer ends the stream. A server that also sends messages
-    of its own accord is for `send` and `receive`: `request` takes the next message for its reply.
+    Iterating yields messages until the peer ends the stream. If the server also sends messages
+    without a request, use `send` and `receive`: `request` takes the next message as its reply.
     """
 
     def __init__(self, endpoint: Endpoint, timeout: float | None, backoff: Backoff | None) -> None:
@@ -73,8 +72,8 @@ class Client:
     def request(self, message: Buffer, *, idempotent: bool = False) -> bytes:
         """Send ``message`` and return the next one received, within ``timeout`` in all.
 
-        Raises as `send` and `receive`. Whatever it raises once bytes are sent closes the
-        connection, for the late reply would be taken for the next request's. Where the client
+        Raises as `send` and `receive`. An error after bytes are sent closes the connection;
+        otherwise a late reply would be taken as the reply to the next request. If the client
         reconnects, an ``idempotent`` message is sent once more when the connection is lost.
         """
         frame = self._endpoint.framing.encode(message)
@@ -91,20 +90,20 @@ class Client:
     def requests(self, messages: Iterable[Buffer], window: int = 64) -> Iterator[bytes]:
         """Send ``messages`` and yield the reply to each, in their order.
 
-        At most ``window`` are sent ahead of the replies taken. ``timeout`` bounds the wait for
-        each reply. Raises as `request`; EncodeError only after the replies to what was sent.
-        Whoever stops before the last reply leaves a closed connection.
+        At most ``window`` messages are sent ahead of the replies taken. ``timeout`` limits the
+        wait for each reply. Raises as `request`, but EncodeError only after the replies to the
+        messages already sent. Stopping before the last reply closes the connection.
         """
         if window < 1:
-            raise UsageError(f"window={window} lets nothing be sent; it must be at least 1")
+            raise UsageError(f"window={window} must be at least 1")
         return self._pipeline(iter(messages), window)
 
     def send(self, message: Buffer) -> None:
-        """Send one message whole.
+        """Send one whole message.
 
         Raises EncodeError before a byte is sent, ConnectionClosed and ClientTimeout. After a
-        ClientTimeout an unknown part of the message is sent, so the connection is closed. What
-        comes meanwhile stays in the kernel: to send much ahead of many replies, use `requests`.
+        ClientTimeout an unknown part of the message is sent, so the connection is closed. Replies
+        are not read meanwhile: to send many messages before their replies, use `requests`.
         """
         frame = self._endpoint.framing.encode(message)
         deadline = self._deadline()
@@ -114,16 +113,17 @@ class Client:
     def receive(self) -> bytes:
         """The next message.
 
-        Raises ClientTimeout (a later call may still get the message), ConnectionClosed where the
-        connection is lost, StreamEnded at the end of the stream, FrameTruncated where that is
-        inside a frame, FrameTooLarge and FrameCorrupt. It never reconnects: nothing would come.
+        Raises ClientTimeout (a later call may still get the message), ConnectionClosed if the
+        connection is lost, StreamEnded at the end of the stream, FrameTruncated if the stream ends
+        inside a frame, FrameTooLarge and FrameCorrupt. It never reconnects: a new connection has
+        no message to give.
         """
         return self._next(self._deadline())
 
     def end(self) -> None:
-        """Send no more (half-close); the replies to what was sent can still be received.
+        """End the outgoing stream (half-close); replies can still be received.
 
-        Raises ConnectionClosed, and UsageError for TLS, which has no half-close in Python.
+        Raises ConnectionClosed, and UsageError for TLS: Python has no half-close for it.
         """
         try:
             self._transport.end()
@@ -131,7 +131,7 @@ class Client:
             raise self._broken(error) from error
 
     def close(self) -> None:
-        """Close for good; a call after it raises ConnectionClosed."""
+        """Close for good; later calls raise ConnectionClosed."""
         self._closed = True
         self._stream.close("closed here")
         self._transport.close()
@@ -163,10 +163,12 @@ class Client:
         self._stream = Stream(self._endpoint)
 
     def _make_ready(self, deadline: float | None, *, sending: bool = False) -> None:
-        """See that there is a connection. Without reconnecting, one whose peer has ended its
-        stream will do for ``sending``: it may still read."""
+        """Ensure that there is a connection. If the client does not reconnect, `send` may still
+        use (``sending``) one whose peer has ended its stream: the peer may still read."""
         if self._pipelining:
-            raise UsageError("replies of requests() are still to come; take or close them first")
+            raise UsageError(
+                "replies of requests() are still to come; take them, or close the iterator, first"
+            )
         if self._backoff is not None and not self._closed:
             self._check_alive()
             if self._stream.fault is not None:
@@ -175,7 +177,7 @@ class Client:
             raise self._stream.fault()
 
     def _check_alive(self) -> None:
-        """Notice, before anything is sent, that the server has gone meanwhile (as urllib3 does)."""
+        """Before sending, check whether the server has closed the connection (as urllib3 does)."""
         if self._stream.fault is None and not self._queue:
             try:
                 data = self._transport.receive_now()
@@ -187,9 +189,7 @@ class Client:
     def _reconnect(self, backoff: Backoff, deadline: float | None) -> None:
         self._transport.abort()
         failure: ConnectError | None = None
-        for wait in backoff.waits():
-            if failure and deadline is not None and time.monotonic() + wait >= deadline:
-                break
+        for wait in waits_until(backoff, deadline, time.monotonic):
             time.sleep(wait)
             try:
                 self._open(deadline)
@@ -215,7 +215,7 @@ class Client:
         self._pipelining = True
         try:
             while True:
-                if awaited <= window // 2 and refused is None:  # the other half keeps the peer busy
+                if awaited <= window // 2 and refused is None:  # the peer works on the other half
                     added, refused = self._pack(islice(messages, window - awaited), unsent)
                     awaited += added
                     self._transport.send_some(unsent)
@@ -235,7 +235,7 @@ class Client:
     def _pack(
         self, messages: Iterable[Buffer], unsent: bytearray
     ) -> tuple[int, EncodeError | None]:
-        """Add the frames of ``messages`` to ``unsent``; how many, and why no more."""
+        """Add the frames of ``messages`` to ``unsent``; returns their number, and an error."""
         added = 0
         try:
             for message in messages:
@@ -255,7 +255,7 @@ class Client:
             ) from None
         except OSError as error:
             raise self._broken(error) from error
-        except BaseException:  # KeyboardInterrupt, or what a signal handler raises
+        except BaseException:  # KeyboardInterrupt, or an error of a signal handler
             self._drop("a message was not sent whole")
             raise
 
@@ -267,7 +267,7 @@ class Client:
         return self._queue.popleft()
 
     def _read(self, deadline: float | None, unsent: bytearray | None) -> None:
-        """Wait for bytes until ``deadline``, however they trickle, and cut them."""
+        """Wait until ``deadline`` for bytes, and decode them."""
         try:
             self._feed(self._transport.receive(deadline, unsent))
         except DeadlinePassed:
@@ -282,13 +282,13 @@ class Client:
             self._stream.end()
 
     def _broken(self, error: OSError) -> ConnectionClosed:
-        """The error to raise, and the connection's end. A closed one is that already."""
+        """End the connection with ``error``; returns the error to raise."""
         self._stream.broken(error)
         assert self._stream.fault is not None
         fault = self._stream.fault()
         return fault if isinstance(fault, ConnectionClosed) else ConnectionClosed(str(fault))
 
     def _drop(self, why: str) -> None:
-        """Give the connection up, not the client."""
+        """Close the connection; the client may open another."""
         self._stream.close(why)
         self._transport.abort()

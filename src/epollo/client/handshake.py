@@ -1,4 +1,4 @@
-"""Why a TLS handshake failed, in words that say what to do."""
+"""The error for a failed TLS handshake: its cause, and what to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from epollo.errors import TLSHandshakeError
 _HOSTNAME_MISMATCH = 62  # X509_V_ERR_HOSTNAME_MISMATCH, and 64 for addresses (x509_vfy.h)
 _IP_ADDRESS_MISMATCH = 64
 
-# What OpenSSL makes of bytes that are not TLS: which of these depends on its version and the bytes.
+# What OpenSSL reports for bytes that are not TLS; which one depends on its version and the bytes.
 _NOT_TLS = (
     "WRONG_VERSION_NUMBER",
     "RECORD_LAYER_FAILURE",
@@ -24,10 +24,10 @@ _NOT_TLS = (
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to do about a certificate: one that is for another host, one of nobody's trust."""
+    """What to do about a certificate for another host (``name``) or an untrusted one."""
 
-    name: str = "name the host that it is for as server_hostname"
-    trust: str = "load_verify_locations(CA) tells the context whom to trust"
+    name: str = "pass the host that it is for as server_hostname"
+    trust: str = "load_verify_locations(CA) makes the context trust a CA"
 
 
 def handshake_error(

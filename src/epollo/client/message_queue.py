@@ -1,19 +1,19 @@
-"""The messages that have come to an AsyncClient and belong to no request."""
+"""The messages that an AsyncClient has received and that reply to no request."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 
-_MAX_SIZE = 1 << 20  # bytes over which no more is read
-_OVERHEAD = 33  # bytes that an empty bytes object takes: many empty messages weigh something too
+_MAX_SIZE = 1 << 20  # bytes; reading pauses while the queue holds more
+_OVERHEAD = 33  # bytes of an empty bytes object, so that many empty messages fill the queue too
 
 
 class MessageQueue:
-    """Keeps them in order until somebody takes them, and wakes those who wait for one.
+    """Keeps messages in order until they are taken, and wakes the tasks that wait for one.
 
-    Those who wake look again whether there is one: a message stays here until it is taken, so one
-    whose taker is cancelled in that moment goes to the next, as in asyncio.Queue.
+    A woken task checks again for a message. A message stays in the queue until it is taken: if a
+    task is cancelled just after it was woken, the next task gets the message (as in asyncio.Queue).
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class MessageQueue:
         return message
 
     def wake(self) -> None:
-        """Let all who wait look again."""
+        """Wake all waiting tasks."""
         self._changed.set()
         self._changed.clear()
 
