@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """`AsyncClient`, which imports asyncio, on first use; the former names of errors."""
+        """`AsyncClient`, which imports asyncio, on first use; and the former names of errors."""
         if name in errors.DEPRECATED:
             return errors.deprecated(name)
         if name != "AsyncClient":

@@ -100,9 +100,9 @@ def another_family(_: Path) -> int:
         (a_file, "it is a file"),
         (a_pipe, "it is a pipe"),
         (a_datagram_socket, "it is a datagram socket"),
-        (a_message_socket, "it is no stream socket"),
+        (a_message_socket, "it is not a stream socket"),
         (a_silent_socket, "it is a stream socket that does not listen"),
-        (another_family, "it is no TCP or Unix socket"),
+        (another_family, "it is not a TCP or Unix socket"),
         (lambda folder: os.open(folder, os.O_RDONLY), "it is a directory"),
         (lambda _: os.open(os.devnull, os.O_RDONLY), "it is a device"),
     ],
@@ -182,9 +182,9 @@ def test_what_systemd_passed_to_another_process_is_not_taken(
 @pytest.mark.parametrize(
     ("count", "why"),
     [
-        ("many", "LISTEN_FDS is 'many': not a number"),
-        ("-1", "LISTEN_FDS is '-1': not a number"),
-        ("1000000000000", r"LISTEN_FDS tells of descriptor \d+, which is not open"),
+        ("many", "LISTEN_FDS is 'many', not a number"),
+        ("-1", "LISTEN_FDS is '-1', not a number"),
+        ("1000000000000", r"LISTEN_FDS includes descriptor \d+, which is not open"),
     ],
 )
 def test_what_systemd_cannot_have_meant_is_named(

@@ -58,7 +58,7 @@ def test_a_unix_socket_in_use_is_not_replaced(tmp_path: Path) -> None:
 def test_a_file_is_not_replaced_by_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("precious")
-    with pytest.raises(BindError, match="a file that is no socket has this path"):
+    with pytest.raises(BindError, match="a file with this path is not a socket"):
         address.listen(Address(path=str(path)), 1)
     assert path.read_text() == "precious"
 
@@ -204,8 +204,8 @@ def test_both_families_of_one_port_get_a_socket_each(hosts: tuple[str, str]) -> 
         port = listener.getsockname()[1]
     wanted = [Address(host, port) for host in hosts]
     with (
-        address.listen(wanted[0], 5, beside=wanted) as first,
-        address.listen(wanted[1], 5, beside=wanted) as second,
+        address.listen(wanted[0], 5, others=wanted) as first,
+        address.listen(wanted[1], 5, others=wanted) as second,
     ):
         listeners: dict[Any, socket.socket] = {first.family: first, second.family: second}
         for host, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):

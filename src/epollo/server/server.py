@@ -289,7 +289,7 @@ class Server:
     def _listen(self, loop: EventLoop, bind: address.Address) -> None:
         how = self.settings
         listener = address.listen(
-            bind, how.backlog, keepalive=how.keepalive, mode=how.socket_mode, beside=self._binds
+            bind, how.backlog, keepalive=how.keepalive, mode=how.socket_mode, others=self._binds
         )
         self.addresses.append(str(address.of(listener.getsockname())))
         service = self._service
