@@ -49,11 +49,11 @@ def test_a_queue_with_room_for_all_serves_all_and_ends_early() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="one more than the queue's length is Linux's")
 def test_a_queue_without_room_makes_the_kernel_try_again(backlog_result: BacklogResult) -> None:
-    scant = backlog_result.results[0]
+    short = backlog_result.results[0]
     # Two are in the queue at once; the others' second SYN comes after a second.
-    assert scant.replied_by(0.9) <= 2
-    assert scant.counters["TCPSynRetrans"] >= 6
-    assert scant.counters["ListenOverflows"] >= 6
+    assert short.replied_by(0.9) <= 2
+    assert short.counters["TCPSynRetrans"] >= 6
+    assert short.counters["ListenOverflows"] >= 6
 
 
 def test_the_server_is_gone_when_interrupted() -> None:

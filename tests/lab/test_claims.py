@@ -70,10 +70,8 @@ def test_the_growth(select: tuple[float, float], epoll: tuple[float, float], hol
 
 def test_the_growth_is_told_in_figures() -> None:
     verdict = judge_growth(growing((2, 100), (1, 1)))
-    assert "select 2 µs beside 10 idle connections and 100 µs beside 1,000 (50 times)" in str(
-        verdict
-    )
-    assert "epoll 1 µs beside 10 idle connections and 1 µs beside 2,000 (1.0 times)" in str(verdict)
+    assert "select 2 µs with 10 idle connections and 100 µs with 1,000 (50 times)" in str(verdict)
+    assert "epoll 1 µs with 10 idle connections and 1 µs with 2,000 (1.0 times)" in str(verdict)
 
 
 def test_no_growth_is_seen_in_a_narrow_range_or_without_a_poller() -> None:
@@ -84,7 +82,7 @@ def test_no_growth_is_seen_in_a_narrow_range_or_without_a_poller() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scant", "enough", "holds"),
+    ("short", "enough", "holds"),
     [
         (queue_result(10, 11, 44, 45), ENOUGH, Holds.YES),
         (queue_result(10, 11, 44, 0, 45), ENOUGH, Holds.YES),
@@ -94,8 +92,8 @@ def test_no_growth_is_seen_in_a_narrow_range_or_without_a_poller() -> None:
         (queue_result(10, 11, 89, 0), queue_result(100, 90, 10, 0), Holds.NO),
     ],
 )
-def test_the_queue(scant: QueueResult, enough: QueueResult, holds: Holds) -> None:
-    verdict = judge_queue([scant, enough])
+def test_the_queue(short: QueueResult, enough: QueueResult, holds: Holds) -> None:
+    verdict = judge_queue([short, enough])
     assert verdict.holds is holds
     assert str(verdict).startswith('Claim 3, "100 clients at once')
 
@@ -104,7 +102,7 @@ def test_the_queue_is_told_in_figures() -> None:
     verdict = judge_queue([queue_result(10, 11, 44, 40, 5), ENOUGH])
     assert verdict.why == (
         "with a queue of 10, 11 of 100 clients had a reply within a second, 44 later, the last "
-        "after 2.5 s, and 45 none in 10 s (40 of these had seen their connect succeed); "
+        "after 2.5 s, and 45 none in 10 s (the connect of 40 of these had succeeded); "
         "with a queue of 100, all 100 clients had a reply within a second, the last after 300 ms"
     )
 

@@ -15,7 +15,7 @@ from epollo.engine import available
 from epollo.errors import UsageError
 from epollo.lab import report
 from epollo.lab.commands import lab
-from epollo.lab.comparison import Comparison, Contender
+from epollo.lab.comparison import ComparedServer, Comparison
 
 POLLERS = ["pollers", "--idle", "20,5", "--time", "1ms"]
 BACKLOG = ["backlog", "--queues", "64", "-c", "4", "--busy", "10ms", "--wait", "1s"]
@@ -27,7 +27,7 @@ PEERS = ["peers", "-c", "2", "--depth", "2", "--seconds", "200ms", "--rounds", "
 @pytest.fixture
 def measured(comparison_result: Comparison, monkeypatch: pytest.MonkeyPatch) -> Comparison:
     """A run that is done, with one more peer that was not installed."""
-    missing = Contender("other", "other", missing="other")
+    missing = ComparedServer("other", "other", missing="other")
     servers = [*comparison_result.servers, missing]
     result = replace(comparison_result, servers=servers)
     monkeypatch.setattr(report, "run_peers", lambda *_: result)
@@ -115,12 +115,12 @@ def test_peers_as_json(measured: Comparison) -> None:
         (["pollers", "--idle", "10,many"], "'many' is not a count such as 100 or 10k"),
         (["pollers", "--idle", ""], "'' is not a count"),
         (["pollers", "--idle", "0"], "'0' is not within 1 to"),
-        (["pollers", "--time", "0"], "give more than 0"),
+        (["pollers", "--time", "0"], "'0' is not a time over 0"),
         (["backlog", "--queues", "1,-5"], "'-5' is not a count"),
         (["backlog", "-c", "1e9"], "'1e9' is not a count"),
         (["peers", "--depth", "1,0"], "'0' is not within 1 to"),
         (["peers", "--size", "17MiB"], "'17MiB' is more than 16 MiB"),
-        (["peers", "--seconds", "0"], "give more than 0"),
+        (["peers", "--seconds", "0"], "'0' is not a time over 0"),
         (["backlog", "--busy", "soon"], "'soon' is not a time such as 250ms"),
     ],
 )
