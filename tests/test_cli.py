@@ -74,7 +74,7 @@ def test_help_names_every_flag(command: str) -> None:
 
 
 def with_descriptors(soft: int, hard: int) -> list[str]:
-    """Starts a command with these limits of descriptors."""
+    """Start a command with these descriptor limits."""
     return ["sh", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "sh"]
 
 

@@ -1,4 +1,4 @@
-"""Settings: one dataclass for all who set them."""
+"""Settings."""
 
 from __future__ import annotations
 

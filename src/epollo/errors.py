@@ -147,7 +147,7 @@ else:
 
 
 def deprecated(name: str) -> type[EpolloError]:
-    """The error that ``name`` stood for. Warns where a module's ``__getattr__`` was asked."""
+    """The error that ``name`` stood for. The warning names the caller of ``__getattr__``."""
     new = DEPRECATED[name]
     warnings.warn(f"epollo.{name} is now epollo.{new}", DeprecationWarning, stacklevel=3)
     error: type[EpolloError] = globals()[new]

@@ -1,4 +1,4 @@
-"""Listening sockets that another process made."""
+"""Listening sockets made by another process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from epollo.errors import BindError
 from tests.engines import Engine
 from tests.support import Peer, Recorder, epollo, serving
 
-# Systemd's part: the descriptors from 3 on, and whom they are for. exec(3) keeps a process's id.
+# Systemd's part: the descriptors from 3, and the id of their process, which exec(3) keeps.
 ACTIVATE = """
 import fcntl, os, sys
 numbers, *command = sys.argv[1:]
@@ -50,7 +50,7 @@ def test_an_inherited_socket_is_served_where_it_is_bound(engine: Engine, tmp_pat
                     assert peer.ask(b"hello") == b"hello"
                 server.process.terminate()
                 assert server.wait() == 0
-            with Peer(bound):  # which goes on listening, for the next one to serve
+            with Peer(bound):  # it keeps listening, for the next server
                 pass
     assert path.is_socket(), "it is its maker's to remove"
 
@@ -197,7 +197,7 @@ def test_what_systemd_cannot_have_meant_is_named(
 
 
 def test_a_path_that_leaves_no_room_for_its_zero_is_shown(engine: Engine, tmp_path: Path) -> None:
-    """108 bytes, which Python's own bind refuses; the kernel then says that it has one more."""
+    """108 bytes, which Python's bind refuses; the kernel then reports one more."""
     path = str(tmp_path / "s").ljust(108, "x")
     packed = socket.AF_UNIX.to_bytes(2, sys.byteorder) + path.encode()
     handler = Recorder()

@@ -1,4 +1,4 @@
-"""Listening: what is bound, with which options, and what cannot be."""
+"""Listening: bound addresses, socket options, and errors."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_directory_of_others_is_named_with_the_fix(tmp_path: Path) -> None:
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Nobody in place of root, whom no permission stops."""
+    """The user nobody instead of root, whom permissions do not restrict."""
     user = os.geteuid()
     if user == 0:
         os.seteuid(65534)
@@ -140,7 +140,7 @@ def accepted(listener: socket.socket) -> Iterator[socket.socket]:
 
 @pytest.mark.parametrize("host", LOOPBACK)
 def test_accepted_sockets_inherit_their_options(host: str) -> None:
-    """So none costs a system call per connection."""
+    """So that no option costs a system call per connection."""
     with address.listen(Address(host), 1, keepalive=60) as listener, accepted(listener) as sock:
         assert option(sock, socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         assert option(sock, socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
@@ -236,7 +236,7 @@ def test_of_two_that_replace_a_stale_unix_socket_one_is_refused(
     def listen_first(path: Any) -> None:
         if threading.current_thread() is not second and not second.ident:
             second.start()
-            second.join(1)  # unless it waits until the first is done
+            second.join(1)  # returns early only if it does not wait for the first
         unlink(path)
 
     listeners: list[socket.socket | BindError] = []

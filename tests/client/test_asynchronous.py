@@ -1,4 +1,4 @@
-"""The client for asyncio: what the blocking one promises, and what many tasks share."""
+"""The asyncio client: the behaviour of the blocking one, and sharing by many tasks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NO_WAIT = Backoff(first=0.001, most=0.001)
 
 @asynccontextmanager
 async def client_of(*acts: Act, **settings: Any) -> AsyncIterator[AsyncClient]:
-    """A client of a peer that does ``acts``; its timeout is not for the connecting."""
+    """A client of a peer that does ``acts``; its timeout does not apply to connecting."""
     timeout = settings.pop("timeout", DEADLINE)
     with peer_that(*acts) as where:
         async with AsyncClient(where, timeout=timeout and DEADLINE, **settings) as client:
@@ -208,7 +208,7 @@ def test_a_server_that_sends_more_than_is_received_has_to_wait(run: Run) -> None
 
     def floods(sock: socket.socket) -> None:
         nonlocal sent
-        sock.settimeout(SOON)  # no room for so long: the client does not read on
+        sock.settimeout(SOON)  # blocks meanwhile: the client has stopped reading
         while sent < count:
             unsent = memoryview(frame(message))
             while unsent:
@@ -219,13 +219,15 @@ def test_a_server_that_sends_more_than_is_received_has_to_wait(run: Run) -> None
                     sock.settimeout(DEADLINE)
             sent += 1
         blocked.set()
-        read(sock, 1)  # for what is unread would make its close a reset
+        read(sock, 1)  # unread bytes would make its close a reset
 
     async def test() -> None:
         async with client_of(floods, timeout=DEADLINE, max_frame=2 << 20) as client:
             assert await asyncio.to_thread(blocked.wait, DEADLINE)
             assert sent < count // 2
-            assert await client.request(b"") == message  # it reads on for what it takes for a reply
+            assert (
+                await client.request(b"") == message
+            )  # it reads again, and takes this as the reply
             assert [len(message) async for message in client] == [size] * (count - 1)
 
     run(test())
@@ -506,7 +508,7 @@ def test_a_late_reply_stays_behind_on_the_old_connection(run: Run) -> None:
     ("backoff", "expected"),
     [
         (Backoff(first=1, most=1, jitter=0, attempts=3), [0, 1, 1]),
-        (Backoff(first=100, most=100, jitter=0), [0]),  # beyond the timeout, so not begun
+        (Backoff(first=100, most=100, jitter=0), [0]),  # longer than the timeout, so not started
     ],
 )
 def test_the_attempts_to_reconnect_are_bounded(
@@ -659,7 +661,9 @@ def test_what_was_sent_before_a_close_arrives_though_replies_are_still_to_come(
         for _ in range(64):
             await client.send(bytes(16 << 10))  # in all more than the server's kernel takes
         closing = asyncio.create_task(client.close())
-        await asyncio.wait([closing], timeout=0.1)  # unless it waits for the server
+        await asyncio.wait(
+            [closing], timeout=0.1
+        )  # returns early only if it does not wait for the server
         handler.go_on.set()
         await closing
 
@@ -680,7 +684,7 @@ def test_the_last_message_of_a_server_is_received_though_a_send_fails(run: Run) 
     async def test() -> None:
         async with client_of(support.last_word(said)) as client:
             await client.send(b"hello")
-            await asyncio.sleep(0)  # so that it is sent
+            await asyncio.sleep(0)  # lets the loop send it
             assert said.wait(DEADLINE)  # the loop reads nothing meanwhile
             for _ in range(2):
                 await client.send(bytes(64 << 10))
@@ -757,7 +761,7 @@ def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up(run: Run) ->
         async with client_of(take_nothing, max_frame=1 << 28, timeout=SOON) as client:
             with pytest.raises(epollo.ClientTimeout, match="did not take the message"):
                 await client.send(bytes(16 << 20))
-            for _ in range(100):  # it is closed in one of the next turns of the loop
+            for _ in range(100):  # it is closed in a later iteration of the loop
                 await asyncio.sleep(0)
             held.append(unacknowledged(*ends))
             closed.set()
@@ -767,7 +771,7 @@ def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up(run: Run) ->
     assert held == [0]
 
 
-# Replies by an identifier that they have in common with their request.
+# Replies matched to requests by an identifier.
 
 MATCH: dict[str, Any] = {"match": lambda message: message.partition(b" ")[0]}
 not_matched = pytest.mark.xfail(

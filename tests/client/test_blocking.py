@@ -199,7 +199,7 @@ def test_a_descriptor_is_nothing_to_connect_to() -> None:
 
 
 def test_an_interrupted_send_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unknown part of it is sent: what came behind it would be taken for the rest."""
+    """An unknown part of it is sent: the peer would take the next message as its rest."""
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -269,7 +269,7 @@ def test_the_replies_that_came_before_sending_failed_are_yielded_then_the_error(
     def messages() -> Iterator[bytes]:
         yield b"one"
         yield b"two"
-        client.end()  # so that the next send fails, as where the peer has gone
+        client.end()  # so that the next send fails, as after the peer's end
         failed.set()
         yield b"three"
 
@@ -330,7 +330,7 @@ def test_a_server_that_comes_again_is_connected_anew(
         other = epollo.connect(bind)
         assert client.request(b"before") == b"BEFORE"
     with engine.server(bytes.lower, bind=bind), client, other:
-        assert client.request(b"AFTER") == b"after"  # gone before a byte was sent: nothing raised
+        assert client.request(b"AFTER") == b"after"  # closed before a byte was sent: no error
         with pytest.raises(epollo.ConnectionClosed):
             other.request(b"AFTER")
 
@@ -395,7 +395,7 @@ def test_it_tries_until_the_server_is_back(monkeypatch: pytest.MonkeyPatch) -> N
     ("backoff", "expected"),
     [
         (Backoff(first=1, most=1, jitter=0, attempts=3), [0, 1, 1]),
-        (Backoff(first=100, most=100, jitter=0), [0]),  # beyond the timeout, so not begun
+        (Backoff(first=100, most=100, jitter=0), [0]),  # longer than the timeout, so not started
     ],
 )
 def test_the_attempts_to_reconnect_are_bounded(
@@ -549,7 +549,7 @@ def test_what_was_sent_before_a_close_arrives_though_replies_are_unread(
         with epollo.connect(server.addresses[0], tls=trust) as other:
             if unread:
                 client.send(b"first")
-                for _ in range(2):  # turns of the server's loop
+                for _ in range(2):  # iterations of the server's loop
                     other.request(b"turn")
         assert handler.ended.wait(DEADLINE)
         handler.ended.clear()
@@ -559,7 +559,7 @@ def test_what_was_sent_before_a_close_arrives_though_replies_are_unread(
             client.send(bytes(16 << 10))  # in all more than the server's kernel takes
         closing = threading.Thread(target=client.close)
         closing.start()
-        closing.join(0.1)  # unless it waits for the server
+        closing.join(0.1)  # returns early only if it does not wait for the server
         handler.go_on.set()
         closing.join()
         assert handler.ended.wait(DEADLINE)
@@ -589,13 +589,13 @@ def send_on(client: Client) -> None:
 
 
 class Late(Exception):
-    """Raised by a handler of signals."""
+    """Raised by a signal handler."""
 
 
 @contextmanager
 def interrupted_after(*calls: str) -> Iterator[None]:
-    """Raise Late as soon as one of these functions of C has returned. There Python would call a
-    signal's handler, which may raise."""
+    """Raise Late when one of these C functions returns: there Python may call a signal handler that
+    raises."""
 
     def profile(frame: FrameType, event: str, called: Any) -> None:
         if event == "c_return" and called.__name__ in calls:
@@ -615,7 +615,7 @@ def interrupted_after(*calls: str) -> Iterator[None]:
     reason="the bytes of a read that is interrupted are dropped, and the client goes on without",
 )
 def test_an_interrupted_receive_loses_no_message_in_silence(secure: bool) -> None:
-    """The message is received later, or the client is closed and says so."""
+    """The message is received later, or the client is closed and raises that."""
     interrupted = threading.Event()
 
     def send_two(sock: socket.socket) -> None:
@@ -715,7 +715,7 @@ def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up() -> None:
     reason="replies are not matched to requests, so a message of the server's own is taken for one",
 )
 def test_a_message_of_the_servers_own_is_not_taken_for_a_reply() -> None:
-    """``match`` tells the identifier of a message, which a request and its reply have in common."""
+    """``match`` returns the identifier that a request and its reply share."""
 
     class Pushing:
         def received(self, message: bytes, connection: Connection) -> bytes:

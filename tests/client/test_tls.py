@@ -1,4 +1,4 @@
-"""Both clients' TLS with the server's: certificates of clients, ALPN, and who closes."""
+"""TLS between both clients and the server: client certificates, ALPN, and the close."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.certificates import VERSIONS, Files
 from tests.engines import Engine
 from tests.support import DEADLINE, Recorder, until
 
-uvloop.new_event_loop().close()  # libuv keeps a pipe for signals from its first loop on
+uvloop.new_event_loop().close()  # libuv keeps a pipe for signals once it has had a loop
 
 Ask = Callable[..., list[bytes]]
 
@@ -52,13 +52,13 @@ CLIENTS = {
 
 @pytest.fixture(params=CLIENTS)
 def ask(request: pytest.FixtureRequest) -> Ask:
-    """Asks a server one message after the other; the replies."""
+    """Send requests to a server one by one; returns the replies."""
     return CLIENTS[request.param]
 
 
 @pytest.fixture
 def settings(files: Files) -> dict[str, Any]:
-    """Those of a server that asks for a client's certificate."""
+    """The settings of a server that requires a client certificate."""
     return {**files.settings, "tls_ca": files.ca, "max_frame": "4MiB"}
 
 
@@ -100,7 +100,7 @@ def test_a_client_without_a_certificate_to_trust_is_told_and_never_heard(
         trustme.CA().issue_cert("client.test").configure_cert(context)
     recorder = Recorder()
     with engine.server(recorder, **settings) as server:
-        # In TLS 1.3 a client is done with its handshake before its certificate was looked at.
+        # In TLS 1.3 a client completes its handshake before the server checks its certificate.
         wanted = (epollo.TLSHandshakeError, epollo.ConnectionClosed)
         with pytest.raises(wanted) as caught:
             ask(server.addresses[0], context, [b"hello"])

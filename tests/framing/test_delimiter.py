@@ -96,7 +96,7 @@ def test_a_line_over_max_frame_is_refused_before_its_end() -> None:
 
 
 def test_a_message_over_max_frame_is_refused_before_its_delimiter() -> None:
-    """At the byte that is too many and can be no part of a delimiter that begins in time."""
+    """At the first byte over the limit that cannot belong to a delimiter that starts in time."""
     framing = parse("delimiter:ab", max_frame=4)
     assert_cuts(framing, b"fourabaaaaab", [b"four", b"aaaa"])
     for bad in (b"fivex", b"fouraa", b"fourax", b"fourb", b"aaaaaa"):

@@ -1,4 +1,4 @@
-"""A length in the frame, as Netty's LengthFieldBasedFrameDecoder takes it."""
+"""A length in the frame, as for Netty's LengthFieldBasedFrameDecoder."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ fields = st.builds(
 
 
 def by_the_book(framing: LengthField, stream: bytes) -> tuple[list[bytes], type | None]:
-    """The definition, one step after the other, for a stream that is there whole."""
+    """The definition, step by step, for a complete stream."""
     messages: list[bytes] = []
     while len(stream) >= framing.end:
         value = int.from_bytes(stream[framing.offset : framing.end], framing.order)
@@ -214,7 +214,7 @@ def test_what_can_be_sent_arrives(framing: LengthField, message: bytes) -> None:
     step=st.integers(1, 20_000),
 )
 def test_runs_of_equal_and_unequal_sizes_are_cut_alike(sizes: list[int], step: int) -> None:
-    """The decoder guesses sizes; a wrong guess must not be seen."""
+    """The decoder guesses sizes; a wrong guess must not change the result."""
     framing = parse("u32")
     messages = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
     assert cut(framing, b"".join(map(framing.encode, messages)), step) == messages

@@ -1,4 +1,4 @@
-"""No framing at all."""
+"""The raw framing."""
 
 from __future__ import annotations
 

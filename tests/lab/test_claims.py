@@ -1,4 +1,4 @@
-"""What the verdicts say of figures made up to hold, to hold in part, and not to hold."""
+"""The verdicts on made-up figures: a claim holds, holds in part, or does not hold."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def wake_up(poller: str, idle: int, microseconds: float) -> WakeUp:
 
 
 def growing(select: tuple[float, float], epoll: tuple[float, float]) -> list[WakeUp]:
-    """Beside 10 and 1,000 idle connections, in microseconds; select refuses 2,000."""
+    """With 10 and 1,000 idle connections, in microseconds; select refuses 2,000."""
     return [
         wake_up("epoll", 10, epoll[0]),
         wake_up("epoll", 1000, epoll[1]),
@@ -29,7 +29,7 @@ def growing(select: tuple[float, float], epoll: tuple[float, float]) -> list[Wak
 
 
 def queue_result(queue: int, prompt: int, late: int, connected: int, lost: int = 0) -> QueueResult:
-    """So many clients with a reply within a second, later, with none though connected, lost."""
+    """Numbers of clients: replied within a second, later, connected without reply, lost."""
     attempts = [Attempt(0.01, 0.3, None)] * prompt + [Attempt(1.01, 2.5, None)] * late
     attempts += [Attempt(1.01, None, None)] * connected + [Attempt(None, None, None)] * lost
     return QueueResult(queue, queue, 10.0, 0.003, attempts, {})
@@ -113,6 +113,6 @@ def test_the_queue_takes_the_one_nearest_to_a_tenth_of_the_clients() -> None:
 
 
 def test_the_queue_cannot_be_told_without_both_kinds() -> None:
-    # A queue of 99 takes 100 connections: it is neither short of room nor of the asked length.
+    # A queue of 99 takes 100 connections: it is neither too short nor of the asked length.
     for rows in ([ENOUGH], [queue_result(10, 11, 89, 0)], [queue_result(99, 100, 0, 0), ENOUGH]):
         assert judge_queue(rows).holds is Holds.UNKNOWN

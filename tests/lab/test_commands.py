@@ -1,4 +1,4 @@
-"""`epollo lab` as people type it: tables, verdicts, files, and wrong command lines."""
+"""`epollo lab` on the command line: tables, verdicts, files and errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PEERS = ["peers", "-c", "2", "--depth", "2", "--seconds", "200ms", "--rounds", "
 
 @pytest.fixture
 def measured(comparison_result: Comparison, monkeypatch: pytest.MonkeyPatch) -> Comparison:
-    """A run that is done, with one more peer that was not installed."""
+    """A finished run, with another peer that is not installed."""
     missing = ComparedServer("other", "other", missing="other")
     servers = [*comparison_result.servers, missing]
     result = replace(comparison_result, servers=servers)

@@ -1,4 +1,4 @@
-"""Every peer that is installed, as a process: its ready line, its frames, its end."""
+"""Every installed peer as a process: its ready line, its frames, its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first experiment, small and on real connections. No time is asserted."""
+"""A small run of the first experiment, on real connections, without timing."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class LengthField(SizedFraming):
         return self.length_of(len(message) + self.end) + message
 
     def length_of(self, size: int) -> bytes:
-        """The length field of a frame of ``size`` bytes. Raises EncodeError if there is none."""
+        """The length field of a frame of ``size`` bytes. Raises EncodeError if that fails."""
         value = size - self.adjust - self.end
         if not (self._least <= size <= self.max_frame and 0 <= value <= self._max_value):
             raise self._unsendable(size, value)
