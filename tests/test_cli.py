@@ -54,7 +54,7 @@ def test_a_port_taken_is_one_line_and_status_1() -> None:
     assert run.stderr.count("\n") == 1
 
 
-def test_an_app_is_found_in_the_folder_where_the_command_is_typed(tmp_path: Path) -> None:
+def test_an_app_is_found_in_the_working_directory(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("def handle(message):\n    return message[::-1]\n")
     with serving("app:handle", cwd=tmp_path) as server, Peer(server.address) as peer:
         assert "serving app:handle on " in server.ready_line

@@ -56,7 +56,7 @@ def test_while_it_loads_it_leaves_in_silence(module: str, tmp_path: Path) -> Non
         assert run.report() == ""
 
 
-def test_what_a_command_loads_when_it_is_called_is_one_line(tmp_path: Path) -> None:
+def test_interrupting_a_late_import_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "rich.py").write_text(ENDLESS)
     path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
     with terminal("bench", env={"PYTHONPATH": path}) as run:

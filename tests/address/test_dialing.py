@@ -22,7 +22,7 @@ def test_nothing_listening_is_named() -> None:
         address.connect(address.parse(free), 1)
 
 
-def test_a_descriptor_is_no_place_to_connect_to() -> None:
+def test_a_descriptor_cannot_be_connected_to() -> None:
     with pytest.raises(
         AddressError, match="cannot connect to fd://3: a descriptor is for a server"
     ):

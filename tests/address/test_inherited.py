@@ -38,7 +38,7 @@ def activation(*listeners: socket.socket) -> dict[str, Any]:
     return {"launcher": launcher, "pass_fds": numbers}
 
 
-def test_an_inherited_socket_is_served_where_it_is_bound(engine: Engine, tmp_path: Path) -> None:
+def test_an_inherited_socket_is_served_at_its_address(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     for where in (Address("127.0.0.1"), Address(path=str(path))):
         with address.listen(where, 5) as listener:
@@ -107,7 +107,7 @@ def another_family(_: Path) -> int:
         (lambda _: os.open(os.devnull, os.O_RDONLY), "it is a device"),
     ],
 )
-def test_what_else_it_may_be_is_named_and_left_open(
+def test_another_kind_of_descriptor_is_named_and_left_open(
     make: Callable[[Path], int], what: str, tmp_path: Path
 ) -> None:
     fd = make(tmp_path)
@@ -126,7 +126,7 @@ def test_a_descriptor_that_is_not_open_is_one_line_and_status_1() -> None:
     )
 
 
-def test_what_systemd_passes_is_served(engine: Engine, tmp_path: Path) -> None:
+def test_sockets_from_systemd_are_served(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with (
         address.listen(Address("127.0.0.1"), 5) as tcp,
@@ -143,7 +143,7 @@ def test_what_systemd_passes_is_served(engine: Engine, tmp_path: Path) -> None:
     assert path.is_socket()
 
 
-def test_no_child_takes_what_systemd_passed(tmp_path: Path) -> None:
+def test_children_do_not_inherit_sockets_from_systemd(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
         "import os\n"
         "def handle(message):\n"
@@ -158,7 +158,7 @@ def test_no_child_takes_what_systemd_passed(tmp_path: Path) -> None:
         assert peer.ask(b"") == b"([], False)"
 
 
-def test_bind_says_it_better_than_systemd_and_what_is_left_out_is_told() -> None:
+def test_bind_overrides_systemd_and_unused_sockets_are_logged() -> None:
     with (
         address.listen(Address("127.0.0.1"), 5) as first,
         address.listen(Address("127.0.0.1"), 5) as second,
@@ -170,7 +170,7 @@ def test_bind_says_it_better_than_systemd_and_what_is_left_out_is_told() -> None
         assert "not served, since bind says otherwise: fd://3, passed by systemd" in line
 
 
-def test_what_systemd_passed_to_another_process_is_not_taken(
+def test_sockets_for_another_process_are_not_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LISTEN_FDS", "1")
@@ -187,7 +187,7 @@ def test_what_systemd_passed_to_another_process_is_not_taken(
         ("1000000000000", r"LISTEN_FDS includes descriptor \d+, which is not open"),
     ],
 )
-def test_what_systemd_cannot_have_meant_is_named(
+def test_invalid_variables_of_systemd_are_named(
     count: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LISTEN_FDS", count)

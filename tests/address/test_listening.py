@@ -81,7 +81,7 @@ def test_a_unix_socket_has_its_mode_before_anybody_can_connect(
         assert stat.S_IMODE((tmp_path / "socket").stat().st_mode) == mode
 
 
-def test_the_umask_decides_where_no_mode_is_given(tmp_path: Path) -> None:
+def test_the_umask_decides_without_a_mode(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         address.listen(Address(path=str(tmp_path / "socket")), 1).close()

@@ -61,7 +61,7 @@ def test_request(engine: Engine, run: Run, framing: str) -> None:
         run(test())
 
 
-def test_connect_is_for_those_who_close_themselves(run: Run) -> None:
+def test_a_client_of_connect_is_closed_by_its_caller(run: Run) -> None:
     async def test() -> None:
         with peer_that(echo) as where:
             client = await AsyncClient.connect(where)
@@ -113,7 +113,7 @@ def test_each_way_a_connection_ends_is_an_error_of_its_own_behind_the_messages(
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_each_end_is_told_to_every_request_that_waits(run: Run, name: str) -> None:
+def test_each_end_is_raised_in_every_waiting_request(run: Run, name: str) -> None:
     end = ENDS[name]
 
     async def test() -> None:
@@ -170,7 +170,7 @@ def test_a_receive_that_is_cancelled_loses_no_message(run: Run) -> None:
     run(test())
 
 
-def test_messages_that_nobody_asked_for_are_iterated(engine: Engine, run: Run) -> None:
+def test_messages_without_a_request_are_iterated(engine: Engine, run: Run) -> None:
     pushed = [b"%d" % number for number in range(1000)]
 
     class Pushing(Recorder):
@@ -282,7 +282,7 @@ def test_a_peer_that_does_not_read_is_a_timeout(run: Run) -> None:
     run(test())
 
 
-def test_a_request_waits_with_sending_until_the_peer_has_taken_what_is_before_it(run: Run) -> None:
+def test_a_request_is_sent_only_after_the_peer_has_taken_earlier_bytes(run: Run) -> None:
     async def test() -> None:
         gone = threading.Event()
         async with client_of(lambda _: gone.wait(DEADLINE), max_frame=1 << 28) as client:
@@ -302,7 +302,7 @@ def test_a_request_waits_with_sending_until_the_peer_has_taken_what_is_before_it
     run(test())
 
 
-def test_what_was_sent_before_a_close_arrives(run: Run) -> None:
+def test_sent_messages_arrive_after_a_close(run: Run) -> None:
     arrived: list[bytes] = []
 
     async def test() -> None:
@@ -461,7 +461,7 @@ def test_a_server_that_comes_again_is_connected_anew_once_for_all(
     run(test())
 
 
-def test_what_may_have_reached_the_server_is_not_sent_twice(run: Run) -> None:
+def test_a_message_that_may_have_arrived_is_not_sent_twice(run: Run) -> None:
     seen: list[list[bytes]] = []
 
     def take(sock: socket.socket) -> None:
@@ -596,7 +596,7 @@ def test_each_way_a_handshake_fails_is_one_line(run: Run, act: Act, trust: bool,
     run(test())
 
 
-def test_tls_that_ends_without_close_notify_is_no_clean_end(run: Run) -> None:
+def test_tls_without_close_notify_is_not_a_clean_end(run: Run) -> None:
     def cut(sock: socket.socket) -> None:
         with server_context().wrap_socket(sock, server_side=True) as inner:
             inner.sendall(frame(b"first"))
@@ -649,9 +649,7 @@ def test_a_client_is_never_connected_to_itself(run: Run, monkeypatch: pytest.Mon
     raises=AssertionError,
     reason="replies that nobody reads make the kernel reset the connection (RFC 2525, 2.17)",
 )
-def test_what_was_sent_before_a_close_arrives_though_replies_are_still_to_come(
-    engine: Engine, run: Run
-) -> None:
+def test_sent_messages_arrive_after_a_close_with_open_replies(engine: Engine, run: Run) -> None:
     handler = support.Holding()
 
     async def test() -> None:

@@ -40,6 +40,6 @@ def test_a_deadline_ends_the_waits_but_not_the_first(deadline: float | None, cou
 
 
 @pytest.mark.parametrize("bad", [{"first": 0}, {"first": 20}, {"attempts": 0}, {"jitter": 1.5}])
-def test_what_cannot_be_is_a_setting_error(bad: dict[str, Any]) -> None:
+def test_invalid_arguments_are_setting_errors(bad: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match="backoff: "):
         Backoff(**bad)

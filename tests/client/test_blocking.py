@@ -120,7 +120,7 @@ def test_a_peer_that_does_not_read_is_a_timeout_and_closes_the_connection() -> N
             client.send(b"more")
 
 
-def test_a_request_without_reply_closes_the_connection_for_its_late_reply_is_no_other_s() -> None:
+def test_a_request_without_reply_closes_the_connection() -> None:
     with client_of(silent, timeout=SOON) as client:
         with pytest.raises(epollo.ClientTimeout):
             client.request(b"first")
@@ -178,7 +178,7 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
         ({"to": "unix:/nowhere", "tls": True}, "server_hostname: unix:/nowhere has no host"),
     ],
 )
-def test_what_cannot_be_is_a_setting_error(arguments: dict[str, Any], text: str) -> None:
+def test_invalid_arguments_are_setting_errors(arguments: dict[str, Any], text: str) -> None:
     arguments = {"to": "127.0.0.1:1"} | arguments
     for make in (epollo.connect, epollo.AsyncClient):
         with pytest.raises(epollo.SettingError, match=text):
@@ -236,7 +236,7 @@ def test_replies_of_requests_come_in_order_with_at_most_a_window_ahead(engine: E
         assert client.request(b"more") == b"MORE"
 
 
-def test_requests_do_not_stop_where_the_replies_fill_every_buffer(engine: Engine) -> None:
+def test_requests_continue_when_replies_fill_every_buffer(engine: Engine) -> None:
     messages = [bytes([number]) * (256 << 10) for number in range(128)]
     with (
         engine.server(bytes.lower) as server,
@@ -294,7 +294,7 @@ def test_the_replies_before_a_message_that_cannot_be_sent_are_yielded_then_the_e
         assert client.request(b"fine") == b"FINE"
 
 
-def test_replies_that_nobody_takes_are_never_those_of_others(engine: Engine) -> None:
+def test_replies_not_taken_never_reach_later_requests(engine: Engine) -> None:
     with (
         engine.server(bytes.upper) as server,
         epollo.connect(server.addresses[0]) as client,
@@ -335,7 +335,7 @@ def test_a_server_that_comes_again_is_connected_anew(
             other.request(b"AFTER")
 
 
-def test_what_may_have_reached_the_server_is_not_sent_twice() -> None:
+def test_a_message_that_may_have_arrived_is_not_sent_twice() -> None:
     seen: list[list[bytes]] = []
 
     def take(sock: socket.socket) -> None:
@@ -480,7 +480,7 @@ def test_tls_to_a_plain_server(engine: Engine) -> None:
         epollo.connect(server.addresses[0], tls=trusting())
 
 
-def test_tls_that_ends_without_close_notify_is_no_clean_end() -> None:
+def test_tls_without_close_notify_is_not_a_clean_end() -> None:
     def cut(sock: socket.socket) -> None:
         with server_context().wrap_socket(sock, server_side=True) as inner:
             inner.sendall(frame(b"first"))
@@ -494,7 +494,7 @@ def test_tls_that_ends_without_close_notify_is_no_clean_end() -> None:
             assert isinstance(caught.value, epollo.StreamEnded) is (error is not None)
 
 
-def test_what_was_sent_before_a_tls_connection_is_closed_arrives() -> None:
+def test_sent_messages_arrive_after_a_tls_close() -> None:
     arrived: list[bytes] = []
     with client_of(encrypted(lambda sock: arrived.extend(read(sock, 9))), tls=trusting()) as client:
         for number in range(9):
@@ -538,7 +538,7 @@ def test_a_client_is_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) 
     raises=AssertionError,
     reason="replies that nobody reads make the kernel reset the connection (RFC 2525, 2.17)",
 )
-def test_what_was_sent_before_a_close_arrives_though_replies_are_unread(
+def test_sent_messages_arrive_after_a_close_with_unread_replies(
     engine: Engine, secure: bool, unread: bool
 ) -> None:
     handler = support.Holding()

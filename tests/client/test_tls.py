@@ -87,7 +87,7 @@ def test_a_clients_certificate_is_accepted(
 
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
 @pytest.mark.parametrize("certificate", ["none", "of a stranger"])
-def test_a_client_without_a_certificate_to_trust_is_told_and_never_heard(
+def test_a_client_without_a_trusted_certificate_gets_an_error(
     engine: Engine,
     ask: Ask,
     files: Files,

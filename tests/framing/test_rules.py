@@ -28,7 +28,7 @@ MESSAGES = {"fixed:7": b"message"}
     messages=st.lists(st.binary(max_size=200) | streams | st.just(b"7 bytes"), max_size=20),
     step=st.integers(1, 100),
 )
-def test_what_is_encoded_is_decoded_however_it_is_split(
+def test_encoded_messages_are_decoded_for_every_split(
     spec: str, messages: list[bytes], step: int
 ) -> None:
     framing = parse(spec)
@@ -104,7 +104,7 @@ def test_the_end_of_the_stream_inside_a_frame_is_an_error(spec: str) -> None:
 
 
 @every_framing
-def test_nothing_read_is_no_message(spec: str) -> None:
+def test_empty_input_is_not_a_message(spec: str) -> None:
     decoder = parse(spec).decoder()
     assert decoder.feed(b"") == []
     assert decoder.feed_from(memoryview(b"left from the last read"), 0) == []
@@ -189,7 +189,7 @@ def test_a_view_of_wider_items_is_taken_as_its_bytes() -> None:
 
 
 @every_framing
-def test_a_framing_cannot_be_changed_by_what_it_decodes(spec: str) -> None:
+def test_decoding_does_not_change_a_framing(spec: str) -> None:
     """Two decoders of one framing share no state."""
     framing = parse(spec)
     frame = framing.encode(MESSAGES.get(spec, b"a message longer than any header"))

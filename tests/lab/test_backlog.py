@@ -36,7 +36,7 @@ def test_every_client_is_accounted_for(backlog_result: BacklogResult) -> None:
                 assert attempt.connected <= attempt.replied
 
 
-def test_nobody_is_answered_before_the_server_is_free(backlog_result: BacklogResult) -> None:
+def test_no_client_is_answered_before_the_server_is_free(backlog_result: BacklogResult) -> None:
     for found in backlog_result.results:
         assert found.replied_by(backlog_result.busy / 2) == 0
 
@@ -56,7 +56,7 @@ def test_a_queue_without_room_makes_the_kernel_try_again(backlog_result: Backlog
     assert short.counters["ListenOverflows"] >= 6
 
 
-def test_the_server_is_gone_when_interrupted() -> None:
+def test_an_interrupt_ends_the_server() -> None:
     bound = []
 
     def interrupt(server: BusyServer) -> None:

@@ -38,7 +38,7 @@ def queue_result(queue: int, prompt: int, late: int, connected: int, lost: int =
 ENOUGH = queue_result(100, 100, 0, 0)
 
 
-def test_the_limit_holds_where_both_refuse() -> None:
+def test_the_limit_holds_if_both_refuse() -> None:
     verdict = judge_limit(
         SelectEnd(1023, 1024, "select cannot", "out of range"), growing((2, 100), (1, 1))
     )
@@ -49,7 +49,7 @@ def test_the_limit_holds_where_both_refuse() -> None:
 
 
 @pytest.mark.parametrize("says", [(None, "out of range"), ("select cannot", None), (None, None)])
-def test_the_limit_does_not_hold_where_one_watches(says: tuple[str | None, str | None]) -> None:
+def test_the_limit_does_not_hold_if_one_watches(says: tuple[str | None, str | None]) -> None:
     verdict = judge_limit(SelectEnd(1023, 1024, *says), [])
     assert verdict.holds is Holds.NO
     assert "1024" in verdict.why
@@ -68,7 +68,7 @@ def test_the_growth(select: tuple[float, float], epoll: tuple[float, float], hol
     assert judge_growth(growing(select, epoll)).holds is holds
 
 
-def test_the_growth_is_told_in_figures() -> None:
+def test_the_growth_is_given_in_figures() -> None:
     verdict = judge_growth(growing((2, 100), (1, 1)))
     assert "select 2 µs with 10 idle connections and 100 µs with 1,000 (50 times)" in str(verdict)
     assert "epoll 1 µs with 10 idle connections and 1 µs with 2,000 (1.0 times)" in str(verdict)
@@ -98,7 +98,7 @@ def test_the_queue(short: QueueResult, enough: QueueResult, holds: Holds) -> Non
     assert str(verdict).startswith('Claim 3, "100 clients at once')
 
 
-def test_the_queue_is_told_in_figures() -> None:
+def test_the_queue_is_given_in_figures() -> None:
     verdict = judge_queue([queue_result(10, 11, 44, 40, 5), ENOUGH])
     assert verdict.why == (
         "with a queue of 10, 11 of 100 clients had a reply within a second, 44 later, the last "
@@ -112,7 +112,7 @@ def test_the_queue_takes_the_one_nearest_to_a_tenth_of_the_clients() -> None:
     assert judge_queue(rows).holds is Holds.IN_PART
 
 
-def test_the_queue_cannot_be_told_without_both_kinds() -> None:
+def test_the_queue_claim_is_unknown_without_both_kinds() -> None:
     # A queue of 99 takes 100 connections: it is neither too short nor of the asked length.
     for rows in ([ENOUGH], [queue_result(10, 11, 89, 0)], [queue_result(99, 100, 0, 0), ENOUGH]):
         assert judge_queue(rows).holds is Holds.UNKNOWN

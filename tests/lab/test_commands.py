@@ -86,7 +86,7 @@ def test_json_in_a_file(tmp_path: Path) -> None:
     assert document["verdicts"][0]["claim"] == 3
 
 
-def test_peers_prints_a_table_that_can_be_pasted_and_what_it_means(measured: Comparison) -> None:
+def test_peers_prints_a_table_and_its_meaning(measured: Comparison) -> None:
     result = run(*PEERS)
     assert result.exit_code == 0, result.output
     rows = [line for line in result.stdout.splitlines() if line.startswith("|")]
@@ -124,7 +124,7 @@ def test_peers_as_json(measured: Comparison) -> None:
         (["backlog", "--busy", "soon"], "'soon' is not a time such as 250ms"),
     ],
 )
-def test_what_is_no_number_is_told(arguments: list[str], text: str) -> None:
+def test_an_invalid_number_is_one_line(arguments: list[str], text: str) -> None:
     result = run(*arguments)
     assert result.exit_code == 2
     assert text in result.stderr
@@ -144,7 +144,7 @@ def test_what_is_no_number_is_told(arguments: list[str], text: str) -> None:
         (["peers", "--plot", "x.jpg"], "--plot x.jpg: the name must end in .png or .svg"),
     ],
 )
-def test_what_cannot_work_is_told_at_once_in_one_line(arguments: list[str], text: str) -> None:
+def test_impossible_options_are_one_line_before_the_run(arguments: list[str], text: str) -> None:
     error = run(*arguments).exception
     assert isinstance(error, UsageError)
     assert text in str(error)

@@ -71,7 +71,7 @@ def test_messages_larger_than_a_server_takes_by_default() -> None:
         assert load(server, None, (1, 2, 2 << 20), 0.5).rate > 0
 
 
-def test_the_server_is_gone_when_interrupted() -> None:
+def test_an_interrupt_ends_the_server() -> None:
     found: list[Running] = []
 
     def interrupt(server: Running) -> None:

@@ -38,7 +38,7 @@ def test_the_end_of_select_is_a_real_attempt(pollers_result: PollersResult) -> N
     assert end.python_says == "filedescriptor out of range in select()"
 
 
-def test_select_ends_where_the_others_go_on() -> None:
+def test_select_has_a_limit_that_others_do_not_have() -> None:
     found = {w.poller: w for w in run_pollers([1100], seconds=0.001).wake_ups}
     assert found["select"].refused is not None
     assert found["select"].refused >= 1024
