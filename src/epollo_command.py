@@ -1,7 +1,8 @@
-"""The ``epollo`` command from its first moment on: Ctrl-C while it loads ends it without a word.
+"""The start of the ``epollo`` command: Ctrl-C while it loads ends it without a traceback.
 
-It stands beside the package, for that is what takes its time to load: all of `epollo.cli.main` and
-what that imports is a fifth of a second, in which nothing is begun that would have to be ended.
+This module is outside the package because importing the package, `epollo.cli.main` and all their
+imports, takes a fifth of a second. During that time nothing is started that would need an orderly
+end.
 """
 
 from __future__ import annotations
@@ -10,24 +11,24 @@ import os
 import signal
 from typing import NoReturn
 
-_INTERRUPTED = 130  # as a shell has it: 128 and the number of SIGINT
+_INTERRUPTED = 130  # as in a shell: 128 plus the number of SIGINT
 
 
 def main() -> NoReturn:
-    """Load the command, and run it; exits."""
-    # By a handler: an import may swallow KeyboardInterrupt, or make another error of it.
-    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if heeded:
-        signal.signal(signal.SIGINT, _leave)
+    """Load the command and run it; exits."""
+    # With a handler: an import may swallow KeyboardInterrupt, or turn it into another error.
+    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if default:
+        signal.signal(signal.SIGINT, _exit_now)
     from epollo.cli.main import main as run
 
     try:
-        if heeded:
+        if default:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         run()
     except KeyboardInterrupt:
         os._exit(_INTERRUPTED)
 
 
-def _leave(number: int, frame: object) -> NoReturn:
+def _exit_now(number: int, frame: object) -> NoReturn:
     os._exit(_INTERRUPTED)

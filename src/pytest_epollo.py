@@ -1,6 +1,6 @@
 """The pytest plugin of epollo: the fixtures `epollo_server` and `epollo_bench`.
 
-It stands beside the package, so that a start of pytest imports nothing of epollo.
+This module is outside the package, so that starting pytest does not import epollo.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def epollo_server() -> Iterator[Callable[..., Server]]:
-    """``epollo_server(handler, **settings)``: a running `epollo.Server`, in a thread of its own, on
-    a free port of 127.0.0.1, ``server.addresses[0]``. Stopped when the test ends; what is not
-    answered by then has a second (``graceful_timeout``). As many as are asked for.
+    """``epollo_server(handler, **settings)``: a running `epollo.Server` in its own thread, on a
+    free port of 127.0.0.1, ``server.addresses[0]``. It is stopped when the test ends; messages
+    still unanswered then have a second (``graceful_timeout``). A test may start several.
     """
     from epollo import Server
 
@@ -36,10 +36,10 @@ def epollo_server() -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture
 def epollo_bench() -> Callable[..., Result]:
-    """``epollo_bench(address, **load)``: loads the server there, and returns the
-    `epollo.bench.Result`. ``load`` are the fields of an `epollo.bench.Workload`; what is not given
-    is a test's measure: 10 connections for a second (``duration``), or until all ``messages``
-    are sent where those are given, behind a ``warmup`` of 0.1 s.
+    """``epollo_bench(address, **load)``: puts load on the server at ``address``, and returns the
+    `epollo.bench.Result`. ``load`` are the fields of an `epollo.bench.Workload`. The defaults suit
+    a test: 10 connections for a second (``duration``), or until all ``messages`` are sent if those
+    are given, after a ``warmup`` of 0.1 s.
     """
     from epollo.bench import Workload, run
 

@@ -27,8 +27,8 @@ from tests.support import Peer, epollo, serving
         (["serve", "json:__name__"], 2, "'json:__name__' is a str: neither a function nor"),
         (["serve", "json"], 2, "not of the form module:attribute"),
         (["serve", "--max-frame", "huge"], 2, "max_frame: 'huge' is not a size such as 64KiB"),
-        (["serve", "--frame-timeout", "never"], 2, "250ms, 10s or 1m; without a limit: 0"),
-        (["serve", "--max-connections", "all"], 2, "100 or 10k; without a bound: none"),
+        (["serve", "--frame-timeout", "never"], 2, "250ms, 10s or 1m; write 0 for no limit"),
+        (["serve", "--max-connections", "all"], 2, "100 or 10k; write none for no limit"),
         (["serve", "--poller", "epol"], 2, "no poller 'epol' on this machine; there are epoll"),
         (["serve", "--engine", "warp"], 2, "no engine 'warp' in this installation; there are"),
         (["serve", "--log-level", "loud"], 2, "log_level: 'loud' is not one of debug"),
@@ -54,7 +54,7 @@ def test_a_port_taken_is_one_line_and_status_1() -> None:
     assert run.stderr.count("\n") == 1
 
 
-def test_an_app_is_found_in_the_folder_where_the_command_is_typed(tmp_path: Path) -> None:
+def test_an_app_is_found_in_the_working_directory(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("def handle(message):\n    return message[::-1]\n")
     with serving("app:handle", cwd=tmp_path) as server, Peer(server.address) as peer:
         assert "serving app:handle on " in server.ready_line
@@ -74,7 +74,7 @@ def test_help_names_every_flag(command: str) -> None:
 
 
 def with_descriptors(soft: int, hard: int) -> list[str]:
-    """Starts a command with these limits of descriptors."""
+    """Start a command with these descriptor limits."""
     return ["sh", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "sh"]
 
 

@@ -1,4 +1,4 @@
-"""The ``epollo`` command while it loads: Ctrl-C is no traceback, whatever it interrupts."""
+"""The ``epollo`` command while it loads: Ctrl-C never prints a traceback."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from tests.bench.terminal import terminal
 from tests.documents import ROOT
 
-# Stands in for a module that the command imports, and is never done. It waits in short turns: a
-# signal that comes just before a wait is not seen until that wait is over.
+# Replaces a module that the command imports, and never finishes loading. It waits in short steps: a
+# signal that comes just before a wait is handled only after that wait.
 ENDLESS = """
 import os
 import time
@@ -24,7 +24,7 @@ while True:
     time.sleep(0.01)
 """
 
-# Stands in for one that is interrupted, and then is done.
+# Replaces a module whose import is interrupted, and then finishes.
 INTERRUPTS = """
 import os
 import signal
@@ -36,7 +36,7 @@ os._exit(3)
 
 
 def script() -> str:
-    """What an installer writes of the entry point, for one argument of ``python -c``."""
+    """The entry point as an installer writes it, as one argument of ``python -c``."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     module, _, name = project["project"]["scripts"]["epollo"].partition(":")
     return f"import sys; from {module} import {name}; sys.exit({name}())"
@@ -56,7 +56,7 @@ def test_while_it_loads_it_leaves_in_silence(module: str, tmp_path: Path) -> Non
         assert run.report() == ""
 
 
-def test_what_a_command_loads_when_it_is_called_is_one_line(tmp_path: Path) -> None:
+def test_interrupting_a_late_import_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "rich.py").write_text(ENDLESS)
     path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
     with terminal("bench", env={"PYTHONPATH": path}) as run:
@@ -68,7 +68,7 @@ def test_what_a_command_loads_when_it_is_called_is_one_line(tmp_path: Path) -> N
 
 
 def test_a_command_in_the_background_ignores_it(tmp_path: Path) -> None:
-    """As a shell has started it with SIGINT ignored, nothing of it heeds that."""
+    """A shell has started it with SIGINT ignored: it ignores SIGINT throughout."""
     (tmp_path / "click.py").write_text(INTERRUPTS)
     path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
     ignored = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {script()}"

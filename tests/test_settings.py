@@ -1,4 +1,4 @@
-"""Settings: one dataclass for all who set them."""
+"""Settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
 
 
 @pytest.mark.parametrize(("value", "limit"), [("none", 0), (0, 0), ("10k", 10_000), (7, 7)])
-def test_a_limit_of_none_is_none(value: Any, limit: int) -> None:
+def test_a_limit_of_none_is_no_limit(value: Any, limit: int) -> None:
     settings = settings_from(max_connections=value, max_per_ip=value)
     assert (settings.max_connections, settings.max_per_ip) == (limit, limit)
 

@@ -1,4 +1,4 @@
-"""Quantities as people write them."""
+"""Quantities as text."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_parse(parse: Callable[[str | int], float], text: str | int, value: floa
         (parse_seconds, None),
     ],
 )
-def test_what_is_no_quantity_is_refused_with_an_example(
+def test_an_invalid_quantity_is_refused_with_an_example(
     parse: Callable[[object], float], text: object
 ) -> None:
     with pytest.raises(ValueError, match=r"a (size|count|time) such as"):

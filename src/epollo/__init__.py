@@ -10,13 +10,14 @@ epollo.serve(handle, "0.0.0.0:8091", framing="u32")
 
 from typing import TYPE_CHECKING, Any
 
-from epollo import client, framing
+from epollo import client, errors, framing
 from epollo.client import Backoff, Client, connect
 from epollo.engine import CloseReason, Connection
 from epollo.errors import (
     AddressError,
     BindError,
-    ConnectFailed,
+    ClientTimeout,
+    ConnectError,
     ConnectionClosed,
     EncodeError,
     EngineMissing,
@@ -32,12 +33,11 @@ from epollo.errors import (
     LimitError,
     PollerFull,
     ProxyError,
-    ReplyTimeout,
     ResultFileError,
     SettingError,
     StreamEnded,
     TLSError,
-    TLSFailed,
+    TLSHandshakeError,
     UsageError,
 )
 from epollo.server.counters import Counts, Refusal
@@ -47,10 +47,15 @@ from epollo.settings import Settings
 
 if TYPE_CHECKING:
     from epollo.client import AsyncClient
+    from epollo.errors import ConnectFailed as ConnectFailed
+    from epollo.errors import ReplyTimeout as ReplyTimeout
+    from epollo.errors import TLSFailed as TLSFailed
 else:
 
     def __getattr__(name: str) -> Any:
-        """`AsyncClient` when it is first asked for: asyncio is imported with it (PEP 562)."""
+        """`AsyncClient`, which imports asyncio, on first use; and the former names of errors."""
+        if name in errors.DEPRECATED:
+            return errors.deprecated(name)
         if name != "AsyncClient":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return client.AsyncClient
@@ -65,8 +70,9 @@ __all__ = [
     "BindError",
     "Broker",
     "Client",
+    "ClientTimeout",
     "CloseReason",
-    "ConnectFailed",
+    "ConnectError",
     "Connection",
     "ConnectionClosed",
     "Counts",
@@ -86,14 +92,13 @@ __all__ = [
     "PollerFull",
     "ProxyError",
     "Refusal",
-    "ReplyTimeout",
     "ResultFileError",
     "Server",
     "SettingError",
     "Settings",
     "StreamEnded",
     "TLSError",
-    "TLSFailed",
+    "TLSHandshakeError",
     "UsageError",
     "connect",
     "framing",

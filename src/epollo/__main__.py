@@ -1,5 +1,5 @@
-"""``python -m epollo`` is the ``epollo`` command. Python imports the package before this, and heeds
-Ctrl-C in its own way until then."""
+"""``python -m epollo`` is the ``epollo`` command. Before this module runs, Python has imported the
+package, and handles Ctrl-C in its own way."""
 
 from epollo_command import main
 

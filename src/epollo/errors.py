@@ -1,8 +1,9 @@
-"""The errors a user can meet. Each is one line that names the thing and the fix."""
+"""The errors that users see. Each message is one line that names the problem and the fix."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import warnings
+from typing import TYPE_CHECKING, ClassVar
 
 
 class EpolloError(Exception):
@@ -10,19 +11,19 @@ class EpolloError(Exception):
 
 
 class UsageError(EpolloError, ValueError):
-    """What the user wrote cannot work as written; the command line exits with status 2."""
+    """The caller's input is wrong; the command line exits with status 2."""
 
 
 class AddressError(UsageError):
-    """An address that cannot be read."""
+    """An invalid address."""
 
 
 class FramingSpecError(UsageError):
-    """A framing spec that names no framing, or one that cannot be."""
+    """A framing spec with an unknown name or impossible values."""
 
 
 class HandlerError(UsageError):
-    """An application that cannot be found, or is not one."""
+    """An application that cannot be found, or is not a handler."""
 
 
 class SettingError(UsageError):
@@ -38,26 +39,26 @@ class LimitError(SettingError):
 
 
 class GroupError(UsageError):
-    """A group joined by a connection whose protocol has none, such as a client's."""
+    """A connection without groups, such as a client's, was to join one."""
 
 
 class BindError(EpolloError, OSError):
-    """An address that cannot be listened on."""
+    """The server cannot listen on an address."""
 
 
 class PollerFull(EpolloError):
-    """A descriptor that the poller cannot watch (select's limit)."""
+    """The poller cannot watch a descriptor (select's limit)."""
 
 
 class EngineMissing(EpolloError):
-    """An engine or a poller that this machine or this build does not have."""
+    """This machine or this build does not have the engine or the poller."""
 
 
 class FrameError(EpolloError, ValueError):
-    """A byte stream that is not, or is no longer, a sequence of frames.
+    """The byte stream is not a sequence of frames.
 
-    ``messages`` holds the messages that were complete before the fault in the same
-    ``Decoder.feed``: they were received, and are the caller's to handle first.
+    ``messages`` holds the messages that the same ``Decoder.feed`` completed before the error; the
+    caller handles them first.
     """
 
     def __init__(self, text: str) -> None:
@@ -66,7 +67,7 @@ class FrameError(EpolloError, ValueError):
 
 
 class FrameTooLarge(FrameError):
-    """A frame over ``max_frame``: ``size`` bytes announced or seen where ``limit`` are allowed."""
+    """A frame of ``size`` bytes, announced or received, is over ``max_frame``, ``limit`` bytes."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"frame of {size} bytes is over max_frame ({limit} bytes)")
@@ -75,7 +76,7 @@ class FrameTooLarge(FrameError):
 
 
 class FrameCorrupt(FrameError):
-    """Bytes that can never be a frame."""
+    """The bytes cannot be the start of a frame."""
 
 
 class FrameTruncated(FrameError):
@@ -83,10 +84,10 @@ class FrameTruncated(FrameError):
 
 
 class FilterError(EpolloError):
-    """A stream that does not begin, or go on, as what stands before the framing asks for.
+    """The stream breaks the protocol of a filter, such as TLS, below the framing.
 
-    ``reason`` is the name of the close reason; ``received`` the plain bytes that were good before
-    the fault, in the same read.
+    ``reason`` is the name of the close reason; ``received`` holds the plain bytes of the same read
+    that came before the error.
     """
 
     reason: ClassVar[str]
@@ -97,37 +98,65 @@ class FilterError(EpolloError):
 
 
 class TLSError(FilterError):
-    """A TLS handshake that failed, or a record that is none."""
+    """The TLS handshake failed, or a record is invalid."""
 
     reason = "tls_error"
 
 
 class ProxyError(FilterError):
-    """A PROXY protocol's header that is missing, or none."""
+    """The PROXY protocol header is missing or invalid."""
 
     reason = "proxy_error"
 
 
 class EncodeError(EpolloError, ValueError):
-    """A message that the framing cannot put on the wire."""
+    """The framing cannot carry the message."""
 
 
 class ConnectionClosed(EpolloError, ConnectionError):
-    """The connection is closed, so there is nothing to send to or receive from."""
+    """The connection is closed: nothing can be sent or received."""
 
 
 class StreamEnded(ConnectionClosed):
     """The peer has ended its stream, between two messages; nothing was lost."""
 
 
-class ConnectFailed(EpolloError, ConnectionError):
+class ConnectError(EpolloError, ConnectionError):
     """No connection could be made to an address."""
 
 
-class TLSFailed(ConnectFailed):
-    """The address was reached, but the TLS handshake failed: a certificate that is not trusted,
-    a server without TLS, no version or cipher that both have."""
+class TLSHandshakeError(ConnectError):
+    """The address was reached, but the TLS handshake failed: the certificate is not trusted, the
+    server does not speak TLS, or the two sides share no version or cipher."""
 
 
-class ReplyTimeout(EpolloError, TimeoutError):
+class ClientTimeout(EpolloError, TimeoutError):
     """The peer did not answer, or did not take what was sent, within the timeout."""
+
+
+DEPRECATED = {
+    "ConnectFailed": "ConnectError",
+    "ReplyTimeout": "ClientTimeout",
+    "TLSFailed": "TLSHandshakeError",
+}
+"""The former names of errors, and the names to write instead."""
+
+if TYPE_CHECKING:
+    ConnectFailed = ConnectError
+    ReplyTimeout = ClientTimeout
+    TLSFailed = TLSHandshakeError
+else:
+
+    def __getattr__(name: str) -> type[EpolloError]:
+        """The error that a former name stands for, with a DeprecationWarning (PEP 562)."""
+        if name not in DEPRECATED:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return deprecated(name)
+
+
+def deprecated(name: str) -> type[EpolloError]:
+    """The error that ``name`` stood for. The warning names the caller of ``__getattr__``."""
+    new = DEPRECATED[name]
+    warnings.warn(f"epollo.{name} is now epollo.{new}", DeprecationWarning, stacklevel=3)
+    error: type[EpolloError] = globals()[new]
+    return error

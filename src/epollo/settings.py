@@ -1,4 +1,4 @@
-"""Every setting of a server, once: the API, the command line and later files read it from here."""
+"""Every setting of a server, defined once for the API and the command line."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def _bound(value: str | int) -> int:
     try:
         return 0 if value == "none" else parse_count(value)
     except ValueError as error:
-        raise ValueError(f"{error}; without a bound: none") from None
+        raise ValueError(f"{error}; write none for no limit") from None
 
 
 def _wait(value: str | float) -> float:
-    """A time, where 0 stands for one that never ends."""
+    """A time; 0 means no limit."""
     try:
         return parse_seconds(value)
     except ValueError as error:
-        raise ValueError(f"{error}; without a limit: 0") from None
+        raise ValueError(f"{error}; write 0 for no limit") from None
 
 
 def _keepalive(value: str | float) -> float:
@@ -58,7 +58,7 @@ def _keepalive(value: str | float) -> float:
 
 
 def _mode(value: str | int | None) -> int | None:
-    """A file's permissions: octal text, as chmod(1) takes it, or the number itself."""
+    """A file's permissions: octal text, as for chmod(1), or the number itself."""
     if value in (None, "umask"):
         return None
     text = value if isinstance(value, str) else f"{value:o}"
@@ -96,7 +96,7 @@ def _context(value: ssl.SSLContext | None) -> ssl.SSLContext | None:
     if not isinstance(value, ssl.SSLContext):
         raise ValueError(f"{value!r} is not an ssl.SSLContext; or give tls_cert")
     if value.protocol is ssl.PROTOCOL_TLS_CLIENT:
-        raise ValueError("it is a client's context; make it with ssl.PROTOCOL_TLS_SERVER")
+        raise ValueError("it is a context for clients; make one with ssl.PROTOCOL_TLS_SERVER")
     return value
 
 
@@ -109,101 +109,112 @@ def _timeout(value: str | float) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """How to serve. Sizes take bytes or text such as ``"64KiB"``, times seconds or ``"250ms"``."""
+    """How to serve. Sizes are bytes or text such as ``"64KiB"``, times seconds or ``"250ms"``."""
 
     bind: tuple[str, ...] = _setting(
         "127.0.0.1:8091",
         _addresses,
         "ADDRESS",
-        "HOST:PORT, [IPv6]:PORT, unix:PATH or fd://N; port 0 is any free one; may be repeated",
+        "address to listen on: HOST:PORT, [IPv6]:PORT, unix:PATH or fd://N; port 0: any free port; "
+        "may be repeated",
         "-b",
     )
-    framing: str | Framing = _setting(  # noqa: RUF009 (as the others, which it knows)
+    framing: str | Framing = _setting(  # noqa: RUF009 (a field, like the others)
         "u32",
         _framing,
         "SPEC",
-        "what a message is: u32, line, varint, netstring, delimiter:X ...",
+        "how messages are framed: u32, line, varint, netstring, delimiter:X ...",
         "-f",
     )
-    engine: str = _setting("auto", str, "NAME", "auto, native or python")
-    poller: str = _setting("auto", str, "NAME", "auto, epoll, poll, select or kqueue")
+    engine: str = _setting("auto", str, "NAME", "event loop engine: auto, native or python")
+    poller: str = _setting(
+        "auto", str, "NAME", "system call to wait with: auto, epoll, poll, select or kqueue"
+    )
     backlog: int = _setting("2048", parse_count, "N", "length of the accept queue")
     socket_mode: int | None = _setting(
-        "umask", _mode, "MODE", "permissions of a Unix socket, such as 660; umask: as it has it"
+        "umask", _mode, "MODE", "permissions of a Unix socket, such as 660; umask: set by the umask"
     )
     keepalive: float = _setting(
-        "60s", _keepalive, "TIME", "of silence, after which TCP probes for the peer; 0: never"
+        "60s", _keepalive, "TIME", "silence after which TCP probes the peer; 0: never"
     )
     max_connections: int = _setting(
-        "none", _bound, "N", "connections open at once, over which others are refused"
+        "none", _bound, "N", "maximum open connections; others are refused"
     )
     max_per_ip: int = _setting(
-        "none", _bound, "N", "of them from one IP address, over which others are refused"
+        "none", _bound, "N", "maximum open connections per IP address; others are refused"
     )
     tls_cert: str = _setting(
-        "", _path, "FILE", "PEM file of the certificate, and those that signed it: serve TLS"
+        "", _path, "FILE", "serve TLS with the certificate and its chain in this PEM file"
     )
-    tls_key: str = _setting("", _path, "FILE", "PEM file of its key, where tls_cert has none")
+    tls_key: str = _setting(
+        "", _path, "FILE", "PEM file of the certificate's key, if tls_cert does not hold it"
+    )
     tls_ca: str = _setting(
-        "", _path, "FILE", "PEM file of who has to have signed a client's certificate"
+        "", _path, "FILE", "require client certificates signed by a CA in this PEM file"
     )
-    tls: ssl.SSLContext | None = _setting(  # noqa: RUF009 (as the others, which it knows)
-        None, _context, "", "a context of one's own"
+    tls: ssl.SSLContext | None = _setting(  # noqa: RUF009 (a field, like the others)
+        None, _context, "", "an ssl.SSLContext instead of the files"
     )
     tls_timeout: float = _setting(
-        "10s", _timeout, "TIME", "for a TLS handshake, or for a PROXY header"
+        "10s", _timeout, "TIME", "limit for a TLS handshake, or for a PROXY header"
     )
     proxy_protocol: str = _setting(
         "off",
         _one_of(*PROXY_PROTOCOL),
         "WORD",
-        "off, optional or required: a PROXY header comes first",
+        "PROXY header before the first message: off, optional or required",
     )
-    max_frame: int = _setting("1MiB", parse_size, "SIZE", "largest frame taken or sent")
+    max_frame: int = _setting("1MiB", parse_size, "SIZE", "largest frame to receive or send")
     high_water: int = _setting(
-        "64KiB", parse_size, "SIZE", "unsent bytes over which a peer is no longer read"
+        "64KiB", parse_size, "SIZE", "unsent bytes above which reading from the peer pauses"
     )
     max_unsent: int = _setting(
-        "16MiB", parse_size, "SIZE", "unsent bytes over which a peer is closed"
+        "16MiB", parse_size, "SIZE", "unsent bytes above which the connection is closed"
     )
     idle_timeout: float = _setting(
         "0",
         _wait,
         "TIME",
-        "without a byte either way, after which a peer is closed; 0: never",
+        "close a connection that is silent for this long; 0: never",
     )
     frame_timeout: float = _setting(
-        "30s", _wait, "TIME", "for a frame, from its first byte to its last; 0: for ever"
+        "30s", _wait, "TIME", "limit from the first byte of a frame to its last; 0: no limit"
     )
     write_timeout: float = _setting(
-        "30s", _wait, "TIME", "for a peer to take more of what it is sent; 0: for ever"
+        "30s", _wait, "TIME", "limit for a peer that takes none of its unsent bytes; 0: no limit"
     )
     slow_handler: float = _setting(
         "100ms",
         _wait,
         "TIME",
-        "over which a handler that holds the loop is logged; 0: never",
+        "log a handler that blocks the loop for longer than this; 0: never",
     )
     threads: int = _setting(
-        "0", parse_count, "N", "threads for handlers that block; 0: they run in the loop's own"
+        "0", parse_count, "N", "threads for blocking handlers; 0: run handlers in the loop's thread"
     )
     in_flight: int = _setting(
-        "1", parse_count, "N", "messages of one connection handled at once, by handlers that wait"
+        "1",
+        parse_count,
+        "N",
+        "messages of one connection that async or threaded handlers may handle at once",
     )
     ordered: bool = _setting(
-        "yes", _switch, "yes|no", "replies keep the order of their messages; no: as they finish"
+        "yes",
+        _switch,
+        "yes|no",
+        "keep replies in the order of their messages; no: send each when it is ready",
     )
     loop: str = _setting(
         "auto",
         _one_of(*LOOPS),
         "NAME",
-        "of async handlers: auto (uvloop where installed), asyncio or uvloop",
+        "loop of async handlers: auto (uvloop if installed), asyncio or uvloop",
     )
     graceful_timeout: float = _setting(
-        "30s", parse_seconds, "TIME", "for finishing what is in flight when told to stop"
+        "30s", parse_seconds, "TIME", "time to answer received messages when told to stop"
     )
     log_level: str = _setting(
-        "info", _one_of(*LOG_LEVELS), "LEVEL", "debug, info, warning or error"
+        "info", _one_of(*LOG_LEVELS), "LEVEL", "log level: debug, info, warning or error"
     )
 
     def __post_init__(self) -> None:
@@ -226,13 +237,13 @@ class Settings:
     def _check_tls(self) -> None:
         for name in ("tls_key", "tls_ca"):
             if getattr(self, name) and not self.tls_cert:
-                raise SettingError(f"{name}: there is no TLS without tls_cert; give that too")
+                raise SettingError(f"{name}: needs tls_cert; give that too")
         if self.tls is not None and self.tls_cert:
-            raise SettingError("tls: a context brings its certificate; leave tls_cert away")
+            raise SettingError("tls: the context has its own certificate; leave out tls_cert")
 
 
 def settings_from(**values: Any) -> Settings:
-    """Settings from keyword arguments. Raises SettingError for a name that there is not."""
+    """Settings from keyword arguments. Raises SettingError for an unknown name."""
     known = {setting.name for setting in fields(Settings)}
     for name in values:
         if name not in known:

@@ -1,4 +1,4 @@
-"""Contexts for TLS, made from PEM files."""
+"""TLS contexts made from PEM files."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from epollo.errors import SettingError
 
 ANY = "any"
-"""In place of a client's file of authorities: trust whoever answers."""
+"""Instead of a client's CA file: trust any server."""
 
 _NOT_ITS_KEY = (
     "KEY_VALUES_MISMATCH",
     "KEY_TYPE_MISMATCH",
-    "NO_CERTIFICATE_ASSIGNED",  # to a key of another type
+    "NO_CERTIFICATE_ASSIGNED",  # the key is of another type
 )
 
 
 def server_context(cert: str, key: str = "", ca: str = "") -> ssl.SSLContext:
-    """A context for a server, of PEM files, with TLS 1.2 and later.
+    """A server's context for TLS 1.2 and later, made from PEM files.
 
-    ``cert`` holds the certificate and the chain behind it, ``key`` its key where ``cert`` does
-    not. With ``ca``, only peers with a certificate of one of its authorities are let in. Raises
-    SettingError that names the file.
+    ``cert`` holds the certificate and its chain, and also its key unless ``key`` is given. With
+    ``ca``, clients must present a certificate signed by a CA in this file. Raises SettingError
+    that names the file.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -34,10 +34,10 @@ def server_context(cert: str, key: str = "", ca: str = "") -> ssl.SSLContext:
 
 
 def client_context(ca: str = "", cert: str = "", key: str = "") -> ssl.SSLContext:
-    """A context for a client, of PEM files, with TLS 1.2 and later.
+    """A client's context for TLS 1.2 and later, made from PEM files.
 
-    ``ca`` holds the authorities to trust in place of the system's; ``"any"`` trusts whoever
-    answers. ``cert`` and ``key`` are the client's own. Raises SettingError that names the file.
+    ``ca`` holds the CAs to trust instead of the system's; ``"any"`` trusts any server. ``cert``
+    and ``key`` are the client's own. Raises SettingError that names the file.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -51,12 +51,12 @@ def client_context(ca: str = "", cert: str = "", key: str = "") -> ssl.SSLContex
     if cert:
         _load_certificate(context, cert, key)
     elif key:
-        raise SettingError("tls_key: is of a certificate; give tls_cert too")
+        raise SettingError("tls_key: needs a certificate; give tls_cert too")
     return context
 
 
 def _no_password() -> str:
-    raise SettingError("tls_key: the key is encrypted; take the password away: openssl pkey -in")
+    raise SettingError("tls_key: the key is encrypted; remove the password: openssl pkey -in")
 
 
 def _load_certificate(context: ssl.SSLContext, cert: str, key: str) -> None:
@@ -73,7 +73,7 @@ def _load_authorities(context: ssl.SSLContext, ca: str) -> None:
     try:
         context.load_verify_locations(ca)
     except ssl.SSLError:
-        raise SettingError(f"tls_ca: no certificate in {ca!r}; it has to be PEM") from None
+        raise SettingError(f"tls_ca: no certificate in {ca!r}; it must be PEM") from None
 
 
 def _check_readable(name: str, path: str) -> None:
@@ -89,5 +89,5 @@ def _load_fault(error: ssl.SSLError, cert: str, key: str) -> str:
     if error.reason in _NOT_ITS_KEY:
         return f"tls_key: {key or cert!r} is not the key of the certificate in {cert!r}"
     if not key and b"PRIVATE KEY" not in Path(cert).read_bytes():
-        return f"tls_key: there is no key in {cert!r}; name the file that it is in"
-    return f"tls_cert: no certificate and key in {cert!r} and {key or cert!r}; both have to be PEM"
+        return f"tls_key: there is no key in {cert!r}; name the file that holds it"
+    return f"tls_cert: no certificate and key in {cert!r} and {key or cert!r}; both must be PEM"

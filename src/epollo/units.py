@@ -1,4 +1,4 @@
-"""Quantities as people write them: sizes (64KiB), times (250ms), counts (100k)."""
+"""Quantities as text: sizes (64KiB), times (250ms), counts (100k)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _COUNTS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
 def parse_size(text: str | int) -> int:
-    """Bytes in ``text``: ``"64KiB"`` is 65536. Raises ValueError that says what would do."""
+    """Bytes in ``text``: ``"64KiB"`` is 65536. Raises ValueError with an example of valid text."""
     return _whole(text, _SIZES, "a size such as 64KiB or 1MiB")
 
 
 def parse_count(text: str | int) -> int:
-    """A count: ``"100k"`` is 100000. Raises ValueError that says what would do."""
+    """A count: ``"100k"`` is 100000. Raises ValueError with an example of valid text."""
     return _whole(text, _COUNTS, "a count such as 100 or 10k")
 
 
@@ -30,12 +30,12 @@ def parse_number(text: str | float) -> float:
 
 
 def parse_seconds(text: str | float) -> float:
-    """Seconds in ``text``: ``"250ms"`` is 0.25. Raises ValueError that says what would do."""
+    """Seconds in ``text``: ``"250ms"`` is 0.25. Raises ValueError with an example of valid text."""
     return _parse(text, _SECONDS, "a time such as 250ms, 10s or 1m")
 
 
 def format_size(size: float) -> str:
-    """``size`` bytes in the largest binary unit that keeps it at 1 or above."""
+    """``size`` bytes in the largest binary unit in which the number is at least 1."""
     for unit in ("B", "KiB", "MiB"):
         if size < 1024:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.4g} {unit}"

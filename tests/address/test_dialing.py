@@ -10,19 +10,19 @@ import pytest
 
 from epollo import address
 from epollo.address import dialing
-from epollo.errors import AddressError, ConnectFailed
+from epollo.errors import AddressError, ConnectError
 from tests.support import unused
 
 
 def test_nothing_listening_is_named() -> None:
     with (
         unused() as free,
-        pytest.raises(ConnectFailed, match=f"cannot connect to {free}: connection refused"),
+        pytest.raises(ConnectError, match=f"cannot connect to {free}: connection refused"),
     ):
         address.connect(address.parse(free), 1)
 
 
-def test_a_descriptor_is_no_place_to_connect_to() -> None:
+def test_a_descriptor_cannot_be_connected_to() -> None:
     with pytest.raises(
         AddressError, match="cannot connect to fd://3: a descriptor is for a server"
     ):
@@ -43,6 +43,6 @@ def test_the_addresses_of_a_name_share_the_timeout(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: infos)
     monkeypatch.setattr(dialing, "_connected", times_out)
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    with pytest.raises(ConnectFailed, match="timed out; nothing answers there"):
+    with pytest.raises(ConnectError, match="timed out; nothing answers there"):
         address.connect(address.parse("several.example:80"), 6)
     assert shares == [2, 2, 2]

@@ -1,4 +1,4 @@
-"""Listening sockets that another process made."""
+"""Listening sockets made by another process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from epollo.errors import BindError
 from tests.engines import Engine
 from tests.support import Peer, Recorder, epollo, serving
 
-# Systemd's part: the descriptors from 3 on, and whom they are for. exec(3) keeps a process's id.
+# Systemd's part: the descriptors from 3, and the id of their process, which exec(3) keeps.
 ACTIVATE = """
 import fcntl, os, sys
 numbers, *command = sys.argv[1:]
@@ -38,7 +38,7 @@ def activation(*listeners: socket.socket) -> dict[str, Any]:
     return {"launcher": launcher, "pass_fds": numbers}
 
 
-def test_an_inherited_socket_is_served_where_it_is_bound(engine: Engine, tmp_path: Path) -> None:
+def test_an_inherited_socket_is_served_at_its_address(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     for where in (Address("127.0.0.1"), Address(path=str(path))):
         with address.listen(where, 5) as listener:
@@ -50,7 +50,7 @@ def test_an_inherited_socket_is_served_where_it_is_bound(engine: Engine, tmp_pat
                     assert peer.ask(b"hello") == b"hello"
                 server.process.terminate()
                 assert server.wait() == 0
-            with Peer(bound):  # which goes on listening, for the next one to serve
+            with Peer(bound):  # it keeps listening, for the next server
                 pass
     assert path.is_socket(), "it is its maker's to remove"
 
@@ -100,14 +100,14 @@ def another_family(_: Path) -> int:
         (a_file, "it is a file"),
         (a_pipe, "it is a pipe"),
         (a_datagram_socket, "it is a datagram socket"),
-        (a_message_socket, "it is no stream socket"),
+        (a_message_socket, "it is not a stream socket"),
         (a_silent_socket, "it is a stream socket that does not listen"),
-        (another_family, "it is no TCP or Unix socket"),
+        (another_family, "it is not a TCP or Unix socket"),
         (lambda folder: os.open(folder, os.O_RDONLY), "it is a directory"),
         (lambda _: os.open(os.devnull, os.O_RDONLY), "it is a device"),
     ],
 )
-def test_what_else_it_may_be_is_named_and_left_open(
+def test_another_kind_of_descriptor_is_named_and_left_open(
     make: Callable[[Path], int], what: str, tmp_path: Path
 ) -> None:
     fd = make(tmp_path)
@@ -126,7 +126,7 @@ def test_a_descriptor_that_is_not_open_is_one_line_and_status_1() -> None:
     )
 
 
-def test_what_systemd_passes_is_served(engine: Engine, tmp_path: Path) -> None:
+def test_sockets_from_systemd_are_served(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with (
         address.listen(Address("127.0.0.1"), 5) as tcp,
@@ -143,7 +143,7 @@ def test_what_systemd_passes_is_served(engine: Engine, tmp_path: Path) -> None:
     assert path.is_socket()
 
 
-def test_no_child_takes_what_systemd_passed(tmp_path: Path) -> None:
+def test_children_do_not_inherit_sockets_from_systemd(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
         "import os\n"
         "def handle(message):\n"
@@ -158,7 +158,7 @@ def test_no_child_takes_what_systemd_passed(tmp_path: Path) -> None:
         assert peer.ask(b"") == b"([], False)"
 
 
-def test_bind_says_it_better_than_systemd_and_what_is_left_out_is_told() -> None:
+def test_bind_overrides_systemd_and_unused_sockets_are_logged() -> None:
     with (
         address.listen(Address("127.0.0.1"), 5) as first,
         address.listen(Address("127.0.0.1"), 5) as second,
@@ -170,7 +170,7 @@ def test_bind_says_it_better_than_systemd_and_what_is_left_out_is_told() -> None
         assert "not served, since bind says otherwise: fd://3, passed by systemd" in line
 
 
-def test_what_systemd_passed_to_another_process_is_not_taken(
+def test_sockets_for_another_process_are_not_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LISTEN_FDS", "1")
@@ -182,12 +182,12 @@ def test_what_systemd_passed_to_another_process_is_not_taken(
 @pytest.mark.parametrize(
     ("count", "why"),
     [
-        ("many", "LISTEN_FDS is 'many': not a number"),
-        ("-1", "LISTEN_FDS is '-1': not a number"),
-        ("1000000000000", r"LISTEN_FDS tells of descriptor \d+, which is not open"),
+        ("many", "LISTEN_FDS is 'many', not a number"),
+        ("-1", "LISTEN_FDS is '-1', not a number"),
+        ("1000000000000", r"LISTEN_FDS includes descriptor \d+, which is not open"),
     ],
 )
-def test_what_systemd_cannot_have_meant_is_named(
+def test_invalid_variables_of_systemd_are_named(
     count: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LISTEN_FDS", count)
@@ -197,7 +197,7 @@ def test_what_systemd_cannot_have_meant_is_named(
 
 
 def test_a_path_that_leaves_no_room_for_its_zero_is_shown(engine: Engine, tmp_path: Path) -> None:
-    """108 bytes, which Python's own bind refuses; the kernel then says that it has one more."""
+    """108 bytes, which Python's bind refuses; the kernel then reports one more."""
     path = str(tmp_path / "s").ljust(108, "x")
     packed = socket.AF_UNIX.to_bytes(2, sys.byteorder) + path.encode()
     handler = Recorder()

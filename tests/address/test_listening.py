@@ -1,4 +1,4 @@
-"""Listening: what is bound, with which options, and what cannot be."""
+"""Listening: bound addresses, socket options, and errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from epollo import address
 from epollo.address import Address
-from epollo.errors import BindError, ConnectFailed
+from epollo.errors import BindError, ConnectError
 from tests.support import DEADLINE, has_ipv6
 
 ALL_OF_IPV4 = "0.0.0.0"  # noqa: S104
@@ -58,7 +58,7 @@ def test_a_unix_socket_in_use_is_not_replaced(tmp_path: Path) -> None:
 def test_a_file_is_not_replaced_by_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("precious")
-    with pytest.raises(BindError, match="a file that is no socket has this path"):
+    with pytest.raises(BindError, match="a file with this path is not a socket"):
         address.listen(Address(path=str(path)), 1)
     assert path.read_text() == "precious"
 
@@ -72,7 +72,7 @@ def test_a_unix_socket_has_its_mode_before_anybody_can_connect(
 
     def look(sock: socket.socket, backlog: int) -> None:
         assert stat.S_IMODE((tmp_path / "socket").stat().st_mode) == mode
-        with pytest.raises(ConnectFailed, match="connection refused"):
+        with pytest.raises(ConnectError, match="connection refused"):
             address.connect(where, 1)
         listen(sock, backlog)
 
@@ -81,7 +81,7 @@ def test_a_unix_socket_has_its_mode_before_anybody_can_connect(
         assert stat.S_IMODE((tmp_path / "socket").stat().st_mode) == mode
 
 
-def test_the_umask_decides_where_no_mode_is_given(tmp_path: Path) -> None:
+def test_the_umask_decides_without_a_mode(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         address.listen(Address(path=str(tmp_path / "socket")), 1).close()
@@ -102,7 +102,7 @@ def test_a_directory_of_others_is_named_with_the_fix(tmp_path: Path) -> None:
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Nobody in place of root, whom no permission stops."""
+    """The user nobody instead of root, whom permissions do not restrict."""
     user = os.geteuid()
     if user == 0:
         os.seteuid(65534)
@@ -140,7 +140,7 @@ def accepted(listener: socket.socket) -> Iterator[socket.socket]:
 
 @pytest.mark.parametrize("host", LOOPBACK)
 def test_accepted_sockets_inherit_their_options(host: str) -> None:
-    """So none costs a system call per connection."""
+    """So that no option costs a system call per connection."""
     with address.listen(Address(host), 1, keepalive=60) as listener, accepted(listener) as sock:
         assert option(sock, socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         assert option(sock, socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
@@ -204,8 +204,8 @@ def test_both_families_of_one_port_get_a_socket_each(hosts: tuple[str, str]) -> 
         port = listener.getsockname()[1]
     wanted = [Address(host, port) for host in hosts]
     with (
-        address.listen(wanted[0], 5, beside=wanted) as first,
-        address.listen(wanted[1], 5, beside=wanted) as second,
+        address.listen(wanted[0], 5, others=wanted) as first,
+        address.listen(wanted[1], 5, others=wanted) as second,
     ):
         listeners: dict[Any, socket.socket] = {first.family: first, second.family: second}
         for host, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
@@ -236,7 +236,7 @@ def test_of_two_that_replace_a_stale_unix_socket_one_is_refused(
     def listen_first(path: Any) -> None:
         if threading.current_thread() is not second and not second.ident:
             second.start()
-            second.join(1)  # unless it waits until the first is done
+            second.join(1)  # returns early only if it does not wait for the first
         unlink(path)
 
     listeners: list[socket.socket | BindError] = []

@@ -13,7 +13,15 @@ from typing import Any
 
 import pytest
 
-from epollo import CloseReason, ConnectFailed, Connection, Server, SettingError, TLSFailed, address
+from epollo import (
+    CloseReason,
+    ConnectError,
+    Connection,
+    Server,
+    SettingError,
+    TLSHandshakeError,
+    address,
+)
 from epollo.bench import Result, run
 from epollo.bench.run.dialer import Dialer
 from epollo.bench.workload import Workload
@@ -145,11 +153,11 @@ def test_a_source_that_is_none_is_named(to: str, source: str, why: str) -> None:
 def test_no_port_left_is_no_word_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_port(where: address.Address, source: object) -> socket.socket:
         error = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-        raise address.connect_failed(where, error) from error
+        raise address.connect_error(where, error) from error
 
     monkeypatch.setattr(address, "start_connect", no_port)
     with pytest.raises(
-        ConnectFailed, match=r"cannot connect to 127\.0\.0\.1:1: no local port is left"
+        ConnectError, match=r"cannot connect to 127\.0\.0\.1:1: no local port is left"
     ):
         dialer("127.0.0.1:1").start()
 
@@ -214,7 +222,7 @@ def test_a_name_is_looked_up_once_and_its_first_address_that_answers_is_taken(
 
 
 def test_a_name_that_is_none_is_told() -> None:
-    with pytest.raises(ConnectFailed, match=r"cannot connect to no-such-host\.invalid:1: "):
+    with pytest.raises(ConnectError, match=r"cannot connect to no-such-host\.invalid:1: "):
         dialer("no-such-host.invalid:1")
 
 
@@ -224,12 +232,12 @@ def test_a_name_that_is_none_is_told() -> None:
         (None, f"no answer within {DEADLINE:g} s"),
         (ConnectionRefusedError(111, "Connection refused"), "connection refused; nothing listens"),
         (ConnectionResetError(104, "Connection reset by peer"), "connection reset by peer"),
-        (ConnectFailed("cannot connect to 127.0.0.1:1: no"), "no$"),
+        (ConnectError("cannot connect to 127.0.0.1:1: no"), "no$"),
     ],
 )
 def test_why_there_is_no_connection(error: Exception | None, why: str) -> None:
     failed = dialer("127.0.0.1:1").failed(error)
-    with pytest.raises(ConnectFailed, match=rf"^cannot connect to 127\.0\.0\.1:1: {why}"):
+    with pytest.raises(ConnectError, match=rf"^cannot connect to 127\.0\.0\.1:1: {why}"):
         raise failed
 
 
@@ -343,7 +351,7 @@ def test_a_handshake_that_fails_says_why(
         assert not connection.established
         failed = ours.failed(caller.error)
         caller.error = None
-    with pytest.raises(TLSFailed, match=f"^cannot connect to {where}: .*{why}") as caught:
+    with pytest.raises(TLSHandshakeError, match=f"^cannot connect to {where}: .*{why}") as caught:
         raise failed
     assert "\n" not in str(caught.value)
 
@@ -481,7 +489,7 @@ def test_a_run_with_all_of_it(engine: Engine, recorder: Recorder, tmp_path: Path
 def test_a_run_that_no_handshake_lets_begin_says_why(engine: Engine, ca: str) -> None:
     with (
         engine.server(lambda message: message) as plain,
-        pytest.raises(TLSFailed, match="perhaps it does not speak TLS"),
+        pytest.raises(TLSHandshakeError, match="perhaps it does not speak TLS"),
     ):
         measure(engine, plain.addresses[0], tls=True)
 

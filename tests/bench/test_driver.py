@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from epollo import ConnectFailed, Connection, SettingError, address
+from epollo import ConnectError, Connection, SettingError, address
 from epollo.bench import Driver, Result, Second, Workload, run
 from epollo.bench.load.payload import Payload
 from epollo.bench.run.backends import backend_of
@@ -661,7 +661,7 @@ def test_a_full_accept_queue_times_out() -> None:
         where = address.of(listener.getsockname())
         # One fits, beyond the backlog of 0; the kernel drops the others' SYN (listen(2)).
         peers = [address.start_connect(where) for _ in range(4)]
-        with pytest.raises(ConnectFailed, match=r"no answer within 0\.5 s"):
+        with pytest.raises(ConnectError, match=r"no answer within 0\.5 s"):
             run(workload(str(where), timeout=SHORT))
         for peer in peers:
             peer.close()
@@ -721,7 +721,7 @@ def test_a_reset_instead_of_an_answer_to_the_connect_is_no_refusal(
         return sock
 
     monkeypatch.setattr(address, "start_connect", wait_for_the_reset)
-    with hostile(Accepted.reset) as where, pytest.raises(ConnectFailed, match="reset by peer"):
+    with hostile(Accepted.reset) as where, pytest.raises(ConnectError, match="reset by peer"):
         run(workload(where))
 
 
@@ -761,18 +761,18 @@ def test_a_connection_closed_when_it_has_all_its_replies_is_no_error() -> None:
 def test_nothing_listening_is_refused(connections: int) -> None:
     with (
         unused() as where,
-        pytest.raises(ConnectFailed, match=rf"{where}: connection refused; nothing listens"),
+        pytest.raises(ConnectError, match=rf"{where}: connection refused; nothing listens"),
     ):
         run(workload(where, connections=connections))
 
 
 def test_no_unix_socket_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConnectFailed, match="no such file or directory"):
+    with pytest.raises(ConnectError, match="no such file or directory"):
         run(workload(f"unix:{tmp_path}/none", connections=1000))
 
 
 def test_an_unknown_host_is_named() -> None:
-    with pytest.raises(ConnectFailed, match=r"cannot connect to no-such-host\.invalid:1: "):
+    with pytest.raises(ConnectError, match=r"cannot connect to no-such-host\.invalid:1: "):
         run(workload("no-such-host.invalid:1"))
 
 
@@ -786,7 +786,7 @@ def test_a_connection_to_itself_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         return sock
 
     monkeypatch.setattr(address, "start_connect", connect_to_itself)
-    with pytest.raises(ConnectFailed, match=r"cannot connect to 127\.0\.0\.1:1: "):
+    with pytest.raises(ConnectError, match=r"cannot connect to 127\.0\.0\.1:1: "):
         run(workload("127.0.0.1:1"))
 
 
@@ -799,7 +799,7 @@ def test_some_connections_of_many_refused_are_counted(
     def refuse_the_second(where: address.Address, *source: Any) -> socket.socket:
         calls.append(where)
         if len(calls) == 2:
-            raise ConnectFailed("refused") from ConnectionRefusedError()
+            raise ConnectError("refused") from ConnectionRefusedError()
         return start_connect(where, *source)
 
     monkeypatch.setattr(address, "start_connect", refuse_the_second)

@@ -1,4 +1,4 @@
-"""Servers that misbehave, and what a client sees of it."""
+"""Misbehaving servers, and the errors that a client raises for them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.support import DEADLINE, frame, reset_when_closed
 SOON = 0.2  # seconds; a timeout that is meant to pass
 
 Act = Callable[[socket.socket], object]
-"""What a peer does with one connection, before it closes it."""
+"""The actions of a peer on one connection, before it closes the connection."""
 
 
 @contextmanager
 def peer_that(*acts: Act, to: str = "127.0.0.1:0") -> Iterator[str]:
-    """The address of a peer that takes a connection for each act, one after the other."""
+    """The address of a peer that accepts one connection after the other, one for each act."""
     failures: list[BaseException] = []
 
     def serve() -> None:
@@ -50,7 +50,7 @@ def peer_that(*acts: Act, to: str = "127.0.0.1:0") -> Iterator[str]:
 
 
 def read(sock: socket.socket, messages: int) -> list[bytes]:
-    """So many u32 messages, or fewer where the stream ends before."""
+    """``count`` u32 messages, or fewer if the stream ends before."""
     found = []
     for _ in range(messages):
         if not (header := _exactly(sock, 4)):
@@ -66,12 +66,12 @@ def echo(sock: socket.socket) -> None:
 
 
 def says(data: bytes) -> Act:
-    """Sends ``data``, and ends its stream."""
+    """Send ``data`` and end the stream."""
     return lambda sock: sock.sendall(data)
 
 
 def answers(data: bytes) -> Act:
-    """Sends ``data`` once something has come, and ends its stream."""
+    """Send ``data`` after receiving something, and end the stream."""
     return lambda sock: sock.sendall(data) if sock.recv(100) else None
 
 
@@ -79,7 +79,7 @@ first_received = threading.Event()
 
 
 def first_then_reset(sock: socket.socket) -> None:
-    """The client sets `first_received`: a RST may destroy what is not read yet."""
+    """The client sets `first_received`: a RST may drop data that is not read yet."""
     first_received.clear()
     answers(frame(b"first"))(sock)
     assert first_received.wait(DEADLINE)
@@ -87,13 +87,13 @@ def first_then_reset(sock: socket.socket) -> None:
 
 
 def reset(sock: socket.socket) -> None:
-    """Close with a RST, once there is something unanswered."""
+    """Close with a RST while a message is unanswered."""
     assert sock.recv(100)
     reset_when_closed(sock)
 
 
 def silent(sock: socket.socket) -> None:
-    """Read and say nothing until the client has gone."""
+    """Read without replying until the client ends its stream."""
     try:
         while sock.recv(1 << 16):
             pass
@@ -102,7 +102,7 @@ def silent(sock: socket.socket) -> None:
 
 
 def encrypted(act: Act, context: ssl.SSLContext | None = None) -> Act:
-    """``act`` over TLS, ended by close_notify; nothing where the client refuses the handshake."""
+    """``act`` over TLS, ended by close_notify; nothing if the client refuses the handshake."""
 
     def serve(sock: socket.socket) -> None:
         try:
@@ -117,7 +117,7 @@ def encrypted(act: Act, context: ssl.SSLContext | None = None) -> Act:
 
 @dataclass(frozen=True)
 class End:
-    """A way in which a connection ends while the client waits for a message."""
+    """One way a connection can end while the client waits for a message."""
 
     act: Act
     error: type[epollo.EpolloError]
@@ -177,7 +177,7 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
 
 @contextmanager
 def dead_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An address where nobody listens. The kernel takes its port as the local one of the first
+    """An address without a listener. The kernel uses its port as the local one of the first
     socket that connects there, as it may do with every port of net.ipv4.ip_local_port_range: then
     the two ends of the connection are the same (simultaneous open, RFC 9293, 3.5)."""
     sockets = [socket.socket()]
@@ -199,8 +199,8 @@ def dead_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 class Holding:
-    """Answers every message. With the message ``hold`` it holds its loop until the test lets it go
-    on; of the others it counts those that are large."""
+    """Answers every message, and counts large ones. The message ``hold`` blocks its loop until the
+    test releases it."""
 
     def __init__(self) -> None:
         self.held, self.go_on, self.ended = (threading.Event() for _ in range(3))
@@ -218,7 +218,7 @@ class Holding:
 
 
 def last_word(said: threading.Event, secure: bool = False) -> Act:
-    """Answers one message, and closes; then sets ``said``."""
+    """Answers one message and closes; then sets ``said``."""
 
     def act(sock: socket.socket) -> None:
         read(sock, 1)

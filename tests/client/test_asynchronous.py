@@ -1,4 +1,4 @@
-"""The client for asyncio: what the blocking one promises, and what many tasks share."""
+"""The asyncio client: the behaviour of the blocking one, and sharing by many tasks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NO_WAIT = Backoff(first=0.001, most=0.001)
 
 @asynccontextmanager
 async def client_of(*acts: Act, **settings: Any) -> AsyncIterator[AsyncClient]:
-    """A client of a peer that does ``acts``; its timeout is not for the connecting."""
+    """A client of a peer that does ``acts``; its timeout does not apply to connecting."""
     timeout = settings.pop("timeout", DEADLINE)
     with peer_that(*acts) as where:
         async with AsyncClient(where, timeout=timeout and DEADLINE, **settings) as client:
@@ -61,7 +61,7 @@ def test_request(engine: Engine, run: Run, framing: str) -> None:
         run(test())
 
 
-def test_connect_is_for_those_who_close_themselves(run: Run) -> None:
+def test_a_client_of_connect_is_closed_by_its_caller(run: Run) -> None:
     async def test() -> None:
         with peer_that(echo) as where:
             client = await AsyncClient.connect(where)
@@ -113,7 +113,7 @@ def test_each_way_a_connection_ends_is_an_error_of_its_own_behind_the_messages(
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_each_end_is_told_to_every_request_that_waits(run: Run, name: str) -> None:
+def test_each_end_is_raised_in_every_waiting_request(run: Run, name: str) -> None:
     end = ENDS[name]
 
     async def test() -> None:
@@ -170,7 +170,7 @@ def test_a_receive_that_is_cancelled_loses_no_message(run: Run) -> None:
     run(test())
 
 
-def test_messages_that_nobody_asked_for_are_iterated(engine: Engine, run: Run) -> None:
+def test_messages_without_a_request_are_iterated(engine: Engine, run: Run) -> None:
     pushed = [b"%d" % number for number in range(1000)]
 
     class Pushing(Recorder):
@@ -208,7 +208,7 @@ def test_a_server_that_sends_more_than_is_received_has_to_wait(run: Run) -> None
 
     def floods(sock: socket.socket) -> None:
         nonlocal sent
-        sock.settimeout(SOON)  # no room for so long: the client does not read on
+        sock.settimeout(SOON)  # blocks meanwhile: the client has stopped reading
         while sent < count:
             unsent = memoryview(frame(message))
             while unsent:
@@ -219,13 +219,15 @@ def test_a_server_that_sends_more_than_is_received_has_to_wait(run: Run) -> None
                     sock.settimeout(DEADLINE)
             sent += 1
         blocked.set()
-        read(sock, 1)  # for what is unread would make its close a reset
+        read(sock, 1)  # unread bytes would make its close a reset
 
     async def test() -> None:
         async with client_of(floods, timeout=DEADLINE, max_frame=2 << 20) as client:
             assert await asyncio.to_thread(blocked.wait, DEADLINE)
             assert sent < count // 2
-            assert await client.request(b"") == message  # it reads on for what it takes for a reply
+            assert (
+                await client.request(b"") == message
+            )  # it reads again, and takes this as the reply
             assert [len(message) async for message in client] == [size] * (count - 1)
 
     run(test())
@@ -240,7 +242,7 @@ def test_no_message_is_a_timeout_and_a_later_one_is_not_lost(run: Run) -> None:
 
     async def test() -> None:
         async with client_of(answer_late, timeout=SOON) as client:
-            with pytest.raises(epollo.ReplyTimeout, match=r"no message from .* in 0\.2 s"):
+            with pytest.raises(epollo.ClientTimeout, match=r"no message from .* in 0\.2 s"):
                 await client.receive()
             client.timeout = DEADLINE
             late.set()
@@ -255,7 +257,7 @@ def test_a_reply_that_does_not_come_in_time_closes_the_connection_for_all(run: R
             waiting = asyncio.create_task(client.request(b"patient"))
             await asyncio.sleep(0)
             client.timeout = SOON
-            with pytest.raises(epollo.ReplyTimeout, match="no reply from"):
+            with pytest.raises(epollo.ClientTimeout, match="no reply from"):
                 await client.request(b"hasty")
             for call in (waiting, client.request(b"next")):
                 with pytest.raises(epollo.ConnectionClosed, match="a request had no reply"):
@@ -270,7 +272,7 @@ def test_a_peer_that_does_not_read_is_a_timeout(run: Run) -> None:
         async with client_of(lambda _: gone.wait(DEADLINE), max_frame=1 << 28) as client:
             try:
                 client.timeout = SOON
-                with pytest.raises(epollo.ReplyTimeout, match="did not take the message"):
+                with pytest.raises(epollo.ClientTimeout, match="did not take the message"):
                     await client.send(bytes(100_000_000))
                 with pytest.raises(epollo.ConnectionClosed, match="a message was not taken"):
                     await client.send(b"more")
@@ -280,7 +282,7 @@ def test_a_peer_that_does_not_read_is_a_timeout(run: Run) -> None:
     run(test())
 
 
-def test_a_request_waits_with_sending_until_the_peer_has_taken_what_is_before_it(run: Run) -> None:
+def test_a_request_is_sent_only_after_the_peer_has_taken_earlier_bytes(run: Run) -> None:
     async def test() -> None:
         gone = threading.Event()
         async with client_of(lambda _: gone.wait(DEADLINE), max_frame=1 << 28) as client:
@@ -288,11 +290,11 @@ def test_a_request_waits_with_sending_until_the_peer_has_taken_what_is_before_it
                 sending = asyncio.create_task(client.send(bytes(100_000_000)))
                 await asyncio.sleep(0)
                 client.timeout = SOON
-                with pytest.raises(epollo.ReplyTimeout, match="did not take the message"):
+                with pytest.raises(epollo.ClientTimeout, match="did not take the message"):
                     await client.request(b"behind")
                 sending.cancel()
                 await asyncio.wait([sending])
-                with pytest.raises(epollo.ReplyTimeout, match="did not take what was sent"):
+                with pytest.raises(epollo.ClientTimeout, match="did not take what was sent"):
                     await client.close()
             finally:
                 gone.set()
@@ -300,7 +302,7 @@ def test_a_request_waits_with_sending_until_the_peer_has_taken_what_is_before_it
     run(test())
 
 
-def test_what_was_sent_before_a_close_arrives(run: Run) -> None:
+def test_sent_messages_arrive_after_a_close(run: Run) -> None:
     arrived: list[bytes] = []
 
     async def test() -> None:
@@ -399,11 +401,11 @@ def test_the_replies_before_a_message_that_cannot_be_sent_are_yielded_then_the_e
 # Connecting, and reconnecting.
 
 
-def test_nothing_listening_is_connect_failed(run: Run, tmp_path: Path) -> None:
+def test_nothing_listening_is_connect_error(run: Run, tmp_path: Path) -> None:
     async def test() -> None:
         with unused() as nobody:
             for where in (nobody, f"unix:{tmp_path / 'none'}"):
-                with pytest.raises(epollo.ConnectFailed, match=f"cannot connect to {where}: .*; "):
+                with pytest.raises(epollo.ConnectError, match=f"cannot connect to {where}: .*; "):
                     await AsyncClient.connect(where, reconnect=True)
 
     run(test())
@@ -420,7 +422,7 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
                 client.timeout = DEADLINE
                 assert await client.request(b"hello") == b"hello"
             monkeypatch.setattr(socket, "getaddrinfo", resolving(full, full))
-            with pytest.raises(epollo.ConnectFailed, match="timed out; nothing answers there"):
+            with pytest.raises(epollo.ConnectError, match="timed out; nothing answers there"):
                 await AsyncClient.connect("several.example:80", timeout=SOON)
 
     run(test())
@@ -459,7 +461,7 @@ def test_a_server_that_comes_again_is_connected_anew_once_for_all(
     run(test())
 
 
-def test_what_may_have_reached_the_server_is_not_sent_twice(run: Run) -> None:
+def test_a_message_that_may_have_arrived_is_not_sent_twice(run: Run) -> None:
     seen: list[list[bytes]] = []
 
     def take(sock: socket.socket) -> None:
@@ -494,7 +496,7 @@ def test_an_idempotent_request_is_sent_once_more_and_no_more(run: Run) -> None:
 def test_a_late_reply_stays_behind_on_the_old_connection(run: Run) -> None:
     async def test() -> None:
         async with client_of(silent, echo, timeout=SOON, reconnect=True) as client:
-            with pytest.raises(epollo.ReplyTimeout):
+            with pytest.raises(epollo.ClientTimeout):
                 await client.request(b"first")
             client.timeout = DEADLINE
             assert await client.request(b"second") == b"second"
@@ -506,7 +508,7 @@ def test_a_late_reply_stays_behind_on_the_old_connection(run: Run) -> None:
     ("backoff", "expected"),
     [
         (Backoff(first=1, most=1, jitter=0, attempts=3), [0, 1, 1]),
-        (Backoff(first=100, most=100, jitter=0), [0]),  # beyond the timeout, so not begun
+        (Backoff(first=100, most=100, jitter=0), [0]),  # longer than the timeout, so not started
     ],
 )
 def test_the_attempts_to_reconnect_are_bounded(
@@ -524,7 +526,7 @@ def test_the_attempts_to_reconnect_are_bounded(
             await client.receive()
         with monkeypatch.context() as patch:
             patch.setattr(asyncio, "sleep", sleep)
-            with pytest.raises(epollo.ConnectFailed, match="nothing listens there"):
+            with pytest.raises(epollo.ConnectError, match="nothing listens there"):
                 await client.request(b"")
         await client.close()
 
@@ -587,14 +589,14 @@ def test_each_way_a_handshake_fails_is_one_line(run: Run, act: Act, trust: bool,
         context = trusting() if trust else ssl.create_default_context()
         timeout = SOON if act is silent else DEADLINE
         with peer_that(act) as where:
-            with pytest.raises(epollo.TLSFailed, match=text) as caught:
+            with pytest.raises(epollo.TLSHandshakeError, match=text) as caught:
                 await AsyncClient.connect(where, tls=context, timeout=timeout)
             assert str(caught.value).startswith(f"cannot connect to {where}: ")
 
     run(test())
 
 
-def test_tls_that_ends_without_close_notify_is_no_clean_end(run: Run) -> None:
+def test_tls_without_close_notify_is_not_a_clean_end(run: Run) -> None:
     def cut(sock: socket.socket) -> None:
         with server_context().wrap_socket(sock, server_side=True) as inner:
             inner.sendall(frame(b"first"))
@@ -634,7 +636,7 @@ def test_a_client_is_never_connected_to_itself(run: Run, monkeypatch: pytest.Mon
     async def test() -> None:
         with (
             support.dead_port(monkeypatch) as where,
-            pytest.raises(epollo.ConnectFailed, match="nothing listens there"),
+            pytest.raises(epollo.ConnectError, match="nothing listens there"),
         ):
             async with AsyncClient(where, timeout=SOON) as client:
                 await client.request(b"who are you?")
@@ -647,9 +649,7 @@ def test_a_client_is_never_connected_to_itself(run: Run, monkeypatch: pytest.Mon
     raises=AssertionError,
     reason="replies that nobody reads make the kernel reset the connection (RFC 2525, 2.17)",
 )
-def test_what_was_sent_before_a_close_arrives_though_replies_are_still_to_come(
-    engine: Engine, run: Run
-) -> None:
+def test_sent_messages_arrive_after_a_close_with_open_replies(engine: Engine, run: Run) -> None:
     handler = support.Holding()
 
     async def test() -> None:
@@ -659,7 +659,9 @@ def test_what_was_sent_before_a_close_arrives_though_replies_are_still_to_come(
         for _ in range(64):
             await client.send(bytes(16 << 10))  # in all more than the server's kernel takes
         closing = asyncio.create_task(client.close())
-        await asyncio.wait([closing], timeout=0.1)  # unless it waits for the server
+        await asyncio.wait(
+            [closing], timeout=0.1
+        )  # returns early only if it does not wait for the server
         handler.go_on.set()
         await closing
 
@@ -680,7 +682,7 @@ def test_the_last_message_of_a_server_is_received_though_a_send_fails(run: Run) 
     async def test() -> None:
         async with client_of(support.last_word(said)) as client:
             await client.send(b"hello")
-            await asyncio.sleep(0)  # so that it is sent
+            await asyncio.sleep(0)  # lets the loop send it
             assert said.wait(DEADLINE)  # the loop reads nothing meanwhile
             for _ in range(2):
                 await client.send(bytes(64 << 10))
@@ -724,7 +726,7 @@ def test_a_server_that_closes_at_once_is_not_connected_to_without_waits(
 )
 @pytest.mark.xfail(
     strict=True,
-    raises=epollo.TLSFailed,
+    raises=epollo.TLSHandshakeError,
     reason="the zone of an address, or the last dot of a name, is taken for a part of it",
 )
 def test_a_certificate_is_for_the_host_without_its_zone_or_last_dot(
@@ -755,9 +757,9 @@ def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up(run: Run) ->
 
     async def test() -> None:
         async with client_of(take_nothing, max_frame=1 << 28, timeout=SOON) as client:
-            with pytest.raises(epollo.ReplyTimeout, match="did not take the message"):
+            with pytest.raises(epollo.ClientTimeout, match="did not take the message"):
                 await client.send(bytes(16 << 20))
-            for _ in range(100):  # it is closed in one of the next turns of the loop
+            for _ in range(100):  # it is closed in a later iteration of the loop
                 await asyncio.sleep(0)
             held.append(unacknowledged(*ends))
             closed.set()
@@ -767,7 +769,7 @@ def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up(run: Run) ->
     assert held == [0]
 
 
-# Replies by an identifier that they have in common with their request.
+# Replies matched to requests by an identifier.
 
 MATCH: dict[str, Any] = {"match": lambda message: message.partition(b" ")[0]}
 not_matched = pytest.mark.xfail(

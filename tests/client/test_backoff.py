@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from epollo import Backoff, SettingError
+from epollo.client.backoff import waits_until
 
 
 def test_waits_double_up_to_the_most() -> None:
@@ -29,7 +30,16 @@ def test_jitter_is_the_part_left_to_chance(
     assert list(islice(Backoff(first=1, jitter=0.75).waits(), 3)) == expected
 
 
+@pytest.mark.parametrize(("deadline", "count"), [(0, 1), (1, 2), (3.5, 3), (None, 4)])
+def test_a_deadline_ends_the_waits_but_not_the_first(deadline: float | None, count: int) -> None:
+    backoff = Backoff(first=0.5, jitter=0, attempts=4)
+    waits: list[float] = []
+    for wait in waits_until(backoff, deadline, lambda: sum(waits)):
+        waits.append(wait)
+    assert waits == [0, 0.5, 1, 2][:count]
+
+
 @pytest.mark.parametrize("bad", [{"first": 0}, {"first": 20}, {"attempts": 0}, {"jitter": 1.5}])
-def test_what_cannot_be_is_a_setting_error(bad: dict[str, Any]) -> None:
+def test_invalid_arguments_are_setting_errors(bad: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match="backoff: "):
         Backoff(**bad)

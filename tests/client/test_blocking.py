@@ -88,7 +88,7 @@ def test_no_message_is_a_timeout_and_a_later_one_is_not_lost() -> None:
         sock.sendall(frame(b"late"))
 
     with client_of(answer_late, timeout=SOON) as client:
-        with pytest.raises(epollo.ReplyTimeout, match=r"no message from .* in 0\.2 s"):
+        with pytest.raises(epollo.ClientTimeout, match=r"no message from .* in 0\.2 s"):
             client.receive()
         late.set()
         client.timeout = DEADLINE
@@ -105,7 +105,7 @@ def test_trickled_bytes_do_not_extend_the_timeout() -> None:
 
     gone = threading.Event()
     with client_of(trickle, framing="line", timeout=SOON) as client:
-        with pytest.raises(epollo.ReplyTimeout):
+        with pytest.raises(epollo.ClientTimeout):
             client.receive()
         gone.set()
 
@@ -113,16 +113,16 @@ def test_trickled_bytes_do_not_extend_the_timeout() -> None:
 def test_a_peer_that_does_not_read_is_a_timeout_and_closes_the_connection() -> None:
     closed = threading.Event()
     with client_of(lambda _: closed.wait(DEADLINE), max_frame=1 << 28, timeout=SOON) as client:
-        with pytest.raises(epollo.ReplyTimeout, match="did not take the message"):
+        with pytest.raises(epollo.ClientTimeout, match="did not take the message"):
             client.send(bytes(100_000_000))
         closed.set()
         with pytest.raises(epollo.ConnectionClosed, match="closed: a message was not taken"):
             client.send(b"more")
 
 
-def test_a_request_without_reply_closes_the_connection_for_its_late_reply_is_no_other_s() -> None:
+def test_a_request_without_reply_closes_the_connection() -> None:
     with client_of(silent, timeout=SOON) as client:
-        with pytest.raises(epollo.ReplyTimeout):
+        with pytest.raises(epollo.ClientTimeout):
             client.request(b"first")
         for call in (client.receive, lambda: client.request(b"second"), client.end):
             with pytest.raises(epollo.ConnectionClosed, match="closed: a request had no reply"):
@@ -149,10 +149,10 @@ def test_a_closed_client_says_so() -> None:
                 call()
 
 
-def test_nothing_listening_is_connect_failed() -> None:
+def test_nothing_listening_is_connect_error() -> None:
     with unused() as nobody:
         for reconnect in (False, True):  # the first connection is tried once
-            with pytest.raises(epollo.ConnectFailed, match=f"cannot connect to {nobody}: "):
+            with pytest.raises(epollo.ConnectError, match=f"cannot connect to {nobody}: "):
                 epollo.connect(nobody, reconnect=reconnect)
 
 
@@ -170,18 +170,25 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"timeout": 0}, "timeout: 0 is no time over 0 s"),
-        ({"timeout": "5s"}, "timeout: '5s' is no time over 0 s"),
-        ({"max_frame": "1MiB"}, "max_frame: '1MiB' is no number of bytes"),
+        ({"timeout": 0}, "timeout: 0 is not a time over 0 s"),
+        ({"timeout": "5s"}, "timeout: '5s' is not a time over 0 s"),
+        ({"max_frame": "1MiB"}, "max_frame: '1MiB' is not a number of bytes"),
         ({"tls": "yes"}, "tls: 'yes' is neither"),
-        ({"server_hostname": "a"}, "server_hostname: is for TLS"),
+        ({"server_hostname": "a"}, "server_hostname: needs TLS"),
         ({"to": "unix:/nowhere", "tls": True}, "server_hostname: unix:/nowhere has no host"),
     ],
 )
-def test_what_cannot_be_is_a_setting_error(arguments: dict[str, Any], text: str) -> None:
+def test_invalid_arguments_are_setting_errors(arguments: dict[str, Any], text: str) -> None:
     arguments = {"to": "127.0.0.1:1"} | arguments
     for make in (epollo.connect, epollo.AsyncClient):
         with pytest.raises(epollo.SettingError, match=text):
+            make(**arguments)
+
+
+def test_an_unknown_argument_is_a_type_error() -> None:
+    arguments: dict[str, Any] = {"to": "127.0.0.1:1", "tsl": True}
+    for make in (epollo.connect, epollo.AsyncClient):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'tsl'"):
             make(**arguments)
 
 
@@ -192,14 +199,14 @@ def test_a_descriptor_is_nothing_to_connect_to() -> None:
 
 
 def test_an_interrupted_send_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unknown part of it is sent: what came behind it would be taken for the rest."""
+    """An unknown part of it is sent: the peer would take the next message as its rest."""
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     with epollo.Server(bind="127.0.0.1:0") as server, epollo.connect(server.addresses[0]) as client:
         with monkeypatch.context() as patched:
-            patched.setattr("epollo.client.wire.Wire.send", interrupted)
+            patched.setattr("epollo.client.sync_transport.SyncTransport.send", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 client.send(b"hello")
         with pytest.raises(epollo.ConnectionClosed, match="a message was not sent whole"):
@@ -229,7 +236,7 @@ def test_replies_of_requests_come_in_order_with_at_most_a_window_ahead(engine: E
         assert client.request(b"more") == b"MORE"
 
 
-def test_requests_do_not_stop_where_the_replies_fill_every_buffer(engine: Engine) -> None:
+def test_requests_continue_when_replies_fill_every_buffer(engine: Engine) -> None:
     messages = [bytes([number]) * (256 << 10) for number in range(128)]
     with (
         engine.server(bytes.lower) as server,
@@ -262,7 +269,7 @@ def test_the_replies_that_came_before_sending_failed_are_yielded_then_the_error(
     def messages() -> Iterator[bytes]:
         yield b"one"
         yield b"two"
-        client.end()  # so that the next send fails, as where the peer has gone
+        client.end()  # so that the next send fails, as after the peer's end
         failed.set()
         yield b"three"
 
@@ -287,7 +294,7 @@ def test_the_replies_before_a_message_that_cannot_be_sent_are_yielded_then_the_e
         assert client.request(b"fine") == b"FINE"
 
 
-def test_replies_that_nobody_takes_are_never_those_of_others(engine: Engine) -> None:
+def test_replies_not_taken_never_reach_later_requests(engine: Engine) -> None:
     with (
         engine.server(bytes.upper) as server,
         epollo.connect(server.addresses[0]) as client,
@@ -323,12 +330,12 @@ def test_a_server_that_comes_again_is_connected_anew(
         other = epollo.connect(bind)
         assert client.request(b"before") == b"BEFORE"
     with engine.server(bytes.lower, bind=bind), client, other:
-        assert client.request(b"AFTER") == b"after"  # gone before a byte was sent: nothing raised
+        assert client.request(b"AFTER") == b"after"  # closed before a byte was sent: no error
         with pytest.raises(epollo.ConnectionClosed):
             other.request(b"AFTER")
 
 
-def test_what_may_have_reached_the_server_is_not_sent_twice() -> None:
+def test_a_message_that_may_have_arrived_is_not_sent_twice() -> None:
     seen: list[list[bytes]] = []
 
     def take(sock: socket.socket) -> None:
@@ -359,7 +366,7 @@ def test_an_idempotent_request_is_sent_once_more_and_no_more() -> None:
 
 def test_a_late_reply_stays_behind_on_the_old_connection() -> None:
     with client_of(silent, echo, timeout=SOON, reconnect=True) as client:
-        with pytest.raises(epollo.ReplyTimeout):
+        with pytest.raises(epollo.ClientTimeout):
             client.request(b"first")
         client.timeout = DEADLINE
         assert client.request(b"second") == b"second"
@@ -388,7 +395,7 @@ def test_it_tries_until_the_server_is_back(monkeypatch: pytest.MonkeyPatch) -> N
     ("backoff", "expected"),
     [
         (Backoff(first=1, most=1, jitter=0, attempts=3), [0, 1, 1]),
-        (Backoff(first=100, most=100, jitter=0), [0]),  # beyond the timeout, so not begun
+        (Backoff(first=100, most=100, jitter=0), [0]),  # longer than the timeout, so not started
     ],
 )
 def test_the_attempts_to_reconnect_are_bounded(
@@ -398,7 +405,7 @@ def test_the_attempts_to_reconnect_are_bounded(
     with peer_that(lambda _: None) as where:
         client = epollo.connect(where, reconnect=backoff, timeout=60)
     monkeypatch.setattr(time, "sleep", waits.append)
-    with client, pytest.raises(epollo.ConnectFailed, match="nothing listens there"):
+    with client, pytest.raises(epollo.ConnectError, match="nothing listens there"):
         client.request(b"")
     assert waits == expected
 
@@ -459,7 +466,7 @@ def test_each_way_a_handshake_fails_is_one_line(act: Act, trust: bool, text: str
     context = trusting() if trust else ssl.create_default_context()
     timeout = SOON if act is silent else DEADLINE
     with peer_that(act) as where:
-        with pytest.raises(epollo.TLSFailed, match=text) as caught:
+        with pytest.raises(epollo.TLSHandshakeError, match=text) as caught:
             epollo.connect(where, tls=context, timeout=timeout)
         assert str(caught.value).startswith(f"cannot connect to {where}: ")
         assert "\n" not in str(caught.value)
@@ -468,12 +475,12 @@ def test_each_way_a_handshake_fails_is_one_line(act: Act, trust: bool, text: str
 def test_tls_to_a_plain_server(engine: Engine) -> None:
     with (
         engine.server(Recorder()) as server,
-        pytest.raises(epollo.TLSFailed, match="does not speak TLS"),
+        pytest.raises(epollo.TLSHandshakeError, match="does not speak TLS"),
     ):
         epollo.connect(server.addresses[0], tls=trusting())
 
 
-def test_tls_that_ends_without_close_notify_is_no_clean_end() -> None:
+def test_tls_without_close_notify_is_not_a_clean_end() -> None:
     def cut(sock: socket.socket) -> None:
         with server_context().wrap_socket(sock, server_side=True) as inner:
             inner.sendall(frame(b"first"))
@@ -487,7 +494,7 @@ def test_tls_that_ends_without_close_notify_is_no_clean_end() -> None:
             assert isinstance(caught.value, epollo.StreamEnded) is (error is not None)
 
 
-def test_what_was_sent_before_a_tls_connection_is_closed_arrives() -> None:
+def test_sent_messages_arrive_after_a_tls_close() -> None:
     arrived: list[bytes] = []
     with client_of(encrypted(lambda sock: arrived.extend(read(sock, 9))), tls=trusting()) as client:
         for number in range(9):
@@ -515,7 +522,7 @@ def test_tls_reconnects() -> None:
 def test_a_client_is_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         support.dead_port(monkeypatch) as where,
-        pytest.raises(epollo.ConnectFailed, match="nothing listens there"),
+        pytest.raises(epollo.ConnectError, match="nothing listens there"),
         epollo.connect(where, timeout=SOON) as client,
     ):
         client.request(b"who are you?")
@@ -531,7 +538,7 @@ def test_a_client_is_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) 
     raises=AssertionError,
     reason="replies that nobody reads make the kernel reset the connection (RFC 2525, 2.17)",
 )
-def test_what_was_sent_before_a_close_arrives_though_replies_are_unread(
+def test_sent_messages_arrive_after_a_close_with_unread_replies(
     engine: Engine, secure: bool, unread: bool
 ) -> None:
     handler = support.Holding()
@@ -542,7 +549,7 @@ def test_what_was_sent_before_a_close_arrives_though_replies_are_unread(
         with epollo.connect(server.addresses[0], tls=trust) as other:
             if unread:
                 client.send(b"first")
-                for _ in range(2):  # turns of the server's loop
+                for _ in range(2):  # iterations of the server's loop
                     other.request(b"turn")
         assert handler.ended.wait(DEADLINE)
         handler.ended.clear()
@@ -552,7 +559,7 @@ def test_what_was_sent_before_a_close_arrives_though_replies_are_unread(
             client.send(bytes(16 << 10))  # in all more than the server's kernel takes
         closing = threading.Thread(target=client.close)
         closing.start()
-        closing.join(0.1)  # unless it waits for the server
+        closing.join(0.1)  # returns early only if it does not wait for the server
         handler.go_on.set()
         closing.join()
         assert handler.ended.wait(DEADLINE)
@@ -582,13 +589,13 @@ def send_on(client: Client) -> None:
 
 
 class Late(Exception):
-    """Raised by a handler of signals."""
+    """Raised by a signal handler."""
 
 
 @contextmanager
 def interrupted_after(*calls: str) -> Iterator[None]:
-    """Raise Late as soon as one of these functions of C has returned. There Python would call a
-    signal's handler, which may raise."""
+    """Raise Late when one of these C functions returns: there Python may call a signal handler that
+    raises."""
 
     def profile(frame: FrameType, event: str, called: Any) -> None:
         if event == "c_return" and called.__name__ in calls:
@@ -608,7 +615,7 @@ def interrupted_after(*calls: str) -> Iterator[None]:
     reason="the bytes of a read that is interrupted are dropped, and the client goes on without",
 )
 def test_an_interrupted_receive_loses_no_message_in_silence(secure: bool) -> None:
-    """The message is received later, or the client is closed and says so."""
+    """The message is received later, or the client is closed and raises that."""
     interrupted = threading.Event()
 
     def send_two(sock: socket.socket) -> None:
@@ -659,7 +666,7 @@ def test_a_server_that_closes_at_once_is_not_connected_to_without_waits(
 )
 @pytest.mark.xfail(
     strict=True,
-    raises=epollo.TLSFailed,
+    raises=epollo.TLSHandshakeError,
     reason="the zone of an address, or the last dot of a name, is taken for a part of it",
 )
 def test_a_certificate_is_for_the_host_without_its_zone_or_last_dot(
@@ -695,7 +702,7 @@ def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up() -> None:
         assert closed.wait(DEADLINE)
 
     with client_of(take_nothing, max_frame=1 << 28, timeout=SOON) as client:
-        with pytest.raises(epollo.ReplyTimeout, match="did not take the message"):
+        with pytest.raises(epollo.ClientTimeout, match="did not take the message"):
             client.send(bytes(16 << 20))
         held = unacknowledged(*ends)
         closed.set()
@@ -708,7 +715,7 @@ def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up() -> None:
     reason="replies are not matched to requests, so a message of the server's own is taken for one",
 )
 def test_a_message_of_the_servers_own_is_not_taken_for_a_reply() -> None:
-    """``match`` tells the identifier of a message, which a request and its reply have in common."""
+    """``match`` returns the identifier that a request and its reply share."""
 
     class Pushing:
         def received(self, message: bytes, connection: Connection) -> bytes:

@@ -1,4 +1,4 @@
-"""Both clients' TLS with the server's: certificates of clients, ALPN, and who closes."""
+"""TLS between both clients and the server: client certificates, ALPN, and the close."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.certificates import VERSIONS, Files
 from tests.engines import Engine
 from tests.support import DEADLINE, Recorder, until
 
-uvloop.new_event_loop().close()  # libuv keeps a pipe for signals from its first loop on
+uvloop.new_event_loop().close()  # libuv keeps a pipe for signals once it has had a loop
 
 Ask = Callable[..., list[bytes]]
 
@@ -52,13 +52,13 @@ CLIENTS = {
 
 @pytest.fixture(params=CLIENTS)
 def ask(request: pytest.FixtureRequest) -> Ask:
-    """Asks a server one message after the other; the replies."""
+    """Send requests to a server one by one; returns the replies."""
     return CLIENTS[request.param]
 
 
 @pytest.fixture
 def settings(files: Files) -> dict[str, Any]:
-    """Those of a server that asks for a client's certificate."""
+    """The settings of a server that requires a client certificate."""
     return {**files.settings, "tls_ca": files.ca, "max_frame": "4MiB"}
 
 
@@ -87,7 +87,7 @@ def test_a_clients_certificate_is_accepted(
 
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
 @pytest.mark.parametrize("certificate", ["none", "of a stranger"])
-def test_a_client_without_a_certificate_to_trust_is_told_and_never_heard(
+def test_a_client_without_a_trusted_certificate_gets_an_error(
     engine: Engine,
     ask: Ask,
     files: Files,
@@ -100,8 +100,8 @@ def test_a_client_without_a_certificate_to_trust_is_told_and_never_heard(
         trustme.CA().issue_cert("client.test").configure_cert(context)
     recorder = Recorder()
     with engine.server(recorder, **settings) as server:
-        # In TLS 1.3 a client is done with its handshake before its certificate was looked at.
-        wanted = (epollo.TLSFailed, epollo.ConnectionClosed)
+        # In TLS 1.3 a client completes its handshake before the server checks its certificate.
+        wanted = (epollo.TLSHandshakeError, epollo.ConnectionClosed)
         with pytest.raises(wanted) as caught:
             ask(server.addresses[0], context, [b"hello"])
         until(lambda: server.counters.closed[CloseReason.TLS_ERROR])
@@ -145,7 +145,9 @@ def test_a_server_whose_certificate_is_not_trusted_is_not_spoken_to(
 ) -> None:
     recorder = Recorder()
     with engine.server(recorder, **files.settings) as server:
-        with pytest.raises(epollo.TLSFailed, match="certificate of localhost is not trusted"):
+        with pytest.raises(
+            epollo.TLSHandshakeError, match="certificate of localhost is not trusted"
+        ):
             ask(server.addresses[0], Files(tmp_path).client(), [b"hello"])
         until(lambda: server.counters.closed[CloseReason.TLS_ERROR])
     assert recorder.opened.empty()

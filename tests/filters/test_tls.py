@@ -305,10 +305,10 @@ def test_files_that_cannot_be_used_are_named_in_one_line(files: Files, tmp_path:
         ({"tls_cert": files.cert}, "tls_key: there is no key in .*; name the file"),
         ({"tls_cert": empty, "tls_key": key}, "tls_cert: no certificate and key in"),
         ({**files.settings, "tls_ca": empty}, "tls_ca: no certificate in"),
-        ({"tls_key": files.key}, "tls_key: there is no TLS without tls_cert"),
-        ({**files.settings, "tls": server_context(files.cert, files.key)}, "leave tls_cert away"),
+        ({"tls_key": files.key}, "tls_key: needs tls_cert"),
+        ({**files.settings, "tls": server_context(files.cert, files.key)}, "leave out tls_cert"),
         ({"tls": "yes"}, "'yes' is not an ssl.SSLContext"),
-        ({"tls": ssl.create_default_context()}, "tls: it is a client's context; make it with"),
+        ({"tls": ssl.create_default_context()}, "tls: it is a context for clients; make one with"),
         ({"tls_timeout": 0}, "tls_timeout: must be more than 0"),
     ):
         with pytest.raises(SettingError, match=why):

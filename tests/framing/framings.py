@@ -1,4 +1,4 @@
-"""The framings that the rules for all of them are checked with, and streams that may be wrong."""
+"""The framings used to check the rules of all framings, and streams that may be invalid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DELIMITERS = ["line", "delimiter:\\0", "delimiter:--", "delimiter:aab", "delimit
 SIZED = [*PREFIXES, *FIELDS, "varint", "netstring", "fixed:7", "modbus", "mongodb"]
 FRAMINGS = [*SIZED, *DELIMITERS]
 
-# What the framings look at, so that a stream of it is wrong in all the ways there are.
+# Bytes that have a meaning in some framing: streams of them are invalid in every way.
 TELLING = [
     b"0",
     b"1",

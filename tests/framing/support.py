@@ -1,4 +1,4 @@
-"""Feeds a stream in every way that it may come, to both engines' decoders; says what came of it."""
+"""Feeds a stream, split in every way, to the decoders of both engines, and compares the results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HELLO = b"HELLO, WORLD"
 
 
 class Outcome(NamedTuple):
-    """What a decoder made of a stream: its messages, and its error with the text."""
+    """The result of decoding a stream: its messages, and its error with the text."""
 
     messages: list[bytes]
     error: type[FrameError] | None = None
@@ -23,14 +23,14 @@ class Outcome(NamedTuple):
 
 
 class Cutter(Protocol):
-    """What the decoders of both engines have."""
+    """The interface of both engines' decoders."""
 
     def feed(self, data: Buffer) -> list[bytes]: ...
     def eof(self) -> None: ...
 
 
 def decoders(framing: Framing) -> list[Cutter]:
-    """One of each engine."""
+    """One decoder of each engine."""
     found: list[Cutter] = [framing.decoder()]
     if NATIVE_MODULES:
         from epollo.engine.native.decoder import Decoder
@@ -40,7 +40,7 @@ def decoders(framing: Framing) -> list[Cutter]:
 
 
 def outcome(framing: Framing, chunks: Iterable[bytes]) -> Outcome:
-    """Of a stream that comes in ``chunks`` and then ends, or fails before; by every decoder."""
+    """The outcome of a stream in ``chunks``, ended or failed; checks that all decoders agree."""
     chunks = list(chunks)
     first, *others = (outcome_of(decoder, chunks) for decoder in decoders(framing))
     for other in others:
@@ -49,7 +49,7 @@ def outcome(framing: Framing, chunks: Iterable[bytes]) -> Outcome:
 
 
 def outcome_of(decoder: Cutter, chunks: Iterable[bytes]) -> Outcome:
-    """What that decoder makes of the stream."""
+    """The outcome of decoding the stream with ``decoder``."""
     messages: list[bytes] = []
     try:
         for chunk in chunks:
@@ -81,7 +81,7 @@ def cut(framing: Framing, stream: bytes, step: int | None = None) -> list[bytes]
 
 
 def assert_cuts(framing: Framing, stream: bytes, messages: list[bytes]) -> None:
-    """The same messages however the stream comes, and with more behind it."""
+    """Checks that the messages are the same for every split, also with more bytes after them."""
     for chunks in chunkings(stream):
         assert outcome(framing, chunks) == Outcome(messages), chunks
     for decoder in decoders(framing):
@@ -96,7 +96,7 @@ def assert_cuts(framing: Framing, stream: bytes, messages: list[bytes]) -> None:
 def assert_fails(
     framing: Framing, bad: bytes, error: FrameError, before: bytes = b"", rest: bytes = b"1,\r\n\0"
 ) -> None:
-    """``bad`` fails at its last byte, whatever comes ``before`` it, behind, and in which pieces."""
+    """``bad`` fails at its last byte, with any bytes ``before`` and after it, for every split."""
     messages = cut(framing, before)
     expected = Outcome(messages, type(error), str(error))
     for decoder in decoders(framing):
@@ -120,13 +120,13 @@ def _assert_stays_failed(decoder: Cutter, bad: bytes, error: FrameError) -> None
 
 
 def assert_truncated(framing: Framing, stream: bytes, text: str) -> None:
-    """The end of the stream behind ``stream`` is an error, of this text, in whatever pieces."""
+    """Checks that an end after ``stream`` is an error with this text, for every split."""
     for chunks in chunkings(stream):
         assert outcome(framing, chunks) == Outcome([], FrameTruncated, text), chunks
 
 
 def sendable(framing: Framing, messages: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
-    """Of the messages that can be sent: the frame, and the message that it must arrive as."""
+    """For each message that can be sent: its frame, and the message to be received."""
     sent = []
     for message in messages:
         try:

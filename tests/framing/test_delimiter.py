@@ -65,7 +65,7 @@ def test_a_message_that_cannot_be_sent_is_refused(spec: str, message: bytes, why
 
 
 @given(message=st.text("ab", max_size=8), delimiter=st.text("ab", min_size=1, max_size=4))
-def test_what_is_refused_would_have_arrived_as_something_else(message: str, delimiter: str) -> None:
+def test_a_refused_message_would_have_arrived_changed(message: str, delimiter: str) -> None:
     framing = Delimiter("mine", 100, delimiter=delimiter.encode())
     sent = message.encode()
     arrives = outcome(framing, [sent + framing.delimiter]) == ([sent], None, "")
@@ -96,7 +96,7 @@ def test_a_line_over_max_frame_is_refused_before_its_end() -> None:
 
 
 def test_a_message_over_max_frame_is_refused_before_its_delimiter() -> None:
-    """At the byte that is too many and can be no part of a delimiter that begins in time."""
+    """At the first byte over the limit that cannot belong to a delimiter that starts in time."""
     framing = parse("delimiter:ab", max_frame=4)
     assert_cuts(framing, b"fourabaaaaab", [b"four", b"aaaa"])
     for bad in (b"fivex", b"fouraa", b"fourax", b"fourb", b"aaaaaa"):

@@ -1,4 +1,4 @@
-"""Messages that all have the same size."""
+"""Messages of one fixed size."""
 
 from __future__ import annotations
 

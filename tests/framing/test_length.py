@@ -1,4 +1,4 @@
-"""A length in the frame, as Netty's LengthFieldBasedFrameDecoder takes it."""
+"""A length in the frame, as for Netty's LengthFieldBasedFrameDecoder."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_frame_that_ends_before_its_length_is_corrupt() -> None:
     assert_fails(parse("length(size=4,adjust=-8)"), b"\x00\x00\x00\x01", error)
 
 
-def test_a_frame_shorter_than_what_is_to_strip_is_corrupt() -> None:
+def test_a_frame_shorter_than_strip_is_corrupt() -> None:
     framing = field(0, 2, 0, 4)
     assert_cuts(framing, b"\x00\x02ab", [b""])
     error = FrameCorrupt("frame of 3 bytes is shorter than the 4 to strip")
@@ -138,7 +138,7 @@ def test_a_length_above_2_to_the_63_is_corrupt(
 
 
 @pytest.mark.parametrize("strip", [0, 8])
-def test_a_length_above_2_to_the_63_is_corrupt_where_frames_may_have_any_size(strip: int) -> None:
+def test_a_length_above_2_to_the_63_is_corrupt_without_a_frame_limit(strip: int) -> None:
     bad = (HUGE + 1).to_bytes(8, "big")
     framing = field(0, 8, 0, strip, max_frame=1 << 70)
     assert_fails(framing, bad, FrameCorrupt(f"frame length {HUGE + 1} is over 2^63-1"))
@@ -174,7 +174,7 @@ fields = st.builds(
 
 
 def by_the_book(framing: LengthField, stream: bytes) -> tuple[list[bytes], type | None]:
-    """The definition, one step after the other, for a stream that is there whole."""
+    """The definition, step by step, for a complete stream."""
     messages: list[bytes] = []
     while len(stream) >= framing.end:
         value = int.from_bytes(stream[framing.offset : framing.end], framing.order)
@@ -204,7 +204,7 @@ def test_the_definition(framing: LengthField, stream: list[int], step: int) -> N
 
 @settings(max_examples=500)
 @given(framing=fields, message=st.binary(max_size=20))
-def test_what_can_be_sent_arrives(framing: LengthField, message: bytes) -> None:
+def test_sendable_messages_arrive(framing: LengthField, message: bytes) -> None:
     for frame, arrives in sendable(framing, [message]):
         assert outcome(framing, [frame]) == ([arrives], None, "")
 
@@ -214,7 +214,7 @@ def test_what_can_be_sent_arrives(framing: LengthField, message: bytes) -> None:
     step=st.integers(1, 20_000),
 )
 def test_runs_of_equal_and_unequal_sizes_are_cut_alike(sizes: list[int], step: int) -> None:
-    """The decoder guesses sizes; a wrong guess must not be seen."""
+    """The decoder guesses sizes; a wrong guess must not change the result."""
     framing = parse("u32")
     messages = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
     assert cut(framing, b"".join(map(framing.encode, messages)), step) == messages
@@ -274,7 +274,7 @@ def test_a_message_that_cannot_be_sent_is_refused(spec: str, size: int, why: str
         parse(spec).encode(bytes(size))
 
 
-def test_the_limits_of_what_can_be_sent() -> None:
+def test_the_limits_of_sendable_messages() -> None:
     for spec, size in (("u8", 255), ("u16", 65535), ("u32", (1 << 20) - 4), ("modbus", 65541)):
         assert len(parse(spec).encode(bytes(size))) >= size
     with pytest.raises(EncodeError, match="longer than a modbus length can say"):

@@ -24,8 +24,8 @@ def test_vectors(stream: bytes, messages: list[bytes]) -> None:
     assert b"".join(map(parse("netstring").encode, messages)) == stream
 
 
-NO_DIGIT = "netstring length has {!r} where a digit must stand"
-NO_COMMA = "frame ends with {!r} where b',' must stand"
+NO_DIGIT = "netstring length has {!r} instead of a digit"
+NO_COMMA = "frame ends with {!r} instead of b','"
 
 
 @pytest.mark.parametrize(

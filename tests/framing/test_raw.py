@@ -1,11 +1,11 @@
-"""No framing at all."""
+"""The raw framing."""
 
 from __future__ import annotations
 
 from epollo.framing import parse
 
 
-def test_raw_gives_what_it_is_fed() -> None:
+def test_raw_returns_its_input() -> None:
     decoder = parse("raw").decoder()
     assert decoder.feed(b"anything") == [b"anything"]
     assert decoder.feed(b"") == []
@@ -14,7 +14,7 @@ def test_raw_gives_what_it_is_fed() -> None:
     assert parse("raw").encode(b"anything") == b"anything"
 
 
-def test_max_frame_does_not_bound_what_has_no_frames() -> None:
+def test_max_frame_does_not_limit_raw() -> None:
     framing = parse("raw", max_frame=3)
     assert framing.decoder().feed(b"anything") == [b"anything"]
     assert framing.encode(b"anything") == b"anything"

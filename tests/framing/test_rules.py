@@ -1,4 +1,4 @@
-"""What holds for every framing: the rules that ``epollo.framing`` states."""
+"""The rules of every framing, as stated in ``epollo.framing``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MESSAGES = {"fixed:7": b"message"}
     messages=st.lists(st.binary(max_size=200) | streams | st.just(b"7 bytes"), max_size=20),
     step=st.integers(1, 100),
 )
-def test_what_is_encoded_is_decoded_however_it_is_split(
+def test_encoded_messages_are_decoded_for_every_split(
     spec: str, messages: list[bytes], step: int
 ) -> None:
     framing = parse(spec)
@@ -65,7 +65,7 @@ def test_any_bytes_come_to_the_same_however_they_are_split(
 def test_an_error_says_nothing_of_the_frames_before(
     spec: str, stream: bytes, max_frame: int
 ) -> None:
-    """Told from the bad frame alone, so that one decoder may hand over to another there."""
+    """The error depends on the bad frame alone, so that another decoder may continue there."""
     framing = parse(spec, max_frame)
     decoder = framing.decoder()
     begin = 0
@@ -104,7 +104,7 @@ def test_the_end_of_the_stream_inside_a_frame_is_an_error(spec: str) -> None:
 
 
 @every_framing
-def test_nothing_read_is_no_message(spec: str) -> None:
+def test_empty_input_is_not_a_message(spec: str) -> None:
     decoder = parse(spec).decoder()
     assert decoder.feed(b"") == []
     assert decoder.feed_from(memoryview(b"left from the last read"), 0) == []
@@ -189,8 +189,8 @@ def test_a_view_of_wider_items_is_taken_as_its_bytes() -> None:
 
 
 @every_framing
-def test_a_framing_cannot_be_changed_by_what_it_decodes(spec: str) -> None:
-    """Two decoders of one framing know nothing of each other."""
+def test_decoding_does_not_change_a_framing(spec: str) -> None:
+    """Two decoders of one framing share no state."""
     framing = parse(spec)
     frame = framing.encode(MESSAGES.get(spec, b"a message longer than any header"))
     one, other = framing.decoder(), framing.decoder()
@@ -199,9 +199,11 @@ def test_a_framing_cannot_be_changed_by_what_it_decodes(spec: str) -> None:
     assert len(one.feed(frame[3:])) == 1
 
 
-@pytest.mark.parametrize("spec", ["u32", "netstring", "delimiter:--"])  # a framing of each decoder
+@pytest.mark.parametrize(
+    "spec", ["u32", "netstring", "delimiter:--"]
+)  # one framing for each decoder
 def test_a_frame_in_a_million_pieces_arrives_whole(spec: str) -> None:
-    """In linear time, that is in a second: copied anew for each piece it would take a minute."""
+    """Linear time takes under a second; copying again for each piece would take a minute."""
     framing = parse(spec, 1 << 21)
     message = b"x" * 1_000_000
     assert cut(framing, framing.encode(message), 1) == [message]

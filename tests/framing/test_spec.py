@@ -164,7 +164,7 @@ def test_a_near_miss_is_answered_with_a_name(spec: str, hint: str) -> None:
         ("length(size=1_0)", "size=1_0 is not a whole number"),
         ("length(size=²)", "size=² is not a whole number"),
         ("length(size)", "size has no value; write size=VALUE"),
-        ("length(size=2,size=2)", "size is there twice"),
+        ("length(size=2,size=2)", "size is given twice"),
         ("length(size=2,)", "there is no ''; there are offset, size, adjust, strip, order"),
         ("length(size=2,skip=2)", "there is no 'skip'; there are offset, size, adjust"),
         ("length(4,2)", "there is no '4'; there are offset"),

@@ -42,8 +42,8 @@ def test_padding_with_zeros_is_accepted_as_protobuf_does() -> None:
 @pytest.mark.parametrize(
     ("bad", "error"),
     [
-        (b"\x80" * 10, FrameCorrupt("varint length goes on after 10 bytes")),
-        (b"\xff" * 10, FrameCorrupt("varint length goes on after 10 bytes")),
+        (b"\x80" * 10, FrameCorrupt("varint length is longer than 10 bytes")),
+        (b"\xff" * 10, FrameCorrupt("varint length is longer than 10 bytes")),
         (b"\xff" * 9 + b"\x01", FrameCorrupt(f"frame length {(1 << 64) - 1} is over 2^63-1")),
         (b"\x80" * 9 + b"\x01", FrameCorrupt(f"frame length {1 << 63} is over 2^63-1")),
         (b"\xff" * 8 + b"\x7f", FrameTooLarge((1 << 63) - 1 + 9, 100)),

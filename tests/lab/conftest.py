@@ -1,4 +1,4 @@
-"""What the lab's tests share: one small run of each experiment, on real sockets."""
+"""Fixtures of the lab's tests: one small run of each experiment, on real sockets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def comparison_result() -> Comparison:
 
 @pytest.fixture(autouse=True)
 def limit_restored() -> Iterator[None]:
-    """Fails a test that leaves the limit of descriptors raised."""
+    """Fail a test that leaves the limit of descriptors raised."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == limits

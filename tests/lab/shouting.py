@@ -1,4 +1,4 @@
-"""A handler whose replies are wrong for a load tester."""
+"""A handler whose replies a load tester counts as wrong."""
 
 from __future__ import annotations
 

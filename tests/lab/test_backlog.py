@@ -1,4 +1,4 @@
-"""The third claim's experiment, small, with a real server. No time is asserted but an order."""
+"""A small run of the third claim's experiment, with a real server, without exact timing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from epollo import address
 from epollo.engine import new_loop
-from epollo.errors import ConnectFailed, EpolloError, UsageError
+from epollo.errors import ConnectError, EpolloError, UsageError
 from epollo.lab.backlog import BacklogResult, run_backlog
 from epollo.lab.busy_server import BusyServer, busy_server
 from epollo.lab.clients import connect_at_once, wait_for_replies
@@ -36,7 +36,7 @@ def test_every_client_is_accounted_for(backlog_result: BacklogResult) -> None:
                 assert attempt.connected <= attempt.replied
 
 
-def test_nobody_is_answered_before_the_server_is_free(backlog_result: BacklogResult) -> None:
+def test_no_client_is_answered_before_the_server_is_free(backlog_result: BacklogResult) -> None:
     for found in backlog_result.results:
         assert found.replied_by(backlog_result.busy / 2) == 0
 
@@ -49,14 +49,14 @@ def test_a_queue_with_room_for_all_serves_all_and_ends_early() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="one more than the queue's length is Linux's")
 def test_a_queue_without_room_makes_the_kernel_try_again(backlog_result: BacklogResult) -> None:
-    scant = backlog_result.results[0]
-    # Two are in the queue at once; the others' second SYN comes after a second.
-    assert scant.replied_by(0.9) <= 2
-    assert scant.counters["TCPSynRetrans"] >= 6
-    assert scant.counters["ListenOverflows"] >= 6
+    short = backlog_result.results[0]
+    # Two get into the queue at once; the others send their second SYN after a second.
+    assert short.replied_by(0.9) <= 2
+    assert short.counters["TCPSynRetrans"] >= 6
+    assert short.counters["ListenOverflows"] >= 6
 
 
-def test_the_server_is_gone_when_interrupted() -> None:
+def test_an_interrupt_ends_the_server() -> None:
     bound = []
 
     def interrupt(server: BusyServer) -> None:
@@ -65,13 +65,13 @@ def test_the_server_is_gone_when_interrupted() -> None:
 
     with pytest.raises(KeyboardInterrupt), busy_server(8, 0.01) as server:
         interrupt(server)
-    with pytest.raises(ConnectFailed):
+    with pytest.raises(ConnectError):
         address.connect(bound[0], timeout=1)
 
 
 def test_clients_of_a_server_that_is_never_free_are_connected_and_not_served() -> None:
     with busy_server(8, busy=0.0) as server, closing(new_loop()) as loop:
-        clients = connect_at_once(loop, server.address, 3)  # and it is never told to begin
+        clients = connect_at_once(loop, server.address, 3)  # begin() is never called
         turn_until(loop, lambda: all(client.attempt.connected is not None for client in clients))
         wait_for_replies(loop, clients, time.monotonic() + 0.1)
         attempts = [client.attempt for client in clients]

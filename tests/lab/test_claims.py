@@ -1,4 +1,4 @@
-"""What the verdicts say of figures made up to hold, to hold in part, and not to hold."""
+"""The verdicts on made-up figures: a claim holds, holds in part, or does not hold."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def wake_up(poller: str, idle: int, microseconds: float) -> WakeUp:
 
 
 def growing(select: tuple[float, float], epoll: tuple[float, float]) -> list[WakeUp]:
-    """Beside 10 and 1,000 idle connections, in microseconds; select refuses 2,000."""
+    """With 10 and 1,000 idle connections, in microseconds; select refuses 2,000."""
     return [
         wake_up("epoll", 10, epoll[0]),
         wake_up("epoll", 1000, epoll[1]),
@@ -29,7 +29,7 @@ def growing(select: tuple[float, float], epoll: tuple[float, float]) -> list[Wak
 
 
 def queue_result(queue: int, prompt: int, late: int, connected: int, lost: int = 0) -> QueueResult:
-    """So many clients with a reply within a second, later, with none though connected, lost."""
+    """Numbers of clients: replied within a second, later, connected without reply, lost."""
     attempts = [Attempt(0.01, 0.3, None)] * prompt + [Attempt(1.01, 2.5, None)] * late
     attempts += [Attempt(1.01, None, None)] * connected + [Attempt(None, None, None)] * lost
     return QueueResult(queue, queue, 10.0, 0.003, attempts, {})
@@ -38,7 +38,7 @@ def queue_result(queue: int, prompt: int, late: int, connected: int, lost: int =
 ENOUGH = queue_result(100, 100, 0, 0)
 
 
-def test_the_limit_holds_where_both_refuse() -> None:
+def test_the_limit_holds_if_both_refuse() -> None:
     verdict = judge_limit(
         SelectEnd(1023, 1024, "select cannot", "out of range"), growing((2, 100), (1, 1))
     )
@@ -49,7 +49,7 @@ def test_the_limit_holds_where_both_refuse() -> None:
 
 
 @pytest.mark.parametrize("says", [(None, "out of range"), ("select cannot", None), (None, None)])
-def test_the_limit_does_not_hold_where_one_watches(says: tuple[str | None, str | None]) -> None:
+def test_the_limit_does_not_hold_if_one_watches(says: tuple[str | None, str | None]) -> None:
     verdict = judge_limit(SelectEnd(1023, 1024, *says), [])
     assert verdict.holds is Holds.NO
     assert "1024" in verdict.why
@@ -68,12 +68,10 @@ def test_the_growth(select: tuple[float, float], epoll: tuple[float, float], hol
     assert judge_growth(growing(select, epoll)).holds is holds
 
 
-def test_the_growth_is_told_in_figures() -> None:
+def test_the_growth_is_given_in_figures() -> None:
     verdict = judge_growth(growing((2, 100), (1, 1)))
-    assert "select 2 µs beside 10 idle connections and 100 µs beside 1,000 (50 times)" in str(
-        verdict
-    )
-    assert "epoll 1 µs beside 10 idle connections and 1 µs beside 2,000 (1.0 times)" in str(verdict)
+    assert "select 2 µs with 10 idle connections and 100 µs with 1,000 (50 times)" in str(verdict)
+    assert "epoll 1 µs with 10 idle connections and 1 µs with 2,000 (1.0 times)" in str(verdict)
 
 
 def test_no_growth_is_seen_in_a_narrow_range_or_without_a_poller() -> None:
@@ -84,7 +82,7 @@ def test_no_growth_is_seen_in_a_narrow_range_or_without_a_poller() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scant", "enough", "holds"),
+    ("short", "enough", "holds"),
     [
         (queue_result(10, 11, 44, 45), ENOUGH, Holds.YES),
         (queue_result(10, 11, 44, 0, 45), ENOUGH, Holds.YES),
@@ -94,17 +92,17 @@ def test_no_growth_is_seen_in_a_narrow_range_or_without_a_poller() -> None:
         (queue_result(10, 11, 89, 0), queue_result(100, 90, 10, 0), Holds.NO),
     ],
 )
-def test_the_queue(scant: QueueResult, enough: QueueResult, holds: Holds) -> None:
-    verdict = judge_queue([scant, enough])
+def test_the_queue(short: QueueResult, enough: QueueResult, holds: Holds) -> None:
+    verdict = judge_queue([short, enough])
     assert verdict.holds is holds
     assert str(verdict).startswith('Claim 3, "100 clients at once')
 
 
-def test_the_queue_is_told_in_figures() -> None:
+def test_the_queue_is_given_in_figures() -> None:
     verdict = judge_queue([queue_result(10, 11, 44, 40, 5), ENOUGH])
     assert verdict.why == (
         "with a queue of 10, 11 of 100 clients had a reply within a second, 44 later, the last "
-        "after 2.5 s, and 45 none in 10 s (40 of these had seen their connect succeed); "
+        "after 2.5 s, and 45 none in 10 s (the connect of 40 of these had succeeded); "
         "with a queue of 100, all 100 clients had a reply within a second, the last after 300 ms"
     )
 
@@ -114,7 +112,7 @@ def test_the_queue_takes_the_one_nearest_to_a_tenth_of_the_clients() -> None:
     assert judge_queue(rows).holds is Holds.IN_PART
 
 
-def test_the_queue_cannot_be_told_without_both_kinds() -> None:
-    # A queue of 99 takes 100 connections: it is neither short of room nor of the asked length.
+def test_the_queue_claim_is_unknown_without_both_kinds() -> None:
+    # A queue of 99 takes 100 connections: it is neither too short nor of the asked length.
     for rows in ([ENOUGH], [queue_result(10, 11, 89, 0)], [queue_result(99, 100, 0, 0), ENOUGH]):
         assert judge_queue(rows).holds is Holds.UNKNOWN

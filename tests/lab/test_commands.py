@@ -1,4 +1,4 @@
-"""`epollo lab` as people type it: tables, verdicts, files, and wrong command lines."""
+"""`epollo lab` on the command line: tables, verdicts, files and errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from epollo.engine import available
 from epollo.errors import UsageError
 from epollo.lab import report
 from epollo.lab.commands import lab
-from epollo.lab.comparison import Comparison, Contender
+from epollo.lab.comparison import ComparedServer, Comparison
 
 POLLERS = ["pollers", "--idle", "20,5", "--time", "1ms"]
 BACKLOG = ["backlog", "--queues", "64", "-c", "4", "--busy", "10ms", "--wait", "1s"]
@@ -26,8 +26,8 @@ PEERS = ["peers", "-c", "2", "--depth", "2", "--seconds", "200ms", "--rounds", "
 
 @pytest.fixture
 def measured(comparison_result: Comparison, monkeypatch: pytest.MonkeyPatch) -> Comparison:
-    """A run that is done, with one more peer that was not installed."""
-    missing = Contender("other", "other", missing="other")
+    """A finished run, with another peer that is not installed."""
+    missing = ComparedServer("other", "other", missing="other")
     servers = [*comparison_result.servers, missing]
     result = replace(comparison_result, servers=servers)
     monkeypatch.setattr(report, "run_peers", lambda *_: result)
@@ -86,7 +86,7 @@ def test_json_in_a_file(tmp_path: Path) -> None:
     assert document["verdicts"][0]["claim"] == 3
 
 
-def test_peers_prints_a_table_that_can_be_pasted_and_what_it_means(measured: Comparison) -> None:
+def test_peers_prints_a_table_and_its_meaning(measured: Comparison) -> None:
     result = run(*PEERS)
     assert result.exit_code == 0, result.output
     rows = [line for line in result.stdout.splitlines() if line.startswith("|")]
@@ -115,16 +115,16 @@ def test_peers_as_json(measured: Comparison) -> None:
         (["pollers", "--idle", "10,many"], "'many' is not a count such as 100 or 10k"),
         (["pollers", "--idle", ""], "'' is not a count"),
         (["pollers", "--idle", "0"], "'0' is not within 1 to"),
-        (["pollers", "--time", "0"], "give more than 0"),
+        (["pollers", "--time", "0"], "'0' is not a time over 0"),
         (["backlog", "--queues", "1,-5"], "'-5' is not a count"),
         (["backlog", "-c", "1e9"], "'1e9' is not a count"),
         (["peers", "--depth", "1,0"], "'0' is not within 1 to"),
         (["peers", "--size", "17MiB"], "'17MiB' is more than 16 MiB"),
-        (["peers", "--seconds", "0"], "give more than 0"),
+        (["peers", "--seconds", "0"], "'0' is not a time over 0"),
         (["backlog", "--busy", "soon"], "'soon' is not a time such as 250ms"),
     ],
 )
-def test_what_is_no_number_is_told(arguments: list[str], text: str) -> None:
+def test_an_invalid_number_is_one_line(arguments: list[str], text: str) -> None:
     result = run(*arguments)
     assert result.exit_code == 2
     assert text in result.stderr
@@ -144,7 +144,7 @@ def test_what_is_no_number_is_told(arguments: list[str], text: str) -> None:
         (["peers", "--plot", "x.jpg"], "--plot x.jpg: the name must end in .png or .svg"),
     ],
 )
-def test_what_cannot_work_is_told_at_once_in_one_line(arguments: list[str], text: str) -> None:
+def test_impossible_options_are_one_line_before_the_run(arguments: list[str], text: str) -> None:
     error = run(*arguments).exception
     assert isinstance(error, UsageError)
     assert text in str(error)

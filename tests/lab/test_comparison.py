@@ -1,4 +1,4 @@
-"""epollo beside its peers, small, with real servers and loads. No time is asserted."""
+"""A small comparison of epollo with its peers, with real servers and loads, without timing."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 
 from epollo import address
 from epollo.engine import available
-from epollo.errors import ConnectFailed, EpolloError, UsageError
+from epollo.errors import ConnectError, EpolloError, UsageError
 from epollo.lab.comparison import (
+    ComparedServer,
     Comparison,
-    Contender,
-    Figure,
+    Median,
     Turn,
     command,
-    contenders,
+    compared_servers,
     run_peers,
 )
 from epollo.lab.loading import Load, cpu_seconds, load
@@ -26,7 +26,7 @@ from epollo.lab.peers import PEERS
 from epollo.lab.processes import Running, output_of, running, two_cores
 from tests.support import DEADLINE
 
-ECHO = Contender(available()[0], "epollo")
+ECHO = ComparedServer(available()[0], "epollo")
 
 
 def test_every_engine_and_every_installed_peer_is_measured(comparison_result: Comparison) -> None:
@@ -43,27 +43,27 @@ def test_every_engine_and_every_installed_peer_is_measured(comparison_result: Co
 def test_ratios_are_to_epollo(comparison_result: Comparison) -> None:
     base = comparison_result.base
     assert base.name == available()[0]
-    assert comparison_result.ratio(base, 2) == Figure(1.0, 1.0, 1.0)
+    assert comparison_result.ratio(base, 2) == Median(1.0, 1.0, 1.0)
 
 
 def test_a_peer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("epollo.lab.peers.find_spec", lambda _: None)
-    missing = {server.missing for server in contenders()}
+    missing = {server.missing for server in compared_servers()}
     assert missing == {None, "uvloop", "twisted", "gevent"}
 
 
 def test_a_ratio_is_taken_within_a_round() -> None:
-    a, b = Contender("a", "a"), Contender("b", "b")
+    a, b = ComparedServer("a", "a"), ComparedServer("b", "b")
     turns = [
         Turn(server, 1, number, Load(rate, 0.1, 0.2, 0.5))
         for number, rates in enumerate([(10, 20), (100, 100), (2, 1)], 1)
         for server, rate in zip("ab", rates, strict=True)
     ]
     result = Comparison(1, [1], 1, 1.0, 3, True, [a, b], turns)
-    assert result.ratio(b, 1) == Figure(1.0, 0.5, 2.0)
-    assert result.rate(a, 1) == Figure(10, 2, 100)
+    assert result.ratio(b, 1) == Median(1.0, 0.5, 2.0)
+    assert result.rate(a, 1) == Median(10, 2, 100)
     assert result.cost(a, 1) == 0.05
-    assert result.held_back(a, 1)
+    assert result.limited_by_load(a, 1)
 
 
 def test_messages_larger_than_a_server_takes_by_default() -> None:
@@ -71,7 +71,7 @@ def test_messages_larger_than_a_server_takes_by_default() -> None:
         assert load(server, None, (1, 2, 2 << 20), 0.5).rate > 0
 
 
-def test_the_server_is_gone_when_interrupted() -> None:
+def test_an_interrupt_ends_the_server() -> None:
     found: list[Running] = []
 
     def interrupt(server: Running) -> None:
@@ -80,7 +80,7 @@ def test_the_server_is_gone_when_interrupted() -> None:
 
     with pytest.raises(KeyboardInterrupt), running("echo", command(ECHO, 64), None) as server:
         interrupt(server)
-    with pytest.raises(ConnectFailed):
+    with pytest.raises(ConnectError):
         address.connect(address.parse(found[0].address), timeout=1)
 
 
@@ -98,7 +98,7 @@ def test_a_server_that_does_not_start_is_one_line(code: str, text: str) -> None:
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("epollo.lab.processes.START_SECONDS", 0.1)
+    monkeypatch.setattr("epollo.child_process.START_SECONDS", 0.1)
     sleeps = _python("import time; time.sleep(60)")
     with pytest.raises(EpolloError, match="not ready within"), running("peer", sleeps, None):
         pass

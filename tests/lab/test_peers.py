@@ -1,4 +1,4 @@
-"""Every peer that is installed, as a process: its ready line, its frames, its end."""
+"""Every installed peer as a process: its ready line, its frames, its end."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ def test_names_are_unique_and_those_of_modules() -> None:
         assert find_spec(f"epollo.lab.peers.{peer.name.replace('-', '_')}") is not None
 
 
-def test_a_peer_is_missing_where_its_package_is() -> None:
+def test_a_peer_is_missing_if_its_package_is() -> None:
     assert not Peer("none", "none", "no_such_package").installed
     assert Peer("none", "none").installed

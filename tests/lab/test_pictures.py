@@ -113,7 +113,7 @@ def test_the_end_of_select_is_in_the_picture(pollers_result: PollersResult) -> N
     refused = WakeUp("select", 2000, watched=1016, refused=1024)
     wider = replace(pollers_result, wake_ups=[*pollers_result.wake_ups, refused])
     figure = draw_pollers(wider, GROWS)
-    assert "epoll pays for what is ready" in title(figure)
+    assert "epoll's cost depends on ready descriptors" in title(figure)
     assert any("descriptor 1024" in text.get_text() for text in figure.axes[0].texts)
 
 
@@ -135,8 +135,8 @@ def test_a_poller_without_a_figure_has_no_line(pollers_result: PollersResult) ->
 def test_the_title_of_backlog(
     backlog_result: BacklogResult, attempt: Attempt, expected: str
 ) -> None:
-    scant = replace(backlog_result.results[0], attempts=[attempt] * 8)
-    figure = draw_backlog(replace(backlog_result, results=[scant]))
+    short = replace(backlog_result.results[0], attempts=[attempt] * 8)
+    figure = draw_backlog(replace(backlog_result, results=[short]))
     assert expected in title(figure)
 
 

@@ -1,4 +1,4 @@
-"""The first experiment, small and on real connections. No time is asserted."""
+"""A small run of the first experiment, on real connections, without timing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from epollo.descriptors import all_descriptors
 from epollo.engine.python.poller import POLLERS
 from epollo.errors import UsageError
-from epollo.lab.crowd import crowd, largest, most_needed
+from epollo.lab.connections import highest_descriptor, largest_count, open_connections
 from epollo.lab.pollers import PollersResult, run_pollers
 from epollo.lab.select_end import find_select_end
 
 
-def test_every_poller_is_measured_beside_every_number(pollers_result: PollersResult) -> None:
+def test_every_poller_is_measured_with_every_number(pollers_result: PollersResult) -> None:
     cells = [(w.poller, w.idle) for w in pollers_result.wake_ups]
     assert cells == [(name, idle) for name in POLLERS for idle in (5, 20)]
 
@@ -38,7 +38,7 @@ def test_the_end_of_select_is_a_real_attempt(pollers_result: PollersResult) -> N
     assert end.python_says == "filedescriptor out of range in select()"
 
 
-def test_select_ends_where_the_others_go_on() -> None:
+def test_select_has_a_limit_that_others_do_not_have() -> None:
     found = {w.poller: w for w in run_pollers([1100], seconds=0.001).wake_ups}
     assert found["select"].refused is not None
     assert found["select"].refused >= 1024
@@ -50,7 +50,7 @@ def test_select_ends_where_the_others_go_on() -> None:
 
 
 def test_the_watched_ends_have_low_numbers() -> None:
-    with all_descriptors() as limit, crowd(30, limit) as connections:
+    with all_descriptors() as limit, open_connections(30, limit) as connections:
         watched = [sock.fileno() for sock in (connections.near, *connections.idle)]
         assert len(set(watched)) == 31
         assert max(watched) < 1024 <= connections.far.fileno()
@@ -58,15 +58,19 @@ def test_the_watched_ends_have_low_numbers() -> None:
         assert connections.near.recv(1) == b"x"
 
 
-def test_the_largest_crowd_just_fits() -> None:
+def test_the_largest_count_just_fits() -> None:
     for limit in (1200, 2000, 4096, 20_000):
-        assert most_needed(largest(limit)) <= limit < most_needed(largest(limit) + 1)
+        assert (
+            highest_descriptor(largest_count(limit))
+            <= limit
+            < highest_descriptor(largest_count(limit) + 1)
+        )
 
 
 def test_too_few_descriptors_are_one_line_that_names_the_fix() -> None:
     with (
         pytest.raises(UsageError, match=r"^5,000 idle connections take .* ulimit -Hn$"),
-        crowd(5000, limit=2000),
+        open_connections(5000, limit=2000),
     ):
         pass
     with pytest.raises(UsageError, match="ulimit -Hn"):

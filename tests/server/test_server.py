@@ -186,7 +186,7 @@ def test_leaving_the_block_does_not_abort_what_was_told_to_finish(engine: Engine
 def test_a_stopped_server_refuses(engine: Engine) -> None:
     with engine.server(Recorder()) as server:
         pass
-    with pytest.raises(epollo.ConnectFailed, match="connection refused"):
+    with pytest.raises(epollo.ConnectError, match="connection refused"):
         epollo.connect(server.addresses[0])
 
 
@@ -354,7 +354,7 @@ def test_a_server_started_and_not_run_can_be_closed(engine: Engine) -> None:
     with pytest.raises(RuntimeError, match="started already"):
         server.start()
     server.close()
-    with pytest.raises(epollo.ConnectFailed):
+    with pytest.raises(epollo.ConnectError):
         epollo.connect(server.addresses[0])
 
 

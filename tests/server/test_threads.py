@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from epollo import AsyncClient, CloseReason, ConnectFailed, Connection, ConnectionClosed, Server
+from epollo import AsyncClient, CloseReason, ConnectError, Connection, ConnectionClosed, Server
 from tests.engines import Engine
 from tests.logs import Log
 from tests.other_loops import Run
@@ -275,7 +275,7 @@ async def listens(server: Server) -> bool:
     try:
         async with AsyncClient(server.addresses[0]):
             return True
-    except ConnectFailed:
+    except ConnectError:
         return False
 
 

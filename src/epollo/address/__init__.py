@@ -1,11 +1,12 @@
-"""Where to listen and whom to connect to: addresses, and the sockets made of them."""
+"""Addresses to listen on and connect to, and the sockets made of them."""
 
 from epollo.address.dialing import (
     bind_source,
     check_connectable,
     connect,
-    connect_failed,
+    connect_error,
     start_connect,
+    time_share,
 )
 from epollo.address.forms import FORMS, Address, host_of, of, parse, parse_all
 from epollo.address.inherited import activated
@@ -19,7 +20,7 @@ __all__ = [
     "bind_source",
     "check_connectable",
     "connect",
-    "connect_failed",
+    "connect_error",
     "host_of",
     "listen",
     "no_delay",
@@ -29,4 +30,5 @@ __all__ = [
     "remove",
     "resolve",
     "start_connect",
+    "time_share",
 ]

@@ -1,4 +1,4 @@
-"""Addresses as people write them, and as the ``socket`` module gives them."""
+"""Addresses as text, and as the ``socket`` module returns them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any
 from epollo.errors import AddressError
 
 FORMS = "write HOST:PORT, [IPv6]:PORT, unix:PATH or fd://N"
-"""How an address is written, for errors that say so."""
+"""The forms of an address, for error texts."""
 
 _PORT = re.compile(r"[0-9]{1,5}")
 _DESCRIPTOR = re.compile(r"[0-9]{1,9}")
-_LONGEST_PATH = 107  # bytes: sun_path in unix(7), less its final NUL; an abstract name's first
+_LONGEST_PATH = 107  # bytes: sun_path in unix(7) without its NUL, final or (abstract name) first
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where to listen or connect: ``host`` and ``port``, the ``path`` of a Unix socket, or ``fd``,
-    the number of a listening socket's descriptor.
+    the descriptor of a listening socket.
 
-    A ``path`` that begins with NUL is an abstract name, without a file (unix(7)).
+    A ``path`` that begins with NUL is an abstract name, which has no file (unix(7)).
     """
 
     host: str = ""
@@ -65,8 +65,8 @@ def parse(text: str) -> Address:
 
 
 def parse_all(texts: Iterable[str]) -> list[Address]:
-    """The addresses to listen on. Raises AddressError also for a descriptor named twice: a socket
-    has one owner."""
+    """The addresses to listen on. Raises AddressError, also if a descriptor is given twice: each
+    socket has one owner."""
     addresses = [parse(text) for text in texts]
     descriptors = [str(address) for address in addresses if address.fd is not None]
     for name in descriptors:
@@ -76,18 +76,18 @@ def parse_all(texts: Iterable[str]) -> list[Address]:
 
 
 def of(sockaddr: Any) -> Address:
-    """The address in the form that the ``socket`` module gives (getsockname, getpeername)."""
+    """The address that the ``socket`` module gives as ``sockaddr`` (getsockname, getpeername)."""
     if isinstance(sockaddr, tuple):
         return Address(host=host_of(sockaddr), port=sockaddr[1])
     return Address(path=os.fsdecode(sockaddr) or "(unnamed)")
 
 
 def host_of(sockaddr: Any) -> str:
-    """The host in it; empty for a Unix socket.
+    """The host in ``sockaddr``; empty for a Unix socket.
 
-    An IPv4 peer of a socket that serves both families is ``::ffff:a.b.c.d`` to the kernel
-    (ipv6(7)), and a.b.c.d here: one peer has one name, whichever socket took it. A link-local
-    address carries its interface, ``fe80::1%eth0``: it means nothing without (RFC 4007).
+    The kernel shows an IPv4 peer of a dual-stack socket as ``::ffff:a.b.c.d`` (ipv6(7)). Here it is
+    a.b.c.d, so that a peer has the same name on every socket. A link-local address includes its
+    interface, ``fe80::1%eth0``, and means nothing without it (RFC 4007).
     """
     if not isinstance(sockaddr, tuple):
         return ""
@@ -102,7 +102,7 @@ def host_of(sockaddr: Any) -> str:
 def _interface(index: int) -> str:
     try:
         return socket.if_indextoname(index)
-    except OSError:  # gone since
+    except OSError:  # the interface has been removed
         return str(index)
 
 
@@ -120,5 +120,7 @@ def _parse_path(text: str) -> Address:
 def _parse_descriptor(text: str) -> Address:
     number = text.removeprefix("fd://")
     if not _DESCRIPTOR.fullmatch(number):
-        raise AddressError(f"bad address {text!r}: write fd://N, N an open descriptor's number")
+        raise AddressError(
+            f"bad address {text!r}: write fd://N with the number of an open descriptor"
+        )
     return Address(fd=int(number))

@@ -14,6 +14,6 @@ __all__ = ["Driver", "Result", "Search", "Second", "Workload", "find_rate", "run
 
 
 def run(workload: Workload) -> Result:
-    """Run ``workload`` to its end. Raises SettingError and ConnectFailed; EpolloError if one of
+    """Run ``workload`` to its end. Raises SettingError and ConnectError; EpolloError if one of
     several ``processes`` died."""
     return new_run(workload).run()

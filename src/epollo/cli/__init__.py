@@ -1,1 +1,1 @@
-"""The commands, and what their parts share."""
+"""The commands, and the code that they share."""

@@ -1,4 +1,4 @@
-"""Files that commands write: checked before the work begins, not when it is done."""
+"""Output files of commands, checked before the work begins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PICTURES = (".png", ".svg")
 
 
 def check_writable(option: str, path: str | None) -> None:
-    """Raises UsageError where no file could be written to ``path``; None and "-" are no files."""
+    """Raises UsageError if ``path`` is not a writable file; None and "-" pass."""
     if path in (None, STDOUT):
         return
     file = Path(path)
@@ -24,12 +24,12 @@ def check_writable(option: str, path: str | None) -> None:
     if not file.parent.is_dir():
         raise UsageError(f"{option} {path}: there is no directory {file.parent}; make it first")
     if not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise UsageError(f"{option} {path}: may not be written; choose another place")
+        raise UsageError(f"{option} {path}: not writable; choose another place")
 
 
 def check_plot(path: str | None) -> None:
-    """Raises UsageError for a suffix that names no picture, where no file could be written
-    there, and where matplotlib is missing.
+    """Raises UsageError for an unknown suffix, for a file that cannot be written, and without
+    matplotlib.
     """
     if path is None:
         return
@@ -40,9 +40,7 @@ def check_plot(path: str | None) -> None:
 
 
 def check_page(path: str | None) -> None:
-    """Raises UsageError where no page could be written there, and where what draws it is
-    missing.
-    """
+    """Raises UsageError for a file that cannot be written, and without the packages for it."""
     if path is None:
         return
     check_writable("--html", path)
@@ -51,7 +49,7 @@ def check_page(path: str | None) -> None:
 
 
 def check_installed(option: str, package: str) -> None:
-    """Raises UsageError where there is no such package, which comes with epollo's extra `plot`."""
+    """Raises UsageError without ``package``, which epollo's extra `plot` installs."""
     if importlib.util.find_spec(package) is None:
         raise UsageError(f"{option} needs {package}: pip install 'epollo[plot]'")
 

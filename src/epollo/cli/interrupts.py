@@ -1,4 +1,4 @@
-"""Being asked to go: Ctrl-C and its kin, for commands that have processes to end first."""
+"""Ctrl-C and similar signals, for commands that have child processes to end."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_LEAVE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def on_leaving(
+def on_interrupt(
     handler: Callable[[int, Any], object] = signal.default_int_handler,
 ) -> Iterator[None]:
-    """Handle Ctrl-C, and the other signals that ask a program to go, for they would end this
-    process at once and leave the server beside it behind. By default they raise KeyboardInterrupt.
+    """Handle SIGINT, SIGTERM and SIGHUP: by default they would end this process at once, without
+    its child processes. The default ``handler`` raises KeyboardInterrupt.
     """
-    wanted = [number for number in _LEAVE if signal.getsignal(number) is not signal.SIG_IGN]
+    wanted = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in wanted}
     try:
         yield

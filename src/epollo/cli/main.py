@@ -27,7 +27,7 @@ from epollo.server.server import Server, run_until_signalled
 from epollo.server.stopping import exit_within
 from epollo.settings import Settings, settings_from
 
-_EXIT_SECONDS = 0.4  # for the interpreter's end, behind the deadline of a stop
+_EXIT_SECONDS = 0.4  # for the interpreter to exit after the deadline of a stop
 
 
 def main() -> NoReturn:
@@ -45,7 +45,7 @@ def main() -> NoReturn:
         _fail(str(error), 1)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
-    except BrokenPipeError:  # the reader of our output has had enough: head, less
+    except BrokenPipeError:  # the reader of our output has exited: head, less
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
@@ -69,13 +69,13 @@ def _version() -> str:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(message=_version())
 def cli() -> None:
-    """A Python function becomes a message server on an epoll loop; a load tester is in the box."""
+    """Serve a Python function as a message server on an epoll loop, and test servers under load."""
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """An option for each field of Settings, which parses and explains itself."""
+    """Add an option for each field of Settings; the field has its parser and its help."""
     for setting in reversed(fields(Settings)):
-        if setting.metadata["metavar"]:  # or it is an object, that only Python can name
+        if setting.metadata["metavar"]:  # without one, only Python can set it: an object
             command = _option(setting)(command)
     return command
 
@@ -96,7 +96,7 @@ def _option(setting: Field[Any]) -> Callable[[Callable[..., Any]], Callable[...,
 @click.argument("app", required=False)
 @_options
 def serve(app: str | None, **given: Any) -> None:
-    """Serve APP, a handler as module:attribute; without it, the built-in echo."""
+    """Serve APP, a handler written as module:attribute; by default the built-in echo."""
     settings = {name: value for name, value in given.items() if value not in (None, ())}
     level = settings_from(**settings).log_level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")

@@ -1,4 +1,4 @@
-"""Options of a command line whose text `epollo.units`, or the like, makes into numbers."""
+"""Command-line options whose text is parsed into numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 
 def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """A callback for click.option; an option that was not given stays None."""
+    """A callback for click.option; an option that is not given stays None."""
 
     def callback(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
         try:

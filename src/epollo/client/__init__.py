@@ -1,4 +1,4 @@
-"""Clients of a framed server: one that blocks, one for asyncio.
+"""Clients of a framed server: a blocking one, and one for asyncio.
 
 with epollo.connect("127.0.0.1:8091", framing="u32") as client:
     client.request(b"hello")
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """`AsyncClient` when it is first asked for: asyncio is imported with it (PEP 562)."""
+        """Import `AsyncClient`, and asyncio with it, on first use (PEP 562)."""
         if name != "AsyncClient":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from epollo.client.asynchronous import AsyncClient

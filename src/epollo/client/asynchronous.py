@@ -1,25 +1,24 @@
-"""A client of a framed server for asyncio, and for loops that keep its contract, as uvloop's."""
+"""A client of a framed server for asyncio, and for compatible loops such as uvloop."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
-from epollo.client.awaiting import dial
-from epollo.client.backoff import Backoff, backoff_of
-from epollo.client.inbox import Inbox
-from epollo.client.link import Link, Reply
-from epollo.client.target import check_timeout, target_of
+from epollo.client.arguments import ConnectOptions, read_arguments
+from epollo.client.async_connection import AsyncConnection, Reply
+from epollo.client.async_dialing import dial
+from epollo.client.backoff import Backoff, waits_until
+from epollo.client.message_queue import MessageQueue
 from epollo.errors import (
-    ConnectFailed,
+    ClientTimeout,
+    ConnectError,
     ConnectionClosed,
     EncodeError,
     FrameTruncated,
-    ReplyTimeout,
     StreamEnded,
     UsageError,
 )
@@ -29,16 +28,16 @@ from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
 class AsyncClient:
     """One connection, for all tasks of one loop; an asynchronous context manager.
 
-    Connected by ``async with``, or by ``await AsyncClient.connect(address)``. The arguments are
-    those of `epollo.connect`, the errors too.
+    ``async with`` connects it, or ``await AsyncClient.connect(address)``. The arguments and errors
+    are those of `epollo.connect`.
 
-    Requests of several tasks share the connection: each is sent at once, and the replies, which
-    come in the order of the requests, go each to its own. A task that is cancelled while it waits
-    disturbs no other: its reply is received and dropped.
+    Requests of several tasks share the connection: each is sent at once, and each task gets its own
+    reply, since replies come in the order of the requests. Cancelling a task that waits for a reply
+    does not disturb the others: its reply is received and dropped.
 
-    Iterating yields messages until the peer ends the stream. A message that comes while no request
-    is open is for `receive`; a server that also sends messages of its own accord is for `send` and
-    `receive` alone, since what it sends while a request is open would be taken for the reply.
+    Iterating yields messages until the peer ends the stream. A message that arrives while no
+    request is open is left for `receive`. If the server also sends messages without a request, use
+    only `send` and `receive`: such a message would be taken as the reply to an open request.
     """
 
     def __init__(
@@ -47,19 +46,16 @@ class AsyncClient:
         framing: str | Framing = "u32",
         timeout: float | None = 5.0,
         max_frame: int = DEFAULT_MAX_FRAME,
-        *,
-        tls: ssl.SSLContext | bool | None = None,
-        server_hostname: str | None = None,
-        reconnect: Backoff | bool = False,
+        **options: Unpack[ConnectOptions],
     ) -> None:
-        self._target = target_of(to, framing, max_frame, tls, server_hostname)
-        self._backoff = backoff_of(reconnect)
-        self._inbox = Inbox()
-        self._link: Link | None = None
+        self._endpoint, self.timeout, self._backoff = read_arguments(
+            to, framing, timeout, max_frame, **options
+        )
+        self._queue = MessageQueue()
+        self._connection: AsyncConnection | None = None
         self._connecting = asyncio.Lock()
         self._closed = False
-        self.timeout = check_timeout(timeout)
-        self.peername = str(self._target)
+        self.peername = str(self._endpoint)
 
     @classmethod
     async def connect(
@@ -68,32 +64,20 @@ class AsyncClient:
         framing: str | Framing = "u32",
         timeout: float | None = 5.0,
         max_frame: int = DEFAULT_MAX_FRAME,
-        *,
-        tls: ssl.SSLContext | bool | None = None,
-        server_hostname: str | None = None,
-        reconnect: Backoff | bool = False,
+        **options: Unpack[ConnectOptions],
     ) -> Self:
         """A connected client, which the caller closes. Raises as `epollo.connect`."""
-        client = cls(
-            to,
-            framing,
-            timeout,
-            max_frame,
-            tls=tls,
-            server_hostname=server_hostname,
-            reconnect=reconnect,
-        )
-        return await client.__aenter__()
+        return await cls(to, framing, timeout, max_frame, **options).__aenter__()
 
     async def request(self, message: Buffer, *, idempotent: bool = False) -> bytes:
         """Send ``message`` and return its reply, within ``timeout`` in all.
 
-        Raises EncodeError before a byte is sent, ReplyTimeout and ConnectionClosed; FrameTruncated,
-        FrameTooLarge and FrameCorrupt for what came instead. A reply that does not come in time
-        closes the connection, since those behind it cannot come either. Where the client
+        Raises EncodeError before a byte is sent, ClientTimeout and ConnectionClosed, and for bytes
+        that are no reply FrameTruncated, FrameTooLarge and FrameCorrupt. A reply that does not come
+        in time closes the connection, since the replies after it cannot come either. If the client
         reconnects, an ``idempotent`` message is sent once more when the connection is lost.
         """
-        frame = self._target.framing.encode(message)
+        frame = self._endpoint.framing.encode(message)
         deadline = self._deadline()
         try:
             return await (await self._ask(frame, deadline))
@@ -105,11 +89,12 @@ class AsyncClient:
     async def requests(self, messages: Iterable[Buffer], window: int = 64) -> AsyncIterator[bytes]:
         """Send ``messages`` and yield the reply to each, in their order.
 
-        At most ``window`` are sent ahead of the replies taken. ``timeout`` bounds each request.
-        Raises as `request`; EncodeError only after the replies to what was sent.
+        At most ``window`` messages are sent ahead of the replies taken. ``timeout`` limits each
+        request. Raises as `request`, but EncodeError only after the replies to the messages
+        already sent.
         """
         if window < 1:
-            raise UsageError(f"window={window} lets nothing be sent; it must be at least 1")
+            raise UsageError(f"window={window} must be at least 1")
         replies: deque[Reply] = deque()
         refused: EncodeError | None = None
         try:
@@ -117,7 +102,7 @@ class AsyncClient:
                 if len(replies) == window:
                     yield await replies.popleft()
                 try:
-                    frame = self._target.framing.encode(message)
+                    frame = self._endpoint.framing.encode(message)
                 except EncodeError as error:
                     refused = error
                     break
@@ -131,64 +116,65 @@ class AsyncClient:
             raise refused
 
     async def send(self, message: Buffer) -> None:
-        """Send one message whole; returns when little enough of what was sent is still unsent.
+        """Send one whole message; returns once the transport's buffer is below its high-water mark.
 
-        Raises EncodeError before a byte is sent, ConnectionClosed and ReplyTimeout. After a
-        ReplyTimeout an unknown part of the message is sent, so the connection is closed.
+        Raises EncodeError before a byte is sent, ConnectionClosed and ClientTimeout. After a
+        ClientTimeout an unknown part of the message is sent, so the connection is closed.
         """
-        frame = self._target.framing.encode(message)
+        frame = self._endpoint.framing.encode(message)
         deadline = self._deadline()
-        link = await self._writable(deadline)
-        link.write(frame)
+        connection = await self._writable(deadline)
+        connection.write(frame)
         try:
-            await self._drain(link, deadline)
-        except ReplyTimeout:
-            link.abort("a message was not taken")
+            await self._drain(connection, deadline)
+        except ClientTimeout:
+            connection.abort("a message was not taken")
             raise
-        if link.stream.fault is not None:
-            raise link.stream.fault()
+        if connection.stream.fault is not None:
+            raise connection.stream.fault()
 
     async def receive(self) -> bytes:
-        """The next message that is no reply to a `request`.
+        """The next message that is not the reply to a `request`.
 
-        Raises ReplyTimeout (a later call may still get the message), ConnectionClosed where the
-        connection is lost, StreamEnded at the end of the stream, FrameTruncated where that is
-        inside a frame, FrameTooLarge and FrameCorrupt. It never reconnects: nothing would come.
+        Raises ClientTimeout (a later call may still get the message), ConnectionClosed if the
+        connection is lost, StreamEnded at the end of the stream, FrameTruncated if the stream ends
+        inside a frame, FrameTooLarge and FrameCorrupt. It never reconnects: a new connection has
+        no message to give.
         """
         deadline = self._deadline()
-        while not self._inbox:
-            link = self._opened()
-            if link.stream.fault is not None:
-                raise link.stream.fault()
+        while not self._queue:
+            connection = self._current()
+            if connection.stream.fault is not None:
+                raise connection.stream.fault()
             try:
-                await self._inbox.news(deadline)
+                await self._queue.wait(deadline)
             except TimeoutError:
-                raise ReplyTimeout(
+                raise ClientTimeout(
                     f"no message from {self.peername} in {self.timeout:g} s"
                 ) from None
-        message = self._inbox.take()
-        self._opened().regulate()
+        message = self._queue.get()
+        self._current().update_reading()
         return message
 
     async def end(self) -> None:
-        """Send no more (half-close); the replies to what was sent can still be received.
+        """End the outgoing stream (half-close); replies can still be received.
 
-        Raises ConnectionClosed, and UsageError for TLS, which has no half-close in asyncio.
+        Raises ConnectionClosed, and UsageError for TLS: asyncio has no half-close for it.
         """
-        link = self._opened()
-        if link.stream.fault is not None:
-            raise link.stream.fault()
-        link.end()
+        connection = self._current()
+        if connection.stream.fault is not None:
+            raise connection.stream.fault()
+        connection.end()
 
     async def close(self) -> None:
-        """Close for good, once what was sent is sent; returns when nothing of it is left.
+        """Send the bytes still unsent, then close for good.
 
-        Requests that wait raise ConnectionClosed. Raises ReplyTimeout where the peer did not take
-        what was sent.
+        Open requests raise ConnectionClosed. Raises ClientTimeout if the peer did not take the
+        unsent bytes.
         """
         self._closed = True
-        if self._link is not None:
-            await self._link.close(self.timeout)
+        if self._connection is not None:
+            await self._connection.close(self.timeout)
 
     def __aiter__(self) -> Self:
         return self
@@ -200,8 +186,8 @@ class AsyncClient:
             raise StopAsyncIteration from None
 
     async def __aenter__(self) -> Self:
-        if self._link is None:
-            self._link = await dial(self._target, self._inbox, self._deadline())
+        if self._connection is None:
+            self._connection = await dial(self._endpoint, self._queue, self._deadline())
         return self
 
     async def __aexit__(
@@ -217,68 +203,65 @@ class AsyncClient:
             return None
         return asyncio.get_running_loop().time() + self.timeout
 
-    def _opened(self) -> Link:
-        if self._link is None:
+    def _current(self) -> AsyncConnection:
+        if self._connection is None:
             raise ConnectionClosed(
                 f"{self.peername} is not connected; write: async with the client"
             )
-        return self._link
+        return self._connection
 
     async def _ask(self, frame: bytes, deadline: float | None) -> Reply:
         return (await self._writable(deadline)).request(frame, deadline)
 
-    async def _writable(self, deadline: float | None) -> Link:
-        """A live connection that has room for one more message."""
+    async def _writable(self, deadline: float | None) -> AsyncConnection:
+        """A live connection whose buffer takes one more message."""
         while True:
-            link = self._opened()
-            if link.stream.fault is not None:
+            connection = self._current()
+            if connection.stream.fault is not None:
                 if self._backoff is None or self._closed:
-                    raise link.stream.fault()
+                    raise connection.stream.fault()
                 await self._reconnect(self._backoff, deadline)
-            elif link.writable:
-                return link
+            elif connection.writable:
+                return connection
             else:
-                await self._drain(link, deadline)
+                await self._drain(connection, deadline)
 
-    async def _drain(self, link: Link, deadline: float | None) -> None:
+    async def _drain(self, connection: AsyncConnection, deadline: float | None) -> None:
         try:
-            await link.drain(deadline)
+            await connection.drain(deadline)
         except TimeoutError:
             raise self._not_taken() from None
 
     async def _reconnect(self, backoff: Backoff, deadline: float | None) -> None:
-        """Connect anew; all who need it wait for whoever comes first to do it."""
+        """Connect again; the first task that needs it does so, and the others wait."""
         try:
             async with asyncio.timeout_at(deadline):
                 await self._connecting.acquire()
         except TimeoutError:
-            raise ConnectFailed(
+            raise ConnectError(
                 f"cannot connect to {self.peername}: not within {self.timeout:g} s"
             ) from None
         try:
-            if not self._opened().live:
-                self._link = await self._dial_again(backoff, deadline)
+            if not self._current().live:
+                self._connection = await self._dial_again(backoff, deadline)
         finally:
             self._connecting.release()
 
-    async def _dial_again(self, backoff: Backoff, deadline: float | None) -> Link:
-        self._opened().abort("")  # one whose peer ended it may still have something to send
-        failure: ConnectFailed | None = None
-        now = asyncio.get_running_loop().time
-        for wait in backoff.waits():
-            if failure and deadline is not None and now() + wait >= deadline:
-                break
+    async def _dial_again(self, backoff: Backoff, deadline: float | None) -> AsyncConnection:
+        self._current().abort("")  # after the peer's end there may still be unsent bytes
+        failure: ConnectError | None = None
+        for wait in waits_until(backoff, deadline, asyncio.get_running_loop().time):
             await asyncio.sleep(wait)
             try:
-                link = await dial(self._target, self._inbox, deadline)
-            except ConnectFailed as error:
+                connection = await dial(self._endpoint, self._queue, deadline)
+            except ConnectError as error:
                 failure = error
                 continue
             if self._closed:
-                await link.close(self.timeout)
-            return link
+                await connection.close(self.timeout)
+            return connection
         assert failure is not None
         raise failure
 
-    def _not_taken(self) -> ReplyTimeout:
-        return ReplyTimeout(f"{self.peername} did not take the message within {self.timeout:g} s")
+    def _not_taken(self) -> ClientTimeout:
+        return ClientTimeout(f"{self.peername} did not take the message within {self.timeout:g} s")

@@ -1,9 +1,9 @@
-"""How long a client waits before it tries to connect once more."""
+"""How long a client waits before it tries again to connect."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
@@ -12,13 +12,13 @@ from epollo.errors import SettingError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Of the attempts to reconnect, the first comes at once; then the wait doubles each time.
+    """The first attempt to reconnect is made at once; later waits double each time.
 
-    ``first`` and ``most`` are seconds: the wait before the second attempt, and the longest one.
-    ``attempts`` bounds their number in one call; None leaves that to the client's ``timeout``.
-    ``jitter``, 0 to 1, is the part of each wait that is left to chance, so that the clients of a
-    restarted server do not all come at once. 1 is redis-py's ExponentialWithJitterBackoff, the
-    "full jitter" of the AWS Architecture Blog; 0 is none. Raises SettingError.
+    ``first`` and ``most`` are seconds: the wait before the second attempt, and the longest wait.
+    ``attempts`` is the most that one call makes; with None only the client's ``timeout`` limits
+    it. ``jitter``, 0 to 1, is the random part of each wait, so that the clients of a restarted
+    server do not all connect at once. 1 is the "full jitter" of the AWS Architecture Blog, as in
+    redis-py's ExponentialWithJitterBackoff; 0 is no jitter. Raises SettingError.
     """
 
     first: float = 0.1
@@ -43,6 +43,12 @@ class Backoff:
             wait = min(2 * wait, self.most)
 
 
-def backoff_of(reconnect: Backoff | bool) -> Backoff | None:
-    """What the argument ``reconnect`` of a client stands for."""
-    return reconnect if isinstance(reconnect, Backoff) else Backoff() if reconnect else None
+def waits_until(
+    backoff: Backoff, deadline: float | None, clock: Callable[[], float]
+) -> Iterator[float]:
+    """The waits of ``backoff`` that end before ``deadline``, a time of ``clock``; always the first
+    one, so that each call tries at least once."""
+    for attempt, wait in enumerate(backoff.waits()):
+        if attempt and deadline is not None and clock() + wait >= deadline:
+            return
+        yield wait

@@ -1,18 +1,18 @@
-"""Why a TLS handshake failed, in words that say what to do."""
+"""The error for a failed TLS handshake: its cause, and what to do."""
 
 from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
 
+from epollo.client.endpoint import Endpoint
 from epollo.client.stream import cause_of
-from epollo.client.target import Target
-from epollo.errors import TLSFailed
+from epollo.errors import TLSHandshakeError
 
 _HOSTNAME_MISMATCH = 62  # X509_V_ERR_HOSTNAME_MISMATCH, and 64 for addresses (x509_vfy.h)
 _IP_ADDRESS_MISMATCH = 64
 
-# What OpenSSL makes of bytes that are not TLS: which of these depends on its version and the bytes.
+# What OpenSSL reports for bytes that are not TLS; which one depends on its version and the bytes.
 _NOT_TLS = (
     "WRONG_VERSION_NUMBER",
     "RECORD_LAYER_FAILURE",
@@ -24,20 +24,24 @@ _NOT_TLS = (
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to do about a certificate: one that is for another host, one of nobody's trust."""
+    """What to do about a certificate for another host (``name``) or an untrusted one."""
 
-    name: str = "name the host that it is for as server_hostname"
-    trust: str = "load_verify_locations(CA) tells the context whom to trust"
-
-
-def handshake_failed(target: Target, error: Exception, advice: Advice | None = None) -> TLSFailed:
-    """The error for a handshake with ``target`` that ended in ``error``."""
-    return TLSFailed(f"cannot connect to {target}: {_why(target, error, advice or Advice())}")
+    name: str = "pass the host that it is for as server_hostname"
+    trust: str = "load_verify_locations(CA) makes the context trust a CA"
 
 
-def _why(target: Target, error: Exception, advice: Advice) -> str:
+def handshake_error(
+    endpoint: Endpoint, error: Exception, advice: Advice | None = None
+) -> TLSHandshakeError:
+    """The error for a handshake with ``endpoint`` that ended in ``error``."""
+    return TLSHandshakeError(
+        f"cannot connect to {endpoint}: {_why(endpoint, error, advice or Advice())}"
+    )
+
+
+def _why(endpoint: Endpoint, error: Exception, advice: Advice) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _untrusted(target, error, advice)
+        return _untrusted(endpoint, error, advice)
     if isinstance(error, TimeoutError):
         return "no TLS handshake in time; perhaps the server does not speak TLS"
     if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
@@ -47,9 +51,9 @@ def _why(target: Target, error: Exception, advice: Advice) -> str:
     return f"the TLS handshake failed: {cause_of(error).removeprefix('TLS: ')}"
 
 
-def _untrusted(target: Target, error: ssl.SSLCertVerificationError, advice: Advice) -> str:
+def _untrusted(endpoint: Endpoint, error: ssl.SSLCertVerificationError, advice: Advice) -> str:
     cause = error.verify_message.rstrip(".").lower()
-    text = f"the certificate of {target.server_hostname or target} is not trusted: {cause}"
+    text = f"the certificate of {endpoint.server_hostname or endpoint} is not trusted: {cause}"
     if error.verify_code in (_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH):
         return f"{text}; {advice.name}"
     return f"{text}; {advice.trust}"

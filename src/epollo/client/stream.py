@@ -1,4 +1,4 @@
-"""One connection's incoming stream: the messages in it, and the error that it ends with."""
+"""The incoming stream of one connection: its messages, and the error that ends it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import ssl
 from collections.abc import Callable
 from functools import partial
 
-from epollo.client.target import Target
+from epollo.client.endpoint import Endpoint
 from epollo.errors import ConnectionClosed, EpolloError, FrameError, StreamEnded
 from epollo.framing.base import fault_of
 
 
 class Stream:
-    """Cuts what comes into messages until the connection ends; of several ends the first counts.
+    """Decodes received bytes into messages until the connection ends.
 
-    ``fault`` makes the error of that end; None while there is none.
+    ``fault`` makes the error of that end, the first if there are several; None before it.
     """
 
-    def __init__(self, target: Target) -> None:
-        self._name = str(target)
-        self._decoder = target.framing.decoder()
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._name = str(endpoint)
+        self._decoder = endpoint.framing.decoder()
         self.fault: Callable[[], EpolloError] | None = None
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that ``data`` completes, those before a bad frame too."""
+        """The messages that ``data`` completes, including those before a bad frame."""
         if self.fault is not None:
             return []
         try:
@@ -55,9 +55,9 @@ class Stream:
 
 
 def cause_of(error: Exception) -> str:
-    """What went wrong, in small letters; of TLS what OpenSSL calls it."""
+    """The cause of ``error`` in lower case; for TLS, OpenSSL's name for it."""
     if isinstance(error, ssl.SSLEOFError):
-        return "it ended without TLS's close_notify, so that something may be missing"
+        return "it ended without a TLS close_notify, so data may be missing"
     if isinstance(error, ssl.SSLError) and error.reason:
         return f"TLS: {error.reason.replace('_', ' ').lower()}"
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()

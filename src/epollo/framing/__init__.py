@@ -1,23 +1,23 @@
-"""What a message is on the wire, sans-I/O: bytes in, messages out, and back.
+"""Framing: how messages are encoded as bytes, and decoded again, without I/O.
 
     framing = epollo.framing.parse("u32")
     framing.encode(b"hello")                            # b"\\x00\\x00\\x00\\x05hello"
     framing.decoder().feed(b"\\x00\\x00\\x00\\x05hello")     # [b"hello"]
 
-The rules for all of them:
+The rules of every framing:
 
-- Bytes may come split anywhere; the messages, and the byte at which an error is raised, are
+- The stream may be split anywhere: the messages, and the byte at which an error is raised, are
   the same.
-- ``max_frame`` bounds a whole frame on the wire, inclusive, and is checked as soon as the header
-  is there: no body is waited for, and none allocated.
-- Messages complete before a bad frame are delivered first (``FrameError.messages``); after an
-  error the decoder stays failed.
-- The end of the stream inside a frame is ``FrameTruncated``, never silence.
-- An error says nothing of the stream before the bad frame: a new decoder, fed from the beginning
-  of that frame, raises the same.
+- ``max_frame`` is the largest size of a whole frame, header included. It is checked as soon as the
+  header is complete, before a body is received or allocated.
+- Messages completed before a bad frame are delivered first (``FrameError.messages``). After an
+  error every call of the decoder fails.
+- If the stream ends inside a frame, ``FrameTruncated`` is raised.
+- An error does not depend on the stream before the bad frame: a new decoder, fed from the start of
+  that frame, raises the same.
 - An empty message is a message.
-- Encoding what the framing cannot hold raises ``EncodeError`` before a byte is sent.
-- Time is linear in the bytes, however small the pieces.
+- A message that the framing cannot carry raises ``EncodeError`` before a byte is sent.
+- Time is linear in the number of bytes, however small the pieces.
 """
 
 from epollo.framing.base import DEFAULT_MAX_FRAME, Buffer, Decoder, Framing

@@ -1,4 +1,4 @@
-"""What every framing is, and what all of them need to be one."""
+"""The base classes of framings and decoders, and helpers for all of them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Final, TypeAlias
 from epollo.errors import EncodeError, FrameError, FrameTooLarge, FramingSpecError
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
-"""What can be sent as a message, and fed to a decoder."""
+"""The types of a message to send, and of bytes to decode."""
 
 DEFAULT_MAX_FRAME = 1 << 20
-"""The largest frame, in bytes, where nothing else is said."""
+"""The default for the largest frame, in bytes."""
 
-MAX_LENGTH = (1 << 63) - 1  # a signed 64-bit length, the most that any peer can mean
+MAX_LENGTH = (1 << 63) - 1  # of a signed 64-bit number
 
 
 class Decoder(ABC):
-    """Cuts the messages out of one stream. Made by ``Framing.decoder``."""
+    """Decodes one stream into messages. Made by ``Framing.decoder``."""
 
     __slots__ = ()
 
@@ -27,20 +27,20 @@ class Decoder(ABC):
     def feed(self, data: Buffer) -> list[bytes]:
         """The messages that ``data``, the next bytes of the stream, completes.
 
-        Raises FrameTooLarge or FrameCorrupt, now and at every later call.
+        Raises FrameTooLarge or FrameCorrupt; later calls raise it again.
         """
 
     def feed_from(self, buffer: memoryview, count: int) -> list[bytes]:
-        """As ``feed``, for the first ``count`` bytes of ``buffer``, which is not kept."""
+        """As ``feed``, with the first ``count`` bytes of ``buffer``. Keeps no reference to it."""
         return self.feed(buffer[:count].tobytes())
 
     @abstractmethod
     def eof(self) -> None:
-        """The stream has ended. Raises FrameTruncated where that cuts a frame."""
+        """The stream has ended. Raises FrameTruncated if that is inside a frame."""
 
 
 class Framing(ABC):
-    """One way to put messages on the wire; immutable, shared by any number of connections.
+    """One way to frame messages; immutable, shared by any number of connections.
 
     ``name`` is the spec as the user wrote it, ``max_frame`` the largest frame in bytes.
     """
@@ -51,7 +51,7 @@ class Framing(ABC):
 
     @abstractmethod
     def encode(self, message: Buffer) -> bytes:
-        """The frame that carries ``message``. Raises EncodeError where none can."""
+        """The frame that carries ``message``. Raises EncodeError if no frame can."""
 
     @abstractmethod
     def decoder(self) -> Decoder:
@@ -62,7 +62,7 @@ Fault: TypeAlias = Callable[[], FrameError]
 
 
 def fault_of(error: FrameError) -> Fault:
-    """Makes errors like ``error`` anew: one kept would keep the frames of its traceback."""
+    """Makes a new error like ``error`` at each call: keeping ``error`` would keep its traceback."""
     if isinstance(error, FrameTooLarge):
         return partial(FrameTooLarge, error.size, error.limit)
     return partial(type(error), str(error))
@@ -79,5 +79,5 @@ def over_max_frame(size: int, limit: int) -> EncodeError:
 
 
 def bad_spec(name: str, why: str) -> FramingSpecError:
-    """The error for the framing ``name``, which cannot be for the reason ``why``."""
+    """The error for the framing ``name``, which is invalid for the reason ``why``."""
     return FramingSpecError(f"bad framing {name!r}: {why}")

@@ -1,4 +1,4 @@
-"""Frames that end where certain bytes stand: a delimiter, or a line's end."""
+"""Frames that end with certain bytes: a delimiter, or the end of a line."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from epollo.framing.base import (
 
 
 class Delimiter(Framing):
-    """Messages that each end where the bytes ``delimiter`` stand.
+    """Messages that each end with the bytes ``delimiter``.
 
-    These are not part of the message and not counted in ``max_frame``. Raises FramingSpecError
-    for an empty one.
+    The delimiter is not part of the message and does not count towards ``max_frame``. Raises
+    FramingSpecError if it is empty.
     """
 
     def __init__(self, name: str, max_frame: int, *, delimiter: bytes) -> None:
@@ -35,7 +35,7 @@ class Delimiter(Framing):
         if len(message) > self.max_frame:
             raise over_max_frame(len(message), self.max_frame)
         frame = message + self.delimiter
-        # Not in the message alone: "x-" and the delimiter "--" would end as "x", with "-" over.
+        # Search in the whole frame: "x-" with the delimiter "--" would be received as "x" and "-".
         if frame.find(self.delimiter) != len(message):
             raise EncodeError(
                 f"a message with its delimiter {self.delimiter!r} in it cannot be sent"
@@ -49,7 +49,7 @@ class Delimiter(Framing):
 class Line(Framing):
     """Lines ended by LF; a CR before the LF is dropped, a CR elsewhere belongs to the line.
 
-    The line's end is not part of the message and not counted in ``max_frame``.
+    The end of the line is not part of the message and does not count towards ``max_frame``.
     """
 
     def encode(self, message: Buffer) -> bytes:
@@ -67,9 +67,9 @@ class Line(Framing):
 
 
 class DelimiterDecoder(Decoder):
-    """Cuts at each delimiter; holds bytes only while a message is incomplete.
+    """Splits at each delimiter; holds bytes only while a message is incomplete.
 
-    ``dropped`` is what may stand before a delimiter and is then no part of the message.
+    ``dropped`` is removed from the message if it precedes the delimiter.
     """
 
     __slots__ = ("_delimiter", "_dropped", "_fault", "_max_frame", "_partial", "_unit")
@@ -104,9 +104,9 @@ class DelimiterDecoder(Decoder):
             raise FrameTruncated(f"the stream ended {size} bytes into a {self._unit}")
 
     def _split_partial(self, data: bytes) -> list[bytes]:
-        """The messages that the partial one and ``data`` make, then what is to be kept."""
+        """The messages completed by ``data``, and as the last element the bytes to keep."""
         partial = self._partial
-        # Nothing is searched twice but what may be the beginning of a delimiter.
+        # Search again only the bytes that may be the start of a delimiter.
         start = max(0, len(partial) - len(self._delimiter) + 1)
         partial += data
         stop = partial.find(self._delimiter, start)
@@ -124,13 +124,13 @@ class DelimiterDecoder(Decoder):
             raise self._fail(messages)
 
     def _may_end_in_time(self) -> bool:
-        """Is what the partial message has over ``max_frame`` the beginning of its end?"""
+        """Can the bytes over ``max_frame`` still be the start of the message's end?"""
         ending = self._dropped + self._delimiter
         over = len(self._partial) - self._max_frame
         return any(self._partial.endswith(ending[:size]) for size in range(over, len(ending)))
 
     def _fail(self, messages: list[bytes]) -> FrameError:
-        # How long the message would have been is unknown: the stream was not read to its end.
+        # The size of the message is unknown: its end has not been received.
         error = FrameTooLarge(self._max_frame + 1, self._max_frame)
         error.messages = messages
         self._fault = fault_of(error)

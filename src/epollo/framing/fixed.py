@@ -1,4 +1,4 @@
-"""Frames that all have the same size."""
+"""Frames of one fixed size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from epollo.framing.sized import Measure, SizedFraming
 class Fixed(SizedFraming):
     """Messages of ``size`` bytes each, with nothing between them.
 
-    Raises FramingSpecError for a size that no frame can have.
+    Raises FramingSpecError for an impossible size.
     """
 
     def __init__(self, name: str, max_frame: int, *, size: int) -> None:

@@ -1,7 +1,7 @@
-"""Frames that have an unsigned length of fixed width in them.
+"""Frames that contain an unsigned length of fixed width.
 
-The parameters, their names but for ``adjust`` and ``strip``, and what they mean are those of
-Netty's LengthFieldBasedFrameDecoder.
+The parameters have the meaning that they have in Netty's LengthFieldBasedFrameDecoder; there
+``adjust`` is lengthAdjustment and ``strip`` is initialBytesToStrip.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ WholeFrame: TypeAlias = Callable[[memoryview], tuple[int, bytes]]
 SIZES = (1, 2, 3, 4, 8)
 FORMS = {1: "B", 2: "H", 4: "I", 8: "Q"}  # of the struct module
 _LIMIT = 1 << 31
-_KEPT = 1024  # structs, and headers, kept for sizes met before
+_CACHE_SIZE = 1024  # structs, and headers, cached by size
 
 
 class LengthField(SizedFraming):
-    """A frame with a length in it, as Netty's LengthFieldBasedFrameDecoder takes it.
+    """A frame that contains its length, as for Netty's LengthFieldBasedFrameDecoder.
 
-    The length stands ``offset`` bytes into the frame and has ``size`` bytes (1, 2, 3, 4 or 8) in
-    byte ``order``. The frame ends so many bytes behind it, and ``adjust`` (which may be negative)
-    more; its first ``strip`` bytes are not part of the message. All are in bytes, and 32-bit
-    numbers, as Netty's are.
+    The length starts ``offset`` bytes into the frame and has ``size`` bytes (1, 2, 3, 4 or 8) in
+    byte ``order``. After it the frame has as many bytes as the length says, plus ``adjust`` (which
+    may be negative). The first ``strip`` bytes of the frame are not part of the message. All are
+    32-bit numbers, as in Netty.
 
-    Where exactly the length is stripped, encoding puts it before the message. Else the message
-    is the whole frame as it goes on the wire, and the length is written into its place.
-    Raises FramingSpecError for a field that no frame can have.
+    If exactly the length is stripped, encoding puts it before the message. Otherwise the message
+    to send is the whole frame, and encoding overwrites its length field. Raises FramingSpecError
+    for impossible parameters.
     """
 
     def __init__(
@@ -49,16 +49,16 @@ class LengthField(SizedFraming):
     ) -> None:
         super().__init__(name, max_frame)
         self.offset: Final = offset
-        self.size: Final = size  # of the length itself
+        self.size: Final = size  # of the length field
         self.adjust: Final = adjust
         self.strip: Final = strip
         self.order: Final[Order] = order
-        self.end: Final = offset + size  # of the length
+        self.end: Final = offset + size  # of the length field
         self._check()
         self.header = self.end
         self.in_place: Final = offset != 0 or strip != self.end
         self._least = max(self.end, strip)
-        self.most: Final = min(max_frame, MAX_LENGTH + adjust + self.end)  # a frame can have
+        self.most: Final = min(max_frame, MAX_LENGTH + adjust + self.end)  # bytes of a frame
         self._max_value = (1 << 8 * size) - 1
 
     def measure(self, buffer: Buffer, start: int, stop: int) -> Measure | None:
@@ -72,7 +72,7 @@ class LengthField(SizedFraming):
         return self.strip, size
 
     def refusal(self, value: int) -> FrameError:
-        """The error for a frame whose length is ``value`` and which is none."""
+        """The error for a frame with the invalid length ``value``."""
         size = value + self.adjust + self.end
         if value > MAX_LENGTH:
             return over_max_length(value)
@@ -90,7 +90,7 @@ class LengthField(SizedFraming):
         return self.length_of(len(message) + self.end) + message
 
     def length_of(self, size: int) -> bytes:
-        """The length field of a frame of ``size`` bytes. Raises EncodeError where none can be."""
+        """The length field of a frame of ``size`` bytes. Raises EncodeError if that fails."""
         value = size - self.adjust - self.end
         if not (self._least <= size <= self.max_frame and 0 <= value <= self._max_value):
             raise self._unsendable(size, value)
@@ -126,7 +126,7 @@ class LengthField(SizedFraming):
 
 
 class LengthPrefix(LengthField):
-    """An unsigned length of ``size`` (1, 2, 4 or 8) bytes, and so many bytes of message."""
+    """An unsigned length of ``size`` (1, 2, 4 or 8) bytes, then a message of that length."""
 
     def __init__(self, name: str, max_frame: int, *, size: int, order: Order = "big") -> None:
         super().__init__(name, max_frame, size=size, strip=size, order=order)
@@ -149,28 +149,28 @@ class LengthPrefix(LengthField):
         return LengthPrefixDecoder(self, self._whole_frames)
 
     def whole_frame(self, size: int) -> WholeFrame | None:
-        """A struct that reads a frame of ``size`` bytes, where such a frame can be."""
+        """A struct that reads a frame of ``size`` bytes; None if no frame has that size."""
         if not self.size <= size <= self.most:
             return None
         whole = struct.Struct(f"{self.form}{size - self.size}s").unpack_from
-        if len(self._whole_frames) < _KEPT:
+        if len(self._whole_frames) < _CACHE_SIZE:
             self._whole_frames[size] = whole
         return whole
 
     def _header(self, size: int) -> bytes:
         header = self.length_of(size + self.size)
-        if len(self._headers) < _KEPT:
+        if len(self._headers) < _CACHE_SIZE:
             self._headers[size] = header
         return header
 
 
 class LengthPrefixDecoder(SizedDecoder):
-    """Cuts length-prefixed frames as ``SizedDecoder`` does, but faster.
+    """Decodes length-prefixed frames like ``SizedDecoder``, but faster.
 
-    A struct that knows the size of a message reads its length and makes its bytes in one call, at
-    a third of the cost of slicing. So a size is guessed, and the length read tells if it was
-    right: that all the bytes at hand are one frame, as they are when a peer waits for its reply;
-    then, that the frames at hand are as long as the first, as they are in many a pipeline.
+    A struct for a known message size reads the length and copies the message in one call, at a
+    third of the cost of slicing. So the decoder guesses the size, and the length it reads shows
+    whether the guess was right. First guess: the buffer is exactly one frame, as when the peer
+    waits for a reply. Second guess: all frames are as long as the first, as often in a pipeline.
     """
 
     __slots__ = ("_whole_frames",)
@@ -190,7 +190,7 @@ class LengthPrefixDecoder(SizedDecoder):
                     return [message]
         return self._feed_any(buffer, count)
 
-    def _cut(self, buffer: memoryview, start: int, count: int, messages: list[bytes]) -> int:
+    def _decode(self, buffer: memoryview, start: int, count: int, messages: list[bytes]) -> int:
         framing = self._framing
         header, most, length_at = framing.size, framing.most, framing.length_at
         while (body := start + header) <= count:
@@ -204,13 +204,13 @@ class LengthPrefixDecoder(SizedDecoder):
             messages.append(buffer[body:stop].tobytes())
             start = stop
             if stop + header + length <= count:
-                start = self._cut_alike(buffer, start, count, length, messages)
+                start = self._decode_alike(buffer, start, count, length, messages)
         return start
 
-    def _cut_alike(
+    def _decode_alike(
         self, buffer: memoryview, start: int, count: int, length: int, messages: list[bytes]
     ) -> int:
-        """Cut frames from ``start`` on while each carries ``length`` bytes; returns their end."""
+        """Decode frames from ``start`` while each carries ``length`` bytes; returns their end."""
         frame = self._framing.size + length
         end = count - (count - start) % frame
         for found, message in struct.iter_unpack(

@@ -1,4 +1,4 @@
-"""Frames as in D. J. Bernstein's text "Netstrings" (cr.yp.to/proto/netstrings.txt)."""
+"""Netstrings, as specified by D. J. Bernstein (cr.yp.to/proto/netstrings.txt)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _ZERO, _NINE, _COLON = b"09:"
 
 
 class Netstring(SizedFraming):
-    """A decimal length without leading zeros, a colon, so many bytes of message, a comma.
+    """A decimal length without leading zeros, a colon, a message of that length, a comma.
 
-    ``max_frame`` bounds all of it. A length of more digits than ``max_frame`` has is too large at
-    the first digit too many, whatever would follow; its size is then what the digits so far say.
+    ``max_frame`` limits the whole frame. A length with more digits than ``max_frame`` is too large
+    at the first extra digit; the error's size is then that of the digits so far.
     """
 
     trailer = b","
@@ -28,9 +28,7 @@ class Netstring(SizedFraming):
             if byte == _COLON and digits:
                 return self.check_length(digits + 1, length)
             if not _ZERO <= byte <= _NINE:
-                raise FrameCorrupt(
-                    f"netstring length has {bytes([byte])!r} where a digit must stand"
-                )
+                raise FrameCorrupt(f"netstring length has {bytes([byte])!r} instead of a digit")
             if digits and not length:
                 raise FrameCorrupt("netstring length has a leading zero")
             length = 10 * length + byte - _ZERO

@@ -1,4 +1,4 @@
-"""No frames at all."""
+"""A stream without frames."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from epollo.framing.base import Buffer, Decoder, Framing, to_bytes
 
 
 class Raw(Framing):
-    """No framing: a message is whatever one read brought. For echo and for proxies."""
+    """No framing: a message is the bytes of one read. For echo servers and proxies."""
 
     def encode(self, message: Buffer) -> bytes:
         return to_bytes(message)
@@ -16,7 +16,7 @@ class Raw(Framing):
 
 
 class RawDecoder(Decoder):
-    """Passes on what it is fed."""
+    """Returns the bytes that it is fed."""
 
     __slots__ = ()
 

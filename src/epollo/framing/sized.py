@@ -1,4 +1,4 @@
-"""What the framings share whose frames say at their beginning how long they are."""
+"""The base of framings whose frames start with their size."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from epollo.errors import FrameCorrupt, FrameError, FrameTooLarge, FrameTruncate
 from epollo.framing.base import MAX_LENGTH, Buffer, Decoder, Fault, Framing, fault_of
 
 Measure: TypeAlias = tuple[int, int]
-"""Of a frame, in bytes: what comes before the message, and the whole of it."""
+"""Two sizes in bytes: the part of a frame before its message, and the whole frame."""
 
 
 class SizedFraming(Framing):
-    """A framing whose header tells the size of the frame."""
+    """A framing whose header gives the size of the frame."""
 
     header: int = 1
-    """Bytes without which a header is never complete."""
+    """The smallest size of a header, in bytes."""
 
     trailer: bytes = b""
-    """What ends every frame, and is not part of the message."""
+    """The bytes that end every frame; not part of the message."""
 
     @abstractmethod
     def measure(self, buffer: Buffer, start: int, stop: int) -> Measure | None:
-        """The measure of the frame that begins at ``start`` of the bytes up to ``stop``.
+        """The measure of the frame that starts at ``start``; the bytes received end at ``stop``.
 
-        None while they are too few to tell; at least one is there. Raises FrameCorrupt and
-        FrameTooLarge at the first byte that shows it.
+        None if they are too few; there is at least one. Raises FrameCorrupt and FrameTooLarge at
+        the first byte that shows it.
         """
 
     def check_length(self, header: int, length: int) -> Measure:
-        """The measure of a frame whose ``header`` announces so many bytes of message."""
+        """The measure of a frame whose header of ``header`` bytes announces ``length`` more."""
         size = header + length + len(self.trailer)
         if length > MAX_LENGTH:
             raise over_max_length(length)
@@ -43,7 +43,7 @@ class SizedFraming(Framing):
 
 
 class SizedDecoder(Decoder):
-    """Cuts frames that say how long they are; holds bytes only while a frame is incomplete."""
+    """Decodes frames that start with their size; holds bytes only while a frame is incomplete."""
 
     __slots__ = ("_fault", "_framing", "_partial", "_size", "_skip")
 
@@ -67,7 +67,7 @@ class SizedDecoder(Decoder):
             raise FrameTruncated(f"the stream ended {missing} bytes short of a frame's next part")
 
     def _feed_any(self, buffer: memoryview, count: int) -> list[bytes]:
-        """A rest of the last feed, any number of frames, a rest for the next."""
+        """Decode the rest of a partial frame, then whole frames, and keep a new partial frame."""
         if self._fault is not None:
             raise self._fault()
         messages: list[bytes] = []
@@ -76,18 +76,18 @@ class SizedDecoder(Decoder):
             if self._partial is not None:
                 start = self._complete(buffer, count, messages)
             if start < count:
-                start = self._cut(buffer, start, count, messages)
+                start = self._decode(buffer, start, count, messages)
         except FrameError as error:
             self._fault = fault_of(error)
-            self._partial = bytearray()  # so that no later feed is taken for a frame's start
+            self._partial = bytearray()  # so that a later feed does not start a new frame
             error.messages = messages
             raise
         if start < count:
             self._partial = bytearray(buffer[start:count])
         return messages
 
-    def _cut(self, buffer: memoryview, start: int, count: int, messages: list[bytes]) -> int:
-        """Cut the frames that are whole; returns their end."""
+    def _decode(self, buffer: memoryview, start: int, count: int, messages: list[bytes]) -> int:
+        """Decode the whole frames; returns their end."""
         measure = self._framing.measure
         while start < count and (measured := measure(buffer, start, count)):
             skip, size = measured
@@ -99,14 +99,14 @@ class SizedDecoder(Decoder):
         return start
 
     def _complete(self, buffer: memoryview, count: int, messages: list[bytes]) -> int:
-        """Add what is here of the partial frame to it; returns how many bytes that was."""
+        """Add bytes to the partial frame; returns how many."""
         partial = self._partial
         assert partial is not None
         used = 0
         while not self._size:
             if used == count:
                 return count
-            # Never past the header: what comes behind it may belong to the next frame.
+            # Never past the header: the bytes after it may belong to the next frame.
             stop = min(used + max(1, self._framing.header - len(partial)), count)
             partial += buffer[used:stop]
             used = stop
@@ -124,7 +124,7 @@ class SizedDecoder(Decoder):
         end = stop - len(trailer)
         if end < stop and buffer[end:stop] != trailer:
             found = buffer[end:stop].tobytes()
-            raise FrameCorrupt(f"frame ends with {found!r} where {trailer!r} must stand")
+            raise FrameCorrupt(f"frame ends with {found!r} instead of {trailer!r}")
         return buffer[start:end].tobytes()
 
 

@@ -1,9 +1,9 @@
-r"""The text that names a framing, as ``--framing`` takes it.
+r"""The text that names a framing, as given to ``--framing``.
 
 u8 u16 u32 u64 u16le u32le u64le varint netstring line raw
 delimiter:X     X with the escapes \0 \n \r \t \\ \xHH
 fixed:N         N such as 128 or 1KiB
-length(offset=4, size=2, adjust=0, strip=0, order=big)    all but size may be left out
+length(offset=4, size=2, adjust=0, strip=0, order=big)    all but size are optional
 dns kafka thrift erlang1 erlang2 erlang4 modbus mongodb protobuf
 """
 
@@ -32,8 +32,8 @@ Factory: TypeAlias = Callable[[str, int], Framing]
 def parse(spec: str | Framing, max_frame: int = DEFAULT_MAX_FRAME) -> Framing:
     """The framing that ``spec`` names, for frames of at most ``max_frame`` bytes.
 
-    A framing, such as one of the user's own, is taken as it is, with its own ``max_frame``.
-    Raises FramingSpecError that says what is wrong with a spec, and what would do.
+    A Framing object is returned as it is, with its own ``max_frame``. Raises FramingSpecError
+    that says what is wrong with a spec, and what is valid.
     """
     if isinstance(spec, Framing):
         return spec
@@ -44,7 +44,7 @@ def parse(spec: str | Framing, max_frame: int = DEFAULT_MAX_FRAME) -> Framing:
 
 
 def _head(spec: str) -> str:
-    """What a spec is looked up by: all before its argument."""
+    """The part of a spec before its argument, by which it is looked up."""
     return re.split(r"(?<=[:(])", spec, maxsplit=1)[0]
 
 
@@ -106,7 +106,7 @@ _KEYWORDS = ("offset", "size", "adjust", "strip", "order")
 
 
 def _keywords(spec: str) -> dict[str, str]:
-    """The arguments of ``length(...)``, by keyword, as they are written."""
+    """The arguments of ``length(...)``, by keyword, as text."""
     arguments, closed, rest = spec.removeprefix("length(").partition(")")
     if not closed or rest:
         raise bad_spec(spec, "write it as length(size=2), with ) at its end only")
@@ -118,7 +118,7 @@ def _keywords(spec: str) -> dict[str, str]:
         if not equals:
             raise bad_spec(spec, f"{key} has no value; write {key}=VALUE")
         if key in values:
-            raise bad_spec(spec, f"{key} is there twice")
+            raise bad_spec(spec, f"{key} is given twice")
         values[key] = value
     return values
 
@@ -129,7 +129,7 @@ def _number(spec: str, key: str, value: str) -> int:
     return int(value)
 
 
-# Every framing there is, by the form that a spec of it has.
+# Every framing, by the form of its spec.
 _FRAMINGS: dict[str, Factory] = {
     "u8": partial(LengthPrefix, size=1),
     "u16": partial(LengthPrefix, size=2),

@@ -1,4 +1,4 @@
-"""Frames that begin with their length as protobuf writes a number.
+"""Frames that start with their length as a varint of protobuf.
 
 protobuf.dev, Encoding, "Base 128 Varints"; writeDelimitedTo and serialize_length_prefixed.
 """
@@ -9,14 +9,14 @@ from epollo.errors import FrameCorrupt
 from epollo.framing.base import Buffer, over_max_frame, to_bytes
 from epollo.framing.sized import Measure, SizedFraming
 
-_MAX_BYTES = 10  # of 7 bits each, for a number of 64
+_MAX_BYTES = 10  # of 7 bits each, for a 64-bit number
 
 
 class Varint(SizedFraming):
-    """A base-128 length, its lowest 7 bits first, and so many bytes of message.
+    """A base-128 length, its lowest 7 bits first, then a message of that length.
 
-    Padding with zeros is accepted, as protobuf does, and never written. ``max_frame`` bounds
-    length and message together.
+    Padding with zeros is accepted, as in protobuf, but never written. ``max_frame`` limits length
+    and message together.
     """
 
     def measure(self, buffer: Buffer, start: int, stop: int) -> Measure | None:
@@ -28,7 +28,7 @@ class Varint(SizedFraming):
                 return self.check_length(at + 1 - start, length)
             shift += 7
         if stop - start >= _MAX_BYTES:
-            raise FrameCorrupt(f"varint length goes on after {_MAX_BYTES} bytes")
+            raise FrameCorrupt(f"varint length is longer than {_MAX_BYTES} bytes")
         return None
 
     def encode(self, message: Buffer) -> bytes:

@@ -1,8 +1,8 @@
-"""Many clients connect at once to a busy server: who gets a reply, by the length of the queue.
+"""Many clients connect at once to a busy server: how many get a reply, by the length of the queue.
 
-Only a reply counts. The kernel finishes handshakes without the server, and with SYN cookies it
-even answers clients for whom it has no room, so that their connect succeeds and nobody knows of
-them: a connect that succeeds proves nothing.
+Only a reply counts. The kernel completes handshakes without the server. With SYN cookies it also
+completes them when the queue is full, and then keeps no state of the client: a successful connect
+does not prove that the server will serve it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ QUEUES = (1, 10, 100, 2048)
 CLIENTS = 100
 BUSY = 0.3  # seconds
 WAIT = 10.0  # seconds
-PROMPT = 1.0  # seconds: the first SYN is sent again after so long (RFC 6298, 2.1)
+PROMPT = 1.0  # seconds until the first SYN is sent again (RFC 6298, 2.1)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueResult:
-    """What became of the clients at one accept queue; times in seconds."""
+    """The clients' results with one accept queue; times in seconds."""
 
-    queue: int  # as asked for
-    length: int  # as the kernel made it: no longer than somaxconn
-    wait: float  # how long a client waited for its reply
-    started: float  # how long it took to start them all
+    queue: int  # the length asked for
+    length: int  # the kernel's length, at most somaxconn
+    wait: float  # the longest that clients waited for a reply
+    started: float  # the time that starting all clients took
     attempts: list[Attempt]
-    counters: dict[str, int]  # how much the kernel's counters grew meanwhile
+    counters: dict[str, int]  # growth of the kernel's counters meanwhile
 
     @property
     def clients(self) -> int:
@@ -52,7 +52,7 @@ class QueueResult:
 
     @property
     def never(self) -> int:
-        """Clients that had no reply for as long as they waited."""
+        """Clients that had no reply within ``wait``."""
         return sum(a.replied is None for a in self.attempts)
 
     @property
@@ -62,7 +62,7 @@ class QueueResult:
 
     @property
     def connected_unserved(self) -> int:
-        """Clients whose connect succeeded and who had no reply for as long as they waited."""
+        """Clients whose connect succeeded and that had no reply within ``wait``."""
         return sum(a.connected is not None and a.replied is None for a in self.attempts)
 
     @property
@@ -70,11 +70,11 @@ class QueueResult:
         return max((a.replied for a in self.attempts if a.replied is not None), default=None)
 
     def connected_by(self, seconds: float) -> int:
-        """Clients whose connect had succeeded by then."""
+        """Clients whose connect had succeeded after ``seconds``."""
         return sum(a.connected is not None and a.connected <= seconds for a in self.attempts)
 
     def replied_by(self, seconds: float) -> int:
-        """Clients that had their reply by then."""
+        """Clients that had their reply after ``seconds``."""
         return sum(a.replied is not None and a.replied <= seconds for a in self.attempts)
 
 
@@ -97,8 +97,8 @@ def run_backlog(
 ) -> BacklogResult:
     """Let ``clients`` connect at once to a server that is ``busy`` (seconds), queue by queue.
 
-    Each queue takes ``wait`` seconds, or less where all have a reply sooner. Raises UsageError
-    where there are too few descriptors, EpolloError where the server does not start.
+    Each queue takes ``wait`` seconds, or less if all clients have a reply sooner. Raises UsageError
+    if there are too few descriptors, EpolloError if the server does not start.
     """
     settings = tcp_settings()
     results = []
@@ -107,11 +107,11 @@ def run_backlog(
         for queue in sorted(queues):
             progress(f"{clients:,} clients at an accept queue of {queue:,}")
             with busy_server(queue, busy) as server:
-                results.append(_storm(server, queue, clients, wait))
+                results.append(_measure(server, queue, clients, wait))
     return BacklogResult(clients, busy, settings, results)
 
 
-def _storm(server: BusyServer, queue: int, count: int, wait: float) -> QueueResult:
+def _measure(server: BusyServer, queue: int, count: int, wait: float) -> QueueResult:
     before = tcp_counters()
     with closing(new_loop()) as loop:
         server.begin()

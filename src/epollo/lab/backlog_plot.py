@@ -1,4 +1,4 @@
-"""The picture of `epollo lab backlog`: the clients' state over time, a strip for each queue."""
+"""The plot of `epollo lab backlog`: the clients' state over time, one strip for each queue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 
 from epollo.cli.plotting import BLUE, FAINT, INK, ORANGE, QUIET, new_figure, quiet
 from epollo.lab.backlog import PROMPT, BacklogResult, QueueResult
-from epollo.lab.claims import scant_queue
+from epollo.lab.claims import short_queue
 from epollo.lab.machine import Machine
 from epollo.units import format_seconds
 
@@ -21,7 +21,7 @@ COLUMNS = (0.715, 0.795, 0.865, 0.95)
 
 
 def plot_backlog(result: BacklogResult, machine: Machine) -> Figure:
-    """Over time, how many clients had a reply, were connected without one, were not connected."""
+    """Clients with a reply, connected without one, and not connected, over time."""
     rows = result.results
     height = ABOVE + BELOW + len(rows) * STRIP + (len(rows) - 1) * GAP
     figure = new_figure(height, _title(rows), _subtitle(result), str(machine))
@@ -39,15 +39,15 @@ def plot_backlog(result: BacklogResult, machine: Machine) -> Figure:
 
 
 def _title(rows: Sequence[QueueResult]) -> str:
-    scant = scant_queue(rows)
-    if scant is None:
-        return f"{rows[0].clients:,} clients connect at once: who gets a reply"
-    wait = format_seconds(scant.wait)
-    start, clients = f"With an accept queue of {scant.queue:,}", f"{scant.clients:,} clients"
-    if scant.never:
-        return f"{start}, {scant.never:,} of {clients} had no reply in {wait}"
-    if scant.late:
-        return f"{start}, {scant.late:,} of {clients} waited over a second"
+    short = short_queue(rows)
+    if short is None:
+        return f"{rows[0].clients:,} clients connect at once: how many get a reply"
+    wait = format_seconds(short.wait)
+    start, clients = f"With an accept queue of {short.queue:,}", f"{short.clients:,} clients"
+    if short.never:
+        return f"{start}, {short.never:,} of {clients} had no reply in {wait}"
+    if short.late:
+        return f"{start}, {short.late:,} of {clients} waited over a second"
     return f"{start}, all {clients} had a reply within a second"
 
 
@@ -55,12 +55,12 @@ def _subtitle(result: BacklogResult) -> str:
     busy = format_seconds(result.busy)
     text = f"{result.clients:,} clients connect at once; the server is busy for the first {busy}."
     if any(found.connected_unserved for found in result.results):
-        text += " A connect that succeeds proves nothing."
+        text += " A successful connect proves nothing."
     return text
 
 
 def _strip(axes: Axes, found: QueueResult) -> None:
-    """Areas, one upon the other: with a reply, connected without one, not connected."""
+    """Stacked areas: with a reply, connected without one, not connected."""
     times = sorted({0.0, found.wait, *_moments(found)})
     replied = [found.replied_by(time) for time in times]
     connected = [found.connected_by(time) for time in times]
@@ -85,7 +85,7 @@ def _name_time(axes: Axes, last: bool) -> None:
 
 
 def _events(axes: Axes, result: BacklogResult) -> None:
-    """What happens when, above the first strip."""
+    """Label the events above the first strip."""
     events = [(result.busy, f"{format_seconds(result.busy)}: the server is free", 17)]
     if any(found.late or found.never for found in result.results):
         events.append((PROMPT, f"{format_seconds(PROMPT)}: lost SYNs are sent again", 4))
@@ -105,15 +105,15 @@ def _events(axes: Axes, result: BacklogResult) -> None:
 def _row_texts(figure: Figure, found: QueueResult, middle: float) -> None:
     """The queue's length to the left of its strip, the counts to the right."""
     queue = f"{found.queue:,}"
-    room = 15 if len(queue) < 6 else 11
-    figure.text(0.02, middle, queue, size=room, weight="bold", color=INK, va="center")
+    size = 15 if len(queue) < 6 else 11
+    figure.text(0.02, middle, queue, size=size, weight="bold", color=INK, va="center")
     retries = found.counters.get("TCPSynRetrans")
     texts = [f"{found.prompt:,}", f"{found.late:,}", f"{found.never:,}"]
     texts.append("-" if retries is None else f"{retries:,}")
     for place, text, lost in zip(COLUMNS, texts, (0, 0, found.never, 0), strict=True):
-        weight, size = "bold" if lost else "normal", 13.0 if len(text) < 5 else 11.5
+        weight, points = "bold" if lost else "normal", 13.0 if len(text) < 5 else 11.5
         figure.text(
-            place, middle, text, size=size, weight=weight, color=INK, ha="center", va="center"
+            place, middle, text, size=points, weight=weight, color=INK, ha="center", va="center"
         )
 
 

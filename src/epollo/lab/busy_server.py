@@ -1,11 +1,11 @@
-"""A server that listens at once and is busy before it first accepts; a process of its own.
+"""A server that listens at once and is busy before it first accepts, in a child process.
 
-Busy with what is nothing to the kernel: the handshake and the accept queue are its own, and all
-that it sees of a busy server is that accept() is not called (listen(2)). So it sleeps, where a
-real one would compute, or wait for a database; then it is an `epollo.Server` like any other.
+It sleeps instead of working. That makes no difference to the kernel, which handles the handshakes
+and the accept queue itself and only sees that accept() is not called (listen(2)). After that it is
+an ordinary `epollo.Server`.
 
-Its standard input is its lifeline: a byte says that the clients start now, and the end of it
-(`close`, or the death of whoever held it) ends the server.
+It reads its standard input: a byte says that the clients start now, and the end of the input, also
+caused by the end of the parent process, ends the server.
 """
 
 from __future__ import annotations
@@ -22,24 +22,22 @@ from typing import IO
 
 from epollo import address
 from epollo.address import Address
+from epollo.child_process import child_process, first_line
 from epollo.errors import EpolloError
 from epollo.server.server import Server
-
-START_SECONDS = 10.0
-END_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class BusyServer:
-    """The server, as the clients' process sees it."""
+    """The server, seen from the clients' process."""
 
     address: Address
-    lifeline: IO[bytes]
+    stdin: IO[bytes]
 
     def begin(self) -> None:
-        """The clients start now: so does the time for which the server is busy."""
+        """Tell the server that the clients start now: it is busy from now on."""
         try:
-            self.lifeline.write(b".")
+            self.stdin.write(b".")
         except BrokenPipeError:
             raise EpolloError("the server has ended by itself") from None
 
@@ -48,65 +46,36 @@ class BusyServer:
 def busy_server(queue: int, busy: float) -> Iterator[BusyServer]:
     """A server with an accept queue of ``queue``, busy for ``busy`` seconds once told to begin.
 
-    Raises EpolloError where it does not start. It is gone when the ``with`` block ends.
+    Raises EpolloError if it does not start. It has ended when the ``with`` block ends.
     """
     command = [sys.executable, "-m", __name__, str(queue), str(busy)]
-    # In a group of its own, a Ctrl-C at the terminal does not reach it: it is ended from here.
-    process = subprocess.Popen(  # noqa: S603
-        command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin as lifeline, process.stdout as stdout:
-        try:
-            yield BusyServer(_bound_address(process, stdout), lifeline)
-        finally:
-            _end(process, lifeline)
+    with child_process(command, stdin=subprocess.PIPE) as process:
+        bound = first_line(process)
+        if not bound:
+            raise EpolloError("the server ended before it was ready")
+        assert process.stdin is not None
+        yield BusyServer(address.parse(bound), process.stdin)
 
 
 def serve_when_free(queue: int, busy: float) -> None:
-    """The server's process: listen, tell the address, wait for the start, be busy, serve."""
+    """The child process: listen, print the address, wait for the start, be busy, serve."""
     server = Server(bind="127.0.0.1:0", backlog=queue)
     server.start()
     print(server.addresses[0], flush=True)
-    if not _lifeline_byte():
+    if not _stdin_byte():
         return
     time.sleep(busy)
     threading.Thread(target=_stop_at_end, args=(server,), daemon=True).start()
     server.run()
 
 
-def _bound_address(process: subprocess.Popen[bytes], stdout: IO[bytes]) -> Address:
-    deadline = threading.Timer(START_SECONDS, process.kill)  # which ends the wait for the line
-    deadline.start()
-    try:
-        line = stdout.readline().decode().strip()
-    finally:
-        deadline.cancel()
-        deadline.join()
-    if not line:
-        raise EpolloError(f"the server ended, or did not start within {START_SECONDS:g} s")
-    return address.parse(line)
-
-
-def _end(process: subprocess.Popen[bytes], lifeline: IO[bytes]) -> None:
-    lifeline.close()
-    try:
-        process.wait(END_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        process.kill()  # does nothing where it has ended
-        process.wait()
-
-
 def _stop_at_end(server: Server) -> None:
-    while _lifeline_byte():
+    while _stdin_byte():
         pass
     server.stop(grace=0)
 
 
-def _lifeline_byte() -> bytes:
+def _stdin_byte() -> bytes:
     return os.read(sys.stdin.fileno(), 1)
 
 

@@ -1,4 +1,4 @@
-"""Clients that all connect at the same moment, and whether they are ever answered."""
+"""Clients that all connect at the same moment, and the replies they get."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from epollo.engine import CloseReason, Connection, EventLoop, Limits
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What became of one client; times in seconds from the start common to all."""
+    """The result of one client; times in seconds from the common start."""
 
-    connected: float | None  # connect() succeeded, so the client believes; None: never
-    replied: float | None  # the echo of its message was there; None: never
-    closed: str | None  # why the connection ended before a reply (reset, refused); None: it did not
+    connected: float | None  # connect() succeeded; None: never
+    replied: float | None  # the echo of its message was received; None: never
+    closed: str | None  # why the connection ended before a reply (reset, refused); None: open
 
 
 class Client:
-    """One client: connects, sends one frame, waits for its echo. The protocol of one connection."""
+    """The protocol of one client's connection: sends one frame, waits for its echo."""
 
     framing = framing.parse("u32")
     limits = Limits()
@@ -35,7 +35,7 @@ class Client:
 
     @property
     def attempt(self) -> Attempt:
-        """The story so far."""
+        """The result so far."""
         return Attempt(self.connected_after, self.replied_after, self.reason)
 
     @property
@@ -60,7 +60,7 @@ class Client:
 
 
 def connect_at_once(loop: EventLoop, server: Address, count: int) -> list[Client]:
-    """Start ``count`` clients. Raises ConnectFailed where the kernel refuses at once."""
+    """Start ``count`` clients. Raises ConnectError if the kernel refuses at once."""
     start = time.monotonic()
     sockets = []
     try:
@@ -70,7 +70,7 @@ def connect_at_once(loop: EventLoop, server: Address, count: int) -> list[Client
         for client in clients:
             loop.attach(sockets.pop(), client)
     finally:
-        for sock in sockets:  # that the loop does not own, since something failed
+        for sock in sockets:  # left over after an error: the loop does not own them
             sock.close()
     return clients
 

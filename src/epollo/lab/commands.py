@@ -1,6 +1,6 @@
-"""``epollo lab pollers``, ``backlog`` and ``peers``: what is written on their command lines.
+"""The command lines of ``epollo lab pollers``, ``backlog`` and ``peers``.
 
-What they do is imported when they are called: `epollo serve` must not wait for a lab.
+The experiments are imported only when they are called, so that `epollo serve` starts quickly.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ def _option(
 
 
 def _files(command: Command) -> Command:
-    """The options that every experiment has."""
-    json = click.option("--json", metavar="FILE", help="Write the raw figures; - is stdout.")
-    plot = click.option("--plot", metavar="FILE", help="Draw a picture: .png or .svg.")
+    """The options of every experiment."""
+    json = click.option(
+        "--json", metavar="FILE", help="Write the raw figures as JSON; - is stdout."
+    )
+    plot = click.option("--plot", metavar="FILE", help="Draw a plot: .png or .svg.")
     return json(plot(command))
 
 
@@ -45,12 +47,12 @@ def lab() -> None:
     "--idle",
     parse=counts,
     metavar="N,N,...",
-    about="Numbers of idle connections.  [default: 10 to 9000, as far as descriptors suffice]",
+    about="Numbers of idle connections.  [default: 10 to 9000, up to the descriptor limit]",
 )
-@_option("--time", parse=seconds, metavar="TIME", about="Spent on each figure.", default="200ms")
+@_option("--time", parse=seconds, metavar="TIME", about="Time for each figure.", default="200ms")
 @_files
 def pollers(idle: list[int] | None, time: float, json: str | None, plot: str | None) -> None:
-    """What one wake-up of select, poll and epoll costs beside idle connections."""
+    """Measure one wake-up of select, poll and epoll with idle connections."""
     from epollo.lab.report import report_pollers
 
     report_pollers(idle, time, json, plot)
@@ -69,45 +71,51 @@ def pollers(idle: list[int] | None, time: float, json: str | None, plot: str | N
     "--clients",
     parse=count,
     metavar="N",
-    about="How many connect at the same moment.",
+    about="Clients that connect at the same moment.",
     default="100",
 )
 @_option(
     "--busy",
     parse=seconds,
     metavar="TIME",
-    about="How long the server does not accept at first.",
+    about="Time before the server first accepts.",
     default="300ms",
 )
-@_option("--wait", parse=seconds, metavar="TIME", about="For a reply, at most.", default="10s")
+@_option("--wait", parse=seconds, metavar="TIME", about="Longest wait for a reply.", default="10s")
 @_files
 def backlog(
     queues: list[int], clients: int, busy: float, wait: float, json: str | None, plot: str | None
 ) -> None:
-    """Who gets a reply from a busy server that many clients connect to at the same moment."""
+    """Let many clients connect at once to a busy server, and count the replies."""
     from epollo.lab.report import report_backlog
 
     report_backlog(queues, clients, busy, wait, json, plot)
 
 
 @lab.command()
-@_option("-c", "--connections", parse=count, metavar="N", about="Kept open.", default="100")
+@_option("-c", "--connections", parse=count, metavar="N", about="Open connections.", default="100")
 @_option(
     "--depth",
     parse=counts,
     metavar="N,N,...",
-    about="Messages outstanding on each connection.",
+    about="Outstanding messages on each connection.",
     default="1,16",
 )
-@_option("-s", "--size", parse=size, metavar="SIZE", about="Of a message.", default="64")
+@_option("-s", "--size", parse=size, metavar="SIZE", about="Size of a message.", default="64")
 @_option(
     "--seconds",
     parse=seconds,
     metavar="TIME",
-    about="Spent on each figure of a round.",
+    about="Time for each figure of a round.",
     default="1s",
 )
-@_option("--rounds", parse=count, metavar="N", about="Turns of every server.", default="3")
+@_option(
+    "--rounds",
+    parse=count,
+    metavar="N",
+    about="Rounds, in which each server has a turn.",
+    default="3",
+)
 @_files
 def peers(
     connections: int,
@@ -118,9 +126,9 @@ def peers(
     json: str | None,
     plot: str | None,
 ) -> None:
-    """The same echo server on epollo, uvloop, asyncio, Twisted, gevent and socketserver, in turns.
+    """Compare an echo server on epollo, uvloop, asyncio, Twisted, gevent and socketserver.
 
-    Those that are not installed are left out, and named. The load is epollo's own.
+    Libraries that are not installed are left out and listed. The load comes from epollo's tester.
     """
     from epollo.lab.report import report_peers
 

@@ -1,7 +1,7 @@
-"""epollo beside what its users come from: the same echo server on each, in turns on this machine.
+"""epollo compared with other libraries: the same echo server on each, in turns on this machine.
 
-Absolute rates drift by a factor of two within minutes, so the servers take turns, A B C A B C, and
-a ratio is taken within a round. Each turn has a fresh server, in a process of its own.
+Absolute rates drift by a factor of two within minutes. So the servers take turns, A B C A B C, and
+ratios are taken within a round. Each turn starts a new server process.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ DEPTHS = (1, 16)
 SIZE = 64  # bytes
 SECONDS = 1.0
 ROUNDS = 3
-SATURATED = 0.9  # of a core: a server that is less busy could have served more
+SATURATED = 0.9  # of a core; a server that used less could have served more
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
-    """One row: an engine of epollo, or a peer. ``missing`` is what pip would have to install."""
+class ComparedServer:
+    """An engine of epollo, or a peer. ``missing`` is the package to install for it, if any."""
 
     name: str
     label: str
@@ -36,7 +36,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One server under one load, in a round counted from 1."""
+    """One measurement of one server under one load; ``round`` counts from 1."""
 
     server: str
     depth: int
@@ -45,15 +45,15 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """The median of one value a round, with its spread."""
+class Median:
+    """The median of a value over the rounds, with its range."""
 
     median: float
     lowest: float
     highest: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Figure:
+    def of(cls, values: Sequence[float]) -> Median:
         return cls(statistics.median(values), min(values), max(values))
 
 
@@ -66,44 +66,44 @@ class Comparison:
     size: int  # bytes
     seconds: float
     rounds: int
-    pinned: bool  # server and load each have a core
-    servers: list[Contender]
+    pinned: bool  # server and load have a core each
+    servers: list[ComparedServer]
     turns: list[Turn]
 
     @property
-    def base(self) -> Contender:
+    def base(self) -> ComparedServer:
         return self.servers[0]
 
     @property
-    def measured(self) -> list[Contender]:
+    def measured(self) -> list[ComparedServer]:
         return [server for server in self.servers if server.missing is None]
 
-    def loads(self, server: Contender, depth: int) -> list[Load]:
-        """What a server's rounds found, in their order."""
+    def loads(self, server: ComparedServer, depth: int) -> list[Load]:
+        """The results of a server, by round."""
         return [t.load for t in self.turns if (t.server, t.depth) == (server.name, depth)]
 
-    def rate(self, server: Contender, depth: int) -> Figure:
+    def rate(self, server: ComparedServer, depth: int) -> Median:
         """Messages a second."""
-        return Figure.of([found.rate for found in self.loads(server, depth)])
+        return Median.of([found.rate for found in self.loads(server, depth)])
 
-    def ratio(self, server: Contender, depth: int) -> Figure:
+    def ratio(self, server: ComparedServer, depth: int) -> Median:
         """The server's rate over the base's, round by round."""
         pairs = zip(self.loads(server, depth), self.loads(self.base, depth), strict=True)
-        return Figure.of([found.rate / of_base.rate for found, of_base in pairs])
+        return Median.of([found.rate / of_base.rate for found, of_base in pairs])
 
-    def busy(self, server: Contender, depth: int) -> float | None:
-        """The part of a core that the server took, the median; None where it is not known."""
+    def busy(self, server: ComparedServer, depth: int) -> float | None:
+        """The median part of a core that the server used; None if unknown."""
         known = [found.busy for found in self.loads(server, depth) if found.busy is not None]
         return statistics.median(known) if known else None
 
-    def cost(self, server: Contender, depth: int) -> float | None:
-        """Seconds of CPU that the server took for a message, the median; None: not known."""
+    def cost(self, server: ComparedServer, depth: int) -> float | None:
+        """The median CPU seconds that the server used for a message; None if unknown."""
         found = self.loads(server, depth)
         known = [load.busy / load.rate for load in found if load.busy is not None]
         return statistics.median(known) if known else None
 
-    def held_back(self, server: Contender, depth: int) -> bool:
-        """Was the load tester the limit, and not the server?"""
+    def limited_by_load(self, server: ComparedServer, depth: int) -> bool:
+        """Was the load tester the limit, not the server?"""
         busy = self.busy(server, depth)
         return busy is not None and busy < SATURATED
 
@@ -116,12 +116,11 @@ def run_peers(
     rounds: int = ROUNDS,
     progress: Callable[[str], object] = lambda _: None,
 ) -> Comparison:
-    """Measure every engine and every peer that is installed; ``seconds`` for each figure's round.
+    """Measure every engine and every installed peer, each for ``seconds`` a round.
 
-    Raises UsageError where there are too few descriptors, EpolloError where a server or the load
-    on it fails.
+    Raises UsageError if there are too few descriptors, EpolloError if a server or its load fails.
     """
-    servers, cores = contenders(), two_cores()
+    servers, cores = compared_servers(), two_cores()
     result = Comparison(
         connections, list(depths), size, seconds, rounds, cores is not None, servers, []
     )
@@ -136,15 +135,15 @@ def run_peers(
     return result
 
 
-def contenders() -> list[Contender]:
-    """Every engine, the preferred one first, and every peer, installed or not."""
-    engines = [Contender(name, f"epollo, {name} engine") for name in available()]
-    peers = [Contender(p.name, p.label, None if p.installed else p.needs) for p in PEERS]
+def compared_servers() -> list[ComparedServer]:
+    """Every engine, the preferred one first, then every peer, installed or not."""
+    engines = [ComparedServer(name, f"epollo, {name} engine") for name in available()]
+    peers = [ComparedServer(p.name, p.label, None if p.installed else p.needs) for p in PEERS]
     return engines + peers
 
 
-def command(server: Contender, size: int) -> Sequence[str]:
-    """What starts it on a free port, for messages of ``size`` bytes."""
+def command(server: ComparedServer, size: int) -> Sequence[str]:
+    """The command that starts it on a free port, for messages of ``size`` bytes."""
     for peer in PEERS:
         if peer.name == server.name:
             return peer.command
@@ -155,7 +154,10 @@ def command(server: Contender, size: int) -> Sequence[str]:
 
 
 def _turn(
-    server: Contender, shape: tuple[int, int, int], seconds: float, cores: tuple[int, int] | None
+    server: ComparedServer,
+    shape: tuple[int, int, int],
+    seconds: float,
+    cores: tuple[int, int] | None,
 ) -> Load:
     server_core, load_core = cores or (None, None)
     with running(server.label, command(server, shape[2]), server_core) as ready:

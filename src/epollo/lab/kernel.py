@@ -1,13 +1,13 @@
-"""What the kernel says of its TCP: the settings that matter to an accept queue, and its counts."""
+"""The kernel's TCP settings that affect an accept queue, and its counters."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 SETTINGS = {
-    "somaxconn": "net/core/somaxconn",  # no accept queue is longer (listen(2))
+    "somaxconn": "net/core/somaxconn",  # the longest accept queue (listen(2))
     "tcp_syncookies": "net/ipv4/tcp_syncookies",  # 1: answers SYNs past a full queue (tcp(7))
-    "tcp_abort_on_overflow": "net/ipv4/tcp_abort_on_overflow",  # 1: resets whom it cannot queue
+    "tcp_abort_on_overflow": "net/ipv4/tcp_abort_on_overflow",  # 1: resets if the queue is full
     "tcp_max_syn_backlog": "net/ipv4/tcp_max_syn_backlog",
     "tcp_syn_retries": "net/ipv4/tcp_syn_retries",
     "tcp_syn_linear_timeouts": "net/ipv4/tcp_syn_linear_timeouts",  # 1 s each, then doubling
@@ -16,7 +16,7 @@ SETTINGS = {
 COUNTERS = (
     "TCPSynRetrans",  # SYNs and SYN-ACKs sent again
     "ListenOverflows",  # the accept queue was full
-    "ListenDrops",  # a SYN or the last ACK of a handshake was dropped, for that or other reasons
+    "ListenDrops",  # a SYN or the last ACK of a handshake was dropped, for any reason
     "SyncookiesSent",
     "SyncookiesRecv",
     "SyncookiesFailed",
@@ -26,7 +26,7 @@ COUNTERS = (
 
 
 def tcp_settings() -> dict[str, int]:
-    """The SETTINGS of this kernel, those that it has."""
+    """The SETTINGS that this kernel has, by name."""
     found = {}
     for name, path in SETTINGS.items():
         try:
@@ -37,7 +37,7 @@ def tcp_settings() -> dict[str, int]:
 
 
 def tcp_counters() -> dict[str, int]:
-    """The COUNTERS, those that there are; since boot, and of the whole network namespace."""
+    """The COUNTERS that this kernel has: since boot, of the whole network namespace."""
     found: dict[str, int] = {}
     for path in ("/proc/net/netstat", "/proc/net/snmp"):
         try:
@@ -58,5 +58,5 @@ def parse_counters(text: str) -> dict[str, int]:
 
 
 def difference(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
-    """How much each counter has grown."""
+    """The growth of each counter."""
     return {name: after[name] - count for name, count in before.items()}

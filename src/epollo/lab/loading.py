@@ -1,4 +1,4 @@
-"""The load's process: `epollo.bench` against a server, and what the server's CPU did meanwhile."""
+"""The load process: `epollo.bench` against a server, and the CPU time that the server used."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from epollo.errors import EpolloError
 from epollo.lab.processes import Running, output_of
 
 WARMUP = 0.2  # seconds
-GRACE = 20.0  # seconds, in which connections are opened and late replies awaited
+GRACE = 20.0  # seconds to open connections and wait for late replies
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one load test found; times in seconds."""
+    """The result of one load test; times in seconds."""
 
     rate: float  # messages a second
     p50: float
     p99: float
-    busy: float | None  # seconds of CPU that the server took a second; None: not Linux
+    busy: float | None  # CPU seconds that the server used a second; None: not Linux
 
 
 def load(server: Running, core: int | None, shape: tuple[int, int, int], seconds: float) -> Load:
-    """Load the server from a process of its own. ``shape`` is connections, depth and size in bytes.
+    """Load the server from a child process. ``shape`` is connections, depth and size in bytes.
 
-    Raises EpolloError where anything was lost, late or wrong.
+    Raises EpolloError if a reply was lost, late or wrong.
     """
     command = [sys.executable, "-m", __name__, server.address, str(server.pid)]
     command += [*map(str, shape), str(seconds)]
@@ -37,12 +37,12 @@ def load(server: Running, core: int | None, shape: tuple[int, int, int], seconds
 
 
 def measure(workload: Workload, pid: int) -> Load:
-    """In the load's process: a run to warm up, and the one that counts, from its first message.
+    """In the load process: a run to warm up, then the measured one, from its first message.
 
-    The first one's connections end before the second: a server that has never seen an end is not
-    yet what it will be. The end of a stream is a read of nothing, and to free the large buffer of
-    that read makes glibc take later ones from the heap, no longer by mmap (mallopt(3),
-    M_MMAP_THRESHOLD): asyncio becomes several times faster by it.
+    The connections of the warm-up end before the second run, because a server may become faster
+    after its first end of stream. That is an empty read; freeing its large buffer makes glibc take
+    later buffers from the heap instead of mmap (mallopt(3), M_MMAP_THRESHOLD). asyncio becomes
+    several times faster by it.
     """
     _checked(run(replace(workload, duration=WARMUP)))
     before = cpu_seconds(pid)
@@ -54,9 +54,7 @@ def measure(workload: Workload, pid: int) -> Load:
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """CPU that all of a process's threads have taken, its own and the kernel's for it (proc(5));
-    None where there is no /proc.
-    """
+    """The user and system CPU time of all threads of a process (proc(5)); None without /proc."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

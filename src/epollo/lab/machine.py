@@ -1,4 +1,4 @@
-"""What the figures were measured on, without a name or a path that would tell whose it is."""
+"""The machine of the measurement, without names or paths that identify its owner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import epollo
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The machine and the software, as they call themselves."""
+    """Names and versions of hardware and software."""
 
     kernel: str
     cpu: str
@@ -37,7 +37,7 @@ def this_machine() -> Machine:
 
 
 def _cpu() -> str:
-    """The CPU's name for itself, or its architecture where the kernel tells no name."""
+    """The CPU's model name, or its architecture if the kernel gives no name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux

@@ -1,15 +1,15 @@
-"""What is written on the command line, made into numbers. Every error says what would do."""
+"""Parsing of the command line's numbers. Every error gives valid values."""
 
 from __future__ import annotations
 
 from epollo.units import format_size, parse_count, parse_seconds, parse_size
 
-MOST = 1_000_000  # of anything: more is a slip of the finger
-LARGEST = (16 << 20) - 64  # bytes of a message; 16 MiB is what the peers take
+MOST = 1_000_000  # of anything; a larger number is a typing error
+LARGEST = (16 << 20) - 64  # bytes of a message; the peers take 16 MiB
 
 
 def count(text: str) -> int:
-    """A whole number from 1 on, such as 100 or 2k. Raises ValueError."""
+    """A whole number of at least 1, such as 100 or 2k. Raises ValueError."""
     number = parse_count(text)
     if not 1 <= number <= MOST:
         raise ValueError(f"{text!r} is not within 1 to {MOST:,}")
@@ -17,7 +17,7 @@ def count(text: str) -> int:
 
 
 def counts(text: str) -> list[int]:
-    """Counts separated by commas; in order, each once. Raises ValueError."""
+    """Counts separated by commas; sorted, without repetitions. Raises ValueError."""
     return sorted({count(part) for part in text.split(",")})
 
 
@@ -25,7 +25,7 @@ def seconds(text: str) -> float:
     """A time above 0, such as 300ms or 10s. Raises ValueError."""
     time = parse_seconds(text)
     if time <= 0:
-        raise ValueError(f"{text!r} is no time; give more than 0")
+        raise ValueError(f"{text!r} is not a time over 0")
     return time
 
 

@@ -1,4 +1,4 @@
-"""Files that the experiments write, checked before the experiment runs."""
+"""The JSON documents that the experiments write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from epollo.cli.files import write_text
 from epollo.lab.backlog import PROMPT, BacklogResult, QueueResult
 from epollo.lab.claims import CLAIMS, Verdict
-from epollo.lab.comparison import Comparison, Contender
+from epollo.lab.comparison import ComparedServer, Comparison
 from epollo.lab.machine import Machine
 from epollo.lab.pollers import PollersResult
 
@@ -32,10 +32,10 @@ def pollers_document(
 def backlog_document(
     result: BacklogResult, machine: Machine, verdicts: Sequence[Verdict]
 ) -> dict[str, Any]:
-    """The raw figures of `epollo lab backlog`, and their sums; times in seconds."""
+    """The raw figures of `epollo lab backlog`, and their totals; times in seconds."""
     document = _document("backlog", machine, verdicts) | asdict(result)
     for found, entry in zip(result.results, document["results"], strict=True):
-        entry.update(_sums(found))
+        entry.update(_totals(found))
     return document
 
 
@@ -48,7 +48,7 @@ def peers_document(result: Comparison, machine: Machine) -> dict[str, Any]:
     return document
 
 
-def _medians(result: Comparison, server: Contender, depth: int) -> dict[str, Any]:
+def _medians(result: Comparison, server: ComparedServer, depth: int) -> dict[str, Any]:
     return {
         "depth": depth,
         "rate": asdict(result.rate(server, depth)),
@@ -76,7 +76,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _sums(found: QueueResult) -> dict[str, Any]:
+def _totals(found: QueueResult) -> dict[str, Any]:
     return {
         "clients": found.clients,
         "replied_within_1s": found.prompt,

@@ -1,4 +1,4 @@
-"""The picture of `epollo lab peers`: a bar for each server, a panel for each depth."""
+"""The plot of `epollo lab peers`: a bar for each server, a panel for each depth."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from epollo.cli.plotting import BLUE, FAINT, GREEN, INK, QUIET, new_figure, quiet
-from epollo.lab.comparison import Comparison, Contender
+from epollo.lab.comparison import ComparedServer, Comparison
 from epollo.lab.machine import Machine
 from epollo.units import format_seconds, format_size
 
@@ -18,7 +18,7 @@ THICKNESS = 0.68  # of a bar's row
 
 
 def plot_peers(result: Comparison, machine: Machine) -> Figure:
-    """Messages a second, the fastest at the top, with the spread of the rounds."""
+    """Messages a second, the fastest server at the top, with the range over the rounds."""
     panel = BAR * len(result.measured)
     panels = len(result.depths)
     height = ABOVE + BELOW + panels * panel + (panels - 1) * GAP
@@ -31,12 +31,12 @@ def plot_peers(result: Comparison, machine: Machine) -> Figure:
 
 
 def _title(result: Comparison) -> str:
-    return f"epollo beside its peers, {result.connections:,} connections"
+    return f"epollo compared with its peers, {result.connections:,} connections"
 
 
 def _subtitle(result: Comparison) -> str:
     return (
-        f"Framed echo of {format_size(result.size)}: median and spread; ratio to "
+        f"Framed echo of {format_size(result.size)}: median and range; ratio to "
         f"{result.base.label}; in brackets the server's CPU for a message"
     )
 
@@ -55,15 +55,15 @@ def _panel(axes: Axes, result: Comparison, depth: int) -> None:
             textcoords="offset points", va="center", color=INK, size=9, annotation_clip=False,
         )  # fmt: skip
     axes.set_yticks(list(places), [server.label for server in servers])
-    _dress(axes, depth)
+    _style(axes, depth)
 
 
-def _label(result: Comparison, server: Contender, depth: int) -> str:
+def _label(result: Comparison, server: ComparedServer, depth: int) -> str:
     text, cost = f"{result.ratio(server, depth).median:.2f}", result.cost(server, depth)
     return text if cost is None else f"{text}  ({format_seconds(cost)})"
 
 
-def _dress(axes: Axes, depth: int) -> None:
+def _style(axes: Axes, depth: int) -> None:
     quiet(axes)
     axes.set_xlim(left=0)
     axes.margins(y=0.01)

@@ -1,8 +1,8 @@
-"""What one wake-up costs beside many idle connections, for each poller of the Python engine.
+"""The cost of one wake-up with many idle connections, for each poller of the Python engine.
 
 One connection is active, N are idle, all are watched. A byte is sent to the active one, and the
-call of the poller that tells of it is timed, with all that Python adds to the system call: it is
-what the engine pays per turn.
+poller's call that reports it is timed. The time includes Python's own cost around the system call,
+as in an iteration of the engine's loop.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from epollo.descriptors import all_descriptors
 from epollo.engine.events import READ
 from epollo.engine.python.poller import POLLERS, Poller
 from epollo.errors import EpolloError, PollerFull
-from epollo.lab.crowd import Crowd, crowd, largest
+from epollo.lab.connections import Connections, largest_count, open_connections
 from epollo.lab.select_end import SelectEnd, find_select_end
 
 IDLE = (10, 100, 500, 1000, 2000, 5000, 9000)
 SECONDS = 0.2  # for each figure
 MOST = 2000  # wake-ups for each figure
-ROUNDS = 4  # the figures take turns: a machine's pace may change by the second
+ROUNDS = 4  # in each, every figure is measured: a machine's speed changes by the second
 
 
 @dataclass(frozen=True, slots=True)
 class WakeUp:
-    """What a wake-up of one poller cost beside ``idle`` connections; times in seconds.
+    """The cost of a wake-up of one poller with ``idle`` connections; times in seconds.
 
-    Where the poller could not watch them all: ``refused`` is the descriptor at which it ended,
-    ``watched`` how many it had taken until then, and the times are None.
+    If the poller could not watch them all, ``refused`` is the first descriptor that it refused,
+    ``watched`` the number watched until then, and the times are None.
     """
 
     poller: str
     idle: int
-    watched: int  # descriptors: the idle ones and the active one
+    watched: int  # descriptors, the active one included
     refused: int | None = None
     samples: int = 0
     median: float | None = None
@@ -59,32 +59,35 @@ def run_pollers(
     seconds: float = SECONDS,
     progress: Callable[[str], object] = lambda _: None,
 ) -> PollersResult:
-    """Measure every poller of this machine beside each number of ``idle`` connections.
+    """Measure every poller of this machine with each number of ``idle`` connections.
 
-    ``idle`` defaults to those of IDLE for which descriptors suffice; ``seconds`` are spent on
-    each figure. Raises UsageError where there are too few descriptors.
+    ``idle`` defaults to the numbers in IDLE that the descriptor limit allows; ``seconds`` is the
+    time for each figure. Raises UsageError if there are too few descriptors.
     """
     with all_descriptors() as limit:
         progress("trying select at descriptor 1024")
         end = find_select_end(limit)
-        counts = sorted(idle or [n for n in IDLE if n <= largest(limit)] or IDLE[:1])
+        counts = sorted(idle or [n for n in IDLE if n <= largest_count(limit)] or IDLE[:1])
         progress(f"opening {counts[-1]:,} connections")
-        with crowd(counts[-1], limit) as connections:
+        with open_connections(counts[-1], limit) as connections:
             return PollersResult(_measure(connections, counts, seconds, progress), end)
 
 
 def _measure(
-    connections: Crowd, counts: Sequence[int], seconds: float, progress: Callable[[str], object]
+    connections: Connections,
+    counts: Sequence[int],
+    seconds: float,
+    progress: Callable[[str], object],
 ) -> list[WakeUp]:
     samples: dict[tuple[str, int], list[float]] = {}
     refused: dict[tuple[str, int], WakeUp] = {}
-    for turn in range(1, ROUNDS + 1):
+    for number in range(1, ROUNDS + 1):
         for cell in product(POLLERS, counts):
-            progress(f"{cell[0]} beside {cell[1]:,} idle connections, round {turn} of {ROUNDS}")
+            progress(f"{cell[0]} with {cell[1]:,} idle connections, round {number} of {ROUNDS}")
             with closing(POLLERS[cell[0]]()) as poller:
                 try:
                     _watch(poller, connections, cell[1])
-                except _Ended as end:
+                except _PollerFull as end:
                     refused[cell] = WakeUp(*cell, watched=end.watched, refused=end.fd)
                 else:
                     found = samples.setdefault(cell, [])
@@ -93,8 +96,8 @@ def _measure(
     return [refused.get(cell) or _summary(*cell, samples[cell]) for cell in cells]
 
 
-class _Ended(Exception):
-    """A poller took ``watched`` descriptors and refused ``fd``."""
+class _PollerFull(Exception):
+    """A poller watched ``watched`` descriptors and refused ``fd``."""
 
     def __init__(self, watched: int, fd: int) -> None:
         super().__init__(watched, fd)
@@ -102,16 +105,16 @@ class _Ended(Exception):
         self.fd = fd
 
 
-def _watch(poller: Poller, connections: Crowd, idle: int) -> None:
+def _watch(poller: Poller, connections: Connections, idle: int) -> None:
     for watched, sock in enumerate([connections.near, *connections.idle[:idle]]):
         try:
             poller.register(sock.fileno(), READ)
         except PollerFull:
-            raise _Ended(watched, sock.fileno()) from None
+            raise _PollerFull(watched, sock.fileno()) from None
 
 
-def _wake_ups(poller: Poller, connections: Crowd, seconds: float) -> list[float]:
-    """The seconds that each of many wake-ups took, at least two."""
+def _wake_ups(poller: Poller, connections: Connections, seconds: float) -> list[float]:
+    """The seconds that each wake-up took; at least two."""
     near, far = connections.near, connections.far
     clock = time.perf_counter
     times: list[float] = []
@@ -123,7 +126,7 @@ def _wake_ups(poller: Poller, connections: Crowd, seconds: float) -> list[float]
             ready = poller.poll(1.0)
             times.append(clock() - before)
             if ready != [(near.fileno(), READ)]:
-                raise EpolloError(f"not the active connection alone was ready, but {ready}")
+                raise EpolloError(f"ready were {ready}, not only the active connection")
             near.recv(1)
     return times
 
@@ -135,7 +138,7 @@ def _summary(poller: str, idle: int, times: Sequence[float]) -> WakeUp:
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """A garbage collection in the middle of a wake-up is not the poller's cost."""
+    """Disable garbage collection: it is not part of a poller's cost."""
     enabled = gc.isenabled()
     gc.disable()
     try:

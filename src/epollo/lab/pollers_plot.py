@@ -1,4 +1,4 @@
-"""The picture of `epollo lab pollers`: a wake-up's cost against the idle connections, log-log."""
+"""The plot of `epollo lab pollers`: a wake-up's cost by idle connections, log-log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLOURS = {"epoll": GREEN, "poll": BLUE, "select": RED}
 
 
 def plot_pollers(result: PollersResult, machine: Machine, verdicts: Sequence[Verdict]) -> Figure:
-    """One line a poller; select's stops with a cross where select stops."""
+    """A line for each poller; a cross marks the limit of select."""
     figure = new_figure(HEIGHT, _title(verdicts), SUBTITLE, str(machine))
     axes = figure.add_axes((0.09, 0.145, 0.765, 0.68))
     _prepare(axes)
@@ -32,7 +32,7 @@ def plot_pollers(result: PollersResult, machine: Machine, verdicts: Sequence[Ver
 def _title(verdicts: Sequence[Verdict]) -> str:
     growth = next(verdict for verdict in verdicts if verdict.claim == 2)
     if growth.holds is Holds.YES:
-        return "epoll pays for what is ready; select and poll for all that they watch"
+        return "epoll's cost depends on ready descriptors, select's and poll's on all"
     return f"One wake-up of each poller: claim 2 {growth.holds}"
 
 
@@ -68,7 +68,7 @@ def _line(axes: Axes, series: Sequence[WakeUp]) -> None:
 
 
 def _label(axes: Axes, last: WakeUp, colour: str) -> None:
-    """The poller's name and its last figure, at the end of its line."""
+    """Label the end of a line with the poller's name and last figure."""
     axes.annotate(
         _name(last), _place(last), (10, 0), textcoords="offset points", ha="left", va="center",
         color=colour, size=11.5, weight="bold", annotation_clip=False,
@@ -76,7 +76,7 @@ def _label(axes: Axes, last: WakeUp, colour: str) -> None:
 
 
 def _mark_end(axes: Axes, last: WakeUp, ended: WakeUp, colour: str) -> None:
-    """A cross on a line that goes no further, and why."""
+    """Mark the end of a poller's line at its limit, and say why."""
     axes.axvline(ended.watched, color=colour, linewidth=1.2, linestyle=(0, (1, 2)), zorder=1)
     axes.plot(
         *_place(last), marker="X", markersize=13, color=colour, markeredgecolor="white", zorder=5
@@ -86,7 +86,7 @@ def _mark_end(axes: Axes, last: WakeUp, ended: WakeUp, colour: str) -> None:
         color=colour, size=11.5, weight="bold",
     )  # fmt: skip
     axes.annotate(
-        f"and here it ends: descriptor {ended.refused}\nis refused, however few are watched",
+        f"its limit: descriptor {ended.refused} is\nrefused, however few are watched",
         _place(last), (-8, 43), textcoords="offset points", ha="right", va="top", color=INK,
         size=10, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""An experiment from end to end: run it, print the table, say what holds, write the files."""
+"""Run an experiment, print its table and verdicts, write its files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from epollo.cli.files import STDOUT, check_plot, check_writable
-from epollo.cli.interrupts import on_leaving
+from epollo.cli.interrupts import on_interrupt
 from epollo.errors import UsageError
 from epollo.lab.backlog import PROMPT, run_backlog
 from epollo.lab.claims import Verdict, judge_growth, judge_limit, judge_queue
@@ -39,7 +39,7 @@ Result = TypeVar("Result")
 def report_pollers(
     idle: Sequence[int] | None, seconds: float, json: str | None, plot: str | None
 ) -> None:
-    """``epollo lab pollers``. Raises UsageError, before anything is measured."""
+    """``epollo lab pollers``. Raises UsageError before the measurement."""
     check_writable("--json", json)
     check_plot(plot)
     console, machine = new_console(stderr=json == STDOUT), this_machine()
@@ -65,7 +65,7 @@ def report_backlog(
     json: str | None,
     plot: str | None,
 ) -> None:
-    """``epollo lab backlog``. Raises UsageError, before anything is measured."""
+    """``epollo lab backlog``. Raises UsageError before the measurement."""
     _check_times(busy, wait)
     check_writable("--json", json)
     check_plot(plot)
@@ -94,13 +94,13 @@ def report_peers(
     json: str | None,
     plot: str | None,
 ) -> None:
-    """``epollo lab peers``; ``shape`` is connections, depths and size. Raises UsageError, before
-    anything is measured, and EpolloError.
+    """``epollo lab peers``; ``shape`` is connections, depths and size. Raises UsageError before
+    the measurement, and EpolloError.
     """
     check_writable("--json", json)
     check_plot(plot)
     console, machine = new_console(stderr=json == STDOUT), this_machine()
-    with on_leaving():  # the servers end with us
+    with on_interrupt():  # ends the servers too
         result = _watched(lambda progress: run_peers(*shape, seconds, rounds, progress))
     say(console, str(machine))
     show(console, peers_table(result, console))
@@ -116,16 +116,16 @@ def report_peers(
 
 
 def _check_times(busy: float, wait: float) -> None:
-    """Raises UsageError for times at which the table's columns would make no sense."""
+    """Raises UsageError for times that do not fit the table's columns."""
     second = format_seconds(PROMPT)
     if busy >= PROMPT:
-        raise UsageError(f"--busy must be below {second}: replies are counted from then on as late")
+        raise UsageError(f"--busy must be below {second}: later replies count as late")
     if wait < PROMPT:
         raise UsageError(f"--wait must be at least {second}")
 
 
 def _watched(experiment: Callable[[Callable[[str], object]], Result]) -> Result:
-    """Run the experiment, with a line on its progress where there is a terminal."""
+    """Run the experiment; at a terminal, show its progress."""
     with Console(stderr=True).status("starting") as status:
         return experiment(status.update)
 

@@ -1,4 +1,4 @@
-"""Where select ends: the last descriptor it watches and the first it refuses, by trying."""
+"""The limit of select, found by trying: the last descriptor watched and the first refused."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from epollo.errors import EpolloError, PollerFull
 
 @dataclass(frozen=True, slots=True)
 class SelectEnd:
-    """Two descriptors of one readable socket, and what became of watching each alone."""
+    """Two descriptors of one readable socket, and the results of watching each alone."""
 
     last: int  # watched, and reported ready
     refused: int  # the first past the limit
-    engine_says: str | None  # the text of the engine's refusal; None: it watched
-    python_says: str | None  # that of select.select() itself, which is libc's limit
+    engine_says: str | None  # the engine's error; None: it was watched
+    python_says: str | None  # the error of select.select(), for libc's limit
 
 
 def find_select_end(limit: int) -> SelectEnd:
-    """Try select on either side of its limit. Raises UsageError where ``limit``, the number of
-    descriptors allowed, does not reach so far.
+    """Try select on either side of its limit. Raises UsageError if ``limit``, the number of
+    descriptors allowed, is too low for that.
     """
     require(SELECT_LIMIT + SPARE, limit, f"experiments with descriptor {SELECT_LIMIT}")
     near, far = socket.socketpair()
@@ -56,7 +56,7 @@ def _engine_says(fd: int) -> str | None:
 
 
 def _python_says(fd: int) -> str | None:
-    """Python asks before libc's FD_SET would write past the end of its fd_set (select(2))."""
+    """Python checks, since libc's FD_SET would write past the end of the fd_set (select(2))."""
     try:
         select.select([fd], (), (), 0)
     except ValueError as error:
@@ -66,7 +66,7 @@ def _python_says(fd: int) -> str | None:
 
 @contextmanager
 def _numbered_from(sock: socket.socket, lowest: int) -> Iterator[int]:
-    """A duplicate of the socket, with the lowest free number that is not below ``lowest``."""
+    """A duplicate of the socket, with the lowest free number of at least ``lowest``."""
     fd = fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, lowest)
     try:
         yield fd

@@ -1,4 +1,4 @@
-"""The figures as tables and notes: for eyes at a terminal, to be pasted where there is none."""
+"""The figures as tables and notes: coloured at a terminal, Markdown elsewhere."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from epollo.lab.backlog import PROMPT, BacklogResult, QueueResult
-from epollo.lab.comparison import Comparison, Contender, Figure
+from epollo.lab.comparison import ComparedServer, Comparison, Median
 from epollo.lab.pollers import PollersResult, WakeUp
 from epollo.units import format_seconds, format_size
 
-UNBOUNDED = 200  # columns, where no terminal sets a bound
+UNBOUNDED = 200  # columns, without a terminal
 
 
 def new_console(stderr: bool) -> Console:
-    """A console that, away from a terminal, neither colours nor breaks lines."""
+    """A console; without a terminal it neither colours nor breaks lines."""
     console = Console(stderr=stderr, highlight=False, markup=False)
     if not console.is_terminal:
         console.width = UNBOUNDED
@@ -25,12 +25,12 @@ def new_console(stderr: bool) -> Console:
 
 
 def say(console: Console, text: str) -> None:
-    """A paragraph: broken between words at a terminal, one line elsewhere."""
+    """Print a paragraph: wrapped at a terminal, one line elsewhere."""
     console.print(text, soft_wrap=not console.is_terminal)
 
 
 def show(console: Console, table: Table) -> None:
-    """The table, with nothing at its lines' ends where it is to be pasted."""
+    """Print the table; without a terminal, without spaces at the ends of lines."""
     if console.is_terminal:
         console.print(table)
         return
@@ -41,7 +41,7 @@ def show(console: Console, table: Table) -> None:
 
 
 def pollers_table(result: PollersResult, console: Console) -> Table:
-    """What one wake-up took: a row for each number of idle connections, a column a poller."""
+    """The time of one wake-up: a row for each number of idle connections, a column a poller."""
     names = list(dict.fromkeys(w.poller for w in result.wake_ups))
     table = _table(["idle connections", *names], console)
     cells = {(w.idle, w.poller): _wake_up(w) for w in result.wake_ups}
@@ -51,24 +51,24 @@ def pollers_table(result: PollersResult, console: Console) -> Table:
 
 
 def backlog_table(result: BacklogResult, console: Console) -> Table:
-    """Who got a reply, and what the kernel did: a row for each queue."""
+    """The clients' results and the kernel's counters: a row for each queue."""
     prompt, wait = format_seconds(PROMPT), format_seconds(result.results[0].wait)
     headings = ["accept queue", "connect OK", f"reply within {prompt}"]
     headings += [f"{prompt} to {wait}", "never", "last reply"]
     headings += ["SYN retries", "queue full", "SYN cookies"]
     table = _table(headings, console)
     for found in result.results:
-        table.add_row(*_fates(found), *_kernel(found))
+        table.add_row(*_outcomes(found), *_kernel(found))
     return table
 
 
 def backlog_notes(result: BacklogResult) -> list[str]:
-    """What the figures teach besides the claim."""
+    """What the figures show apart from the claim."""
     notes = []
     worst = max(result.results, key=lambda found: found.connected_unserved)
     if worst.connected_unserved:
         notes.append(
-            f"A connect that succeeds proves nothing: with a queue of {worst.queue:,}, "
+            f"A successful connect proves nothing: with a queue of {worst.queue:,}, "
             f"{worst.connected:,} of {worst.clients:,} connects succeeded, and "
             f"{worst.connected_unserved:,} of those clients had no reply in "
             f"{format_seconds(worst.wait)} from a server that was free after "
@@ -76,11 +76,11 @@ def backlog_notes(result: BacklogResult) -> list[str]:
         )
     if any(found.counters.get("SyncookiesSent") for found in result.results):
         notes.append(
-            "SYN cookies: the SYNs that found the queue full come again together. The kernel "
-            "answers those past the queue with cookies, keeping nothing (tcp(7)), so their connect "
-            "succeeds without a place in the queue; what they send is dropped until there is one, "
-            "and sent again at ever longer intervals. Who finds room is a race: it differs from "
-            "run to run."
+            "SYN cookies: the SYNs that were dropped at a full queue are sent again together. The "
+            "kernel answers those beyond the queue with cookies and keeps no state (tcp(7)), so "
+            "their connect succeeds without a place in the queue. Their data is dropped until they "
+            "get a place, and sent again at ever longer intervals. Which clients get one differs "
+            "from run to run."
         )
     for found in result.results:
         if found.length < found.queue:
@@ -89,37 +89,39 @@ def backlog_notes(result: BacklogResult) -> list[str]:
 
 
 def peers_table(result: Comparison, console: Console) -> Table:
-    """Rates, ratios and the CPU that a message took: a row for each server."""
+    """Rates, ratios and the CPU time of a message: a row for each server."""
     columns = ("messages/s", "ratio", "CPU each")
     headings = [f"depth {depth}: {name}" for depth in result.depths for name in columns]
     table = _table(["server", *headings], console)
     table.columns[0].justify = "left"
     for server in result.servers:
-        table.add_row(server.label, *_contest(result, server))
+        table.add_row(server.label, *_results(result, server))
     return table
 
 
 def peers_notes(result: Comparison) -> list[str]:
-    """What was measured, and how far it goes."""
+    """What was measured, and its limits."""
     notes = [
         f"{result.connections:,} connections, messages of {format_size(result.size)}, closed loop; "
         f"rounds: {result.rounds} of {format_seconds(result.seconds)}, the servers in turn. The "
         f"median, with the lowest and the highest; ratios to {result.base.label}, within a round. "
-        "CPU each: what a message took of the server's core, however much load there was."
+        "CPU each: the server's CPU time for a message, which does not depend on the load."
     ]
     if not result.pinned:
-        notes.append("Server and load were not kept on two cores: they took time from each other.")
-    held = [depth for depth in result.depths if result.held_back(result.base, depth)]
+        notes.append(
+            "Server and load were not pinned to two cores: they took time from each other."
+        )
+    held = [depth for depth in result.depths if result.limited_by_load(result.base, depth)]
     if held:
         depths = " and ".join(map(str, held))
         notes.append(
-            f"At depth {depths} the load tester was the limit, for {result.base.label} was not "
-            "fully busy: the ratios are nearer to 1 than the servers are, and CPU each tells more."
+            f"At depth {depths} the load tester was the limit: {result.base.label} was not fully "
+            "busy. The true ratios are further from 1; compare CPU each instead."
         )
     return notes
 
 
-def _contest(result: Comparison, server: Contender) -> list[str]:
+def _results(result: Comparison, server: ComparedServer) -> list[str]:
     if server.missing is not None:
         others = [""] * (3 * len(result.depths) - 1)
         return [f"not installed: pip install {server.missing}", *others]
@@ -132,12 +134,12 @@ def _contest(result: Comparison, server: Contender) -> list[str]:
     return cells
 
 
-def _ratio(figure: Figure) -> str:
+def _ratio(figure: Median) -> str:
     return f"{figure.median:.2f} ({figure.lowest:.2f}-{figure.highest:.2f})"
 
 
 def _table(headings: Sequence[str], console: Console) -> Table:
-    if console.is_terminal:  # narrow, for the nine columns of backlog to fit into 80
+    if console.is_terminal:  # narrow, so that the nine columns of backlog fit into 80
         table = Table(box=box.SIMPLE, padding=(0, 0, 0, 1), pad_edge=False)
     else:
         table = Table(box=box.MARKDOWN)
@@ -152,7 +154,7 @@ def _wake_up(wake_up: WakeUp) -> str:
     return format_seconds(wake_up.median)
 
 
-def _fates(found: QueueResult) -> list[str]:
+def _outcomes(found: QueueResult) -> list[str]:
     last = "-" if found.last_reply is None else format_seconds(found.last_reply)
     counts = (found.queue, found.connected, found.prompt, found.late, found.never)
     return [*(f"{count:,}" for count in counts), last]

@@ -60,7 +60,7 @@ class Listeners:
             options.backlog,
             keepalive=options.keepalive,
             mode=options.socket_mode,
-            beside=self._binds,
+            others=self._binds,
         )
         self.addresses.append(str(address.of(listener.getsockname())))
         protocol = self._protocol

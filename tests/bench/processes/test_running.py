@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from epollo import ConnectFailed, Connection, EpolloError, HandlerError, Server, SettingError
+from epollo import ConnectError, Connection, EpolloError, HandlerError, Server, SettingError
 from epollo.bench import Second, Workload, run
 from epollo.bench.processes.running import Processes
 from epollo.engine import available
@@ -137,7 +137,7 @@ def test_a_setting_that_none_can_use_is_one_error() -> None:
 def test_where_nobody_listens_no_connection_is_made() -> None:
     with Server(Known(), "127.0.0.1:0") as server:
         load = workload(server)
-    with pytest.raises(ConnectFailed, match="refused"):
+    with pytest.raises(ConnectError, match="refused"):
         run(load)
 
 

@@ -21,7 +21,7 @@ from epollo.bench.results.search import START, Probe, find_rate
 from epollo.bench.results.thresholds import Threshold
 from epollo.bench.results.verdict import Verdict
 from epollo.bench.workload import Workload
-from epollo.cli.interrupts import on_leaving
+from epollo.cli.interrupts import on_interrupt
 from epollo.descriptors import allow_descriptors
 
 _PROBE_SECONDS = 3.0
@@ -41,7 +41,7 @@ def run_bench(
     workload = Workload(address=address or _PLACEHOLDER, **load)
     if address is None:
         allow_descriptors(workload.connections)  # the server inherits the limit
-    with on_leaving(), _server(address, workload) as target:
+    with on_interrupt(), _server(address, workload) as target:
         result = _run(replace(workload, address=target), quiet)
     verdict = Verdict.of(result, limits)
     try:
@@ -74,7 +74,7 @@ def run_search(
         if shown:
             click.echo(probes.row(probe, limits))
 
-    with on_leaving(), _server(address, workload) as target:
+    with on_interrupt(), _server(address, workload) as target:
         if shown:
             click.echo(probes.head(limits))
         search = find_rate(
@@ -109,5 +109,5 @@ def _run(workload: Workload, quiet: bool) -> Result:
             run.stop()
             live.stopping()
 
-        with on_leaving(stop):
+        with on_interrupt(stop):
             return run.run()

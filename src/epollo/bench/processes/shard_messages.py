@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from epollo.bench.results.result import Result, Second
-from epollo.errors import ConnectFailed, EpolloError
+from epollo.errors import ConnectError, EpolloError
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Outcome:
     """The run of the shard is over. ``refusal``: why no connection could be made, if none could."""
 
     result: Result
-    refusal: ConnectFailed | None
+    refusal: ConnectError | None
 
 
 @dataclass(frozen=True, slots=True)

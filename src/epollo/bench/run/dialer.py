@@ -12,10 +12,10 @@ from typing import Any
 from epollo import address
 from epollo.address import Address
 from epollo.bench.workload import Workload
-from epollo.client.handshake import Advice, handshake_failed
-from epollo.client.target import Target
+from epollo.client.endpoint import Endpoint
+from epollo.client.handshake import Advice, handshake_error
 from epollo.engine import Connection
-from epollo.errors import ConnectFailed, SettingError, TLSError
+from epollo.errors import ConnectError, SettingError, TLSError
 from epollo.filters.base import Filter
 from epollo.filters.proxy import ProxyHeaderSender, header
 from epollo.filters.tls import TLS
@@ -31,7 +31,7 @@ class Dialer:
     """Starts the connects of a workload, and makes the filters of each connection.
 
     The host is looked up, and certificates and sources are tried, once and before the first
-    connect. ``address`` is the one connected to. Raises ConnectFailed if the host is not found,
+    connect. ``address`` is the one connected to. Raises ConnectError if the host is not found,
     SettingError for a setting that cannot be used.
     """
 
@@ -49,31 +49,31 @@ class Dialer:
     def start(self) -> socket.socket:
         """A non-blocking socket whose connect is under way, from the next of the sources.
 
-        Raises ConnectFailed if the kernel refuses at once.
+        Raises ConnectError if the kernel refuses at once.
         """
         source = next(self._sources) if self._sources is not None else None
         try:
             return address.start_connect(self.address, source)
-        except ConnectFailed as error:
+        except ConnectError as error:
             if getattr(error.__cause__, "errno", 0) != errno.EADDRNOTAVAIL:
                 raise
             why = "no local port is left; give more addresses as source"
             raise self._failed(why) from error.__cause__
 
-    def failed(self, error: BaseException | None) -> ConnectFailed:
+    def failed(self, error: BaseException | None) -> ConnectError:
         """The error to report if no connection could be made. ``error`` is the connection's error,
         or what `start` raised; None if the connect timed out."""
-        if isinstance(error, ConnectFailed):
+        if isinstance(error, ConnectError):
             return error
         if self._target.tls is not None and isinstance(error, TLSError | ConnectionResetError):
             cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-            return handshake_failed(self._target, cause, _ADVICE)
+            return handshake_error(self._target, cause, _ADVICE)
         if isinstance(error, OSError):
-            return address.connect_failed(self._target.address, error)
+            return address.connect_error(self._target.address, error)
         return self._failed(f"no answer within {self._timeout:g} s")
 
-    def _failed(self, why: str) -> ConnectFailed:
-        return ConnectFailed(f"cannot connect to {self._target}: {why}")
+    def _failed(self, why: str) -> ConnectError:
+        return ConnectError(f"cannot connect to {self._target}: {why}")
 
     def _filters(self, connection: Connection) -> list[Filter]:
         filters: list[Filter] = []
@@ -95,14 +95,14 @@ def _version(workload: Workload) -> str:
     return workload.proxy_header
 
 
-def _target(workload: Workload) -> Target:
+def _target(workload: Workload) -> Endpoint:
     """The address, the framing and the TLS settings, tried once."""
     server, framing = address.parse(workload.address), workload.new_framing()
     if not workload.tls:
         for field in ("tls_ca", "tls_cert", "tls_key", "server_name"):
             if getattr(workload, field):
                 raise SettingError(f"{field}: only for TLS; give tls too")
-        return Target(server, framing, None, None)
+        return Endpoint(server, framing, None, None)
     context = client_context(workload.tls_ca, workload.tls_cert, workload.tls_key)
     name = workload.server_name or server.host or None
     if context.check_hostname and name is None:
@@ -111,7 +111,7 @@ def _target(workload: Workload) -> Target:
         _client(context, workload.timeout, name)
     except ValueError as error:
         raise SettingError(f"server_name: {name!r} is not a host name: {error}") from None
-    return Target(server, framing, context, name)
+    return Endpoint(server, framing, context, name)
 
 
 def _source(text: str) -> tuple[int, Any]:
@@ -146,7 +146,7 @@ def _chosen(server: Address, sources: Sequence[tuple[int, Any]], timeout: float)
     try:
         found = address.resolve(server)
     except (OSError, UnicodeError) as error:
-        raise address.connect_failed(server, error) from error
+        raise address.connect_error(server, error) from error
     for family, sockaddr in sources:
         found = [each for each in found if each[0] == family]
         if not found:
@@ -163,6 +163,6 @@ def _chosen(server: Address, sources: Sequence[tuple[int, Any]], timeout: float)
 def _accepts(candidate: Address, timeout: float) -> bool:
     try:
         address.connect(candidate, timeout).close()
-    except ConnectFailed:
+    except ConnectError:
         return False
     return True

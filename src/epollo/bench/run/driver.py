@@ -22,7 +22,7 @@ from epollo.bench.run.schedule import Schedule
 from epollo.bench.workload import Workload
 from epollo.descriptors import allow_descriptors
 from epollo.engine import EventLoop, Limits, new_loop
-from epollo.errors import ConnectFailed
+from epollo.errors import ConnectError
 
 _UNLIMITED = 1 << 62
 _CATCH_UP_SECONDS = 0.001
@@ -88,13 +88,13 @@ class Driver:
 
     def run(self) -> Result:
         """Run to the end. Raises SettingError if there are not enough descriptors for the
-        connections, and ConnectFailed if none of them could be made."""
+        connections, and ConnectError if none of them could be made."""
         result = self.measure(monotonic_ns())
         if not result.connect.total:
             raise self.refused()
         return result
 
-    def refused(self) -> ConnectFailed:
+    def refused(self) -> ConnectError:
         """Why none of the connections could be made."""
         return self._dialer.failed(self._pool.connect_error)
 

@@ -10,7 +10,7 @@ from time import monotonic
 from epollo.bench.run.connection import BenchConnection
 from epollo.bench.run.dialer import Dialer
 from epollo.engine import EventLoop
-from epollo.errors import ConnectFailed
+from epollo.errors import ConnectError
 
 _MOST_PENDING = 256
 _RETRY_SECONDS = 0.01
@@ -28,7 +28,7 @@ class Opener:
         loop: EventLoop,
         dialer: Dialer,
         rate: float | None,
-        failed: Callable[[BenchConnection, ConnectFailed], object],
+        failed: Callable[[BenchConnection, ConnectError], object],
     ) -> None:
         self.halted = False
         self.queue: list[Callable[[], BenchConnection]] = []  # each makes a connection to open
@@ -87,7 +87,7 @@ class Opener:
     def _begin(self, connection: BenchConnection) -> None:
         try:
             sock = self._dialer.start()
-        except ConnectFailed as error:
+        except ConnectError as error:
             # Later, because the caller may be counting the open connections.
             if _is_queue_full(error):
                 self._loop.call_later(_RETRY_SECONDS, partial(self._begin_again, connection, error))
@@ -96,7 +96,7 @@ class Opener:
         else:
             connection.transport = self._loop.attach(sock, connection)
 
-    def _begin_again(self, connection: BenchConnection, error: ConnectFailed) -> None:
+    def _begin_again(self, connection: BenchConnection, error: ConnectError) -> None:
         """The accept queue was full: try again, as the kernel itself does for TCP."""
         if self.halted or connection.timed_out:
             self._failed(connection, error)
@@ -104,6 +104,6 @@ class Opener:
             self._begin(connection)
 
 
-def _is_queue_full(error: ConnectFailed) -> bool:
+def _is_queue_full(error: ConnectError) -> bool:
     """For a Unix socket connect(2) gives EAGAIN, while a TCP connect waits."""
     return isinstance(error.__cause__, BlockingIOError)

@@ -15,7 +15,7 @@ from epollo.bench.run.dialer import Dialer
 from epollo.bench.run.opener import Opener
 from epollo.bench.run.schedule import Schedule
 from epollo.engine import CloseReason, EventLoop
-from epollo.errors import ConnectFailed
+from epollo.errors import ConnectError
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0  # seconds, before a connection is opened again
 
@@ -164,7 +164,7 @@ class ConnectionPool:
             return 1
         return min(self.workload.depth, self._context.retire_after)
 
-    def _not_opened(self, connection: BenchConnection, error: ConnectFailed) -> None:
+    def _not_opened(self, connection: BenchConnection, error: ConnectError) -> None:
         """Its connect could not be started."""
         if not connection.timed_out:
             self._counters.count(_error(CloseReason.REFUSED, error.__cause__))

@@ -1,9 +1,9 @@
-"""Framed u32 echo servers on other libraries, each as that library's own users would write it.
+"""Framed u32 echo servers on other libraries, each as that library's users would write it.
 
-All of them call the Python function `handler.handle` once for each message. None of them limits the
-length of a message to what its memory could stand, or counts anything, which is in their favour.
-Each is a program: `python -m epollo.lab.peers.NAME PORT`, where port 0 takes any free one. It
-prints one line, `NAME: serving on 127.0.0.1:PORT`, and ends on SIGTERM with status 0.
+All call the Python function `handler.handle` once for each message. None limits the memory that a
+message takes or counts anything, which is in their favour. Each is a program:
+`python -m epollo.lab.peers.NAME PORT`; port 0 is any free port. It prints one line,
+`NAME: serving on 127.0.0.1:PORT`, and ends on SIGTERM with status 0.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class Peer:
     """One of the programs.
 
     Attributes:
-        name: what options and results call it; its module has an underscore for each hyphen.
-        label: what tables call it.
-        needs: the package that it takes, by the name that pip and `import` know; None: none.
+        name: its name in options and results; its module has an underscore for each hyphen.
+        label: its name in tables.
+        needs: the package that it needs, by its name in pip and in `import`; None: none.
     """
 
     name: str
@@ -29,12 +29,12 @@ class Peer:
 
     @property
     def installed(self) -> bool:
-        """Can it run here?"""
+        """Is its package installed?"""
         return self.needs is None or find_spec(self.needs) is not None
 
     @property
     def command(self) -> tuple[str, ...]:
-        """What starts it on a free port, on this very Python."""
+        """The command that starts it on a free port, with this Python."""
         return (sys.executable, "-m", f"{__name__}.{self.name.replace('-', '_')}", "0")
 
 

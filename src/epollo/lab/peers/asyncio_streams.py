@@ -1,4 +1,4 @@
-"""Peer: asyncio, streams. Run with a port, 0 for any free one."""
+"""Peer: asyncio, streams. Run with a port; 0 is any free port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Peer: gevent, StreamServer. Run with a port, 0 for any free one."""
+"""Peer: gevent, StreamServer. Run with a port; 0 is any free port."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gevent import socket
 from gevent.server import StreamServer
 
 from epollo.lab.peers.handler import handle
-from epollo.lab.peers.serving import BACKLOG, HOST, port_asked, say_ready
+from epollo.lab.peers.serving import BACKLOG, HOST, port_argument, print_ready
 
 
 def echo(sock: socket.socket, address: tuple[str, int]) -> None:
@@ -30,10 +30,10 @@ def echo(sock: socket.socket, address: tuple[str, int]) -> None:
 
 def main() -> None:
     """Serve until SIGTERM."""
-    server = StreamServer((HOST, port_asked()), echo, backlog=BACKLOG)
+    server = StreamServer((HOST, port_argument()), echo, backlog=BACKLOG)
     gevent.signal_handler(signal.SIGTERM, server.stop)
     server.start()
-    say_ready("gevent_streamserver", server.server_port)
+    print_ready("gevent_streamserver", server.server_port)
     server.serve_forever()
 
 

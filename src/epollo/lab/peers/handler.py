@@ -1,4 +1,4 @@
-"""The application that every peer serves."""
+"""The application of every peer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Framed echo as an `asyncio.Protocol`, as most write it, for asyncio and uvloop alike."""
+"""Framed echo as an `asyncio.Protocol` in its usual form, for asyncio and uvloop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEADER = struct.Struct(">I")
 
 
 class FramedEcho(asyncio.Protocol):
-    """One connection: collects bytes, cuts u32 frames out of them and replies to each."""
+    """One connection: collects bytes, and replies to each u32 frame in them."""
 
     transport: asyncio.Transport
 

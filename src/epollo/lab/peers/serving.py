@@ -1,4 +1,4 @@
-"""What the peers have in common: where they listen, the ready line; and the asyncio ones' run."""
+"""Shared by the peers: address, ready line, and the main function of those on asyncio."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from collections.abc import Awaitable, Callable
 from epollo.lab.peers.streams import echo
 
 HOST = "127.0.0.1"
-BACKLOG = 2048  # epollo's own: the accept queue is not what is compared
+BACKLOG = 2048  # as in epollo: the accept queue is not compared
 
 Listen = Callable[[int], Awaitable[asyncio.Server]]
 
 
-def port_asked() -> int:
-    """The port that the command line names; 0 takes any free one."""
+def port_argument() -> int:
+    """The port on the command line; 0 is any free port."""
     return int(sys.argv[1])
 
 
-def say_ready(name: str, port: int) -> None:
-    """The one line on stdout, which tells the port that was bound."""
+def print_ready(name: str, port: int) -> None:
+    """Print the ready line, with the bound port."""
     print(f"{name}: serving on {HOST}:{port}", flush=True)
 
 
@@ -50,7 +50,7 @@ async def _serve(name: str, listen: Listen) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    server = await listen(port_asked())
-    say_ready(name, server.sockets[0].getsockname()[1])
+    server = await listen(port_argument())
+    print_ready(name, server.sockets[0].getsockname()[1])
     await stopping.wait()
     server.close()

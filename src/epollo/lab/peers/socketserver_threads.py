@@ -1,4 +1,4 @@
-"""Peer: socketserver, a thread for each connection. Run with a port, 0 for any free one."""
+"""Peer: socketserver, a thread for each connection. Run with a port; 0 is any free port."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 from epollo.lab.peers.handler import handle
-from epollo.lab.peers.serving import BACKLOG, HOST, port_asked, say_ready
+from epollo.lab.peers.serving import BACKLOG, HOST, port_argument, print_ready
 
 
 class FramedEcho(StreamRequestHandler):
@@ -38,8 +38,8 @@ class Server(ThreadingTCPServer):
 def main() -> None:
     """Serve until SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with Server((HOST, port_asked()), FramedEcho) as server:
-        say_ready("socketserver_threads", server.server_address[1])
+    with Server((HOST, port_argument()), FramedEcho) as server:
+        print_ready("socketserver_threads", server.server_address[1])
         server.serve_forever()
 
 

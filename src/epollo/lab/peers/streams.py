@@ -1,4 +1,4 @@
-"""Framed echo on asyncio streams, for asyncio and uvloop alike."""
+"""Framed echo on asyncio streams, for asyncio and uvloop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Peer: Twisted, Int32StringReceiver on the epoll reactor. Run with a port, 0 for any free one."""
+"""Peer: Twisted, Int32StringReceiver on the epoll reactor. Run with a port; 0 is any free port."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.basic import Int32StringReceiver
 
 from epollo.lab.peers.handler import handle
-from epollo.lab.peers.serving import BACKLOG, HOST, port_asked, say_ready
+from epollo.lab.peers.serving import BACKLOG, HOST, port_argument, print_ready
 
 
 class FramedEcho(Int32StringReceiver):
-    """One connection, its frames cut by Twisted."""
+    """One connection; Twisted decodes its frames."""
 
     MAX_LENGTH = 16 << 20  # bytes; Twisted's own default is 99,999
 
@@ -25,11 +25,11 @@ class FramedEcho(Int32StringReceiver):
 def main() -> None:
     """Serve until SIGTERM."""
     epollreactor.install()
-    from twisted.internet import reactor  # which is whatever was installed
+    from twisted.internet import reactor  # the installed one
 
     factory = Factory.forProtocol(FramedEcho)
-    port = reactor.listenTCP(port_asked(), factory, backlog=BACKLOG, interface=HOST)
-    say_ready("twisted_int32", port.getHost().port)
+    port = reactor.listenTCP(port_argument(), factory, backlog=BACKLOG, interface=HOST)
+    print_ready("twisted_int32", port.getHost().port)
     reactor.run()
 
 

@@ -1,4 +1,4 @@
-"""Peer: uvloop, Protocol, made fast by measuring. Run with a port, 0 for any free one."""
+"""Peer: uvloop, optimised Protocol. Run with a port; 0 is any free port."""
 
 from __future__ import annotations
 

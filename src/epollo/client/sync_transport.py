@@ -1,4 +1,4 @@
-"""A connected socket, plain or TLS, that no call waits on beyond its deadline."""
+"""A connected socket, plain or TLS, with a deadline for each call."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import time
 
 from epollo import address
 from epollo.address.dialing import LONGEST_WAIT
-from epollo.client.handshake import handshake_failed
-from epollo.client.target import Target
+from epollo.client.endpoint import Endpoint
+from epollo.client.handshake import handshake_error
 from epollo.errors import UsageError
 
 _READ_SIZE = 64 << 10
-_GOODBYE = 1.0  # seconds for the peer's close_notify
+_CLOSE_NOTIFY_TIMEOUT = 1.0  # seconds
 
 
 class DeadlinePassed(Exception):
-    """The deadline of a call has passed; not a TimeoutError, which is the kernel's ETIMEDOUT."""
+    """The deadline of a call has passed. Not a TimeoutError: that is the kernel's ETIMEDOUT."""
 
 
-def dial(target: Target, deadline: float | None) -> Wire:
-    """Connect to ``target``. Raises ConnectFailed and TLSFailed."""
+def dial(endpoint: Endpoint, deadline: float | None) -> SyncTransport:
+    """Connect to ``endpoint``. Raises ConnectError and TLSHandshakeError."""
     try:
-        sock = address.connect(target.address, seconds_until(deadline))
-        return Wire(sock if target.tls is None else _encrypted(sock, target, deadline))
+        sock = address.connect(endpoint.address, seconds_until(deadline))
+        return SyncTransport(sock if endpoint.tls is None else _encrypted(sock, endpoint, deadline))
     except DeadlinePassed:
-        raise address.connect_failed(target.address, TimeoutError("timed out")) from None
+        raise address.connect_error(endpoint.address, TimeoutError("timed out")) from None
 
 
 def seconds_until(deadline: float | None) -> float | None:
-    """The seconds until ``deadline``, or LONGEST_WAIT. Raises DeadlinePassed if it is past."""
+    """The seconds until ``deadline``, at most LONGEST_WAIT. Raises DeadlinePassed."""
     if deadline is None:
         return None
     seconds = deadline - time.monotonic()
@@ -40,42 +40,42 @@ def seconds_until(deadline: float | None) -> float | None:
     return min(seconds, LONGEST_WAIT)
 
 
-def _encrypted(sock: socket.socket, target: Target, deadline: float | None) -> ssl.SSLSocket:
-    assert target.tls is not None
-    with sock:  # which is empty once it is wrapped
+def _encrypted(sock: socket.socket, endpoint: Endpoint, deadline: float | None) -> ssl.SSLSocket:
+    assert endpoint.tls is not None
+    with sock:  # wrap_socket detaches its descriptor
         try:
-            wrapped = target.tls.wrap_socket(
+            wrapped = endpoint.tls.wrap_socket(
                 sock,
-                server_hostname=target.server_hostname,
+                server_hostname=endpoint.server_hostname,
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,
             )
         except (OSError, ValueError) as error:
-            raise handshake_failed(target, error) from error
+            raise handshake_error(endpoint, error) from error
     try:
-        wrapped.settimeout(seconds_until(deadline))  # of the whole handshake
+        wrapped.settimeout(seconds_until(deadline))  # for the whole handshake
         wrapped.do_handshake()
     except (OSError, ValueError) as error:
         wrapped.close()
-        raise handshake_failed(target, error) from error
+        raise handshake_error(endpoint, error) from error
     except BaseException:
         wrapped.close()
         raise
     return wrapped
 
 
-class Wire:
-    """Reads and writes. Raises OSError where the connection fails, and DeadlinePassed."""
+class SyncTransport:
+    """Reads and writes. Raises OSError if the connection fails, and DeadlinePassed."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._poll = select.poll()
         self._failure: OSError | None = None
-        self._events = 0  # what the last calls found that they would have to wait for
+        self._events = 0  # the poll(2) events that the last calls would have to wait for
 
     def send(self, data: bytes, deadline: float | None) -> None:
-        """Send ``data`` whole."""
+        """Send all of ``data``."""
         unsent = memoryview(data)
         while unsent:
             if sent := self._try_send(unsent):
@@ -84,8 +84,8 @@ class Wire:
                 self._wait(deadline)
 
     def send_some(self, unsent: bytearray) -> None:
-        """Send of ``unsent`` what can be sent at once, and take it from there. That nothing can be
-        is for `receive` to tell, behind what the peer sent before."""
+        """Send as much of ``unsent`` as the kernel takes now, and remove it from there. `receive`
+        raises a failure, after the bytes that the peer had sent before it."""
         try:
             while unsent and (sent := self._try_send(unsent)):
                 del unsent[:sent]
@@ -94,8 +94,8 @@ class Wire:
             unsent.clear()
 
     def receive(self, deadline: float | None, unsent: bytearray | None = None) -> bytes:
-        """The next bytes that come, empty at the end. Sends of ``unsent`` what it can meanwhile:
-        a peer that cannot get rid of its replies may read nothing until it can."""
+        """The next bytes received; empty at the end. Meanwhile sends from ``unsent``: a peer whose
+        replies are not read may stop reading."""
         while True:
             if unsent:
                 self.send_some(unsent)
@@ -105,7 +105,7 @@ class Wire:
             self._wait(deadline)
 
     def receive_now(self) -> bytes | None:
-        """The bytes that have come, empty at the end; None where there are none yet."""
+        """The bytes received so far; empty at the end, None if there are none yet."""
         try:
             return self._socket.recv(_READ_SIZE) or self._end()
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -117,26 +117,27 @@ class Wire:
         return None
 
     def end(self) -> None:
-        """Send no more. Raises UsageError for TLS, where Python has no half-close."""
+        """End the outgoing stream. Raises UsageError for TLS: Python has no half-close for it."""
         if isinstance(self._socket, ssl.SSLSocket):
             raise UsageError("end: a TLS connection has no half-close; receive, then close")
         self._socket.shutdown(socket.SHUT_WR)
 
     def abort(self) -> None:
-        """Close without a word."""
+        """Close at once, without a TLS close_notify."""
         self._socket.close()
 
     def close(self) -> None:
-        """Close. With TLS only after the peer's goodbye, or a second: unread bytes such as its
-        session tickets would make the kernel reset the connection, and destroy what was sent."""
+        """Close. With TLS, first wait up to a second for the peer's close_notify: unread bytes,
+        such as its session tickets, would make the kernel reset the connection and drop sent
+        data."""
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.fileno() >= 0:
             try:
-                self._say_goodbye(self._socket, time.monotonic() + _GOODBYE)
+                self._exchange_close_notify(self._socket, time.monotonic() + _CLOSE_NOTIFY_TIMEOUT)
             except (OSError, ValueError, DeadlinePassed):
                 pass
         self._socket.close()
 
-    def _say_goodbye(self, sock: ssl.SSLSocket, deadline: float) -> None:
+    def _exchange_close_notify(self, sock: ssl.SSLSocket, deadline: float) -> None:
         while True:
             try:
                 sock.unwrap()
@@ -148,7 +149,7 @@ class Wire:
             self._wait(deadline)
 
     def _end(self) -> bytes:
-        """What stands for the end of the stream. Raises OSError where sending failed before."""
+        """The end of the stream. Raises OSError if sending has failed before."""
         if self._failure is not None:
             raise self._failure
         return b""
@@ -163,7 +164,7 @@ class Wire:
         return 0
 
     def _wait(self, deadline: float | None) -> None:
-        """Until what the calls before could not do can be done."""
+        """Wait for the events that the calls before needed."""
         seconds = seconds_until(deadline)
         self._poll.register(self._socket, self._events)
         self._events = 0
