@@ -79,8 +79,7 @@ class BaseLoop(ABC):
         self._alarm = None
         self._stopping = self._closed = self._inherited = False
         self._exit = None
-        self._wakeup = Wakeup()
-        self.watch(self._wakeup.receiver.fileno(), self._wakeup, READ)
+        self._watch_wakeup()
         _LOOPS.add(self)
 
     # ---- What the engine adds
@@ -125,6 +124,10 @@ class BaseLoop(ABC):
 
     @abstractmethod
     def _close_poller(self) -> None: ...
+
+    def _watch_wakeup(self) -> None:
+        self._wakeup = Wakeup()
+        self.watch(self._wakeup.receiver.fileno(), self._wakeup, READ)
 
     # ---- Running
 

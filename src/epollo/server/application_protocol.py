@@ -159,7 +159,7 @@ class ApplicationProtocol:
 
 def _deferring(connection: Connection) -> DeferringConnection:
     """``connection`` with its engine-only methods, which every engine's connection has."""
-    deferring: DeferringConnection = cast(Any, connection)
+    deferring: DeferringConnection = cast(DeferringConnection, connection)
     return deferring
 
 

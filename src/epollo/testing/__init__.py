@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from epollo.server.application_protocol import ApplicationProtocol
-from epollo.server.handlers.application import Handler
+from epollo.server.handlers.application import Handler, application
 from epollo.settings import settings_from
-from epollo.testing.calling import application_of
 from epollo.testing.connection import MemoryConnection
 
 __all__ = ["MemoryConnection", "connect"]
@@ -20,12 +19,10 @@ __all__ = ["MemoryConnection", "connect"]
 def connect(
     handler: Handler, framing: str = "u32", *, peername: str = "memory", **settings: Any
 ) -> MemoryConnection:
-    """A connection in memory to ``handler``, for a ``with`` block, or an ``async with`` where the
+    """A connection in memory to ``handler``, for a ``with`` block, or an ``async with`` if the
     handler has async functions. ``settings`` are the fields of `epollo.Settings`.
 
     Raises UsageError for what cannot be served either.
     """
-    protocol = ApplicationProtocol(
-        settings_from(framing=framing, **settings), application_of(handler)
-    )
+    protocol = ApplicationProtocol(settings_from(framing=framing, **settings), application(handler))
     return MemoryConnection(protocol, peername)

@@ -1,42 +1,75 @@
-"""A handler's functions called here and now, whether they are async or not."""
+"""How an application is called in memory: as by a server, but nothing is logged or counted."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-import functools
-import inspect
-from typing import Any
+from asyncio.tasks import _enter_task, _leave_task
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, cast
 
+from epollo.engine import CloseReason, Connection, Reply
 from epollo.errors import UsageError
-from epollo.server.handlers.application import Application, Handler, application
+from epollo.server.application_protocol import ApplicationProtocol
+from epollo.server.handlers.application import Application
+from epollo.server.handlers.coroutines import TASK_NAME
+from epollo.server.handlers.executor import Executor
+from epollo.server.handlers.pending import DeferringConnection
 
 
-def application_of(handler: Handler) -> Application:
-    """``handler`` made ready to be called here: what is async returns something to await."""
-    receive = getattr(handler, "received", handler)
-    if inspect.isclass(handler) or not inspect.iscoroutinefunction(receive):
-        return application(handler)
+class MemoryProtocol:
+    """What the server's protocol is to its connections."""
 
-    @functools.wraps(receive)
-    def call(*arguments: Any) -> Any:
-        return receive(*arguments)
+    executor: Executor  # set when the block is entered
 
-    plain = application(call)
-    return dataclasses.replace(
-        plain,
-        connected=getattr(handler, "connected", plain.connected),
-        disconnected=getattr(handler, "disconnected", plain.disconnected),
-    )
+    def __init__(self, protocol: ApplicationProtocol) -> None:
+        self.framing, self.limits, self.groups = protocol.framing, protocol.limits, protocol.groups
+
+    def received(self, message: bytes, connection: Connection) -> Reply:
+        return self.executor.received(message, cast(DeferringConnection, connection))
+
+    def connected(self, connection: Connection) -> None:
+        self.executor.connected(cast(DeferringConnection, connection))
+
+    def closed(self, connection: Connection, reason: CloseReason) -> None:
+        self.groups.forget(connection)
+        if connection.established:
+            self.executor.disconnected(cast(DeferringConnection, connection), reason, lambda: None)
 
 
-def finished(result: Any) -> Any:
-    """``result``, where it is one already. Raises UsageError for something to await."""
-    if inspect.isawaitable(result):
-        if inspect.iscoroutine(result):
-            result.close()
+def without_async(application: Application) -> Application:
+    """``application`` with UsageError raised in place of calls that would have to be awaited."""
+
+    def refuse(*_: object) -> NoReturn:
         raise UsageError("the handler is async: use async with, and await receive_async")
-    return result
+
+    calls: dict[str, Any] = dict.fromkeys(application.asynchronous, refuse)
+    return dataclasses.replace(application, **calls)
 
 
-async def awaited(result: Any) -> Any:
-    return await result if inspect.isawaitable(result) else result
+@contextmanager
+def outside_tasks() -> Iterator[None]:
+    """Make no task the current one, as in a turn of a server's loop: asyncio has tasks take their
+    steps one at a time, and a turn takes the first step of async handlers."""
+    task = _current_task()
+    if task is not None:
+        _leave_task(task.get_loop(), task)
+    try:
+        yield
+    finally:
+        if task is not None:
+            _enter_task(task.get_loop(), task)
+
+
+def in_handler() -> bool:
+    """Is this the task of an async handler? Its first step is taken in a turn of the loop."""
+    task = _current_task()
+    return task is not None and task.get_name() == TASK_NAME
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop runs
+        return None

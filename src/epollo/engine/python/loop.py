@@ -16,7 +16,7 @@ from epollo.engine.deadlines import overdue
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
 from epollo.engine.python.connection import Connection
 from epollo.engine.python.context import ConnectionContext
-from epollo.engine.python.poller import new_poller
+from epollo.engine.python.poller import Poller, new_poller
 from epollo.reasons import CloseReason
 
 # One buffer for all to read into. A fresh one for each read would lie above malloc's threshold for
@@ -30,8 +30,8 @@ class Loop(BaseLoop):
     name = "python"
     to_flush: list[Connection]
 
-    def __init__(self, poller: str = "auto") -> None:
-        self._poller = new_poller(poller)
+    def __init__(self, poller: str | Poller = "auto") -> None:
+        self._poller = new_poller(poller) if isinstance(poller, str) else poller
         self._sources: dict[int, EventSource] = {}
         self._disabled: set[int] = set()  # those of them that the poller does not watch
         self.buffer = memoryview(bytearray(READ_SIZE))
