@@ -42,7 +42,7 @@ class Logged(Recorder):
         self.record("connected", "connected")
         super().connected(connection)
 
-    def received(self, message: bytes, connection: Connection) -> Any:
+    def received(self, message: bytes, connection: Any) -> Any:
         self.record("received", message)
         match message:
             case b"pause":
