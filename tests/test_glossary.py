@@ -12,56 +12,13 @@ from tests.documents import ROOT, Document
 from tests.modules import Modules
 from tests.passages import code
 
-COMING = {  # to be taken out once the code has them
-    "ApplicationProtocol",
-    "AsyncConnection",
-    "AsyncioAdapter",
-    "Backend",
-    "BaseLoop",
-    "BenchConnection",
-    "ClientTimeout",
-    "ConnectError",
-    "ConnectionContext",
-    "ConnectionLimiter",
-    "Cursor",
-    "EagerRunner",
-    "EventSource",
-    "Executor",
-    "ExpiredRequests",
-    "FrameFormat",
-    "LimitError",
-    "LoopBuffers",
-    "LoopInterface",
-    "MessageCounters",
-    "MessageQueue",
-    "NativeProtocol",
-    "ParkedTask",
-    "PendingCalls",
-    "ProxyHeaderSender",
-    "ResultFileError",
-    "RunContext",
-    "RunCounters",
-    "Schedule",
-    "ServerThread",
-    "Shard",
-    "StreamDecoder",
-    "SyncTransport",
-    "TLSHandshakeError",
-    "TimeoutSweeper",
-}
-
 ROWS = Document(ROOT / "docs" / "glossary.md").rows("term", "中文", "meaning")
 NAMES = sorted({name for _, _, meaning in ROWS for name in re.findall(r"`([^`]+)`", meaning)})
 
 _DEFINED = re.compile(r"\b(?:class|struct|def)\s+(\w+)|^\s+(\w+): ", re.MULTILINE)
 
 
-def _named(name: str) -> object:
-    coming = pytest.mark.xfail(reason="not yet in the code", raises=AssertionError)
-    return pytest.param(name, marks=[coming] if name in COMING else [])
-
-
-@pytest.mark.parametrize("name", [_named(name) for name in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_in_the_code(name: str) -> None:
     assert set(name.split(".")) <= _defined()
 
@@ -75,10 +32,6 @@ def test_each_term_has_both_languages_and_one_sentence() -> None:
     for term, chinese, meaning in ROWS:
         assert re.search(r"[\u4e00-\u9fff]", chinese), term
         assert re.fullmatch(r"[A-Z][^.]*(?:\.\w[^.]*)*\.", meaning), term
-
-
-def test_what_is_still_to_come_is_in_the_glossary() -> None:
-    assert set(NAMES) >= COMING
 
 
 @cache

@@ -7,8 +7,6 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 
-import pytest
-
 from tests.documents import ROOT
 from tests.modules import Modules
 
@@ -17,7 +15,6 @@ FACADES = {"epollo", "epollo.bench", "epollo.cli"}  # packages that only re-expo
 COMMANDS = {"epollo_command", "pytest_epollo"}  # beside the package, above all of it
 
 
-@pytest.mark.xfail(reason="the engine and bench.run have circles", strict=True)
 def test_no_modules_import_each_other() -> None:
     assert MODULES.circles() == []
 

@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import Result
-from epollo.bench.results.search import Search
 from epollo.bench.results.thresholds import requirement
+from epollo.bench.search import Search
 from epollo.bench.workload import Workload
 from tests.bench.support import made_up
 from tests.support import epollo

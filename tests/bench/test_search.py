@@ -19,8 +19,8 @@ from epollo.bench import Result, Search, Workload, find_rate
 from epollo.bench.cli.bench import bench
 from epollo.bench.output.probes import row as line_of
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.search import Probe, why_not, wilson
 from epollo.bench.results.thresholds import requirement
+from epollo.bench.search import Probe, why_not, wilson
 from tests.bench.support import made_up
 from tests.bench.terminal import terminal
 from tests.support import epollo, serving

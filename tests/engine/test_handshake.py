@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +38,8 @@ class Password:
         self.handshake_only = handshake_only
         self.established = False
         self.peername: str | None = None
-        self._words = question
+        self.output = ssl.MemoryBIO()
+        self.output.write(question)
         self._held = b""
 
     def received(self, data: bytes) -> bytes:
@@ -46,19 +48,18 @@ class Password:
         self._held += data
         size = len(self.word)
         if not self.word.startswith(self._held[:size]):
-            self._words = b"wrong"
+            self.output.read()
+            self.output.write(b"wrong")
             raise ProxyError("the wrong word")
         if len(self._held) < size:
             return b""
-        self.established, self._words, self.peername = True, b"!", self.word.decode()
+        self.established, self.peername = True, self.word.decode()
+        self.output.read()  # a question that nobody has to answer any more
+        self.output.write(b"!")
         return self._held[size:] if self.handshake_only else mirrored(self._held[size:])
 
     def send(self, data: bytes) -> bytes:
         return mirrored(data)
-
-    def outgoing(self) -> bytes:
-        words, self._words = self._words, b""
-        return words
 
     def eof(self) -> None:
         if not self.established:

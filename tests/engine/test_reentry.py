@@ -124,7 +124,7 @@ class Records:
         self._meddle = meddle
         self._method = method
         self._number = 0
-        self._made = b""
+        self.output = ssl.MemoryBIO()
 
     def _in(self, method: str) -> None:
         if method == self._method:
@@ -136,15 +136,10 @@ class Records:
 
     def send(self, data: bytes) -> bytes:
         self._in("send")
-        self._made += RECORD.pack(self._number, len(data)) + data
+        self.output.write(RECORD.pack(self._number, len(data)) + data)
         self._number += 1
         self._in("send")
-        return self.outgoing()
-
-    def outgoing(self) -> bytes:
-        made, self._made = self._made, b""
-        self._in("pending")
-        return made
+        return self.output.read()
 
     def eof(self) -> None:
         pass
@@ -247,7 +242,6 @@ PLACES = [
     "generator",
     "filter received",
     "filter send",
-    "filter pending",
     "framing",
     "limits",
     "finalizer",

@@ -174,10 +174,10 @@ def test_a_header_is_made_for_two_addresses(
     assert proxy.peername == told
 
 
-def test_an_sender_is_said_once_and_changes_nothing() -> None:
+def test_a_sender_sends_its_header_once_and_changes_nothing() -> None:
     sender = ProxyHeaderSender(b"PROXY UNKNOWN\r\n")
     assert sender.received(b"") == b""
-    assert (sender.outgoing(), sender.outgoing()) == (b"PROXY UNKNOWN\r\n", b"")
+    assert (sender.output.read(), sender.output.read()) == (b"PROXY UNKNOWN\r\n", b"")
     assert sender.established
     assert sender.send(b"data") == sender.received(b"data") == b"data"
 

@@ -6,8 +6,8 @@ print(result.rate, result.response.percentile(99) / 1e6, "ms")
 
 from epollo.bench.processes.running import new_run
 from epollo.bench.results.result import Result, Second
-from epollo.bench.results.search import Search, find_rate
 from epollo.bench.run.driver import Driver
+from epollo.bench.search import Search, find_rate
 from epollo.bench.workload import Workload
 
 __all__ = ["Driver", "Result", "Search", "Second", "Workload", "find_rate", "run"]

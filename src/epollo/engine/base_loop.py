@@ -280,7 +280,7 @@ class BaseLoop(ABC):
     def _tell_closed(self, connection: BaseConnection) -> None:
         assert connection.reason is not None
         try:
-            connection.protocol.closed(connection, connection.reason)
+            connection.context.protocol.closed(connection, connection.reason)
         except BaseException as error:
             self.report(error, "the handler raised in disconnected")
         # Its traceback holds frames that hold the connection: a cycle for the garbage collector.

@@ -186,8 +186,8 @@ class BaseConnection:
         """The filters are established: read from now on."""
         self._events = READ
         self.last_activity = self.frame_started = self.write_progress = self.loop.tick
-        self.loop.watch(self.fd, self, READ)
         self._enter(OPEN)
+        self.loop.watch(self.fd, self, READ)
         self.established = True
         try:
             self.protocol.connected(self)
@@ -317,7 +317,7 @@ class BaseConnection:
             self.reason, self.error = reason, error
         self._enter(CLOSED)
         self.discard()
-        self.loop.schedule_close(self)
+        self.context.loop.schedule_close(self)
 
     def abandon(self) -> None:
         """It could not be started: close it, and tell nobody."""
@@ -380,7 +380,7 @@ class BaseConnection:
         and then returns a reply means the reply to be sent, together with others."""
         if not self.update_due:
             self.update_due = True
-            self.loop.schedule_flush(self)
+            self.context.loop.schedule_flush(self)
 
     def update_state(self) -> None:
         """Decide what to do next: deliver what was held back, read, send, or end."""

@@ -45,26 +45,32 @@ class FilterIO:
 
     def receive(self, connection: FilteredConnection, data: bytes) -> None:
         """Take what came off the wire, nothing for its end, through the filter to the framing."""
+        fault: FilterError | None = None
+        self._busy = True
         try:
-            plain = self._received(data)
-        except FilterError as error:
-            if error.received:
-                connection.feed(error.received)
-            self.send(connection, b"")
-            connection.end(CloseReason(error.reason), error)
-        else:
-            self.deliver(connection, plain)
             if not data:
-                connection.end_of_stream()
-
-    def deliver(self, connection: FilteredConnection, plain: bytes) -> None:
-        """Serve what the filter gave; send its own output."""
+                self.filter.eof()
+            plain = self.filter.received(data)
+        except FilterError as error:
+            plain, fault = error.received, error
+        finally:
+            self._busy = False
         if plain:
             connection.feed(plain)
-        if not connection.closed:
+        if fault is not None:
             self.send(connection, b"")
-            if self.filter.ended:
-                connection.end_of_stream()
+            connection.end(CloseReason(fault.reason), fault)
+            return
+        self.after_receive(connection)
+        if not data:
+            connection.end_of_stream()
+
+    def after_receive(self, connection: FilteredConnection) -> None:
+        """Send the filter's own output; and its peer may have ended the stream."""
+        if (self.filter.output.pending or self._plain) and not connection.closed:
+            self.send(connection, b"")
+        if self.filter.ended and not connection.closed:
+            connection.end_of_stream()
 
     def send(self, connection: FilteredConnection, plain: bytes) -> None:
         """Send ``plain``, and the filter's own output, as the filter encodes it.
@@ -79,7 +85,11 @@ class FilterIO:
         self._busy = True
         try:
             while self._plain:
-                connection.queue_raw(self._encode(connection, self._plain.popleft()))
+                plain = self._plain.popleft()
+                data = self.filter.send(plain) if plain else self.filter.output.read()
+                connection.queue_raw(data)
+        except FilterError as error:
+            connection.drop(CloseReason(error.reason), error)
         except BaseException as error:  # a part of the stream may be lost: nothing can follow it
             connection.drop(CloseReason.HANDLER_ERROR, error)
             raise
@@ -95,21 +105,3 @@ class FilterIO:
             connection.reason, connection.error = reason, error
             return True
         return connection.unsent > 0
-
-    def _received(self, data: bytes) -> bytes:
-        """The plain bytes in ``data``. Raises FilterError."""
-        self._busy = True
-        try:
-            if not data:
-                self.filter.eof()
-            return self.filter.received(data)
-        finally:
-            self._busy = False
-
-    def _encode(self, connection: FilteredConnection, plain: bytes) -> bytes:
-        """The bytes on the wire for ``plain``; nothing, and closed, if the filter fails."""
-        try:
-            return self.filter.send(plain) if plain else self.filter.outgoing()
-        except FilterError as error:
-            connection.drop(CloseReason(error.reason), error)
-            return b""

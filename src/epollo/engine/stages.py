@@ -136,7 +136,7 @@ class Handshake(ConnectionStage):
             while self._filters:
                 current = self._filters[0]
                 data = current.received(data)
-                self._unsent += current.outgoing()
+                self._unsent += current.output.read()
                 if not current.established:
                     break
                 self._filter_done(self._filters.pop(0))
@@ -151,10 +151,10 @@ class Handshake(ConnectionStage):
         connection.transmit(self._unsent)
         if not connection.closed:
             connection.open()
-            if connection.filter_io is not None:
-                connection.filter_io.deliver(connection, data)
-            elif data:
+            if data:
                 connection.feed(data)
+            if connection.filter_io is not None:
+                connection.filter_io.after_receive(connection)
 
     def _filter_done(self, established: Filter) -> None:
         connection = self.connection
@@ -186,7 +186,7 @@ class Handshake(ConnectionStage):
 
     def _fail(self, error: FilterError) -> None:
         """Tell the peer why, if the filter can (a TLS alert), and close."""
-        self._unsent += self._filters[0].outgoing()
+        self._unsent += self._filters[0].output.read()
         if self._unsent:
             try:
                 self.connection.socket.send(self._unsent)

@@ -34,6 +34,10 @@ class Filter(Protocol):
         fault too."""
 
     @property
+    def output(self) -> ssl.MemoryBIO:
+        """Bytes that the filter itself has to send; to be read and sent by the connection."""
+
+    @property
     def ended(self) -> bool:
         """Has the peer ended the stream inside the filter (TLS: close_notify)?"""
 
@@ -55,9 +59,6 @@ class Filter(Protocol):
 
     def send(self, data: bytes) -> bytes:
         """The bytes to send for plain ``data``. Raises FilterError."""
-
-    def outgoing(self) -> bytes:
-        """Bytes that the filter itself has to send now; they are returned once."""
 
     def eof(self) -> None:
         """The peer's stream has ended. Raises FilterError if that is too early."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import struct
 from functools import cache
 from typing import ClassVar
@@ -38,6 +39,7 @@ class Proxy:
     speaks_first = False
     ended = False
     partial = False  # an established one has nothing held
+    output: ClassVar[ssl.MemoryBIO] = ssl.MemoryBIO()  # always empty
     tls = None
 
     def __init__(self, timeout: float, required: bool = True) -> None:
@@ -63,9 +65,6 @@ class Proxy:
 
     def send(self, data: bytes) -> bytes:
         return data
-
-    def outgoing(self) -> bytes:
-        return b""
 
     def eof(self) -> None:
         raise ProxyError("the stream ended inside the PROXY header")
@@ -115,17 +114,14 @@ class ProxyHeaderSender:
     timeout = 0.0
 
     def __init__(self, header: bytes) -> None:
-        self._unsent = header
+        self.output = ssl.MemoryBIO()
+        self.output.write(header)
 
     def received(self, data: bytes) -> bytes:
         return data
 
     def send(self, data: bytes) -> bytes:
         return data
-
-    def outgoing(self) -> bytes:
-        unsent, self._unsent = self._unsent, b""
-        return unsent
 
     def eof(self) -> None:
         pass

@@ -38,8 +38,8 @@ class TLS:
         self._head = b""  # an incomplete record header
         self._missing = 0  # bytes of the current record still to come
         self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
+        self.output = ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self.output, server_side, server_hostname)
 
     @property
     def partial(self) -> bool:
@@ -75,10 +75,7 @@ class TLS:
                 remainder = remainder[self.tls.write(remainder) :]
         except ssl.SSLError as error:
             raise TLSError(self._explain(error)) from error
-        return self.outgoing()
-
-    def outgoing(self) -> bytes:
-        return self._outgoing.read()
+        return self.output.read()
 
     def eof(self) -> None:
         if not self.established:
@@ -92,7 +89,7 @@ class TLS:
                 self.tls.unwrap()
             except ssl.SSLError:
                 pass  # the peer's close_notify is not awaited; or the session has failed
-        return self.outgoing()
+        return self.output.read()
 
     def _follow(self, data: bytes) -> None:
         """Skip through the records to learn if the last one is complete: OpenSSL does not tell."""

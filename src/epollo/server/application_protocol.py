@@ -80,7 +80,7 @@ class ApplicationProtocol:
 
     @property
     def received(self) -> Received:
-        received: Received = cast(Any, self.executor.received)  # see `_deferring`
+        received: Received = cast(Any, self.executor.received)
         return received
 
     def watch_handler(self, loop: EventLoop) -> None:
@@ -106,21 +106,24 @@ class ApplicationProtocol:
         self.connected_count += 1
         if self._proxied:  # the client's address is known only now
             self.limiter.identify(connection, _host(connection.peername))
-        if not connection.closed:
-            self.executor.connected(_deferring(connection))
+            if connection.closed:
+                return
+        self.executor.connected(cast(DeferringConnection, connection))
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
+        if _log.isEnabledFor(LEVELS[reason]):
+            self._log_close(connection, reason)
         refusal = self.limiter.remove(connection) if self.limiter.bounded else None
         if refusal is None:
             self.counters.count_closed(reason)
         else:
             self.counters.count_refused(refusal)
-        self._log_close(connection, reason)
         self.groups.forget(connection)
         if not connection.established:  # closed before ``connected``
             return
         if refusal is None:
-            self.executor.disconnected(_deferring(connection), reason, self._count_disconnected)
+            deferring = cast(DeferringConnection, connection)
+            self.executor.disconnected(deferring, reason, self._count_disconnected)
         else:  # the application never saw this connection
             self._count_disconnected()
 
@@ -144,8 +147,6 @@ class ApplicationProtocol:
 
     def _log_close(self, connection: Connection, reason: CloseReason) -> None:
         level = LEVELS[reason]
-        if not _log.isEnabledFor(level):
-            return
         if reason is CloseReason.HANDLER_ERROR:
             name, error = self.application.name, connection.error
             _log.log(
@@ -155,12 +156,6 @@ class ApplicationProtocol:
             _log.log(level, "closed %s: %s: %s", connection.peername, reason, connection.error)
         else:
             _log.log(level, "closed %s: %s", connection.peername, reason)
-
-
-def _deferring(connection: Connection) -> DeferringConnection:
-    """``connection`` with its engine-only methods, which every engine's connection has."""
-    deferring: DeferringConnection = cast(DeferringConnection, connection)
-    return deferring
 
 
 def _host(peername: str) -> str:

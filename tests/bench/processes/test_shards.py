@@ -8,7 +8,7 @@ import pytest
 
 from epollo.bench.load.arrivals import arrivals
 from epollo.bench.load.rates import parse_rate
-from epollo.bench.processes.shards import Shard
+from epollo.bench.load.shards import Shard
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 7])

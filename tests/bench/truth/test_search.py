@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from epollo import Server
 from epollo.bench import Workload, find_rate
-from epollo.bench.results.search import Probe
+from epollo.bench.search import Probe
 
 
 def held_loop() -> Callable[[bytes], bytes]:

@@ -17,9 +17,9 @@ from epollo.bench.output.live import Live
 from epollo.bench.output.text import render
 from epollo.bench.processes.running import new_run
 from epollo.bench.results.result import Result
-from epollo.bench.results.search import START, Probe, find_rate
 from epollo.bench.results.thresholds import Threshold
 from epollo.bench.results.verdict import Verdict
+from epollo.bench.search import START, Probe, find_rate
 from epollo.bench.workload import Workload
 from epollo.cli.interrupts import on_interrupt
 from epollo.descriptors import allow_descriptors

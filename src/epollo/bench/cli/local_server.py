@@ -20,7 +20,7 @@ def echo_server(workload: Workload) -> Iterator[str]:
     address it bound. Raises UsageError for TLS: it has no certificate."""
     if workload.tls:
         raise UsageError(
-            "--tls: the echo server beside the test has no certificate; start one with "
+            "--tls: the local echo server has no certificate; start one with "
             "epollo serve --tls-cert FILE --tls-key FILE, and give its ADDRESS here"
         )
     with child_process(_command(workload)) as server:
@@ -42,6 +42,4 @@ def _ready_address(server: subprocess.Popen[bytes]) -> str:
     try:
         return ready_address(server)
     except EpolloError:
-        raise EpolloError(
-            "the echo server beside the test did not start; see its error above"
-        ) from None
+        raise EpolloError("the local echo server did not start; see its error above") from None

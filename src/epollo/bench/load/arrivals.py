@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import chain, count
 
 from epollo.bench.load.rates import Profile
-from epollo.bench.processes.shards import WHOLE, Shard
+from epollo.bench.load.shards import WHOLE, Shard
 
 
 def arrivals(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, fields
 
-from epollo.bench.results.search import Search
 from epollo.bench.results.verdict import Verdict
+from epollo.bench.search import Search
 from epollo.cli.files import STDOUT, check_page, check_plot, check_writable, write_text
 from epollo.errors import UsageError
 

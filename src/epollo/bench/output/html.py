@@ -12,8 +12,8 @@ from epollo.bench.compare.ratios import Comparison
 from epollo.bench.output import wording
 from epollo.bench.output.pictures import tables
 from epollo.bench.results.result import Result
-from epollo.bench.results.search import Search
 from epollo.bench.results.verdict import Verdict
+from epollo.bench.search import Search
 from epollo.cli.files import check_page, write_text
 from epollo.units import format_seconds
 

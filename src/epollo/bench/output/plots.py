@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from epollo.bench.results.result import Result
-from epollo.bench.results.search import Search
+from epollo.bench.search import Search
 from epollo.cli.files import check_plot
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from epollo.bench.results.search import Probe, show_rate
 from epollo.bench.results.thresholds import Threshold
+from epollo.bench.search import Probe, show_rate
 from epollo.units import format_seconds
 
 _ALWAYS = ("p50", "p99")

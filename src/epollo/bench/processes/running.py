@@ -13,8 +13,8 @@ from multiprocessing.connection import Pipe, wait
 from pathlib import Path
 from time import monotonic_ns
 
+from epollo.bench.load.shards import Shard
 from epollo.bench.processes.shard_messages import FromShard, Go, Outcome, Ready, Stop, ToShard
-from epollo.bench.processes.shards import Shard
 from epollo.bench.results.result import Result, Second, merge, merge_seconds
 from epollo.bench.run.driver import Driver
 from epollo.bench.workload import Workload

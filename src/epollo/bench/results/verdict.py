@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from epollo.bench.load.messages import are_distinct
 from epollo.bench.load.payload import Fault
+from epollo.bench.messages import are_distinct
 from epollo.bench.results.result import LATE, Result
 from epollo.bench.results.thresholds import Threshold
 from epollo.bench.workload import Workload

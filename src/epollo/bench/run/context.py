@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from epollo.bench.load.expect import Expectation
-from epollo.bench.load.messages import Messages
+from epollo.bench.messages import Messages
 from epollo.bench.run.expired import ExpiredRequests
 from epollo.bench.run.metrics import RunCounters
 from epollo.bench.workload import Workload

@@ -8,8 +8,8 @@ from time import monotonic_ns, thread_time
 
 from epollo.bench.load.arrivals import arrivals
 from epollo.bench.load.expect import expectation
-from epollo.bench.load.messages import new_payload
-from epollo.bench.processes.shards import WHOLE, Shard
+from epollo.bench.load.shards import WHOLE, Shard
+from epollo.bench.messages import new_payload
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import LATE, UNSENT, Result, Second
 from epollo.bench.run.backends import Backend, backend_of

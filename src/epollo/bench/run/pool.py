@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic_ns
 
-from epollo.bench.processes.shards import Shard
+from epollo.bench.load.shards import Shard
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.run.connection import BenchConnection
 from epollo.bench.run.context import RunContext

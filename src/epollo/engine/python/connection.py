@@ -126,7 +126,7 @@ class Connection(BaseConnection):
     def feed(self, plain: bytes) -> None:
         """Serve the messages in ``plain``, which a filter gave; keep them while paused."""
         try:
-            messages, fault = self._decoder.feed(plain), None
+            messages, fault = self._decoder.feed_from(memoryview(plain), len(plain)), None
         except BaseException as error:
             messages, fault = getattr(error, "messages", []), error
         if self.paused:
@@ -199,7 +199,8 @@ class Connection(BaseConnection):
             self._head = memoryview(data if self._head is None else bytes(self._head) + data)
             self.unsent += size
             self._send_head()
-            self.schedule_update()
+            if self.unsent or self.paused:
+                self.schedule_update()
 
     queue_raw = transmit
 

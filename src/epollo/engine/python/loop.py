@@ -36,6 +36,7 @@ class Loop(BaseLoop):
         self._disabled: set[int] = set()  # those of them that the poller does not watch
         self.buffer = memoryview(bytearray(READ_SIZE))
         super().__init__()
+        self._heap = self._timers.heap
 
     @property
     def poller_name(self) -> str:
@@ -54,7 +55,7 @@ class Loop(BaseLoop):
         self.polling = True
         try:
             self._serve(ready)
-            if self._timers or self._call_queue:
+            if self._heap or self._call_queue:
                 self._make_calls()
             if self.to_flush:
                 self._flush_scheduled()
@@ -75,7 +76,7 @@ class Loop(BaseLoop):
         at_hand = self.to_flush or self._to_close or self._call_queue or self._exit
         if at_hand or (timeout is not None and timeout < 0):
             timeout = 0
-        return self._timers.wait(timeout)
+        return self._timers.wait(timeout) if self._heap else timeout
 
     def _new_context(self, protocol: ConnectionProtocol) -> ConnectionContext:
         return ConnectionContext(self, protocol)
@@ -162,7 +163,8 @@ class Loop(BaseLoop):
         try:
             for connection in self.to_flush:  # which may grow meanwhile
                 try:
-                    connection.flush()
+                    if connection.unsent:
+                        connection.flush()
                     if connection.unsent or connection.update_due:
                         connection.update_state()
                 except BaseException as error:

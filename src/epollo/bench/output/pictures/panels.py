@@ -32,7 +32,7 @@ from epollo.bench.output.pictures.lines import (
 from epollo.bench.output.wording import histograms
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import Result, Second
-from epollo.bench.results.search import Search
+from epollo.bench.search import Search
 from epollo.cli.plotting import QUIET, RED
 
 _PERCENTILES = (("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("max", 100.0))

@@ -1,4 +1,4 @@
-from epollo.bench.load.messages import Messages as PythonMessages
+from epollo.bench.messages import Messages as PythonMessages
 from epollo.framing import Framing
 
 class Messages:

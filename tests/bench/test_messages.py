@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from epollo.bench import run
-from epollo.bench.load.messages import Messages, new_payload
 from epollo.bench.load.payload import Fault
+from epollo.bench.messages import Messages, new_payload
 from epollo.bench.workload import Workload
 from epollo.errors import SettingError
 from tests.engines import Engine
