@@ -45,6 +45,7 @@ class BaseLoop(ABC):
     # What the engine adds:
     name: ClassVar[str]
     _new_listener: ClassVar[type[Listener]] = Listener
+    _new_connection: ClassVar[type[Any]]
 
     thread: int | None  # the one that is, or was last, in `poll`
     tick: int  # counts the sweeps; connections keep it in place of a time
@@ -114,9 +115,6 @@ class BaseLoop(ABC):
 
     @abstractmethod
     def _new_context(self, protocol: ConnectionProtocol) -> Any: ...
-
-    @abstractmethod
-    def _new_connection(self, context: Any, sock: socket.socket) -> BaseConnection: ...
 
     @abstractmethod
     def _descriptor(self) -> int:
@@ -219,7 +217,7 @@ class BaseLoop(ABC):
             raise
         if self._context is None or self._context.protocol is not protocol:
             self._context = self._new_context(protocol)
-        connection = self._new_connection(self._context, sock)
+        connection: BaseConnection = self._new_connection(self._context, sock)
         try:
             connection.start()
         except BaseException:

@@ -190,7 +190,7 @@ class BaseConnection:
         self.loop.watch(self.fd, self, READ)
         self.established = True
         try:
-            self.protocol.connected(self)
+            self.context.protocol.connected(self)
         except BaseException as error:
             self.handler_failed(error)
         if self.paused or self.reason is not None:  # by the handler

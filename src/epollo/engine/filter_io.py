@@ -61,7 +61,8 @@ class FilterIO:
             self.send(connection, b"")
             connection.end(CloseReason(fault.reason), fault)
             return
-        self.after_receive(connection)
+        if self.filter.output.pending or self._plain or self.filter.ended:
+            self.after_receive(connection)
         if not data:
             connection.end_of_stream()
 

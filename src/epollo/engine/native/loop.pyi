@@ -1,9 +1,6 @@
-import socket
-
 from epollo.engine.base_loop import BaseLoop
 from epollo.engine.connection import BaseConnection
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
-from epollo.engine.native.connection import Connection
 from epollo.engine.native.context import ConnectionContext
 from epollo.reasons import CloseReason
 
@@ -23,4 +20,3 @@ class Loop(BaseLoop):
     def _descriptor(self) -> int: ...
     def _close_poller(self) -> None: ...
     def _new_context(self, protocol: ConnectionProtocol) -> ConnectionContext: ...
-    def _new_connection(self, context: ConnectionContext, sock: socket.socket) -> Connection: ...

@@ -178,9 +178,6 @@ cdef class LoopCore:
     def _new_context(self, protocol):
         return ConnectionContext(self, self._buffers, protocol)
 
-    def _new_connection(self, context, sock):
-        return Connection(context, sock)
-
     def _descriptor(self):
         return self._epoll
 
@@ -305,6 +302,7 @@ class Loop(LoopCore, BaseLoop):
     name = "native"
     poller_name = "epoll"
     _new_listener = Listener
+    _new_connection = Connection
 
     def __init__(self, poller="auto"):
         if poller not in ("auto", "epoll"):

@@ -6,7 +6,6 @@ It is the loop of the article: its epoll object is the poller, its dictionary of
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 
@@ -28,6 +27,7 @@ class Loop(BaseLoop):
     """One thread's loop over any number of sockets."""
 
     name = "python"
+    _new_connection = Connection
     to_flush: list[Connection]
 
     def __init__(self, poller: str | Poller = "auto") -> None:
@@ -80,9 +80,6 @@ class Loop(BaseLoop):
 
     def _new_context(self, protocol: ConnectionProtocol) -> ConnectionContext:
         return ConnectionContext(self, protocol)
-
-    def _new_connection(self, context: ConnectionContext, sock: socket.socket) -> Connection:
-        return Connection(context, sock)
 
     def watch(self, fd: int, source: EventSource, events: int) -> None:
         """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
