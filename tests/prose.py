@@ -45,7 +45,7 @@ PATTERNS = {
     "beside": r"(\bbeside\b)",
     "so many": r"(\bso (?:many|few)\b)",
     "but for": r"(\bbut for\b)",
-    "that of": r"\bthose of them\b|(\b(?:that|those) of\b)",
+    "that of": r"(\bthat of\b)",
     "who (of a thing)": rf"\b{_PERSON} who\b|(\b{_WHO}\b)",
     "What + verb": rf"(?:^|(?<=[.?!] ))What {_VERB}[^.?!]*\?|(?:^|(?<=[.?!] ))(What {_VERB})",
     "metaphor": r"\broom (?:for|to)\b|\b(?:no|has|have) room\b"

@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.documents import ROOT
 from tests.passages import code
 
@@ -115,7 +113,6 @@ EXCEPTIONS = {  # public names that are deprecated, and a class of the standard 
 """Names that these files may still have."""
 
 
-@pytest.mark.xfail(reason="some names are still to be given up", strict=True)
 def test_no_given_up_name_is_left() -> None:
     found = Counter(
         f"{file}: {name} (now {GIVEN_UP[name]})"

@@ -23,7 +23,7 @@ class Messages(Protocol):
         """The message ``number`` of ``connection``, due at ``intended`` ns."""
 
     def fault(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> Fault:
-        """What is wrong with ``reply``, which matches no message outstanding. ``expected`` is the
+        """The fault of ``reply``, which matches no message outstanding. ``expected`` is the
         oldest of those (None if there is none), ``sent`` the number of messages sent on the
         ``connection``."""
 

@@ -50,7 +50,7 @@ class Search:
     A rate holds if most of its runs held. Rates are in messages a second.
 
     Attributes:
-        workload: the workload of all runs; its rate is that of the first one.
+        workload: the workload of all runs; its rate is the rate of the first one.
         limits: the limits that must hold.
         tolerance: how far apart the rates may be between which the answer lies, as a part of them.
         probes: all runs, in their order.
@@ -111,7 +111,7 @@ class Search:
         return low if self.runs <= REPEATS else None
 
     def add(self, result: Result) -> Probe:
-        """Add a run; its rate is that of its workload."""
+        """Add a run; its rate is its workload's."""
         probe = Probe(float(result.workload.rate or 0), result, why_not(result, self.limits))
         self.probes.append(probe)
         return probe

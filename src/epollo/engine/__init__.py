@@ -1,8 +1,8 @@
 """The engine: sockets become messages and replies become bytes, on one thread and one loop.
 
 Its contract is `interface.py`. Work per message stands in both engines, `engine/python` and
-`engine/native`. What happens to a connection once stands in `connection.py`, what a loop does once
-a turn in `base_loop.py`, for both.
+`engine/native`. The life of a connection stands in `connection.py`, the work of a loop once a turn
+in `base_loop.py`, for both.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def available() -> list[str]:
 def new_loop(engine: str = "auto", poller: str = "auto") -> EventLoop:
     """A loop of the named engine on the named poller (epoll, poll, select, kqueue).
 
-    ``auto`` is the native engine where it was built, and has that poller. Raises EngineMissing
+    ``auto`` is the native engine, if it was built and has that poller. Raises EngineMissing
     with the names there are.
     """
     if engine == "auto":
@@ -54,7 +54,7 @@ def new_loop(engine: str = "auto", poller: str = "auto") -> EventLoop:
     loop_class = _loop_class(engine)
     if loop_class is None and engine == "native":
         raise EngineMissing(
-            "the native engine was not built: reinstall epollo where there is a C compiler, with "
+            "the native engine was not built: reinstall epollo with a C compiler present, and "
             "EPOLLO_NATIVE=require to see what is wrong; or use --engine python"
         )
     if loop_class is None:
@@ -65,7 +65,7 @@ def new_loop(engine: str = "auto", poller: str = "auto") -> EventLoop:
 
 @cache
 def _loop_class(engine: str) -> Callable[[str], EventLoop] | None:
-    """The loop of an engine; None where it was not built, or there is no such engine."""
+    """The loop of an engine; None if it was not built, or there is no such engine."""
     try:
         if engine == "native":
             from epollo.engine.native.loop import Loop as NativeLoop

@@ -157,7 +157,7 @@ class BaseLoop(ABC):
 
     def fileno(self) -> int:
         """A descriptor that is readable when ``poll(0)`` has work: the whole engine is one
-        descriptor in another loop. Raises EngineMissing for a poller that is none itself."""
+        descriptor in another loop. Raises EngineMissing for a poller without a descriptor."""
         self._check_open()
         descriptor = self._descriptor()
         if self._alarm is None:
@@ -325,7 +325,7 @@ class BaseLoop(ABC):
         self._wakeup.wake()
 
     def _make_calls(self) -> None:
-        """What is due, and what other threads have asked for until now."""
+        """Make the calls that are due, and those of other threads until now."""
         due: deque[Callable[[], object]] = deque(timer.fire for timer in self._timers.due())
         try:
             for _ in range(len(self._call_queue)):

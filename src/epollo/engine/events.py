@@ -8,7 +8,7 @@ every call says so again. So the loop may read once and move on to the next conn
 left in the socket is reported at the next turn, and no connection can keep the others waiting.
 
 Not among them: EPOLLRDHUP. It comes as soon as the peer's FIN is here, while bytes sent before
-the FIN may still be unread; who takes it for a hang-up loses those messages and their replies.
+the FIN may still be unread; taken for a hang-up, it would lose those messages and their replies.
 recv() returns b"" for the same FIN in its right place, behind the bytes.
 """
 

@@ -31,20 +31,20 @@ Reply: TypeAlias = Buffer | Iterable[Buffer] | None
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one connection: bytes that may wait to be sent, messages that may be answered."""
+    """Bounds of one connection: unsent bytes, and messages in flight."""
 
     high_water: int = 64 << 10  # over it, the peer is no longer read
     max_unsent: int = 16 << 20  # over it, the peer is closed as slow_consumer
-    in_flight: int = 1  # messages handed to the handler and not answered; then, no more are
+    in_flight: int = 1  # messages delivered and not answered; at that number no more are delivered
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Ticks, each as long as one sweep is from the next, that a peer may take; 0 is for ever."""
+    """Ticks (one from each sweep to the next) that a peer may take; 0 is no bound."""
 
     idle: int = 0  # with no byte either way
     frame: int = 0  # for a frame, from its first byte to its last
-    write: int = 0  # to take more of what it is sent
+    write: int = 0  # to take more of its output
 
 
 class Connection(Protocol):
@@ -55,7 +55,7 @@ class Connection(Protocol):
     @property
     def peername(self) -> str:
         """The peer's address as text: ``"192.0.2.1:5000"``, ``"[2001:db8::1]:5000"``,
-        ``"unix:/path"``. That of the client, where a PROXY header names one. Kept once closed."""
+        ``"unix:/path"``. With a PROXY header, the client's. Kept once closed."""
 
     @property
     def sockname(self) -> str:
@@ -90,11 +90,11 @@ class Connection(Protocol):
         """Queue one message. Raises EncodeError and ConnectionClosed."""
 
     def join(self, group: str) -> None:
-        """Be sent what is published to ``group``, until ``leave`` or the close. Raises
-        ConnectionClosed, and GroupError where the protocol has no ``groups``."""
+        """Receive messages that are published to ``group``, until ``leave`` or the close. Raises
+        ConnectionClosed, and GroupError if the protocol has no ``groups``."""
 
     def leave(self, group: str) -> None:
-        """Be sent no more of what is published to ``group``; nothing where it is not in it."""
+        """Receive no more of them; nothing if it is not in it."""
 
     @property
     def groups(self) -> frozenset[str]:
@@ -113,7 +113,7 @@ class Connection(Protocol):
         """Deliver no message until ``resume_reading``; the kernel's buffers hold the peer back."""
 
     def resume_reading(self) -> None:
-        """Deliver messages again, those that came meanwhile first; nothing where not paused."""
+        """Deliver messages again, those that came meanwhile first; nothing if not paused."""
 
 
 class ConnectionProtocol(Protocol):
@@ -132,7 +132,7 @@ class ConnectionProtocol(Protocol):
         """Called with each message, in order; what it returns is sent."""
 
     def connected(self, connection: Connection) -> None:
-        """Called once when established; not where connecting failed."""
+        """Called once when established; never if connecting failed."""
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
         """Called exactly once, the last call of all."""
@@ -164,7 +164,7 @@ class EventLoop(Protocol):
 
     def fileno(self) -> int:
         """A descriptor that is readable when ``poll(0)`` has work: the whole engine is one
-        descriptor in another loop. Raises EngineMissing for a poller that is none itself."""
+        descriptor in another loop. Raises EngineMissing for a poller without a descriptor."""
 
     @property
     def wakeup_fd(self) -> int:
@@ -196,7 +196,7 @@ class EventLoop(Protocol):
     def attach(self, sock: socket.socket, protocol: ConnectionProtocol) -> Connection:
         """Serve ``sock``, connected or with its connect under way; the loop owns it from here.
 
-        Raises PollerFull, with ``sock`` closed, where the poller cannot watch its descriptor.
+        Raises PollerFull, with ``sock`` closed, if the poller cannot watch its descriptor.
         """
 
     def report(self, error: BaseException, what: str) -> None:
@@ -212,8 +212,8 @@ class EventLoop(Protocol):
         raises is logged. From any thread, and from signal handlers."""
 
     def enforce(self, bounds: Bounds) -> None:
-        """The next tick of the clock that connections are stamped by: close whoever is over one
-        of the ``bounds``."""
+        """The next tick of the clock of deadlines: end every connection over one of the
+        ``bounds``."""
 
     slow_after: float
     """Seconds from which on ``on_slow`` is told that one read, and what the handler did with it,
@@ -227,7 +227,7 @@ class EventLoop(Protocol):
         """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
 
     def run(self) -> None:
-        """Serve, turn after turn, until ``stop``. Raises RuntimeError once closed, OSError where
+        """Serve, turn after turn, until ``stop``. Raises RuntimeError once closed, OSError if
         the poller fails."""
 
     def stop(self) -> None:

@@ -46,7 +46,7 @@ class Listener:
                 self._report(error, "a connection could not be accepted")
 
     def next(self) -> socket.socket | None:
-        """The next connection; none, or BlockingIOError, where none waits. Raises OSError."""
+        """The next connection, or None. Raises OSError; BlockingIOError is the same as None."""
         return self.socket.accept()[0]
 
     def abort(self) -> None:

@@ -1,7 +1,7 @@
 """Calls at a later time, on the monotonic clock; shared by the engines.
 
 A cancelled timer stays in the heap until it is the next one: to find it there takes as long as to
-look at all. But those of long timeouts, such as a handshake's, would pile up. So when more than
+look at all. But timers with long timeouts, such as a handshake's, would pile up. So when more than
 half of the timers are cancelled they are all taken out, as asyncio does.
 """
 
@@ -77,7 +77,7 @@ class Timers:
         return self.heap[0].when if self.heap else None
 
     def wait(self, timeout: float | None) -> float | None:
-        """``timeout``, or the seconds until the next timer where those are fewer."""
+        """``timeout``, or the seconds until the next timer if they are fewer."""
         when = self.next
         if when is None:
             return timeout

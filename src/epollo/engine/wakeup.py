@@ -30,7 +30,9 @@ class Alarm:
     def __init__(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         if not hasattr(libc, "timerfd_settime"):
-            raise EngineMissing("a loop is one descriptor on Linux only, where timers can be one")
+            raise EngineMissing(
+                "a loop is one descriptor on Linux only: it needs timerfd_create(2)"
+            )
         self._set_time = libc.timerfd_settime
         self._set_time.argtypes = (c_int, c_int, POINTER(_Itimerspec), POINTER(_Itimerspec))
         self.fd = libc.timerfd_create(time.CLOCK_MONOTONIC, _CLOEXEC_NONBLOCK)

@@ -29,7 +29,5 @@ class Fixed(SizedFraming):
     def encode(self, message: Buffer) -> bytes:
         message = to_bytes(message)
         if len(message) != self.size:
-            raise EncodeError(
-                f"message of {len(message)} bytes where {self.name} takes {self.size}"
-            )
+            raise EncodeError(f"message of {len(message)} bytes; {self.name} takes {self.size}")
         return message

@@ -13,7 +13,7 @@ class Netstring(SizedFraming):
     """A decimal length without leading zeros, a colon, a message of that length, a comma.
 
     ``max_frame`` limits the whole frame. A length with more digits than ``max_frame`` is too large
-    at the first extra digit; the error's size is then that of the digits so far.
+    at the first extra digit; the error's size is then the number in the digits so far.
     """
 
     trailer = b","

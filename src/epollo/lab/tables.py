@@ -100,7 +100,7 @@ def peers_table(result: Comparison, console: Console) -> Table:
 
 
 def peers_notes(result: Comparison) -> list[str]:
-    """What was measured, and its limits."""
+    """The measurement, and its limits."""
     notes = [
         f"{result.connections:,} connections, messages of {format_size(result.size)}, closed loop; "
         f"rounds: {result.rounds} of {format_seconds(result.seconds)}, the servers in turn. The "

@@ -15,8 +15,8 @@ from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.handlers.coroutines import CoroutineExecutor
 from epollo.server.handlers.executor import Executor, InlineExecutor
 from epollo.server.stopping import Stop
-from epollo.testing.calling import MemoryProtocol, in_handler, without_async
 from epollo.testing.memory import MemoryKernel, MemoryLoop
+from epollo.testing.protocol import MemoryProtocol, in_handler, without_async
 
 _AT_ONCE = (CloseReason.RESET, CloseReason.SLOW_CONSUMER, CloseReason.WRITE_TIMEOUT)
 

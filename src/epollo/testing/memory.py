@@ -9,7 +9,7 @@ from collections.abc import Callable
 from epollo.engine.connection import BaseConnection
 from epollo.engine.events import READ
 from epollo.engine.python.loop import Loop
-from epollo.testing.calling import outside_tasks
+from epollo.testing.protocol import outside_tasks
 
 
 class MemoryKernel:

@@ -65,8 +65,8 @@ class Grouped(click.Command):
 
 
 class Option(click.Option):
-    """An option that knows its section, and refuses an empty value, such as that of an unset
-    variable in a script."""
+    """An option that knows its section, and refuses an empty value, such as an unset variable in
+    a script."""
 
     def __init__(self, *args: Any, subject: str, **settings: Any) -> None:
         super().__init__(*args, **settings)

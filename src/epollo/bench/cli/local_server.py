@@ -1,4 +1,4 @@
-"""An echo server of our own, in a process of its own, beside a load test without ADDRESS."""
+"""An echo server in a process of its own, for a load test without ADDRESS."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def of_faults(faults: Sequence[float], of: float) -> Estimate:
     """The part of ``of`` messages that failed, from the faults of each second.
 
     Half a fault is added, so that 0 faults have a logarithm too (Anscombe 1956). The error is at
-    least that of a Poisson count, whatever the seconds show.
+    least the error of a Poisson count, whatever the seconds show.
     """
     count = sum(faults) + 0.5
     mean = sum(faults) / len(faults)

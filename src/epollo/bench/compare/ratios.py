@@ -1,4 +1,4 @@
-"""Compares runs: the ratio of each figure to that of the first side, with a confidence interval.
+"""Compares runs: the ratio of each figure to the first side's, with a confidence interval.
 
 A side is one run, or repeats of one. If one of two sides has repeats, the interval comes from the
 variation between runs. Otherwise it comes from the variation between seconds, and holds for these

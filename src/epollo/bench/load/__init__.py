@@ -1,1 +1,1 @@
-"""What is sent and when, and what a correct reply is."""
+"""The messages to send, when to send them, and the correct replies."""

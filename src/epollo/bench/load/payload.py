@@ -52,7 +52,7 @@ class Payload:
         return header + self.pattern[offset : offset + remainder]
 
     def fault(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> Fault:
-        """What is wrong with ``reply``, which matches no message outstanding.
+        """The fault of ``reply``, which matches no message outstanding.
 
         ``expected`` is the oldest of those (None if there is none), ``sent`` the number of messages
         sent on the ``connection``. A message shorter than its header does not identify itself, so
@@ -91,12 +91,12 @@ class Unnumbered:
     """Messages that do not identify themselves."""
 
     def fault(self, reply: bytes, expected: bytes | None, connection: int, sent: int) -> Fault:
-        """What is wrong with ``reply``: extra, short or wrong_bytes."""
+        """The fault of ``reply``: extra, short or wrong_bytes."""
         return _plain_fault(reply, expected)
 
 
 def _plain_fault(reply: bytes, expected: bytes | None) -> Fault:
-    """What is wrong with ``reply``, for messages that do not identify themselves."""
+    """The fault of ``reply``, for messages that do not identify themselves."""
     if expected is None:
         return Fault.EXTRA
     return Fault.SHORT if expected.startswith(reply) else Fault.WRONG_BYTES

@@ -122,7 +122,7 @@ class Result:
         response: from the due time of a message to its reply.
         service: from its send to its reply; the same in a closed loop.
         slip: from its due time to its send: the tester's own lateness. Empty in a closed loop,
-            where a message is due when it is sent.
+            since a message is due when it is sent.
         answered: correct replies of each connection, in the order in which they were opened.
         connect: from the start of a connect to its end.
         first_reply: from the start of a connect to the first reply.

@@ -35,7 +35,7 @@ class Driver:
     A run has three phases: the *opening*, until each connection has its depth of messages
     outstanding, or has failed; the *warm-up*; and the *window*, which is measured. A message
     belongs to the phase in which it was due. Without a warm-up, the window of a closed loop is open
-    from the start; that of an open loop begins with its schedule, once all connections are open.
+    from the start; in an open loop it begins with the schedule, once all connections are open.
 
     The schedule of an open loop does not depend on the connections: a lost one is replaced.
 

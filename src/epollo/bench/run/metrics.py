@@ -15,8 +15,8 @@ _SHORTEST = 0.5  # seconds, of the last one: the rate of a shorter one means not
 
 
 class RunCounters:
-    """What is kept of a run once a second. The backend's MessageCounters inherits it, and adds what
-    is done once a message.
+    """The counters of a run, kept once a second. The backend's MessageCounters inherits it, and
+    adds the work per message.
 
     A message belongs to the second in which it was due, however late its reply: a stall shows in
     the second in which it began.

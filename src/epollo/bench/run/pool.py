@@ -69,7 +69,7 @@ class ConnectionPool:
         self._opener = Opener(loop, dialer, rate, self._not_opened)
         self._schedule: Schedule | None = None
         self._connections: dict[BenchConnection, None] = {}  # connecting or connected
-        self._begun = 0  # in all
+        self._created = 0  # in all
         self._ramping = self.count
         self._idle = 0
         self._last_closed = 0  # ns; when one that was open last closed
@@ -151,9 +151,9 @@ class ConnectionPool:
     # Opening and replacing
 
     def _begin(self, slot: int, ramp_remaining: int) -> BenchConnection:
-        serial = self._shard.number(self._begun)
+        serial = self._shard.number(self._created)
         connection = self._new_connection(self._context, self, serial, slot, ramp_remaining)
-        self._begun += 1
+        self._created += 1
         self._connections[connection] = None
         return connection
 

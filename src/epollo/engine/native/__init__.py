@@ -1,10 +1,14 @@
-"""The engine to be run: `engine/python` once more, compiled, with the system calls made directly.
+"""The fast engine: `engine/python` once more, compiled, with the system calls made directly.
 
-rules        what a good frame looks like, framing by framing
-decoder      cuts the messages out of one stream
-outbox       what one connection has still to send
-turn         what all connections of a loop share: the buffers, and who is being served
+formats      what a valid frame looks like, framing by framing
+decoder      decodes the messages of one stream
+protocol     a protocol that is compiled, too
+context      what connections share: the buffers of a loop, the lookups of a protocol
+outbox       the unsent output of one connection
+endpoint     the data of a connection, and its socket
+sending      bytes out
 connection   bytes in, messages to the handler, replies out
-step         the first step of a coroutine
-loop         epoll_wait, and whom it is for
+listener     accept4
+eager        the first step of a coroutine
+loop         epoll_wait, and the sources of its events
 """

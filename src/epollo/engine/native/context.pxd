@@ -8,7 +8,7 @@ cdef enum:
     READ_SIZE = 256 << 10  # bytes of one recv
     REPLY_SIZE = 64 << 10  # bytes of replies of one send
 
-# With room before the arguments, for the object that a bound method is bound to (PEP 590).
+# With space before the arguments, for the object that a bound method is bound to (PEP 590).
 ctypedef object (*Vectorcall)(object callable, PyObject **arguments, size_t count, PyObject *names)
 
 

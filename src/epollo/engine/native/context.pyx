@@ -1,4 +1,4 @@
-"""What the connections of one loop, and those of one protocol on it, have in common."""
+"""What the connections of one loop, and of one protocol on it, have in common."""
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject

@@ -58,7 +58,7 @@ cdef class NetstringFormat(FrameFormat):
 cdef class DelimiterFormat(FrameFormat):
     cdef bint line
 
-    cdef Py_ssize_t _begun(self, Octets data, Py_ssize_t count) noexcept
+    cdef Py_ssize_t _partial_delimiter(self, Octets data, Py_ssize_t count) noexcept
 
 
 cdef class FixedFormat(FrameFormat):

@@ -1,7 +1,7 @@
 """What a valid frame looks like, framing by framing.
 
-That is all that stands here a second time. What is no good frame, and what cannot be encoded, is
-handed to `epollo.framing`, which has the rules, and the errors, of all of it.
+Only that is repeated here. An invalid frame, and a message that cannot be encoded, go to
+`epollo.framing`, which has all rules and all errors.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
@@ -185,7 +185,7 @@ cdef class DelimiterFormat(FrameFormat):
         span.start = 0
         span.size = stop + size
         if found is NULL:
-            stop -= self._begun(data, count)
+            stop -= self._partial_delimiter(data, count)
         elif self.line and stop and data[stop - 1] == c"\r":
             stop -= 1
         span.stop = stop
@@ -193,7 +193,7 @@ cdef class DelimiterFormat(FrameFormat):
             return BAD
         return HEADER if found is NULL else WHOLE
 
-    cdef Py_ssize_t _begun(self, Octets data, Py_ssize_t count) noexcept:
+    cdef Py_ssize_t _partial_delimiter(self, Octets data, Py_ssize_t count) noexcept:
         """How many of the last bytes may be the first of the delimiter."""
         cdef Py_ssize_t most = min(count, <Py_ssize_t> len(self.trailer) - 1)
         if self.line:
@@ -205,7 +205,7 @@ cdef class DelimiterFormat(FrameFormat):
     cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept:
         sizes.header = 0
         sizes.trailer = len(self.trailer)
-        if size > self.max_frame or self._begun(data, size):
+        if size > self.max_frame or self._partial_delimiter(data, size):
             return False
         return memmem(data, size, self.trailer_data, sizes.trailer) is NULL
 

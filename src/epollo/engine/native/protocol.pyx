@@ -16,7 +16,7 @@ cdef class NativeProtocol:
 
     cdef Py_ssize_t on_batch(self, Cursor *cursor, uint8_t *place, Py_ssize_t room) noexcept:
         """Handle the expected frames at the front of ``cursor``. The answers are written to
-        ``place``, where ``room`` bytes are free; returns their size. `on_message` gets the
+        ``place``, which has space for ``room`` bytes; returns their size. `on_message` gets the
         first frame that was not expected."""
         return 0
 

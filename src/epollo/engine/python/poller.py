@@ -20,7 +20,7 @@ class Poller(Protocol):
     name: str
 
     def register(self, fd: int, events: int) -> None:
-        """Watch ``fd``. Raises PollerFull where it cannot be watched."""
+        """Watch ``fd``. Raises PollerFull if it cannot be watched."""
 
     def modify(self, fd: int, events: int) -> None: ...
     def unregister(self, fd: int) -> None: ...
@@ -30,7 +30,7 @@ class Poller(Protocol):
     def fileno(self) -> int:
         """A descriptor that is readable when one of those watched is ready.
 
-        Raises EngineMissing where the poller is none.
+        Raises EngineMissing if the poller has none.
         """
 
     def close(self) -> None: ...
@@ -39,7 +39,7 @@ class Poller(Protocol):
 class EpollPoller:
     """epoll(7): the kernel keeps the interest list and, at each wake-up, hands out the ready few.
 
-    So a wake-up costs the same beside 10 idle connections as beside 10,000.
+    So a wake-up costs the same with 10 idle connections as with 10,000.
     """
 
     name = "epoll"

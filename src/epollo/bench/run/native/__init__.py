@@ -1,1 +1,1 @@
-"""What is done for each message, in Cython; the Python version is in `epollo.bench.run.python`."""
+"""The work per message, in Cython; the Python version is in `epollo.bench.run.python`."""

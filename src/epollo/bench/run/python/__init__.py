@@ -1,1 +1,1 @@
-"""What is done for each message, in Python; the fast version is in `epollo.bench.run.native`."""
+"""The work per message, in Python; the fast version is in `epollo.bench.run.native`."""
