@@ -87,7 +87,7 @@ def test_a_wrong_reply_is_told_by_what_it_is(
         (b"two\nlines", "line", "payload: a message with LF in it"),
         (b"one line\r", "line", "payload: a message that ends in CR"),
         (b"a\0b", "delimiter:\\0", r"payload: a message with its delimiter b'\\x00' in it"),
-        (bytes(11), "fixed:10", "payload: message of 11 bytes where fixed:10 takes 10"),
+        (bytes(11), "fixed:10", "payload: message of 11 bytes; fixed:10 takes 10"),
         (bytes(256), "u8", "payload: message of 256 bytes .*; use another payload, or another fr"),
     ],
 )
@@ -165,8 +165,8 @@ def test_a_template_that_is_none_is_refused_in_one_line(template: str, why: str)
         ("{number}\r", {"framing": "line"}, "template: a message that ends in CR"),
         ("a\0{number}", {"framing": "delimiter:\\0"}, "template: a message with its delimiter"),
         ("x" * 250 + "{number}", {"framing": "u8"}, "template: message of 259 bytes"),
-        ("{number:4}", {"framing": "fixed:4"}, "template: message of 9 bytes where fixed:4 takes"),
-        ("{connection}", {"framing": "fixed:1"}, "template: message of 2 bytes where fixed:1"),
+        ("{number:4}", {"framing": "fixed:4"}, "template: message of 9 bytes; fixed:4 takes"),
+        ("{connection}", {"framing": "fixed:1"}, "template: message of 2 bytes; fixed:1"),
     ],
 )
 def test_a_template_that_the_framing_cannot_hold_is_refused(
@@ -179,7 +179,7 @@ def test_a_template_that_the_framing_cannot_hold_is_refused(
 def test_a_template_may_fit_for_as_many_messages_as_there_are() -> None:
     payload = messages(template="{number:4}", framing="fixed:4", messages=10_000)
     assert payload.message(0, 9_999, 0) == b"9999"
-    with pytest.raises(SettingError, match="message of 5 bytes where fixed:4 takes 4"):
+    with pytest.raises(SettingError, match="message of 5 bytes; fixed:4 takes 4"):
         messages(template="{number:4}", framing="fixed:4", messages=10_001)
 
 

@@ -41,7 +41,7 @@ from tests.support import DEADLINE
         ({"framing": "u33"}, "unknown framing 'u33': did you mean u32?"),
         (
             {"framing": "fixed:65"},
-            "size: message of 64 bytes where fixed:65 takes 65; use another",
+            "size: message of 64 bytes; fixed:65 takes 65; use another",
         ),
         ({"framing": "modbus"}, "framing: modbus writes a length into each message"),
         ({"framing": "delimiter:--"}, "framing: the messages may contain b'--'; use a"),

@@ -6,12 +6,12 @@ import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 
-from epollo import CloseReason, Connection, Server
+from epollo import CloseReason, Connection, ConnectionClosed, Server
 from epollo.engine import stages
 from tests.engines import Engine
 from tests.support import DEADLINE, Peer, Recorder, frame, unacknowledged, until
@@ -20,8 +20,9 @@ MIB = 1 << 20
 
 
 def overfill(connection: Connection, server: Server) -> None:
-    while not connection.closed:
-        connection.send(bytes(MIB // 4))
+    with suppress(ConnectionClosed):
+        while not connection.closed:
+            connection.send(bytes(MIB // 4))
 
 
 def fill(connection: Connection, server: Server) -> None:

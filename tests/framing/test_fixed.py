@@ -25,7 +25,7 @@ def test_vectors(spec: str, stream: bytes, messages: list[bytes]) -> None:
 
 @pytest.mark.parametrize("size", [0, 3, 5])
 def test_any_other_length_is_refused(size: int) -> None:
-    with pytest.raises(EncodeError, match=f"message of {size} bytes where fixed:4 takes 4"):
+    with pytest.raises(EncodeError, match=f"message of {size} bytes; fixed:4 takes 4"):
         parse("fixed:4").encode(bytes(size))
 
 
