@@ -38,7 +38,7 @@ def git(*arguments: str) -> bytes:
 def checkout(revision: str) -> Path:
     """Return the directory with the revision, installed; it is kept in `build`."""
     commit = git("rev-parse", "--verify", f"{revision}^{{commit}}").decode().strip()
-    base: Path = build.BUILD / "against" / commit[:12]
+    base: Path = ROOT / "build" / "against" / commit[:12]
     site = base / "site"
     if not site.exists():
         with tarfile.open(fileobj=BytesIO(git("archive", commit))) as tar:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from typing import Any
-
 import pytest
+
+from tests.walks.recorded import walks
 
 LIMITS = {  # changes of file
     "one message": 9,
@@ -19,18 +16,12 @@ LIMITS = {  # changes of file
 }
 
 
-@pytest.fixture(scope="module")
-def walks() -> dict[str, Any]:
-    """Those of a process of its own, in which no other test has had a part."""
-    command = [sys.executable, "-m", "tests.walks", "--json"]
-    found: dict[str, Any] = json.loads(subprocess.check_output(command, timeout=60))
-    return found
-
-
 @pytest.mark.parametrize("name", LIMITS)
-def test_a_walk_changes_files_seldom(name: str, walks: dict[str, Any]) -> None:
-    assert walks[name]["changes"] <= LIMITS[name], "\n".join(walks[name]["route"])
+def test_a_walk_changes_files_seldom(name: str) -> None:
+    assert walks()[name]["changes"] <= LIMITS[name], "\n".join(walks()[name]["route"])
 
 
-def test_every_walk_was_recorded(walks: dict[str, Any]) -> None:
-    assert {name for name, walk in walks.items() if walk["calls"] and walk["route"]} == set(LIMITS)
+def test_every_walk_was_recorded() -> None:
+    assert {name for name, walk in walks().items() if walk["calls"] and walk["route"]} == set(
+        LIMITS
+    )
