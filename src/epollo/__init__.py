@@ -40,7 +40,8 @@ from epollo.errors import (
     TLSHandshakeError,
     UsageError,
 )
-from epollo.server.counters import Counts, Refusal
+from epollo.reasons import Refusal
+from epollo.server.counters import Counts
 from epollo.server.groups.broker import Broker, LocalBroker
 from epollo.server.server import Server, serve
 from epollo.settings import Settings

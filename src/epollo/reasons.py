@@ -1,4 +1,4 @@
-"""Why a connection was closed."""
+"""Why a connection was closed, or refused."""
 
 from enum import StrEnum
 
@@ -21,3 +21,12 @@ class CloseReason(StrEnum):
     REFUSED = "refused"  # never established: the peer, or the poller's limit, refused
     SHUTDOWN = "shutdown"  # the server stopped
     LOCAL = "local"  # closed by this side's own call
+
+
+class Refusal(StrEnum):
+    """Why a connection was closed as soon as it was accepted, and never served."""
+
+    MAX_CONNECTIONS = "max_connections"  # as many as allowed are open
+    MAX_PER_IP = "max_per_ip"  # as many as allowed are open from its address
+    DESCRIPTORS = "descriptors"  # no descriptor is left for it (ulimit -n)
+    POLLER = "poller"  # the poller cannot watch it, or its setup failed

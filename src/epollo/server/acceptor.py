@@ -10,7 +10,7 @@ from epollo import address
 from epollo.address import Address
 from epollo.engine import Connection, ConnectionProtocol, EventLoop
 from epollo.errors import PollerFull
-from epollo.server.counters import Refusal
+from epollo.reasons import Refusal
 from epollo.server.limits import ConnectionLimiter
 
 RETRY_SECONDS = 1.0

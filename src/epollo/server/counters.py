@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
-from epollo.engine import CloseReason
-
-
-class Refusal(StrEnum):
-    """Why a connection was closed as soon as it was accepted, and never served."""
-
-    MAX_CONNECTIONS = "max_connections"  # as many as allowed are open
-    MAX_PER_IP = "max_per_ip"  # as many as allowed are open from its address
-    DESCRIPTORS = "descriptors"  # no descriptor is left for it (ulimit -n)
-    POLLER = "poller"  # the poller cannot watch it, or its setup failed
+from epollo.reasons import CloseReason, Refusal
 
 
 @dataclass(frozen=True, slots=True)

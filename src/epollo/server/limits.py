@@ -8,7 +8,8 @@ import time
 
 from epollo import address
 from epollo.engine import CloseReason, Connection
-from epollo.server.counters import Counters, Refusal
+from epollo.reasons import Refusal
+from epollo.server.counters import Counters
 
 _log = logging.getLogger("epollo.server")
 
