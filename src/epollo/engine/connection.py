@@ -39,8 +39,8 @@ class Stage(IntEnum):
     CONNECTING = 1  # the connect is under way
     HANDSHAKING = 2  # its filters are being established
     OPEN = 3  # messages are delivered
-    STOPPING = 4  # the server drains it: only what has arrived is still read and answered
-    HALF_CLOSED = 5  # nothing more is read; what has been read is answered
+    STOPPING = 4  # its server or handler drains it: what has arrived is still read and answered
+    HALF_CLOSED = 5  # nothing more is read, for whatever reason; what was read is answered
     FLUSHING = 6  # nothing more is delivered; replies that are due, and output, are sent
     LINGERING = 7  # all is sent; waits until the peer has received it
     CLOSED = 8  # the descriptor is given back, or will be when the turn ends
@@ -120,7 +120,7 @@ class BaseConnection:
     frame_started: int  # tick at which the incomplete frame began, or a later one if there is none
     write_progress: int  # tick at which the peer last took bytes, or had none to take
     _events: int  # what the poller watches for; 0 before `open`
-    backlog: Iterable[bytes]  # messages held back from the handler; () for none
+    backlog: Iterable[bytes]  # messages held back while delivery is paused; () for none
 
     # ---- What it is
 

@@ -1,7 +1,7 @@
 """What a valid frame looks like, framing by framing.
 
-That is all that stands here a second time. What is no good frame, and what cannot be encoded, is
-handed to `epollo.framing`, which has the rules, and the errors, of all of it.
+Only that stands here a second time. An invalid frame, or a message that cannot be encoded, is
+handed to `epollo.framing`, which has all rules and errors.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t

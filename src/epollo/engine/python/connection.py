@@ -158,7 +158,7 @@ class Connection(BaseConnection):
         waiting = iter(messages)
         if messages:
             self.frame_started = context.loop.tick
-        room = SEND_NOW if self._head is None else 0
+        limit = SEND_NOW if self._head is None else 0
         try:
             for message in waiting:
                 reply = received(message, self)
@@ -167,9 +167,9 @@ class Connection(BaseConnection):
                     size = len(frame)
                     self._outbox.append(frame)
                     self.unsent = unsent = self.unsent + size
-                    if unsent > room:
+                    if unsent > limit:
                         self._relieve()
-                        room = SEND_NOW if self._head is None else 0
+                        limit = SEND_NOW if self._head is None else 0
                 elif reply is not None:
                     self.reply(reply)
                 if self.paused:
