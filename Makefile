@@ -14,7 +14,8 @@ WORKERS ?= $(shell expr $$(nproc) + 1)
 PYTEST := $(BIN)/python -m pytest
 ALL_TESTS := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
-NATIVE := setup.py $(wildcard src/epollo/*/native/*.p??)
+NATIVE_SOURCES := $(wildcard src/epollo/*/native/*.p?? src/epollo/*/*/native/*.p??)
+NATIVE := setup.py $(NATIVE_SOURCES)
 
 .PHONY: help demo test check versions truth bench fuzz sequences sanitize pictures clean
 
@@ -43,7 +44,7 @@ check: $(VENV)/check-installed
 	@echo "== format, lint, types, imports"
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@PATH=$(BIN):$$PATH cython-lint --max-line-length 100 src/epollo/*/native/*.p[yx][xd]
+	@PATH=$(BIN):$$PATH cython-lint --max-line-length 100 $(filter %.pyx %.pxd,$(NATIVE_SOURCES))
 	@$(BIN)/mypy
 	@PYTHONPATH=src $(BIN)/lint-imports --no-cache --no-logo
 	@echo "== the tests"
@@ -80,7 +81,7 @@ pictures: $(VENV)/test-installed
 	@$(BIN)/python -m tests.bench.pictures $(PICTURES)
 
 clean:
-	rm -rf $(VENV) .nox build dist src/epollo/*/native/*.so
+	rm -rf $(VENV) .nox build dist src/epollo/*/native/*.so src/epollo/*/*/native/*.so
 
 $(VENV)/created:
 	@echo "== making $(VENV) with $$($(PYTHON) --version)"

@@ -48,7 +48,7 @@ class AsyncApplication(Application):
         return message
 
 
-class Stage:
+class RunningServer:
     """A running server. Its loop makes a turn only when the scene says so."""
 
     def __init__(self, server: Server, application: Application, loop: EventLoop) -> None:
@@ -70,37 +70,37 @@ class Stage:
         return client
 
 
-Scene: TypeAlias = Callable[[Stage], None]
+Scene: TypeAlias = Callable[[RunningServer], None]
 
 
-def one_message(stage: Stage) -> None:
-    with stage.connected() as client:
-        _echo(stage, client)
+def one_message(running: RunningServer) -> None:
+    with running.connected() as client:
+        _echo(running, client)
 
 
-def accepted(stage: Stage) -> None:
-    with stage.client(), stage.route:
-        stage.turns_until(lambda: stage.application.opened)
+def accepted(running: RunningServer) -> None:
+    with running.client(), running.route:
+        running.turns_until(lambda: running.application.opened)
 
 
-def end_of_stream(stage: Stage) -> None:
-    with stage.connected() as client:
+def end_of_stream(running: RunningServer) -> None:
+    with running.connected() as client:
         client.shutdown(socket.SHUT_WR)
-        with stage.route:
-            stage.turns_until(lambda: stage.application.closed)
+        with running.route:
+            running.turns_until(lambda: running.application.closed)
         _expect(client, b"")
 
 
-def tls_message(stage: Stage) -> None:
-    with _tls_client(stage) as client:
-        _echo(stage, client)
+def tls_message(running: RunningServer) -> None:
+    with _tls_client(running) as client:
+        _echo(running, client)
 
 
-def stopped(stage: Stage) -> None:
-    with stage.connected() as client:
-        with stage.route:
-            stage.server.stop()
-            stage.turns_until(lambda: stage.application.closed)
+def stopped(running: RunningServer) -> None:
+    with running.connected() as client:
+        with running.route:
+            running.server.stop()
+            running.turns_until(lambda: running.application.closed)
         _expect(client, b"")
 
 
@@ -108,15 +108,15 @@ def play(scene: Scene, **settings: Any) -> Route:
     """Run a server until ``scene`` is over; the route that it has recorded."""
     application = Application()
     server = _server(application, **settings)
-    stages: list[Stage] = []
+    running: list[RunningServer] = []
 
     def run(loop: Loop) -> None:
-        stages.append(Stage(server, application, loop))
-        scene(stages[0])
+        running.append(RunningServer(server, application, loop))
+        scene(running[0])
 
     with mock.patch.object(Loop, "run", run):
         server.run()
-    return stages[0].route
+    return running[0].route
 
 
 def play_async() -> Route:
@@ -152,9 +152,9 @@ def _client(server: Server) -> socket.socket:
     return socket.create_connection((host, int(port)), DEADLINE)
 
 
-def _tls_client(stage: Stage) -> ssl.SSLSocket:
+def _tls_client(running: RunningServer) -> ssl.SSLSocket:
     client = trusting().wrap_socket(
-        stage.client(), server_hostname="127.0.0.1", do_handshake_on_connect=False
+        running.client(), server_hostname="127.0.0.1", do_handshake_on_connect=False
     )
     client.setblocking(False)
     while True:
@@ -162,18 +162,18 @@ def _tls_client(stage: Stage) -> ssl.SSLSocket:
             client.do_handshake()
             break
         except ssl.SSLWantReadError:
-            stage.loop.poll(DEADLINE)
-    stage.turns_until(lambda: stage.application.opened)
+            running.loop.poll(DEADLINE)
+    running.turns_until(lambda: running.application.opened)
     client.settimeout(DEADLINE)
     return client
 
 
-def _echo(stage: Stage, client: socket.socket) -> None:
+def _echo(running: RunningServer, client: socket.socket) -> None:
     """A message and its reply, after another one: what only the first one needs is left out."""
-    for route in (nullcontext(), stage.route):
+    for route in (nullcontext(), running.route):
         client.sendall(frame(MESSAGE))
         with route:
-            stage.loop.poll(DEADLINE)
+            running.loop.poll(DEADLINE)
         _expect(client, frame(MESSAGE))
 
 

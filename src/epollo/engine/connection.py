@@ -39,8 +39,8 @@ class Stage(IntEnum):
     CONNECTING = 1  # the connect is under way
     HANDSHAKING = 2  # its filters are being established
     OPEN = 3  # messages are delivered
-    STOPPING = 4  # the server drains it: only what has arrived is still read and answered
-    HALF_CLOSED = 5  # nothing more is read; what has been read is answered
+    STOPPING = 4  # its server or handler drains it: what has arrived is still read and answered
+    HALF_CLOSED = 5  # nothing more is read, for whatever reason; what was read is answered
     FLUSHING = 6  # nothing more is delivered; replies that are due, and output, are sent
     LINGERING = 7  # all is sent; waits until the peer has received it
     CLOSED = 8  # the descriptor is given back, or will be when the turn ends
@@ -120,7 +120,7 @@ class BaseConnection:
     frame_started: int  # tick at which the incomplete frame began, or a later one if there is none
     write_progress: int  # tick at which the peer last took bytes, or had none to take
     _events: int  # what the poller watches for; 0 before `open`
-    backlog: Iterable[bytes]  # messages held back from the handler; () for none
+    held_back: Iterable[bytes]  # messages held back while delivery is paused; () for none
 
     # ---- What it is
 
@@ -162,7 +162,7 @@ class BaseConnection:
         assert stage in NEXT_STAGES[self.stage], f"{self!r} cannot become {stage.name.lower()}"
         self.stage = stage
         if stage >= FLUSHING:
-            self.backlog = ()
+            self.held_back = ()
             self.paused |= SEALED
 
     def start(self) -> None:
@@ -208,7 +208,7 @@ class BaseConnection:
         if self.stage < OPEN:
             self.drop(CloseReason.SHUTDOWN)
             return
-        undelivered = self.backlog and not self.paused
+        undelivered = self.held_back and not self.paused
         if undelivered or self.loop.dispatching or not self.loop.polling:
             self.loop.call_threadsafe(self.drain)  # handlers are called in a turn of the loop only
             return
@@ -356,7 +356,7 @@ class BaseConnection:
         if self.stage == CLOSED:
             self.discard()
         elif not self.paused & SEALED and length_hint(messages):
-            self.backlog = messages
+            self.held_back = messages
 
     def on_event_while_paused(self, events: int) -> None:
         """There is something to read, or an end, while reading is paused."""
@@ -389,10 +389,10 @@ class BaseConnection:
             self.check_watermarks()
         if not OPEN <= self.stage <= FLUSHING:
             return
-        if self.backlog and not self.paused:
-            inbox, self.backlog = self.backlog, ()
+        if self.held_back and not self.paused:
+            messages, self.held_back = self.held_back, ()
             self.schedule_update()
-            self.serve(inbox)
+            self.serve(messages)
         elif self._is_over():
             self._finish()
         else:
@@ -404,7 +404,8 @@ class BaseConnection:
     def _is_over(self) -> bool:
         """Has it ended, with nothing left to deliver or send? A handler that has paused it may
         still send to a peer that has only ended its own stream."""
-        if self.reason is None or self.backlog or self.unsent or (self.in_flight and self._answers):
+        answers_due = self.in_flight and self._answers
+        if self.reason is None or self.held_back or self.unsent or answers_due:
             return False
         kept_open = self.paused & USER and self.reason in _ENDS_OF_STREAM
         return self.stage == FLUSHING or not kept_open

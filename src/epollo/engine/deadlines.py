@@ -8,12 +8,12 @@ from epollo.reasons import CloseReason
 
 
 def overdue(connection: BaseConnection, bounds: Bounds) -> CloseReason | None:
-    """The deadline that the peer has missed. Only its own delays count: while it is not read, or
-    waits for its reply, it is neither idle nor late."""
+    """The deadline that the peer has missed. Only the peer's own delays count: while it
+    is not read, or waits for a reply, it is neither idle nor late."""
     tick = connection.loop.tick
     if not OPEN <= connection.stage <= FLUSHING:
         return None
-    if connection.paused or connection.reason is not None or connection.backlog:
+    if connection.paused or connection.reason is not None or connection.held_back:
         connection.last_activity = connection.frame_started = tick
     elif connection.unsent or connection.in_flight:
         connection.last_activity = tick

@@ -31,7 +31,7 @@ Reply: TypeAlias = Buffer | Iterable[Buffer] | None
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one connection: unsent bytes, and messages in flight."""
+    """Bounds of one connection: bytes that are unsent, and messages whose replies are due."""
 
     high_water: int = 64 << 10  # over it, the peer is no longer read
     max_unsent: int = 16 << 20  # over it, the peer is closed as slow_consumer
@@ -40,7 +40,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Ticks (one from each sweep to the next) that a peer may take; 0 is no bound."""
+    """Timeouts of one connection, in ticks: the sweeps that a peer may take. 0 is no timeout."""
 
     idle: int = 0  # with no byte either way
     frame: int = 0  # for a frame, from its first byte to its last
@@ -104,7 +104,7 @@ class Connection(Protocol):
         """Read no more; answer what is being handled, send what is queued, then close."""
 
     def drain(self) -> None:
-        """Read no more; answer what was received and send it, then close."""
+        """Read what has arrived, answer it, send the replies, then close."""
 
     def abort(self, reason: CloseReason = CloseReason.LOCAL) -> None:
         """Close now; what is queued is dropped."""

@@ -1,6 +1,7 @@
-"""The stages in which a connection is not open: its connect, its handshakes, its lingering close.
+"""Three stages of a connection, with an object each: CONNECTING, HANDSHAKING and LINGERING.
 
-Each is an object that the loop watches in place of the connection. It is left for another stage, or
+`Stage` in `connection.py` lists all stages. In these three, the loop watches the object in place of
+the connection. It is left for another stage, or
 for the close, by `leave`, which cancels its timer.
 """
 

@@ -71,7 +71,7 @@ cdef class ConnectionCore(Sender):
         # An earlier handler of the same batch may have paused this connection, or closed it; and
         # messages that were held back come before bytes that are still to be read.
         if (
-            events != READ or self.paused or self.backlog is not NOTHING
+            events != READ or self.paused or self.held_back is not NOTHING
         ) and not self._may_read(events):
             return 0
         if self.filter_io is not None:
@@ -371,7 +371,7 @@ cdef class ConnectionCore(Sender):
         if self.stage == CLOSED or not events & ~WRITE:
             return False
         if not self.paused and self.reason is None:
-            return not self.backlog  # which comes first, when the turn ends
+            return not self.held_back  # which comes first, when the turn ends
         self.on_event_while_paused(events)
         return False
 

@@ -20,7 +20,7 @@ cdef class Endpoint(StreamDecoder):
     cdef public object reason
     cdef public object error
     cdef public object filter_io
-    cdef public object backlog
+    cdef public object held_back
     cdef readonly int fd
     cdef public uint32_t last_activity
     cdef public uint32_t frame_started

@@ -53,7 +53,7 @@ cdef class Endpoint(StreamDecoder):
         self.fd = sock.detach()
         self.stage = CONNECTING
         self.last_activity = self.frame_started = self.write_progress = context.buffers.tick
-        self.backlog = ()
+        self.held_back = ()
 
     @property
     def socket(self):

@@ -48,7 +48,7 @@ cdef class LoopCore:
     cdef int _epoll
     cdef int _count  # of the events of the last turn
     cdef int _served  # of them
-    cdef Py_ssize_t _flushed  # of the dirty connections
+    cdef Py_ssize_t _flushed  # of the connections in `to_flush`
     cdef epoll_event _events[MOST_EVENTS]
     cdef LoopBuffers _buffers
     cdef list _sources  # by descriptor

@@ -31,13 +31,13 @@ class Connection(BaseConnection):
         "_events",
         "_head",
         "_outbox",
-        "backlog",
         "context",
         "error",
         "established",
         "fd",
         "filter_io",
         "frame_started",
+        "held_back",
         "in_flight",
         "last_activity",
         "paused",
@@ -66,7 +66,7 @@ class Connection(BaseConnection):
         self.paused = self.in_flight = self._events = self.unsent = 0
         self.update_due = self.established = False
         self.last_activity = self.frame_started = self.write_progress = context.loop.tick
-        self.backlog: Iterable[bytes] = ()
+        self.held_back: Iterable[bytes] = ()
         self._outbox: list[bytes] = []  # frames not yet offered to the kernel
         self._head: memoryview | None = None  # the part of an earlier offer that it did not take
         self._decoder = context.protocol.framing.decoder()
@@ -85,7 +85,7 @@ class Connection(BaseConnection):
         """The poller reports ``events``; one recv, since other connections wait, too."""
         # An earlier handler of the same batch may have paused this connection, or closed it; and
         # messages that were held back come before bytes that are still to be read.
-        if (events != READ or self.paused or self.backlog) and not self._may_read(events):
+        if (events != READ or self.paused or self.held_back) and not self._may_read(events):
             return
         buffer = self.context.buffer
         try:
@@ -119,7 +119,7 @@ class Connection(BaseConnection):
         if self.closed or not events & ~WRITE:
             return False
         if not self.paused and self.reason is None:
-            return not self.backlog  # which comes first, when the turn ends
+            return not self.held_back  # which comes first, when the turn ends
         self.on_event_while_paused(events)
         return False
 
@@ -158,7 +158,7 @@ class Connection(BaseConnection):
         waiting = iter(messages)
         if messages:
             self.frame_started = context.loop.tick
-        room = SEND_NOW if self._head is None else 0
+        limit = SEND_NOW if self._head is None else 0
         try:
             for message in waiting:
                 reply = received(message, self)
@@ -167,9 +167,9 @@ class Connection(BaseConnection):
                     size = len(frame)
                     self._outbox.append(frame)
                     self.unsent = unsent = self.unsent + size
-                    if unsent > room:
+                    if unsent > limit:
                         self._relieve()
-                        room = SEND_NOW if self._head is None else 0
+                        limit = SEND_NOW if self._head is None else 0
                 elif reply is not None:
                     self.reply(reply)
                 if self.paused:
