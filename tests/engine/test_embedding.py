@@ -69,6 +69,19 @@ def test_it_is_readable_when_a_timer_is_due(loop: EventLoop) -> None:
     later.cancel()
 
 
+def test_it_is_readable_for_a_timer_behind_one_that_was_cancelled(loop: EventLoop) -> None:
+    fired: list[bool] = []
+    loop.fileno()
+    first = loop.call_later(0.01, lambda: None)
+    others = [loop.call_later(DEADLINE, lambda: None) for _ in range(200)]
+    for timer in [first, *others]:  # so many that they are taken out at once
+        timer.cancel()
+    loop.call_later(0.05, lambda: fired.append(True))
+    while not fired:
+        assert readable(loop, DEADLINE)
+        loop.poll(0)
+
+
 def test_it_is_readable_when_another_thread_calls(loop: EventLoop) -> None:
     called: list[int] = []
     assert not readable(loop)

@@ -1,4 +1,4 @@
-"""Bytes out, where memory is short at the wrong moment."""
+"""Bytes out: what is kept of them, and what is watched for, also if memory is short."""
 
 from __future__ import annotations
 
@@ -9,9 +9,41 @@ from typing import Any
 import pytest
 
 from epollo import Server
-from epollo.engine import available
+from epollo.engine import EventLoop, available
+from epollo.engine.events import READ, WRITE
+from epollo.framing import parse
+from tests.engine.support import Protocol, attached, turn_until
 from tests.logs import Log
 from tests.support import Peer, frame
+
+
+def test_the_poller_is_asked_about_room_only_while_bytes_are_unsent(loop: EventLoop) -> None:
+    """Also if it is a filter, between two messages, whose output makes the kernel take the last."""
+    protocol = Protocol()
+    with attached(loop, protocol) as (peer, connection):
+        while not connection.unsent:
+            connection.transmit(bytes(1 << 16))
+        turn_until(loop, lambda: connection._events & WRITE)
+        peer.setblocking(False)
+        while connection.unsent:
+            try:
+                peer.recv(1 << 20)
+            except BlockingIOError:
+                loop.poll(0)
+            else:
+                connection.transmit(b"of a filter")
+        turn_until(loop, lambda: connection._events == READ)
+
+
+def test_replies_of_no_bytes_are_not_kept(loop: EventLoop) -> None:
+    protocol = Protocol(received=lambda *_: b"")
+    protocol.framing = parse("raw")
+    with attached(loop, protocol) as (peer, connection):
+        for _ in range(5):
+            peer.send(b"one")
+            loop.poll()
+            loop.poll(0)
+        assert not getattr(connection, "outbox", None)
 
 
 @pytest.fixture

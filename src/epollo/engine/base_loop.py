@@ -161,7 +161,7 @@ class BaseLoop(ABC):
         self._check_open()
         descriptor = self._descriptor()
         if self._alarm is None:
-            self._alarm = Alarm()
+            self._alarm = Alarm(lambda: self._timers.next)
             self.watch(self._alarm.fd, self._alarm, READ)
             self._alarm.set(self._timers.next)
             if self.to_flush or self._to_close:

@@ -157,13 +157,16 @@ class BaseConnection:
 
     # ---- Stages
 
-    def _enter(self, stage: Stage) -> None:
-        """Go on to ``stage``."""
+    def _enter(self, stage: Stage) -> bool:
+        """Go on to ``stage``; false if it is past that, such as by a signal handler."""
+        if stage <= self.stage:
+            return False
         assert stage in NEXT_STAGES[self.stage], f"{self!r} cannot become {stage.name.lower()}"
         self.stage = stage
         if stage >= FLUSHING:
             self.held_back = ()
             self.paused |= SEALED
+        return True
 
     def start(self) -> None:
         """Watch the socket: until its connect is over, or for what the peer sends."""
@@ -177,8 +180,8 @@ class BaseConnection:
     def connect_done(self) -> None:
         """Establish the filters, if there are any, and open it then."""
         if self.context.filters is not None and (filters := self.context.filters(self)):
-            self._enter(HANDSHAKING)
-            Handshake(self, filters)
+            if self._enter(HANDSHAKING):
+                Handshake(self, filters)
         else:
             self.open()
 
@@ -186,7 +189,8 @@ class BaseConnection:
         """The filters are established: read from now on."""
         self._events = READ
         self.last_activity = self.frame_started = self.write_progress = self.loop.tick
-        self._enter(OPEN)
+        if not self._enter(OPEN):
+            return
         self.loop.watch(self.fd, self, READ)
         self.established = True
         try:
@@ -212,8 +216,7 @@ class BaseConnection:
         if undelivered or self.loop.dispatching or not self.loop.polling:
             self.loop.call_threadsafe(self.drain)  # handlers are called in a turn of the loop only
             return
-        if self.stage == OPEN:
-            self._enter(STOPPING)
+        self._enter(STOPPING)
         self.loop.dispatching = True
         try:
             for _ in range(DRAIN_READS):
@@ -228,15 +231,13 @@ class BaseConnection:
 
     def _finish(self) -> None:
         """All is answered and sent: close, and linger if a close could destroy the output."""
-        if self.stage < FLUSHING:
-            self._enter(FLUSHING)
+        self._enter(FLUSHING)
         if self.filter_io is not None and self.filter_io.close(self):
             return
-        if self.reason not in _ENDS_OF_STREAM and would_reset(self.socket):
-            self._enter(LINGERING)
-            Lingering(self)
-        else:
+        if self.reason in _ENDS_OF_STREAM or not would_reset(self.socket):
             self.drop()
+        elif self._enter(LINGERING):
+            Lingering(self)
 
     # ---- Every way to end: `end` reads no more but still answers and sends; `drop` closes now
 
@@ -244,7 +245,7 @@ class BaseConnection:
         """Read no more; answer what is being handled, send what is queued, then close."""
         if self._call_in_loop(self.close):
             return
-        if OPEN <= self.stage < FLUSHING:
+        if self.stage >= OPEN:
             self._enter(FLUSHING)
         self.end(CloseReason.LOCAL)
 
@@ -260,8 +261,7 @@ class BaseConnection:
             return
         if self.reason is None:
             self.reason, self.error = reason, error
-            stopped = reason is CloseReason.SHUTDOWN and self.stage == STOPPING
-            if self.stage < HALF_CLOSED and not stopped:
+            if reason is not CloseReason.SHUTDOWN or self.stage != STOPPING:
                 self._enter(HALF_CLOSED)
         self.schedule_update()
 
@@ -295,8 +295,7 @@ class BaseConnection:
         else:
             self.loop.report(error, f"handler raised after the end ({self.reason}) of its peer")
         self.paused |= FAILED
-        if self.stage < FLUSHING:
-            self._enter(FLUSHING)
+        self._enter(FLUSHING)
         self.schedule_update()
 
     def handler_raised(self, error: BaseException) -> None:
@@ -315,14 +314,13 @@ class BaseConnection:
             return
         if reason is not None and self.reason in _CLEAN_ENDS:
             self.reason, self.error = reason, error
-        self._enter(CLOSED)
-        self.discard()
-        self.context.loop.schedule_close(self)
+        if self._enter(CLOSED):
+            self.discard()
+            self.context.loop.schedule_close(self)
 
     def abandon(self) -> None:
         """It could not be started: close it, and tell nobody."""
-        if self.stage != CLOSED:
-            self._enter(CLOSED)
+        self._enter(CLOSED)
         self.release()
 
     # ---- What it waits for. A peer that is not read is held back by the kernel's buffers, and

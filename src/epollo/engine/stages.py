@@ -137,6 +137,8 @@ class Handshake(ConnectionStage):
             while self._filters:
                 current = self._filters[0]
                 data = current.received(data)
+                if connection.closed:  # by a signal handler
+                    return
                 self._unsent += current.output.read()
                 if not current.established:
                     break
@@ -202,6 +204,8 @@ class Handshake(ConnectionStage):
         self._timer = self.connection.loop.call_later(seconds, self._time_is_up)
 
     def _time_is_up(self) -> None:
+        if self.connection.closed:
+            return
         current = self._filters[0]
         error = current.fault(f"not established within {current.timeout:g} s")
         error.__cause__ = TimeoutError()
@@ -249,6 +253,8 @@ class Lingering(ConnectionStage):
 
     def _time_is_up(self) -> None:
         """A peer that still receives is given more time."""
+        if self.connection.closed:
+            return
         left = _unacknowledged(self.connection.socket)
         if 0 < left < self._unacknowledged:
             self._unacknowledged = left

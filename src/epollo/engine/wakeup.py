@@ -6,6 +6,7 @@ import ctypes
 import os
 import socket
 import time
+from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_int, c_long
 
 from epollo.errors import EngineMissing
@@ -25,9 +26,10 @@ class _Itimerspec(Structure):
 class Alarm:
     """timerfd_create(2), which Python has from 3.13 on."""
 
-    __slots__ = ("_set_time", "_when", "fd")
+    __slots__ = ("_next_time", "_set_time", "_when", "fd")
 
-    def __init__(self) -> None:
+    def __init__(self, next_time: Callable[[], float | None] = lambda: None) -> None:
+        self._next_time = next_time  # to be readable at, once it was read
         libc = ctypes.CDLL(None, use_errno=True)
         if not hasattr(libc, "timerfd_settime"):
             raise EngineMissing(
@@ -51,12 +53,13 @@ class Alarm:
         self._set_time(self.fd, _ABSOLUTE, byref(_Itimerspec(it_value=value)), None)
 
     def ready(self, events: int) -> None:
-        """The time has come: the turn that saw it makes the calls that are due."""
+        """The time has come: the turn that saw it makes the calls that are due, if any."""
         self._when = None
         try:
             os.read(self.fd, 8)
         except BlockingIOError:
             pass
+        self.set(self._next_time())
 
     def abort(self) -> None:
         os.close(self.fd)

@@ -125,11 +125,24 @@ async def _in_thread(call: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 
+    def settle(error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
     def work() -> None:
+        error: BaseException | None = None
         try:
             call()
-        finally:
-            loop.call_soon_threadsafe(done.set_result, None)
+        except BaseException as raised:
+            error = raised
+        try:
+            loop.call_soon_threadsafe(settle, error)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            pass
 
     try:
         threading.Thread(target=work, name="epollo-stop", daemon=True).start()

@@ -30,7 +30,6 @@ class Connection(BaseConnection):
         "_decoder",
         "_events",
         "_head",
-        "_outbox",
         "context",
         "error",
         "established",
@@ -40,6 +39,7 @@ class Connection(BaseConnection):
         "held_back",
         "in_flight",
         "last_activity",
+        "outbox",
         "paused",
         "peer",
         "reason",
@@ -67,7 +67,7 @@ class Connection(BaseConnection):
         self.update_due = self.established = False
         self.last_activity = self.frame_started = self.write_progress = context.loop.tick
         self.held_back: Iterable[bytes] = ()
-        self._outbox: list[bytes] = []  # frames not yet offered to the kernel
+        self.outbox: list[bytes] = []  # frames not yet offered to the kernel
         self._head: memoryview | None = None  # the part of an earlier offer that it did not take
         self._decoder = context.protocol.framing.decoder()
 
@@ -165,7 +165,7 @@ class Connection(BaseConnection):
                 if type(reply) is bytes:
                     frame = encode(reply)
                     size = len(frame)
-                    self._outbox.append(frame)
+                    self.outbox.append(frame)
                     self.unsent = unsent = self.unsent + size
                     if unsent > limit:
                         self._relieve()
@@ -177,7 +177,7 @@ class Connection(BaseConnection):
                     break
         except BaseException as error:
             self.handler_raised(error)
-        if self._outbox or self.unsent:
+        if self.outbox or self.unsent:
             context.to_flush.append(self)
 
     # ---- Bytes out: one send for the replies of a turn, and the rest when the kernel takes it
@@ -186,7 +186,7 @@ class Connection(BaseConnection):
         """Send ``frame`` when the turn ends, or now, if too much is queued."""
         self.last_activity = self.context.loop.tick
         size = len(frame)
-        self._outbox.append(frame)
+        self.outbox.append(frame)
         self.unsent += size
         if self.unsent > (SEND_NOW if self._head is None else 0):
             self._relieve()
@@ -199,23 +199,23 @@ class Connection(BaseConnection):
             self._head = memoryview(data if self._head is None else bytes(self._head) + data)
             self.unsent += size
             self._send_head()
-            if self.unsent or self.paused:
+            if self.unsent or self.paused or self._events & WRITE:
                 self.schedule_update()
 
     queue_raw = transmit
 
     def discard(self) -> None:
         """Forget all output."""
-        self._outbox.clear()
+        self.outbox.clear()
         self._head = None
         self.unsent = 0
 
     def flush(self) -> None:
         """Offer the kernel, once, everything that is queued. It may take a part, or nothing."""
-        if self._head is not None or not self._outbox:
+        if self._head is not None or not self.outbox:
             return
         self._head = _BEING_SENT
-        outbox, self._outbox = self._outbox, []
+        outbox, self.outbox = self.outbox, []
         data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         if self.filter_io is not None:
             size = len(data)

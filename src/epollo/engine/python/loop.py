@@ -160,7 +160,7 @@ class Loop(BaseLoop):
         try:
             for connection in self.to_flush:  # which may grow meanwhile
                 try:
-                    if connection.unsent:
+                    if connection.outbox:
                         connection.flush()
                     if connection.unsent or connection.update_due:
                         connection.update_state()
