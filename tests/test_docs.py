@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,7 @@ def _settings(page: Document) -> dict[str, str]:
     return {row[0].strip("`").removeprefix("--").replace("-", "_"): row[1] for row in rows}
 
 
+@cache
 def _tests_of(path: Path) -> set[str]:
     tree = ast.parse(path.read_text())
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}

@@ -202,10 +202,10 @@ def test_decoding_does_not_change_a_framing(spec: str) -> None:
 @pytest.mark.parametrize(
     "spec", ["u32", "netstring", "delimiter:--"]
 )  # one framing for each decoder
-def test_a_frame_in_a_million_pieces_arrives_whole(spec: str) -> None:
-    """Linear time takes under a second; copying again for each piece would take a minute."""
+def test_a_frame_in_very_many_pieces_arrives_whole(spec: str) -> None:
+    """Linear time takes under a second; copying again for each piece would take many."""
     framing = parse(spec, 1 << 21)
-    message = b"x" * 1_000_000
+    message = b"x" * 300_000
     assert cut(framing, framing.encode(message), 1) == [message]
 
 

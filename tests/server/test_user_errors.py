@@ -151,6 +151,7 @@ def test_it_ends_its_own_connection(
             lazy = hook == "received" and mode in ("lazy", "asyncio-lazy")
             echoed = frame(b"bad") if lazy else b""
             assert bad.receive_until_gone() == echoed
+            bad.close()  # the server lingers until then
             assert good.ask(b"good") == b"good"
             reason = "truncated" if hook == "disconnected" else "handler_error"
             assert handler.ends(1) == [reason]
