@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import build, load, machine, points
-from benchmarks.__main__ import count
+from benchmarks.__main__ import count, names
 from benchmarks.errors import BenchmarkError
 from benchmarks.load import Window
 from benchmarks.points import Point
@@ -99,9 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.against", description=__doc__)
     parser.add_argument("revision", help="a commit, branch or tag")
     parser.add_argument("--engines", default="native,python")
-    parser.add_argument(
-        "--points", type=lambda text: points.select(text.split(",")), default=points.POINTS[:3]
-    )
+    parser.add_argument("--points", type=names(points.select), default=points.POINTS[:3])
     parser.add_argument("--rounds", type=count, default=7)
     parser.add_argument("--seconds", type=float, default=1.5, help="of one measurement")
     options = parser.parse_args()
@@ -111,7 +109,9 @@ def main() -> None:
         for line in compare(options, checkout(options.revision)):
             print(line, flush=True)
     except subprocess.CalledProcessError as error:
-        sys.exit(f"against: {error}: {(error.stderr or b'').decode().strip()}")
+        command = " ".join(error.cmd[:2])
+        why = (error.stderr or b"see above").decode().strip()
+        sys.exit(f"against: {options.revision}: {command} failed: {why}")
     except BenchmarkError as error:
         sys.exit(f"against: {error}")
 

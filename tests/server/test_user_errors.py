@@ -7,6 +7,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -142,7 +143,9 @@ def test_it_ends_its_own_connection(
     application, settings = MODES[mode]
     handler = application(hook, kind)
     with engine.server(handler, **settings) as server:
-        with Peer(server.addresses[0]) as bad, Peer(server.addresses[0]) as good:
+        with Peer(server.addresses[0]) as bad, ExitStack() as stack:
+            until(handler.told.qsize)  # with threads, the second one could be told of first
+            good = stack.enter_context(Peer(server.addresses[0]))
             bad.send(frame(b"bad") + frame(b"later") + frame(b"part")[:5])
             if hook == "disconnected":
                 replies = [bad.message(), bad.message()]
@@ -174,11 +177,13 @@ def test_an_exit_ends_its_connection_and_then_the_server(
     server = engine.server(handler, **settings)
     server.start()
 
-    bad, other = Peer(server.addresses[0]), Peer(server.addresses[0])
-    bad.send(frame(b"bad"))
+    peers = [bad := Peer(server.addresses[0])]
 
     def leave() -> None:
+        until(handler.told.qsize)
         try:
+            peers.append(Peer(server.addresses[0]))
+            bad.send(frame(b"bad"))
             bad.receive(7)
             bad.end()
         except OSError:  # the server has ended
@@ -189,7 +194,7 @@ def test_an_exit_ends_its_connection_and_then_the_server(
     with pytest.raises(kind):
         server.run()
     leaving.join(DEADLINE)
-    for peer in (bad, other):
+    for peer in peers:
         peer.close()
     reasons = [what for told, what in tuple(handler.told.queue) if told == "disconnected"]
     reasons.remove("eof" if hook == "disconnected" else "handler_error")

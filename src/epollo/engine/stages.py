@@ -1,8 +1,7 @@
 """Three stages of a connection, with an object each: CONNECTING, HANDSHAKING and LINGERING.
 
 `Stage` in `connection.py` lists all stages. In these three, the loop watches the object in place of
-the connection. It is left for another stage, or
-for the close, by `leave`, which cancels its timer.
+the connection. It is left for another stage, or for the close, by `leave`, which cancels its timer.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from epollo import address
-from epollo.engine.connection import BaseConnection, Stage
+from epollo.engine.connection import CLOSED, BaseConnection, Stage
 from epollo.engine.events import READ, WRITE
 from epollo.engine.filter_io import FilterIO
 from epollo.engine.python.context import ConnectionContext
@@ -194,7 +194,7 @@ class Connection(BaseConnection):
 
     def transmit(self, data: bytes) -> None:
         """Send bytes as they are, behind those that the kernel has not taken yet."""
-        if data:
+        if data and self.stage != CLOSED:
             size = len(data)
             self._head = memoryview(data if self._head is None else bytes(self._head) + data)
             self.unsent += size
@@ -253,7 +253,7 @@ class Connection(BaseConnection):
             raise
         if self._head is not None:  # else a signal handler has dropped the connection
             self.unsent -= sent
-            # A view, so that a large rest is not copied anew for each small part that is taken.
+            # A view, so that a large remainder is not copied for each small part that is taken.
             self._head = None if sent == len(data) else memoryview(data)[sent:]
         return sent
 

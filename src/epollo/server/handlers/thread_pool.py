@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from queue import Empty, Queue
+from queue import Empty, SimpleQueue
 
 
 class Job:
@@ -42,8 +42,7 @@ class ThreadPool:
     def __init__(self, count: int, name: str) -> None:
         self._count = count
         self._name = name
-        # No SimpleQueue: CPython 3.13.0's may leave a thread waiting while it holds an item.
-        self._jobs: Queue[Job | None] = Queue()
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)  # threads that wait for a job
         self._threads: list[threading.Thread] = []
         self._add_thread()  # From 3.12 on, none can be started once the main thread has ended.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from queue import Empty, Queue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from epollo.engine import CloseReason, Connection, EventLoop, Reply
@@ -32,7 +32,7 @@ class ThreadExecutor:
     def begin(self, engine: EventLoop) -> None:
         self._engine = engine
         self._pool = ThreadPool(self._count, "epollo-handler")
-        self._ended: Queue[Callable[[], object]] = Queue()  # for the loop's thread
+        self._ended: SimpleQueue[Callable[[], object]] = SimpleQueue()  # for the loop's thread
         self._disconnecting: dict[Connection, None] = {}
 
     def received(self, message: bytes, connection: DeferringConnection) -> None:
