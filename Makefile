@@ -93,7 +93,7 @@ $(VENV)/created:
 	@touch $@
 
 $(VENV)/installed: $(VENV)/created pyproject.toml $(NATIVE)
-	@echo "== installing epollo into $(VENV); its native engine, where there is a C compiler"
+	@echo "== installing epollo into $(VENV); its native engine, if there is a C compiler"
 	@$(PIP) --editable .
 	@touch $@
 
