@@ -356,6 +356,20 @@ def test_cancelled_on_the_callers_loop_it_lets_what_has_begun_end(engine: Engine
     assert gate.all() == ["connected", "answered for nobody", "disconnected shutdown", "stopped"]
 
 
+@pytest.mark.parametrize("serving", ["run", "serve"])
+def test_an_error_in_started_leaves_no_thread(serving: str) -> None:
+    class Failing:
+        def started(self, server: Server) -> None:
+            raise LookupError
+
+        def received(self, message: bytes) -> bytes:
+            return message
+
+    server = Server(Failing(), "127.0.0.1:0", threads=2)
+    with pytest.raises(LookupError):
+        server.run() if serving == "run" else asyncio.run(server.serve())
+
+
 AFTER_MAIN = """
 import asyncio, os, sys, threading, time
 from concurrent.futures import thread as pools

@@ -166,10 +166,9 @@ class Server:
 
     def _run_plain(self) -> None:
         engine, application = self._started, self._protocol.application
-        self._begin(engine.stop)
         with self._watchdog.in_hook():
             application.started(self)
-        self._report_ready()
+        self._begin(engine.stop)
         try:
             with signal_wakeup(engine), self._watchdog.in_loop(engine.call_threadsafe):
                 engine.run()
@@ -199,10 +198,9 @@ class Server:
             self.start()
         try:
             adapter = asyncio_adapter.AsyncioAdapter(self._started)
-            self._begin(adapter.stop)
             if not await asyncio_adapter.call(self._protocol.application.started, self, self._stop):
                 return
-            self._report_ready()
+            self._begin(adapter.stop)
             try:
                 with wakeup:  # ends before the engine closes the wakeup descriptor
                     await adapter.run()
@@ -226,11 +224,9 @@ class Server:
         await self._serve(signal_wakeup(self._started))
 
     def _begin(self, finish: Callable[[], object]) -> None:
-        """Serving begins in this thread; ``finish`` ends it."""
+        """Serving begins in this thread, as ``started`` has returned; ``finish`` ends it."""
         self._finish = finish
         self._protocol.executor.begin(self._started)
-
-    def _report_ready(self) -> None:
         if self._thread is not None:
             self._thread.ready()
 
