@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from epollo.engine import connection
 from epollo.engine.connection import CALLED_BY_NATIVE, NEXT_STAGES, BaseConnection, Stage
 from epollo.engine.python.connection import Connection
 
-NATIVE = Path(connection.__file__).parent / "native"
+# Of the checkout: an installed epollo has no sources of its native engine.
+NATIVE = Path(__file__).parents[2] / "src" / "epollo" / "engine" / "native"
 
 
 class Sketch(Connection):
@@ -51,6 +51,7 @@ def test_a_stage_is_followed_by_those_of_the_table_only(before: Stage, after: St
 
 def test_what_the_native_engine_calls_is_listed() -> None:
     sources = [path.read_text() for path in NATIVE.glob("*.pyx")]
+    assert sources
     called = set(re.findall(r"\b(?:self|connection|BaseConnection)\.(\w+)\(", "".join(sources)))
     own = set(re.findall(r"^    (?:cp?def|def) [^(\n]*?(\w+)\(", "".join(sources), re.MULTILINE))
     inherited = {name for name in vars(BaseConnection) if callable(getattr(BaseConnection, name))}
