@@ -514,11 +514,6 @@ def test_tls_reconnects() -> None:
 # Ends that lose nothing.
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=pytest.fail.Exception,
-    reason="nobody looks whether the two ends of a new connection are the same",
-)
 def test_a_client_is_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         support.dead_port(monkeypatch) as where,
@@ -532,11 +527,6 @@ def test_a_client_is_never_connected_to_itself(monkeypatch: pytest.MonkeyPatch) 
     ("secure", "unread"),
     [(False, False), (False, True), (True, True)],
     ids=["replies to come", "replies unread", "tls, replies unread"],
-)
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="replies that nobody reads make the kernel reset the connection (RFC 2525, 2.17)",
 )
 def test_sent_messages_arrive_after_a_close_with_unread_replies(
     engine: Engine, secure: bool, unread: bool
@@ -566,11 +556,6 @@ def test_sent_messages_arrive_after_a_close_with_unread_replies(
     assert handler.count == 64
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=epollo.ConnectionClosed,
-    reason="what the server sent before it closed is dropped once a send has failed",
-)
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 def test_the_last_message_of_a_server_is_received_though_a_send_fails(secure: bool) -> None:
     said = threading.Event()
@@ -609,11 +594,6 @@ def interrupted_after(*calls: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the bytes of a read that is interrupted are dropped, and the client goes on without",
-)
 def test_an_interrupted_receive_loses_no_message_in_silence(secure: bool) -> None:
     """The message is received later, or the client is closed and raises that."""
     interrupted = threading.Event()
@@ -635,11 +615,6 @@ def test_an_interrupted_receive_loses_no_message_in_silence(secure: bool) -> Non
             pass
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="each request begins the waits anew, also if the last connection was of no use",
-)
 def test_a_server_that_closes_at_once_is_not_connected_to_without_waits(
     monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
@@ -664,11 +639,6 @@ def test_a_server_that_closes_at_once_is_not_connected_to_without_waits(
 @pytest.mark.parametrize(
     ("host", "issued"), [("[fe80::77%lo]", "fe80::77"), ("epollo.example.", "epollo.example")]
 )
-@pytest.mark.xfail(
-    strict=True,
-    raises=epollo.TLSHandshakeError,
-    reason="the zone of an address, or the last dot of a name, is taken for a part of it",
-)
 def test_a_certificate_is_for_the_host_without_its_zone_or_last_dot(
     monkeypatch: pytest.MonkeyPatch, host: str, issued: str
 ) -> None:
@@ -688,11 +658,6 @@ def test_a_timeout_of_ages_is_kept(timeout: float) -> None:
         assert client.request(b"hello") == b"hello"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="close() leaves to the kernel what it holds, for as long as the server lives",
-)
 def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up() -> None:
     closed = threading.Event()
     ends: list[tuple[str, int]] = []
@@ -709,11 +674,6 @@ def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up() -> None:
     assert held == 0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=TypeError,
-    reason="replies are not matched to requests, so a message of the server's own is taken for one",
-)
 def test_a_message_of_the_servers_own_is_not_taken_for_a_reply() -> None:
     """``match`` returns the identifier that a request and its reply share."""
 
@@ -732,11 +692,6 @@ def test_a_message_of_the_servers_own_is_not_taken_for_a_reply() -> None:
 
 @pytest.mark.parametrize(
     "settings", [{"first": float("inf"), "most": float("inf")}, {"attempts": 1.5}], ids=str
-)
-@pytest.mark.xfail(
-    strict=True,
-    raises=pytest.fail.Exception,
-    reason="what cannot be waited for, or counted, is found when the client reconnects",
 )
 def test_a_backoff_that_cannot_be_is_a_setting_error(settings: dict[str, Any]) -> None:
     with pytest.raises(epollo.SettingError, match="backoff"):

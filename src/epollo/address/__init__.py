@@ -3,12 +3,16 @@
 from epollo.address.dialing import (
     bind_source,
     check_connectable,
+    close_with_reset,
     connect,
     connect_error,
+    find_dead_peer,
+    is_self_connected,
+    self_connect_error,
     start_connect,
     time_share,
 )
-from epollo.address.forms import FORMS, Address, host_of, of, parse, parse_all
+from epollo.address.forms import FORMS, Address, certificate_name, host_of, of, parse, parse_all
 from epollo.address.inherited import activated
 from epollo.address.listening import listen, remove
 from epollo.address.resolving import no_delay, resolve
@@ -18,10 +22,14 @@ __all__ = [
     "Address",
     "activated",
     "bind_source",
+    "certificate_name",
     "check_connectable",
+    "close_with_reset",
     "connect",
     "connect_error",
+    "find_dead_peer",
     "host_of",
+    "is_self_connected",
     "listen",
     "no_delay",
     "of",
@@ -29,6 +37,7 @@ __all__ = [
     "parse_all",
     "remove",
     "resolve",
+    "self_connect_error",
     "start_connect",
     "time_share",
 ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from epollo.client.backoff import Backoff
 from epollo.client.blocking import Client, connect
+from epollo.client.match import Match, bytes_at
 
 if TYPE_CHECKING:
     from epollo.client.asynchronous import AsyncClient
@@ -25,4 +26,4 @@ else:
         return globals().setdefault(name, AsyncClient)
 
 
-__all__ = ["AsyncClient", "Backoff", "Client", "connect"]
+__all__ = ["AsyncClient", "Backoff", "Client", "Match", "bytes_at", "connect"]

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import ssl
-from typing import TypedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import EllipsisType
+from typing import TypeAlias, TypedDict, TypeGuard
 
 from epollo import address
+from epollo.client import match as matching
 from epollo.client.backoff import Backoff
 from epollo.client.endpoint import Endpoint
-from epollo.errors import SettingError
+from epollo.client.match import Getter, Match
+from epollo.errors import AddressError, SettingError
 from epollo.framing import Framing, parse
+
+_LONGEST_TIMEOUT = 1e9  # seconds, over 30 years; a longer timeout is no limit
+
+Timeout: TypeAlias = float | EllipsisType | None
+"""The timeout of one call in seconds: None is no limit, ``...`` is the client's own timeout."""
 
 
 class ConnectOptions(TypedDict, total=False):
@@ -18,6 +29,20 @@ class ConnectOptions(TypedDict, total=False):
     tls: ssl.SSLContext | bool | None
     server_hostname: str | None
     reconnect: Backoff | bool
+    match: str | Getter | Match | None
+    on_push: Callable[[bytes], object] | None
+    keepalive: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClientArguments:
+    """The arguments of a client, checked."""
+
+    endpoint: Endpoint
+    timeout: float | None
+    backoff: Backoff | None
+    match: Match | None
+    on_push: Callable[[bytes], object] | None
 
 
 def read_arguments(
@@ -29,15 +54,44 @@ def read_arguments(
     tls: ssl.SSLContext | bool | None = None,
     server_hostname: str | None = None,
     reconnect: Backoff | bool = False,
-) -> tuple[Endpoint, float | None, Backoff | None]:
-    """The endpoint, the timeout and the backoff that a client's arguments describe. Raises
-    AddressError, FramingSpecError and SettingError."""
-    endpoint = _endpoint(to, framing, max_frame, tls, server_hostname)
-    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+    match: str | Getter | Match | None = None,
+    on_push: Callable[[bytes], object] | None = None,
+    keepalive: float = 60.0,
+) -> ClientArguments:
+    """The arguments of a client, checked. Raises AddressError, FramingSpecError and
+    SettingError."""
+    check_timeout(timeout)
+    if not isinstance(reconnect, Backoff | bool):
+        raise SettingError(f"reconnect: {reconnect!r} is neither True nor a Backoff")
+    if on_push is not None and match is None:
+        raise SettingError("on_push: needs match; without it a push cannot be told from a reply")
+    if on_push is not None and not callable(on_push):
+        raise SettingError(f"on_push: {on_push!r} is not a function")
+    if not _is_number(keepalive) or not 0 <= keepalive:
+        raise SettingError(f"keepalive: {keepalive!r} is not a time of 0 s or more; 0 is never")
+    backoff = reconnect if isinstance(reconnect, Backoff) else Backoff() if reconnect else None
+    endpoint = _endpoint(to, framing, max_frame, tls, server_hostname, keepalive)
+    return ClientArguments(endpoint, timeout, backoff, matching.parse(match), on_push)
+
+
+def check_timeout(timeout: object) -> None:
+    """Raises SettingError if ``timeout`` is neither a time over 0 s nor None."""
+    if timeout is not None and not (_is_number(timeout) and timeout > 0):
         raise SettingError(f"timeout: {timeout!r} is not a time over 0 s; None waits without limit")
-    if isinstance(reconnect, Backoff):
-        return endpoint, timeout, reconnect
-    return endpoint, timeout, Backoff() if reconnect else None
+
+
+def chosen(timeout: Timeout, usual: float | None) -> float | None:
+    """The timeout of one call: its own one, or the client's ``usual`` one. None is no limit; so is
+    a time of many years. Raises SettingError."""
+    if timeout is ...:
+        timeout = usual
+    check_timeout(timeout)
+    assert not isinstance(timeout, EllipsisType)
+    return None if timeout is None or timeout > _LONGEST_TIMEOUT else timeout
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def _endpoint(
@@ -46,18 +100,23 @@ def _endpoint(
     max_frame: int,
     tls: ssl.SSLContext | bool | None,
     server_hostname: str | None,
+    keepalive: float,
 ) -> Endpoint:
+    if not isinstance(to, str):
+        raise AddressError(f"bad address {to!r}: not a text; {address.FORMS}")
     where = address.parse(to)
     address.check_connectable(where)
     context = _context(tls)
-    name = server_hostname or where.host or None
+    if not isinstance(server_hostname, str | None):
+        raise SettingError(f"server_hostname: {server_hostname!r} is not a host name")
     if context is None and server_hostname:
         raise SettingError("server_hostname: needs TLS; pass tls=True or an ssl.SSLContext too")
+    name = address.certificate_name(server_hostname or where.host) or None
     if context is not None and context.check_hostname and name is None:
         raise SettingError(f"server_hostname: {to} has no host; pass the certificate's host name")
-    if not isinstance(max_frame, int):
+    if type(max_frame) is not int:
         raise SettingError(f"max_frame: {max_frame!r} is not a number of bytes")
-    return Endpoint(where, parse(framing, max_frame), context, name)
+    return Endpoint(where, parse(framing, max_frame), context, name, keepalive)
 
 
 def _context(tls: ssl.SSLContext | bool | None) -> ssl.SSLContext | None:

@@ -46,6 +46,17 @@ class Stream:
         text = f"connection to {self._name} is broken: {cause_of(error)}"
         self._fail(partial(ConnectionClosed, text))
 
+    def match_failed(self, error: Exception) -> None:
+        """The user's function to match replies raised ``error``: they can be told apart no more."""
+        text = f"connection to {self._name} is closed: match raised {error!r}"
+
+        def fault() -> ConnectionClosed:
+            closed = ConnectionClosed(text)
+            closed.__cause__ = error
+            return closed
+
+        self._fail(fault)
+
     def close(self, why: str) -> None:
         """The connection is closed by this side."""
         self._fail(partial(ConnectionClosed, f"connection to {self._name} is closed: {why}"))

@@ -14,7 +14,7 @@ from epollo.address import Address
 from epollo.bench.workload import Workload
 from epollo.client.endpoint import Endpoint
 from epollo.client.handshake import Advice, handshake_error
-from epollo.engine import Connection
+from epollo.engine import CloseReason, Connection
 from epollo.errors import ConnectError, SettingError, TLSError
 from epollo.filters.base import Filter
 from epollo.filters.proxy import ProxyHeaderSender, header
@@ -77,12 +77,23 @@ class Dialer:
 
     def _filters(self, connection: Connection) -> list[Filter]:
         filters: list[Filter] = []
+        if abort_self_connected(connection):
+            return filters
         if self._version:
             ends = [address.parse(name) for name in (connection.sockname, connection.peername)]
             filters.append(ProxyHeaderSender(header(self._version, *ends)))
         if self._target.tls is not None:
             filters.append(_client(self._target.tls, self._timeout, self._target.server_hostname))
         return filters
+
+
+def abort_self_connected(connection: Connection) -> bool:
+    """Refuse a connection of a socket with itself, which echoes perfectly: see
+    `epollo.address.is_self_connected`."""
+    if not connection.sockname == connection.peername != "":
+        return False
+    connection.abort(CloseReason.REFUSED)
+    return True
 
 
 def _client(context: ssl.SSLContext, timeout: float, host: str | None) -> TLS:
@@ -104,7 +115,7 @@ def _target(workload: Workload) -> Endpoint:
                 raise SettingError(f"{field}: only for TLS; give tls too")
         return Endpoint(server, framing, None, None)
     context = client_context(workload.tls_ca, workload.tls_cert, workload.tls_key)
-    name = workload.server_name or server.host or None
+    name = address.certificate_name(workload.server_name or server.host) or None
     if context.check_hostname and name is None:
         raise SettingError(f"server_name: {server} has no host; give the name in its certificate")
     try:
