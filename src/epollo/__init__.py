@@ -11,7 +11,7 @@ epollo.serve(handle, "0.0.0.0:8091", framing="u32")
 from typing import TYPE_CHECKING, Any
 
 from epollo import client, errors, framing
-from epollo.client import Backoff, Client, connect
+from epollo.client import Backoff, Client, Match, Pool, connect
 from epollo.engine import CloseReason, Connection
 from epollo.errors import (
     AddressError,
@@ -47,19 +47,19 @@ from epollo.server.server import Server, serve
 from epollo.settings import Settings
 
 if TYPE_CHECKING:
-    from epollo.client import AsyncClient
+    from epollo.client import AsyncClient, AsyncPool
     from epollo.errors import ConnectFailed as ConnectFailed
     from epollo.errors import ReplyTimeout as ReplyTimeout
     from epollo.errors import TLSFailed as TLSFailed
 else:
 
     def __getattr__(name: str) -> Any:
-        """`AsyncClient`, which imports asyncio, on first use; and the former names of errors."""
+        """`AsyncClient` and `AsyncPool`, which import asyncio, on first use; and the former names of errors."""
         if name in errors.DEPRECATED:
             return errors.deprecated(name)
-        if name != "AsyncClient":
+        if name not in ("AsyncClient", "AsyncPool"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return client.AsyncClient
+        return getattr(client, name)
 
 
 __version__ = "0.1.0"
@@ -67,6 +67,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AddressError",
     "AsyncClient",
+    "AsyncPool",
     "Backoff",
     "BindError",
     "Broker",
@@ -90,6 +91,8 @@ __all__ = [
     "HandlerError",
     "LimitError",
     "LocalBroker",
+    "Match",
+    "Pool",
     "PollerFull",
     "ProxyError",
     "Refusal",

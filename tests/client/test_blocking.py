@@ -688,11 +688,3 @@ def test_a_message_of_the_servers_own_is_not_taken_for_a_reply() -> None:
         epollo.connect(server.addresses[0], **settings) as client,
     ):
         assert client.request(b"1 hello") == b"1 hello"
-
-
-@pytest.mark.parametrize(
-    "settings", [{"first": float("inf"), "most": float("inf")}, {"attempts": 1.5}], ids=str
-)
-def test_a_backoff_that_cannot_be_is_a_setting_error(settings: dict[str, Any]) -> None:
-    with pytest.raises(epollo.SettingError, match="backoff"):
-        Backoff(**settings)

@@ -80,14 +80,30 @@ def check_timeout(timeout: object) -> None:
         raise SettingError(f"timeout: {timeout!r} is not a time over 0 s; None waits without limit")
 
 
-def chosen(timeout: Timeout, usual: float | None) -> float | None:
-    """The timeout of one call: its own one, or the client's ``usual`` one. None is no limit; so is
-    a time of many years. Raises SettingError."""
-    if timeout is ...:
-        timeout = usual
+def limit_of(timeout: float | None) -> float | None:
+    """``timeout``, checked. None is no limit; so is a time of many years. Raises SettingError."""
     check_timeout(timeout)
-    assert not isinstance(timeout, EllipsisType)
     return None if timeout is None or timeout > _LONGEST_TIMEOUT else timeout
+
+
+class HasTimeout:
+    """A client's ``timeout``, in seconds; None is no limit. Setting it raises SettingError."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self.timeout = timeout
+
+    @property
+    def timeout(self) -> float | None:
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, timeout: float | None) -> None:
+        self._limit = limit_of(timeout)
+        self._timeout = timeout
+
+    def _limit_of(self, timeout: Timeout) -> float | None:
+        """The timeout of one call: its own, or for ``...`` the client's. Raises SettingError."""
+        return self._limit if isinstance(timeout, EllipsisType) else limit_of(timeout)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

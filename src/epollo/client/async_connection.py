@@ -23,7 +23,7 @@ _BATCH = 64 << 10  # bytes; as many are sent without waiting for the end of the 
 _HIGH_WATER = 64 << 10  # unsent bytes over which callers wait; the same marks as asyncio's
 _LOW_WATER = 16 << 10
 
-_PRUNE_FROM = 64  # deadlines kept beside those of open requests
+_PRUNE_FROM = 64  # deadlines
 
 _CLOSE_NOTIFY_TIMEOUT = 1.0  # seconds to wait for it if no message is unanswered
 
@@ -56,6 +56,7 @@ class AsyncConnection:
         self._queue = queue
         self._in_order: deque[Reply] = deque()
         self._timed: list[tuple[Reply, float]] = []  # with deadlines; some have come since
+        self._prune_at = _PRUNE_FROM  # when so many are kept, those that have come are removed
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._unsent = bytearray()
@@ -108,9 +109,10 @@ class AsyncConnection:
             frame = self._framing.encode(stamped)
             self.by_id.add(identifier, reply)
         if deadline is not None:
-            if len(self._timed) > _PRUNE_FROM + 2 * self.open_requests:
-                self._timed = [each for each in self._timed if not each[0].done()]
             self._timed.append((reply, deadline))
+            if len(self._timed) > self._prune_at:
+                self._timed = [each for each in self._timed if not each[0].done()]
+                self._prune_at = _PRUNE_FROM + 2 * len(self._timed)
             self._set_timer(deadline)
         self.write(frame)
         if not self._reading:

@@ -8,7 +8,13 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import Self, Unpack
 
-from epollo.client.arguments import ConnectOptions, Timeout, chosen, read_arguments
+from epollo.client.arguments import (
+    ClientArguments,
+    ConnectOptions,
+    HasTimeout,
+    Timeout,
+    read_arguments,
+)
 from epollo.client.async_connection import AsyncConnection, Reply
 from epollo.client.async_dialing import dial
 from epollo.client.backoff import Attempts
@@ -27,7 +33,7 @@ from epollo.errors import (
 from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
 
 
-class AsyncClient:
+class AsyncClient(HasTimeout):
     """One connection, for all tasks of one loop; an asynchronous context manager.
 
     ``async with`` connects it, or ``await AsyncClient.connect(address)``. The arguments and errors
@@ -54,7 +60,17 @@ class AsyncClient:
         max_frame: int = DEFAULT_MAX_FRAME,
         **options: Unpack[ConnectOptions],
     ) -> None:
-        arguments = read_arguments(to, framing, timeout, max_frame, **options)
+        self._prepare(read_arguments(to, framing, timeout, max_frame, **options))
+
+    @classmethod
+    def of(cls, arguments: ClientArguments) -> Self:
+        """A client of arguments that are checked already."""
+        client = cls.__new__(cls)
+        client._prepare(arguments)
+        return client
+
+    def _prepare(self, arguments: ClientArguments) -> None:
+        super().__init__(arguments.timeout)
         self._endpoint = arguments.endpoint
         self._match = arguments.match
         self._backoff = arguments.backoff
@@ -68,7 +84,6 @@ class AsyncClient:
         self._lost = False  # is the loss of the last connection counted?
         self._failure: ConnectError | None = None
         self._closed = False
-        self.timeout = arguments.timeout
         self.peername = str(self._endpoint)
 
     @classmethod
@@ -97,6 +112,11 @@ class AsyncClient:
     def live(self) -> bool:
         """Is there a connection, as far as is known?"""
         return self._connection is not None and self._connection.live
+
+    @property
+    def replied(self) -> bool:
+        """Has this connection brought a reply?"""
+        return self._connection is not None and self._connection.replied
 
     async def request(
         self, message: Buffer, *, idempotent: bool = False, timeout: Timeout = ...
@@ -186,7 +206,7 @@ class AsyncClient:
             try:
                 await self._queue.wait(deadline)
             except TimeoutError:
-                limit = chosen(timeout, self.timeout)
+                limit = self._limit_of(timeout)
                 raise ClientTimeout(f"no message from {self.peername} in {limit:g} s") from None
         message = self._queue.get()
         self._current().update_reading()
@@ -215,7 +235,7 @@ class AsyncClient:
             return
         self._check()
         self._closed = True
-        await self._connection.close(chosen(..., self.timeout))
+        await self._connection.close(self._limit)
 
     def __aiter__(self) -> Self:
         return self
@@ -256,7 +276,7 @@ class AsyncClient:
 
     def _deadline(self, timeout: Timeout) -> float | None:
         self._check()
-        limit = chosen(timeout, self.timeout)
+        limit = self._limit if timeout is ... else self._limit_of(timeout)
         return None if limit is None else asyncio.get_running_loop().time() + limit
 
     def _current(self) -> AsyncConnection:

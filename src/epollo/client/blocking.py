@@ -13,8 +13,8 @@ from typing import Self, Unpack
 from epollo.client.arguments import (
     ClientArguments,
     ConnectOptions,
+    HasTimeout,
     Timeout,
-    chosen,
     read_arguments,
 )
 from epollo.address.dialing import LONGEST_WAIT
@@ -92,7 +92,7 @@ class PendingReply:
         self.message = message
 
 
-class Client:
+class Client(HasTimeout):
     """One connection, for one thread at a time. Made by `connect`; a context manager.
 
     `close` may be called in any thread. Any other call raises UsageError while another thread is
@@ -104,6 +104,7 @@ class Client:
     """
 
     def __init__(self, arguments: ClientArguments) -> None:
+        super().__init__(arguments.timeout)
         self._endpoint = arguments.endpoint
         self._attempts: Attempts | None = None
         if arguments.backoff is not None:
@@ -123,7 +124,6 @@ class Client:
         self._replied = False  # has this connection brought a reply?
         self._owed = False  # was a message sent without a reply that shows its arrival?
         self._failure: ConnectError | None = None
-        self.timeout = arguments.timeout
         self.peername = str(self._endpoint)
         self._open(self._deadline(...))
 
@@ -136,6 +136,23 @@ class Client:
     def live(self) -> bool:
         """Is there a connection, as far as is known?"""
         return self._stream.fault is None
+
+    @property
+    def replied(self) -> bool:
+        """Has this connection brought a reply?"""
+        return self._replied
+
+    @property
+    def clean(self) -> bool:
+        """Is there a connection, and no message on it that another caller could meet?"""
+        left = self._owed or self._pipelining or self._received
+        return self._stream.fault is None and not left
+
+    def alive(self) -> bool:
+        """Is there a connection, as far as can be seen without waiting? Reads what has arrived."""
+        with self._call:
+            self._check_alive()
+            return self._stream.fault is None
 
     def request(
         self, message: Buffer, *, idempotent: bool = False, timeout: Timeout = ...
@@ -171,7 +188,7 @@ class Client:
         """
         if type(window) is not int or window < 1:
             raise UsageError(f"window={window!r} must be a whole number, at least 1")
-        chosen(timeout, self.timeout)
+        self._limit_of(timeout)
         if self._by_id is not None:
             return self._pipeline_by_id(self._by_id, iter(messages), window, timeout)
         return self._pipeline(iter(messages), window, timeout)
@@ -239,7 +256,7 @@ class Client:
         waiting = not self._lock.acquire(blocking=False)
         if waiting:
             self._transport.shut_down()  # wakes the thread that is in a call
-            limit = chosen(..., self.timeout)
+            limit = self._limit
             if not self._lock.acquire(timeout=-1 if limit is None else min(limit, LONGEST_WAIT)):
                 return
         try:
@@ -273,8 +290,8 @@ class Client:
     # The connection.
 
     def _deadline(self, timeout: Timeout) -> float | None:
-        self._limit = chosen(timeout, self.timeout)
-        return None if self._limit is None else time.monotonic() + self._limit
+        self._call_limit = limit = self._limit if timeout is ... else self._limit_of(timeout)
+        return None if limit is None else time.monotonic() + limit
 
     def _open(self, deadline: float | None) -> None:
         self._transport: SyncTransport = dial(self._endpoint, deadline)
@@ -361,7 +378,7 @@ class Client:
         if not open_until_now and not owed:
             self._transport.abort()
             return
-        limit = chosen(..., self.timeout) if owed else _CLOSE_NOTIFY_TIMEOUT
+        limit = self._limit if owed else _CLOSE_NOTIFY_TIMEOUT
         deadline = None if limit is None else time.monotonic() + limit
         try:
             self._transport.close(deadline, wait=owed or self._transport.encrypted)
@@ -431,17 +448,20 @@ class Client:
         self._pipelining = True
         try:
             while True:
-                with self._call:
-                    if outstanding <= window // 2 and refused is None:  # the peer has the others
-                        added, refused = self._pack(islice(messages, window - outstanding), unsent)
-                        outstanding += added
-                        self._awaited += added
-                        self._transport.send_some(unsent)
-                    if not outstanding:
-                        break
-                    if not self._replies:
-                        self._read_reply(self._deadline(timeout), unsent)
-                    reply = self._replies.popleft()
+                more = outstanding <= window // 2 and refused is None  # the peer has the others
+                if more or not self._replies:
+                    with self._call:
+                        if more:
+                            added, refused = self._pack(
+                                islice(messages, window - outstanding), unsent
+                            )
+                            outstanding += added
+                            self._awaited += added
+                            self._transport.send_some(unsent)
+                        if not outstanding:
+                            break
+                        self._read_reply(timeout, unsent)
+                reply = self._replies.popleft()
                 outstanding -= 1
                 yield reply
         finally:
@@ -452,7 +472,8 @@ class Client:
         if refused is not None:
             raise refused
 
-    def _read_reply(self, deadline: float | None, unsent: bytearray) -> None:
+    def _read_reply(self, timeout: Timeout, unsent: bytearray) -> None:
+        deadline = self._deadline(timeout)
         while not self._replies:
             self._read(deadline, unsent)
 
@@ -484,16 +505,19 @@ class Client:
         self._pipelining = True
         try:
             while True:
-                with self._call:
-                    if len(replies) <= window // 2 and refused is None:
-                        refused = self._pack_by_id(table, messages, window, unsent, replies)
-                        self._transport.send_some(unsent)
-                    if not replies:
-                        break
-                    deadline = self._deadline(timeout)
-                    while (message := replies[0].message) is None:
-                        self._read(deadline, unsent)
-                replies.popleft()
+                more = len(replies) <= window // 2 and refused is None
+                if more or replies[0].message is None:
+                    with self._call:
+                        if more:
+                            refused = self._pack_by_id(table, messages, window, unsent, replies)
+                            self._transport.send_some(unsent)
+                        if not replies:
+                            break
+                        deadline = self._deadline(timeout)
+                        while replies[0].message is None:
+                            self._read(deadline, unsent)
+                message = replies.popleft().message
+                assert message is not None
                 yield message
         finally:
             self._pipelining = False
@@ -542,7 +566,7 @@ class Client:
         except DeadlinePassed:
             self._drop("a message was not taken")
             raise ClientTimeout(
-                f"{self.peername} did not take the message within {self._limit:g} s"
+                f"{self.peername} did not take the message within {self._call_limit:g} s"
             ) from None
         except OSError:
             raise
@@ -559,7 +583,7 @@ class Client:
         try:
             self._feed(self._transport.receive(deadline, unsent))
         except DeadlinePassed:
-            raise ClientTimeout(f"no message from {self.peername} in {self._limit:g} s") from None
+            raise ClientTimeout(f"no message from {self.peername} in {self._call_limit:g} s") from None
         except OSError as error:
             raise self._broken(error) from error
         except BaseException:
