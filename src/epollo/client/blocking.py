@@ -506,7 +506,7 @@ class Client(HasTimeout):
         try:
             while True:
                 more = len(replies) <= window // 2 and refused is None
-                if more or replies[0].message is None:
+                if more or not replies or replies[0].message is None:
                     with self._call:
                         if more:
                             refused = self._pack_by_id(table, messages, window, unsent, replies)
