@@ -117,6 +117,8 @@ class AsyncPool(Upstreams[AsyncClient]):
             try:
                 return upstream, await self._connect(upstream, deadline)
             except ConnectError as error:
+                if client is not None and client.live:  # it does without one more
+                    return upstream, client
                 upstream.fail(error)
                 self._wake()
                 tries[upstream] = tries.get(upstream, 0) + 1
@@ -130,7 +132,7 @@ class AsyncPool(Upstreams[AsyncClient]):
     ) -> AsyncClient:
         upstream.begin()
         try:
-            client = AsyncClient.of(with_timeout(upstream.arguments, self._seconds(deadline)))
+            client = AsyncClient.of(with_timeout(upstream.arguments, self._dial_limit(deadline)))
             await client.__aenter__()
         finally:
             upstream.end()

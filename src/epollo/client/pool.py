@@ -13,13 +13,7 @@ from epollo.address.dialing import LONGEST_WAIT
 from epollo.client.arguments import Timeout
 from epollo.client.blocking import Client
 from epollo.client.upstream import PoolOptions, Upstream, Upstreams, with_timeout
-from epollo.errors import (
-    ClientTimeout,
-    ConnectError,
-    ConnectionClosed,
-    EpolloError,
-    FrameError,
-)
+from epollo.errors import ClientTimeout, ConnectError, ConnectionClosed, EpolloError, FrameError
 from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
 
 _SHORTEST = 0.001  # seconds; no call has a timeout of 0
@@ -182,7 +176,7 @@ class Pool(Upstreams[Client]):
             return upstream, client
 
     def _connect(self, upstream: Upstream[Client], deadline: float | None) -> Client:
-        client = Client(with_timeout(upstream.arguments, self._seconds(deadline)))
+        client = Client(with_timeout(upstream.arguments, self._dial_limit(deadline)))
         client.timeout = self.timeout
         with self._changed:
             self._in_use.add(client)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Generic, TypedDict, TypeVar, Unpack
 
+from epollo import address
 from epollo.client.arguments import ClientArguments, HasTimeout, read_arguments
 from epollo.client.backoff import Attempts, Backoff
 from epollo.client.forks import Owner
@@ -140,6 +141,13 @@ class Upstreams(HasTimeout, Generic[C]):
         if deadline is not None and self._clock() + wait >= deadline:
             raise self._all_failed(wait)
         return wait
+
+    def _dial_limit(self, deadline: float | None) -> float | None:
+        """Seconds that a connect may take: one that does not answer leaves time for the others."""
+        if deadline is None:
+            return None
+        ready = sum(each.ready for each in self._upstreams)
+        return address.time_share(deadline - self._clock(), max(ready, 1))
 
     def _all_failed(self, wait: float) -> ConnectError:
         errors = "; ".join(str(each.error) for each in self._upstreams[:3] if each.error)
