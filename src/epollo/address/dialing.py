@@ -85,13 +85,13 @@ def find_dead_peer(sock: socket.socket, seconds: float) -> None:
     """
     if sock.family == socket.AF_UNIX or seconds <= 0 or sys.platform != "linux":
         return
-    idle = min(math.ceil(seconds), _LONGEST_KEEPALIVE)
+    seconds = min(seconds, _LONGEST_KEEPALIVE)
+    idle = math.ceil(seconds)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, math.ceil(idle / PROBES))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
-    limit = math.ceil(min(2 * seconds, 2 * _LONGEST_KEEPALIVE) * 1000)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(2000 * seconds))  # ms
 
 
 def connect_error(address: Address, error: OSError | UnicodeError) -> ConnectError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from epollo.client import match as matching
 from epollo.client.backoff import Backoff
 from epollo.client.endpoint import Endpoint
 from epollo.client.match import Getter, Match
-from epollo.errors import AddressError, SettingError
+from epollo.errors import AddressError, FramingSpecError, SettingError
 from epollo.framing import Framing, parse
 
 _LONGEST_TIMEOUT = 1e9  # seconds, over 30 years; a longer timeout is no limit
@@ -107,7 +106,8 @@ class HasTimeout:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and value == value  # NaN is not equal to itself
 
 
 def _endpoint(
@@ -132,6 +132,8 @@ def _endpoint(
         raise SettingError(f"server_hostname: {to} has no host; pass the certificate's host name")
     if type(max_frame) is not int:
         raise SettingError(f"max_frame: {max_frame!r} is not a number of bytes")
+    if not isinstance(framing, str | Framing):
+        raise FramingSpecError(f"unknown framing {framing!r}: neither a text nor a Framing")
     return Endpoint(where, parse(framing, max_frame), context, name, keepalive)
 
 

@@ -14,7 +14,7 @@ from epollo.client.outstanding import OutstandingById, TooManyOverdue
 from epollo.client.received import MAX_UNRECEIVED
 from epollo.client.stream import Stream
 from epollo.client.transport import Transport
-from epollo.client.wording import OVERDUE, UNRECEIVED, broken_at_close, not_ended
+from epollo.client.wording import ENDED, OVERDUE, UNRECEIVED, broken_at_close, not_ended
 from epollo.errors import ClientTimeout, ConnectionClosed, UsageError
 from epollo.framing import Buffer
 
@@ -48,7 +48,7 @@ class AsyncConnection:
         self.by_id: OutstandingById[Reply] | None = None
         if match is not None:
             self.by_id = OutstandingById(match)
-        self._framing = endpoint.framing
+        self._encode = endpoint.encode
         self._name = str(endpoint)
         self._loop = asyncio.get_running_loop()
         self._transport = transport
@@ -95,9 +95,10 @@ class AsyncConnection:
     def request(self, message: Buffer, deadline: float | None) -> Reply:
         """Send ``message``, and return the future of its reply. Raises EncodeError, and UsageError
         for an identifier that is in use."""
+        self.check_sending()
         reply: Reply = self._loop.create_future()
         if self.by_id is None:
-            frame = self._framing.encode(message)
+            frame = self._encode(message)
             self._in_order.append(reply)
         else:
             try:
@@ -106,7 +107,7 @@ class AsyncConnection:
                 self.abort(OVERDUE)
                 assert self.stream.fault is not None
                 raise self.stream.fault() from None
-            frame = self._framing.encode(stamped)
+            frame = self._encode(stamped)
             self.by_id.add(identifier, reply)
         if deadline is not None:
             self._timed.append((reply, deadline))
@@ -119,10 +120,13 @@ class AsyncConnection:
             self.update_reading()
         return reply
 
+    def check_sending(self) -> None:
+        """Raises UsageError after `end`."""
+        if self._ended:
+            raise UsageError(ENDED)
+
     def write(self, frame: bytes) -> None:
         """Send ``frame`` together with the others of this iteration of the loop."""
-        if self._ended:
-            raise UsageError("end() was called: nothing more can be sent on this connection")
         self._unsent += frame
         if len(self._unsent) >= _BATCH:
             self.flush()
@@ -157,8 +161,9 @@ class AsyncConnection:
         """End the outgoing stream. Raises UsageError for TLS: Python has no half-close for it."""
         if self._transport.encrypted:
             raise UsageError("end: a TLS connection has no half-close; receive, then close")
-        self._ended = self._end_due = True
-        self.flush()
+        if not self._ended:
+            self._ended = self._end_due = True
+            self.flush()
 
     def abort(self, why: str) -> None:
         """Close at once: open requests fail, and unsent bytes are dropped."""

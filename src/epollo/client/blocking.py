@@ -24,7 +24,7 @@ from epollo.client.outstanding import OutstandingById, TooManyOverdue
 from epollo.client.received import MAX_UNRECEIVED, Received
 from epollo.client.stream import Stream
 from epollo.client.sync_transport import DeadlinePassed, SyncTransport, dial
-from epollo.client.wording import OVERDUE, UNRECEIVED, broken_at_close, not_ended, not_yet
+from epollo.client.wording import ENDED, OVERDUE, UNRECEIVED, broken_at_close, not_ended, not_yet
 from epollo.errors import (
     ClientTimeout,
     ConnectError,
@@ -202,7 +202,7 @@ class Client(HasTimeout):
         sending fails, what the server had sent before is still there for `receive`.
         """
         with self._call:
-            frame = self._endpoint.framing.encode(message)
+            frame = self._endpoint.encode(message)
             deadline = self._deadline(timeout)
             self._make_ready(deadline, sending=True)
             self._owed = True
@@ -234,10 +234,15 @@ class Client(HasTimeout):
         Raises ConnectionClosed, and UsageError for TLS: Python has no half-close for it.
         """
         with self._call:
-            try:
-                self._transport.end()
-            except OSError as error:
-                raise self._broken(error) from error
+            if self._stream.fault is not None:
+                raise self._stream.fault()
+            if not self._ended:
+                try:
+                    self._transport.end()
+                except OSError as error:
+                    self._receive_rest()
+                    raise self._broken(error) from error
+                self._ended = True
 
     def close(self) -> None:
         """Close for good; later calls raise ConnectionClosed.
@@ -298,7 +303,7 @@ class Client(HasTimeout):
         self._stream = Stream(self._endpoint)
         self._forget()
         self._replied = self._owed = False
-        self._lost = False
+        self._lost = self._ended = False
 
     def _make_ready(self, deadline: float | None, *, sending: bool = False) -> None:
         """Ensure that there is a connection. If the client does not reconnect, `send` may still
@@ -313,6 +318,8 @@ class Client(HasTimeout):
                 self._reconnect(self._attempts, deadline)
         elif self._stream.fault is not None and (self._closed or not sending):
             raise self._stream.fault()
+        if self._ended:
+            raise UsageError(ENDED)
 
     def _check_alive(self) -> None:
         """Before sending, check whether the server has closed the connection (as urllib3 does)."""
@@ -338,15 +345,15 @@ class Client(HasTimeout):
             time.sleep(wait)
             attempts.begin()
             try:
-                self._open(deadline)
+                if not self._closed:
+                    self._open(deadline)
             except ConnectError as error:
                 self._failure = failure = error
                 continue
             self._failure = None
             if self._closed:  # in another thread, meanwhile
                 self._drop("closed here")
-                assert self._stream.fault is not None
-                raise self._stream.fault()
+                raise ConnectionClosed(f"connection to {self.peername} is closed: closed here")
             return
         raise failure or not_yet(self.peername, self._failure, attempts)
 
@@ -395,7 +402,7 @@ class Client(HasTimeout):
         if self._by_id is not None:
             self._make_ready(deadline)
             return self._ask_by_id(self._by_id, message, deadline)
-        frame = self._endpoint.framing.encode(message)
+        frame = self._endpoint.encode(message)
         self._make_ready(deadline)
         try:
             self._awaited += 1
@@ -433,7 +440,7 @@ class Client(HasTimeout):
             self._drop(OVERDUE)
             assert self._stream.fault is not None
             raise self._stream.fault() from None
-        frame = self._endpoint.framing.encode(stamped)
+        frame = self._endpoint.encode(stamped)
         table.add(identifier, reply)
         return frame
 
@@ -484,7 +491,7 @@ class Client(HasTimeout):
         added = 0
         try:
             for message in messages:
-                unsent += self._endpoint.framing.encode(message)
+                unsent += self._endpoint.encode(message)
                 added += 1
         except EncodeError as error:
             return added, error

@@ -8,6 +8,8 @@ from epollo.client.received import MAX_UNRECEIVED
 from epollo.client.stream import cause_of
 from epollo.errors import ConnectError
 
+ENDED = "end() was called: nothing more can be sent on this connection"
+
 OVERDUE = (
     f"the replies to requests that were given up are missing; at most {MAX_OVERDUE} identifiers are "
     "kept for them"
