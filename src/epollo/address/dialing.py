@@ -23,7 +23,8 @@ _LONGEST_KEEPALIVE = 32767  # seconds; the kernel's limit for TCP_KEEPIDLE (MAX_
 
 _SHORTEST_WAIT = 0.001  # seconds; 0 would not wait at all
 
-_SELF_CONNECTS = 3  # attempts that may reach this very socket, before the address is given up
+SELF_CONNECTS = 3
+"""Attempts that may reach this very socket, before the address is given up."""
 
 
 def connect(address: Address, timeout: float | None) -> socket.socket:
@@ -60,6 +61,19 @@ def is_self_connected(sock: socket.socket) -> bool:
     3.5), and it receives what it sends. Go's net.Dialer refuses such a connection too.
     """
     return sock.family != socket.AF_UNIX and sock.getsockname() == sock.getpeername()
+
+
+def refused_as_self_connected(sock: socket.socket) -> bool:
+    """`is_self_connected`; then ``sock`` is closed. Closes it too before it raises OSError, for
+    a peer that has reset the connection already."""
+    try:
+        found = is_self_connected(sock)
+    except BaseException:
+        sock.close()
+        raise
+    if found:
+        close_with_reset(sock)
+    return found
 
 
 def self_connect_error() -> OSError:
@@ -139,11 +153,11 @@ def _connected_elsewhere(
     family: int, sockaddr: Any, timeout: float | None, source: Any
 ) -> socket.socket:
     """As `_connected`; a connection of a socket with itself is refused, and tried again."""
-    for _ in range(_SELF_CONNECTS):
+    for _ in range(SELF_CONNECTS):
         sock = _connected(family, sockaddr, timeout, source)
-        if timeout == 0 or not is_self_connected(sock):  # 0: it may not be connected yet
+        # With a timeout of 0 it may not be connected yet.
+        if timeout == 0 or not refused_as_self_connected(sock):
             return sock
-        close_with_reset(sock)
     raise self_connect_error()
 
 

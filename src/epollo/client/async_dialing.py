@@ -11,13 +11,11 @@ from typing import Any
 
 from epollo import address
 from epollo.address import Address
+from epollo.address.dialing import SELF_CONNECTS
 from epollo.client.endpoint import Endpoint
 from epollo.client.handshake import handshake_error
 from epollo.client.lookup import lookup
 from epollo.client.transport import Transport, encrypted
-
-_SELF_CONNECTS = 3  # as in epollo.address.dialing
-
 
 async def dial(endpoint: Endpoint, deadline: float | None) -> Transport:
     """Connect to ``endpoint``. Raises ConnectError and TLSHandshakeError."""
@@ -85,11 +83,10 @@ async def _connected(endpoint: Endpoint, deadline: float | None) -> socket.socke
 
 async def _connected_elsewhere(family: int, sockaddr: Any, keepalive: float) -> socket.socket:
     """As `_connected_to`; a connection of a socket with itself is refused, and tried again."""
-    for _ in range(_SELF_CONNECTS):
+    for _ in range(SELF_CONNECTS):
         sock = await _connected_to(family, sockaddr, keepalive)
-        if not address.is_self_connected(sock):
+        if not address.refused_as_self_connected(sock):
             return sock
-        address.close_with_reset(sock)
     raise address.self_connect_error()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import time
 
 from epollo import address
@@ -11,6 +12,7 @@ from epollo.address.dialing import LONGEST_WAIT
 from epollo.client.endpoint import Endpoint
 from epollo.client.handshake import handshake_error
 from epollo.client.transport import Transport, encrypted
+from epollo.errors import ConnectError
 
 
 class DeadlinePassed(Exception):
@@ -28,24 +30,28 @@ def dial(endpoint: Endpoint, deadline: float | None) -> SyncTransport:
         sock = address.connect(endpoint.address, seconds_until(deadline))
         try:
             address.find_dead_peer(sock, endpoint.keepalive)
+            if endpoint.tls is not None:
+                sock = wrapped = encrypted(sock, endpoint)
+                _handshake(wrapped, endpoint, deadline)
+            return SyncTransport(sock)
         except OSError as error:
             sock.close()
+            if isinstance(error, ConnectError):
+                raise
             raise address.connect_error(endpoint.address, error) from error
-        if endpoint.tls is None:
-            return SyncTransport(sock)
-        wrapped = encrypted(sock, endpoint)
-        try:
-            wrapped.settimeout(seconds_until(deadline))  # for the whole handshake
-            wrapped.do_handshake()
-        except (OSError, ValueError) as error:
-            wrapped.close()
-            raise handshake_error(endpoint, error) from error
         except BaseException:
-            wrapped.close()
+            sock.close()
             raise
-        return SyncTransport(wrapped)
     except DeadlinePassed:
         raise address.connect_error(endpoint.address, TimeoutError("timed out")) from None
+
+
+def _handshake(sock: ssl.SSLSocket, endpoint: Endpoint, deadline: float | None) -> None:
+    try:
+        sock.settimeout(seconds_until(deadline))  # for the whole handshake
+        sock.do_handshake()
+    except (OSError, ValueError) as error:
+        raise handshake_error(endpoint, error) from error
 
 
 def seconds_until(deadline: float | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import select
 import socket
@@ -15,6 +16,10 @@ from epollo.client.handshake import handshake_error
 from epollo.errors import UsageError
 
 READ_SIZE = 64 << 10
+
+# Errors of send(2) after which the incoming stream ends too. After another one, such as ENOBUFS or
+# ENETUNREACH, nothing more may come, and no end either.
+_OF_A_DEAD_SOCKET = (errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT)
 
 
 def encrypted(sock: socket.socket, endpoint: Endpoint) -> ssl.SSLSocket:
@@ -108,6 +113,8 @@ class Transport:
                 raise self._failure from None
             raise
         self.taking = False
+        if self._failure is not None and self._failure.errno not in _OF_A_DEAD_SOCKET:
+            raise self._failure
         return None
 
     def taken(self) -> None:

@@ -89,7 +89,7 @@ class Dialer:
 
 def abort_self_connected(connection: Connection) -> bool:
     """Refuse a connection of a socket with itself, which echoes perfectly: see
-    `epollo.address.is_self_connected`."""
+    `epollo.address.dialing.is_self_connected`."""
     if not connection.sockname == connection.peername != "":
         return False
     connection.abort(CloseReason.REFUSED)
