@@ -130,12 +130,13 @@ class AsyncPool(Upstreams[AsyncClient]):
     async def _connect(
         self, upstream: Upstream[AsyncClient], deadline: float | None
     ) -> AsyncClient:
-        upstream.begin()
+        lease = object()
+        upstream.begin(lease)
         try:
             client = AsyncClient.of(with_timeout(upstream.arguments, self._dial_limit(deadline)))
             await client.__aenter__()
         finally:
-            upstream.end()
+            upstream.end(lease)
             self._wake()
         client.timeout = self.timeout
         if self._closed:

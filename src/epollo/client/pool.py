@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -45,7 +46,6 @@ class Pool(Upstreams[Client]):
             addresses, framing, timeout, max_frame, connections, time.monotonic, options
         )
         self._changed = threading.Condition()
-        self._in_use: set[Client] = set()
 
     def request(
         self, message: Buffer, *, idempotent: bool = False, timeout: Timeout = ...
@@ -69,16 +69,18 @@ class Pool(Upstreams[Client]):
     def client(self, *, timeout: Timeout = ...) -> Iterator[Client]:
         """Borrow a connected client, for several calls on one connection. It goes back to the pool
         afterwards, unless messages are left on it. Raises ConnectError and ClientTimeout."""
-        upstream, client = self._acquire(self._deadline(timeout))
-        client.timeout = self.timeout
+        lease = _Lease()
         try:
-            yield client
-        except (ConnectionClosed, ClientTimeout, FrameError) as error:
-            if not client.live:
-                self._failed(upstream, client, error)
-            raise
+            client = self._acquire(lease, self._deadline(timeout))
+            client.timeout = self.timeout
+            try:
+                yield client
+            except (ConnectionClosed, ClientTimeout, FrameError) as error:
+                if not client.live:
+                    self._failed(lease, error)
+                raise
         finally:
-            self._release(upstream, client)
+            self._release(lease)
 
     def close(self) -> None:
         """Close for good. Requests under way may end within ``timeout``; then their connections are
@@ -97,8 +99,13 @@ class Pool(Upstreams[Client]):
         for client in idle:
             _close(client, deadline)
         with self._changed:
-            self._changed.wait_for(lambda: not self._in_use, self._seconds(deadline))
-            left = list(self._in_use)
+            self._changed.wait_for(
+                lambda: not any(each.leases for each in self._upstreams), self._seconds(deadline)
+            )
+            leases = [lease for each in self._upstreams for lease in each.leases]
+            left = [
+                lease.client for lease in leases if isinstance(lease, _Lease) and lease.client
+            ]
         for client in left:
             _close(client, time.monotonic() + _SHORTEST)
 
@@ -124,68 +131,51 @@ class Pool(Upstreams[Client]):
         return min(max(deadline - time.monotonic(), _SHORTEST), LONGEST_WAIT)
 
     def _ask(self, message: Buffer, deadline: float | None) -> bytes:
-        upstream, client = self._acquire(deadline)
+        lease = _Lease()
         try:
-            reply = client.request(message, timeout=self._seconds(deadline))
-        except (ConnectionClosed, ClientTimeout, FrameError) as error:
-            self._failed(upstream, client, error)
-            raise
-        else:
-            self._succeeded(upstream)
+            client = self._acquire(lease, deadline)
+            try:
+                reply = client.request(message, timeout=self._seconds(deadline))
+            except (ConnectionClosed, ClientTimeout, FrameError) as error:
+                self._failed(lease, error)
+                raise
+            self._succeeded(lease)
             return reply
         finally:
-            self._release(upstream, client)
+            self._release(lease)
 
-    def _acquire(self, deadline: float | None) -> tuple[Upstream[Client], Client]:
-        """A live client, and its address. Other threads cannot use it until `_release`."""
-        tries: dict[Upstream[Client], int] = {}
+    def _acquire(self, lease: _Lease, deadline: float | None) -> Client:
+        """A live client, which other threads cannot use until the lease is released."""
+        tries: Counter[Upstream[Client]] = Counter()
         while True:
             with self._changed:
                 upstream = self._choose(deadline)
-                upstream.begin()
-                client = upstream.clients.pop() if upstream.clients else None
-                if client is not None:
-                    self._in_use.add(client)
+                lease.upstream = upstream
+                upstream.begin(lease)
+                if upstream.clients:
+                    lease.client = upstream.clients.pop()
+            if lease.client is not None:
+                if lease.client.alive():
+                    return lease.client
+                self._release(lease)
+                continue
             try:
-                if client is None:
-                    client = self._connect(upstream, deadline)
-                elif client.alive():
-                    return upstream, client
-                else:
-                    self._release(upstream, client)
-                    continue
+                return self._connect(lease, upstream, deadline)
             except ConnectError as error:
                 with self._changed:
                     upstream.fail(error)
-                    upstream.end()
-                    self._changed.notify_all()
-                    tries[upstream] = tries.get(upstream, 0) + 1
-                    if self._attempts is not None and all(
-                        tries.get(each, 0) >= self._attempts for each in self._upstreams
-                    ):
-                        raise
-                continue
-            except BaseException:
-                if client is not None:
-                    self._release(upstream, client)
-                else:
-                    with self._changed:
-                        upstream.end()
-                        self._changed.notify_all()
-                raise
-            return upstream, client
+                self._release(lease)
+                tries[upstream] += 1
+                if self._attempts and min(tries[each] for each in self._upstreams) >= self._attempts:
+                    raise
 
-    def _connect(self, upstream: Upstream[Client], deadline: float | None) -> Client:
+    def _connect(
+        self, lease: _Lease, upstream: Upstream[Client], deadline: float | None
+    ) -> Client:
         client = Client(with_timeout(upstream.arguments, self._dial_limit(deadline)))
+        lease.client = client
         client.timeout = self.timeout
-        with self._changed:
-            self._in_use.add(client)
-            closed = self._closed
-            if closed:
-                self._in_use.discard(client)
-        if closed:
-            client.close()
-            self._check_open()
+        self._check_open()
         return client
 
     def _choose(self, deadline: float | None) -> Upstream[Client]:
@@ -201,32 +191,46 @@ class Pool(Upstreams[Client]):
                 raise self._none_free()
             self._changed.wait(self._seconds(deadline) if wait is None else max(wait, _SHORTEST))
 
-    def _succeeded(self, upstream: Upstream[Client]) -> None:
-        if not upstream.healthy:
+    def _succeeded(self, lease: _Lease) -> None:
+        if lease.upstream is not None and not lease.upstream.healthy:
             with self._changed:
-                upstream.succeed()
+                lease.upstream.succeed()
                 self._changed.notify_all()
 
-    def _failed(self, upstream: Upstream[Client], client: Client, error: Exception) -> None:
+    def _failed(self, lease: _Lease, error: Exception) -> None:
         """A connection that had brought replies may end at any time: a server was restarted. Only
         the next connect shows whether the address has failed."""
-        if client.replied and not isinstance(error, ClientTimeout):
-            return
-        with self._changed:
-            upstream.fail(error)
+        assert lease.client is not None
+        assert lease.upstream is not None
+        if isinstance(error, ClientTimeout) or not lease.client.replied:
+            with self._changed:
+                lease.upstream.fail(error)
 
-    def _release(self, upstream: Upstream[Client], client: Client) -> None:
-        keep = client.clean and not self._closed
-        if not keep:
+    def _release(self, lease: _Lease) -> None:
+        """The connection may be used by other threads, if it is of use. May be called again."""
+        client, upstream = lease.client, lease.upstream
+        if client is not None and (self._closed or not client.clean):
             _close(client, self._deadline(...))
+            client = lease.client = None
         with self._changed:
-            self._in_use.discard(client)
-            upstream.end()
-            if keep and not self._closed:
-                upstream.clients.append(client)
+            if upstream is not None:
+                upstream.end(lease)
+                if client is not None:
+                    upstream.clients.append(client)
+            lease.client = lease.upstream = None
             self._changed.notify_all()
-        if keep and self._closed:
+        if client is not None and self._closed:  # meanwhile: `close` may not have seen it
             _close(client, self._deadline(...))
+
+
+class _Lease:
+    """The use of one connection by one call."""
+
+    __slots__ = ("client", "upstream")
+
+    def __init__(self) -> None:
+        self.upstream: Upstream[Client] | None = None
+        self.client: Client | None = None
 
 
 def _close(client: Client, deadline: float | None) -> None:

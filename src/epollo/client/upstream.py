@@ -47,12 +47,16 @@ class Upstream(Generic[C]):
     ) -> None:
         self.arguments = arguments
         self.clients: list[C] = []  # of a Pool: those that are idle; of an AsyncPool: all
-        self.busy = 0  # connections in use, or being made
+        self.leases: set[object] = set()  # of the connections in use, or being made
         self.error: ConnectError | None = None  # why it is failed
         self._attempts = Attempts(backoff, clock)
 
     def __str__(self) -> str:
         return str(self.arguments.endpoint)
+
+    @property
+    def busy(self) -> int:
+        return len(self.leases)
 
     @property
     def healthy(self) -> bool:
@@ -68,15 +72,15 @@ class Upstream(Generic[C]):
         """Seconds until it may be tried again."""
         return self._attempts.remaining()
 
-    def begin(self) -> None:
-        """A caller uses it from now on. If it is failed, the next may do so after a wait."""
-        self.busy += 1
+    def begin(self, lease: object) -> None:
+        """A caller uses it until `end`. If it is failed, the next may do so after a wait."""
+        self.leases.add(lease)
         if self.error is not None:
             self._attempts.begin()
 
-    def end(self) -> None:
-        """The caller uses it no more."""
-        self.busy -= 1
+    def end(self, lease: object) -> None:
+        """The caller uses it no more; said again, it changes nothing."""
+        self.leases.discard(lease)
 
     def succeed(self) -> None:
         """A reply came."""
