@@ -639,14 +639,19 @@ def test_a_client_is_never_connected_to_itself(run: Run, monkeypatch: pytest.Mon
     run(test())
 
 
-def test_sent_messages_arrive_after_a_close_with_open_replies(engine: Engine, run: Run) -> None:
+@pytest.mark.parametrize("kind", ["tcp", "unix", "tls"])
+def test_sent_messages_arrive_after_a_close_with_open_replies(
+    engine: Engine, run: Run, tmp_path: Path, kind: str
+) -> None:
     handler = support.Holding()
+    tls = trusting() if kind == "tls" else None
+    count = 6 if kind == "unix" else 64  # a Unix socket takes about 200 KiB
 
     async def test() -> None:
-        client = await AsyncClient.connect(server.addresses[0])
+        client = await AsyncClient.connect(server.addresses[0], tls=tls, timeout=DEADLINE)
         await client.send(b"hold")
         assert await asyncio.to_thread(handler.held.wait, DEADLINE)
-        for _ in range(64):
+        for _ in range(count):
             await client.send(bytes(16 << 10))  # in all more than the server's kernel takes
         closing = asyncio.create_task(client.close())
         await asyncio.wait(
@@ -655,10 +660,13 @@ def test_sent_messages_arrive_after_a_close_with_open_replies(engine: Engine, ru
         handler.go_on.set()
         await closing
 
-    with engine.server(handler, slow_handler=0) as server:
+    settings: dict[str, Any] = {"tls": server_context()} if kind == "tls" else {}
+    if kind == "unix":
+        settings["bind"] = f"unix:{tmp_path / 'server'}"
+    with engine.server(handler, slow_handler=0, **settings) as server:
         run(test())
         assert handler.ended.wait(DEADLINE)
-    assert handler.count == 64
+    assert handler.count == count
 
 
 def test_the_last_message_of_a_server_is_received_though_a_send_fails(run: Run) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import socket
+import subprocess
 import sys
 import threading
 from collections import Counter
@@ -355,3 +356,55 @@ def test_a_failed_half_close_loses_nothing() -> None:
         with failing("shutdown", 1, errno.ENOTCONN), pytest.raises(epollo.ConnectionClosed):
             client.end()
         assert client.receive() == b"last word"
+
+
+# A peer that has vanished.
+
+VANISH = """
+import asyncio, subprocess, sys, threading
+import epollo
+
+def vanish():
+    subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
+
+def blocking(where):
+    with epollo.connect(where, timeout=None, keepalive=0.5) as client:
+        assert client.request(b"hello") == b"hello"
+        vanish()
+        client.send(b"never acknowledged")
+        client.receive()
+
+async def on_asyncio(where):
+    async with epollo.AsyncClient(where, timeout=None, keepalive=0.5) as client:
+        assert await client.request(b"hello") == b"hello"
+        vanish()
+        await client.request(b"never acknowledged")
+
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+server = epollo.Server(bind="127.0.0.1:0")
+server.__enter__()
+try:
+    if sys.argv[1] == "blocking":
+        blocking(server.addresses[0])
+    else:
+        asyncio.run(on_asyncio(server.addresses[0]))
+except epollo.ConnectionClosed as error:
+    print(error)
+import os
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("client", ["blocking", "asyncio"])
+def test_a_server_that_vanishes_ends_a_call_without_a_timeout(client: str) -> None:
+    isolated = ["unshare", "--map-root-user", "--net"]
+    try:
+        subprocess.run([*isolated, "true"], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this machine lets nobody have a network of his own")
+    command = [*isolated, sys.executable, "-c", VANISH, client]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=2 * DEADLINE, check=False
+    )
+    assert "is broken: connection timed out" in done.stdout, done.stderr

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 from epollo import address
 from epollo.bench.load.payload import Fault
 from epollo.bench.run.context import RunContext
-from epollo.bench.run.dialer import abort_self_connected
+from epollo.bench.run.dialer import is_self_connected
 from epollo.bench.run.metrics import NEVER, RunCounters
 from epollo.engine import CloseReason, Connection, Limits
 from epollo.errors import ConnectionClosed
@@ -115,7 +115,8 @@ class BenchConnection:
         return self.number >= self.context.retire_after
 
     def connected(self, connection: Connection) -> None:
-        if abort_self_connected(connection):
+        if is_self_connected(connection):
+            connection.abort(CloseReason.REFUSED)
             return
         self.transport = connection
         self.connect_time = monotonic_ns() - self.started

@@ -14,7 +14,7 @@ from epollo.address import Address
 from epollo.bench.workload import Workload
 from epollo.client.endpoint import Endpoint
 from epollo.client.handshake import Advice, handshake_error
-from epollo.engine import CloseReason, Connection
+from epollo.engine import Connection
 from epollo.errors import ConnectError, SettingError, TLSError
 from epollo.filters.base import Filter
 from epollo.filters.proxy import ProxyHeaderSender, header
@@ -77,7 +77,7 @@ class Dialer:
 
     def _filters(self, connection: Connection) -> list[Filter]:
         filters: list[Filter] = []
-        if abort_self_connected(connection):
+        if is_self_connected(connection):  # then `BenchConnection.connected` refuses it
             return filters
         if self._version:
             ends = [address.parse(name) for name in (connection.sockname, connection.peername)]
@@ -87,13 +87,10 @@ class Dialer:
         return filters
 
 
-def abort_self_connected(connection: Connection) -> bool:
-    """Refuse a connection of a socket with itself, which echoes perfectly: see
+def is_self_connected(connection: Connection) -> bool:
+    """Is it a connection of a socket with itself, which echoes perfectly? See
     `epollo.address.dialing.is_self_connected`."""
-    if not connection.sockname == connection.peername != "":
-        return False
-    connection.abort(CloseReason.REFUSED)
-    return True
+    return connection.sockname == connection.peername != ""
 
 
 def _client(context: ssl.SSLContext, timeout: float, host: str | None) -> TLS:
