@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """`AsyncClient` and `AsyncPool`, which import asyncio, on first use; and the former names of errors."""
+        """What imports asyncio, on first use; and the former names of errors."""
         if name in errors.DEPRECATED:
             return errors.deprecated(name)
         if name not in ("AsyncClient", "AsyncPool"):
@@ -92,8 +92,8 @@ __all__ = [
     "LimitError",
     "LocalBroker",
     "Match",
-    "Pool",
     "PollerFull",
+    "Pool",
     "ProxyError",
     "Refusal",
     "ResultFileError",

@@ -431,9 +431,11 @@ def test_a_certificate_is_for_the_host_without_its_zone_or_last_dot(
 def test_a_run_never_measures_a_connection_with_itself(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, load: dict[str, Any]
 ) -> None:
-    with dead_port(monkeypatch, all_of_them=True) as where:
-        with pytest.raises(ConnectError, match="connection refused; nothing listens there"):
-            measure(engine, where, connections=1, **load)
+    with (
+        dead_port(monkeypatch, all_of_them=True) as where,
+        pytest.raises(ConnectError, match="connection refused; nothing listens there"),
+    ):
+        measure(engine, where, connections=1, **load)
 
 
 # -- a PROXY header

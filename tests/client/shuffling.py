@@ -11,12 +11,13 @@ import sys
 import time
 from collections import Counter
 from random import Random
+from typing import Any
 
 import epollo
 from epollo import AsyncClient, Backoff, CloseReason, Connection
 
 IDENTIFIER = "bytes(0,4,stamp)"  # written by the client
-SETTINGS = {"ordered": False, "in_flight": 1024, "slow_handler": 0}
+SETTINGS: dict[str, Any] = {"ordered": False, "in_flight": 1024, "slow_handler": 0}
 _NO_WAIT = Backoff(first=0.001, most=0.01)
 _DEADLINE = 60.0  # seconds
 
@@ -121,7 +122,7 @@ async def shuffle(to: str, messages: int, tasks: int = 200) -> Counter[str]:
         return askers.seen + news + Counter(late=client.late_replies)
 
 
-def main(messages: int = 1_000_000, engine: str = "native") -> None:
+def main(messages: int, engine: str) -> None:
     handler = Shuffling()
     with epollo.Server(handler, "127.0.0.1:0", engine=engine, **SETTINGS) as server:
         begin = time.monotonic()
@@ -132,4 +133,4 @@ def main(messages: int = 1_000_000, engine: str = "native") -> None:
 
 
 if __name__ == "__main__":
-    main(*([int(sys.argv[1])] if sys.argv[1:] else []), *sys.argv[2:3])
+    main(int((sys.argv[1:2] or ["1000000"])[0]), (sys.argv[2:3] or ["native"])[0])

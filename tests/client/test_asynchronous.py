@@ -751,6 +751,7 @@ def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up(run: Run) ->
 
 MATCH: dict[str, Any] = {"match": lambda message: message.partition(b" ")[0]}
 
+
 def test_replies_that_come_out_of_order_go_each_to_its_request(engine: Engine, run: Run) -> None:
     first = threading.Event()
 

@@ -39,7 +39,9 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
-    def call(self, attempts: Attempts, deadline: float | None = None, fails: int = 99) -> list[float]:
+    def call(
+        self, attempts: Attempts, deadline: float | None = None, fails: int = 99
+    ) -> list[float]:
         """The waits of one call whose first ``fails`` attempts fail."""
         waits = []
         for wait in attempts.until(None if deadline is None else self.now + deadline):

@@ -29,14 +29,14 @@ uvloop.new_event_loop().close()  # libuv keeps a pipe for signals once it has ha
 
 @contextmanager
 def client_of(*acts: Act, **settings: Any) -> Iterator[Client]:
-    settings = {"match": BY_ONE, "timeout": DEADLINE} | settings
+    settings = {"match": BY_ONE, "timeout": DEADLINE, **settings}
     with peer_that(*acts) as where, epollo.connect(where, **settings) as client:
         yield client
 
 
 @asynccontextmanager
 async def async_client_of(*acts: Act, **settings: Any) -> AsyncIterator[AsyncClient]:
-    settings = {"match": BY_ONE, "timeout": DEADLINE} | settings
+    settings = {"match": BY_ONE, "timeout": DEADLINE, **settings}
     with peer_that(*acts) as where:
         async with AsyncClient(where, **settings) as client:
             yield client
@@ -126,10 +126,8 @@ def test_pushes_go_to_the_callback(run: Run) -> None:
 
     async def test() -> None:
         async with async_client_of(reversing(2), on_push=pushed.append) as client:
-            assert await asyncio.gather(client.request(b"1a"), client.request(b"2a")) == [
-                b"1A",
-                b"2A",
-            ]
+            replies = await asyncio.gather(*map(client.request, [b"1a", b"2a"]))
+            assert replies == [b"1A", b"2A"]
 
     run(test())
     with client_of(reversing(2), on_push=pushed.append) as client:

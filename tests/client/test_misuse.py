@@ -69,10 +69,12 @@ def test_a_timeout_of_ages_is_no_limit(run: Run, timeout: float) -> None:
 
     run(test())
     for act, tls in ((echo, None), (encrypted(echo), trusting())):
-        with peer_that(act) as where:
-            with epollo.connect(where, timeout=timeout, tls=tls, reconnect=True) as client:
-                assert client.request(b"1") == b"1"
-                assert list(client.requests([b"2"], timeout=timeout)) == [b"2"]
+        with (
+            peer_that(act) as where,
+            epollo.connect(where, timeout=timeout, tls=tls, reconnect=True) as client,
+        ):
+            assert client.request(b"1") == b"1"
+            assert list(client.requests([b"2"], timeout=timeout)) == [b"2"]
     with peer_that(echo) as where, Pool(where, timeout=timeout) as pool:
         assert pool.request(b"1") == b"1"
 
@@ -85,9 +87,12 @@ def test_the_shortest_timeouts_are_kept(run: Run) -> None:
                     await client.receive(timeout=5e-324)
 
     run(test())
-    with peer_that(silent) as where, epollo.connect(where) as client:
-        with pytest.raises(epollo.ClientTimeout):
-            client.receive(timeout=5e-324)
+    with (
+        peer_that(silent) as where,
+        epollo.connect(where) as client,
+        pytest.raises(epollo.ClientTimeout),
+    ):
+        client.receive(timeout=5e-324)
 
 
 @pytest.mark.parametrize(
@@ -121,12 +126,13 @@ def test_impossible_arguments_are_usage_errors(arguments: dict[str, Any], text: 
 
 @pytest.mark.parametrize("max_frame", [0, -1, 1, 2**31, 2**63, 2**70], ids=str)
 def test_each_max_frame_is_refused_or_works(max_frame: int) -> None:
+    texts: list[str] = []
     for make in (epollo.connect, AsyncClient):
         with peer_that(echo) as where:
             try:
                 client = make(where, max_frame=max_frame)
             except epollo.UsageError as error:
-                assert "\n" not in str(error)
+                texts.append(str(error))
                 socket.create_connection(("127.0.0.1", int(where.rpartition(":")[2]))).close()
                 continue
             if isinstance(client, Client):
@@ -137,6 +143,7 @@ def test_each_max_frame_is_refused_or_works(max_frame: int) -> None:
                         assert max_frame < 9
             else:
                 socket.create_connection(("127.0.0.1", int(where.rpartition(":")[2]))).close()
+    assert "\n" not in "".join(texts)
 
 
 def test_the_keepalive_s_extremes(run: Run) -> None:
@@ -160,9 +167,12 @@ def test_impossible_windows_are_usage_errors(run: Run, window: Any) -> None:
                     await anext(client.requests([b""], window))
 
     run(test())
-    with peer_that(echo) as where, epollo.connect(where) as client:
-        with pytest.raises(epollo.UsageError, match="window="):
-            client.requests([b""], window)
+    with (
+        peer_that(echo) as where,
+        epollo.connect(where) as client,
+        pytest.raises(epollo.UsageError, match="window="),
+    ):
+        client.requests([b""], window)
 
 
 # Threads, loops and processes.
@@ -185,11 +195,10 @@ def test_a_second_thread_is_refused_while_the_first_is_in_a_call() -> None:
                 client.receive(timeout=0.001)
             except epollo.ClientTimeout:
                 continue
-            except epollo.UsageError as error:
-                assert "in use by another thread; give each thread its own" in str(error)
+            except epollo.UsageError:
                 break
         for call in (lambda: client.request(b""), lambda: client.send(b""), client.end):
-            with pytest.raises(epollo.UsageError, match="in use by another thread"):
+            with pytest.raises(epollo.UsageError, match="by another thread; give each thread its"):
                 call()
         client.close()  # this may be called in any thread, and wakes the other one
         thread.join()
@@ -280,7 +289,7 @@ def test_nothing_is_sent_after_the_end(run: Run) -> None:
                 await client.send(b"1")
                 await client.end()
                 for call in (client.send(b"2"), client.request(b"2")):
-                    with pytest.raises(epollo.UsageError, match="end.. was called"):
+                    with pytest.raises(epollo.UsageError, match=r"end\(\) was called"):
                         await call
                 await client.end()
                 assert await client.receive() == b"1"
@@ -294,7 +303,7 @@ def test_nothing_is_sent_after_the_end(run: Run) -> None:
         client.send(b"1")
         client.end()
         for call in (lambda: client.send(b"2"), lambda: client.request(b"2")):
-            with pytest.raises(epollo.UsageError, match="end.. was called"):
+            with pytest.raises(epollo.UsageError, match=r"end\(\) was called"):
                 call()
         client.end()
         assert client.receive() == b"1"
@@ -358,20 +367,27 @@ def test_a_server_that_never_ends_is_given_up_and_that_is_said(run: Run) -> None
         done.set()
 
 
+async def fail_in_a_block(where: str) -> None:
+    async with AsyncClient(where, timeout=SOON) as client:
+        await client.send(b"1")
+        raise ZeroDivisionError
+
+
 def test_the_error_of_a_block_is_raised_before_that_of_its_close(run: Run) -> None:
     async def test() -> None:
         with peer_that(lambda _: done.wait(DEADLINE)) as where:
             with pytest.raises(ZeroDivisionError):
-                async with AsyncClient(where, timeout=SOON) as client:
-                    await client.send(b"1")
-                    raise ZeroDivisionError
+                await fail_in_a_block(where)
             done.set()
 
     done = threading.Event()
     run(test())
     done.clear()
     with peer_that(lambda _: done.wait(DEADLINE)) as where:
-        with pytest.raises(ZeroDivisionError), epollo.connect(where, timeout=SOON) as client:
+        with (  # noqa: PT012
+            pytest.raises(ZeroDivisionError),
+            epollo.connect(where, timeout=SOON) as client,
+        ):
             client.send(b"1")
             raise ZeroDivisionError
         done.set()

@@ -15,6 +15,10 @@ from epollo.client.outstanding import OutstandingById, TooManyOverdue
 BY_TWO = bytes_at(0, 2)
 
 
+def unwanted(message: bytes) -> None:
+    pytest.fail(f"{message!r} is a push")
+
+
 def table(match: Match = BY_TWO) -> OutstandingById[PendingReply]:
     return OutstandingById(match)
 
@@ -31,7 +35,7 @@ def test_each_reply_reaches_its_request_in_any_order() -> None:
     replies = {b"%02d" % number: ask(requests, b"%02d?" % number) for number in range(100)}
     messages = [identifier + b"!" for identifier in replies]
     Random(1).shuffle(messages)  # noqa: S311
-    requests.deliver(messages, pytest.fail)
+    requests.deliver(messages, unwanted)
     assert not requests
     assert {identifier: reply.message for identifier, reply in replies.items()} == {
         identifier: identifier + b"!" for identifier in replies
@@ -41,12 +45,12 @@ def test_each_reply_reaches_its_request_in_any_order() -> None:
 def test_an_identifier_in_use_is_refused_until_its_reply_has_come() -> None:
     requests = table()
     first = ask(requests, b"01 first")
-    with pytest.raises(UsageError, match="identifier b'01' is in use: the request .* has no reply"):
+    with pytest.raises(UsageError, match="identifier b'01' is in use: the request with it"):
         requests.prepare(b"01 second")
     first.given_up = True
     with pytest.raises(UsageError, match="is in use: its request was given up, and the reply may"):
         requests.prepare(b"01 third")
-    requests.deliver([b"01 late"], pytest.fail)
+    requests.deliver([b"01 late"], unwanted)
     assert requests.late == 1
     assert first.message is None
     ask(requests, b"01 fourth")
@@ -70,7 +74,7 @@ def test_a_request_without_an_identifier_is_refused(message: bytes) -> None:
 def test_a_reply_may_have_its_identifier_elsewhere() -> None:
     requests = table(Match(lambda message: message[:1], lambda message: message[-1:]))
     reply = ask(requests, b"1 hello")
-    requests.deliver([b"reply to 1"], pytest.fail)
+    requests.deliver([b"reply to 1"], unwanted)
     assert reply.message == b"reply to 1"
 
 
@@ -104,8 +108,7 @@ def test_the_requests_that_were_given_up_are_bounded(monkeypatch: pytest.MonkeyP
     for _ in range(10):
         ask(requests, b"????").given_up = True
     with pytest.raises(TooManyOverdue):
-        for _ in range(11):
-            ask(requests, b"????")
+        [ask(requests, b"????") for _ in range(11)]
     assert len(patient) == 30
     requests.clear()
     ask(requests, b"????")
@@ -116,6 +119,6 @@ def test_a_getter_that_raises_leaves_the_messages_behind_it() -> None:
     reply = ask(requests, b"1")
     messages = [b"1", b"", b"2"]
     with pytest.raises(IndexError):
-        requests.deliver(messages, pytest.fail)
+        requests.deliver(messages, unwanted)
     assert reply.message == b"1"
     assert messages == [b"", b"2"]

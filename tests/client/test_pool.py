@@ -49,9 +49,7 @@ class Named:
 def servers(engine: Engine, *names: bytes, **settings: Any) -> Iterator[tuple[list[Named], Any]]:
     handlers = [Named(name) for name in names]
     with ExitStack() as stack:
-        started = [
-            stack.enter_context(engine.server(handler, **settings)) for handler in handlers
-        ]
+        started = [stack.enter_context(engine.server(handler, **settings)) for handler in handlers]
         yield handlers, [server.addresses[0] for server in started]
 
 
@@ -136,14 +134,17 @@ def test_the_least_loaded_address_is_used(run: Run) -> None:
         run(test())
     arrived.clear()
     done.clear()
-    with peer_that(stuck) as first, peer_that(echo) as second:
-        with Pool([first, second], timeout=DEADLINE) as pool:
-            late = threading.Thread(target=lambda: pool.request(b"first"))
-            late.start()
-            assert arrived.wait(DEADLINE)
-            assert [pool.request(b"%d" % n) for n in range(9)] == [b"%d" % n for n in range(9)]
-            done.set()
-            late.join()
+    with (
+        peer_that(stuck) as first,
+        peer_that(echo) as second,
+        Pool([first, second], timeout=DEADLINE) as pool,
+    ):
+        late = threading.Thread(target=lambda: pool.request(b"first"))
+        late.start()
+        assert arrived.wait(DEADLINE)
+        assert [pool.request(b"%d" % n) for n in range(9)] == [b"%d" % n for n in range(9)]
+        done.set()
+        late.join()
 
 
 # Health.
@@ -202,14 +203,12 @@ def test_a_server_that_closes_at_once_fails_and_the_request_is_not_sent_twice(ru
                 assert await pool.request(b"1", idempotent=True) == b"1"
 
     run(test())
-    with peer_that(take) as bad, peer_that(echo) as good:
-        with Pool([bad, good], backoff=LONG) as pool:
-            with pytest.raises(epollo.ConnectionClosed):
-                pool.request(b"1")
-            assert [pool.request(b"2") for _ in range(3)] == [b"2"] * 3
-    with peer_that(take) as bad, peer_that(echo) as good:
-        with Pool([bad, good], backoff=LONG) as pool:
-            assert pool.request(b"1", idempotent=True) == b"1"
+    with peer_that(take) as bad, peer_that(echo) as good, Pool([bad, good], backoff=LONG) as pool:
+        with pytest.raises(epollo.ConnectionClosed):
+            pool.request(b"1")
+        assert [pool.request(b"2") for _ in range(3)] == [b"2"] * 3
+    with peer_that(take) as bad, peer_that(echo) as good, Pool([bad, good], backoff=LONG) as pool:
+        assert pool.request(b"1", idempotent=True) == b"1"
 
 
 def test_an_address_that_does_not_reply_in_time_is_left_out(run: Run) -> None:
@@ -221,11 +220,10 @@ def test_an_address_that_does_not_reply_in_time_is_left_out(run: Run) -> None:
                 assert [await pool.request(b"2") for _ in range(3)] == [b"2"] * 3
 
     run(test())
-    with peer_that(silent) as bad, peer_that(echo) as good:
-        with Pool([bad, good], backoff=LONG) as pool:
-            with pytest.raises(epollo.ClientTimeout):
-                pool.request(b"1", timeout=SOON)
-            assert [pool.request(b"2") for _ in range(3)] == [b"2"] * 3
+    with peer_that(silent) as bad, peer_that(echo) as good, Pool([bad, good], backoff=LONG) as pool:
+        with pytest.raises(epollo.ClientTimeout):
+            pool.request(b"1", timeout=SOON)
+        assert [pool.request(b"2") for _ in range(3)] == [b"2"] * 3
 
 
 def test_no_address_that_works_is_a_connect_error_that_names_them(run: Run) -> None:
@@ -254,9 +252,11 @@ def test_attempts_bound_what_one_call_tries(run: Run) -> None:
                 await pool.request(b"")
 
     with unused() as nobody:
-        with Pool([nobody], backoff=backoff, timeout=None) as pool:
-            with pytest.raises(epollo.ConnectError, match="nothing listens there"):
-                pool.request(b"")
+        with (
+            Pool([nobody], backoff=backoff, timeout=None) as pool,
+            pytest.raises(epollo.ConnectError, match="nothing listens there"),
+        ):
+            pool.request(b"")
         run(test())
 
 
@@ -320,7 +320,7 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(run: Run) -> N
 
 
 def test_a_client_is_borrowed_and_goes_back(engine: Engine) -> None:
-    with servers(engine, b"a") as (handlers, addresses), Pool(addresses, connections=1) as pool:
+    with servers(engine, b"a") as (_, addresses), Pool(addresses, connections=1) as pool:
         with pool.client() as client:
             assert client.request(b"1") == b"a"
             with pytest.raises(epollo.ClientTimeout, match="no connection of the pool became free"):
@@ -368,7 +368,7 @@ def test_a_close_is_bounded_and_wakes_who_waits(run: Run) -> None:
         for thread in threads:
             thread.join()
     assert [type(error) for error in raised] == [epollo.ConnectionClosed] * 3
-    with pytest.raises(epollo.ConnectionClosed, match="pool of .* is closed"):
+    with pytest.raises(epollo.ConnectionClosed, match=r"pool of .* is closed"):
         pool.request(b"")
 
     async def test() -> None:
@@ -381,7 +381,7 @@ def test_a_close_is_bounded_and_wakes_who_waits(run: Run) -> None:
             await pool.close()
             for error in await asyncio.gather(*tasks, return_exceptions=True):
                 assert isinstance(error, epollo.ConnectionClosed)
-        with pytest.raises(epollo.ConnectionClosed, match="pool of .* is closed"):
+        with pytest.raises(epollo.ConnectionClosed, match=r"pool of .* is closed"):
             await pool.request(b"")
 
     run(test())
@@ -402,9 +402,7 @@ def test_a_forked_child_is_refused_and_leaves_the_connections_to_the_parent() ->
 
 def test_tls_and_matched_replies(run: Run) -> None:
     async def test() -> None:
-        async with AsyncPool(
-            where, tls=trusting(), match="bytes(0,1)", connections=1
-        ) as pool:
+        async with AsyncPool(where, tls=trusting(), match="bytes(0,1)", connections=1) as pool:
             assert await asyncio.gather(*map(pool.request, [b"1", b"2"])) == [b"1", b"2"]
 
     act = encrypted(echo, server_context("127.0.0.1"))

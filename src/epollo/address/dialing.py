@@ -82,8 +82,8 @@ def self_connect_error() -> OSError:
 
 
 def close_with_reset(sock: socket.socket) -> None:
-    """Close ``sock``, and let the kernel drop what it holds of it: no bytes are kept for a peer that
-    does not take them, and no port waits in TIME_WAIT (socket(7), SO_LINGER)."""
+    """Close ``sock``, and let the kernel drop what it holds of it (socket(7), SO_LINGER): no bytes
+    are kept for a peer that does not take them, and no port waits in TIME_WAIT."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     except OSError:  # closed already
@@ -92,10 +92,11 @@ def close_with_reset(sock: socket.socket) -> None:
 
 
 def find_dead_peer(sock: socket.socket, seconds: float) -> None:
-    """End the connection if its peer has vanished: after ``seconds`` of silence TCP probes the peer,
-    and after as long again without an answer the connection fails with ETIMEDOUT. The second limit
-    also holds for sent bytes (TCP_USER_TIMEOUT in tcp(7), RFC 5482), which the kernel would
-    otherwise send again for about 15 minutes. 0 is never.
+    """End the connection if its peer has vanished.
+
+    After ``seconds`` of silence TCP probes the peer, and after as long again without an answer the
+    connection fails with ETIMEDOUT. The second limit also holds for sent bytes (TCP_USER_TIMEOUT in
+    tcp(7), RFC 5482), which the kernel would otherwise send again for about 15 minutes. 0 is never.
     """
     if sock.family == socket.AF_UNIX or seconds <= 0 or sys.platform != "linux":
         return

@@ -100,9 +100,11 @@ def host_of(sockaddr: Any) -> str:
 
 
 def certificate_name(host: str) -> str:
-    """The name that a certificate for ``host`` contains. The zone of an IPv6 address means something
-    on this machine only (RFC 4007, 11), and the dot that ends an absolute DNS name is not sent
-    (RFC 6066, 3)."""
+    """The name that a certificate for ``host`` contains.
+
+    The zone of an IPv6 address means something on this machine only (RFC 4007, 11), and the dot
+    that ends an absolute DNS name is not sent (RFC 6066, 3).
+    """
     return host.partition("%")[0].removesuffix(".")
 
 

@@ -21,13 +21,13 @@ else:
 
     def __getattr__(name: str) -> Any:
         """Import `AsyncClient` or `AsyncPool`, and asyncio with it, on first use (PEP 562)."""
-        if name == "AsyncClient":
-            from epollo.client.asynchronous import AsyncClient as found
-        elif name == "AsyncPool":
-            from epollo.client.async_pool import AsyncPool as found
-        else:
+        if name not in ("AsyncClient", "AsyncPool"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return globals().setdefault(name, found)
+        from epollo.client.async_pool import AsyncPool
+        from epollo.client.asynchronous import AsyncClient
+
+        globals().update(AsyncClient=AsyncClient, AsyncPool=AsyncPool)
+        return globals()[name]
 
 
 __all__ = [

@@ -56,7 +56,7 @@ class AsyncConnection:
         self._queue = queue
         self._in_order: deque[Reply] = deque()
         self._timed: list[tuple[Reply, float]] = []  # with deadlines; some have come since
-        self._prune_at = _PRUNE_FROM  # when so many are kept, those that have come are removed
+        self._prune_at = _PRUNE_FROM  # when that many are kept, those that have come are removed
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._unsent = bytearray()

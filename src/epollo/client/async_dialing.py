@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from epollo import address
-from epollo.address import Address
 from epollo.address.dialing import SELF_CONNECTS
 from epollo.client.endpoint import Endpoint
 from epollo.client.handshake import handshake_error
 from epollo.client.lookup import lookup
 from epollo.client.transport import Transport, encrypted
+
 
 async def dial(endpoint: Endpoint, deadline: float | None) -> Transport:
     """Connect to ``endpoint``. Raises ConnectError and TLSHandshakeError."""

@@ -151,7 +151,7 @@ class AsyncPool(Upstreams[AsyncClient]):
             self._check_open()
             usable = [
                 each
-                for each in self._in_turn()
+                for each in self._rotated()
                 if each.ready and (each.clients or each.busy < self.connections)
             ]
             if usable:

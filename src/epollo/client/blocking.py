@@ -10,6 +10,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Self, Unpack
 
+from epollo.address.dialing import LONGEST_WAIT
 from epollo.client.arguments import (
     ClientArguments,
     ConnectOptions,
@@ -17,7 +18,6 @@ from epollo.client.arguments import (
     Timeout,
     read_arguments,
 )
-from epollo.address.dialing import LONGEST_WAIT
 from epollo.client.backoff import Attempts
 from epollo.client.forks import Owner
 from epollo.client.outstanding import OutstandingById, TooManyOverdue
@@ -121,6 +121,8 @@ class Client(HasTimeout):
         self._call = _Call(self._owner, self._lock)
         self._pipelining = False
         self._closed = False
+        self._ended = False  # by `end`
+        self._lost = False  # is the loss of the last connection counted?
         self._replied = False  # has this connection brought a reply?
         self._owed = False  # was a message sent without a reply that shows its arrival?
         self._failure: ConnectError | None = None
@@ -590,7 +592,9 @@ class Client(HasTimeout):
         try:
             self._feed(self._transport.receive(deadline, unsent))
         except DeadlinePassed:
-            raise ClientTimeout(f"no message from {self.peername} in {self._call_limit:g} s") from None
+            raise ClientTimeout(
+                f"no message from {self.peername} in {self._call_limit:g} s"
+            ) from None
         except OSError as error:
             raise self._broken(error) from error
         except BaseException:

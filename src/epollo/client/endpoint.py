@@ -14,8 +14,8 @@ from epollo.framing import Buffer, Framing
 class Endpoint:
     """An address, its framing, and the TLS context and host name; without TLS the context is None.
 
-    The server's certificate has to be valid for ``server_hostname``. ``keepalive`` is the silence in
-    seconds after which TCP probes the peer; 0 is never.
+    The server's certificate has to be valid for ``server_hostname``. ``keepalive`` is the silence
+    in seconds after which TCP probes the peer; 0 is never.
     """
 
     address: Address

@@ -60,7 +60,9 @@ def bytes_at(offset: int, size: int, *, stamp: bool = False) -> Match:
                 f"match: {name}={value!r} is not a number of bytes from {least} to {_LARGEST_SIZE}"
             )
     end = offset + size
-    return Match(itemgetter(slice(offset, end)), None, _writer(offset, size) if stamp else None, end)
+    return Match(
+        itemgetter(slice(offset, end)), None, _writer(offset, size) if stamp else None, end
+    )
 
 
 def parse(match: str | Getter | Match | None) -> Match | None:

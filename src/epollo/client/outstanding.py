@@ -60,8 +60,10 @@ class OutstandingById(Generic[R]):
             return self._stamped(message, self._match.stamp)
         identifier = self._identifier(message)
         if (reply := self._replies.get(identifier)) is not None:
-            why = "its request was given up, and the reply may still come" if reply.done() else (
-                "the request with it has no reply yet"
+            why = (
+                "its request was given up, and the reply may still come"
+                if reply.done()
+                else ("the request with it has no reply yet")
             )
             raise UsageError(
                 f"match: the identifier {describe(identifier)} is in use: {why}; use another, or "

@@ -103,9 +103,7 @@ class Pool(Upstreams[Client]):
                 lambda: not any(each.leases for each in self._upstreams), self._seconds(deadline)
             )
             leases = [lease for each in self._upstreams for lease in each.leases]
-            left = [
-                lease.client for lease in leases if isinstance(lease, _Lease) and lease.client
-            ]
+            left = [lease.client for lease in leases if isinstance(lease, _Lease) and lease.client]
         for client in left:
             _close(client, time.monotonic() + _SHORTEST)
 
@@ -125,7 +123,7 @@ class Pool(Upstreams[Client]):
         return None if limit is None else time.monotonic() + limit
 
     def _seconds(self, deadline: float | None) -> float | None:
-        """The seconds until ``deadline``, for a wait."""
+        """The seconds that a wait until ``deadline`` takes."""
         if deadline is None:
             return None
         return min(max(deadline - time.monotonic(), _SHORTEST), LONGEST_WAIT)
@@ -166,12 +164,13 @@ class Pool(Upstreams[Client]):
                     upstream.fail(error)
                 self._release(lease)
                 tries[upstream] += 1
-                if self._attempts and min(tries[each] for each in self._upstreams) >= self._attempts:
+                if (
+                    self._attempts
+                    and min(tries[each] for each in self._upstreams) >= self._attempts
+                ):
                     raise
 
-    def _connect(
-        self, lease: _Lease, upstream: Upstream[Client], deadline: float | None
-    ) -> Client:
+    def _connect(self, lease: _Lease, upstream: Upstream[Client], deadline: float | None) -> Client:
         client = Client(with_timeout(upstream.arguments, self._dial_limit(deadline)))
         lease.client = client
         client.timeout = self.timeout
@@ -182,7 +181,7 @@ class Pool(Upstreams[Client]):
         """The address to use next; waits until one has a connection free. ``_changed`` is held."""
         while True:
             self._check_open()
-            ready = [each for each in self._in_turn() if each.ready]
+            ready = [each for each in self._rotated() if each.ready]
             free = [each for each in ready if each.busy < self.connections]
             if free:
                 return min(free, key=lambda each: each.busy)

@@ -118,7 +118,7 @@ class Transport:
         return None
 
     def taken(self) -> None:
-        """What was received is stored."""
+        """The received bytes are stored."""
         self.taking = False
 
     def end(self) -> None:

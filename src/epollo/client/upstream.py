@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import count
-from typing import Generic, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, TypedDict, TypeVar
 
 from epollo import address
 from epollo.client.arguments import ClientArguments, HasTimeout, read_arguments
@@ -91,8 +91,9 @@ class Upstream(Generic[C]):
         """It cannot be connected to, or does not reply."""
         if self.error is None:
             self._attempts.begin()
-        known = isinstance(error, ConnectError)
-        self.error = error if known else ConnectError(f"{self} is left out: {error}")
+        if not isinstance(error, ConnectError):
+            error = ConnectError(f"{self} is left out: {error}")
+        self.error = error
 
 
 class Upstreams(HasTimeout, Generic[C]):
@@ -115,17 +116,18 @@ class Upstreams(HasTimeout, Generic[C]):
             raise SettingError(
                 f"connections: {connections!r} is not a number from 1 to {_MAX_CONNECTIONS}"
             )
-        backoff = options.pop("backoff", None) or Backoff()
+        others: dict[str, Any] = {**options}
+        backoff = others.pop("backoff", Backoff())
         if not isinstance(backoff, Backoff):
             raise SettingError(f"backoff: {backoff!r} is not a Backoff")
         self.connections = connections
         self._clock = clock
         self._upstreams: list[Upstream[C]] = []
         for to in addresses:
-            arguments = read_arguments(to, framing, timeout, max_frame, **options)
+            arguments = read_arguments(to, framing, timeout, max_frame, **others)
             self._upstreams.append(Upstream(arguments, backoff, clock))
-            if options.get("tls") is True:  # one context for all: it takes long to make
-                options = {**options, "tls": arguments.endpoint.tls}
+            if others.get("tls") is True:  # one context for all: it takes long to make
+                others["tls"] = arguments.endpoint.tls
         if not self._upstreams:
             raise SettingError("addresses: a pool needs at least one")
         self._owner = Owner()
@@ -133,8 +135,8 @@ class Upstreams(HasTimeout, Generic[C]):
         self._attempts = backoff.attempts
         self._closed = False
 
-    def _in_turn(self) -> list[Upstream[C]]:
-        """All addresses; each call begins with the next one, so that equal loads take turns."""
+    def _rotated(self) -> list[Upstream[C]]:
+        """All addresses; each call begins with another one, so that equal loads take turns."""
         first = next(self._turn) % len(self._upstreams)
         return self._upstreams[first:] + self._upstreams[:first]
 
@@ -164,10 +166,11 @@ class Upstreams(HasTimeout, Generic[C]):
 
     def _none_free(self) -> ClientTimeout:
         return ClientTimeout(
-            f"no connection of the pool became free in time; at most {self.connections} are open to "
-            "each address"
+            f"no connection of the pool became free in time; at most {self.connections} are open "
+            "to each address"
         )
 
 
 def with_timeout(arguments: ClientArguments, timeout: float | None) -> ClientArguments:
+    """``arguments`` with another ``timeout``."""
     return replace(arguments, timeout=timeout)

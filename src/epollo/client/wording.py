@@ -11,8 +11,8 @@ from epollo.errors import ConnectError
 ENDED = "end() was called: nothing more can be sent on this connection"
 
 OVERDUE = (
-    f"the replies to requests that were given up are missing; at most {MAX_OVERDUE} identifiers are "
-    "kept for them"
+    "the replies to requests that were given up are missing; at most "
+    f"{MAX_OVERDUE} identifiers are kept for them"
 )
 
 UNRECEIVED = (
@@ -35,7 +35,9 @@ def broken_at_close(name: str, error: OSError) -> str:
 
 def not_yet(name: str, failure: ConnectError | None, attempts: Attempts) -> ConnectError:
     """The next attempt to connect is later than the call's timeout."""
-    why = str(failure) if failure else (
-        f"cannot connect to {name}: the last connection ended without a reply"
+    why = (
+        str(failure)
+        if failure
+        else (f"cannot connect to {name}: the last connection ended without a reply")
     )
     return ConnectError(f"{why}; the next attempt may be made in {attempts.remaining():.1f} s")
