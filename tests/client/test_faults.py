@@ -122,8 +122,8 @@ def test_any_system_call_of_a_client_may_fail(name: str, secure: bool) -> None:
     outcomes: Counter[str] = Counter()
     texts: list[str] = []
     with many_of(encrypted(serving) if secure else serving) as where:
-        for number, error in enumerate(ERRORS * 2):
-            at = 1 + number // 2
+        for number, error in enumerate(ERRORS):
+            at = 1 + number % 3
             error = errno.ENOTCONN if name == "getpeername" else error
             with failing(name, at, error) as calls:
                 try:
@@ -133,7 +133,7 @@ def test_any_system_call_of_a_client_may_fail(name: str, secure: bool) -> None:
                     outcomes[type(failure).__name__] += 1
                     texts.append(str(failure))
             assert calls() or name == "shutdown" or secure  # OpenSSL sends and receives itself
-    assert sum(outcomes.values()) == 10
+    assert sum(outcomes.values()) == len(ERRORS)
     assert "\n" not in "".join(texts)
 
 
@@ -145,8 +145,8 @@ def test_any_system_call_of_a_client_may_fail(name: str, secure: bool) -> None:
 )
 def test_any_system_call_of_an_async_client_may_fail(run: Run, name: str, secure: bool) -> None:
     async def test() -> None:
-        for number, error in enumerate(ERRORS * 2):
-            at = 1 + number // 2
+        for number, error in enumerate(ERRORS):
+            at = 1 + number % 3
             error = errno.ENOTCONN if name == "getpeername" else error
             with failing(name, at, error):
                 try:
@@ -211,7 +211,7 @@ def test_an_asked_question_that_is_cancelled_takes_no_other_s_reply(
     async def test() -> None:
         match = "bytes(0,3)" if matched else None
         async with AsyncClient(where, match=match, timeout=DEADLINE) as client:
-            for number in range(100, 300):
+            for number in range(100, 170):
                 task = asyncio.create_task(client.request(b"%d" % number))
                 for _ in range(number % 7):
                     await asyncio.sleep(0)
