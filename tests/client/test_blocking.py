@@ -213,6 +213,39 @@ def test_an_interrupted_send_closes_the_connection(monkeypatch: pytest.MonkeyPat
             client.send(b"again")
 
 
+def test_a_request_reads_while_it_is_sent() -> None:
+    """The server replies to the first half before it reads the second one."""
+    half = 4 << 20  # bytes; more than the kernel takes
+
+    def copies(sock: socket.socket) -> None:
+        for _ in range(2):
+            left = half
+            while left:
+                data = sock.recv(min(left, 1 << 16))
+                sock.sendall(data)
+                left -= len(data)
+
+    for wrapped, tls in ((copies, None), (encrypted(copies), trusting())):
+        for match in (None, "bytes(0,1)"):
+            with client_of(
+                wrapped, tls=tls, match=match, framing=f"fixed:{2 * half}", max_frame=4 * half
+            ) as client:
+                assert client.request(bytes(2 * half), timeout=DEADLINE) == bytes(2 * half)
+
+
+def test_a_request_that_is_not_taken_says_so() -> None:
+    for match in (None, "bytes(0,1)"):
+        closed = threading.Event()
+        with client_of(
+            lambda _, closed=closed: closed.wait(DEADLINE), max_frame=1 << 28, match=match
+        ) as client:
+            with pytest.raises(epollo.ClientTimeout, match="did not take the message"):
+                client.request(bytes(100_000_000), timeout=SOON)
+            closed.set()
+            with pytest.raises(epollo.ConnectionClosed, match="closed: a message was not taken"):
+                client.request(b"more")
+
+
 # Pipelined requests.
 
 

@@ -408,9 +408,11 @@ class Client(HasTimeout):
         self._make_ready(deadline)
         try:
             self._awaited += 1
-            self._send_request(frame, deadline)
+            unsent = self._send_request(frame)
             while not self._replies:
-                self._read(deadline)
+                self._read(deadline, unsent)
+            if unsent:
+                self._send(bytes(unsent), deadline)
             self._replied = True
             return self._replies.popleft()
         except BaseException:
@@ -422,12 +424,17 @@ class Client(HasTimeout):
     ) -> bytes:
         reply = PendingReply()
         frame = self._add(table, message, reply)
+        unsent = bytearray()
         try:
-            self._send_request(frame, deadline)
+            unsent = self._send_request(frame)
             while reply.message is None:
-                self._read(deadline)
+                self._read(deadline, unsent)
+            if unsent:
+                self._send(bytes(unsent), deadline)
         except BaseException:
             reply.given_up = True
+            if unsent:
+                self._drop("a message was not sent whole")
             raise
         self._replied = True
         return reply.message
@@ -558,30 +565,37 @@ class Client(HasTimeout):
 
     # Bytes.
 
-    def _send_request(self, frame: bytes, deadline: float | None) -> None:
-        """As `_send`. A failure is raised only after what the server had sent before it: that may
-        be the reply."""
+    def _send_request(self, frame: bytes) -> bytearray:
+        """Send what the kernel takes of ``frame``; returns the rest. A failure is raised only after
+        what the server had sent before it: that may be the reply."""
         try:
-            self._send(frame, deadline)
-        except ClientTimeout:
-            raise
+            sent = self._transport.try_send(memoryview(frame))
         except OSError as error:
             self._transport.fail(error)
+            return bytearray()
+        except BaseException:
+            self._drop("a message was not sent whole")
+            raise
+        return bytearray(memoryview(frame)[sent:])
 
     def _send(self, frame: bytes, deadline: float | None) -> None:
         """Raises OSError if sending fails."""
         try:
             self._transport.send(frame, deadline)
         except DeadlinePassed:
-            self._drop("a message was not taken")
-            raise ClientTimeout(
-                f"{self.peername} did not take the message within {self._call_limit:g} s"
-            ) from None
+            raise self._not_taken() from None
         except OSError:
             raise
         except BaseException:  # KeyboardInterrupt, or an error of a signal handler
             self._drop("a message was not sent whole")
             raise
+
+    def _not_taken(self) -> ClientTimeout:
+        """Close the connection: an unknown part of a message is sent. Returns the error to raise."""
+        self._drop("a message was not taken")
+        return ClientTimeout(
+            f"{self.peername} did not take the message within {self._call_limit:g} s"
+        )
 
     def _read(self, deadline: float | None, unsent: bytearray | None = None) -> None:
         """Wait until ``deadline`` for bytes, and decode them."""
@@ -592,6 +606,8 @@ class Client(HasTimeout):
         try:
             self._feed(self._transport.receive(deadline, unsent))
         except DeadlinePassed:
+            if unsent:
+                raise self._not_taken() from None
             raise ClientTimeout(
                 f"no message from {self.peername} in {self._call_limit:g} s"
             ) from None
