@@ -591,7 +591,7 @@ class Client(HasTimeout):
             raise
 
     def _not_taken(self) -> ClientTimeout:
-        """Close the connection: an unknown part of a message is sent. Returns the error to raise."""
+        """Close, since an unknown part of a message is sent. Returns the error to raise."""
         self._drop("a message was not taken")
         return ClientTimeout(
             f"{self.peername} did not take the message within {self._call_limit:g} s"
