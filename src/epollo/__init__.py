@@ -43,6 +43,7 @@ from epollo.errors import (
 from epollo.reasons import Refusal
 from epollo.server.counters import Counts
 from epollo.server.groups.broker import Broker, LocalBroker
+from epollo.server.handlers.handler import BaseHandler, Handler
 from epollo.server.server import Server, serve
 from epollo.settings import Settings
 
@@ -68,6 +69,7 @@ __all__ = [
     "AddressError",
     "AsyncClient",
     "Backoff",
+    "BaseHandler",
     "BindError",
     "Broker",
     "Client",
@@ -87,6 +89,7 @@ __all__ = [
     "FrameTruncated",
     "FramingSpecError",
     "GroupError",
+    "Handler",
     "HandlerError",
     "LimitError",
     "LocalBroker",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from epollo.errors import SettingError
 from epollo.framing import Framing
+from epollo.setting_values import Addresses, ServerValues, SettingValues
 from epollo.units import parse_count, parse_seconds, parse_size
 
 LOOPS = ("auto", "asyncio", "uvloop")
@@ -28,7 +29,7 @@ def _setting(
     )
 
 
-def _addresses(value: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
+def _addresses(value: Addresses) -> tuple[str, ...]:
     addresses = (value,) if isinstance(value, str) else tuple(value)
     if not addresses or not all(isinstance(address, str) for address in addresses):
         raise ValueError(f"{value!r} is not an address such as 127.0.0.1:8091, or several")
@@ -217,6 +218,10 @@ class Settings:
         "info", _one_of(*LOG_LEVELS), "LEVEL", "log level: debug, info, warning or error"
     )
 
+    if TYPE_CHECKING:  # the fields have the types that a value is parsed to
+
+        def __init__(self, **values: Unpack[SettingValues]) -> None: ...
+
     def __post_init__(self) -> None:
         for setting in fields(self):
             value = getattr(self, setting.name)
@@ -242,10 +247,27 @@ class Settings:
             raise SettingError("tls: the context has its own certificate; leave out tls_cert")
 
 
-def settings_from(**values: Any) -> Settings:
+def settings_from(**values: Unpack[SettingValues]) -> Settings:
     """Settings from keyword arguments. Raises SettingError for an unknown name."""
     known = {setting.name for setting in fields(Settings)}
     for name in values:
         if name not in known:
             raise SettingError(f"no setting {name!r}; there are {', '.join(sorted(known))}")
     return Settings(**values)
+
+
+def chosen_settings(
+    settings: Settings | None, bind: Addresses | None, values: ServerValues
+) -> Settings:
+    """``settings``, or those that ``values`` name; in both cases with ``bind``, if it is given.
+    Raises SettingError."""
+    if settings is None:
+        return settings_from(**values) if bind is None else settings_from(bind=bind, **values)
+    if not isinstance(settings, Settings):
+        raise SettingError(f"settings: {settings!r} is not an epollo.Settings")
+    for name in values:
+        raise SettingError(
+            f"{name}: settings is given too; set {name} in that, or leave settings out"
+        )
+    given: dict[str, Any] = {} if bind is None else {"bind": bind}
+    return replace(settings, **given)

@@ -25,7 +25,7 @@ from epollo import (
 from epollo.bench import Result, run
 from epollo.bench.run.dialer import Dialer
 from epollo.bench.workload import Workload
-from epollo.engine import EventLoop
+from epollo.engine import EngineConnection, EventLoop
 from tests.certificates import authority, identity, server_context
 from tests.client.support import (
     Act,
@@ -61,7 +61,7 @@ def dialer(to: str, **load: Any) -> Dialer:
     return Dialer(Workload(address=to, **{"timeout": DEADLINE} | load))
 
 
-def call(loop: EventLoop, dialer: Dialer) -> tuple[Caller, Connection]:
+def call(loop: EventLoop, dialer: Dialer) -> tuple[Caller, EngineConnection]:
     """One connection, until it has its reply or is closed."""
     caller = Caller(dialer)
     connection = loop.attach(dialer.start(), caller)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, Unpack
 
 from epollo.engine import CloseReason, Connection, EventLoop, new_loop
 from epollo.framing import Buffer
@@ -14,7 +14,8 @@ from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.counters import Counts
 from epollo.server.groups.broker import Broker, LocalBroker
 from epollo.server.groups.publisher import Publisher
-from epollo.server.handlers.application import Handler, application, echo
+from epollo.server.handlers.application import application, echo
+from epollo.server.handlers.handler import Handler
 from epollo.server.listeners import Listeners
 from epollo.server.signals import Signals, signal_wakeup
 from epollo.server.stopping import (
@@ -26,7 +27,8 @@ from epollo.server.stopping import (
 )
 from epollo.server.thread import ServerThread
 from epollo.server.timeouts import TimeoutSweeper
-from epollo.settings import Settings, settings_from
+from epollo.setting_values import Addresses, ServerValues
+from epollo.settings import Settings, chosen_settings
 from epollo.units import parse_seconds
 
 _log = logging.getLogger("epollo.server")
@@ -34,17 +36,19 @@ _log = logging.getLogger("epollo.server")
 
 def serve(
     handler: Handler = echo,
-    bind: str | Sequence[str] | None = None,
+    bind: Addresses | None = None,
     *,
     name: str | None = None,
-    **settings: Any,
+    settings: Settings | None = None,
+    **values: Unpack[ServerValues],
 ) -> None:
     """Serve ``handler`` on ``bind`` (127.0.0.1:8091) until SIGINT or SIGTERM, then drain.
 
-    The ready line, printed once the server listens, shows the handler as ``name``. ``settings`` are
-    the fields of `epollo.Settings`. Raises UsageError for invalid arguments, and BindError.
+    The ready line, printed once the server listens, shows the handler as ``name``. The keyword
+    arguments are the fields of `epollo.Settings`; or give all of them as ``settings``. Raises
+    UsageError for invalid arguments, and BindError.
     """
-    run_until_signalled(Server(handler, bind, name=name, **settings))
+    run_until_signalled(Server(handler, bind, name=name, settings=settings, **values))
 
 
 def run_until_signalled(server: Server) -> Stop:
@@ -64,22 +68,25 @@ class Server:
 
         with epollo.Server(handle, "127.0.0.1:0") as server:
             client = epollo.connect(server.addresses[0])
+
+    ``settings`` holds all settings, instead of the keyword arguments. If ``bind`` is given too, it
+    replaces the one in ``settings``.
     """
 
     def __init__(
         self,
         handler: Handler = echo,
-        bind: str | Sequence[str] | None = None,
+        bind: Addresses | None = None,
         *,
         name: str | None = None,
         broker: Broker | None = None,
-        **settings: Any,
+        settings: Settings | None = None,
+        **values: Unpack[ServerValues],
     ) -> None:
-        if bind is not None:
-            settings["bind"] = bind
-        self.settings: Settings = settings_from(**settings)
+        self.settings: Settings = chosen_settings(settings, bind, values)
+        bind_given = bind is not None or self.settings.bind != Settings().bind
         self._protocol = ApplicationProtocol(self.settings, application(handler, name))
-        self._listeners = Listeners(self.settings, self._protocol, bind_given="bind" in settings)
+        self._listeners = Listeners(self.settings, self._protocol, bind_given=bind_given)
         self._publisher = Publisher(
             self._protocol.groups,
             self._protocol.framing,

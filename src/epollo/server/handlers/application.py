@@ -13,12 +13,8 @@ from typing import Any, TypeAlias
 
 from epollo.engine import CloseReason, Connection, Reply
 from epollo.errors import HandlerError
-
-Handler: TypeAlias = Any
-"""A callable of ``(message)`` or ``(message, connection)``; or an object with such a ``received``
-and, optionally, ``connected(connection)``, ``disconnected(connection, reason)``,
-``started(server)`` and ``stopped(server)``. Any of them may be async.
-"""
+from epollo.server.handlers.handler import Handler
+from epollo.server.handlers.hook_names import check_hook_names, similar_method
 
 HOOKS = {
     "connected": ["connection"],
@@ -54,7 +50,7 @@ def echo(message: bytes, _: Connection) -> bytes:
     return message
 
 
-def load(path: str, what: str = "handler") -> Handler:
+def load(path: str, what: str = "handler") -> Any:
     """The object that ``module:attribute`` names. Raises HandlerError, whose text calls the object
     ``what`` and says what is missing."""
     module_name, colon, attribute = path.partition(":")
@@ -81,10 +77,12 @@ def application(handler: Handler, name: str | None = None) -> Application:
     name = name or str(getattr(handler, "__name__", type(handler).__name__))
     if inspect.isclass(handler):
         raise HandlerError(f"handler {name!r} is a class; pass an instance of it")
-    receive = getattr(handler, "received", handler)
+    receive: Any = getattr(handler, "received", handler)
     if not callable(receive):
+        near = similar_method(handler, "received")
         raise HandlerError(
             f"handler {name!r} is {_kind(handler)}: neither a function nor an object with received"
+            + (f"; it has {near}: did you mean received?" if near else "")
         )
     hooks = {hook: getattr(handler, hook, _ignore) for hook in HOOKS}
     calls = {"received": receive, **hooks}
@@ -96,6 +94,7 @@ def application(handler: Handler, name: str | None = None) -> Application:
             )
     for hook, called in hooks.items():
         _check_hook(name, hook, called)
+    check_hook_names(handler, name, HOOKS)
     wants_connection = _wants_connection(receive, name)
     return Application(
         name=name,
@@ -124,7 +123,7 @@ def _is(kind: Callable[[Any], bool], called: Any) -> bool:
     return kind(called) or kind(getattr(called, "__call__", None))  # noqa: B004
 
 
-def _instance(found: type, path: str, what: str) -> Handler:
+def _instance(found: type, path: str, what: str) -> Any:
     try:
         return found()
     except Exception as error:
