@@ -31,15 +31,17 @@ class TLS:
         server_hostname: str | None = None,
     ) -> None:
         self.timeout = timeout
-        self.speaks_first = not server_side
-        self.established = False
-        self.ended = False
+        self.speaks_first: bool = not server_side
+        self.established: bool = False
+        self.ended: bool = False
         self._closed = self._broken = False
         self._head = b""  # an incomplete record header
         self._missing = 0  # bytes of the current record still to come
         self._incoming = ssl.MemoryBIO()
-        self.output = ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._incoming, self.output, server_side, server_hostname)
+        self.output: ssl.MemoryBIO = ssl.MemoryBIO()
+        self.tls: ssl.SSLObject = context.wrap_bio(
+            self._incoming, self.output, server_side, server_hostname
+        )
 
     @property
     def partial(self) -> bool:

@@ -51,24 +51,26 @@ class ApplicationProtocol:
 
     def __init__(self, settings: Settings, application: Application) -> None:
         self.application = application
-        self.framing = framing.parse(settings.framing, settings.max_frame)
-        self.limits = Limits(
+        self.framing: framing.Framing = framing.parse(settings.framing, settings.max_frame)
+        self.limits: Limits = Limits(
             high_water=settings.high_water,
             max_unsent=settings.max_unsent,
             in_flight=settings.in_flight,
         )
-        self.executor = _executor_for(application, self.limits, settings)
-        self.tls = _tls_context(settings)
+        self.executor: Executor = _executor_for(application, self.limits, settings)
+        self.tls: ssl.SSLContext | None = _tls_context(settings)
         self._settings = settings
         self._proxied = settings.proxy_protocol != "off"
-        self.filters = self._filters if self.tls is not None or self._proxied else None
-        self.counters = Counters()
-        self.limiter = ConnectionLimiter(
+        self.filters: Callable[[Connection], list[Filter]] | None = (
+            self._filters if self.tls is not None or self._proxied else None
+        )
+        self.counters: Counters = Counters()
+        self.limiter: ConnectionLimiter = ConnectionLimiter(
             self.counters, settings.max_connections, settings.max_per_ip, proxied=self._proxied
         )
-        self.groups = Groups()
+        self.groups: Groups = Groups()
         self._last_slow_warning = -math.inf  # time.monotonic()
-        self.connected_count = 0
+        self.connected_count: int = 0
         self.on_empty: Callable[[], object] | None = None
 
     def restart(self) -> None:

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from epollo.engine import CloseReason, EngineConnection, Reply
+from epollo.engine import CloseReason, EngineConnection, Limits, Reply
 from epollo.errors import UsageError
+from epollo.framing import Framing
 from epollo.server.application_protocol import ApplicationProtocol
+from epollo.server.groups.registry import Groups
 from epollo.server.handlers.application import Application
 from epollo.server.handlers.coroutines import TASK_NAME
 from epollo.server.handlers.executor import Executor
@@ -23,7 +25,9 @@ class MemoryProtocol:
     executor: Executor  # set when the block is entered
 
     def __init__(self, protocol: ApplicationProtocol) -> None:
-        self.framing, self.limits, self.groups = protocol.framing, protocol.limits, protocol.groups
+        self.framing: Framing = protocol.framing
+        self.limits: Limits = protocol.limits
+        self.groups: Groups = protocol.groups
 
     def received(self, message: bytes, connection: EngineConnection) -> Reply:
         return self.executor.received(message, connection)

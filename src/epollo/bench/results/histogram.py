@@ -37,7 +37,7 @@ class Histogram:
 
     def __init__(self) -> None:
         self._counts: BucketCounts = defaultdict(int)
-        self.total = 0
+        self.total: int = 0
         self._sum = 0
         self._squares = 0
         self._minimum: int | None = None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
@@ -35,12 +35,14 @@ class ParkedTask:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, end: Callable[..., None]) -> None:
         self._work: Work | None = None
-        self.clean_context = copy_context()
-        self.context = self.clean_context.copy()
+        self.clean_context: Context = copy_context()
+        self.context: Context = self.clean_context.copy()
         self.resumed: asyncio.Future[None] = loop.create_future()
         body = self._run(end)
         body.send(None)  # a task that is cancelled before its first step never runs its body
-        self.task = asyncio.Task(body, loop=loop, name=TASK_NAME, context=self.context)
+        self.task: asyncio.Task[None] = asyncio.Task(
+            body, loop=loop, name=TASK_NAME, context=self.context
+        )
 
     def adopt(self, work: Work, awaited: Any, call: PendingCall) -> None:
         """Continue with ``work``, whose first step ended waiting for ``awaited``."""

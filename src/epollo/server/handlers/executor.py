@@ -39,8 +39,8 @@ class InlineExecutor:
 
     def __init__(self, application: Application) -> None:
         self._application = application
-        self.received = application.received
-        self.connected = application.connected
+        self.received: Callable[[bytes, EngineConnection], Reply] = application.received
+        self.connected: Callable[[EngineConnection], object] = application.connected
 
     def begin(self, engine: EventLoop) -> None:
         """Nothing to prepare."""

@@ -16,9 +16,9 @@ class PendingCall:
     __slots__ = ("cancel", "connection", "ended", "error", "reply", "weight")
 
     def __init__(self, connection: EngineConnection, weight: int) -> None:
-        self.connection = connection
-        self.weight = weight  # places in flight that it takes
-        self.ended = False
+        self.connection: EngineConnection = connection
+        self.weight: int = weight  # places in flight that it takes
+        self.ended: bool = False
         self.reply: Reply = None
         self.error: BaseException | None = None
         self.cancel: Callable[[], object] = _nothing

@@ -12,10 +12,25 @@ from epollo.bench.run.metrics import NEVER, RunCounters
 class MessageCounters(RunCounters):
     """All connections of a run count and record in this object."""
 
+    sending: bool
+    begin: int
+    end: int
+    second_start: int
+    second_end: int
+    sent: int
+    correct: int
+    late_replies: int
+    outstanding: int
+    bytes_sent: int
+    bytes_received: int
+    response: Histogram
+    service: Histogram
+    slip: Histogram
+
     def __init__(
         self, quota: int | None, due: Callable[[float], float] | None, over: Callable[[], object]
     ) -> None:
-        self.open_loop = due is not None
+        self.open_loop: bool = due is not None
         self.sending = True
         self.begin = self.end = self.second_start = self.second_end = NEVER
         self.sent = self.correct = self.late_replies = self.outstanding = 0
