@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType, ModuleType
@@ -72,6 +71,8 @@ def meant_hook(method: str, hooks: Mapping[str, object] | Sequence[str]) -> str 
         return exact if exact in hooks else None
     if any(part in hooks for part in method.split("_")):  # is_connected
         return None
+    import difflib  # only here: most programs have no object as their handler
+
     close = difflib.get_close_matches(bare, hooks, n=1, cutoff=SIMILAR)
     return close[0] if close and close[0] not in bare else None
 
