@@ -43,7 +43,7 @@ def open_connections(count: int, limit: int) -> Iterator[Connections]:
             near, far = _connect(listener, floor, stack)
             idle = [_connect(listener, floor, stack)[0] for _ in range(count)]
         except OSError as error:  # EMFILE, or EADDRNOTAVAIL: no port is left (ip(7))
-            cause = (error.strerror or str(error)).lower()
+            cause = error.strerror.lower() if error.strerror else str(error)
             raise UsageError(f"cannot open {count:,} connections: {cause}; take fewer") from error
         yield Connections(near, far, idle)
 

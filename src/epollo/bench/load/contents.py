@@ -39,4 +39,5 @@ def size_of(path: str) -> int:
 
 
 def _unreadable(path: str, error: OSError) -> SettingError:
-    return SettingError(f"payload: cannot read {path!r}: {(error.strerror or str(error)).lower()}")
+    cause = error.strerror.lower() if error.strerror else str(error)
+    return SettingError(f"payload: cannot read {path!r}: {cause}")

@@ -45,4 +45,5 @@ def _check(template: str) -> None:
     except (ValueError, OverflowError, MemoryError) as error:
         if isinstance(error, SettingError):
             raise
-        raise SettingError(f"template: {str(error).rstrip('.').lower()}; {_HELP}") from None
+        cause = str(error).rstrip(".") or "the text is too long"
+        raise SettingError(f"template: {cause[0].lower()}{cause[1:]}; {_HELP}") from None

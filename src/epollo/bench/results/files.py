@@ -16,6 +16,8 @@ def read(path: str | Path) -> Result:
         raise ResultFileError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ResultFileError(f"{path}: not a result of epollo bench --json: not text") from None
+    except ValueError as error:  # a null character
+        raise ResultFileError(f"cannot read {str(path)!r}: {error}") from None
     try:
         return Result.from_json(text)
     except ResultFileError as error:

@@ -97,7 +97,7 @@ def parse(text: str) -> Threshold:
 
     Raises LimitError that names the fix, and ResultFileError.
     """
-    match = _LIMIT.fullmatch(text)
+    match = _LIMIT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise LimitError(f"fail-if: {text!r} is not a limit; write one such as p99>5ms or errors>0")
     name, comparison, value = match.groups()
@@ -128,7 +128,7 @@ def _of_baseline(figure: Figure, value: str, text: str) -> tuple[float, str]:
     assert match is not None
     path = match[2]
     try:
-        factor = float(match[1] or 1)
+        factor = parse_number(match[1] or "1")
     except ValueError:
         raise LimitError(f"fail-if: {text!r}: {match[1]} is not a number") from None
     known = figure.read(files.read(path))
