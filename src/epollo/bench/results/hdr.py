@@ -28,6 +28,8 @@ from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
 
+from epollo.errors import UsageError
+
 BUCKETS = 54 << 10  # with three digits, for values of 63 bits
 _DIGITS = 3
 _OUTER, _INNER = 0x1C849304, 0x1C849303
@@ -38,17 +40,23 @@ _INNER_HEAD = struct.Struct(">IIIIQQd")
 _LONGEST_WORD = 9  # bytes
 _LAST_SHIFT = 7 * (_LONGEST_WORD - 1)
 _SHORT_WORDS = [bytes([value]) for value in range(0x80)]
+_HIGHEST_COUNT = (1 << 63) - 1
 _MOST = _INNER_HEAD.size + BUCKETS * _LONGEST_WORD  # bytes
 
 
 def encode(counts: Iterable[tuple[int, int]], highest: int) -> str:
     """The histogram with these pairs of the index of a bucket and its count, in rising order, and
-    from 1 to ``highest`` with three significant digits."""
+    from 1 to ``highest`` with three significant digits. Raises UsageError for a count of more than
+    63 bits, which the format cannot hold."""
     words = bytearray()
     position = 0
     for index, count in counts:
         if index > position:
             words += _word(2 * (index - position) - 1)
+        if count > _HIGHEST_COUNT:
+            raise UsageError(
+                f"count: a bucket has {count} values, and at most 2**63 - 1 are written"
+            )
         words += _word(2 * count)
         position = index + 1
     head = _INNER_HEAD.pack(_INNER | _ENCODED, len(words), 0, _DIGITS, 1, highest, 1.0)

@@ -19,13 +19,14 @@ PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
 SECOND_HISTOGRAMS = ("response", "service", "slip")
 HISTOGRAMS = (*SECOND_HISTOGRAMS, "connect", "first_reply")
 _COUNTS = ("sent", "bytes_sent", "bytes_received")
-_PLAIN = ("started", "elapsed", *_COUNTS)
+_PLAIN = ("elapsed", *_COUNTS)
 # What reading any other document may raise; RecursionError comes from JSON that nests too deeply.
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _LONGEST_REASON = 200  # characters of what is wrong with a file
 # Buckets that the histograms of a file may use. Real ones take half a character of the file each or
 # more, but a few characters made for the purpose may stand for thousands.
 _BUCKETS, _BUCKETS_PER_CHARACTER = 1 << 22, 16
+_LAST_DATE = 253_402_300_799  # seconds since the epoch, the last of the year 9999
 _NO_RESULT = "not a result of epollo bench --json"
 _LIMIT = 1 << 64  # of counts and times; with larger ones the figures might overflow
 _QUEUE = 10  # messages; for a shorter queue, Little's law is more exact than samples
@@ -297,7 +298,7 @@ class Result:
                 )
             version = document["version"]
             if version != VERSION:
-                found = shortened(repr(version))
+                found = _shortened(repr(version))
                 raise ResultFileError(
                     f"version {found} of a result; this epollo reads version {VERSION}"
                 )
@@ -314,10 +315,11 @@ class Result:
         load = document["workload"]
         histograms = {name: histogram_of(document[name]) for name in HISTOGRAMS}
         plain = {name: _number(document[name]) for name in _PLAIN}
-        errors = {name: int(_number(count)) for name, count in document["errors"].items()}
+        errors = {_text(name): int(_number(count)) for name, count in document["errors"].items()}
         known: dict[str, Any] = {**plain, **histograms, "errors": errors}
         return cls(
-            workload=Workload(**load | {"source": tuple(load["source"])}),
+            started=_date(document["started"]),
+            workload=Workload(**load | {"source": tuple(map(_text, load["source"]))}),
             answered=[int(_number(count)) for count in document["connections"]["answered"]],
             seconds=list(_seconds_of(document["seconds"], most_buckets)),
             interrupted=bool(document["interrupted"]),
@@ -333,11 +335,13 @@ def _typed_errors() -> Iterator[None]:
     try:
         yield
     except SettingError as error:  # also of its workload
-        raise ResultFileError(shortened(str(error))) from None
+        raise ResultFileError(_shortened(str(error))) from None
     except KeyError as error:
-        raise ResultFileError(f"{_NO_RESULT}: it has no {shortened(repr(error.args[0]))}") from None
+        raise ResultFileError(
+            f"{_NO_RESULT}: it has no {_shortened(repr(error.args[0]))}"
+        ) from None
     except _DAMAGE as error:
-        reason = shortened(str(error) or type(error).__name__)
+        reason = _shortened(str(error) or type(error).__name__)
         raise ResultFileError(f"{_NO_RESULT}: {reason}") from None
 
 
@@ -351,10 +355,12 @@ def _seconds_of(documents: Iterable[dict[str, Any]], most_buckets: float) -> Ite
         yield second
 
 
-def shortened(text: str) -> str:
+def _shortened(text: str) -> str:
     """``text`` in one line, and cut if it is long: it may come from a file made to do harm."""
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
+    cut = text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut
+    )
 
 
 def merge(results: Sequence[Result]) -> Result:
@@ -425,3 +431,17 @@ def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LIMIT:
         raise ValueError(f"{value!r} is not a number of 0 or more")
     return value
+
+
+def _text(value: Any) -> str:
+    """``value``, if it is text of one line. Raises ValueError."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"{value!r} is not text of one line")
+    return value
+
+
+def _date(value: Any) -> float:
+    """``value``, if a calendar has that many seconds since the epoch. Raises ValueError."""
+    if _number(value) > _LAST_DATE:
+        raise ValueError(f"{value!r} seconds are beyond the year 9999")
+    return float(value)

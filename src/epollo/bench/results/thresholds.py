@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -128,9 +129,11 @@ def _of_baseline(figure: Figure, value: str, text: str) -> tuple[float, str]:
     assert match is not None
     path = match[2]
     try:
-        factor = parse_number(match[1] or "1")
+        factor = float(match[1] or 1)
     except ValueError:
-        raise LimitError(f"fail-if: {text!r}: {match[1]} is not a number") from None
+        factor = math.inf
+    if math.isinf(factor):
+        raise LimitError(f"fail-if: {text!r}: {match[1]} is not a number")
     known = figure.read(files.read(path))
     if known is None:
         raise LimitError(f"fail-if: {text!r}: {path} has no such figure")
