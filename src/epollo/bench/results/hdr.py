@@ -1,6 +1,6 @@
 """HdrHistogram's own format of a histogram: version 2, compressed, in base64.
 
-The format is that of its `AbstractHistogram.encodeIntoCompressedByteBuffer`
+Its source is `AbstractHistogram.encodeIntoCompressedByteBuffer`
 (https://github.com/HdrHistogram/HdrHistogram). All integers are big-endian:
 
     uint32  cookie 0x1c849304 | 0x10
@@ -98,7 +98,7 @@ def decode(text: str) -> tuple[array[int], array[int]]:
 
 
 def _content(data: bytes) -> bytes:
-    """What is in the zlib stream. Raises ValueError, struct.error and zlib.error."""
+    """The content of the zlib stream. Raises ValueError, struct.error and zlib.error."""
     cookie, length = _OUTER_HEAD.unpack_from(data)
     if cookie & ~_WORD_SIZE != _OUTER:
         raise ValueError("not an HdrHistogram: another format")
