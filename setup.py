@@ -1,8 +1,8 @@
 """The native engine, always made from its Cython sources. The rest stands in pyproject.toml.
 
-EPOLLO_NATIVE says what to do if it cannot be compiled: `auto` (the default) installs epollo with the
-Python engine only, `require` fails, `off` does not try. Without native code the wheel is for any
-platform. What is installed has no symbols, unless CFLAGS asks for them with -g.
+EPOLLO_NATIVE says what to do if it cannot be compiled: `auto` (the default) installs epollo with
+the Python engine only, `require` fails, `off` does not try. Without native code the wheel is for
+any platform. What is installed has no symbols, unless CFLAGS asks for them with -g.
 """
 
 import os

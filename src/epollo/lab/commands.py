@@ -1,6 +1,6 @@
 """The command lines of ``epollo lab pollers``, ``backlog`` and ``peers``.
 
-The experiments are imported only when they are called, so that `epollo serve` starts quickly.
+The experiments are imported only when they are called, so that their help comes quickly.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Self, Unpack
 
-from epollo.engine import CloseReason, Connection, EventLoop, new_loop
+from epollo.engine import NOT_BUILT, CloseReason, Connection, EventLoop, native_missed, new_loop
 from epollo.framing import Buffer
 from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.counters import Counts
@@ -116,11 +116,14 @@ class Server:
 
     @property
     def ready_line(self) -> str:
-        """The line that `serve` prints when it is ready; scripts read the port from it."""
+        """The line that `serve` prints when it is ready; scripts read the port from it. If the
+        native engine could have been built and was not, the line says so behind the rest."""
         where = ", ".join(self.addresses)
         loop = self._started
         how = f"{loop.name} engine, {loop.poller_name}, framing {self._protocol.framing.name}"
-        return f"epollo: serving {self._protocol.application.name} on {where} ({how}, 1 worker)"
+        line = f"epollo: serving {self._protocol.application.name} on {where} ({how}, 1 worker)"
+        missed = native_missed(self.settings.engine, self.settings.poller)
+        return f"{line}; {NOT_BUILT}" if missed else line
 
     def start(self) -> None:
         """Bind and listen; connections queue in the kernel until `run`. Raises BindError, and

@@ -1,6 +1,6 @@
 """``epollo bench``: its command line.
 
-The rest is imported when the command is called, so that other commands start quickly.
+The rest is imported when the command is called, so that its help comes quickly.
 """
 
 from __future__ import annotations
