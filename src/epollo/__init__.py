@@ -131,7 +131,7 @@ _MODULE_OF = {
     "connect": "epollo.client",
     "serve": "epollo.server.server",
 }
-"""Where each public name is, except the errors, which are in `epollo.errors`."""
+"""The module of each public name; the errors are in `epollo.errors`."""
 
 
 def __dir__() -> list[str]:
