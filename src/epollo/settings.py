@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -12,9 +13,6 @@ from epollo.errors import SettingError
 from epollo.framing import Framing
 from epollo.setting_values import Addresses, ServerValues, SettingValues
 from epollo.units import parse_count, parse_seconds, parse_size
-
-if TYPE_CHECKING:
-    import ssl
 
 LOOPS = ("auto", "asyncio", "uvloop")
 PROXY_PROTOCOL = ("off", "optional", "required")
@@ -96,8 +94,6 @@ def _path(value: str | Path) -> str:
 def _context(value: ssl.SSLContext | None) -> ssl.SSLContext | None:
     if not value:
         return None
-    import ssl  # a server without TLS starts sooner
-
     if not isinstance(value, ssl.SSLContext):
         raise ValueError(f"{value!r} is not an ssl.SSLContext; or give tls_cert")
     if value.protocol is ssl.PROTOCOL_TLS_CLIENT:
