@@ -17,6 +17,7 @@ ALL_TESTS := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 NATIVE_SOURCES := $(wildcard src/epollo/*/native/*.p?? src/epollo/*/*/native/*.p??)
 NATIVE := setup.py $(NATIVE_SOURCES)
 
+.NOTPARALLEL: # all of them install into .venv
 .PHONY: help demo test check versions truth bench fuzz sequences sanitize pictures clean
 
 help:
