@@ -145,10 +145,10 @@ class Workload:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingError(f"{name}: must be at least 1")
-        if self.timeout <= 0 or (self.duration is not None and self.duration <= 0):
-            raise SettingError("duration and timeout: must be above 0")
-        if self.connection_rate is not None and self.connection_rate <= 0:
-            raise SettingError("connection_rate: must be above 0")
+        for name in ("duration", "timeout", "connection_rate"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise SettingError(f"{name}: must be above 0")
         for name in ("warmup", "think"):
             if getattr(self, name) < 0:
                 raise SettingError(f"{name}: must be at least 0")

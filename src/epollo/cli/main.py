@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 import epollo
+from epollo.cli.command import Group
 from epollo.cli.interrupts import exit_on_interrupt
 from epollo.errors import EngineMissing, EpolloError, UsageError
 
@@ -51,7 +52,7 @@ def _fail(text: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Commands whose modules are imported only when one is called."""
 
     def add_lazy(self, name: str, module: str, about: str) -> None:

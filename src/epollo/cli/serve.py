@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from epollo.cli.command import Command, traceback_option
 from epollo.server.handlers import application as handlers
 from epollo.server.server import Server, run_until_signalled
 from epollo.server.stopping import exit_within
@@ -37,9 +38,10 @@ def _option(setting: Field[Any]) -> Callable[[Callable[..., Any]], Callable[...,
     )
 
 
-@click.command()
-@click.argument("app", required=False)
+@click.command(cls=Command)
+@click.argument("app", required=False, metavar="[APP]")
 @_options
+@traceback_option
 def serve(app: str | None, **given: Any) -> None:
     """Serve APP, a handler written as module:attribute; by default the built-in echo."""
     settings = {name: value for name, value in given.items() if value not in (None, ())}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import ClassVar
 
+from epollo.causes import tls_cause_of
 from epollo.errors import TLSError
 
 _RECORD = 16 << 10  # maximum plain bytes of one record (RFC 8446, 5.1)
@@ -107,5 +108,4 @@ class TLS:
 
     def _explain(self, error: ssl.SSLError) -> str:
         what = "TLS record" if self.established else "TLS handshake"
-        cause = getattr(error, "verify_message", "") or error.reason or str(error)
-        return f"{what}: {cause.replace('_', ' ').lower()}"
+        return f"{what}: {tls_cause_of(error)}"

@@ -10,6 +10,7 @@ from typing import Self, Unpack
 
 from epollo.engine import NOT_BUILT, CloseReason, Connection, EventLoop, native_missed, new_loop
 from epollo.framing import Buffer
+from epollo.server import contradictions
 from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.counters import Counts
 from epollo.server.groups.broker import Broker, LocalBroker
@@ -87,6 +88,10 @@ class Server:
         bind_given = bind is not None or self.settings.bind != Settings().bind
         self._protocol = ApplicationProtocol(self.settings, application(handler, name))
         self._listeners = Listeners(self.settings, self._protocol, bind_given=bind_given)
+        given = values.keys() if settings is None else settings.changed
+        contradictions.check(
+            self.settings, given, self._protocol.application, self._listeners.binds
+        )
         self._publisher = Publisher(
             self._protocol.groups,
             self._protocol.framing,

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 from epollo.bench.load.payload import Unnumbered
+from epollo.causes import cause_of
 from epollo.errors import SettingError
 
 
@@ -39,5 +40,4 @@ def size_of(path: str) -> int:
 
 
 def _unreadable(path: str, error: OSError) -> SettingError:
-    cause = error.strerror.lower() if error.strerror else str(error)
-    return SettingError(f"payload: cannot read {path!r}: {cause}")
+    return SettingError(f"payload: cannot read {path!r}: {cause_of(error)}")
