@@ -60,7 +60,7 @@ def test_a_mode_is_octal(value: Any, mode: int | None) -> None:
         ({"threads": 1024}, "threads: must be less than 1024"),
         ({"ordered": "maybe"}, "ordered: 'maybe' is neither yes nor no"),
         ({"loop": "trio"}, "loop: 'trio' is not one of auto, asyncio, uvloop"),
-        ({"maxframe": 1}, "no setting 'maxframe'; there are backlog, "),
+        ({"maxframe": 1}, "no setting 'maxframe': did you mean max_frame?"),
     ],
 )
 def test_an_impossible_setting_is_named(values: dict[str, Any], why: str) -> None:

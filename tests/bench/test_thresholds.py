@@ -172,7 +172,7 @@ def test_what_is_no_limit_is_an_error_that_says_what_would_do(text: Any, why: st
 
 def test_another_run_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
-        ResultFileError, match=r"cannot read .*gone\.json: No such file or directory"
+        ResultFileError, match=r"cannot read .*gone\.json: no such file or directory"
     ):
         thresholds.parse(f"p99>1.2*{tmp_path / 'gone.json'}")
 

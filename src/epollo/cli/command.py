@@ -14,14 +14,14 @@ from typing import Any
 
 import click
 
-from epollo.errors import HandlerError, SettingError, UsageError
+from epollo.errors import HandlerError, SettingError
 from epollo.suggestions import did_you_mean
 
 _ONE_DASH = re.compile(r"-[A-Za-z][A-Za-z-]+")
 
 
 class Command(click.Command):
-    """A command with options. Raises UsageError for a wrong command line."""
+    """A command with options. Raises click.UsageError for a wrong command line."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words = list(args)
@@ -29,9 +29,9 @@ class Command(click.Command):
             self._check_words(ctx, words)
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            raise UsageError(self._unknown(ctx, _typed(words, error.option_name))) from None
+            raise click.UsageError(self._unknown(ctx, _typed(words, error.option_name))) from None
         except click.UsageError as error:
-            raise UsageError(_reworded(ctx, error)) from None
+            raise click.UsageError(_reworded(ctx, error)) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -46,14 +46,16 @@ class Command(click.Command):
         flags = {flag for option in self._options(ctx) for flag in option.opts}
         for word in words:
             if _ONE_DASH.fullmatch(word) and f"-{word}" in flags:
-                raise UsageError(f"{word}: write it with two dashes: -{word}")
+                raise click.UsageError(f"{word}: write it with two dashes: -{word}")
         values, _, given = self.make_parser(ctx).parse_args(list(words))
         for option, times in Counter(given).items():
             value = values.get(option.name or "")
             if "" in (value if isinstance(value, list | tuple) else [value]):
-                raise UsageError(f"{_name(option)}: is empty; {_fill(option)}, or leave it out")
+                raise click.UsageError(
+                    f"{_name(option)}: is empty; {_fill(option)}, or leave it out"
+                )
             if times > 1 and isinstance(option, click.Option) and not _repeatable(option):
-                raise UsageError(f"{_name(option)}: is given {times} times; give it once")
+                raise click.UsageError(f"{_name(option)}: is given {times} times; give it once")
 
     def _unknown(self, ctx: click.Context, typed: str) -> str:
         # Imported only here: it is a long table, and most command lines have no such error.
@@ -79,7 +81,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A command with commands of its own. Raises UsageError for one that it does not have."""
+    """A command with commands of its own. Raises click.UsageError for one that it does not have."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -87,15 +89,15 @@ class Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchOption as error:
-            raise UsageError(self._unknown(ctx, error.option_name)) from None
+            raise click.UsageError(self._unknown(ctx, error.option_name)) from None
         except click.UsageError:
-            raise UsageError(self._unknown(ctx, args[0])) from None
+            raise click.UsageError(self._unknown(ctx, args[0])) from None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            raise UsageError(self._unknown(ctx, error.option_name)) from None
+            raise click.UsageError(self._unknown(ctx, error.option_name)) from None
 
     def _unknown(self, ctx: click.Context, typed: str) -> str:
         known = self.list_commands(ctx)
