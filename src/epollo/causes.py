@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 def cause_of(error: BaseException) -> str:
     """The system's text for ``error``, such as "no such file or directory"."""
-    return clause(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+    said = getattr(error, "strerror", None) or str(error)
+    return clause(said) if said else type(error).__name__
 
 
 def clause(sentence: str) -> str:

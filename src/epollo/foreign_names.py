@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 
 _HTTP = "epollo speaks framed messages, not HTTP"
-_ONE_ADDRESS = "the address is one text: {bind HOST:PORT}"
+_ONE_ADDRESS = "host and port are one address; write {bind HOST:PORT}"
 _ONE_PROCESS = (
     "not there yet; a server is one process; {threads N} runs blocking handlers side by side"
 )
@@ -98,7 +98,7 @@ _SERVER = {
 }
 
 _BENCH = {
-    "host port p H h url u target bind b": (
+    "host port p h url u target bind b": (
         "ADDRESS is an argument: HOST:PORT, [IPv6]:PORT or unix:PATH"
     ),
     "concurrency clients client vus users k6 conns connection-count parallel j": "{connections N}",
@@ -131,7 +131,7 @@ _BENCH = {
     "threshold thresholds assert fail max-errors": "{fail_if LIMIT}",
     "keepalive keep-alive": "connections stay open; {reconnect_every N} replaces them",
     "no-keepalive disable-keepalive reconnect": "{reconnect_every 1}",
-    "header method http2 compressed user-agent a": _HTTP,
+    "header H method http2 compressed user-agent a": _HTTP,
     "max-frame": "not needed: frames may be as large as the messages",
     "connect-timeout read-timeout": "{timeout TIME}",
     "delay pause interval think-time": "{think TIME}",

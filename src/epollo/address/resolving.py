@@ -9,6 +9,7 @@ from epollo.address.forms import Address
 from epollo.causes import cause_of
 
 _ADVICE = {
+    "a file with this path is not a socket": "; remove it, or choose another path",
     "address already in use": "; stop the process that listens there, or take another port",
     "cannot assign requested address": "; this machine has no such address",
     "connection refused": "; nothing listens there",

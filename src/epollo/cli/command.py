@@ -70,10 +70,14 @@ class Command(click.Command):
         return f"no option {typed}: {hint or f'{ctx.command_path} --help lists all of them'}"
 
     def _with_flags(self, ctx: click.Context, text: str) -> str:
-        """``text`` with flags for the names of settings, but not within quotes."""
-        flags = {option.name: _name(option) for option in self._options(ctx)}
-        names = "|".join(name for name in flags if name and "_" in name)
-        setting = re.compile(rf"^[\w-]+(?=:)|\b(?:{names or '(?!)'})\b|'[^']*'|\"[^\"]*\"")
+        """``text`` with flags for the names of settings, but not within quotes. A name that is also
+        a word is one at the start of ``text``, and in "give tls too"."""
+        flags = {option.name or "": _name(option) for option in self._options(ctx)}
+        names = "|".join(name for name in flags if "_" in name) or "(?!)"
+        words = "|".join(name for name in flags if "_" not in name)
+        setting = re.compile(
+            rf"^[\w-]+(?=:)|\b(?:{names})\b|(?<=give )(?:{words})(?= too)|'[^']*'|\"[^\"]*\""
+        )
         return setting.sub(lambda match: flags.get(match[0].replace("-", "_"), match[0]), text)
 
     def _options(self, ctx: click.Context) -> Iterator[click.Option]:
@@ -170,7 +174,7 @@ def _typed(words: list[str], found: str) -> str:
 def _reworded(ctx: click.Context, error: click.UsageError) -> str:
     """One of click's errors, in the form of the others: first the thing, then the fix."""
     if isinstance(error, click.MissingParameter):
-        return f"{_name(error.param)}: is missing; see {ctx.command_path} --help"
+        return f"{_name(error.param)}: is missing; write {ctx.command_path} {_name(error.param)}"
     if isinstance(error, click.BadParameter):
         return f"{_name(error.param)}: {error.message}"
     if isinstance(error, click.BadOptionUsage):

@@ -17,7 +17,7 @@ import click
 import epollo
 from epollo.cli.command import Group
 from epollo.cli.interrupts import exit_on_interrupt
-from epollo.errors import EngineMissing, EpolloError, UsageError
+from epollo.errors import EpolloError
 
 
 def main() -> NoReturn:
@@ -29,10 +29,8 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
-    except (UsageError, EngineMissing) as error:
-        _fail(str(error), 2)
     except EpolloError as error:
-        _fail(str(error), 1)
+        _fail(str(error), error.exit_status)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except BrokenPipeError:  # the reader of our output has exited: head, less

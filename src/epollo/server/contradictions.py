@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from epollo import address
 from epollo.errors import SettingError
-from epollo.framing import Framing
 from epollo.server.handlers.application import Application
 from epollo.settings import Settings
 
@@ -108,14 +107,6 @@ RULES = (
         lambda case: not case.filtered,
         "there is no TLS handshake and no PROXY header to wait for; give tls_cert or "
         "proxy_protocol too, or leave it out",
-    ),
-    Rule(
-        "max_frame",
-        lambda case: (
-            isinstance(case.settings.framing, Framing)
-            and case.settings.framing.max_frame != case.settings.max_frame
-        ),
-        "the framing object has a max_frame of its own; set it there",
     ),
     Rule(
         "in_flight",
