@@ -180,9 +180,7 @@ def _import_failed(module_name: str, what: str, error: BaseException) -> Handler
 
 def _described(error: BaseException) -> str:
     """The error that the user's code raised, and the line of that code that raised it."""
-    if isinstance(
-        error, SyntaxError
-    ):  # it names a line of its own; the traceback ends in importlib
+    if isinstance(error, SyntaxError):  # its traceback ends in importlib
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
     places = traceback.extract_tb(error.__traceback__)
     own = [place for place in places if not place.filename.startswith(_NOT_OF_THE_USER)]
