@@ -139,7 +139,7 @@ _BENCH = {
     "proxy proxy-protocol": "{proxy_header v1}",
     "log-level verbose v debug": "not there; the report goes to stdout, errors to stderr",
     "silent no-progress": "{quiet}",
-    "match preamble greeting stop-if cluster": "not there yet",
+    "match preamble stop-if cluster": "not there yet",
     "protocol codec": "{framing SPEC}",
     "distribution": "{arrival poisson}",
     "echo no-check": "{expect echo}, or any",

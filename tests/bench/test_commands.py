@@ -327,7 +327,7 @@ def test_all_files_of_a_run(tmp_path: Path) -> None:
         (["--arrival", "poisson"], "arrival: only for an open loop; give a rate too"),
         (["--size", "1", "--payload", "x"], "--size and --payload: give only one"),
         (["--tls"], "--tls: the local echo server has no certificate; start one"),
-        (["127.0.0.1:1", "--tls-ca", "any"], "--tls-ca: only for TLS; give tls too"),
+        (["127.0.0.1:1", "--tls-ca", "any"], "--tls-ca: only for TLS; give --tls too"),
         (["127.0.0.1:1", "--proxy-header", "v3"], "--proxy-header: 'v3' is neither v1 nor v2"),
         (["127.0.0.1:1", "--engine", "warp"], "warp"),
         (["--no-such-option"], "no option --no-such-option: epollo bench --help lists"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from epollo import Server, SettingError
-from epollo.server.contradictions import RULES
+from epollo.server.contradictions import CONTRADICTIONS
 from tests.certificates import server_context
 
 UNIX = "unix:no-file-is-made"
@@ -80,8 +80,10 @@ def test_a_context_takes_a_timeout_and_no_file() -> None:
         Server(plain, tls=server_context(), tls_ca="ca.pem")
 
 
-def test_every_rule_is_tried() -> None:
-    assert {rule.setting for rule in RULES} == {next(iter(settings)) for _, settings in REFUSED}
+def test_every_contradiction_is_tried() -> None:
+    assert {each.setting for each in CONTRADICTIONS} == {
+        next(iter(settings)) for _, settings in REFUSED
+    }
 
 
 def test_a_default_is_never_refused() -> None:

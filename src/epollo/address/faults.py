@@ -1,4 +1,4 @@
-"""What is wrong with a text that is not an address, and what to write instead."""
+"""The fault of a text that is not an address, and the fix."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from epollo.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a rule looks at: the settings, the handler, and where the server listens."""
+    """What a contradiction depends on: the settings, the handler, and the addresses."""
 
     settings: Settings
     application: Application
@@ -46,7 +46,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Contradiction:
     """A setting that is refused if it was given and ``applies`` is true.
 
     Attributes:
@@ -60,25 +60,25 @@ class Rule:
     why: str
 
     def check(self, case: Case, given: Collection[str]) -> None:
-        """Raises SettingError if the rule refuses the setting."""
+        """Raises SettingError if the setting contradicts another, or does nothing."""
         if self.setting in given and self.applies(case):
             raise SettingError(f"{self.setting}: {self.why}")
 
 
-RULES = (
-    Rule(
+CONTRADICTIONS = (
+    Contradiction(
         "high_water",
         lambda case: case.settings.high_water > case.settings.max_unsent,
         "is over max_unsent, at which the connection is closed; lower high_water, or raise "
         "max_unsent",
     ),
-    Rule(
+    Contradiction(
         "max_per_ip",
         lambda case: 0 < case.settings.max_connections < case.settings.max_per_ip,
         "is over max_connections, so it is never reached; lower max_per_ip, or raise "
         "max_connections",
     ),
-    Rule(
+    Contradiction(
         "max_per_ip",
         lambda case: (
             case.settings.max_per_ip > 0
@@ -87,43 +87,43 @@ RULES = (
         ),
         "a client of a Unix socket has no IP address; leave it out, or bind a HOST:PORT too",
     ),
-    Rule(
+    Contradiction(
         "keepalive",
         lambda case: case.settings.keepalive > 0 and case.only_unix,
         "Unix sockets have no TCP keepalive; leave it out, or use idle_timeout",
     ),
-    Rule(
+    Contradiction(
         "socket_mode",
         lambda case: case.settings.socket_mode is not None and not case.has_socket_file,
         "no address here is the file of a Unix socket; bind unix:PATH, or leave it out",
     ),
-    Rule(
+    Contradiction(
         "backlog",
         lambda case: all(bind.fd is not None for bind in case.binds),
         "a socket from another process has its own accept queue; leave it out, or set it there",
     ),
-    Rule(
+    Contradiction(
         "tls_timeout",
         lambda case: not case.filtered,
         "there is no TLS handshake and no PROXY header to wait for; give tls_cert or "
         "proxy_protocol too, or leave it out",
     ),
-    Rule(
+    Contradiction(
         "in_flight",
         lambda case: case.plain and case.settings.in_flight > 1,
         "a plain handler handles one message at a time; make it async, or give threads too",
     ),
-    Rule(
+    Contradiction(
         "ordered",
         lambda case: case.plain and not case.settings.ordered,
         "replies of a plain handler are always in order; make it async, or give threads too",
     ),
-    Rule(
+    Contradiction(
         "ordered",
         lambda case: not case.settings.ordered and case.settings.in_flight == 1,
         "with one message in flight, replies cannot change their order; give in_flight over 1 too",
     ),
-    Rule(
+    Contradiction(
         "loop",
         lambda case: case.settings.loop != "auto" and not case.application.asynchronous,
         "only async handlers run on an asyncio loop; make the handler async, or leave it out",
@@ -138,7 +138,8 @@ def check(
     application: Application,
     binds: Collection[address.Address],
 ) -> None:
-    """Raises SettingError for the first rule that refuses one of the settings ``given``."""
+    """Raises SettingError for the first of the settings ``given`` that contradicts another, or that
+    does nothing."""
     case = Case(settings, application, binds)
-    for rule in RULES:
-        rule.check(case, given)
+    for each in CONTRADICTIONS:
+        each.check(case, given)
