@@ -4,7 +4,7 @@
     python -m tests.prose docs src/epollo/engine
 
 Prints each one with its place, and how many there are of each pattern in each directory. Exit
-status 1 if there is any. It reads the comments, docstrings and texts of code, and pages of Markdown;
+status 1 if there is any. It reads the comments, docstrings and texts of code, and Markdown pages;
 if no path is given, also the help of every command.
 """
 

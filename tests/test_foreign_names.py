@@ -15,7 +15,7 @@ from epollo.foreign_names import _TABLES, COMMANDS, advice, command_for
 
 @pytest.mark.parametrize("table", _TABLES)
 def test_every_option_that_an_answer_names_exists(table: str) -> None:
-    known = {option.name for command in _commands(cli.commands[table]) for option in command.params}
+    known = {option.name for command in _commands(table) for option in command.params}
     named = {name for text in _TABLES[table].values() for name in re.findall(r"\{(\w+)", text)}
     assert named
     assert named - known == set()
@@ -29,7 +29,7 @@ def test_each_name_has_one_answer(table: str) -> None:
 
 def test_every_command_meant_exists() -> None:
     commands = {name for name in COMMANDS if not name.startswith("-")}
-    assert commands == set(cli.commands)
+    assert commands == set(cli.list_commands(click.Context(cli)))
     assert command_for("Server") == "serve"
     assert command_for("--version") == "--version"
     assert command_for("cook") == ""
@@ -46,8 +46,8 @@ def test_an_answer_has_the_form_of_its_place() -> None:
     assert advice("no such table", "host", in_python) == ""
 
 
-def _commands(command: click.Command) -> Iterator[click.Command]:
-    if isinstance(command, click.Group):
-        yield from command.commands.values()
-    else:
-        yield command
+def _commands(name: str) -> Iterator[click.Command]:
+    """The command, or those of the group, with this name."""
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    yield from command.commands.values() if isinstance(command, click.Group) else [command]

@@ -153,7 +153,10 @@ class Settings:
         "", _path, "FILE", "serve TLS with the certificate and its chain in this PEM file"
     )
     tls_key: str = _setting(
-        "", _path, "FILE", "PEM file of the certificate's key, if tls_cert does not hold it"
+        "",
+        _path,
+        "FILE",
+        "PEM file of the certificate's key, if the certificate's file does not contain it",
     )
     tls_ca: str = _setting(
         "", _path, "FILE", "require client certificates signed by a CA in this PEM file"

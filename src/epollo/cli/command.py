@@ -118,7 +118,7 @@ def traceback_option(command: Any) -> Any:
         is_flag=True,
         expose_value=False,
         callback=lambda ctx, _, value: ctx.meta.update({__name__: value}),
-        help="Show the traceback if your module cannot be imported.",
+        help="show the traceback if your module cannot be imported",
     )(command)
 
 

@@ -38,7 +38,9 @@ def _option(setting: Field[Any]) -> Callable[[Callable[..., Any]], Callable[...,
     )
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command, epilog="Times take ms, s, m or h; sizes KiB, MiB or GiB; counts k or m."
+)
 @click.argument("app", required=False, metavar="[APP]")
 @_options
 @traceback_option

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from epollo.cli.command import Command as CheckedCommand
+from epollo.cli.command import traceback_option
 from epollo.cli.options import parsed
 from epollo.errors import UsageError
 from epollo.units import parse_count, parse_number, parse_seconds
@@ -161,6 +162,7 @@ def _option(
     metavar="LIMIT",
 )
 @_option(SCRIPTS, "-q", "--quiet", about="Show no progress and no report.", is_flag=True)
+@traceback_option
 def bench(
     address: str | None,
     find_rate: tuple[str, ...],
