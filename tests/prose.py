@@ -109,7 +109,7 @@ def _commands(command: click.Command, path: str) -> Iterator[click.Context]:
     yield context
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
-            found = command.get_command(context, name)
+            _, found, _ = command.resolve_command(context, [name])  # which loads it
             assert found is not None
             yield from _commands(found, f"{path} {name}")
 

@@ -48,6 +48,6 @@ def test_an_answer_has_the_form_of_its_place() -> None:
 
 def _commands(name: str) -> Iterator[click.Command]:
     """The command, or those of the group, with this name."""
-    command = cli.get_command(click.Context(cli), name)
+    _, command, _ = cli.resolve_command(click.Context(cli), [name])
     assert command is not None
     yield from command.commands.values() if isinstance(command, click.Group) else [command]

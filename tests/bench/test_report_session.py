@@ -126,7 +126,7 @@ def test_a_page_on_stdout_stands_there_alone(runs: Path) -> None:
         (["a.json", "--fail-if", "p99>2*gone.json"], "cannot read gone.json: no such file"),
         (["a.json", "--plot", "picture.gif"], "--plot picture.gif: the name must end in"),
         (["a.json", "--html", "no/page.html"], "--html no/page.html: there is no directory"),
-        ([], "RESULT...: is missing; see epollo report --help"),
+        ([], "RESULT...: is missing; write epollo report RESULT..."),
     ],
 )
 def test_an_error_is_one_line_with_the_fix(runs: Path, arguments: list[str], why: str) -> None:

@@ -75,7 +75,7 @@ def test_a_flag_may_be_repeated_if_it_has_no_value() -> None:
 
 
 def test_every_setting_with_a_text_is_an_option() -> None:
-    serve = cli.get_command(click.Context(cli), "serve")
+    _, serve, _ = cli.resolve_command(click.Context(cli), ["serve"])
     assert serve is not None
     flags = {flag for option in serve.params for flag in option.opts}
     for name in Settings.__slots__:

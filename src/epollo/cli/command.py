@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import sys
-import traceback
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -129,6 +128,8 @@ def _with_traceback(ctx: click.Context, error: HandlerError) -> HandlerError:
         return error
     if not ctx.meta.get(__name__):
         return HandlerError(f"{error}; --traceback shows all of it")
+    import traceback  # here, so that other commands start without it
+
     frames = cause.__traceback__
     while frames is not None and _is_loading(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next

@@ -46,4 +46,6 @@ def _check(template: str) -> None:
     except (ValueError, OverflowError, MemoryError) as error:
         if isinstance(error, SettingError):
             raise
-        raise SettingError(f"template: {clause(str(error)) or 'the text is too long'}; {_HELP}") from None
+        raise SettingError(
+            f"template: {clause(str(error)) or 'the text is too long'}; {_HELP}"
+        ) from None
