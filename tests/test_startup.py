@@ -35,6 +35,7 @@ click.Group("any", commands=[click.Command("any")]).main(["--help"], standalone_
 COMMAND_MODULES = {
     "epollo",
     "epollo.cli",
+    "epollo.cli.command",
     "epollo.cli.interrupts",
     "epollo.cli.main",
     "epollo.errors",

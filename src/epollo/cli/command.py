@@ -14,7 +14,6 @@ from typing import Any
 import click
 
 from epollo.errors import HandlerError, SettingError
-from epollo.suggestions import did_you_mean
 
 _ONE_DASH = re.compile(r"-[A-Za-z][A-Za-z-]+")
 
@@ -57,8 +56,9 @@ class Command(click.Command):
                 raise click.UsageError(f"{_name(option)}: is given {times} times; give it once")
 
     def _unknown(self, ctx: click.Context, typed: str) -> str:
-        # Imported only here: it is a long table, and most command lines have no such error.
+        # Imported only here: most command lines have no such error.
         from epollo.foreign_names import advice
+        from epollo.suggestions import did_you_mean
 
         options = {flag: option for option in self._options(ctx) for flag in option.opts}
         flags = [flag for flag in options if flag.startswith("--")]
@@ -144,6 +144,7 @@ def _is_loading(file: str) -> bool:
 
 def _meant(ctx: click.Context, typed: str, known: list[str]) -> str:
     from epollo.foreign_names import advice, command_for
+    from epollo.suggestions import did_you_mean
 
     if ctx.parent is not None:  # epollo lab
         return did_you_mean(typed, known)
