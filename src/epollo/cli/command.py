@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,14 +45,12 @@ class Command(click.Command):
             if _ONE_DASH.fullmatch(word) and f"-{word}" in flags:
                 raise click.UsageError(f"{word}: write it with two dashes: -{word}")
         values, _, given = self.make_parser(ctx).parse_args(list(words))
-        for option, times in Counter(given).items():
+        for option in dict.fromkeys(given):
             value = values.get(option.name or "")
             if "" in (value if isinstance(value, list | tuple) else [value]):
                 raise click.UsageError(
                     f"{_name(option)}: is empty; {_fill(option)}, or leave it out"
                 )
-            if times > 1 and isinstance(option, click.Option) and not _repeatable(option):
-                raise click.UsageError(f"{_name(option)}: is given {times} times; give it once")
 
     def _unknown(self, ctx: click.Context, typed: str) -> str:
         # Imported only here: most command lines have no such error.
@@ -213,10 +210,6 @@ def _fill(param: click.Parameter | None) -> str:
     if isinstance(param, click.Option):
         return f"write {_name(param)} {param.metavar or 'VALUE'}"
     return f"write {_name(param)}"
-
-
-def _repeatable(option: click.Option) -> bool:
-    return option.multiple or option.is_flag or option.count
 
 
 def _flag(setting: str, value: str) -> str:
