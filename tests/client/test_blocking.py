@@ -234,11 +234,10 @@ def test_a_request_reads_while_it_is_sent() -> None:
 
 
 def test_a_request_that_is_not_taken_says_so() -> None:
+    closed = threading.Event()
     for match in (None, "bytes(0,1)"):
-        closed = threading.Event()
-        with client_of(
-            lambda _, closed=closed: closed.wait(DEADLINE), max_frame=1 << 28, match=match
-        ) as client:
+        closed.clear()
+        with client_of(lambda _: closed.wait(DEADLINE), max_frame=1 << 28, match=match) as client:
             with pytest.raises(epollo.ClientTimeout, match="did not take the message"):
                 client.request(bytes(100_000_000), timeout=SOON)
             closed.set()

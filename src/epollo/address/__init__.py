@@ -12,7 +12,8 @@ from epollo.address.dialing import (
     start_connect,
     time_share,
 )
-from epollo.address.forms import FORMS, Address, certificate_name, host_of, of, parse, parse_all
+from epollo.address.faults import FORMS
+from epollo.address.forms import Address, certificate_name, host_of, of, parse, parse_all
 from epollo.address.inherited import activated
 from epollo.address.listening import listen, remove
 from epollo.address.resolving import no_delay, resolve

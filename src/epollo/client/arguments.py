@@ -13,7 +13,7 @@ from epollo.client import match as matching
 from epollo.client.backoff import Backoff
 from epollo.client.endpoint import Endpoint
 from epollo.client.match import Getter, Match
-from epollo.errors import AddressError, FramingSpecError, SettingError
+from epollo.errors import FramingSpecError, SettingError
 from epollo.framing import Framing, parse
 
 _LONGEST_TIMEOUT = 1e9  # seconds, over 30 years; a longer timeout is no limit
@@ -118,8 +118,6 @@ def _endpoint(
     server_hostname: str | None,
     keepalive: float,
 ) -> Endpoint:
-    if not isinstance(to, str):
-        raise AddressError(f"bad address {to!r}: not a text; {address.FORMS}")
     where = address.parse(to)
     address.check_connectable(where)
     context = _context(tls)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from epollo.client.backoff import Attempts
 from epollo.client.outstanding import MAX_OVERDUE
 from epollo.client.received import MAX_UNRECEIVED
-from epollo.client.stream import cause_of
+from epollo.client.stream import broken_by
 from epollo.errors import ConnectError
 
 ENDED = "end() was called: nothing more can be sent on this connection"
@@ -30,7 +30,7 @@ def not_ended(name: str, seconds: float | None, *, unsent: bool) -> str:
 
 def broken_at_close(name: str, error: OSError) -> str:
     """The connection broke during the close."""
-    return f"connection to {name} is broken: {cause_of(error)}; what was sent may be lost"
+    return f"connection to {name} is broken: {broken_by(error)}; what was sent may be lost"
 
 
 def not_yet(name: str, failure: ConnectError | None, attempts: Attempts) -> ConnectError:

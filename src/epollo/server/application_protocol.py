@@ -7,19 +7,17 @@ import math
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any, cast
 
 from epollo import address, framing
-from epollo.engine import CloseReason, Connection, EventLoop, Limits
+from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Limits, Reply
 from epollo.errors import HandlerError
 from epollo.filters.base import Filter
 from epollo.filters.proxy import Proxy
 from epollo.filters.tls import TLS
 from epollo.server.counters import Counters
 from epollo.server.groups.registry import Groups
-from epollo.server.handlers.application import Application, Received
+from epollo.server.handlers.application import Application
 from epollo.server.handlers.executor import Executor, InlineExecutor
-from epollo.server.handlers.pending import DeferringConnection
 from epollo.server.limits import ConnectionLimiter
 from epollo.settings import Settings
 from epollo.tls import server_context
@@ -53,24 +51,26 @@ class ApplicationProtocol:
 
     def __init__(self, settings: Settings, application: Application) -> None:
         self.application = application
-        self.framing = framing.parse(settings.framing, settings.max_frame)
-        self.limits = Limits(
+        self.framing: framing.Framing = framing.parse(settings.framing, settings.max_frame)
+        self.limits: Limits = Limits(
             high_water=settings.high_water,
             max_unsent=settings.max_unsent,
             in_flight=settings.in_flight,
         )
-        self.executor = _executor_for(application, self.limits, settings)
-        self.tls = _tls_context(settings)
+        self.executor: Executor = _executor_for(application, self.limits, settings)
+        self.tls: ssl.SSLContext | None = _tls_context(settings)
         self._settings = settings
         self._proxied = settings.proxy_protocol != "off"
-        self.filters = self._filters if self.tls is not None or self._proxied else None
-        self.counters = Counters()
-        self.limiter = ConnectionLimiter(
+        self.filters: Callable[[Connection], list[Filter]] | None = (
+            self._filters if self.tls is not None or self._proxied else None
+        )
+        self.counters: Counters = Counters()
+        self.limiter: ConnectionLimiter = ConnectionLimiter(
             self.counters, settings.max_connections, settings.max_per_ip, proxied=self._proxied
         )
-        self.groups = Groups()
+        self.groups: Groups = Groups()
         self._last_slow_warning = -math.inf  # time.monotonic()
-        self.connected_count = 0
+        self.connected_count: int = 0
         self.on_empty: Callable[[], object] | None = None
 
     def restart(self) -> None:
@@ -79,9 +79,8 @@ class ApplicationProtocol:
         self.on_empty = None
 
     @property
-    def received(self) -> Received:
-        received: Received = cast(Any, self.executor.received)
-        return received
+    def received(self) -> Callable[[bytes, EngineConnection], Reply]:
+        return self.executor.received
 
     def watch_handler(self, loop: EventLoop) -> None:
         """Log a handler that holds ``loop``, and so all other connections, for too long."""
@@ -102,15 +101,15 @@ class ApplicationProtocol:
             connection.peername,
         )
 
-    def connected(self, connection: Connection) -> None:
+    def connected(self, connection: EngineConnection) -> None:
         self.connected_count += 1
         if self._proxied:  # the client's address is known only now
             self.limiter.identify(connection, _host(connection.peername))
             if connection.closed:
                 return
-        self.executor.connected(cast(DeferringConnection, connection))
+        self.executor.connected(connection)
 
-    def closed(self, connection: Connection, reason: CloseReason) -> None:
+    def closed(self, connection: EngineConnection, reason: CloseReason) -> None:
         if _log.isEnabledFor(LEVELS[reason]):
             self._log_close(connection, reason)
         refusal = self.limiter.remove(connection) if self.limiter.bounded else None
@@ -122,8 +121,7 @@ class ApplicationProtocol:
         if not connection.established:  # closed before ``connected``
             return
         if refusal is None:
-            deferring = cast(DeferringConnection, connection)
-            self.executor.disconnected(deferring, reason, self._count_disconnected)
+            self.executor.disconnected(connection, reason, self._count_disconnected)
         else:  # the application never saw this connection
             self._count_disconnected()
 

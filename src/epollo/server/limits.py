@@ -30,7 +30,7 @@ class ConnectionLimiter:
         proxied: bool = False,
     ) -> None:
         self.counters = counters
-        self.bounded = bool(max_connections or max_per_ip)
+        self.bounded: bool = bool(max_connections or max_per_ip)
         self._max_connections = max_connections
         self._max_per_ip = max_per_ip
         self._proxied = proxied

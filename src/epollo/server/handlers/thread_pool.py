@@ -20,7 +20,7 @@ class Job:
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
         self._claimed = threading.Lock()  # by the thread that runs it, or by `cancel`
-        self.done = False
+        self.done: bool = False
 
     def cancel(self) -> bool:
         """Drop the call; false if it has begun."""
