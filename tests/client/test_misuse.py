@@ -98,9 +98,9 @@ def test_the_shortest_timeouts_are_kept(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"to": None}, "bad address None: not a text; write HOST:PORT"),
-        ({"to": b"127.0.0.1:1"}, "bad address b'127.0.0.1:1': not a text"),
-        ({"to": ("127.0.0.1", 1)}, "not a text"),
+        ({"to": None}, "bad address None: write it as text"),
+        ({"to": b"127.0.0.1:1"}, "bad address b'127.0.0.1:1': write it as text"),
+        ({"to": ("127.0.0.1", 1)}, "write it as text"),
         ({"to": ""}, "bad address ''"),
         ({"to": "127.0.0.1:65536"}, "port '65536' is not 0 to 65535"),
         ({"to": "[::1"}, "bad address"),

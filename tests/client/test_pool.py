@@ -428,7 +428,7 @@ def test_one_context_is_made_for_all_addresses(monkeypatch: pytest.MonkeyPatch) 
     [
         ({"addresses": []}, "addresses: a pool needs at least one"),
         ({"addresses": ["nowhere"]}, "bad address 'nowhere'"),
-        ({"addresses": [7]}, "bad address 7: not a text"),
+        ({"addresses": [7]}, "bad address 7: write it as text"),
         ({"connections": 0}, "connections: 0 is not a number from 1 to"),
         ({"connections": 1.5}, r"connections: 1\.5 is not"),
         ({"backoff": 3}, "backoff: 3 is not a Backoff"),
