@@ -95,7 +95,8 @@ class AsyncConnection:
     def request(self, message: Buffer, deadline: float | None) -> Reply:
         """Send ``message``, and return the future of its reply. Raises EncodeError, and UsageError
         for an identifier that is in use."""
-        self.check_sending()
+        if self._ended:
+            self.check_sending()
         reply: Reply = self._loop.create_future()
         if self.by_id is None:
             frame = self._encode(message)
@@ -114,7 +115,8 @@ class AsyncConnection:
             if len(self._timed) > self._prune_at:
                 self._timed = [each for each in self._timed if not each[0].done()]
                 self._prune_at = _PRUNE_FROM + 2 * len(self._timed)
-            self._set_timer(deadline)
+            if self._timer is None or deadline < self._timer_at:
+                self._set_timer(deadline)
         self.write(frame)
         if not self._reading:
             self.update_reading()

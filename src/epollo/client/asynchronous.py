@@ -276,9 +276,12 @@ class AsyncClient(HasTimeout):
             raise UsageError("the client belongs to another event loop; make one in this loop")
 
     def _deadline(self, timeout: Timeout) -> float | None:
-        self._check()
+        self._owner.check()
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._check()
         limit = self._limit if timeout is ... else self._limit_of(timeout)
-        return None if limit is None else asyncio.get_running_loop().time() + limit
+        return None if limit is None else loop.time() + limit
 
     def _current(self) -> AsyncConnection:
         if self._connection is None:
@@ -292,7 +295,10 @@ class AsyncClient(HasTimeout):
         return AsyncConnection(transport, self._endpoint, self._match, self._queue)
 
     async def _ask(self, message: Buffer, deadline: float | None) -> Reply:
-        return (await self._writable(deadline)).request(message, deadline)
+        connection = self._connection
+        if connection is None or not (connection.writable and connection.live):
+            connection = await self._writable(deadline)
+        return connection.request(message, deadline)
 
     async def _writable(self, deadline: float | None) -> AsyncConnection:
         """A live connection whose buffer takes one more message."""
