@@ -64,11 +64,6 @@ ENDS: dict[CloseReason | str, tuple[Callable[[Connection, Server], None], dict[s
 
 
 @pytest.mark.parametrize("reason", ENDS)
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="close() leaves to the kernel what it holds, for as long as the peer lives",
-)
 def test_the_kernel_holds_nothing_for_a_peer_that_was_dropped(
     engine: Engine, reason: CloseReason | str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

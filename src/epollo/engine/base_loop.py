@@ -20,7 +20,7 @@ from epollo.engine.connection import BaseConnection
 from epollo.engine.events import READ, WRITE
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
 from epollo.engine.listener import Listener
-from epollo.engine.stages import ConnectionStage
+from epollo.engine.stages import ConnectionStage, drop_unacknowledged
 from epollo.engine.timers import Timer, Timers
 from epollo.engine.wakeup import Alarm, Wakeup
 from epollo.reasons import CloseReason
@@ -250,8 +250,11 @@ class BaseLoop(ABC):
         if not self.polling:
             self._wake()
 
-    def schedule_close(self, connection: BaseConnection) -> None:
-        """Disable it now; close the descriptor, and call ``closed``, at the end of the turn."""
+    def schedule_close(self, connection: BaseConnection, abort: bool) -> None:
+        """Disable it now; close the descriptor, and call ``closed``, at the end of the turn. With
+        ``abort``, the kernel drops what the peer has not taken."""
+        if abort and not self._inherited:
+            drop_unacknowledged(connection.socket)
         self._leave_stage(connection.fd)
         self.disable(connection.fd)
         self._to_close.append(connection)

@@ -74,6 +74,7 @@ USER, HIGH_WATER, IN_FLIGHT, SEALED, FAILED = (flag.value for flag in Pause)
 
 _CLEAN_ENDS = (None, CloseReason.EOF, CloseReason.LOCAL, CloseReason.SHUTDOWN)
 _ENDS_OF_STREAM = (CloseReason.EOF, CloseReason.TRUNCATED)
+_ORDERLY = (None, CloseReason.EOF, CloseReason.RESET)  # drops that take nothing from the peer
 
 CALLED_BY_NATIVE = (
     "bad_stream check_watermarks drop end_of_stream handler_raised hold_back "
@@ -316,7 +317,7 @@ class BaseConnection:
             self.reason, self.error = reason, error
         if self._enter(CLOSED):
             self.discard()
-            self.context.loop.schedule_close(self)
+            self.context.loop.schedule_close(self, abort=reason not in _ORDERLY)
 
     def abandon(self) -> None:
         """It could not be started: close it, and tell nobody."""

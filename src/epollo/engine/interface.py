@@ -292,8 +292,9 @@ class LoopInterface(Protocol):
     def schedule_flush(self, connection: Any) -> None:
         """Flush ``connection``, and update its state, when the turn ends."""
 
-    def schedule_close(self, connection: Any) -> None:
-        """Disable it now; close the descriptor, and call ``closed``, at the end of the turn."""
+    def schedule_close(self, connection: Any, abort: bool) -> None:
+        """Disable it now; close the descriptor, and call ``closed``, at the end of the turn. With
+        ``abort``, the kernel drops what the peer has not taken."""
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
     def call_threadsafe(self, callback: Callable[[], object]) -> None: ...

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import socket
+import struct
 import sys
 import termios
 from collections.abc import Sequence
@@ -245,7 +246,7 @@ class Lingering(ConnectionStage):
         self.connection.drop()
 
     def abort(self) -> None:
-        self.connection.drop()
+        self.connection.drop(self.connection.reason)
 
     def leave(self) -> None:
         self._timer.cancel()
@@ -259,7 +260,17 @@ class Lingering(ConnectionStage):
             self._unacknowledged = left
             self._timer = self.connection.loop.call_later(LINGER_SECONDS, self._time_is_up)
         else:
-            self.connection.drop()
+            self.abort()
+
+
+def drop_unacknowledged(sock: socket.socket) -> None:
+    """Have close() drop what the peer has not taken, and reset the connection (SO_LINGER of 0,
+    socket(7)). Otherwise the kernel keeps it, megabytes, for as long as the peer lives."""
+    try:
+        if _unacknowledged(sock):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except OSError:  # the peer is gone already
+        pass
 
 
 def would_reset(sock: socket.socket) -> bool:
