@@ -175,11 +175,6 @@ def test_a_bug_of_an_encoder_ends_its_connection_with_a_traceback(
     assert (found, records.found) == CONTAINED
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=pytest.fail.Exception,
-    reason="a frame is looked at in the loop's thread only, where it may end the server",
-)
 @pytest.mark.parametrize("returned", [None, "text"], ids=str)
 def test_a_bug_of_an_encoder_is_told_to_the_thread_that_sends(
     engine: Engine, records: Records, returned: Any
@@ -197,11 +192,6 @@ def test_a_bug_of_an_encoder_is_told_to_the_thread_that_sends(
 
 @pytest.mark.skipif(len(available()) < 2, reason="the native engine is not built")
 @pytest.mark.parametrize("kind", [bytearray, memoryview])
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="Python's engine sends a frame of any buffer type, the native one only bytes",
-)
 def test_a_frame_that_is_no_bytes_is_the_same_to_both_engines(
     records: Records, kind: type[bytearray] | type[memoryview]
 ) -> None:
@@ -219,11 +209,6 @@ def test_a_frame_that_is_no_bytes_is_the_same_to_both_engines(
     assert found[0] == found[1]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="each sweep asks a decoder whether a frame is begun by telling it of the end",
-)
 def test_a_decoder_is_told_of_the_end_once_and_at_the_end(engine: Engine) -> None:
     told: list[str] = []
     swept = threading.Event()
@@ -245,11 +230,6 @@ def test_a_decoder_is_told_of_the_end_once_and_at_the_end(engine: Engine) -> Non
         assert told == ["the end"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="max_frame is ignored for a framing that is no spec but an object",
-)
 def test_max_frame_holds_for_a_framing_that_is_an_object(engine: Engine) -> None:
     """Or it is refused: the object has a limit of its own."""
     try:
@@ -262,11 +242,6 @@ def test_max_frame_holds_for_a_framing_that_is_an_object(engine: Engine) -> None
         assert peer.receive_all() == b""
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=pytest.fail.Exception,
-    reason="max_frame is ignored for a framing that is no spec but an object",
-)
 @pytest.mark.parametrize("kind", ["Client", "AsyncClient"])
 def test_max_frame_of_a_client_holds_for_a_framing_that_is_an_object(kind: str) -> None:
     own = Line("line", max_frame=1000)

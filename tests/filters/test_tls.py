@@ -523,11 +523,6 @@ def test_many_idle_peers_are_kept_and_served_later(engine: Engine, files: Files)
 
 
 @pytest.mark.parametrize("habit", ["sends a byte at a time", "sends one byte and no more"])
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the time for a frame begins with its first plain byte, not with the record's",
-)
 def test_the_time_for_a_frame_begins_with_the_first_byte_of_its_record(
     engine: Engine, files: Files, habit: str
 ) -> None:

@@ -143,6 +143,8 @@ class Workload:
         return self._framing(size_of(self.payload) if self.payload else self.sizes.most)
 
     def _framing(self, largest: int) -> Framing:
+        if isinstance(self.framing, Framing):
+            return self.framing
         most = max(DEFAULT_MAX_FRAME, largest + _HEADROOM)
         return framing.parse(self.framing, most)
 

@@ -15,6 +15,7 @@ from epollo.client.endpoint import Endpoint
 from epollo.client.match import Getter, Match
 from epollo.errors import FramingSpecError, SettingError
 from epollo.framing import Framing, parse
+from epollo.framing.own import checked
 
 _LONGEST_TIMEOUT = 1e9  # seconds, over 30 years; a longer timeout is no limit
 
@@ -132,7 +133,7 @@ def _endpoint(
         raise SettingError(f"max_frame: {max_frame!r} is not a number of bytes")
     if not isinstance(framing, str | Framing):
         raise FramingSpecError(f"unknown framing {framing!r}: neither a text nor a Framing")
-    return Endpoint(where, parse(framing, max_frame), context, name, keepalive)
+    return Endpoint(where, checked(parse(framing, max_frame)), context, name, keepalive)
 
 
 def _context(tls: ssl.SSLContext | bool | None) -> ssl.SSLContext | None:

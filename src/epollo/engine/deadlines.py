@@ -19,7 +19,7 @@ def overdue(connection: BaseConnection, bounds: Bounds) -> CloseReason | None:
         connection.last_activity = tick
     if not connection.unsent:
         connection.write_progress = tick
-    if connection.frame_started != tick and not connection.has_partial_frame():
+    if connection.frame_started != tick and not _has_partial(connection):
         connection.frame_started = tick
     if bounds.write and tick - connection.write_progress > bounds.write:
         return CloseReason.WRITE_TIMEOUT
@@ -28,3 +28,11 @@ def overdue(connection: BaseConnection, bounds: Bounds) -> CloseReason | None:
     if bounds.idle and tick - connection.last_activity > bounds.idle:
         return CloseReason.IDLE_TIMEOUT
     return None
+
+
+def _has_partial(connection: BaseConnection) -> bool:
+    """Has a frame begun that is not complete, or a record of the filter, in which one may begin?"""
+    filter_io = connection.filter_io
+    if filter_io is not None and filter_io.filter.partial:
+        return True
+    return connection.has_partial_frame()

@@ -23,6 +23,10 @@ class Decoder(ABC):
 
     __slots__ = ()
 
+    partial: bool | None = None
+    """Has a frame begun that is not complete? Its time is limited by ``frame_timeout``. None: not
+    known, so a frame has begun with bytes that complete no message."""
+
     @abstractmethod
     def feed(self, data: Buffer) -> list[bytes]:
         """The messages that ``data``, the next bytes of the stream, completes.
@@ -36,7 +40,8 @@ class Decoder(ABC):
 
     @abstractmethod
     def eof(self) -> None:
-        """The stream has ended. Raises FrameTruncated if that is inside a frame."""
+        """The stream has ended. Raises FrameTruncated if that is inside a frame. Called at most
+        once, as the last call."""
 
 
 class Framing(ABC):

@@ -98,8 +98,12 @@ class DelimiterDecoder(Decoder):
             self._check(messages)
         return messages
 
+    @property
+    def partial(self) -> bool:  # type: ignore[override]
+        return bool(self._partial) and self._fault is None
+
     def eof(self) -> None:
-        if self._partial and self._fault is None:
+        if self.partial:
             size = len(self._partial)
             raise FrameTruncated(f"the stream ended {size} bytes into a {self._unit}")
 

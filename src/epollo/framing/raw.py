@@ -20,6 +20,8 @@ class RawDecoder(Decoder):
 
     __slots__ = ()
 
+    partial = False
+
     def feed(self, data: Buffer) -> list[bytes]:
         return [to_bytes(data)] if data else []
 

@@ -60,6 +60,10 @@ class SizedDecoder(Decoder):
     def feed_from(self, buffer: memoryview, count: int) -> list[bytes]:
         return self._feed_any(buffer, count)
 
+    @property
+    def partial(self) -> bool:  # type: ignore[override]
+        return self._partial is not None and self._fault is None
+
     def eof(self) -> None:
         if self._partial is not None and self._fault is None:
             have = len(self._partial)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from epollo.errors import FramingSpecError
+from epollo.errors import FramingSpecError, SettingError
 from epollo.framing.base import DEFAULT_MAX_FRAME, Framing, bad_spec
 from epollo.framing.delimiter import Delimiter, Line
 from epollo.framing.fixed import Fixed
@@ -32,10 +32,16 @@ Factory: TypeAlias = Callable[[str, int], Framing]
 def parse(spec: str | Framing, max_frame: int = DEFAULT_MAX_FRAME) -> Framing:
     """The framing that ``spec`` names, for frames of at most ``max_frame`` bytes.
 
-    A Framing object is returned as it is, with its own ``max_frame``. Raises FramingSpecError
-    that says what is wrong with a spec, and what is valid.
+    A Framing object is returned as it is; its own ``max_frame`` counts. Raises FramingSpecError
+    that says what is wrong with a spec, and what is valid; SettingError if a Framing object comes
+    with another ``max_frame`` than its own, unless that is the default.
     """
     if isinstance(spec, Framing):
+        if max_frame not in (DEFAULT_MAX_FRAME, spec.max_frame):
+            raise SettingError(
+                f"max_frame={max_frame} has no effect on the framing object {spec.name!r}, whose own "
+                f"is {spec.max_frame}; set it there"
+            )
         return spec
     if not isinstance(spec, str):
         raise FramingSpecError(f"framing {spec!r} is neither a name such as 'u32' nor a Framing")

@@ -14,6 +14,7 @@ from epollo.errors import HandlerError
 from epollo.filters.base import Filter
 from epollo.filters.proxy import Proxy
 from epollo.filters.tls import TLS
+from epollo.framing.own import checked
 from epollo.server.counters import Counters
 from epollo.server.groups.registry import Groups
 from epollo.server.handlers.application import Application
@@ -51,7 +52,9 @@ class ApplicationProtocol:
 
     def __init__(self, settings: Settings, application: Application) -> None:
         self.application = application
-        self.framing: framing.Framing = framing.parse(settings.framing, settings.max_frame)
+        self.framing: framing.Framing = checked(
+            framing.parse(settings.framing, settings.max_frame)
+        )
         self.limits: Limits = Limits(
             high_water=settings.high_water,
             max_unsent=settings.max_unsent,

@@ -148,14 +148,7 @@ cdef class ConnectionCore(Sender):
         """Has a frame begun that is not complete?"""
         if self.partial is None:
             return False
-        if self.partial.fallback is None:
-            return True
-        try:
-            self.partial.fallback.eof()
-        except BaseException as error:  # FrameError, or anything that a user's own decoder raises
-            self.loop.pass_on(error)
-            return True
-        return False
+        return True if self.partial.fallback is None else bool(self.partial.fallback.partial)
 
     @final
     cdef bint well(self, uint32_t idle) except -1:
@@ -164,6 +157,8 @@ cdef class ConnectionCore(Sender):
         if self.partial is not None or self.outbox is not None:
             return False
         if tick - self.last_activity > idle > 0:
+            return False
+        if self.filter_io is not None and self.filter_io.filter.partial:
             return False
         self.frame_started = self.write_progress = tick
         return True
@@ -407,10 +402,7 @@ cdef inline int _pack(ConnectionCore self, ConnectionContext context, bytes mess
 
 cdef int _pack_encoded(ConnectionCore self, ConnectionContext context, bytes message) except -1:
     """The same for a frame that the framing itself encodes."""
-    frame = context.encode(message)
-    if type(frame) is not bytes:
-        raise TypeError(f"the framing's encode returned {type(frame).__name__}, not bytes")
-    return _append(self, context, <bytes> frame, 0, 0)
+    return _append(self, context, <bytes?> context.encode(message), 0, 0)
 
 
 cdef inline int _append(

@@ -6,6 +6,8 @@ from cpython.object cimport PyObject
 from epollo.engine.native.formats cimport format_of
 from epollo.engine.native.protocol cimport NativeProtocol
 
+from epollo.framing.own import checked
+
 cdef extern from "Python.h":
     Vectorcall PyVectorcall_Function(PyObject *callable)
     object PyObject_Vectorcall(object callable, PyObject **arguments, size_t count, PyObject *names)
@@ -39,7 +41,8 @@ cdef class ConnectionContext:
         self.call = PyVectorcall_Function(<PyObject *> self.received)
         if self.call is NULL:
             self.call = PyObject_Vectorcall
-        self.encode = protocol.framing.encode
+        framing = checked(protocol.framing)
+        self.encode = framing.encode
         self.filters = getattr(protocol, "filters", None)
-        self.format = format_of(protocol.framing)
+        self.format = format_of(framing)
         self.native = protocol if isinstance(protocol, NativeProtocol) else None

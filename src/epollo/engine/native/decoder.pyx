@@ -207,12 +207,13 @@ cdef class StreamDecoder:
 
     cdef int check_end(self, FrameFormat format) except -1:
         """The stream has ended. Raises FrameTruncated inside a frame."""
-        if self.partial is None:
+        if self.partial is None and type(format) is not FrameFormat:
             return 0
-        fallback = self.partial.fallback
-        if fallback is None:
+        fallback = None if self.partial is None else self.partial.fallback
+        if fallback is None:  # a user's own decoder is told of the end of an empty stream, too
             fallback = format.framing.decoder()
-            fallback.feed(self.partial.so_far())
+            if self.partial is not None:
+                fallback.feed(self.partial.so_far())
         fallback.eof()
         return 0
 

@@ -77,7 +77,7 @@ class Connection(BaseConnection):
         self.held_back: Iterable[bytes] = ()
         self.outbox: list[bytes] = []  # frames not yet offered to the kernel
         self._head: memoryview | None = None  # the part of an earlier offer that it did not take
-        self._decoder = context.protocol.framing.decoder()
+        self._decoder = context.framing.decoder()
 
     def find_peer(self) -> None:
         """Remember the peer's address. Raises OSError if not connected."""
@@ -150,12 +150,7 @@ class Connection(BaseConnection):
 
     def has_partial_frame(self) -> bool:
         """Has a frame begun that is not complete?"""
-        try:
-            self._decoder.eof()
-        except BaseException as error:  # FrameError, or anything that a user's own decoder raises
-            self.loop.pass_on(error)
-            return True
-        return False
+        return bool(self._decoder.partial)
 
     # ---- Messages
 

@@ -7,7 +7,8 @@ from typing import Any, Protocol, TypeAlias
 
 from epollo.engine.interface import ConnectionProtocol, EngineConnection, LoopInterface, Reply
 from epollo.filters.base import Filter
-from epollo.framing import Buffer
+from epollo.framing import Buffer, Framing
+from epollo.framing.own import checked
 
 _Filters: TypeAlias = Callable[[EngineConnection], Sequence[Filter]]
 
@@ -22,13 +23,14 @@ class BufferedLoop(LoopInterface, Protocol):
 class ConnectionContext:
     """Looked up once here, not for each of them."""
 
-    __slots__ = ("buffer", "encode", "filters", "loop", "protocol", "received", "to_flush")
+    __slots__ = ("buffer", "encode", "filters", "framing", "loop", "protocol", "received", "to_flush")
 
     def __init__(self, loop: BufferedLoop, protocol: ConnectionProtocol) -> None:
         self.loop: BufferedLoop = loop
         self.protocol: ConnectionProtocol = protocol
         self.received: Callable[[bytes, EngineConnection], Reply] = protocol.received
-        self.encode: Callable[[Buffer], bytes] = protocol.framing.encode
+        self.framing: Framing = checked(protocol.framing)
+        self.encode: Callable[[Buffer], bytes] = self.framing.encode
         self.filters: _Filters | None = getattr(protocol, "filters", None)
         self.buffer: memoryview = loop.buffer
         self.to_flush: list[Any] = loop.to_flush

@@ -1,0 +1,84 @@
+"""A user's own framing, held to the contract: what it returns is checked, the same everywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from epollo.errors import FrameError
+from epollo.framing.base import Buffer, Decoder, Framing, to_bytes
+
+_OURS = __name__.rpartition(".")[0] + "."
+
+
+def checked(framing: Framing) -> Framing:
+    """``framing``, whose results are checked unless its class is one of this package."""
+    return framing if type(framing).__module__.startswith(_OURS) else CheckedFraming(framing)
+
+
+class CheckedFraming(Framing):
+    """Gives what ``own`` returns, as the types of the contract. Raises TypeError if it cannot."""
+
+    def __init__(self, own: Framing) -> None:
+        super().__init__(own.name, own.max_frame)
+        self._own = own
+
+    def encode(self, message: Buffer) -> bytes:
+        return _as_bytes(self._own.encode(message), "encode returned")
+
+    def decoder(self) -> Decoder:
+        return CheckedDecoder(self._own)
+
+
+class CheckedDecoder(Decoder):
+    """Gives what the decoder of ``own`` returns, as a list of bytes. Raises TypeError if it cannot;
+    and what the decoder raises. The decoder is made for the first bytes, or for the end."""
+
+    __slots__ = ("_decoder", "_ended", "_own", "partial")
+
+    def __init__(self, own: Framing) -> None:
+        self._own = own
+        self._decoder: Decoder | None = None
+        self._ended = False
+        self.partial = False
+
+    def feed(self, data: Buffer) -> list[bytes]:
+        view = memoryview(data).cast("B")
+        return self.feed_from(view, len(view))
+
+    def feed_from(self, buffer: memoryview, count: int) -> list[bytes]:
+        decoder = self._started()
+        try:
+            messages = _as_messages(decoder.feed_from(buffer, count))
+        except FrameError as error:
+            error.messages = _as_messages(getattr(error, "messages", []))
+            raise
+        told = decoder.partial
+        self.partial = not messages if told is None else bool(told)
+        return messages
+
+    def eof(self) -> None:
+        """The stream has ended; the decoder is told of it once."""
+        if not self._ended:
+            self._ended = True
+            self._started().eof()
+
+    def _started(self) -> Decoder:
+        if self._decoder is None:
+            self._decoder = self._own.decoder()
+        return self._decoder
+
+
+def _as_messages(returned: Any) -> list[bytes]:
+    if not isinstance(returned, list | tuple):
+        raise TypeError(f"the decoder's feed returned {_kind(returned)}, not a list of bytes")
+    return [_as_bytes(message, "decoder's feed returned a message that is") for message in returned]
+
+
+def _as_bytes(returned: Any, what: str) -> bytes:
+    if not isinstance(returned, bytes | bytearray | memoryview):
+        raise TypeError(f"the framing's {what} {_kind(returned)}, not bytes")
+    return to_bytes(returned)
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
