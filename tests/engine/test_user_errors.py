@@ -274,12 +274,17 @@ class FaultyDecoder(Decoder):
         self._framing.check("feed", data)
         return [bytes([byte]) for byte in bytes(data)]
 
+    @property
+    def partial(self) -> bool:
+        self._framing.check("partial", self._last)
+        return False
+
     def eof(self) -> None:
         self._framing.check("eof", self._last)
 
 
 @every_kind
-@pytest.mark.parametrize("method", ["feed", "encode", "eof"])
+@pytest.mark.parametrize("method", ["feed", "partial", "encode", "eof"])
 def test_the_users_own_framing(
     loop: EventLoop, beside: Callable[[], None], kind: Any, method: str
 ) -> None:
@@ -297,19 +302,36 @@ def test_the_users_own_framing(
     assert protocol.events == ["connected", "handler_error"]
 
 
-@every_kind
-def test_a_decoder_that_is_asked_whether_a_frame_has_begun(
-    loop: EventLoop, beside: Callable[[], None], kind: Any
+@pytest.mark.parametrize("told", [None, True], ids=["not known", "known"])
+def test_the_time_for_a_frame_of_the_users_own(
+    loop: EventLoop, beside: Callable[[], None], told: bool | None
 ) -> None:
+    """The decoder tells whether a frame has begun; or else bytes without a message begin one."""
+
+    class Slow(FaultyDecoder):
+        @property
+        def partial(self) -> bool | None:
+            return told
+
+        def feed(self, data: Buffer) -> list[bytes]:
+            return [] if told is None else [bytes(data)]
+
+    class Own(Faulty):
+        def decoder(self) -> Decoder:
+            return Slow(self)
+
     protocol = Protocol()
-    protocol.framing = Faulty(kind, "eof")
+    protocol.framing = Own(ValueError, "nothing")
     with attached(loop, protocol) as (peer, _):
-        peer.send(b"!")
-        turn_until(loop, lambda: ready(peer))
+        turn_until(loop, lambda: protocol.events == ["connected"])
         for _ in range(3):
             loop.enforce(Bounds(frame=1))
-        with expected(kind):
-            turn_until(loop, lambda: len(protocol.events) == 2)
+        loop.poll(0)
+        assert protocol.events == ["connected"]
+        peer.send(b"!")
+        loop.poll()
+        for _ in range(3):
+            loop.enforce(Bounds(frame=1))
         turn_until(loop, lambda: len(protocol.events) == 2)
         beside()
     assert protocol.events == ["connected", "frame_timeout"]

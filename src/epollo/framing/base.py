@@ -23,9 +23,11 @@ class Decoder(ABC):
 
     __slots__ = ()
 
-    partial: bool | None = None
-    """Has a frame begun that is not complete? Its time is limited by ``frame_timeout``. None: not
-    known, so a frame has begun with bytes that complete no message."""
+    @property
+    def partial(self) -> bool | None:
+        """Has a frame begun that is not complete? ``frame_timeout`` limits its time. None: not
+        known; then a frame has begun when bytes have come that complete no message."""
+        return None
 
     @abstractmethod
     def feed(self, data: Buffer) -> list[bytes]:

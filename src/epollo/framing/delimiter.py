@@ -99,7 +99,7 @@ class DelimiterDecoder(Decoder):
         return messages
 
     @property
-    def partial(self) -> bool:  # type: ignore[override]
+    def partial(self) -> bool:
         return bool(self._partial) and self._fault is None
 
     def eof(self) -> None:

@@ -61,7 +61,7 @@ class SizedDecoder(Decoder):
         return self._feed_any(buffer, count)
 
     @property
-    def partial(self) -> bool:  # type: ignore[override]
+    def partial(self) -> bool:
         return self._partial is not None and self._fault is None
 
     def eof(self) -> None:
