@@ -36,11 +36,6 @@ class Held:
 
 
 @pytest.mark.parametrize("how", ["sent", "published"])
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="what other threads send while the loop is busy is queued beyond max_unsent",
-)
 def test_what_other_threads_send_is_bounded_while_a_handler_holds_the_loop(
     engine: Engine, how: str
 ) -> None:
@@ -75,7 +70,6 @@ def send_many(send: Callable[[bytes], object]) -> None:
 def test_small_messages_unsent_take_little_more_memory_than_their_bytes(
     engine: Engine, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    fails_on("python", request, "each unsent frame is kept as an object of its own")
     found: queue.Queue[tuple[int, int]] = queue.Queue()
 
     def received(message: bytes, connection: Connection) -> None:
@@ -95,11 +89,6 @@ def test_small_messages_unsent_take_little_more_memory_than_their_bytes(
     assert taken < 3 * unsent
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="what one read brought is cut into objects at once, many times the bytes of the read",
-)
 def test_small_messages_held_back_take_little_more_memory_than_their_bytes(
     engine: Engine, tmp_path: Path
 ) -> None:
@@ -175,11 +164,6 @@ def skip_if_not_hosted(engine: Engine, settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("_", "handler", "settings"), HANDLERS, ids=lambda value: value)
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a message larger than max_unsent closes its connection, however fast the peer reads",
-)
 def test_a_message_larger_than_max_unsent_reaches_a_peer_that_reads(
     engine: Engine, tmp_path: Path, _: str, handler: Any, settings: dict[str, Any]
 ) -> None:
@@ -195,11 +179,6 @@ def test_a_message_larger_than_max_unsent_reaches_a_peer_that_reads(
     assert whole
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a message larger than max_unsent closes its connection, however fast the peer reads",
-)
 def test_a_published_message_larger_than_max_unsent_reaches_a_member_that_reads(
     engine: Engine, tmp_path: Path
 ) -> None:
@@ -252,11 +231,6 @@ class Async(Pulled):
     [(Plain, {}), (Plain, {"threads": 1}), (Async, {"loop": "asyncio"})],
     ids=["plain", "threads", "async"],
 )
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="all messages of an iterable are queued at once, not as the peer takes them",
-)
 def test_the_messages_of_an_iterable_are_made_as_the_peer_takes_them(
     engine: Engine, tmp_path: Path, kind: type[Plain] | type[Async], settings: dict[str, Any]
 ) -> None:
@@ -278,11 +252,6 @@ def test_the_messages_of_an_iterable_are_made_as_the_peer_takes_them(
 
 
 @pytest.mark.parametrize("kind", ["threads", "async"])
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="replies that wait for an earlier one to be sent first do not count as unsent",
-)
 def test_replies_that_wait_for_their_turn_are_bounded(engine: Engine, kind: str) -> None:
     count, size = 32, 512 * KIB
     first, done = threading.Event(), list[bytes]()

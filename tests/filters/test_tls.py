@@ -562,11 +562,6 @@ def has_ended(peer: Peer) -> bool:
     return True
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a message larger than max_unsent closes its connection, however fast the peer reads",
-)
 def test_a_message_larger_than_max_unsent_reaches_a_peer_that_reads(
     engine: Engine, files: Files
 ) -> None:

@@ -20,6 +20,8 @@ from epollo.engine.connection import BaseConnection
 from epollo.engine.events import READ, WRITE
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
 from epollo.engine.listener import Listener
+from epollo.engine.pushes import Pushes
+from epollo.engine.replies import Replies
 from epollo.engine.stages import ConnectionStage, drop_unacknowledged
 from epollo.engine.timers import Timer, Timers
 from epollo.engine.wakeup import Alarm, Wakeup
@@ -55,6 +57,8 @@ class BaseLoop(ABC):
     dispatching: bool  # giving sources their events
     to_flush: list[Any]  # connections to flush and update when the turn ends
     _to_close: list[Any]  # connections closed in this turn
+    replies: dict[BaseConnection, Replies]  # those that are not queued whole
+    _pushes: Pushes
     _timers: Timers
     _call_queue: deque[Callable[[], object]]
     _context: Any  # of the protocol attached last
@@ -76,6 +80,8 @@ class BaseLoop(ABC):
         self._to_close = []
         self._timers = Timers()
         self._call_queue = deque()
+        self.replies = {}
+        self._pushes = Pushes(self)
         self._context = None
         self._alarm = None
         self._stopping = self._closed = self._inherited = False
@@ -150,6 +156,7 @@ class BaseLoop(ABC):
         self._context = None
         self._timers.clear()
         self._call_queue.clear()
+        self._pushes.clear()
         self._alarm = None
         self._close_poller()
         if self._exit is not None:
@@ -326,6 +333,11 @@ class BaseLoop(ABC):
         """Call ``callback`` in the loop's thread, soon. From any thread or signal handler."""
         self._call_queue.append(callback)
         self._wakeup.wake()
+
+    def push_threadsafe(self, connection: BaseConnection, frame: bytes) -> bool:
+        """Queue ``frame`` on ``connection``, from another thread than the loop's. False if it takes
+        no more: it is closed, or it is closed as slow_consumer because of this frame."""
+        return self._pushes.add(connection, frame)
 
     def _make_calls(self) -> None:
         """Make the calls that are due, and those of other threads until now."""

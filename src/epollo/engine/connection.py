@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from functools import partial
 from operator import length_hint
 from typing import Any
@@ -23,8 +23,10 @@ from epollo import address
 from epollo.engine.events import READ, WRITE
 from epollo.engine.filter_io import FilterIO
 from epollo.engine.groups import groups_of
+from epollo.engine.held_back import compact
 from epollo.engine.interface import ConnectionContext, ConnectionProtocol, LoopInterface, Reply
-from epollo.engine.replies import messages_of
+from epollo.engine.pauses import FAILED, HIGH_WATER, IN_FLIGHT, REPLYING, SEALED, USER
+from epollo.engine.replies import ReplyingConnection
 from epollo.engine.stages import Connecting, Handshake, Lingering, has_unread, would_reset
 from epollo.errors import ConnectionClosed, FilterError, FrameError, FrameTooLarge, FrameTruncated
 from epollo.framing import Buffer
@@ -60,18 +62,6 @@ NEXT_STAGES: dict[int, tuple[Stage, ...]] = {
 }
 
 
-class Pause(IntFlag):
-    """Why no message is delivered. Kept as an int: operations on an IntFlag take microseconds."""
-
-    USER = 1  # the handler called `pause_reading`
-    HIGH_WATER = 2  # too much is unsent
-    IN_FLIGHT = 4  # too many messages wait for their replies
-    SEALED = 8  # FLUSHING or later
-    FAILED = 16  # the handler has raised: no reply is sent any more, either
-
-
-USER, HIGH_WATER, IN_FLIGHT, SEALED, FAILED = (flag.value for flag in Pause)
-
 _CLEAN_ENDS = (None, CloseReason.EOF, CloseReason.LOCAL, CloseReason.SHUTDOWN)
 _ENDS_OF_STREAM = (CloseReason.EOF, CloseReason.TRUNCATED)
 _ORDERLY = (None, CloseReason.EOF, CloseReason.RESET)  # drops that take nothing from the peer
@@ -84,7 +74,7 @@ CALLED_BY_NATIVE = (
 _SLOTS_OF_THE_ENGINE: tuple[str, ...] = ()  # the native one keeps the data in a C struct
 
 
-class BaseConnection:
+class BaseConnection(ReplyingConnection):
     """A connection without its work per message."""
 
     __slots__ = _SLOTS_OF_THE_ENGINE
@@ -111,6 +101,7 @@ class BaseConnection:
     reason: CloseReason | None  # why nothing more is read
     error: BaseException | None
     unsent: int  # bytes
+    largest_unsent: int  # bytes of a frame that may be among them: no smaller one is larger
     filter_io: FilterIO | None  # between socket and framing, once established
     paused: int  # Pause flags; no message is delivered unless it is 0
     update_due: bool  # `update_state` is to be called at the end of the turn
@@ -316,6 +307,8 @@ class BaseConnection:
         if reason is not None and self.reason in _CLEAN_ENDS:
             self.reason, self.error = reason, error
         if self._enter(CLOSED):
+            if self.paused & REPLYING:
+                self.loop.replies.pop(self).stop()
             self.discard()
             self.context.loop.schedule_close(self, abort=reason not in _ORDERLY)
 
@@ -339,11 +332,12 @@ class BaseConnection:
             self.paused &= ~USER
             self.schedule_update()
 
-    def check_watermarks(self) -> None:
-        """Hold back a peer that takes too little of its output, or close it. Reading goes on at
-        half the mark, as in Netty, not at every byte below it."""
+    def check_watermarks(self, waiting: int = 0) -> None:
+        """Hold back a peer that takes too little of its output, or close it: for its unsent bytes,
+        and ``waiting`` ones that come after those. One frame, the largest, does not count: it may
+        be larger than the mark. Reading goes on at half the mark, as in Netty, not at once."""
         limits = self.protocol.limits
-        if self.unsent > limits.max_unsent:
+        if self.unsent + waiting - self.largest_unsent > limits.max_unsent:
             self.drop(CloseReason.SLOW_CONSUMER)
         elif self.unsent > limits.high_water:
             self.paused |= HIGH_WATER
@@ -355,7 +349,7 @@ class BaseConnection:
         if self.stage == CLOSED:
             self.discard()
         elif not self.paused & SEALED and length_hint(messages):
-            self.held_back = messages
+            self.held_back = compact(messages)
 
     def on_event_while_paused(self, events: int) -> None:
         """There is something to read, or an end, while reading is paused."""
@@ -396,14 +390,16 @@ class BaseConnection:
             self._finish()
         else:
             self._update_events()
-            waits = self.reason is not None or self.paused & (HIGH_WATER | IN_FLIGHT)
+            if self.paused & REPLYING:
+                self.loop.replies[self].resume()
+            waits = self.reason is not None or self.paused & (HIGH_WATER | IN_FLIGHT | REPLYING)
             if self.stage == STOPPING and not waits:
                 self.loop.call_threadsafe(self.drain)
 
     def _is_over(self) -> bool:
         """Has it ended, with nothing left to deliver or send? A handler that has paused it may
         still send to a peer that has only ended its own stream."""
-        answers_due = self.in_flight and self._answers
+        answers_due = (self.in_flight and self.answers) or self.paused & REPLYING
         if self.reason is None or self.held_back or self.unsent or answers_due:
             return False
         kept_open = self.paused & USER and self.reason in _ENDS_OF_STREAM
@@ -428,53 +424,19 @@ class BaseConnection:
     def send(self, message: Buffer) -> None:
         """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
         frame = self.context.encode(message)
-        if not OPEN <= self.stage < FLUSHING:
-            raise ConnectionClosed(f"{self!r} takes no messages")
-        if not self._call_in_loop(partial(self.push, frame)):
+        if self.takes_messages and self._in_loop:
             self.queue(frame)
+        elif not self.loop.push_threadsafe(self, frame):
+            raise ConnectionClosed(f"{self!r} takes no messages")
 
     def push(self, frame: bytes) -> None:
         """Queue a frame that is encoded already; nothing if the connection takes no more."""
-        if OPEN <= self.stage < FLUSHING:
+        if self.takes_messages:
             self.queue(frame)
 
-    def reply(self, reply: Reply) -> None:
-        """Queue what a handler returned: one message, or several of them."""
-        for message in messages_of(reply):
-            self.queue(self.context.encode(message))
-            if self.stage == CLOSED:
-                break
-
-    def defer(self, count: int = 1) -> None:
-        """The reply to the message being handled comes later, by `answer`; it counts ``count``."""
-        self._count_in_flight(count)
-
-    def answer(self, reply: Reply, count: int = 1) -> None:
-        """Send the reply to a deferred message."""
-        self._count_in_flight(-count)
-        if self._answers:
-            try:
-                self.reply(reply)
-            except BaseException as error:
-                self.handler_raised(error)
-        self.schedule_update()
-
-    def fail(self, error: BaseException, count: int = 1) -> None:
-        """The handler of a deferred message has raised: no reply comes."""
-        self._count_in_flight(-count)
-        self.handler_raised(error)
-
-    def _count_in_flight(self, count: int) -> None:
-        self.in_flight += count
-        if self.in_flight >= self.protocol.limits.in_flight:
-            self.paused |= IN_FLIGHT
-        else:
-            self.paused &= ~IN_FLIGHT
-
     @property
-    def _answers(self) -> bool:
-        """Are replies to messages in flight still sent? Not after an error of the handler."""
-        return not self.paused & FAILED and self.stage != CLOSED
+    def takes_messages(self) -> bool:
+        return OPEN <= self.stage < FLUSHING
 
     # ---- Groups
 
@@ -493,7 +455,12 @@ class BaseConnection:
 
     def _call_in_loop(self, call: Callable[[], object]) -> bool:
         """In another thread than the loop's: have the loop make the call, in order."""
-        if self.loop.thread in (None, threading.get_ident()):
+        if self._in_loop:
             return False
         self.loop.call_threadsafe(call)
         return True
+
+    @property
+    def _in_loop(self) -> bool:
+        """Is this the loop's thread, or is there none?"""
+        return self.loop.thread in (None, threading.get_ident())

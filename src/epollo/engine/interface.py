@@ -238,6 +238,10 @@ class EventLoop(Protocol):
         """Call ``callback`` once in the loop's thread, soon, behind those asked for before; what it
         raises is logged. From any thread, and from signal handlers."""
 
+    def push_threadsafe(self, connection: Any, frame: bytes) -> bool:
+        """Queue ``frame`` on ``connection``, from another thread than the loop's. False if it takes
+        no more: it is closed, or it is closed as slow_consumer because of this frame."""
+
     def enforce(self, bounds: Bounds) -> None:
         """The next tick of the clock of deadlines: end every connection over one of the
         ``bounds``."""
@@ -282,6 +286,7 @@ class LoopInterface(Protocol):
     polling: bool  # in a turn
     dispatching: bool  # giving sources their events
     tick: int  # counts the sweeps; connections keep it in place of a time
+    replies: dict[Any, Any]  # by connection, its `Replies` while some are not queued whole
 
     def watch(self, fd: int, source: EventSource, events: int) -> None:
         """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
@@ -298,6 +303,7 @@ class LoopInterface(Protocol):
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
     def call_threadsafe(self, callback: Callable[[], object]) -> None: ...
+    def push_threadsafe(self, connection: Any, frame: bytes) -> bool: ...
     def report(self, error: BaseException, what: str) -> None: ...
     def pass_on(self, error: BaseException) -> None: ...
 

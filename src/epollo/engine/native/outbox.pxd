@@ -14,6 +14,7 @@ cdef class Outbox:
     cdef int last
     cdef int room
     cdef Py_ssize_t size  # bytes
+    cdef Py_ssize_t largest  # bytes of a frame that may be among them: no smaller one is larger
 
     cdef int copy(self, const void *data, Py_ssize_t count) except -1
     cdef int refer(self, bytes owner, Py_ssize_t start) except -1

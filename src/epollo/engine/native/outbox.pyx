@@ -56,6 +56,7 @@ cdef class Outbox:
             return self.copy(PyBytes_AS_STRING(owner) + start, count)
         self._add(owner, start, start + count, False)
         self.size += count
+        self.largest = max(self.largest, count)
         return 0
 
     cdef int vectors(self, iovec *vectors, int most, Py_ssize_t *offered) noexcept:

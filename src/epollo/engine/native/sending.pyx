@@ -46,6 +46,11 @@ cdef class Sender(Endpoint):
             size += self.context.buffers.used
         return size
 
+    @property
+    def largest_unsent(self):
+        """Bytes of the largest frame that may be among them, unless that is small."""
+        return 0 if self.outbox is None else self.outbox.largest
+
     def transmit(self, bytes data not None):
         """Send bytes as they are, behind what is queued."""
         if data and self.stage != CLOSED:

@@ -10,6 +10,7 @@ from epollo import address
 from epollo.engine.connection import CLOSED, BaseConnection, Stage
 from epollo.engine.events import READ, WRITE
 from epollo.engine.filter_io import FilterIO
+from epollo.engine.pushes import MOST_JOINED, SMALL
 from epollo.engine.python.context import ConnectionContext
 from epollo.errors import FrameError
 from epollo.reasons import CloseReason
@@ -38,6 +39,7 @@ class Connection(BaseConnection):
         "frame_started",
         "held_back",
         "in_flight",
+        "largest_unsent",
         "last_activity",
         "outbox",
         "paused",
@@ -71,11 +73,11 @@ class Connection(BaseConnection):
         self.error: BaseException | None = None
         self.peer: str | None = None
         self.filter_io: FilterIO | None = None
-        self.paused = self.in_flight = self._events = self.unsent = 0
+        self.paused = self.in_flight = self._events = self.unsent = self.largest_unsent = 0
         self.update_due = self.established = False
         self.last_activity = self.frame_started = self.write_progress = context.loop.tick
         self.held_back: Iterable[bytes] = ()
-        self.outbox: list[bytes] = []  # frames not yet offered to the kernel
+        self.outbox: list[bytes | bytearray] = []  # frames not yet offered to the kernel
         self._head: memoryview | None = None  # the part of an earlier offer that it did not take
         self._decoder = context.framing.decoder()
 
@@ -219,7 +221,7 @@ class Connection(BaseConnection):
             return
         self._head = _BEING_SENT
         outbox, self.outbox = self.outbox, []
-        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        data = bytes(outbox[0]) if len(outbox) == 1 else b"".join(outbox)
         if self.filter_io is not None:
             size = len(data)
             self._head = None
@@ -260,11 +262,36 @@ class Connection(BaseConnection):
             self._head = None if sent == len(data) else memoryview(data)[sent:]
         return sent
 
+    def _count_last(self) -> None:
+        """Remember the largest frame; and join small ones that have to wait."""
+        outbox = self.outbox
+        size = len(outbox[-1]) if outbox else 0
+        if self._head is None:
+            self.largest_unsent = size
+        else:
+            self.largest_unsent = max(size, self.largest_unsent)
+            if 0 < size < SMALL:
+                self._join_last(outbox)
+
+    def _join_last(self, outbox: list[bytes | bytearray]) -> None:
+        """Join the last frame to those before. A signal handler may send, and so flush, at any
+        call: so look again before the change, in which there is no call."""
+        before, frame = outbox[-2] if len(outbox) > 1 else b"", outbox[-1]
+        if type(before) is bytearray and len(before) < MOST_JOINED:
+            if self.outbox is outbox and outbox and outbox[-1] is frame:
+                before += frame
+                del outbox[-1]
+        elif type(frame) is bytes:
+            joined = bytearray(frame)
+            if self.outbox is outbox and outbox and outbox[-1] is frame:
+                outbox[-1] = joined
+
     def _relieve(self) -> None:
         """Much is queued, or the kernel takes no more: send, or check the watermarks, now."""
         if self.closed:
             self.discard()
             return
+        self._count_last()
         if self.unsent > self.protocol.limits.high_water and self._head is not None:
             self._send_head()  # a peer that reads meanwhile is not slow
         self.flush()

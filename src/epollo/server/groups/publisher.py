@@ -57,8 +57,9 @@ class Publisher:
         loop = self._loop
         if loop is None:
             return
-        push = partial(self._groups.push, group, frame, exclude)
         if loop.thread in (None, threading.get_ident()):
-            push()
-        else:
-            loop.call_threadsafe(push)
+            self._groups.push(group, frame, exclude)
+            return
+        for member in self._groups.members(group):
+            if member is not exclude:
+                loop.push_threadsafe(member, frame)

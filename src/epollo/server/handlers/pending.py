@@ -6,28 +6,65 @@ A connection is kept here only while it has a pending call.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
-from epollo.engine import Connection, EngineConnection, Reply
+from epollo.engine import Connection, Reply
+from epollo.engine.replies import size_of
+
+
+class DeferringConnection(Connection, Protocol):
+    """A connection as the executors use it: replies may come later. In the loop's thread."""
+
+    @property
+    def in_flight(self) -> int:
+        """Messages handed to the handler whose replies are still due."""
+
+    def defer(self, count: int = 1) -> None:
+        """The reply to the current message comes later. It takes ``count`` places in flight; when
+        ``Limits.in_flight`` are taken, no further message is delivered."""
+
+    @property
+    def answers(self) -> bool:
+        """Are replies to deferred messages still sent?"""
+
+    def answer(self, reply: Reply, count: int = 1) -> None:
+        """Send the reply to a deferred message, and free its ``count`` places."""
+
+    def answer_part(self, reply: Reply, done: Callable[[], object]) -> None:
+        """Send some messages of such a reply. Calls ``done`` when the peer may be sent more, or
+        none will be (`answers`)."""
+
+    def check_watermarks(self, waiting: int = 0) -> None:
+        """Close the connection if it has too many unsent bytes, with ``waiting`` more."""
+
+    def fail(self, error: BaseException, count: int = 1) -> None:
+        """The handler raised for a deferred message: close the connection."""
 
 
 class PendingCall:
     """One call of a handler, for a message or for a new connection."""
 
-    __slots__ = ("cancel", "connection", "ended", "error", "reply", "weight")
+    __slots__ = ("cancel", "connection", "ended", "error", "more", "reply", "size", "weight")
 
-    def __init__(self, connection: EngineConnection, weight: int) -> None:
-        self.connection: EngineConnection = connection
-        self.weight: int = weight  # places in flight that it takes
-        self.ended: bool = False
+    def __init__(self, connection: DeferringConnection, weight: int) -> None:
+        self.connection = connection
+        self.weight = weight  # places in flight that it takes
+        self.ended = False
         self.reply: Reply = None
+        self.size = 0  # bytes of the reply, while it waits for an earlier one
+        self.more: Callable[[], object] | None = None  # makes the next part of the reply
         self.error: BaseException | None = None
         self.cancel: Callable[[], object] = _nothing
 
     def complete(self) -> None:
         """Give the connection the reply, or the error."""
         error, self.error = self.error, None  # its traceback may refer to this call: no cycle
-        if error is None:
-            self.connection.answer(self.reply, self.weight)
+        reply, self.reply = self.reply, None
+        if self.more is not None:
+            self.ended, more, self.more = False, self.more, None
+            self.connection.answer_part(reply, more)
+        elif error is None:
+            self.connection.answer(reply, self.weight)
         else:
             self.connection.fail(error, self.weight)
 
@@ -39,14 +76,15 @@ class PendingCalls:
     def __init__(self, ordered: bool = True) -> None:
         self._ordered = ordered
         # In the order of their messages; dict keys, because removing one of many must be fast.
-        self._queues: dict[EngineConnection, dict[PendingCall, None]] = {}
+        self._queues: dict[DeferringConnection, dict[PendingCall, None]] = {}
+        self._waiting: dict[DeferringConnection, int] = {}  # bytes of replies that wait
         self._last: dict[Connection, Callable[[], object]] = {}
 
     def __len__(self) -> int:
         """The number of connections with a pending call."""
         return len(self._queues)
 
-    def begin(self, connection: EngineConnection, weight: int = 1) -> PendingCall:
+    def begin(self, connection: DeferringConnection, weight: int = 1) -> PendingCall:
         """A call of the handler that replies later has begun."""
         call = PendingCall(connection, weight)
         self._queues.setdefault(connection, {})[call] = None
@@ -54,31 +92,58 @@ class PendingCalls:
         return call
 
     def end(
-        self, call: PendingCall, reply: Reply = None, error: BaseException | None = None
+        self,
+        call: PendingCall,
+        reply: Reply = None,
+        error: BaseException | None = None,
+        more: Callable[[], object] | None = None,
     ) -> None:
         """The handler has returned ``reply`` or raised ``error``. If the order is kept, the call
-        completes when all earlier ones have."""
+        completes when all earlier ones have. With ``more`` this is a part of the reply: ``more`` is
+        called when the peer has taken enough of it, and `end` again for the next part."""
         queue = self._queues.get(call.connection)
         if queue is None or call.ended:  # abandoned
             return
-        call.reply, call.error, call.ended = reply, error, True
+        call.reply, call.error, call.more, call.ended = reply, error, more, True
         call.cancel = _nothing
         if not self._ordered:
-            del queue[call]
-            call.complete()
+            self._complete(queue, call)
+        elif call is not next(iter(queue)):
+            self._wait(call)
         while queue and (first := next(iter(queue))).ended:
-            del queue[first]
-            first.complete()
+            self._complete(queue, first)
         if not queue and self._queues.get(call.connection) is queue:
             del self._queues[call.connection]
             self._last.pop(call.connection, _nothing)()
 
-    def cancel(self, connection: EngineConnection) -> None:
+    def cancel(self, connection: DeferringConnection) -> None:
         """Cancel the calls of ``connection``: it is closed, so no reply can be sent."""
         for call in tuple(self._queues.get(connection, ())):
+            call.reply = None
             call.cancel()
 
-    def after(self, connection: EngineConnection, function: Callable[[], object]) -> None:
+    def _complete(self, queue: dict[PendingCall, None], call: PendingCall) -> None:
+        if call.size:
+            self._waiting[call.connection] -= call.size
+            call.size = 0
+        if call.more is None:
+            del queue[call]
+            if not queue:
+                self._waiting.pop(call.connection, None)
+        call.complete()
+
+    def _wait(self, call: PendingCall) -> None:
+        """The reply waits for an earlier one: it counts as unsent until then."""
+        connection = call.connection
+        waiting = self._waiting.get(connection, 0)
+        connection.check_watermarks(waiting)
+        if connection.closed:
+            call.reply = None
+            return
+        call.size = size_of(call.reply)
+        self._waiting[connection] = waiting + call.size
+
+    def after(self, connection: DeferringConnection, function: Callable[[], object]) -> None:
         """Call ``function`` when ``connection`` has no pending call any more."""
         if connection in self._queues:
             self._last[connection] = function
@@ -89,6 +154,7 @@ class PendingCalls:
         """Forget all pending calls; returns their connections."""
         connections = tuple(self._queues)
         self._queues.clear()
+        self._waiting.clear()
         self._last.clear()
         return connections
 

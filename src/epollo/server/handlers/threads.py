@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Reply
+from epollo.engine import CloseReason, Connection, EventLoop, Reply
+from epollo.engine.replies import MOST_BYTES, MOST_MESSAGES, is_message, size_of
 from epollo.server.handlers.application import Application
 from epollo.server.handlers.executor import DISCONNECTED_RAISED, unfinished
-from epollo.server.handlers.pending import PendingCall, PendingCalls
+from epollo.server.handlers.pending import DeferringConnection, PendingCall, PendingCalls
 from epollo.server.handlers.thread_pool import Job, ThreadPool
 from epollo.server.stopping import Stop
 
@@ -35,12 +36,12 @@ class ThreadExecutor:
         self._ended: SimpleQueue[Callable[[], object]] = SimpleQueue()  # for the loop's thread
         self._disconnecting: dict[Connection, None] = {}
 
-    def received(self, message: bytes, connection: EngineConnection) -> None:
+    def received(self, message: bytes, connection: DeferringConnection) -> None:
         call = self._pending_calls.begin(connection)
         job = self._submit(call, partial(self._application.received, message, connection))
         call.cancel = partial(self._cancel, call, job)
 
-    def connected(self, connection: EngineConnection) -> None:
+    def connected(self, connection: DeferringConnection) -> None:
         """Call ``connected``; no message is delivered before it returns. It is called even if the
         peer is gone by then, because `disconnected` will be."""
         call = self._pending_calls.begin(connection, self._in_flight)
@@ -48,7 +49,7 @@ class ThreadExecutor:
         self._submit(call, lambda: _ignore(connect(connection)))
 
     def disconnected(
-        self, connection: EngineConnection, reason: CloseReason, done: Callable[[], object]
+        self, connection: DeferringConnection, reason: CloseReason, done: Callable[[], object]
     ) -> None:
         self._disconnecting[connection] = None
         self._pending_calls.cancel(connection)
@@ -77,11 +78,45 @@ class ThreadExecutor:
 
     def _handle(self, call: PendingCall, function: Callable[[], Reply]) -> None:
         """In the pool. Messages that the handler itself sends go out before its reply."""
+        end = partial(self._pending_calls.end, call)
         try:
-            end = partial(self._pending_calls.end, call, _evaluated(function(), call.connection))
+            reply = function()
+            if isinstance(reply, str) or is_message(reply) or not isinstance(reply, Iterable):
+                self._in_loop(partial(end, reply))
+            else:
+                self._next_part(call, iter(reply))
         except BaseException as error:
-            end = partial(self._pending_calls.end, call, error=error)
-        self._in_loop(end)
+            self._in_loop(partial(end, error=error))
+
+    def _next_part(self, call: PendingCall, messages: Iterator[Any]) -> None:
+        """In the pool: a generator is the handler's code too. It makes as much as the peer is sent
+        at once, and goes on in the pool when the peer has taken that."""
+        part: list[Any] = []
+        size = 0
+        while call.connection.answers:
+            try:
+                message = next(messages)
+            except StopIteration:
+                self._in_loop(partial(self._pending_calls.end, call, part))
+                return
+            part.append(message)
+            size += size_of(message)
+            if len(part) == MOST_MESSAGES or size > MOST_BYTES:
+                more = partial(self._submit_part, call, messages)
+                self._in_loop(partial(self._pending_calls.end, call, part, more=more))
+                return
+        getattr(messages, "close", _nothing)()
+        self._in_loop(partial(self._pending_calls.end, call))
+
+    def _submit_part(self, call: PendingCall, messages: Iterator[Any]) -> None:
+        self._pool.submit(partial(self._handle_part, call, messages))
+
+    def _handle_part(self, call: PendingCall, messages: Iterator[Any]) -> None:
+        """In the pool."""
+        try:
+            self._next_part(call, messages)
+        except BaseException as error:
+            self._in_loop(partial(self._pending_calls.end, call, error=error))
 
     def _disconnect(
         self, connection: Connection, reason: CloseReason, done: Callable[[], object]
@@ -110,18 +145,9 @@ class ThreadExecutor:
         function()
 
 
-def _evaluated(reply: Any, connection: Connection) -> Any:
-    """``reply``, as a list if it is an iterable: a generator is the handler's code too and must
-    run in this thread, not in the loop's."""
-    if isinstance(reply, bytes | bytearray | memoryview | str) or not isinstance(reply, Iterable):
-        return reply
-    messages = []
-    for message in reply:
-        if connection.closed:
-            break
-        messages.append(message)
-    return messages
-
-
 def _ignore(_: object) -> None:
     """The return value of ``connected`` is not a reply."""
+
+
+def _nothing() -> None:
+    pass

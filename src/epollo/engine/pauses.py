@@ -1,0 +1,19 @@
+"""Why no message of a connection is delivered."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+
+class Pause(IntFlag):
+    """Why no message is delivered. Kept as an int: operations on an IntFlag take microseconds."""
+
+    USER = 1  # the handler called `pause_reading`
+    HIGH_WATER = 2  # too much is unsent
+    IN_FLIGHT = 4  # too many messages wait for their replies
+    SEALED = 8  # FLUSHING or later
+    FAILED = 16  # the handler has raised: no reply is sent any more, either
+    REPLYING = 32  # a reply of several messages waits for the peer
+
+
+USER, HIGH_WATER, IN_FLIGHT, SEALED, FAILED, REPLYING = (flag.value for flag in Pause)
