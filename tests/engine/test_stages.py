@@ -54,5 +54,5 @@ def test_what_the_native_engine_calls_is_listed() -> None:
     assert sources
     called = set(re.findall(r"\b(?:self|connection|BaseConnection)\.(\w+)\(", "".join(sources)))
     own = set(re.findall(r"^    (?:cp?def|def) [^(\n]*?(\w+)\(", "".join(sources), re.MULTILINE))
-    inherited = {name for name in vars(BaseConnection) if callable(getattr(BaseConnection, name))}
+    inherited = {name for name in dir(BaseConnection) if callable(getattr(BaseConnection, name))}
     assert sorted((called & inherited) - (own - {"send"})) == sorted(CALLED_BY_NATIVE.split())

@@ -332,12 +332,16 @@ class BaseConnection(ReplyingConnection):
             self.paused &= ~USER
             self.schedule_update()
 
-    def check_watermarks(self, waiting: int = 0) -> None:
-        """Hold back a peer that takes too little of its output, or close it: for its unsent bytes,
-        and ``waiting`` ones that come after those. One frame, the largest, does not count: it may
-        be larger than the mark. Reading goes on at half the mark, as in Netty, not at once."""
+    def over_max_unsent(self, waiting: int = 0) -> bool:
+        """Are too many bytes unsent, with ``waiting`` ones that are to come behind them? One frame,
+        the largest, does not count: it may be larger than the limit. In any thread."""
+        return self.unsent + waiting - self.largest_unsent > self.protocol.limits.max_unsent
+
+    def check_watermarks(self) -> None:
+        """Hold back a peer that takes too little of its output, or close it. Reading goes on at
+        half the mark, as in Netty, not at every byte below it."""
         limits = self.protocol.limits
-        if self.unsent + waiting - self.largest_unsent > limits.max_unsent:
+        if self.over_max_unsent():
             self.drop(CloseReason.SLOW_CONSUMER)
         elif self.unsent > limits.high_water:
             self.paused |= HIGH_WATER

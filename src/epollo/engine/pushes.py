@@ -45,7 +45,6 @@ class Pushes:
         """Queue ``frame`` on ``connection`` soon; false if it takes no more. In any thread."""
         if not connection.takes_messages:
             return False
-        most = connection.protocol.limits.max_unsent
         with self._lock:
             waiting = self._waiting.get(connection)
             if waiting is None:
@@ -54,8 +53,8 @@ class Pushes:
                     self._loop.call_threadsafe(self._queue_all)
             if not waiting.over:
                 waiting.add(frame)
-                largest = max(waiting.largest, connection.largest_unsent)
-                if waiting.size + connection.unsent - largest > most:
+                larger = max(0, waiting.largest - connection.largest_unsent)
+                if connection.over_max_unsent(waiting.size - larger):
                     waiting.over = True
                     waiting.frames.clear()
             return not waiting.over

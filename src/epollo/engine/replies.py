@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from epollo.engine.interface import ConnectionContext, Reply
 from epollo.engine.pauses import FAILED, HIGH_WATER, IN_FLIGHT, REPLYING
 from epollo.framing import Buffer
+from epollo.reasons import CloseReason
 
 MOST_MESSAGES = 256  # of one reply in one turn, and
 MOST_BYTES = 256 << 10  # so that a peer that takes all at once does not keep others waiting
@@ -59,7 +60,8 @@ class Replies:
         """Send ``reply`` behind those that are here. Raises TypeError if it is no reply."""
         try:
             messages, size = messages_of(reply), size_of(reply)
-            self._connection.check_watermarks(self._waiting)
+            if self._connection.over_max_unsent(self._waiting):
+                self._connection.drop(CloseReason.SLOW_CONSUMER)
         except BaseException:
             done()
             raise
@@ -161,7 +163,8 @@ class ReplyingConnection:
     # Methods of `BaseConnection`, and of the engine:
     queue: Callable[[bytes], None]
     schedule_update: Callable[[], None]
-    check_watermarks: Callable[[int], None]
+    over_max_unsent: Callable[[int], bool]
+    drop: Callable[[CloseReason], None]
     handler_raised: Callable[[BaseException], None]
 
     if TYPE_CHECKING:

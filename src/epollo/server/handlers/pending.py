@@ -5,10 +5,11 @@ A connection is kept here only while it has a pending call.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from epollo.engine import Connection, Reply
+from epollo.engine import CloseReason, Connection, Reply
 from epollo.engine.replies import size_of
 
 
@@ -34,8 +35,8 @@ class DeferringConnection(Connection, Protocol):
         """Send some messages of such a reply. Calls ``done`` when the peer may be sent more, or
         none will be (`answers`)."""
 
-    def check_watermarks(self, waiting: int = 0) -> None:
-        """Close the connection if it has too many unsent bytes, with ``waiting`` more."""
+    def over_max_unsent(self, waiting: int = 0) -> bool:
+        """Are too many bytes unsent, with ``waiting`` ones behind them? In any thread."""
 
     def fail(self, error: BaseException, count: int = 1) -> None:
         """The handler raised for a deferred message: close the connection."""
@@ -51,7 +52,7 @@ class PendingCall:
         self.weight = weight  # places in flight that it takes
         self.ended = False
         self.reply: Reply = None
-        self.size = 0  # bytes of the reply, while it waits for an earlier one
+        self.size = 0  # bytes of the reply that `hold` has counted
         self.more: Callable[[], object] | None = None  # makes the next part of the reply
         self.error: BaseException | None = None
         self.cancel: Callable[[], object] = _nothing
@@ -77,7 +78,8 @@ class PendingCalls:
         self._ordered = ordered
         # In the order of their messages; dict keys, because removing one of many must be fast.
         self._queues: dict[DeferringConnection, dict[PendingCall, None]] = {}
-        self._waiting: dict[DeferringConnection, int] = {}  # bytes of replies that wait
+        self._lock = threading.Lock()
+        self._held: dict[DeferringConnection, int] = {}  # bytes of replies, until they are sent
         self._last: dict[Connection, Callable[[], object]] = {}
 
     def __len__(self) -> int:
@@ -104,44 +106,48 @@ class PendingCalls:
         queue = self._queues.get(call.connection)
         if queue is None or call.ended:  # abandoned
             return
-        call.reply, call.error, call.more, call.ended = reply, error, more, True
         call.cancel = _nothing
+        call.reply, call.error, call.more, call.ended = reply, error, more, True
         if not self._ordered:
             self._complete(queue, call)
-        elif call is not next(iter(queue)):
-            self._wait(call)
+        elif call is not next(iter(queue)) and not call.size and not self.hold(call, reply):
+            call.reply = None
+            call.connection.abort(CloseReason.SLOW_CONSUMER)
         while queue and (first := next(iter(queue))).ended:
             self._complete(queue, first)
         if not queue and self._queues.get(call.connection) is queue:
             del self._queues[call.connection]
             self._last.pop(call.connection, _nothing)()
 
+    def hold(self, call: PendingCall, reply: Reply) -> bool:
+        """Count ``reply`` as unsent until it is sent: it is on its way to the loop, or waits for an
+        earlier one. False if that would be too much. In any thread, before `end`."""
+        connection, size = call.connection, size_of(reply)
+        with self._lock:
+            held = self._held.get(connection, 0)
+            if held and connection.over_max_unsent(held):
+                return False
+            self._held[connection] = held + size
+            call.size = size
+        return True
+
+    def _complete(self, queue: dict[PendingCall, None], call: PendingCall) -> None:
+        with self._lock:
+            held = self._held.get(call.connection, 0) - call.size
+            call.size = 0
+            if held > 0:
+                self._held[call.connection] = held
+            else:
+                self._held.pop(call.connection, None)
+        if call.more is None:
+            del queue[call]
+        call.complete()
+
     def cancel(self, connection: DeferringConnection) -> None:
         """Cancel the calls of ``connection``: it is closed, so no reply can be sent."""
         for call in tuple(self._queues.get(connection, ())):
             call.reply = None
             call.cancel()
-
-    def _complete(self, queue: dict[PendingCall, None], call: PendingCall) -> None:
-        if call.size:
-            self._waiting[call.connection] -= call.size
-            call.size = 0
-        if call.more is None:
-            del queue[call]
-            if not queue:
-                self._waiting.pop(call.connection, None)
-        call.complete()
-
-    def _wait(self, call: PendingCall) -> None:
-        """The reply waits for an earlier one: it counts as unsent until then."""
-        connection = call.connection
-        waiting = self._waiting.get(connection, 0)
-        connection.check_watermarks(waiting)
-        if connection.closed:
-            call.reply = None
-            return
-        call.size = size_of(call.reply)
-        self._waiting[connection] = waiting + call.size
 
     def after(self, connection: DeferringConnection, function: Callable[[], object]) -> None:
         """Call ``function`` when ``connection`` has no pending call any more."""
@@ -154,7 +160,7 @@ class PendingCalls:
         """Forget all pending calls; returns their connections."""
         connections = tuple(self._queues)
         self._queues.clear()
-        self._waiting.clear()
+        self._held.clear()
         self._last.clear()
         return connections
 

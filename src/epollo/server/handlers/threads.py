@@ -78,15 +78,14 @@ class ThreadExecutor:
 
     def _handle(self, call: PendingCall, function: Callable[[], Reply]) -> None:
         """In the pool. Messages that the handler itself sends go out before its reply."""
-        end = partial(self._pending_calls.end, call)
         try:
             reply = function()
             if isinstance(reply, str) or is_message(reply) or not isinstance(reply, Iterable):
-                self._in_loop(partial(end, reply))
+                self._end(call, reply)
             else:
                 self._next_part(call, iter(reply))
         except BaseException as error:
-            self._in_loop(partial(end, error=error))
+            self._in_loop(partial(self._pending_calls.end, call, error=error))
 
     def _next_part(self, call: PendingCall, messages: Iterator[Any]) -> None:
         """In the pool: a generator is the handler's code too. It makes as much as the peer is sent
@@ -97,16 +96,24 @@ class ThreadExecutor:
             try:
                 message = next(messages)
             except StopIteration:
-                self._in_loop(partial(self._pending_calls.end, call, part))
+                self._end(call, part)
                 return
             part.append(message)
             size += size_of(message)
             if len(part) == MOST_MESSAGES or size > MOST_BYTES:
-                more = partial(self._submit_part, call, messages)
-                self._in_loop(partial(self._pending_calls.end, call, part, more=more))
+                self._end(call, part, partial(self._submit_part, call, messages))
                 return
         getattr(messages, "close", _nothing)()
-        self._in_loop(partial(self._pending_calls.end, call))
+        self._end(call, None)
+
+    def _end(
+        self, call: PendingCall, reply: Any, more: Callable[[], object] | None = None
+    ) -> None:
+        """In the pool: give the loop the reply, or a part of it."""
+        if not self._pending_calls.hold(call, reply):
+            self._in_loop(partial(call.connection.abort, CloseReason.SLOW_CONSUMER))
+            reply = None
+        self._in_loop(partial(self._pending_calls.end, call, reply, more=more))
 
     def _submit_part(self, call: PendingCall, messages: Iterator[Any]) -> None:
         self._pool.submit(partial(self._handle_part, call, messages))
