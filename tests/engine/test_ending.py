@@ -121,11 +121,6 @@ def many_descriptors(count: int) -> Iterator[None]:
     [(300, 0.001, 200), (2100, 0, 1024)],
     ids=["slow ends", "many ends"],
 )
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the ends of all connections that were reset at once come before any other message",
-)
 def test_resets_in_a_storm_keep_no_other_peer_waiting(
     engine: Engine, count: int, work: float, most: int
 ) -> None:

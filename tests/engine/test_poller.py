@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from epollo.engine.events import ERROR, HANGUP, READ, WRITE
+from epollo.engine.events import ERROR, HANGUP, PEER_ENDED, READ, WRITE
 from epollo.engine.python.poller import POLLERS, SELECT_LIMIT, Poller, new_poller
 from epollo.errors import EngineMissing, PollerFull
 

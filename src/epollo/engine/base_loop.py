@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn, cast
 
 from epollo.engine.connection import BaseConnection
+from epollo.engine.deadlines import overdue
 from epollo.engine.events import READ, WRITE
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
 from epollo.engine.listener import Listener
@@ -26,6 +27,13 @@ from epollo.engine.stages import ConnectionStage, drop_unacknowledged
 from epollo.engine.timers import Timer, Timers
 from epollo.engine.wakeup import Alarm, Wakeup
 from epollo.reasons import CloseReason
+
+# What one turn does at most, so that a storm of the same keeps no other peer waiting: it is a matter
+# of milliseconds, then the loop looks for new events.
+MOST_OTHERS = 32  # events other than messages: ends, handshakes, accepts; as many again as messages
+MOST_CALLS = 256  # due timers; and as many calls of other threads
+MOST_FLUSHED = 1024  # connections
+MOST_ENDED = 64  # connections, told of their end, or ended by a deadline
 
 _log = logging.getLogger("epollo.engine")
 
@@ -151,7 +159,8 @@ class BaseLoop(ABC):
         self.thread = None  # whichever thread closes it may do so
         for source in self.sources():
             source.abort()
-        self._close_scheduled()
+        while self._to_close:
+            self._close_scheduled()
         self.to_flush.clear()
         self._context = None
         self._timers.clear()
@@ -274,16 +283,20 @@ class BaseLoop(ABC):
             source.leave()
 
     def _close_scheduled(self) -> None:
-        while self._to_close:
-            closing, self._to_close = deque(self._to_close), []
-            try:
-                while closing:
-                    connection = closing.popleft()
-                    self.unwatch(connection.fd)
-                    connection.release()
-                    self._tell_closed(connection)
-            finally:
-                self._to_close[:0] = closing
+        closing, self._to_close = deque(self._to_close), []
+        try:
+            for _ in range(min(MOST_ENDED, len(closing))):
+                connection = closing.popleft()
+                self.unwatch(connection.fd)
+                connection.release()
+                self._tell_closed(connection)
+        finally:
+            self._to_close[:0] = closing
+
+    @property
+    def _is_last_turn(self) -> bool:
+        """Will there be no other one that could do what this one leaves?"""
+        return self._stopping or self._exit is not None
 
     def _tell_closed(self, connection: BaseConnection) -> None:
         assert connection.reason is not None
@@ -304,11 +317,19 @@ class BaseLoop(ABC):
     def enforce(self, bounds: Bounds) -> None:
         """The next tick: end every connection that is over one of the ``bounds``. Those past the
         write timeout are dropped; the output of the others is still sent."""
-        for connection, reason in self.sweep(bounds):
-            if reason is not CloseReason.WRITE_TIMEOUT:
-                connection.end(reason)
-            elif not self._takes_some(connection):
+        self._end_overdue(deque(each for each, _ in self.sweep(bounds)), bounds)
+
+    def _end_overdue(self, found: deque[BaseConnection], bounds: Bounds) -> None:
+        """End the first of them, and the others in later turns, if they are still overdue then."""
+        for _ in range(min(MOST_ENDED, len(found))):
+            connection = found.popleft()
+            reason = overdue(connection, bounds)
+            if reason is CloseReason.WRITE_TIMEOUT and not self._takes_some(connection):
                 connection.drop(reason)
+            elif reason not in (None, CloseReason.WRITE_TIMEOUT):
+                connection.end(reason)
+        if found:
+            self.call_threadsafe(lambda: self._end_overdue(found, bounds))
 
     def _takes_some(self, connection: BaseConnection) -> bool:
         """Has the peer taken some output after all? The kernel has room as soon as it has, but
@@ -341,9 +362,11 @@ class BaseLoop(ABC):
 
     def _make_calls(self) -> None:
         """Make the calls that are due, and those of other threads until now."""
-        due: deque[Callable[[], object]] = deque(timer.fire for timer in self._timers.due())
+        due: deque[Callable[[], object]] = deque(
+            timer.fire for timer in self._timers.due(MOST_CALLS)
+        )
         try:
-            for _ in range(len(self._call_queue)):
+            for _ in range(min(MOST_CALLS, len(self._call_queue))):
                 due.append(self._call_queue.popleft())
             while due:
                 try:

@@ -7,12 +7,14 @@ All pollers here are level-triggered: as long as there is something to read, or 
 every call says so again. So the loop may read once and move on to the next connection; what it
 left in the socket is reported at the next turn, and no connection can keep the others waiting.
 
-Not among them: EPOLLRDHUP. It comes as soon as the peer's FIN is here, while bytes sent before
-the FIN may still be unread; taken for a hang-up, it would lose those messages and their replies.
-recv() returns b"" for the same FIN in its right place, behind the bytes.
+PEER_ENDED (EPOLLRDHUP) only tells the loop which events are likely to end a connection, since those
+wait when there are many. It is not taken for the end itself: it comes as soon as the peer's FIN is
+here, while bytes sent before the FIN may still be unread; to close then would lose those messages
+and their replies. recv() returns b"" for the same FIN in its right place, behind the bytes.
 """
 
 READ = 0x001  # POLLIN, EPOLLIN
 WRITE = 0x004  # POLLOUT, EPOLLOUT
 ERROR = 0x008  # POLLERR, EPOLLERR
 HANGUP = 0x010  # POLLHUP, EPOLLHUP
+PEER_ENDED = 0x2000  # EPOLLRDHUP, and POLLRDHUP on Linux: asked for together with READ

@@ -8,6 +8,7 @@ half of the timers are cancelled they are all taken out, as asyncio does.
 from __future__ import annotations
 
 import heapq
+import sys
 import time
 from collections.abc import Callable
 
@@ -84,15 +85,15 @@ class Timers:
         seconds = min(_LONGEST_WAIT, max(0.0, when - time.monotonic()))
         return seconds if timeout is None else min(seconds, timeout)
 
-    def due(self) -> list[Timer]:
-        """The timers whose time has come, removed, in order.
+    def due(self, most: int = sys.maxsize) -> list[Timer]:
+        """The timers whose time has come, removed, in order: the first ``most`` of them.
 
         Those that the callbacks add are for the next turn, so a timer that renews itself at
         once cannot keep the loop from its sockets.
         """
         now = time.monotonic()
         due = []
-        while self.heap and self.heap[0].when <= now:
+        while self.heap and self.heap[0].when <= now and len(due) < most:
             due.append(self._pop())
         return due
 

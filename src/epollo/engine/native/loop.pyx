@@ -12,12 +12,15 @@ from libc.errno cimport EBADF, EINTR, errno
 from libc.limits cimport INT_MAX
 from libc.math cimport INFINITY, ceil
 from libc.stdint cimport uint32_t
+from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
 from epollo.engine.native.connection cimport ConnectionCore
 from epollo.engine.native.context cimport LoopBuffers
 
+from epollo.engine import base_loop
+from epollo.engine import events as _events
 from epollo.engine.base_loop import BaseLoop
 from epollo.engine.deadlines import overdue
 from epollo.engine.native.connection import Connection
@@ -39,6 +42,12 @@ cdef extern from "<sys/epoll.h>" nogil:
 cdef enum:
     MOST_EVENTS = 1024  # of one turn
 
+cdef int MOST_OTHERS = base_loop.MOST_OTHERS
+cdef Py_ssize_t MOST_FLUSHED = base_loop.MOST_FLUSHED
+cdef uint32_t READ = _events.READ
+cdef uint32_t WRITE = _events.WRITE
+cdef uint32_t PEER_ENDED = _events.PEER_ENDED
+
 cdef object CONNECTION = Connection
 
 
@@ -48,6 +57,9 @@ cdef class LoopCore:
     cdef int _epoll
     cdef int _count  # of the events of the last turn
     cdef int _served  # of them
+    cdef int _others  # of those: no messages, and at the front of the events now, to be served last
+    cdef unsigned int _rotation  # which of the others comes first, if they are many
+    cdef int _current  # the descriptor that is being served
     cdef Py_ssize_t _flushed  # of the connections in `to_flush`
     cdef epoll_event _events[MOST_EVENTS]
     cdef LoopBuffers _buffers
@@ -120,8 +132,12 @@ cdef class LoopCore:
                 self._close_scheduled()
         finally:
             self.polling = False
-            if PyList_GET_SIZE(self._buffers.to_flush) or PyList_GET_SIZE(self._to_close):
-                self._wake()  # made by `closed`, or the turn has raised
+            if (
+                PyList_GET_SIZE(self._buffers.to_flush)
+                or PyList_GET_SIZE(self._to_close)
+                or self._call_queue
+            ):  # left for the next turn
+                self._wake()
         if self._exit is not None:
             self._raise_exit()
         return self._count
@@ -131,7 +147,7 @@ cdef class LoopCore:
         cdef epoll_event event
         if fd < 0:
             raise OSError(EBADF, os.strerror(EBADF))
-        event.events = events
+        event.events = events | PEER_ENDED if events & READ else events
         event.data.fd = fd
         while PyList_GET_SIZE(self._sources) <= fd:
             self._sources.append(None)
@@ -224,38 +240,61 @@ cdef class LoopCore:
         return self._heap[0].when if PyList_GET_SIZE(self._heap) else INFINITY
 
     cdef int _serve(self) except -1:
-        """Give each source the events of its descriptor."""
-        cdef int fd
-        self._served = 0
+        """Give each source the events of its descriptor: messages first; then ends, handshakes and
+        accepts. See `Loop._in_order` of the Python engine."""
+        cdef int most
+        self._served = self._others = 0
+        self._serve_up_to(self._count, False)
+        if self._others and self._exit is None:
+            most = MOST_OTHERS + self._count - self._others
+            if self._others > most:
+                self._rotate(most)
+            self._served = 0
+            self._serve_up_to(min(self._others, most), True)
+        return 0
+
+    cdef int _serve_up_to(self, int last, bint others) except -1:
         self.dispatching = True
         try:
-            while self._served < self._count:
+            while self._served < last:
                 try:
-                    self._serve_remaining()
+                    self._serve_remaining(last, others)
                 except BaseException as error:
-                    fd = self._events[self._served - 1].data.fd
-                    source = self._sources[fd] if fd < PyList_GET_SIZE(self._sources) else None
-                    self.source_failed(source, error)
+                    self.source_failed(self.source_of(self._current), error)
         finally:
             self.dispatching = False
         return 0
 
-    cdef int _serve_remaining(self) except -1:
-        """The events that are not served yet."""
+    cdef int _rotate(self, int most) except -1:
+        """Have the others begin with another one each time: it is the last of a turn that wait."""
+        cdef epoll_event waiting[MOST_EVENTS]
+        cdef int start = self._rotation % self._others, behind = self._others - start
+        memcpy(waiting, self._events, self._others * sizeof(epoll_event))
+        memcpy(self._events, waiting + start, behind * sizeof(epoll_event))
+        memcpy(self._events + behind, waiting, start * sizeof(epoll_event))
+        self._rotation += most
+        return 0
+
+    cdef int _serve_remaining(self, int last, bint others) except -1:
+        """The events that are not served yet: messages only, or, with ``others``, all."""
         cdef int fd
         cdef uint32_t events
         cdef double before = _now(), now
-        while self._served < self._count and self._exit is None:
+        while self._served < last and self._exit is None:
             # A source that an earlier one of the batch has closed ignores the event, or is gone.
             # Its descriptor cannot belong to a new connection, which would get events of the
             # old one: it is closed after the batch (`_close_scheduled`). A listener's may, but an
             # event to read does no harm.
-            fd = self._events[self._served].data.fd
+            self._current = fd = self._events[self._served].data.fd
             events = self._events[self._served].events
             self._served += 1
             source = self._sources[fd] if fd < PyList_GET_SIZE(self._sources) else None
-            if type(source) is CONNECTION:
+            if type(source) is CONNECTION and (others or not events & ~(READ | WRITE)):
                 (<ConnectionCore> source).serve_ready(events)
+            elif not others:
+                self._events[self._others] = self._events[self._served - 1]
+                self._others += 1
+                continue
             elif source is not None:
                 source.ready(events)
             if self.slow_after < INFINITY:
@@ -263,7 +302,7 @@ cdef class LoopCore:
                 if now - before > self.slow_after and source is not None:
                     self._tell_slow(source, now - before)
                 before = now
-        self._served = self._count  # the others are reported again: pollers are level-triggered
+        self._served = last  # the others are reported again: pollers are level-triggered
         return 0
 
     cdef int _flush_scheduled(self) except -1:
@@ -273,7 +312,7 @@ cdef class LoopCore:
         self._flushed = 0
         self.dispatching = True
         try:
-            while self._flushed < PyList_GET_SIZE(to_flush):
+            while self._may_flush(to_flush):
                 try:
                     self._flush_remaining(to_flush)
                 except BaseException as error:
@@ -281,13 +320,18 @@ cdef class LoopCore:
                     self.source_failed(to_flush[last] if last < len(to_flush) else None, error)
         finally:
             self.dispatching = False
-        to_flush.clear()
+        del to_flush[:self._flushed]
         return 0
+
+    cdef inline bint _may_flush(self, list to_flush) except -1:
+        if self._flushed >= PyList_GET_SIZE(to_flush):
+            return False
+        return self._flushed < MOST_FLUSHED or self._is_last_turn
 
     cdef int _flush_remaining(self, list to_flush) except -1:
         """The connections that are not flushed yet."""
         cdef ConnectionCore connection
-        while self._flushed < PyList_GET_SIZE(to_flush):  # which may grow meanwhile
+        while self._may_flush(to_flush):  # which may grow meanwhile
             connection = to_flush[self._flushed]
             self._flushed += 1
             connection.flush()

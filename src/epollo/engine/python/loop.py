@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 import time
 
-from epollo.engine.base_loop import BaseLoop
+from epollo.engine.base_loop import MOST_FLUSHED, MOST_OTHERS, BaseLoop
 from epollo.engine.connection import BaseConnection
 from epollo.engine.deadlines import overdue
+from epollo.engine.events import READ, WRITE
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
 from epollo.engine.python.connection import Connection
 from epollo.engine.python.context import ConnectionContext
@@ -40,6 +41,7 @@ class Loop(BaseLoop):
         self._sources: dict[int, EventSource] = {}
         self._disabled: set[int] = set()  # those of them that the poller does not watch
         self.buffer: memoryview = memoryview(bytearray(READ_SIZE))
+        self._rotation = 0  # which events that are no messages come first, if they are many
         super().__init__()
         self._heap = self._timers.heap
 
@@ -68,9 +70,7 @@ class Loop(BaseLoop):
                 self._close_scheduled()
         finally:
             self.polling = False
-            if (
-                self.to_flush or self._to_close
-            ):  # by what was told of an end, or what ended the turn
+            if self.to_flush or self._to_close or self._call_queue:  # left for the next turn
                 self._wake()
         if self._exit is not None:
             self._raise_exit()
@@ -139,7 +139,7 @@ class Loop(BaseLoop):
         self.dispatching = True
         before = time.monotonic()
         try:
-            for fd, events in ready:
+            for fd, events in self._in_order(ready):
                 # A source that an earlier one of the batch has closed ignores the event, or is
                 # gone. Its descriptor cannot belong to a new connection, which would get events
                 # of the old one: it is closed after the batch (`_close_scheduled`). A listener's
@@ -159,11 +159,39 @@ class Loop(BaseLoop):
         finally:
             self.dispatching = False
 
+    def _in_order(self, ready: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Messages first; then ends, handshakes and accepts: not all of them, if they are many.
+
+        Those take much longer, so thousands at once would keep the messages waiting that come
+        meanwhile. What is left out is reported again, and has its turn: the first of them is
+        another one each time.
+        """
+        sources = self._sources
+        others = [
+            (fd, events)
+            for fd, events in ready
+            if events & ~(READ | WRITE) or not isinstance(sources.get(fd), Connection)
+        ]
+        if not others:
+            return ready
+        left_out = set(others)
+        ordered = [each for each in ready if each not in left_out]
+        most = MOST_OTHERS + len(ordered)
+        if len(others) > most:
+            start = self._rotation % len(others)
+            self._rotation += most
+            others = (others[start:] + others[:start])[:most]
+        return ordered + others
+
     def _flush_scheduled(self) -> None:
         """Send the output of each, in one send, and update what it waits for."""
+        flushed = 0
         self.dispatching = True
         try:
             for connection in self.to_flush:  # which may grow meanwhile
+                if flushed == MOST_FLUSHED and not self._is_last_turn:
+                    break
+                flushed += 1
                 try:
                     if connection.outbox:
                         connection.flush()
@@ -173,4 +201,4 @@ class Loop(BaseLoop):
                     self.source_failed(connection, error)
         finally:
             self.dispatching = False
-        self.to_flush.clear()
+        del self.to_flush[:flushed]
