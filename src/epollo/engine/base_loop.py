@@ -375,6 +375,8 @@ class BaseLoop(ABC):
                     self.report(error, "a callback of the loop raised")
         finally:  # a signal handler has raised: make the other calls in the next turn
             self._call_queue.extendleft(reversed(due))
+            if self._call_queue:  # for the next turn
+                self._wake()
         self._set_alarm()
 
     def _set_alarm(self) -> None:

@@ -5,6 +5,7 @@
 
 import os
 
+from cython cimport final
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_SIZE
 from cpython.pythread cimport PyThread_get_thread_ident
@@ -41,11 +42,13 @@ cdef extern from "<sys/epoll.h>" nogil:
 
 cdef enum:
     MOST_EVENTS = 1024  # of one turn
+    MOST_FLUSHED = 1024  # of `epollo.engine.base_loop`
+    MOST_OTHERS = 32  # the same
 
-cdef int MOST_OTHERS = base_loop.MOST_OTHERS
-cdef Py_ssize_t MOST_FLUSHED = base_loop.MOST_FLUSHED
+assert (MOST_FLUSHED, MOST_OTHERS) == (base_loop.MOST_FLUSHED, base_loop.MOST_OTHERS)
+
 cdef uint32_t READ = _events.READ
-cdef uint32_t WRITE = _events.WRITE
+cdef uint32_t ENDS = ~READ & ~(<uint32_t> _events.WRITE)  # come, as a rule, with an end
 cdef uint32_t PEER_ENDED = _events.PEER_ENDED
 
 cdef object CONNECTION = Connection
@@ -132,12 +135,8 @@ cdef class LoopCore:
                 self._close_scheduled()
         finally:
             self.polling = False
-            if (
-                PyList_GET_SIZE(self._buffers.to_flush)
-                or PyList_GET_SIZE(self._to_close)
-                or self._call_queue
-            ):  # left for the next turn
-                self._wake()
+            if PyList_GET_SIZE(self._buffers.to_flush) or PyList_GET_SIZE(self._to_close):
+                self._wake()  # left for the next turn
         if self._exit is not None:
             self._raise_exit()
         return self._count
@@ -203,6 +202,7 @@ cdef class LoopCore:
             close(self._epoll)
         self._epoll = -1
 
+    @final
     cdef int _wait(self, timeout) except -1:
         """Ask the kernel what is ready. If something was, the last time, the GIL is kept at first:
         to release it is to hand it to another thread and then wait for it."""
@@ -221,6 +221,7 @@ cdef class LoopCore:
             PyErr_CheckSignals()
         return 0
 
+    @final
     cdef int _milliseconds(self, timeout) except -2:
         """The longest wait: until the next timer, and none with work at hand."""
         cdef double seconds = INFINITY if timeout is None else timeout
@@ -236,9 +237,11 @@ cdef class LoopCore:
         # Rounded up: half a millisecond rounded down to none would be a busy loop.
         return <int> min(<double> INT_MAX, ceil(max(0.0, seconds) * 1000))
 
+    @final
     cdef double _next_timer(self) except -1:
         return self._heap[0].when if PyList_GET_SIZE(self._heap) else INFINITY
 
+    @final
     cdef int _serve(self) except -1:
         """Give each source the events of its descriptor: messages first; then ends, handshakes and
         accepts. See `Loop._in_order` of the Python engine."""
@@ -253,6 +256,7 @@ cdef class LoopCore:
             self._serve_up_to(min(self._others, most), True)
         return 0
 
+    @final
     cdef int _serve_up_to(self, int last, bint others) except -1:
         self.dispatching = True
         try:
@@ -265,6 +269,7 @@ cdef class LoopCore:
             self.dispatching = False
         return 0
 
+    @final
     cdef int _rotate(self, int most) except -1:
         """Have the others begin with another one each time: it is the last of a turn that wait."""
         cdef epoll_event waiting[MOST_EVENTS]
@@ -275,6 +280,7 @@ cdef class LoopCore:
         self._rotation += most
         return 0
 
+    @final
     cdef int _serve_remaining(self, int last, bint others) except -1:
         """The events that are not served yet: messages only, or, with ``others``, all."""
         cdef int fd
@@ -289,7 +295,7 @@ cdef class LoopCore:
             events = self._events[self._served].events
             self._served += 1
             source = self._sources[fd] if fd < PyList_GET_SIZE(self._sources) else None
-            if type(source) is CONNECTION and (others or not events & ~(READ | WRITE)):
+            if type(source) is CONNECTION and (others or not events & ENDS):
                 (<ConnectionCore> source).serve_ready(events)
             elif not others:
                 self._events[self._others] = self._events[self._served - 1]
@@ -305,6 +311,7 @@ cdef class LoopCore:
         self._served = last  # the others are reported again: pollers are level-triggered
         return 0
 
+    @final
     cdef int _flush_scheduled(self) except -1:
         """Send the output of each, in one send, and update what it waits for."""
         cdef list to_flush = self._buffers.to_flush
@@ -312,7 +319,9 @@ cdef class LoopCore:
         self._flushed = 0
         self.dispatching = True
         try:
-            while self._may_flush(to_flush):
+            while self._flushed < PyList_GET_SIZE(to_flush):
+                if self._flushed >= MOST_FLUSHED and not self._is_last_turn:
+                    break
                 try:
                     self._flush_remaining(to_flush)
                 except BaseException as error:
@@ -320,18 +329,18 @@ cdef class LoopCore:
                     self.source_failed(to_flush[last] if last < len(to_flush) else None, error)
         finally:
             self.dispatching = False
-        del to_flush[:self._flushed]
+        if self._flushed == PyList_GET_SIZE(to_flush):
+            to_flush.clear()
+        else:
+            del to_flush[:self._flushed]
         return 0
 
-    cdef inline bint _may_flush(self, list to_flush) except -1:
-        if self._flushed >= PyList_GET_SIZE(to_flush):
-            return False
-        return self._flushed < MOST_FLUSHED or self._is_last_turn
-
+    @final
     cdef int _flush_remaining(self, list to_flush) except -1:
-        """The connections that are not flushed yet."""
+        """The connections that are not flushed yet, up to the next multiple of `MOST_FLUSHED`."""
         cdef ConnectionCore connection
-        while self._may_flush(to_flush):  # which may grow meanwhile
+        cdef Py_ssize_t most = (self._flushed // MOST_FLUSHED + 1) * MOST_FLUSHED
+        while self._flushed < min(most, PyList_GET_SIZE(to_flush)):  # which may grow meanwhile
             connection = to_flush[self._flushed]
             self._flushed += 1
             connection.flush()

@@ -221,7 +221,7 @@ class Connection(BaseConnection):
             return
         self._head = _BEING_SENT
         outbox, self.outbox = self.outbox, []
-        data = bytes(outbox[0]) if len(outbox) == 1 else b"".join(outbox)
+        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         if self.filter_io is not None:
             size = len(data)
             self._head = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import islice
 
 from epollo.engine.base_loop import MOST_FLUSHED, MOST_OTHERS, BaseLoop
 from epollo.engine.connection import BaseConnection
@@ -22,6 +23,8 @@ from epollo.reasons import CloseReason
 # One buffer for all to read into. A fresh one for each read would lie above malloc's threshold for
 # mmap (128 KiB, mallopt(3)): a map, page faults and an unmap, ten times the cost of the recv.
 READ_SIZE = 256 << 10
+
+_ENDS = ~(READ | WRITE)  # events that come, as a rule, with the end of a connection
 
 
 class Loop(BaseLoop):
@@ -70,7 +73,7 @@ class Loop(BaseLoop):
                 self._close_scheduled()
         finally:
             self.polling = False
-            if self.to_flush or self._to_close or self._call_queue:  # left for the next turn
+            if self.to_flush or self._to_close:  # left for the next turn
                 self._wake()
         if self._exit is not None:
             self._raise_exit()
@@ -134,71 +137,73 @@ class Loop(BaseLoop):
         self._poller.close()
 
     def _serve(self, ready: list[tuple[int, int]]) -> None:
-        """Give each source the events of its descriptor."""
-        sources, slow_after = self._sources, self.slow_after
+        """Give each source the events of its descriptor: messages first; then ends, handshakes and
+        accepts, but not all of them, if they are many.
+
+        Those take much longer, so thousands at once would keep the messages waiting that come
+        meanwhile. What is left out is reported again, since pollers are level-triggered, and has
+        its turn: the first of them is another one each time.
+        """
+        others: list[tuple[int, int]] = []
         self.dispatching = True
-        before = time.monotonic()
         try:
-            for fd, events in self._in_order(ready):
-                # A source that an earlier one of the batch has closed ignores the event, or is
-                # gone. Its descriptor cannot belong to a new connection, which would get events
-                # of the old one: it is closed after the batch (`_close_scheduled`). A listener's
-                # may, but an event to read does no harm.
-                source = sources.get(fd)
-                if source is not None:
-                    try:
-                        source.ready(events)
-                    except BaseException as error:
-                        self.source_failed(source, error)
-                    if self._exit is not None:
-                        break  # the others are reported again: pollers are level-triggered
-                    now = time.monotonic()
-                    if now - before > slow_after:
-                        self._tell_slow(source, now - before)
-                    before = now
+            self._serve_each(ready, others)
+            if others and self._exit is None:
+                self._serve_each(self._first_of(others, len(ready)), None)
         finally:
             self.dispatching = False
 
-    def _in_order(self, ready: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Messages first; then ends, handshakes and accepts: not all of them, if they are many.
+    def _first_of(self, others: list[tuple[int, int]], events: int) -> list[tuple[int, int]]:
+        most = MOST_OTHERS + events - len(others)
+        if len(others) <= most:
+            return others
+        start = self._rotation % len(others)
+        self._rotation += most
+        return (others[start:] + others[:start])[:most]
 
-        Those take much longer, so thousands at once would keep the messages waiting that come
-        meanwhile. What is left out is reported again, and has its turn: the first of them is
-        another one each time.
-        """
-        sources = self._sources
-        others = [
-            (fd, events)
-            for fd, events in ready
-            if events & ~(READ | WRITE) or not isinstance(sources.get(fd), Connection)
-        ]
-        if not others:
-            return ready
-        left_out = set(others)
-        ordered = [each for each in ready if each not in left_out]
-        most = MOST_OTHERS + len(ordered)
-        if len(others) > most:
-            start = self._rotation % len(others)
-            self._rotation += most
-            others = (others[start:] + others[:start])[:most]
-        return ordered + others
+    def _serve_each(
+        self, ready: list[tuple[int, int]], others: list[tuple[int, int]] | None
+    ) -> None:
+        """Those of ``ready``; what is no message goes to ``others``, if there is that list."""
+        sources, slow_after = self._sources, self.slow_after
+        before = time.monotonic()
+        for fd, events in ready:
+            # A source that an earlier one of the batch has closed ignores the event, or is gone.
+            # Its descriptor cannot belong to a new connection, which would get events of the old
+            # one: it is closed after the batch (`_close_scheduled`). A listener's may, but an event
+            # to read does no harm.
+            source = sources.get(fd)
+            if others is not None and (events & _ENDS or type(source) is not Connection):
+                others.append((fd, events))
+            elif source is not None:
+                try:
+                    source.ready(events)
+                except BaseException as error:
+                    self.source_failed(source, error)
+                if self._exit is not None:
+                    break  # the others are reported again
+                now = time.monotonic()
+                if now - before > slow_after:
+                    self._tell_slow(source, now - before)
+                before = now
 
     def _flush_scheduled(self) -> None:
         """Send the output of each, in one send, and update what it waits for."""
-        flushed = 0
         self.dispatching = True
         try:
-            for connection in self.to_flush:  # which may grow meanwhile
-                if flushed == MOST_FLUSHED and not self._is_last_turn:
-                    break
-                flushed += 1
-                try:
-                    if connection.outbox:
-                        connection.flush()
-                    if connection.unsent or connection.update_due:
-                        connection.update_state()
-                except BaseException as error:
-                    self.source_failed(connection, error)
+            self._flush_first()
+            while self.to_flush and self._is_last_turn:
+                self._flush_first()
         finally:
             self.dispatching = False
-        del self.to_flush[:flushed]
+
+    def _flush_first(self) -> None:
+        for connection in islice(self.to_flush, MOST_FLUSHED):  # which may grow meanwhile
+            try:
+                if connection.outbox:
+                    connection.flush()
+                if connection.unsent or connection.update_due:
+                    connection.update_state()
+            except BaseException as error:
+                self.source_failed(connection, error)
+        del self.to_flush[:MOST_FLUSHED]
