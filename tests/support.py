@@ -7,6 +7,7 @@ import io
 import os
 import queue
 import re
+import resource
 import selectors
 import shutil
 import signal
@@ -412,6 +413,19 @@ def memory() -> Iterator[Callable[[], int]]:
         yield lambda: tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
+
+
+@contextmanager
+def many_descriptors(count: int) -> Iterator[None]:
+    """This process may open at least ``count`` descriptors; skips the test if it may not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < count:
+        pytest.skip(f"takes {count} descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def unacknowledged(end: tuple[str, int], other: tuple[str, int]) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import resource
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,7 +13,15 @@ import pytest
 from epollo import CloseReason, Connection, ConnectionClosed, Server
 from epollo.engine import stages
 from tests.engines import Engine
-from tests.support import DEADLINE, Peer, Recorder, frame, unacknowledged, until
+from tests.support import (
+    DEADLINE,
+    Peer,
+    Recorder,
+    frame,
+    many_descriptors,
+    unacknowledged,
+    until,
+)
 
 MIB = 1 << 20
 
@@ -102,18 +109,6 @@ class Storm(Recorder):
             assert self.asked.wait(DEADLINE)
         time.sleep(self._work)  # what the handler has to do for it
         super().disconnected(connection, reason)
-
-
-@contextmanager
-def many_descriptors(count: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < count:
-        pytest.skip(f"takes {count} descriptors")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize(

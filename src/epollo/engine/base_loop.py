@@ -270,7 +270,8 @@ class BaseLoop(ABC):
         """Disable it now; close the descriptor, and call ``closed``, at the end of the turn. With
         ``abort``, the kernel drops what the peer has not taken."""
         if abort and not self._inherited:
-            drop_unacknowledged(connection.socket)
+            lost = connection.reason is CloseReason.SLOW_CONSUMER  # what the kernel never had
+            drop_unacknowledged(connection.socket, lost)
         self._leave_stage(connection.fd)
         self.disable(connection.fd)
         self._to_close.append(connection)

@@ -263,11 +263,12 @@ class Lingering(ConnectionStage):
             self.abort()
 
 
-def drop_unacknowledged(sock: socket.socket) -> None:
-    """Have close() drop what the peer has not taken, and reset the connection (SO_LINGER of 0,
-    socket(7)). Otherwise the kernel keeps it, megabytes, for as long as the peer lives."""
+def drop_unacknowledged(sock: socket.socket, lost: bool) -> None:
+    """Have close() drop what the peer has not taken, if there is any, or more was ``lost``; that
+    resets the connection (SO_LINGER of 0, socket(7)). Otherwise the kernel keeps it, megabytes, for
+    as long as the peer lives."""
     try:
-        if _unacknowledged(sock):
+        if lost or _unacknowledged(sock):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     except OSError:  # the peer is gone already
         pass
