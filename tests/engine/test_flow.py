@@ -14,7 +14,7 @@ import pytest
 
 from epollo import Connection, ConnectionClosed
 from tests.engines import Engine
-from tests.support import DEADLINE, Peer, Recorder, fails_on, frame, happens, memory
+from tests.support import DEADLINE, Peer, Recorder, frame, happens, memory
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -28,8 +28,8 @@ from epollo.engine.timers import Timer, Timers
 from epollo.engine.wakeup import Alarm, Wakeup
 from epollo.reasons import CloseReason
 
-# What one turn does at most, so that a storm of the same keeps no other peer waiting: it is a matter
-# of milliseconds, then the loop looks for new events.
+# What one turn does at most, so that a storm of the same keeps no other peer waiting: it takes some
+# milliseconds, then the loop looks for new events.
 MOST_OTHERS = 32  # events other than messages: ends, handshakes, accepts; as many again as messages
 MOST_CALLS = 256  # due timers; and as many calls of other threads
 MOST_FLUSHED = 1024  # connections

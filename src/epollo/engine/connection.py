@@ -24,7 +24,7 @@ from epollo.engine.events import READ, WRITE
 from epollo.engine.filter_io import FilterIO
 from epollo.engine.groups import groups_of
 from epollo.engine.held_back import compact
-from epollo.engine.interface import ConnectionContext, ConnectionProtocol, LoopInterface, Reply
+from epollo.engine.interface import ConnectionContext, ConnectionProtocol, LoopInterface
 from epollo.engine.pauses import FAILED, HIGH_WATER, IN_FLIGHT, REPLYING, SEALED, USER
 from epollo.engine.replies import ReplyingConnection
 from epollo.engine.stages import Connecting, Handshake, Lingering, has_unread, would_reset
@@ -157,7 +157,7 @@ class BaseConnection(ReplyingConnection):
         self.stage = stage
         if stage >= FLUSHING:
             self.held_back = ()
-            self.paused |= SEALED
+            self.paused |= SEALED if stage < CLOSED else SEALED | FAILED
         return True
 
     def start(self) -> None:

@@ -13,8 +13,10 @@ here, while bytes sent before the FIN may still be unread; to close then would l
 and their replies. recv() returns b"" for the same FIN in its right place, behind the bytes.
 """
 
+import select
+
 READ = 0x001  # POLLIN, EPOLLIN
 WRITE = 0x004  # POLLOUT, EPOLLOUT
 ERROR = 0x008  # POLLERR, EPOLLERR
 HANGUP = 0x010  # POLLHUP, EPOLLHUP
-PEER_ENDED = 0x2000  # EPOLLRDHUP, and POLLRDHUP on Linux: asked for together with READ
+PEER_ENDED = getattr(select, "EPOLLRDHUP", 0)  # and POLLRDHUP; asked for together with READ

@@ -12,7 +12,7 @@ class Pause(IntFlag):
     HIGH_WATER = 2  # too much is unsent
     IN_FLIGHT = 4  # too many messages wait for their replies
     SEALED = 8  # FLUSHING or later
-    FAILED = 16  # the handler has raised: no reply is sent any more, either
+    FAILED = 16  # the handler has raised, or it is closed: no reply is sent any more, either
     REPLYING = 32  # a reply of several messages waits for the peer
 
 

@@ -146,12 +146,14 @@ class Replies:
         try:
             close()
         except BaseException as error:
-            self._connection.context.loop.report(error, "the handler's reply raised when it was closed")
+            self._connection.context.loop.report(
+                error, "the handler's reply raised when it was closed"
+            )
 
 
 class ReplyingConnection:
-    """The part of a connection that replies pass through, unless they are bytes, returned at once.
-    """
+    """The part of a connection that replies pass through; those that are bytes, and returned at
+    once, are the engine's."""
 
     __slots__ = ()
 
@@ -179,7 +181,7 @@ class ReplyingConnection:
     @property
     def answers(self) -> bool:
         """Are replies to messages in flight still sent? Not after an error of the handler."""
-        return not self.paused & FAILED and not self.closed
+        return not self.paused & FAILED
 
     def queue_message(self, message: Buffer) -> int:
         """Queue one message; returns the size of its frame."""
@@ -192,10 +194,9 @@ class ReplyingConnection:
         Calls ``done`` when the next reply may be sent, or this one will not be."""
         replying = self.paused & REPLYING
         if not replying and is_message(reply):
-            try:
-                self.queue_message(reply)  # type: ignore[arg-type]
-            finally:
-                (done or _nothing)()
+            if done is not None:
+                done()
+            self.queue_message(reply)  # type: ignore[arg-type]
             return
         replies = self.context.loop.replies[self] if replying else Replies(self)
         replies.add(reply, done or _nothing)

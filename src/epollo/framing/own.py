@@ -7,12 +7,12 @@ from typing import Any
 from epollo.errors import FrameError
 from epollo.framing.base import Buffer, Decoder, Framing, to_bytes
 
-_OURS = __name__.rpartition(".")[0] + "."
+OURS = __name__.rpartition(".")[0] + "."  # the modules whose framings need no check
 
 
 def checked(framing: Framing) -> Framing:
     """``framing``, whose results are checked unless its class is one of this package."""
-    return framing if type(framing).__module__.startswith(_OURS) else CheckedFraming(framing)
+    return framing if type(framing).__module__.startswith(OURS) else CheckedFraming(framing)
 
 
 class CheckedFraming(Framing):

@@ -39,8 +39,8 @@ def parse(spec: str | Framing, max_frame: int = DEFAULT_MAX_FRAME) -> Framing:
     if isinstance(spec, Framing):
         if max_frame not in (DEFAULT_MAX_FRAME, spec.max_frame):
             raise SettingError(
-                f"max_frame={max_frame} has no effect on the framing object {spec.name!r}, whose own "
-                f"is {spec.max_frame}; set it there"
+                f"max_frame={max_frame} has no effect on the framing object {spec.name!r}: set its "
+                f"own, which is {spec.max_frame}"
             )
         return spec
     if not isinstance(spec, str):

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 from epollo.engine.interface import ConnectionProtocol, EngineConnection, LoopInterface, Reply
 from epollo.filters.base import Filter
 from epollo.framing import Buffer, Framing
-from epollo.framing.own import checked
+from epollo.framing.own import OURS, CheckedFraming
 
 _Filters: TypeAlias = Callable[[EngineConnection], Sequence[Filter]]
 
@@ -23,13 +23,24 @@ class BufferedLoop(LoopInterface, Protocol):
 class ConnectionContext:
     """Looked up once here, not for each of them."""
 
-    __slots__ = ("buffer", "encode", "filters", "framing", "loop", "protocol", "received", "to_flush")
+    __slots__ = (
+        "buffer",
+        "encode",
+        "filters",
+        "framing",
+        "loop",
+        "protocol",
+        "received",
+        "to_flush",
+    )
 
     def __init__(self, loop: BufferedLoop, protocol: ConnectionProtocol) -> None:
         self.loop: BufferedLoop = loop
         self.protocol: ConnectionProtocol = protocol
         self.received: Callable[[bytes, EngineConnection], Reply] = protocol.received
-        self.framing: Framing = checked(protocol.framing)
+        self.framing: Framing = protocol.framing
+        if not type(self.framing).__module__.startswith(OURS):  # `checked`, without a call
+            self.framing = CheckedFraming(self.framing)
         self.encode: Callable[[Buffer], bytes] = self.framing.encode
         self.filters: _Filters | None = getattr(protocol, "filters", None)
         self.buffer: memoryview = loop.buffer

@@ -13,7 +13,7 @@ from itertools import islice
 from epollo.engine.base_loop import MOST_FLUSHED, MOST_OTHERS, BaseLoop
 from epollo.engine.connection import BaseConnection
 from epollo.engine.deadlines import overdue
-from epollo.engine.events import READ, WRITE
+from epollo.engine.events import PEER_ENDED, READ, WRITE
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
 from epollo.engine.python.connection import Connection
 from epollo.engine.python.context import ConnectionContext
@@ -91,10 +91,11 @@ class Loop(BaseLoop):
 
     def watch(self, fd: int, source: EventSource, events: int) -> None:
         """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
+        asked = events | PEER_ENDED if events & READ else events
         if fd in self._sources and fd not in self._disabled:
-            self._poller.modify(fd, events)
+            self._poller.modify(fd, asked)
         else:
-            self._poller.register(fd, events)
+            self._poller.register(fd, asked)
             self._disabled.discard(fd)
         self._sources[fd] = source
 
@@ -140,8 +141,8 @@ class Loop(BaseLoop):
         """Give each source the events of its descriptor: messages first; then ends, handshakes and
         accepts, but not all of them, if they are many.
 
-        Those take much longer, so thousands at once would keep the messages waiting that come
-        meanwhile. What is left out is reported again, since pollers are level-triggered, and has
+        Those take much longer, so thousands at once would delay the messages that come meanwhile.
+        Events that are left out are reported again, since pollers are level-triggered, and each has
         its turn: the first of them is another one each time.
         """
         others: list[tuple[int, int]] = []

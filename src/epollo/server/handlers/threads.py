@@ -106,9 +106,7 @@ class ThreadExecutor:
         getattr(messages, "close", _nothing)()
         self._end(call, None)
 
-    def _end(
-        self, call: PendingCall, reply: Any, more: Callable[[], object] | None = None
-    ) -> None:
+    def _end(self, call: PendingCall, reply: Any, more: Callable[[], object] | None = None) -> None:
         """In the pool: give the loop the reply, or a part of it."""
         if not self._pending_calls.hold(call, reply):
             self._in_loop(partial(call.connection.abort, CloseReason.SLOW_CONSUMER))
