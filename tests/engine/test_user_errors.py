@@ -275,7 +275,7 @@ class FaultyDecoder(Decoder):
         return [bytes([byte]) for byte in bytes(data)]
 
     @property
-    def partial(self) -> bool:
+    def partial(self) -> bool | None:
         self._framing.check("partial", self._last)
         return False
 

@@ -139,6 +139,18 @@ class EngineConnection(Connection[Any], Protocol):
     def answer(self, reply: Reply, count: int = 1) -> None:
         """Send the reply to a deferred message, and free its ``count`` places."""
 
+    @property
+    def answers(self) -> bool:
+        """Are replies to deferred messages still sent? In any thread."""
+
+    def answer_part(self, reply: Reply, done: Callable[[], object]) -> None:
+        """Send some messages of such a reply. Calls ``done`` when the peer may be sent more, or
+        none will be (`answers`)."""
+
+    def over_max_unsent(self, waiting: int = 0) -> bool:
+        """Are too many bytes unsent, with ``waiting`` ones that are to come behind them? One frame,
+        the largest, does not count: it may be larger than the limit. In any thread."""
+
     def fail(self, error: BaseException, count: int = 1) -> None:
         """The handler raised for a deferred message: close the connection."""
 

@@ -151,11 +151,14 @@ class Replies:
             )
 
 
+_SLOTS_OF_THE_ENGINE: tuple[str, ...] = ()
+
+
 class ReplyingConnection:
     """The part of a connection that replies pass through; those that are bytes, and returned at
     once, are the engine's."""
 
-    __slots__ = ()
+    __slots__ = _SLOTS_OF_THE_ENGINE
 
     context: ConnectionContext
     stage: int

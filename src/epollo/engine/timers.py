@@ -92,7 +92,7 @@ class Timers:
         once cannot keep the loop from its sockets.
         """
         now = time.monotonic()
-        due = []
+        due: list[Timer] = []
         while self.heap and self.heap[0].when <= now and len(due) < most:
             due.append(self._pop())
         return due

@@ -33,13 +33,17 @@ class CheckedDecoder(Decoder):
     """Gives what the decoder of ``own`` returns, as a list of bytes. Raises TypeError if it cannot;
     and what the decoder raises. The decoder is made for the first bytes, or for the end."""
 
-    __slots__ = ("_decoder", "_ended", "_own", "partial")
+    __slots__ = ("_decoder", "_ended", "_own", "_partial")
 
     def __init__(self, own: Framing) -> None:
         self._own = own
         self._decoder: Decoder | None = None
         self._ended = False
-        self.partial = False
+        self._partial = False
+
+    @property
+    def partial(self) -> bool:
+        return self._partial
 
     def feed(self, data: Buffer) -> list[bytes]:
         view = memoryview(data).cast("B")
@@ -53,7 +57,7 @@ class CheckedDecoder(Decoder):
             error.messages = _as_messages(getattr(error, "messages", []))
             raise
         told = decoder.partial
-        self.partial = not messages if told is None else bool(told)
+        self._partial = not messages if told is None else bool(told)
         return messages
 
     def eof(self) -> None:

@@ -52,9 +52,7 @@ class ApplicationProtocol:
 
     def __init__(self, settings: Settings, application: Application) -> None:
         self.application = application
-        self.framing: framing.Framing = checked(
-            framing.parse(settings.framing, settings.max_frame)
-        )
+        self.framing: framing.Framing = checked(framing.parse(settings.framing, settings.max_frame))
         self.limits: Limits = Limits(
             high_water=settings.high_water,
             max_unsent=settings.max_unsent,

@@ -226,7 +226,7 @@ class Connection(BaseConnection):
             size = len(data)
             self._head = None
             self.unsent -= size
-            self.filter_io.send(self, data)
+            self.filter_io.send(self, bytes(data))
         else:
             self._offer(data)
 
@@ -244,7 +244,7 @@ class Connection(BaseConnection):
             if self._offer(head):
                 self.write_progress = self.context.loop.tick
 
-    def _offer(self, data: bytes | memoryview) -> int:
+    def _offer(self, data: bytes | bytearray | memoryview) -> int:
         """Send ``data``, keep the part that the kernel does not take; returns the bytes it took."""
         try:
             sent = self.socket.send(data) if data else 0

@@ -53,7 +53,7 @@ class Publisher:
                 what = f"not delivered to group {group!r}: the framing's encode raised"
                 loop.call_threadsafe(partial(loop.report, error, what))
 
-    def _push(self, group: str, frame: bytes, exclude: Connection | None = None) -> None:
+    def _push(self, group: str, frame: bytes, exclude: object = None) -> None:
         loop = self._loop
         if loop is None:
             return

@@ -7,39 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
-from epollo.engine import CloseReason, Connection, Reply
+from epollo.engine import CloseReason, Connection, EngineConnection, Reply
 from epollo.engine.replies import size_of
-
-
-class DeferringConnection(Connection, Protocol):
-    """A connection as the executors use it: replies may come later. In the loop's thread."""
-
-    @property
-    def in_flight(self) -> int:
-        """Messages handed to the handler whose replies are still due."""
-
-    def defer(self, count: int = 1) -> None:
-        """The reply to the current message comes later. It takes ``count`` places in flight; when
-        ``Limits.in_flight`` are taken, no further message is delivered."""
-
-    @property
-    def answers(self) -> bool:
-        """Are replies to deferred messages still sent?"""
-
-    def answer(self, reply: Reply, count: int = 1) -> None:
-        """Send the reply to a deferred message, and free its ``count`` places."""
-
-    def answer_part(self, reply: Reply, done: Callable[[], object]) -> None:
-        """Send some messages of such a reply. Calls ``done`` when the peer may be sent more, or
-        none will be (`answers`)."""
-
-    def over_max_unsent(self, waiting: int = 0) -> bool:
-        """Are too many bytes unsent, with ``waiting`` ones behind them? In any thread."""
-
-    def fail(self, error: BaseException, count: int = 1) -> None:
-        """The handler raised for a deferred message: close the connection."""
 
 
 class PendingCall:
@@ -47,12 +17,12 @@ class PendingCall:
 
     __slots__ = ("cancel", "connection", "ended", "error", "more", "reply", "size", "weight")
 
-    def __init__(self, connection: DeferringConnection, weight: int) -> None:
-        self.connection = connection
-        self.weight = weight  # places in flight that it takes
-        self.ended = False
+    def __init__(self, connection: EngineConnection, weight: int) -> None:
+        self.connection: EngineConnection = connection
+        self.weight: int = weight  # places in flight that it takes
+        self.ended: bool = False
         self.reply: Reply = None
-        self.size = 0  # bytes of the reply that `hold` has counted
+        self.size: int = 0  # bytes of the reply that `hold` has counted
         self.more: Callable[[], object] | None = None  # makes the next part of the reply
         self.error: BaseException | None = None
         self.cancel: Callable[[], object] = _nothing
@@ -77,16 +47,16 @@ class PendingCalls:
     def __init__(self, ordered: bool = True) -> None:
         self._ordered = ordered
         # In the order of their messages; dict keys, because removing one of many must be fast.
-        self._queues: dict[DeferringConnection, dict[PendingCall, None]] = {}
+        self._queues: dict[EngineConnection, dict[PendingCall, None]] = {}
         self._lock = threading.Lock()
-        self._held: dict[DeferringConnection, int] = {}  # bytes of replies, until they are sent
+        self._held: dict[EngineConnection, int] = {}  # bytes of replies, until they are sent
         self._last: dict[Connection, Callable[[], object]] = {}
 
     def __len__(self) -> int:
         """The number of connections with a pending call."""
         return len(self._queues)
 
-    def begin(self, connection: DeferringConnection, weight: int = 1) -> PendingCall:
+    def begin(self, connection: EngineConnection, weight: int = 1) -> PendingCall:
         """A call of the handler that replies later has begun."""
         call = PendingCall(connection, weight)
         self._queues.setdefault(connection, {})[call] = None
@@ -143,13 +113,13 @@ class PendingCalls:
             del queue[call]
         call.complete()
 
-    def cancel(self, connection: DeferringConnection) -> None:
+    def cancel(self, connection: EngineConnection) -> None:
         """Cancel the calls of ``connection``: it is closed, so no reply can be sent."""
         for call in tuple(self._queues.get(connection, ())):
             call.reply = None
             call.cancel()
 
-    def after(self, connection: DeferringConnection, function: Callable[[], object]) -> None:
+    def after(self, connection: EngineConnection, function: Callable[[], object]) -> None:
         """Call ``function`` when ``connection`` has no pending call any more."""
         if connection in self._queues:
             self._last[connection] = function
