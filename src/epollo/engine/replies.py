@@ -88,7 +88,7 @@ class Replies:
         """The peer may have taken enough: go on in the next turn, since others wait too."""
         if not self._scheduled and not self._connection.over_high_water:
             self._scheduled = True
-            self._connection.context.loop.call_threadsafe(self._go_on)
+            self._connection.context.loop.call_threadsafe(self._continue)
 
     def stop(self) -> None:
         """Nothing more can be sent."""
@@ -98,7 +98,7 @@ class Replies:
             self._close(messages)
             done()
 
-    def _go_on(self) -> None:
+    def _continue(self) -> None:
         self._scheduled = False
         try:
             while self._replies and not self._connection.over_high_water:
