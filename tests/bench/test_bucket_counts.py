@@ -7,7 +7,7 @@ import pytest
 bucket_counts = pytest.importorskip("epollo.bench.run.native.bucket_counts")
 
 
-def test_counts_with_a_value_missing_are_refused() -> None:
-    indexes, values = bytes(2 * 4), bytes(1 * 8)
+@pytest.mark.parametrize(("indexes", "values"), [(2 * 4, 1 * 8), (4, 8 + 1), (4 + 3, 8), (0, 8)])
+def test_counts_of_other_lengths_are_refused(indexes: int, values: int) -> None:
     with pytest.raises(ValueError, match="value"):
-        bucket_counts.unpickled(indexes, values, {})
+        bucket_counts.unpickled(bytes(indexes), bytes(values), {})

@@ -331,3 +331,22 @@ def test_a_users_own_framing_may_raise_what_it_likes_at_the_end_too(loop: EventL
         turn_until(loop, lambda: len(protocol.events) == 2)
     assert protocol.events == ["connected", "handler_error"]
     assert isinstance(protocol.error, ValueError)
+
+
+def test_a_connection_without_memory_for_it_is_closed(
+    loop: EventLoop, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    if loop.name != "native":
+        pytest.skip("Python's accept closes it")
+
+    class NoMemory:
+        def socket(self, *_: object) -> None:
+            raise MemoryError
+
+    monkeypatch.setattr("epollo.engine.native.listener.socket", NoMemory())
+    listener = address.listen(address.parse("127.0.0.1:0"), 10)
+    loop.listen(listener, unwanted, unwanted)
+    with socket.create_connection(listener.getsockname(), DEADLINE) as peer:
+        turn_until(loop, lambda: log.records)
+        assert peer.recv(1) == b""
+    assert log.take() == ["an event could not be handled"]

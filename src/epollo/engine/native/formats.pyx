@@ -205,6 +205,8 @@ cdef class DelimiterFormat(FrameFormat):
     cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept:
         sizes.header = 0
         sizes.trailer = len(self.trailer)
+        if data is NULL:  # the message is not known yet, so neither is whether it can be sent
+            return False
         if size > self.max_frame or self._partial_delimiter(data, size):
             return False
         return memmem(data, size, self.trailer_data, sizes.trailer) is NULL

@@ -4,6 +4,7 @@ import os
 import socket
 
 from libc.errno cimport EAGAIN, EINTR, errno
+from posix.unistd cimport close
 
 from epollo.engine import listener
 
@@ -31,7 +32,11 @@ class Listener(listener.Listener):
             return None
         if fd < 0:
             raise OSError(errno, os.strerror(errno))
-        return socket.socket(self._family, _KIND, 0, fd)
+        try:
+            return socket.socket(self._family, _KIND, 0, fd)
+        except BaseException:  # such as MemoryError, or what a signal handler raises
+            close(fd)
+            raise
 
 
 cdef object _KIND = socket.SOCK_STREAM | SOCK_NONBLOCK

@@ -131,9 +131,9 @@ cdef class Sender(Endpoint):
     cdef int _send_filtered(self, bytes last, Py_ssize_t trailer) except -1:
         cdef LoopBuffers buffers = self.context.buffers
         cdef bytes plain = buffers.output[:buffers.used]
-        buffers.used = 0
         if last is not None:
             plain += last + self.context.format.trailer_data[:trailer]
+        buffers.used = 0  # not before: without memory for all of it, nothing is lost
         self.filter_io.send(self, plain)
         return 0
 

@@ -64,8 +64,11 @@ cdef class BucketCounts:
 def unpickled(bytes indexes not None, bytes values not None, dict others not None):
     """The counts that `BucketCounts.__reduce__` pickled."""
     cdef Py_ssize_t count = PyBytes_GET_SIZE(indexes) // sizeof(uint32_t)
-    if PyBytes_GET_SIZE(values) != count * <Py_ssize_t> sizeof(uint64_t):
-        raise ValueError(f"{count} counts have {PyBytes_GET_SIZE(values)} bytes of values")
+    whole = PyBytes_GET_SIZE(indexes) == count * <Py_ssize_t> sizeof(uint32_t)
+    if not whole or PyBytes_GET_SIZE(values) != count * <Py_ssize_t> sizeof(uint64_t):
+        raise ValueError(
+            f"{PyBytes_GET_SIZE(values)} bytes of values for {PyBytes_GET_SIZE(indexes)} of indexes"
+        )
     cdef BucketCounts counts = _allocated(count)
     counts.count = count
     memcpy(counts.indexes, PyBytes_AS_STRING(indexes), PyBytes_GET_SIZE(indexes))

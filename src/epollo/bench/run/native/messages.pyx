@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from epollo.bench.run.native.frame cimport frame_of
 from epollo.engine.native.formats cimport format_of
 
-from epollo.bench.load.payload import APART, Payload
+from epollo.bench.load.payload import APART, PERIOD, Payload
 
 assert STEP == APART
 
@@ -23,6 +23,8 @@ cdef class Messages:
         if type(payload) is Payload and not payload.text:
             self.pattern = payload.pattern
             self.pattern_data = self.pattern
+            if len(self.pattern) < max(payload.sizes) + PERIOD:  # see `pattern_of`
+                raise ValueError(f"a pattern of {len(self.pattern)} bytes is too short")
             self.count = len(payload.sizes)
             self.sizes = <Py_ssize_t *> PyMem_Malloc(self.count * sizeof(Py_ssize_t))
             if self.sizes is NULL:

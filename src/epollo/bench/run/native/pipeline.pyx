@@ -211,10 +211,10 @@ cdef class PipelineCore(NativeProtocol):
         cdef Py_ssize_t size
         cdef int64_t sent
         cdef Entry entry
+        if self.number - self.first == <uint64_t> self.capacity:
+            self._grow()  # first: it may fail, and then nothing was counted
         if not self.counters.admit(due):
             return None
-        if self.number - self.first == <uint64_t> self.capacity:
-            self._grow()
         if self.in_place:
             size = self.messages.size(self.serial, self.number)
             if connection is not None:
