@@ -42,7 +42,7 @@ class Replying(Recorder):
 
 
 class AsyncReplying(Replying):
-    async def received(self, message: bytes, connection: Connection) -> Any:  # type: ignore[override]
+    async def received(self, message: bytes, connection: Connection) -> Any:
         await asyncio.sleep(0)
         return self.make(message)
 
