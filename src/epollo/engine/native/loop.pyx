@@ -63,6 +63,7 @@ cdef class LoopCore:
     cdef int _others  # of those: no messages, and at the front of the events now, to be served last
     cdef unsigned int _rotation  # which of the others comes first, if they are many
     cdef int _current  # the descriptor that is being served
+    cdef double _clock  # when the last event was served, or its turn began
     cdef Py_ssize_t _flushed  # of the connections in `to_flush`
     cdef epoll_event _events[MOST_EVENTS]
     cdef LoopBuffers _buffers
@@ -127,7 +128,7 @@ cdef class LoopCore:
         self.polling = True
         try:
             self._serve()
-            if self._call_queue or self._next_timer() <= _now():
+            if self._call_queue or self._next_timer() <= (self._clock if self._count else _now()):
                 self._make_calls()
             if PyList_GET_SIZE(self._buffers.to_flush):
                 self._flush_scheduled()
@@ -308,6 +309,7 @@ cdef class LoopCore:
                 if now - before > self.slow_after and source is not None:
                     self._tell_slow(source, now - before)
                 before = now
+        self._clock = before
         self._served = last  # the others are reported again: pollers are level-triggered
         return 0
 
