@@ -63,7 +63,7 @@ cdef class LoopCore:
     cdef int _others  # of those: no messages, and at the front of the events now, to be served last
     cdef unsigned int _rotation  # which of the others comes first, if they are many
     cdef int _current  # the descriptor that is being served
-    cdef double _clock  # when the last event was served, or its turn began
+    cdef double _clock  # when the last event had been served
     cdef Py_ssize_t _flushed  # of the connections in `to_flush`
     cdef epoll_event _events[MOST_EVENTS]
     cdef LoopBuffers _buffers
@@ -309,7 +309,7 @@ cdef class LoopCore:
                 if now - before > self.slow_after and source is not None:
                     self._tell_slow(source, now - before)
                 before = now
-        self._clock = before
+        self._clock = before if self.slow_after < INFINITY else _now()
         self._served = last  # the others are reported again: pollers are level-triggered
         return 0
 
