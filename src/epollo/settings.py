@@ -16,6 +16,7 @@ from epollo.units import parse_count, parse_seconds, parse_size
 LOOPS = ("auto", "asyncio", "uvloop")
 PROXY_PROTOCOL = ("off", "optional", "required")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LONGEST_TIME = 10 * 365 * 24 * 3600  # seconds; see `epollo.server.timeouts`
 
 
 def _setting(
@@ -42,10 +43,17 @@ def _bound(value: str | int) -> int:
         raise ValueError(f"{error}; write none for no limit") from None
 
 
+def _seconds(value: str | float) -> float:
+    seconds = parse_seconds(value)
+    if seconds > LONGEST_TIME:
+        raise ValueError(f"{str(value)[:20]!r} is more than {LONGEST_TIME // 3600}h, ten years")
+    return seconds
+
+
 def _wait(value: str | float) -> float:
     """A time; 0 means no limit."""
     try:
-        return parse_seconds(value)
+        return _seconds(value)
     except ValueError as error:
         raise ValueError(f"{error}; write 0 for no limit") from None
 
@@ -101,7 +109,7 @@ def _context(value: ssl.SSLContext | None) -> ssl.SSLContext | None:
 
 
 def _timeout(value: str | float) -> float:
-    seconds = parse_seconds(value)
+    seconds = _seconds(value)
     if not seconds:
         raise ValueError("must be more than 0")
     return seconds
@@ -211,7 +219,7 @@ class Settings:
         "loop of async handlers: auto (uvloop if installed), asyncio or uvloop",
     )
     graceful_timeout: float = _setting(
-        "30s", parse_seconds, "TIME", "time to answer received messages when told to stop"
+        "30s", _seconds, "TIME", "time to answer received messages when told to stop"
     )
     log_level: str = _setting(
         "info", _one_of(*LOG_LEVELS), "LEVEL", "log level: debug, info, warning or error"
