@@ -194,11 +194,6 @@ def all_or_nothing(peer: Peer) -> bytes:
         return b""
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a stop removes the path that was bound, whosever socket is there by then",
-)
 def test_a_stop_leaves_the_unix_socket_of_a_successor(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with engine.server(Recorder(), bind=f"unix:{path}"):
@@ -211,11 +206,6 @@ def test_a_stop_leaves_the_unix_socket_of_a_successor(engine: Engine, tmp_path: 
             assert peer.ask(b"hello") == b"hello"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a relative path is looked up anew in the directory where the process is by then",
-)
 def test_a_stop_removes_its_own_unix_socket_after_a_change_of_directory(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

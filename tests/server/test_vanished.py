@@ -77,11 +77,6 @@ def namespaces() -> Iterator[tuple[str, str]]:
             ip("netns", "del", name)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="TCP_USER_TIMEOUT is not set, and the kernel retransmits for minutes",
-)
 def test_a_peer_that_vanishes_with_a_byte_unacknowledged_is_closed(
     namespaces: tuple[str, str],
 ) -> None:

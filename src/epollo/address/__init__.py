@@ -10,12 +10,15 @@ from epollo.address.dialing import (
 )
 from epollo.address.forms import FORMS, Address, host_of, of, parse, parse_all
 from epollo.address.inherited import activated
-from epollo.address.listening import listen, remove
+from epollo.address.listening import Options, listen, listen_all
 from epollo.address.resolving import no_delay, resolve
+from epollo.address.socket_files import SocketFile
 
 __all__ = [
     "FORMS",
     "Address",
+    "Options",
+    "SocketFile",
     "activated",
     "bind_source",
     "check_connectable",
@@ -23,11 +26,11 @@ __all__ = [
     "connect_error",
     "host_of",
     "listen",
+    "listen_all",
     "no_delay",
     "of",
     "parse",
     "parse_all",
-    "remove",
     "resolve",
     "start_connect",
     "time_share",

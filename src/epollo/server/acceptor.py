@@ -6,8 +6,7 @@ import errno
 import os
 import socket
 
-from epollo import address
-from epollo.address import Address
+from epollo.address import Address, SocketFile
 from epollo.engine import Connection, ConnectionProtocol, EventLoop
 from epollo.errors import PollerFull
 from epollo.reasons import Refusal
@@ -32,10 +31,12 @@ class Acceptor:
         bound: Address,
         protocol: ConnectionProtocol,
         limiter: ConnectionLimiter,
+        file: SocketFile | None = None,
     ) -> None:
         self._loop = loop
         self._listener = listener
         self._bound = bound
+        self._file = file
         self._protocol = protocol
         self._limiter = limiter
         self._counters = limiter.counters
@@ -47,13 +48,15 @@ class Acceptor:
         """Accept no more, and close the listener."""
         if self._listener.fileno() >= 0:
             if os.getpid() == self._process:  # a forked process must not remove the path
-                self._remove_path()
+                self._remove_file()
             self._loop.unlisten(self._listener)
         self._give_up_reserve()
 
-    def _remove_path(self) -> None:
+    def _remove_file(self) -> None:
+        """Remove the Unix socket's file, while its inode is surely this one's: before the close."""
         try:
-            address.remove(self._bound)
+            if self._file is not None:
+                self._file.remove()
         except OSError as error:  # the server must stop all the same
             self._limiter.warn(f"{self._bound} is left behind: {error.strerror}")
 

@@ -54,14 +54,10 @@ class Listeners:
         self._acceptors.clear()
 
     def _listen(self, loop: EventLoop, bind: address.Address) -> None:
-        options = self._settings
-        listener = address.listen(
-            bind,
-            options.backlog,
-            keepalive=options.keepalive,
-            mode=options.socket_mode,
-            others=self._binds,
+        settings, protocol = self._settings, self._protocol
+        options = address.Options(
+            settings.backlog, settings.keepalive, settings.write_timeout, settings.socket_mode
         )
-        self.addresses.append(str(address.of(listener.getsockname())))
-        protocol = self._protocol
-        self._acceptors.append(Acceptor(loop, listener, bind, protocol, protocol.limiter))
+        for listener, file in address.listen_all(bind, options, self._binds, _log.warning):
+            self.addresses.append(str(address.of(listener.getsockname())))
+            self._acceptors.append(Acceptor(loop, listener, bind, protocol, protocol.limiter, file))

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Self
 
+from epollo.descriptors import SPARE, all_descriptors
 from epollo.engine import CloseReason, Connection, EventLoop, new_loop
 from epollo.framing import Buffer
 from epollo.server.application_protocol import ApplicationProtocol
@@ -48,12 +49,26 @@ def serve(
 
 
 def run_until_signalled(server: Server) -> Stop:
-    """Start ``server``, print its ready line, and run it until SIGINT or SIGTERM."""
-    server.start()
-    with server.signals():  # before the ready line, after which others may send signals
-        print(server.ready_line, flush=True)
-        server.run()
+    """Start ``server``, print its ready line, and run it until SIGINT or SIGTERM. Meanwhile this
+    process may have as many descriptors as its hard limit allows."""
+    with all_descriptors() as limit:
+        _check_descriptors(server.settings.max_connections, limit)
+        server.start()
+        with server.signals():  # before the ready line, after which others may send signals
+            print(server.ready_line, flush=True)
+            server.run()
     return server._stop
+
+
+def _check_descriptors(connections: int, limit: int) -> None:
+    if connections and connections + SPARE > limit:
+        _log.warning(
+            "max_connections is %d, but the limit of descriptors allows about %d; "
+            "raise ulimit -Hn, which is %d",
+            connections,
+            max(0, limit - SPARE),
+            limit,
+        )
 
 
 class Server:
