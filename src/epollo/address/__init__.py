@@ -8,7 +8,7 @@ from epollo.address.dialing import (
     start_connect,
     time_share,
 )
-from epollo.address.forms import FORMS, Address, host_of, of, parse, parse_all
+from epollo.address.forms import FORMS, Address, host_of, of, parse, parse_all, peer_name
 from epollo.address.inherited import activated
 from epollo.address.listening import Options, listen, listen_all
 from epollo.address.resolving import no_delay, resolve
@@ -31,6 +31,7 @@ __all__ = [
     "of",
     "parse",
     "parse_all",
+    "peer_name",
     "resolve",
     "start_connect",
     "time_share",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
 import ssl
-import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -21,13 +19,16 @@ from epollo.server.handlers.application import Application, Received
 from epollo.server.handlers.executor import Executor, InlineExecutor
 from epollo.server.handlers.pending import DeferringConnection
 from epollo.server.limits import ConnectionLimiter
+from epollo.server.log_limiter import LogLimiter, kind_of
+from epollo.server.slow_handlers import SlowHandlers
 from epollo.settings import Settings
 from epollo.tls import server_context
 
 _log = logging.getLogger("epollo.server")
 
 # Resets and hang-ups are everyday events; a peer's fault is worth a line; a handler's error is a
-# bug. Refused connections are logged by `ConnectionLimiter`, at most one line a second.
+# bug. Refused connections are logged by `ConnectionLimiter`, at most one line a second, and of all
+# others `LogLimiter` logs one line a second of each kind.
 LEVELS = {
     CloseReason.EOF: logging.DEBUG,
     CloseReason.RESET: logging.DEBUG,
@@ -69,7 +70,8 @@ class ApplicationProtocol:
             self.counters, settings.max_connections, settings.max_per_ip, proxied=self._proxied
         )
         self.groups = Groups()
-        self._last_slow_warning = -math.inf  # time.monotonic()
+        self.slow_handlers = SlowHandlers(application.name, settings.slow_handler)
+        self._log = LogLimiter()
         self.connected_count = 0
         self.on_empty: Callable[[], object] | None = None
 
@@ -83,24 +85,18 @@ class ApplicationProtocol:
         received: Received = cast(Any, self.executor.received)
         return received
 
-    def watch_handler(self, loop: EventLoop) -> None:
-        """Log a handler that holds ``loop``, and so all other connections, for too long."""
-        loop.slow_after = self._settings.slow_handler or math.inf
-        loop.on_slow = self._log_slow
+    def begin(self, loop: EventLoop) -> None:
+        """``loop`` is about to serve the application."""
+        self._log.begin(loop)
+        self.slow_handlers.begin(loop)
+        loop.on_error = self._log_error
 
-    def _log_slow(self, connection: Connection, seconds: float) -> None:
-        """Log at most once a second: a slow handler is likely to be slow each time."""
-        now = time.monotonic()
-        if now - self._last_slow_warning < 1:
-            return
-        self._last_slow_warning = now
-        _log.warning(
-            "handler %s held the loop for %.0f ms, with the messages of one read from %s;"
-            " an async handler, or threads, would not hold up other connections",
-            self.application.name,
-            seconds * 1000,
-            connection.peername,
-        )
+    def end_log(self) -> None:
+        """The loop is about to be closed: log what `LogLimiter` holds back."""
+        self._log.end()
+
+    def _log_error(self, error: BaseException, what: str) -> None:
+        self._log.log((what, kind_of(error)), logging.ERROR, "%s", what, error=error)
 
     def connected(self, connection: Connection) -> None:
         self.connected_count += 1
@@ -146,16 +142,15 @@ class ApplicationProtocol:
             self.on_empty()
 
     def _log_close(self, connection: Connection, reason: CloseReason) -> None:
-        level = LEVELS[reason]
+        level, peer, error = LEVELS[reason], connection.peername, connection.error
+        log = self._log.log
         if reason is CloseReason.HANDLER_ERROR:
-            name, error = self.application.name, connection.error
-            _log.log(
-                level, "handler %s raised, closed %s", name, connection.peername, exc_info=error
-            )
-        elif connection.error is not None:
-            _log.log(level, "closed %s: %s: %s", connection.peername, reason, connection.error)
+            name, kind = self.application.name, (reason, kind_of(error))
+            log(kind, level, "handler %s raised, closed %s", name, peer, error=error)
+        elif error is not None:
+            log(reason, level, "closed %s: %s: %s", peer, reason, error)
         else:
-            _log.log(level, "closed %s: %s", connection.peername, reason)
+            log(reason, level, "closed %s: %s", peer, reason)
 
 
 def _host(peername: str) -> str:

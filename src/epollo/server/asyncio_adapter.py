@@ -28,6 +28,7 @@ class AsyncioAdapter:
         self._fd = engine.fileno()
         self._loop = asyncio.get_running_loop()
         self._over = self._loop.create_future()
+        self.post = self._loop.call_soon_threadsafe
 
     def stop(self) -> None:
         """End `run`."""

@@ -143,7 +143,7 @@ class Server:
         self.addresses.clear()
         try:
             TimeoutSweeper(self._loop, self.settings)
-            self._protocol.watch_handler(self._loop)
+            self._protocol.begin(self._loop)
             self._listeners.use_systemd_sockets()
             self._publisher.begin(self._loop)
             self._listeners.open(self._loop)
@@ -181,11 +181,16 @@ class Server:
 
     def _run_plain(self) -> None:
         engine, application = self._started, self._protocol.application
-        with self._watchdog.in_hook():
+        post, slow_handlers = engine.call_threadsafe, self._protocol.slow_handlers
+        with self._watchdog.in_hook(), slow_handlers.in_hook("started"):
             application.started(self)
         self._begin(engine.stop)
         try:
-            with signal_wakeup(engine), self._watchdog.in_loop(engine.call_threadsafe):
+            with (
+                signal_wakeup(engine),
+                self._watchdog.in_loop(post),
+                slow_handlers.watching(post),
+            ):
                 engine.run()
         finally:
             self._stop.ensure()
@@ -193,7 +198,7 @@ class Server:
                 self._abort()
                 self.close()
             self._protocol.executor.close(self._stop)
-            with self._watchdog.in_hook():
+            with self._watchdog.in_hook(), slow_handlers.in_hook("stopped"):
                 application.stopped(self)
 
     async def serve(self) -> None:
@@ -211,14 +216,17 @@ class Server:
 
         if self._loop is None:
             self.start()
+        slow_handlers = self._protocol.slow_handlers
         try:
             adapter = asyncio_adapter.AsyncioAdapter(self._started)
-            if not await asyncio_adapter.call(self._protocol.application.started, self, self._stop):
-                return
+            started = self._protocol.application.started
+            with slow_handlers.in_hook("started"):
+                if not await asyncio_adapter.call(started, self, self._stop):
+                    return
             self._begin(adapter.stop)
             try:
-                with wakeup:  # ends before the engine closes the wakeup descriptor
-                    await adapter.run()
+                with wakeup, slow_handlers.watching(adapter.post):
+                    await adapter.run()  # ends before the engine closes the wakeup descriptor
             finally:
                 self._abort()
                 self.close()
@@ -231,7 +239,8 @@ class Server:
 
         self._stop.ensure()
         await asyncio_adapter.finish(self._protocol.executor, self._stop)
-        await asyncio_adapter.call(self._protocol.application.stopped, self, self._stop)
+        with self._protocol.slow_handlers.in_hook("stopped"):
+            await asyncio_adapter.call(self._protocol.application.stopped, self, self._stop)
 
     async def _serve_with_wakeup(self) -> None:
         # Inside the running loop: uvloop sets a wakeup descriptor of its own, and restores the old
@@ -288,6 +297,7 @@ class Server:
                 self._publisher.end()
             finally:
                 loop.close()
+                self._protocol.end_log()
 
     def publish(self, group: str, message: Buffer, exclude: Connection | None = None) -> None:
         """Send ``message`` to all members of ``group`` except ``exclude``. From any thread.

@@ -1,0 +1,177 @@
+"""Handlers that hold the loop, and so all other connections: named in the log.
+
+One that returns late is timed by the loop. One that does not return is named by a thread that looks
+at the loop's thread now and then: as long as that runs code of the application, it asks the loop to
+answer. So an idle loop is not woken, and a message costs nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from epollo.engine import Connection, EventLoop
+
+_SHORTEST_PERIOD = 0.01  # seconds between two looks
+_HOOK_SECONDS = 1.0  # for `started` and `stopped`, which may take their time
+_OWN_FILES = str(Path(__file__).parents[1])
+_LIBRARY = sysconfig.get_path("stdlib")
+_INSTALLED = "site-packages"
+_LOOP_FILES = ("asyncio/base_events.py", "asyncio/events.py", "asyncio/runners.py")
+
+_log = logging.getLogger("epollo.server")
+
+Poster = Callable[[Callable[[], object]], object]
+"""Makes a loop call a function: ``call_threadsafe`` or ``call_soon_threadsafe``."""
+
+
+class SlowHandlers:
+    """Names the handler ``name`` if it holds the loop for longer than ``seconds``, 0 for never; at
+    most once a second."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        self._name = name
+        self._seconds = seconds
+        self._last = -math.inf  # time.monotonic() of the last line
+
+    def begin(self, loop: EventLoop) -> None:
+        """Let ``loop`` time what it does with each read."""
+        loop.slow_after = self._seconds or math.inf
+        loop.on_slow = self._log_late
+
+    @contextmanager
+    def watching(self, post: Poster) -> Iterator[None]:
+        """A loop runs in this thread for the ``with`` block; ``post`` makes it call a function."""
+        with self._thread(_Watch(self._seconds, self._log_held, post)):
+            yield
+
+    @contextmanager
+    def in_hook(self, hook: str) -> Iterator[None]:
+        """A hook of the application runs in this thread, outside any loop."""
+
+        def log_hook(seconds: float, place: str) -> None:
+            _log.warning(
+                "handler %s: %s held the server for %.1f s and still holds it, at %s",
+                self._name,
+                hook,
+                seconds,
+                place,
+            )
+
+        with self._thread(_Watch(max(self._seconds, _HOOK_SECONDS / 2), log_hook)):
+            yield
+
+    @contextmanager
+    def _thread(self, watch: _Watch) -> Iterator[None]:
+        if not self._seconds:
+            yield
+            return
+        ident = threading.get_ident()
+        thread = threading.Thread(target=watch.run, args=(ident,), name="epollo-watch", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # none can be started once the main thread has ended
+            yield
+            return
+        try:
+            yield
+        finally:
+            watch.ended.set()
+            thread.join()
+
+    def _log_late(self, connection: Connection, seconds: float) -> None:
+        if self._is_due():
+            _log.warning(
+                "handler %s held the loop for %.0f ms, with the messages of one read from %s;"
+                " an async handler, or threads, would not hold up other connections",
+                self._name,
+                seconds * 1000,
+                connection.peername,
+            )
+
+    def _log_held(self, seconds: float, place: str) -> None:
+        if self._is_due():
+            _log.warning(
+                "handler %s held the loop for %.0f ms and still holds it, at %s",
+                self._name,
+                seconds * 1000,
+                place,
+            )
+
+    def _is_due(self) -> bool:
+        """Log at most once a second: a slow handler is likely to be slow each time."""
+        now = time.monotonic()
+        if now - self._last < 1:
+            return False
+        self._last = now
+        return True
+
+
+class _Watch:
+    """Reports code of the application that holds a thread: first after twice ``seconds``, since one
+    that returns before is timed by the loop, and then each time that it has taken ten times longer.
+
+    Without ``post`` the thread runs no loop, and is held all the time.
+    """
+
+    def __init__(
+        self, seconds: float, report: Callable[[float, str], object], post: Poster | None = None
+    ) -> None:
+        self.ended = threading.Event()
+        self._first = 2 * seconds
+        self._period = max(_SHORTEST_PERIOD, seconds / 2)
+        self._report = report
+        self._post = post
+        self._asked = self._answered = 0
+
+    def run(self, ident: int) -> None:
+        """In a thread of its own, until `ended` is set; the thread ``ident`` is watched."""
+        since, due = time.monotonic(), self._first
+        while not self.ended.wait(self._period):
+            place = place_of_thread(ident)
+            held = self._post is None or self._asked != self._answered
+            if held and (seconds := time.monotonic() - since) >= due:
+                if place is not None:
+                    self._report(seconds, place)
+                due = 10 * seconds
+            elif not held and place is not None:
+                since, due = time.monotonic(), self._first
+                self._ask()
+
+    def _ask(self) -> None:
+        self._asked += 1
+        try:
+            if self._post is not None:
+                self._post(self._answer)
+        except RuntimeError:  # the loop is closed
+            self._answer()
+
+    def _answer(self) -> None:
+        self._answered = self._asked
+
+
+def place_of_thread(ident: int) -> str | None:
+    """Where the thread is in code of the application; None if a loop, or epollo itself, has not
+    called any at the moment."""
+    frame = sys._current_frames().get(ident)
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if filename.startswith(_OWN_FILES) or filename.endswith(_LOOP_FILES):
+            return None
+        if not filename.startswith(_LIBRARY) or _INSTALLED in filename:
+            return _described(frame)
+        frame = frame.f_back
+    return None
+
+
+def _described(frame: FrameType) -> str:
+    code = frame.f_code
+    return f"{code.co_qualname} in {code.co_filename}:{frame.f_lineno}"
