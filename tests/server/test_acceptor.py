@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from epollo import CloseReason, Connection, address
+from epollo import CloseReason, Connection, Server, address
 from epollo.engine import Limits
 from epollo.framing import parse
 from epollo.server.acceptor import Acceptor
 from epollo.server.counters import Counters
 from epollo.server.limits import ConnectionLimiter
+from epollo.tls import client_context
+from tests.certificates import Files
 from tests.engines import Engine
-from tests.support import DEADLINE, Peer, Recorder, frame, serving, shim, until
+from tests.logs import Log
+from tests.support import DEADLINE, Peer, Recorder, frame, has_ipv6, serving, shim, until
 
 
 @pytest.fixture(scope="session")
@@ -158,11 +164,6 @@ class HeldAsync(Held):
 
 @pytest.mark.parametrize("where", ["tcp", "unix"])
 @pytest.mark.parametrize("kind", ["plain", "async"])
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a stop closes the listener while connections with requests are in its accept queue",
-)
 def test_a_stop_answers_the_requests_in_the_accept_queue(
     engine: Engine, tmp_path: Path, kind: str, where: str
 ) -> None:
@@ -184,6 +185,91 @@ def test_a_stop_answers_the_requests_in_the_accept_queue(
         handler.release.set()
         assert holding.receive_all() == frame(b"hold")
         assert [all_or_nothing(peer) for peer in queued] == [frame(b"hello")] * 100
+
+
+async def echo_later(message: bytes) -> bytes:
+    await asyncio.sleep(0)
+    return message
+
+
+KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "plain": (lambda message: message, {}),
+    "async": (echo_later, {"loop": "asyncio"}),
+    "threads": (lambda message: message, {"threads": 2}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("way", ["tcp", "both families", "unix", "proxied", "tls", "proxied tls"])
+def test_whoever_is_in_the_accept_queue_of_a_server_that_stops_is_answered(
+    engine: Engine, tmp_path: Path, files: Files, kind: str, way: str
+) -> None:
+    if way == "both families" and not has_ipv6():
+        pytest.skip("no IPv6 on this machine")
+    handler, settings = KINDS[kind]
+    binds = {"both families": "[::]:0", "unix": f"unix:{tmp_path / 'socket'}"}
+    header = b""
+    if "proxied" in way:
+        settings = settings | {"proxy_protocol": "required"}
+        header = b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 2000\r\n"
+    context = None
+    if "tls" in way:
+        settings = settings | {"tls_cert": files.cert, "tls_key": files.key}
+        context = client_context("any")
+    bind = binds.get(way, "127.0.0.1:0")
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        assert release.wait(DEADLINE)
+
+    def ask(peer: Peer) -> bytes:
+        peer.send(header)
+        if context is not None:
+            peer.socket = context.wrap_socket(peer.socket)
+        peer.send(frame(b"hello"))
+        return all_or_nothing(peer)
+
+    with (
+        engine.server(handler, bind=bind, slow_handler=0, **settings) as server,
+        ExitStack() as stack,
+    ):
+        server._started.call_threadsafe(hold)
+        assert held.wait(DEADLINE)
+        where = server.addresses[0].replace("[::]", "127.0.0.1")
+        peers = [stack.enter_context(Peer(where)) for _ in range(20)]
+        pool = stack.enter_context(ThreadPoolExecutor(20))
+        answers = [pool.submit(ask, peer) for peer in peers]
+        until(lambda: all(has_sent(peer) for peer in peers))
+        server.stop()
+        release.set()
+        assert [answer.result(DEADLINE) for answer in answers] == [frame(b"hello")] * 20
+
+
+def has_sent(peer: Peer) -> bool:
+    """Has it sent something? To the queue of a Unix socket, at once; over TLS its first record."""
+    if peer.socket.family == socket.AF_UNIX:
+        return True
+    info = peer.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
+    return int.from_bytes(info[120:128], sys.byteorder) > 50  # tcpi_bytes_acked, linux/tcp.h
+
+
+def test_a_peer_that_does_not_go_on_with_its_handshake_delays_a_stop_for_a_second_at_most(
+    engine: Engine, files: Files, log: Log
+) -> None:
+    with engine.server(
+        Recorder(), tls_cert=files.cert, tls_key=files.key, tls_timeout=2 * DEADLINE
+    ) as server:
+        with Peer(server.addresses[0]) as peer:
+            peer.send(b"\x16\x03\x01\x02")
+            until(lambda: [each for each in server._started.newcomers() if is_begun(server, each)])
+            server.stop()
+            assert all_or_nothing(peer) == b""
+    assert server.counters.closed[CloseReason.SHUTDOWN] == 1
+
+
+def is_begun(server: Server, newcomer: Connection) -> bool:
+    return server._started.has_begun(newcomer)
 
 
 def all_or_nothing(peer: Peer) -> bytes:

@@ -651,11 +651,6 @@ async def echo_later(message: bytes) -> bytes:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("kind", ["plain", "async"])
-@pytest.mark.xfail(
-    strict=True,
-    raises=pytest.fail.Exception,
-    reason="the error that ends the server's thread is not raised by the block",
-)
 def test_the_error_that_ends_a_server_is_raised_at_the_end_of_its_block(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -670,6 +665,31 @@ def test_the_error_that_ends_a_server_is_raised_at_the_end_of_its_block(
     monkeypatch.setattr(server._started, "run" if kind == "plain" else "poll", fail)
     with pytest.raises(OSError, match="the poller failed"), server:
         pass
+
+
+def test_an_error_of_the_block_is_not_hidden_by_the_one_that_ended_the_server(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    ended = threading.Event()
+
+    def fail(*_: object) -> None:
+        ended.set()
+        raise OSError("the poller failed")
+
+    server = engine.server(Recorder())
+    server.start()
+    monkeypatch.setattr(server._started, "run", fail)
+    with pytest.raises(ZeroDivisionError), server:
+        assert ended.wait(DEADLINE)
+        raise ZeroDivisionError
+    assert log.take() == ["an error had ended the server"]
+
+
+def test_a_server_that_is_running_refuses_to_be_closed(engine: Engine) -> None:
+    with engine.server(Recorder()) as server, Peer(server.addresses[0]) as peer:
+        with pytest.raises(RuntimeError, match="the server is running; call stop"):
+            server.close()
+        assert peer.ask(b"hello") == b"hello"
 
 
 TWICE = """
@@ -703,11 +723,6 @@ with server:
 
 
 @pytest.mark.parametrize("how", ["run", "serve", "with"])
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a server that is running can be run once more, and either ends the other",
-)
 def test_a_server_that_is_running_refuses_to_run_once_more(how: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", TWICE, how],

@@ -20,7 +20,7 @@ from epollo.engine.connection import BaseConnection
 from epollo.engine.events import READ, WRITE
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
 from epollo.engine.listener import Listener
-from epollo.engine.stages import ConnectionStage
+from epollo.engine.stages import ConnectionStage, Handshake
 from epollo.engine.timers import Timer, Timers
 from epollo.engine.wakeup import Alarm, Wakeup
 from epollo.reasons import CloseReason
@@ -198,6 +198,19 @@ class BaseLoop(ABC):
         source = self._new_listener(listener, accept, failed, self.report)
         self.watch(listener.fileno(), source, READ)
 
+    def accept_queued(self, listener: socket.socket, most: int) -> None:
+        """Accept up to ``most`` connections now, and read what their handshakes have received."""
+        source = self.source_of(listener.fileno())
+        if isinstance(source, Listener):
+            source.accept(most)
+        for connection in self.newcomers():
+            stage = self.source_of(connection.fd)
+            try:
+                if isinstance(stage, Handshake):
+                    stage.ready(READ)
+            except BaseException as error:
+                self.source_failed(stage, error)
+
     def unlisten(self, listener: socket.socket) -> None:
         """Accept no more from ``listener``, and close it."""
         self.unwatch(listener.fileno())
@@ -237,6 +250,11 @@ class BaseLoop(ABC):
     def newcomers(self) -> list[BaseConnection]:
         """All that are not yet established, or failed to be."""
         return [each for each in self._all() if not each.established]
+
+    def has_begun(self, newcomer: BaseConnection) -> bool:
+        """Has ``newcomer`` sent a part of its handshake?"""
+        stage = self.source_of(newcomer.fd)
+        return isinstance(stage, Handshake) and stage.received_any
 
     def _all(self) -> list[BaseConnection]:
         found = [connection_of(source) for source in self.sources()]

@@ -176,6 +176,9 @@ class EventLoop(Protocol):
     def newcomers(self) -> Iterable[Connection]:
         """All that are not yet established, or failed to be. For the loop's thread."""
 
+    def has_begun(self, newcomer: Any) -> bool:
+        """Has ``newcomer`` sent a part of its handshake?"""
+
     def listen(
         self,
         listener: socket.socket,
@@ -189,6 +192,10 @@ class EventLoop(Protocol):
 
     def unwatch(self, fd: int) -> None:
         """Ask nothing of ``fd`` any more; its owner closes it."""
+
+    def accept_queued(self, listener: socket.socket, most: int) -> None:
+        """Accept up to ``most`` connections of ``listener`` now, without waiting for any, and read
+        what their handshakes have received."""
 
     def unlisten(self, listener: socket.socket) -> None:
         """Accept no more from ``listener``, and close it."""

@@ -44,6 +44,13 @@ class Acceptor:
         self._reserve: int | None = _open_reserve()
         self._resume()
 
+    def accept_queued(self, most: int) -> None:
+        """Accept up to ``most`` connections now: the kernel resets those that are in the queue when
+        the listener is closed, though it has acknowledged their requests."""
+        if self._listener.fileno() >= 0:
+            self._resume()  # it may be waiting for a descriptor
+            self._loop.accept_queued(self._listener, most)
+
     def close(self) -> None:
         """Accept no more, and close the listener."""
         if self._listener.fileno() >= 0:

@@ -74,11 +74,12 @@ class ApplicationProtocol:
         self._log = LogLimiter()
         self.connected_count = 0
         self.on_empty: Callable[[], object] | None = None
+        self.on_late: Callable[[Connection], object] | None = None
 
     def restart(self) -> None:
-        """Start again with no connections and no ``on_empty``."""
+        """Start again with no connections, no ``on_empty`` and no ``on_late``."""
         self.connected_count = 0
-        self.on_empty = None
+        self.on_empty = self.on_late = None
 
     @property
     def received(self) -> Received:
@@ -104,6 +105,8 @@ class ApplicationProtocol:
             self.limiter.identify(connection, _host(connection.peername))
             if connection.closed:
                 return
+        if self.on_late is not None:
+            self.on_late(connection)
         self.executor.connected(cast(DeferringConnection, connection))
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
@@ -116,6 +119,7 @@ class ApplicationProtocol:
             self.counters.count_refused(refusal)
         self.groups.forget(connection)
         if not connection.established:  # closed before ``connected``
+            self.check_empty()
             return
         if refusal is None:
             deferring = cast(DeferringConnection, connection)

@@ -43,6 +43,11 @@ class Listeners:
                 ", ".join(unserved),
             )
 
+    def accept_queued(self) -> None:
+        """Accept what is in the queues now; no more than they hold, while further ones come."""
+        for acceptor in self._acceptors:
+            acceptor.accept_queued(self._settings.backlog)
+
     def stop_accepting(self) -> None:
         """Close every listener. A second call does nothing."""
         for acceptor in self._acceptors:

@@ -14,11 +14,12 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
 from epollo.engine import Connection, EventLoop
+from epollo.server.handlers.application import Application
 
 _SHORTEST_PERIOD = 0.01  # seconds between two looks
 _HOOK_SECONDS = 1.0  # for `started` and `stopped`, which may take their time
@@ -54,8 +55,8 @@ class SlowHandlers:
             yield
 
     @contextmanager
-    def in_hook(self, hook: str) -> Iterator[None]:
-        """A hook of the application runs in this thread, outside any loop."""
+    def in_hook(self, application: Application, hook: str) -> Iterator[None]:
+        """A hook of ``application``, if it has one, runs in this thread, outside any loop."""
 
         def log_hook(seconds: float, place: str) -> None:
             _log.warning(
@@ -66,7 +67,8 @@ class SlowHandlers:
                 place,
             )
 
-        with self._thread(_Watch(max(self._seconds, _HOOK_SECONDS / 2), log_hook)):
+        watch = _Watch(max(self._seconds, _HOOK_SECONDS / 2), log_hook)
+        with self._thread(watch) if application.has(hook) else nullcontext():
             yield
 
     @contextmanager
