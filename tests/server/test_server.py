@@ -679,9 +679,14 @@ def test_an_error_of_the_block_is_not_hidden_by_the_one_that_ended_the_server(
     server = engine.server(Recorder())
     server.start()
     monkeypatch.setattr(server._started, "run", fail)
-    with pytest.raises(ZeroDivisionError), server:
-        assert ended.wait(DEADLINE)
-        raise ZeroDivisionError
+
+    def block() -> None:
+        with server:
+            assert ended.wait(DEADLINE)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        block()
     assert log.take() == ["an error had ended the server"]
 
 
