@@ -83,10 +83,6 @@ def forking(folder: Path, *flags: str) -> Iterator[ServerProcess]:
         yield server
 
 
-NOT_SHUT_DOWN = "a connection is closed and not shut down, so it stays open in the forked process"
-
-
-@pytest.mark.xfail(strict=True, raises=TimeoutError, reason=NOT_SHUT_DOWN)
 def test_a_peer_sees_the_end_of_its_stream_though_a_forked_process_has_its_socket(
     engine: Engine, tmp_path: Path
 ) -> None:
@@ -94,7 +90,6 @@ def test_a_peer_sees_the_end_of_its_stream_though_a_forked_process_has_its_socke
 
 
 @pytest.mark.parametrize("how", ["threads", "asyncio", "uvloop", "multiprocessing"])
-@pytest.mark.xfail(strict=True, raises=TimeoutError, reason=NOT_SHUT_DOWN)
 def test_a_peer_sees_the_end_of_its_stream_however_its_handler_forks(
     tmp_path: Path, how: str
 ) -> None:
@@ -113,11 +108,6 @@ def sees_its_end(folder: Path, *flags: str) -> bool:
         return peer.receive_all() == b""
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the forked process keeps the listening socket, whose accept queue nobody serves",
-)
 def test_a_stopped_server_refuses_though_a_forked_process_has_its_listener(
     tmp_path: Path,
 ) -> None:
@@ -138,11 +128,6 @@ def is_refused(where: str) -> bool:
 
 
 @pytest.mark.parametrize("how", ["plain", "asyncio", "multiprocessing"])
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the forked process has the server's handler of SIGTERM, which ends nothing there",
-)
 def test_a_forked_process_ends_by_the_signal_that_stops_the_server(
     tmp_path: Path, how: str
 ) -> None:
@@ -160,11 +145,6 @@ def test_a_forked_process_ends_by_the_signal_that_stops_the_server(
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.xfail(
-    strict=True,
-    raises=TimeoutError,
-    reason="the forked process takes the engine out of the epoll that both have",
-)
 def test_a_forked_process_that_unwinds_takes_nothing_from_the_server(
     tmp_path: Path, loop: str
 ) -> None:

@@ -18,25 +18,30 @@ from typing import Any, ClassVar, NoReturn, cast
 
 from epollo.engine.connection import BaseConnection
 from epollo.engine.events import READ, WRITE
+from epollo.engine.forking import forget_wakeup, replace_descriptors, replace_epoll
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
 from epollo.engine.listener import Listener
 from epollo.engine.stages import ConnectionStage, Handshake
 from epollo.engine.timers import Timer, Timers
 from epollo.engine.wakeup import Alarm, Wakeup
+from epollo.errors import EngineMissing
 from epollo.reasons import CloseReason
+
+_OWN_SOURCES = (Listener, Wakeup, Alarm)  # all but connections; others belong to their makers
 
 _log = logging.getLogger("epollo.engine")
 
 _LOOPS: weakref.WeakSet[BaseLoop] = weakref.WeakSet()
 
 
-def _mark_inherited() -> None:
-    """In a forked process: the epoll(7) instances are its parent's, whose sockets must stay."""
-    for loop in _LOOPS:
-        loop._inherited = True
+def _give_up_all() -> None:
+    for loop in list(_LOOPS):
+        loop.give_up()
+    if _LOOPS:
+        forget_wakeup()
 
 
-os.register_at_fork(after_in_child=_mark_inherited)
+os.register_at_fork(after_in_child=_give_up_all)
 
 
 class BaseLoop(ABC):
@@ -62,7 +67,7 @@ class BaseLoop(ABC):
     _alarm: Alarm | None  # if the loop is a descriptor in another one
     _stopping: bool
     _closed: bool
-    _inherited: bool  # from the process that this one was forked from, which goes on using it
+    _inherited: bool  # this process was forked from the loop's own, and has given it up
     _exit: BaseException | None  # to be raised when the turn is over
 
     def __init__(self) -> None:
@@ -154,6 +159,36 @@ class BaseLoop(ABC):
         self._close_poller()
         if self._exit is not None:
             self._raise_exit()
+
+    @property
+    def inherited(self) -> bool:
+        """Was this process forked from the loop's own? Then the loop serves nobody here."""
+        return self._inherited
+
+    def give_up(self) -> None:
+        """This process was forked from the loop's own: leave all that it serves to that one. No
+        hook is called. The present turn, if a handler has forked in it, ends with an error."""
+        self._inherited = True
+        if self._closed:
+            return
+        self._timers.clear()
+        self._call_queue.clear()
+        self.to_flush.clear()
+        self._to_close.clear()
+        self._exit = RuntimeError(
+            "a handler forked this process and returned in it; end it with os._exit"
+        )
+        for source in self.sources():
+            connection = connection_of(source)
+            if connection is not None:
+                connection.discard()
+                connection.abandon()
+            elif isinstance(source, _OWN_SOURCES):
+                replace_descriptors(source.descriptors())
+        try:
+            replace_epoll(self._descriptor())
+        except EngineMissing:  # poll(2) and select(2) have nothing in the kernel
+            pass
 
     def fileno(self) -> int:
         """A descriptor that is readable when ``poll(0)`` has work: the whole engine is one
@@ -294,6 +329,8 @@ class BaseLoop(ABC):
                 self._to_close[:0] = closing
 
     def _tell_closed(self, connection: BaseConnection) -> None:
+        if self._inherited:  # the parent does
+            return
         assert connection.reason is not None
         try:
             connection.context.protocol.closed(connection, connection.reason)
@@ -348,7 +385,7 @@ class BaseLoop(ABC):
         try:
             for _ in range(len(self._call_queue)):
                 due.append(self._call_queue.popleft())
-            while due:
+            while due and not self._inherited:
                 try:
                     due.popleft()()
                 except BaseException as error:
@@ -366,6 +403,8 @@ class BaseLoop(ABC):
     def report(self, error: BaseException, what: str) -> None:
         """Tell `on_error` of an error that is no connection's close reason; see also `pass_on`."""
         self.pass_on(error)
+        if self._inherited and error is self._exit:  # the process ends, as it means to
+            return
         try:
             self.on_error(error, what)
         except BaseException as failure:  # such as of a logging handler of the user's
@@ -378,7 +417,9 @@ class BaseLoop(ABC):
         By then the connection that they interrupted is closed and reported, and the replies of all
         others are sent. Every other error that a user's code raises ends here.
         """
-        if isinstance(error, KeyboardInterrupt | SystemExit) and self._exit is None:
+        if isinstance(error, KeyboardInterrupt | SystemExit) and (
+            self._exit is None or self._inherited
+        ):
             self._exit = error
             if not self.polling:
                 self._wake()

@@ -167,6 +167,10 @@ class EventLoop(Protocol):
         descriptor in another loop. Raises EngineMissing for a poller without a descriptor."""
 
     @property
+    def inherited(self) -> bool:
+        """Was this process forked from the loop's own? Then the loop serves nobody here."""
+
+    @property
     def wakeup_fd(self) -> int:
         """For signal.set_wakeup_fd: a signal that comes just before the loop waits wakes it."""
 

@@ -53,5 +53,8 @@ class Listener:
         """The next connection, or None. Raises OSError; BlockingIOError is the same as None."""
         return self.socket.accept()[0]
 
+    def descriptors(self) -> tuple[int, ...]:
+        return (self.socket.fileno(),)
+
     def abort(self) -> None:
         self.socket.close()

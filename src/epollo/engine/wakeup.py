@@ -62,6 +62,9 @@ class Alarm:
             pass
         self.set(self._next_time())
 
+    def descriptors(self) -> tuple[int, ...]:
+        return (self.fd,)
+
     def abort(self) -> None:
         os.close(self.fd)
 
@@ -87,6 +90,9 @@ class Wakeup:
             self.receiver.recv(4096)
         except BlockingIOError:
             pass
+
+    def descriptors(self) -> tuple[int, ...]:
+        return (self.receiver.fileno(), self.sender.fileno())
 
     def abort(self) -> None:
         self.receiver.close()

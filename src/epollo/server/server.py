@@ -214,13 +214,18 @@ class Server:
             ):
                 engine.run()
         finally:
-            self._stop.ensure()
-            with self._watchdog.in_hook():  # `disconnected` is called for the open connections
-                self._abort()
-                self._close()
-            self._protocol.executor.close(self._stop)
-            with self._watchdog.in_hook(), slow_handlers.in_hook(application, "stopped"):
-                application.stopped(self)
+            if not engine.inherited:
+                self._end_plain()
+
+    def _end_plain(self) -> None:
+        application, slow_handlers = self._protocol.application, self._protocol.slow_handlers
+        self._stop.ensure()
+        with self._watchdog.in_hook():  # `disconnected` is called for the open connections
+            self._abort()
+            self._close()
+        self._protocol.executor.close(self._stop)
+        with self._watchdog.in_hook(), slow_handlers.in_hook(application, "stopped"):
+            application.stopped(self)
 
     async def serve(self) -> None:
         """Serve on the running loop, asyncio's or uvloop's, until `stop`. If cancelled, it aborts
@@ -249,9 +254,10 @@ class Server:
                 with wakeup, slow_handlers.watching(adapter.post):
                     await adapter.run()  # ends before the engine closes the wakeup descriptor
             finally:
-                self._abort()
-                self._close()
-                await self._finish_handlers()
+                if not adapter.inherited:
+                    self._abort()
+                    self._close()
+                    await self._finish_handlers()
         finally:
             self._close()
 
@@ -341,7 +347,9 @@ class Server:
     def _close(self) -> None:
         self._listeners.close()
         loop, self._loop = self._loop, None
-        if loop is not None:
+        if loop is not None and loop.inherited:
+            loop.close()
+        elif loop is not None:
             try:
                 self._publisher.end()
             finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
 import sysconfig
 import threading
@@ -83,11 +84,13 @@ class SlowHandlers:
         except RuntimeError:  # none can be started once the main thread has ended
             yield
             return
+        process = os.getpid()
         try:
             yield
         finally:
-            watch.ended.set()
-            thread.join()
+            if os.getpid() == process:  # a forked process has neither the thread nor its lock
+                watch.ended.set()
+                thread.join()
 
     def _log_late(self, connection: Connection, seconds: float) -> None:
         if self._is_due():

@@ -6,6 +6,7 @@ however long a call blocks, and it accepts no call once the main thread has ende
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -75,9 +76,12 @@ class ThreadPool:
         self._threads.append(thread)
 
     def _work(self) -> None:
+        process = os.getpid()
         while (job := self._next_job()) is not None:
             job.run()
             del job
+            if os.getpid() != process:  # a call forked this process, and has returned in it
+                return
 
     def _next_job(self) -> Job | None:
         try:
