@@ -197,6 +197,12 @@ class Settings:
         "TIME",
         "log a handler that blocks the loop for longer than this; 0: never",
     )
+    handler_timeout: float = _setting(
+        "0",
+        _wait,
+        "TIME",
+        "close a connection whose handler, async or in a thread, takes longer; 0: no limit",
+    )
     threads: int = _setting(
         "0", parse_count, "N", "threads for blocking handlers; 0: run handlers in the loop's thread"
     )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from epollo import Server
-from epollo.server.slow_handlers import place_of_thread
+from epollo.server.places import place_of_thread
 from tests.engines import Engine
 from tests.logs import Log
 from tests.support import DEADLINE, Peer, frame, until

@@ -157,7 +157,7 @@ class BaseLoop(ABC):
         self._call_queue.clear()
         self._alarm = None
         self._close_poller()
-        if self._exit is not None:
+        if self._exit is not None and not self._inherited:
             self._raise_exit()
 
     @property

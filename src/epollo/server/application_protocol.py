@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from epollo import address, framing
 from epollo.engine import CloseReason, Connection, EventLoop, Limits
-from epollo.errors import HandlerError
+from epollo.errors import HandlerError, HandlerTimeout
 from epollo.filters.base import Filter
 from epollo.filters.proxy import Proxy
 from epollo.filters.tls import TLS
@@ -148,7 +148,9 @@ class ApplicationProtocol:
     def _log_close(self, connection: Connection, reason: CloseReason) -> None:
         level, peer, error = LEVELS[reason], connection.peername, connection.error
         log = self._log.log
-        if reason is CloseReason.HANDLER_ERROR:
+        if isinstance(error, HandlerTimeout):
+            log((reason, HandlerTimeout), level, "%s; closed %s", error, peer)
+        elif reason is CloseReason.HANDLER_ERROR:
             name, kind = self.application.name, (reason, kind_of(error))
             log(kind, level, "handler %s raised, closed %s", name, peer, error=error)
         elif error is not None:
@@ -173,11 +175,24 @@ def _executor_for(application: Application, limits: Limits, settings: Settings) 
         # Here, so that asyncio is imported for async handlers only.
         from epollo.server.handlers.coroutines import CoroutineExecutor
 
-        return CoroutineExecutor(application, limits.in_flight, settings.ordered)
+        return CoroutineExecutor(
+            application, limits.in_flight, settings.ordered, settings.handler_timeout
+        )
     if settings.threads:
         from epollo.server.handlers.threads import ThreadExecutor
 
-        return ThreadExecutor(application, limits.in_flight, settings.ordered, settings.threads)
+        return ThreadExecutor(
+            application,
+            limits.in_flight,
+            settings.ordered,
+            settings.threads,
+            settings.handler_timeout,
+        )
+    if settings.handler_timeout:
+        raise HandlerError(
+            f"handler {application.name!r} runs in the loop's thread, where handler_timeout cannot "
+            "end it; make it async, set threads, or leave handler_timeout out"
+        )
     return InlineExecutor(application)
 
 

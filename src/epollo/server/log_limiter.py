@@ -33,7 +33,7 @@ class _Held:
 
 
 class LogLimiter:
-    """Logs for one server, in its loop's thread."""
+    """Logs for one server, in its loop's thread. Without a loop it logs every line."""
 
     def __init__(self) -> None:
         self._loop: EventLoop | None = None
@@ -61,7 +61,7 @@ class LogLimiter:
         """Log a line of that ``kind``, with the traceback of ``error``; or count it."""
         if not _log.isEnabledFor(level):
             return
-        if level < logging.INFO:  # whoever asks for those wants each
+        if self._loop is None or level < logging.INFO:  # whoever asks for those wants each
             _log.log(level, text, *arguments, exc_info=error)
             return
         if kind not in self._held and len(self._held) >= _MOST_KINDS:
@@ -73,19 +73,18 @@ class LogLimiter:
             return
         if held is not None:
             _log_held(held)
-        self._hold(kind)
+        self._hold(kind, self._loop)
         _log.log(level, text, *arguments, exc_info=error)
 
-    def _hold(self, kind: Hashable) -> None:
+    def _hold(self, kind: Hashable, loop: EventLoop) -> None:
         self._held[kind] = held = _Held(time.monotonic())
-        if self._loop is not None:
-            self._loop.call_later(_PERIOD, partial(self._release, kind, held))
+        loop.call_later(_PERIOD, partial(self._release, kind, held))
 
     def _release(self, kind: Hashable, held: _Held) -> None:
-        if self._held.get(kind) is not held:
+        if self._held.get(kind) is not held or self._loop is None:
             return
         if held.count:
-            self._hold(kind)
+            self._hold(kind, self._loop)
             _log_held(held)
         else:
             del self._held[kind]

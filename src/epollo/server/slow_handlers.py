@@ -10,24 +10,17 @@ from __future__ import annotations
 import logging
 import math
 import os
-import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from types import FrameType
 
 from epollo.engine import Connection, EventLoop
 from epollo.server.handlers.application import Application
+from epollo.server.places import place_of_thread
 
 _SHORTEST_PERIOD = 0.01  # seconds between two looks
 _HOOK_SECONDS = 1.0  # for `started` and `stopped`, which may take their time
-_OWN_FILES = str(Path(__file__).parents[1])
-_LIBRARY = sysconfig.get_path("stdlib")
-_INSTALLED = "site-packages"
-_LOOP_FILES = ("asyncio/base_events.py", "asyncio/events.py", "asyncio/runners.py")
 
 _log = logging.getLogger("epollo.server")
 
@@ -161,22 +154,3 @@ class _Watch:
 
     def _answer(self) -> None:
         self._answered = self._asked
-
-
-def place_of_thread(ident: int) -> str | None:
-    """Where the thread is in code of the application; None if a loop, or epollo itself, has not
-    called any at the moment."""
-    frame = sys._current_frames().get(ident)
-    while frame is not None:
-        filename = frame.f_code.co_filename
-        if filename.startswith(_OWN_FILES) or filename.endswith(_LOOP_FILES):
-            return None
-        if not filename.startswith(_LIBRARY) or _INSTALLED in filename:
-            return _described(frame)
-        frame = frame.f_back
-    return None
-
-
-def _described(frame: FrameType) -> str:
-    code = frame.f_code
-    return f"{code.co_qualname} in {code.co_filename}:{frame.f_lineno}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from epollo.engine import Connection, Reply
+from epollo.engine import Connection, Reply, Timer
 
 
 class DeferringConnection(Connection, Protocol):
@@ -32,12 +32,25 @@ class DeferringConnection(Connection, Protocol):
 class PendingCall:
     """One call of a handler, for a message or for a new connection."""
 
-    __slots__ = ("cancel", "connection", "ended", "error", "reply", "weight")
+    __slots__ = (
+        "cancel",
+        "connection",
+        "ended",
+        "error",
+        "expired",
+        "reply",
+        "running",
+        "timer",
+        "weight",
+    )
 
     def __init__(self, connection: DeferringConnection, weight: int) -> None:
         self.connection = connection
         self.weight = weight  # places in flight that it takes
         self.ended = False
+        self.expired = False  # it has taken too long, and its connection has failed
+        self.running: object = None  # the coroutine, or the job of a thread
+        self.timer: Timer | None = None
         self.reply: Reply = None
         self.error: BaseException | None = None
         self.cancel: Callable[[], object] = _nothing
@@ -45,7 +58,9 @@ class PendingCall:
     def complete(self) -> None:
         """Give the connection the reply, or the error."""
         error, self.error = self.error, None  # its traceback may refer to this call: no cycle
-        if error is None:
+        if self.expired:
+            self.connection.answer(None, self.weight)
+        elif error is None:
             self.connection.answer(self.reply, self.weight)
         else:
             self.connection.fail(error, self.weight)
@@ -60,6 +75,7 @@ class PendingCalls:
         # In the order of their messages; dict keys, because removing one of many must be fast.
         self._queues: dict[DeferringConnection, dict[PendingCall, None]] = {}
         self._last: dict[Connection, Callable[[], object]] = {}
+        self.on_begin: Callable[[PendingCall], object] | None = None
 
     def __len__(self) -> int:
         """The number of connections with a pending call."""
@@ -70,6 +86,8 @@ class PendingCalls:
         call = PendingCall(connection, weight)
         self._queues.setdefault(connection, {})[call] = None
         connection.defer(weight)
+        if self.on_begin is not None:
+            self.on_begin(call)
         return call
 
     def end(
@@ -81,7 +99,9 @@ class PendingCalls:
         if queue is None or call.ended:  # abandoned
             return
         call.reply, call.error, call.ended = reply, error, True
-        call.cancel = _nothing
+        call.cancel, call.running = _nothing, None
+        if call.timer is not None:
+            call.timer.cancel()
         if not self._ordered:
             del queue[call]
             call.complete()
