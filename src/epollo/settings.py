@@ -11,7 +11,7 @@ from typing import Any
 
 from epollo.errors import SettingError
 from epollo.framing import Framing
-from epollo.units import parse_count, parse_seconds, parse_size
+from epollo.units import parse_count, parse_number, parse_seconds, parse_size
 
 LOOPS = ("auto", "asyncio", "uvloop")
 PROXY_PROTOCOL = ("off", "optional", "required")
@@ -39,6 +39,14 @@ def _addresses(value: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
 def _bound(value: str | int) -> int:
     try:
         return 0 if value == "none" else parse_count(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; write none for no limit") from None
+
+
+def _rate(value: str | float) -> float:
+    """Events a second; 0 means no limit."""
+    try:
+        return 0.0 if value == "none" else parse_number(value)
     except ValueError as error:
         raise ValueError(f"{error}; write none for no limit") from None
 
@@ -150,6 +158,12 @@ class Settings:
     )
     max_per_ip: int = _setting(
         "none", _bound, "N", "maximum open connections per IP address; others are refused"
+    )
+    max_connect_rate_per_ip: float = _setting(
+        "none", _rate, "RATE", "maximum connections a second per IP address; others are refused"
+    )
+    max_message_rate: float = _setting(
+        "none", _rate, "RATE", "maximum messages a second per connection; over it reading pauses"
     )
     tls_cert: str = _setting(
         "", _path, "FILE", "serve TLS with the certificate and its chain in this PEM file"

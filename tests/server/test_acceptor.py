@@ -267,8 +267,8 @@ def test_a_peer_that_does_not_go_on_with_its_handshake_delays_a_stop_for_a_secon
     settings = {"tls_cert": files.cert, "tls_key": files.key, "tls_timeout": 2 * DEADLINE}
     with engine.server(Recorder(), **settings) as server, Peer(server.addresses[0]) as peer:
         peer.send(b"\x16\x03\x01\x02")
-        loop = server._started
-        until(lambda: any(map(loop.has_begun, loop.newcomers())))
+        loop: Any = server._started
+        until(lambda: any(loop.source_of(each.fd).received_any for each in loop.newcomers()))
         server.stop()
         assert all_or_nothing(peer) == b""
     assert server.counters.closed[CloseReason.SHUTDOWN] == 1

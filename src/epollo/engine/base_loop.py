@@ -226,25 +226,14 @@ class BaseLoop(ABC):
         listener: socket.socket,
         accept: Callable[[socket.socket], object],
         failed: Callable[[OSError], object],
-    ) -> None:
-        """Give each new connection to ``accept``, and errors of accepting to ``failed``."""
+    ) -> Listener:
+        """Give each new connection to ``accept``, and errors of accepting to ``failed``. Returns an
+        object whose `Listener.accept` does not wait for the loop."""
         self._check_open()
         listener.setblocking(False)
         source = self._new_listener(listener, accept, failed, self.report)
         self.watch(listener.fileno(), source, READ)
-
-    def accept_queued(self, listener: socket.socket, most: int) -> None:
-        """Accept up to ``most`` connections now, and read what their handshakes have received."""
-        source = self.source_of(listener.fileno())
-        if isinstance(source, Listener):
-            source.accept(most)
-        for connection in self.newcomers():
-            stage = self.source_of(connection.fd)
-            try:
-                if isinstance(stage, Handshake):
-                    stage.ready(READ)
-            except BaseException as error:
-                self.source_failed(stage, error)
+        return source
 
     def unlisten(self, listener: socket.socket) -> None:
         """Accept no more from ``listener``, and close it."""
@@ -286,10 +275,22 @@ class BaseLoop(ABC):
         """All that are not yet established, or failed to be."""
         return [each for each in self._all() if not each.established]
 
-    def has_begun(self, newcomer: BaseConnection) -> bool:
-        """Has ``newcomer`` sent a part of its handshake?"""
-        stage = self.source_of(newcomer.fd)
-        return isinstance(stage, Handshake) and stage.received_any
+    def advance_newcomers(self) -> bool:
+        """Read what handshakes have received until now, and abort those that have received nothing.
+        Returns whether any newcomer is left."""
+        left = False
+        for connection in self.newcomers():
+            stage = self.source_of(connection.fd)
+            try:
+                if isinstance(stage, Handshake):
+                    stage.ready(READ)
+            except BaseException as error:
+                self.source_failed(stage, error)
+            if isinstance(stage, Handshake) and stage.received_any:
+                left = left or not (connection.established or connection.closed)
+            else:
+                connection.drop(CloseReason.SHUTDOWN)
+        return left
 
     def _all(self) -> list[BaseConnection]:
         found = [connection_of(source) for source in self.sources()]

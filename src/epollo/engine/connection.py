@@ -68,9 +68,10 @@ class Pause(IntFlag):
     IN_FLIGHT = 4  # too many messages wait for their replies
     SEALED = 8  # FLUSHING or later
     FAILED = 16  # the handler has raised: no reply is sent any more, either
+    RATE = 32  # the peer has sent more messages a second than it may
 
 
-USER, HIGH_WATER, IN_FLIGHT, SEALED, FAILED = (flag.value for flag in Pause)
+USER, HIGH_WATER, IN_FLIGHT, SEALED, FAILED, RATE = (flag.value for flag in Pause)
 
 _CLEAN_ENDS = (None, CloseReason.EOF, CloseReason.LOCAL, CloseReason.SHUTDOWN)
 _ENDS_OF_STREAM = (CloseReason.EOF, CloseReason.TRUNCATED)
@@ -395,7 +396,7 @@ class BaseConnection:
             self._finish()
         else:
             self._update_events()
-            waits = self.reason is not None or self.paused & (HIGH_WATER | IN_FLIGHT)
+            waits = self.reason is not None or self.paused & (HIGH_WATER | IN_FLIGHT | RATE)
             if self.stage == STOPPING and not waits:
                 self.loop.call_threadsafe(self.drain)
 
@@ -410,7 +411,7 @@ class BaseConnection:
 
     def _update_events(self) -> None:
         """Ask the poller for what the connection waits for, if that has changed."""
-        if self.reason is not None or self.paused & (USER | HIGH_WATER):
+        if self.reason is not None or self.paused & (USER | HIGH_WATER | RATE):
             events = 0
         elif self.paused:
             events = self._events & READ  # most replies in flight come before more is to be read

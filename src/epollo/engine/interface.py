@@ -180,15 +180,16 @@ class EventLoop(Protocol):
     def newcomers(self) -> Iterable[Connection]:
         """All that are not yet established, or failed to be. For the loop's thread."""
 
-    def has_begun(self, newcomer: Any) -> bool:
-        """Has ``newcomer`` sent a part of its handshake?"""
+    def advance_newcomers(self) -> bool:
+        """Read what handshakes have received until now, and abort those that have received nothing.
+        Returns whether any newcomer is left."""
 
     def listen(
         self,
         listener: socket.socket,
         accept: Callable[[socket.socket], object],
         failed: Callable[[OSError], object],
-    ) -> None:
+    ) -> AcceptSource:
         """Give each new connection to ``accept``, and errors of accepting to ``failed``."""
 
     def watch(self, fd: int, source: EventSource, events: int) -> None:
@@ -196,10 +197,6 @@ class EventLoop(Protocol):
 
     def unwatch(self, fd: int) -> None:
         """Ask nothing of ``fd`` any more; its owner closes it."""
-
-    def accept_queued(self, listener: socket.socket, most: int) -> None:
-        """Accept up to ``most`` connections of ``listener`` now, without waiting for any, and read
-        what their handshakes have received."""
 
     def unlisten(self, listener: socket.socket) -> None:
         """Accept no more from ``listener``, and close it."""
@@ -247,6 +244,13 @@ class EventLoop(Protocol):
     def close(self) -> None:
         """Abort every connection, close every listener and descriptor. In a process forked from
         the loop's own, whose sockets these are too, nothing is said to the peers."""
+
+
+class AcceptSource(Protocol):
+    """A listener in the loop."""
+
+    def accept(self, most: int) -> None:
+        """Accept up to ``most`` of the connections that are queued, now."""
 
 
 class EventSource(Protocol):

@@ -8,6 +8,7 @@ import socket
 
 from epollo.address import Address, SocketFile
 from epollo.engine import Connection, ConnectionProtocol, EventLoop
+from epollo.engine.interface import AcceptSource
 from epollo.errors import PollerFull
 from epollo.reasons import Refusal
 from epollo.server.limits import ConnectionLimiter
@@ -42,18 +43,16 @@ class Acceptor:
         self._counters = limiter.counters
         self._process = os.getpid()
         self._reserve: int | None = _open_reserve()
+        self._source: AcceptSource | None = None
         self._resume()
 
-    def accept_queued(self, most: int) -> None:
-        """Accept up to ``most`` connections now: the kernel resets those that are in the queue when
-        the listener is closed, though it has acknowledged their requests."""
+    def close(self, most: int = 0) -> None:
+        """Accept up to ``most`` of the connections that are queued, then no more, and close the
+        listener. Those that are left in the queue are reset, though the kernel has acknowledged
+        their requests."""
         if self._listener.fileno() >= 0:
-            self._resume()  # it may be waiting for a descriptor
-            self._loop.accept_queued(self._listener, most)
-
-    def close(self) -> None:
-        """Accept no more, and close the listener."""
-        if self._listener.fileno() >= 0:
+            if most and self._source is not None:
+                self._source.accept(most)
             if os.getpid() == self._process:  # a forked process must not remove the path
                 self._remove_file()
             self._loop.unlisten(self._listener)
@@ -115,7 +114,7 @@ class Acceptor:
             if self._reserve is None:
                 self._reserve = _open_reserve()
             accept = self._admit if self._limiter.bounded else self._attach
-            self._loop.listen(self._listener, accept, self._failed)
+            self._source = self._loop.listen(self._listener, accept, self._failed)
 
     def _give_up_reserve(self) -> bool:
         reserve, self._reserve = self._reserve, None

@@ -20,6 +20,7 @@ from epollo.server.handlers.executor import Executor, InlineExecutor
 from epollo.server.handlers.pending import DeferringConnection
 from epollo.server.limits import ConnectionLimiter
 from epollo.server.log_limiter import LogLimiter, kind_of
+from epollo.server.rates import MessageRates
 from epollo.server.slow_handlers import SlowHandlers
 from epollo.settings import Settings
 from epollo.tls import server_context
@@ -67,8 +68,14 @@ class ApplicationProtocol:
         self.filters = self._filters if self.tls is not None or self._proxied else None
         self.counters = Counters()
         self.limiter = ConnectionLimiter(
-            self.counters, settings.max_connections, settings.max_per_ip, proxied=self._proxied
+            self.counters,
+            settings.max_connections,
+            settings.max_per_ip,
+            max_rate_per_ip=settings.max_connect_rate_per_ip,
+            proxied=self._proxied,
         )
+        rate = settings.max_message_rate
+        self._rates = MessageRates(rate) if rate else None
         self.groups = Groups()
         self.slow_handlers = SlowHandlers(application.name, settings.slow_handler)
         self._log = LogLimiter()
@@ -83,14 +90,16 @@ class ApplicationProtocol:
 
     @property
     def received(self) -> Received:
-        received: Received = cast(Any, self.executor.received)
-        return received
+        received = self.executor.received
+        return cast(Any, received if self._rates is None else self._rates.limited(received))
 
     def begin(self, loop: EventLoop) -> None:
         """``loop`` is about to serve the application."""
         self._log.begin(loop)
         self.slow_handlers.begin(loop)
         loop.on_error = self._log_error
+        if self._rates is not None:
+            self._rates.begin(loop)
 
     def end_log(self) -> None:
         """The loop is about to be closed: log what `LogLimiter` holds back."""
@@ -118,6 +127,8 @@ class ApplicationProtocol:
         else:
             self.counters.count_refused(refusal)
         self.groups.forget(connection)
+        if self._rates is not None:
+            self._rates.forget(cast(DeferringConnection, connection))
         if not connection.established:  # closed before ``connected``
             self.check_empty()
             return

@@ -43,15 +43,11 @@ class Listeners:
                 ", ".join(unserved),
             )
 
-    def accept_queued(self) -> None:
-        """Accept what is in the queues now; no more than they hold, while further ones come."""
+    def stop_accepting(self, *, accept_queued: bool = False) -> None:
+        """Close every listener; before that, accept what is in its queue if ``accept_queued``, but
+        no more than it holds, while further ones come. A second call does nothing."""
         for acceptor in self._acceptors:
-            acceptor.accept_queued(self._settings.backlog)
-
-    def stop_accepting(self) -> None:
-        """Close every listener. A second call does nothing."""
-        for acceptor in self._acceptors:
-            acceptor.close()
+            acceptor.close(self._settings.backlog if accept_queued else 0)
 
     def close(self) -> None:
         """Close every listener and forget it."""

@@ -301,16 +301,13 @@ class Server:
             return
         self._stopping = True
         late: list[Connection] = []
-        self._protocol.on_late = late.append
-        self._listeners.accept_queued()
-        self._listeners.stop_accepting()
-        self._protocol.on_empty = self._finish_if_empty
+        self._listeners.stop_accepting(accept_queued=True)
+        self._protocol.on_empty = self._finish
         loop.call_later(grace, self._abort)
-        for newcomer in loop.newcomers():
-            if not loop.has_begun(newcomer):
-                newcomer.abort(CloseReason.SHUTDOWN)
-        loop.call_later(_HANDSHAKE_SECONDS, partial(self._end_newcomers, loop, late))
-        for connection in self.connections:
+        if loop.advance_newcomers():
+            self._protocol.on_late, self._protocol.on_empty = late.append, self._finish_if_empty
+            loop.call_later(_HANDSHAKE_SECONDS, partial(self._end_newcomers, loop, late))
+        for connection in loop.connections():
             connection.drain()
         self._protocol.check_empty()
 

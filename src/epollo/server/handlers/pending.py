@@ -14,6 +14,12 @@ from epollo.engine import Connection, Reply, Timer
 class DeferringConnection(Connection, Protocol):
     """A connection as the executors use it: replies may come later. In the loop's thread."""
 
+    paused: int
+    """Flags of `epollo.engine.connection.Pause`: no message is delivered unless it is 0."""
+
+    def schedule_update(self) -> None:
+        """Look at ``paused`` again when the turn ends."""
+
     @property
     def in_flight(self) -> int:
         """Messages handed to the handler whose replies are still due."""
