@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import queue
 import re
 import threading
 from typing import Any
@@ -13,19 +14,26 @@ import pytest
 from epollo import CloseReason, Connection, HandlerError, Server
 from tests.engines import Engine
 from tests.logs import Log
-from tests.support import DEADLINE, Peer, Recorder, frame, until
+from tests.support import DEADLINE, Peer, frame, until
 
 LIMIT = 0.2  # seconds
 HERE = re.escape(__file__)
 
 
-class Late(Recorder):
+class Late:
     """The hook of this name does not return, whatever is done about it, until the test says so."""
 
     def __init__(self, hook: str = "received") -> None:
-        super().__init__()
         self.hook = hook
         self.release = threading.Event()
+        self.ends: queue.Queue[CloseReason] = queue.Queue()
+
+    def end(self) -> CloseReason:
+        return self.ends.get(timeout=DEADLINE)
+
+    def connected(self, connection: Connection) -> Any: ...
+    def disconnected(self, connection: Connection, reason: CloseReason) -> Any:
+        self.ends.put(reason)
 
 
 class LateAsync(Late):
@@ -44,7 +52,7 @@ class LateAsync(Late):
         return message
 
     async def disconnected(self, connection: Connection, reason: CloseReason) -> Any:
-        super().disconnected(connection, reason)
+        self.ends.put(reason)
         await self.wait("disconnected")
 
 
@@ -75,7 +83,7 @@ class LateThread(Late):
         return message
 
     def disconnected(self, connection: Connection, reason: CloseReason) -> Any:
-        super().disconnected(connection, reason)
+        self.ends.put(reason)
         self.wait("disconnected")
 
 
@@ -188,5 +196,5 @@ def test_calls_that_return_in_time_are_not_touched(engine: Engine) -> None:
 
 
 def test_a_handler_in_the_loops_own_thread_cannot_have_a_timeout() -> None:
-    with pytest.raises(HandlerError, match="handler_timeout cannot end it; make it async"):
+    with pytest.raises(HandlerError, match="handler_timeout cannot end it there; make it async"):
         Server(lambda message: message, handler_timeout=1)

@@ -85,8 +85,8 @@ def listen_all(
             errors.append((address if len(found) == 1 else of(sockaddr), error))
     if not bound:
         raise _bind_error(*errors[0]) from errors[0][1]
-    for each, error in errors:
-        failed(f"not listening on {each}, an address of {address.host}: {advice(error)}")
+    for left_out, cause in errors:
+        failed(f"not listening on {left_out}, an address of {address.host}: {advice(cause)}")
     return bound
 
 

@@ -1,4 +1,4 @@
-"""The file of a Unix socket: made, replaced and removed without touching that of another server.
+"""The file of a Unix socket: made, replaced and removed, and never the file of another server.
 
 Each is a check and then an act on a path, so both happen under a lock on the directory. That lock
 leaves no file behind. It is advisory: it only orders processes that use it (flock(2)).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 from epollo import address, framing
 from epollo.engine import CloseReason, Connection, EventLoop, Limits
@@ -91,7 +91,8 @@ class ApplicationProtocol:
     @property
     def received(self) -> Received:
         received = self.executor.received
-        return cast(Any, received if self._rates is None else self._rates.limited(received))
+        limited = received if self._rates is None else self._rates.limited(received)
+        return cast(Received, limited)
 
     def begin(self, loop: EventLoop) -> None:
         """``loop`` is about to serve the application."""
@@ -201,8 +202,8 @@ def _executor_for(application: Application, limits: Limits, settings: Settings) 
         )
     if settings.handler_timeout:
         raise HandlerError(
-            f"handler {application.name!r} runs in the loop's thread, where handler_timeout cannot "
-            "end it; make it async, set threads, or leave handler_timeout out"
+            f"handler {application.name!r} runs in the loop's thread, and handler_timeout cannot "
+            "end it there; make it async, set threads, or leave handler_timeout out"
         )
     return InlineExecutor(application)
 

@@ -61,7 +61,7 @@ class LogLimiter:
         """Log a line of that ``kind``, with the traceback of ``error``; or count it."""
         if not _log.isEnabledFor(level):
             return
-        if self._loop is None or level < logging.INFO:  # whoever asks for those wants each
+        if self._loop is None or level < logging.INFO:  # debug lines are asked for, each of them
             _log.log(level, text, *arguments, exc_info=error)
             return
         if kind not in self._held and len(self._held) >= _MOST_KINDS:

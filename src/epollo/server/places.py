@@ -1,4 +1,4 @@
-"""Where in the code of an application something is running, for the log."""
+"""The place in the code of an application that a thread or a coroutine has come to, for the log."""
 
 from __future__ import annotations
 

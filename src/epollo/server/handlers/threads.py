@@ -123,7 +123,7 @@ class ThreadExecutor:
             done()
 
     def _place(self, running: object) -> str:
-        """Where a job is, and how many threads are held."""
+        """The place of a job, and how many threads are busy."""
         assert isinstance(running, Job)
         busy = f"with {self._pool.busy} of {self._count} threads busy"
         if running.thread is None:
