@@ -16,7 +16,7 @@ from tests.engines import Engine
 from tests.logs import Log
 from tests.support import DEADLINE, Peer, frame, until
 
-LIMIT = 0.2  # seconds
+LIMIT = 1.0  # seconds; the other calls take milliseconds
 HERE = re.escape(__file__)
 
 
@@ -134,7 +134,7 @@ def test_a_handler_that_does_not_return_loses_its_connection(
         handler.end()
         handler.release.set()
     lines = log.take()
-    limit = r"did not return within 0\.2 s, its handler_timeout"
+    limit = r"did not return within 1 s, its handler_timeout"
     late = rf"handler {made.__name__} {limit}, at \w+\.\w+ in {HERE}:\d+"
     assert re.match(rf"{late}.*; closed 127\.0\.0\.1:", lines[0])
     if made is LateAsync:

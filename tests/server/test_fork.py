@@ -22,7 +22,6 @@ from epollo import Connection
 from tests.engines import Engine
 from tests.support import (
     DEADLINE,
-    SHORTLY,
     Peer,
     Recorder,
     ServerProcess,
@@ -164,7 +163,6 @@ def test_a_forked_process_that_unwinds_takes_nothing_from_the_server(
         with Peer(server.address) as peer:
             assert peer.ask(b"fork") == b"fork"
         with Peer(server.address) as peer:
-            peer.socket.settimeout(SHORTLY)
             assert peer.ask(b"still there") == b"still there"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from epollo import CloseReason, Refusal
 from epollo.server.rates import ConnectionRates
+from tests.clock import Clock
 from tests.engines import Engine
 from tests.logs import Log
 from tests.support import Peer, Recorder, frame, until
@@ -66,15 +67,18 @@ def test_a_stop_does_not_wait_for_the_rate_longer_than_its_grace(engine: Engine)
     assert server.counters.closed[CloseReason.SHUTDOWN] == 1
 
 
-def test_while_it_waits_for_its_rate_a_peer_is_neither_idle_nor_late(engine: Engine) -> None:
+def test_while_it_waits_for_its_rate_a_peer_is_neither_idle_nor_late(
+    engine: Engine, clock: Clock
+) -> None:
     with (
-        engine.server(
-            Recorder(), max_message_rate=2, idle_timeout=0.1, frame_timeout=0.1
-        ) as server,
+        engine.server(Recorder(), max_message_rate=1, idle_timeout=1, frame_timeout=1) as server,
         Peer(server.addresses[0]) as peer,
     ):
-        peer.send(frame(b"hello") * 3)
-        assert peer.receive(27) == frame(b"hello") * 3
+        peer.send(frame(b"one") + frame(b"two"))
+        assert peer.message() == b"one"
+        for _ in range(20):  # more than twice the timeouts
+            clock.tick()
+        assert peer.message() == b"two"
 
 
 def test_over_the_connection_rate_newcomers_are_refused(engine: Engine, log: Log) -> None:

@@ -718,9 +718,9 @@ with server:
     try:
         thread = threading.Thread(target=again, daemon=True)
         thread.start()
-        thread.join(1)
+        thread.join(30)
         print("running twice" if thread.is_alive() else "running once", flush=True)
-        with epollo.connect(server.addresses[0], timeout=1) as client:
+        with epollo.connect(server.addresses[0], timeout=30) as client:
             print(client.request(b"still served"), flush=True)
     finally:
         os._exit(0)

@@ -92,7 +92,7 @@ def test_a_hook_of_the_server_is_named(log: Log, kind: type[Hooked], hook: str) 
     server = Server(handler, "127.0.0.1:0", slow_handler=0.05, loop="asyncio")
 
     def let_go() -> None:
-        until(lambda: log.records)
+        until(lambda: log.slow)
         handler.release.set()
 
     freeing = threading.Thread(target=let_go)
@@ -100,8 +100,8 @@ def test_a_hook_of_the_server_is_named(log: Log, kind: type[Hooked], hook: str) 
     with server:
         pass
     freeing.join()
-    (line,) = log.take()
-    assert re.match(rf"handler {kind.__name__}: {hook} held the server for \d\.\d s and", line)
+    line = log.slow[0]
+    assert re.match(rf"handler {kind.__name__}: {hook} held the loop for \d\.\d s and", line)
 
 
 def test_an_idle_server_is_not_woken_for_it(engine: Engine) -> None:

@@ -96,6 +96,6 @@ def test_a_peer_that_vanishes_with_a_byte_unacknowledged_is_closed(
             assert server.process.stdout is not None
             with DefaultSelector() as selector:
                 selector.register(server.process.stdout, EVENT_READ)
-                assert selector.select(4)  # s; a few times what was set
+                assert selector.select(DEADLINE)  # by default, it would take a quarter of an hour
         finally:
             peer.kill()

@@ -54,7 +54,7 @@ class SlowHandlers:
 
         def log_hook(seconds: float, place: str) -> None:
             _log.warning(
-                "handler %s: %s held the server for %.1f s and still holds it, at %s",
+                "handler %s: %s held the loop for %.1f s and still holds it, at %s",
                 self._name,
                 hook,
                 seconds,
