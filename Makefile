@@ -17,6 +17,7 @@ ALL_TESTS := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 NATIVE_SOURCES := $(wildcard src/epollo/*/native/*.p?? src/epollo/*/*/native/*.p??)
 NATIVE := setup.py $(NATIVE_SOURCES)
 
+.NOTPARALLEL: # all of them install into .venv
 .PHONY: help demo test check versions truth bench fuzz sequences sanitize pictures clean
 
 help:
@@ -46,6 +47,9 @@ check: $(VENV)/check-installed
 	@$(BIN)/ruff check .
 	@PATH=$(BIN):$$PATH cython-lint --max-line-length 100 $(filter %.pyx %.pxd,$(NATIVE_SOURCES))
 	@$(BIN)/mypy
+	@$(BIN)/python -m tests.typing
+	@$(BIN)/basedpyright --pythonpath $(BIN)/python --verifytypes epollo --ignoreexternal > $(VENV)/verifytypes \
+		|| { cat $(VENV)/verifytypes; exit 1; }
 	@PYTHONPATH=src $(BIN)/lint-imports --no-cache --no-logo
 	@echo "== the tests"
 	@$(ALL_TESTS)
@@ -89,6 +93,10 @@ $(VENV)/created:
 		|| { echo "epollo needs Python 3.11 or later; name one: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo "this Python has no venv module; on Debian: apt install python3-venv"; exit 1; }
+	@touch $@
+
+# The pip that comes with Python may be too old for --group.
+$(VENV)/pip: $(VENV)/created
 	@$(PIP) --upgrade 'pip>=25.1'
 	@touch $@
 
@@ -97,26 +105,26 @@ $(VENV)/installed: $(VENV)/created pyproject.toml $(NATIVE)
 	@$(PIP) --editable .
 	@touch $@
 
-$(VENV)/test-installed: $(VENV)/installed
+$(VENV)/test-installed: $(VENV)/installed $(VENV)/pip
 	@echo "== installing what the tests need"
 	@$(PIP) --group test
 	@touch $@
 
-$(VENV)/check-installed: $(VENV)/installed
+$(VENV)/check-installed: $(VENV)/installed $(VENV)/pip
 	@echo "== installing what the checks need"
 	@$(PIP) --group check
 	@touch $@
 
-$(VENV)/versions-installed: $(VENV)/created pyproject.toml
+$(VENV)/versions-installed: $(VENV)/pip pyproject.toml
 	@$(PIP) --group versions
 	@touch $@
 
-$(VENV)/fuzz-installed: $(VENV)/installed
+$(VENV)/fuzz-installed: $(VENV)/installed $(VENV)/pip
 	@$(PIP) --group fuzz \
 		|| echo "== atheris cannot be installed here, so python -m fuzz.decoders cannot be run"
 	@touch $@
 
-$(VENV)/bench-installed: $(VENV)/installed
+$(VENV)/bench-installed: $(VENV)/installed $(VENV)/pip
 	@echo "== installing the peers"
 	@$(PIP) --group bench
 	@touch $@

@@ -1,7 +1,8 @@
 """The native engine, always made from its Cython sources. The rest stands in pyproject.toml.
 
-EPOLLO_NATIVE says what becomes of the install where it cannot be compiled: `auto` (the default)
-goes on with the Python engine, `require` fails, `off` does not try.
+EPOLLO_NATIVE says what to do if it cannot be compiled: `auto` (the default) installs epollo with
+the Python engine only, `require` fails, `off` does not try. Without native code the wheel is for
+any platform. What is installed has no symbols, unless CFLAGS asks for them with -g.
 """
 
 import os
@@ -9,38 +10,93 @@ import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError, CCompilerError, CompileError, LinkError
 
 FOLDERS = {  # of native sources, with their compiler options
     # gcc would copy a message with `rep movs`, which takes 30 cycles to get going.
     Path("src/epollo/engine/native"): ["-fno-builtin-memcpy"],
     Path("src/epollo/bench/run/native"): [],
 }
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+SYMBOLS = any(flag.startswith("-g") for flag in os.environ.get("CFLAGS", "").split())
+NATIVE = os.environ.get("EPOLLO_NATIVE", "auto")
 
 
 def extensions() -> list[Extension]:
-    wish = os.environ.get("EPOLLO_NATIVE", "auto")
-    if wish not in ("auto", "require", "off"):
-        raise SystemExit(f"EPOLLO_NATIVE is {wish!r}; set it to auto, require or off")
-    if wish == "off" or (wish == "auto" and sys.platform != "linux"):
+    if NATIVE not in ("auto", "require", "off"):
+        raise SystemExit(f"EPOLLO_NATIVE is {NATIVE!r}; set it to auto, require or off")
+    if NATIVE == "off" or (NATIVE == "auto" and sys.platform != "linux"):
         return []
+    sources = [source for folder in FOLDERS for source in folder.glob("*.pyx")]
+    # The largest first: what is compiled last should not keep one core busy for long.
+    return [extension(each) for each in sorted(sources, key=lambda each: -each.stat().st_size)]
+
+
+def extension(source: Path) -> Extension:
+    # Each message calls into Python, and would go through a stub for it.
+    options = ["-O3", "-fno-plt", *FOLDERS[source.parent]]
+    return Extension(
+        ".".join(source.with_suffix("").parts[1:]),
+        [str(source)],
+        extra_compile_args=options if SYMBOLS else [*options, "-g0"],  # Python's flags may have -g
+        extra_link_args=[] if SYMBOLS else ["-Wl,-s"],
+    )
+
+
+class BuildExt(build_ext):
+    """Compiles on all cores. All modules are built, or none."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or CORES
+
+    def run(self) -> None:
+        # Here, not in `extensions`: pip runs this file three times for one install.
+        translate(self.extensions, self.parallel)
+        super().run()
+
+    def build_extensions(self) -> None:
+        try:
+            super().build_extensions()
+        except (BaseError, CCompilerError, CompileError, LinkError) as error:
+            if NATIVE == "require":
+                raise
+            self.warn(f"no native engine: {error}; EPOLLO_NATIVE=require makes this an error")
+            for each in self.extensions:
+                Path(self.get_ext_fullpath(each.name)).unlink(missing_ok=True)
+            self.extensions = self.distribution.ext_modules = []
+
+
+def translate(modules: list[Extension], processes: int) -> None:
+    """Make C files of the Cython sources, in `processes` at once."""
+    if not modules:
+        return
     from Cython.Build import cythonize
 
-    sources = [
-        Extension(
-            ".".join(source.with_suffix("").parts[1:]),
-            [str(source)],
-            # Each message calls into Python, and would go through a stub for it.
-            extra_compile_args=["-O3", "-fno-plt", *options],
-        )
-        for folder, options in FOLDERS.items()
-        for source in sorted(folder.glob("*.pyx"))
-    ]
     directives = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True}
     # Always: a C file older than its source would be compiled as if it were the source.
-    made = cythonize(sources, build_dir="build/cython", compiler_directives=directives, force=True)
-    for extension in made:
-        extension.optional = wish == "auto"
-    return made
+    made = cythonize(
+        modules,
+        nthreads=processes,
+        build_dir="build/cython",
+        compiler_directives=directives,
+        force=True,
+    )
+    sources = {each.name: each.sources for each in made}
+    for each in modules:
+        each.sources = sources[each.name]
 
 
-setup(ext_modules=extensions())
+class BdistWheel(bdist_wheel):
+    """Names the wheel once it is known whether there is native code in it."""
+
+    def run(self) -> None:
+        self.run_command("build")
+        self.root_is_pure = not self.distribution.has_ext_modules()
+        super().run()
+
+
+if __name__ == "__main__":  # not in the processes of `translate`
+    setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel})

@@ -1,8 +1,7 @@
 """The start of the ``epollo`` command: Ctrl-C while it loads ends it without a traceback.
 
-This module is outside the package because importing the package, `epollo.cli.main` and all their
-imports, takes a fifth of a second. During that time nothing is started that would need an orderly
-end.
+This module is outside the package because importing `epollo.cli.main` and click takes most of the
+time of a short command. During that time nothing is started that would need an orderly end.
 """
 
 from __future__ import annotations

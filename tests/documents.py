@@ -111,7 +111,9 @@ def _check_command(words: list[str], where: str) -> None:
     command: click.Command = cli
     while words and isinstance(command, click.Group) and not words[0].startswith("-"):
         assert words[0] in command.commands, where
-        command, words = command.commands[words[0]], words[1:]
+        _, found, words = command.resolve_command(click.Context(command), words)
+        assert found is not None
+        command = found
     flags = {flag for option in command.params for flag in option.opts} | {"-h", "--help"}
     for word in words:
         assert not word.startswith("-") or word.partition("=")[0] in flags, f"{word} in: {where}"

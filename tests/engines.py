@@ -12,7 +12,7 @@ import pytest
 from epollo import Server
 from epollo.engine import EventLoop, available, new_loop
 from epollo.engine.python.poller import POLLERS
-from epollo.server.handlers.application import Handler
+from epollo.server.handlers.handler import Handler
 
 
 @dataclass(frozen=True)

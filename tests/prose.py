@@ -1,10 +1,11 @@
 """Find the turns of phrase that plain technical English does without.
 
-    python -m tests.prose                 # in the comments, docstrings and texts of src
+    python -m tests.prose                 # everywhere that people read
     python -m tests.prose docs src/epollo/engine
 
 Prints each one with its place, and how many there are of each pattern in each directory. Exit
-status 1 if there is any. Below a path that is given, pages of Markdown are read too.
+status 1 if there is any. It reads the comments, docstrings and texts of code, and Markdown pages;
+if no path is given, also the help of every command.
 """
 
 from __future__ import annotations
@@ -17,10 +18,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
+from epollo.cli.main import cli
 from tests.documents import ROOT
 from tests.passages import Passage, paragraphs, passages
 
 CODE = (".py", ".pyi", ".pyx", ".pxd")
+PAGES = ("docs", "README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+"""The pages that are checked, below the root of the repository."""
 
 _VERB = (
     r"(?:is|are|was|were|has|have|had|does|do|did|may|might|can|cannot|could|will|would|must|needs?"
@@ -78,14 +84,42 @@ def check(passage: Passage) -> Iterator[Finding]:
                 yield Finding(name, passage.path, passage.line_at(match.start(1)), context.strip())
 
 
-def check_all(roots: Iterable[Path], suffixes: Iterable[str] = CODE) -> list[Finding]:
-    """What is found in the files with these suffixes that ``roots`` are or contain."""
+def check_all(roots: Iterable[Path]) -> list[Finding]:
+    """What is found in the code and the pages that ``roots`` are or contain."""
     found: list[Finding] = []
     for path in sorted(_files(roots)):
-        if path.suffix in suffixes:
+        if path.suffix in (*CODE, ".md"):
             read = paragraphs if path.suffix == ".md" else passages
             found += (finding for passage in read(path) for finding in check(passage))
     return found
+
+
+def check_help() -> list[Finding]:
+    """What is found in the help of every command, as it is printed."""
+    return [
+        finding
+        for command in _commands(cli, "epollo")
+        for paragraph in _help(command).split("\n\n")
+        for finding in check(Passage(Path(command.info_name or ""), ((1, _joined(paragraph)),)))
+    ]
+
+
+def _commands(command: click.Command, path: str) -> Iterator[click.Context]:
+    context = click.Context(command, info_name=path, max_content_width=100)
+    yield context
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            _, found, _ = command.resolve_command(context, [name])  # which loads it
+            assert found is not None
+            yield from _commands(found, f"{path} {name}")
+
+
+def _help(context: click.Context) -> str:
+    return context.command.get_help(context)
+
+
+def _joined(paragraph: str) -> str:
+    return " ".join(paragraph.split())
 
 
 def _files(roots: Iterable[Path]) -> Iterator[Path]:
@@ -112,11 +146,13 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("paths", nargs="*", type=Path, help="files or directories; default: src")
+    parser.add_argument("paths", nargs="*", type=Path, help="files or directories; default: all")
     parser.add_argument("--counts", action="store_true", help="print the counts only")
     options = parser.parse_args()
-    suffixes = (*CODE, ".md") if options.paths else CODE
-    found = check_all(options.paths or [ROOT / "src"], suffixes)
+    found = check_all(options.paths or [ROOT / "src"])
+    if not options.paths:
+        found += check_all(ROOT / page for page in PAGES)
+        found += check_help()
     if not options.counts:
         print(*found, sep="\n")
     print(*_counts(found), f"in all: {len(found)}", sep="\n")

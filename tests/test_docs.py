@@ -8,6 +8,7 @@ import sys
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,8 @@ def test_every_setting_in_a_table_has_its_default(page: Document) -> None:
     settings = _settings(page)
     assert bool(settings) == ("| setting |" in page.text)
     for name, default in settings.items():
-        assert settings_from(**{name: default}) == Settings(), f"{name}, in {page}"
+        values: Any = {name: default}
+        assert settings_from(**values) == Settings(), f"{name}, in {page}"
 
 
 def test_the_page_of_settings_has_every_one() -> None:

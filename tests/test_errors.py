@@ -1,4 +1,4 @@
-"""The errors' former names, which still work."""
+"""The errors, the page about them, and their former names, which still work."""
 
 from __future__ import annotations
 
@@ -9,12 +9,48 @@ import pytest
 
 import epollo
 from epollo import errors
+from epollo.bench.results import files, thresholds
+from tests.documents import ROOT, Document
 
+ROWS = {
+    name.strip("`"): (bases, status)
+    for name, bases, _, _, status in Document(ROOT / "docs" / "errors.md").rows(
+        "error", "bases", "raised", "what to do", "status"
+    )
+}
+ERRORS = {
+    name: error
+    for name, error in vars(errors).items()
+    if isinstance(error, type) and issubclass(error, errors.EpolloError)
+}
 FORMER = {
     "ConnectFailed": epollo.ConnectError,
     "ReplyTimeout": epollo.ClientTimeout,
     "TLSFailed": epollo.TLSHandshakeError,
 }
+
+
+def test_the_page_has_every_error() -> None:
+    assert set(ROWS) == set(ERRORS)
+    assert set(ERRORS) <= set(epollo.__all__)
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_the_page_has_the_bases_and_the_exit_status_of_an_error(name: str) -> None:
+    error = ERRORS[name]
+    bases, status = ROWS[name]
+    assert bases == ", ".join(base.__name__ for base in error.__bases__)
+    assert status == str(error.exit_status)
+
+
+def test_a_limit_and_a_result_file_are_told_apart_from_settings() -> None:
+    for error in (epollo.LimitError, epollo.ResultFileError):
+        assert issubclass(error, epollo.SettingError)  # as they once were
+    assert not issubclass(epollo.LimitError, epollo.ResultFileError)
+    with pytest.raises(epollo.LimitError):
+        thresholds.parse("p99>5")
+    with pytest.raises(epollo.ResultFileError):
+        files.read("/no/such/file")
 
 
 @pytest.mark.parametrize("name", FORMER)

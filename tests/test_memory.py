@@ -150,7 +150,7 @@ class Served(Side):
 @contextmanager
 def in_memory() -> Iterator[InMemory]:
     handler = Logged()
-    with testing.connect(handler, AsSent()) as connection:  # type: ignore[arg-type]
+    with testing.connect(handler, AsSent()) as connection:
         yield InMemory(handler, connection)
 
 
@@ -306,7 +306,7 @@ def test_an_error_in_connected_goes_as_on_a_server(engine: Engine, log: Log) -> 
 def test_a_reply_that_is_due_is_sent_behind_an_end_unless_the_peer_is_gone(
     reason: CloseReason,
 ) -> None:
-    with testing.connect(Logged(), AsSent()) as connection:  # type: ignore[arg-type]
+    with testing.connect(Logged(), AsSent()) as connection:
         connection.receive(frame(b"defer"))
         connection.end(reason)
         assert connection.closed == (reason is CloseReason.RESET)
@@ -332,7 +332,7 @@ def test_of_several_errors_each_is_the_context_of_the_next() -> None:
 class AsyncCommand(Recorder):
     """Does what its messages say; the first step of its coroutine ends where it waits."""
 
-    async def received(self, message: bytes, connection: Connection) -> Any:
+    async def received(self, message: bytes, connection: Any) -> Any:
         for word in message.decode().split():
             match word:
                 case "wait":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.documents import ROOT
 from tests.passages import Passage, paragraphs, passages
-from tests.prose import PATTERNS, check, check_all
+from tests.prose import PAGES, PATTERNS, check, check_all, check_help
 
 FOUND = {
     "where (if)": [
@@ -50,6 +51,25 @@ ALLOWED = [
 def test_the_prose_of_the_source_is_plain() -> None:
     found = check_all([ROOT / "src"])
     assert not found, "\n".join(map(str, found))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_prose_of_the_pages_is_plain(page: str) -> None:
+    found = check_all([ROOT / page])
+    assert not found, "\n".join(map(str, found))
+
+
+def test_the_help_of_every_command_is_plain() -> None:
+    found = check_help()
+    assert not found, "\n".join(map(str, found))
+
+
+def test_the_help_is_read_paragraph_by_paragraph(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command(help="Serve where set.\n\nWhat is left is dropped.")
+    def command() -> None: ...
+
+    monkeypatch.setattr("tests.prose.cli", command)
+    assert [finding.pattern for finding in check_help()] == ["where (if)", "What + verb"]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

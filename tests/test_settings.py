@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from epollo.errors import SettingError
-from epollo.settings import Settings, settings_from
+from epollo.settings import Settings, chosen_settings, settings_from
 
 
 def test_text_and_numbers_mean_the_same() -> None:
-    assert Settings(max_frame=65536) == Settings(max_frame="64KiB")  # type: ignore[arg-type]
-    assert Settings(graceful_timeout="1500ms").graceful_timeout == 1.5  # type: ignore[arg-type]
+    assert Settings(max_frame=65536) == Settings(max_frame="64KiB")
+    assert Settings(graceful_timeout="1500ms").graceful_timeout == 1.5
 
 
 def test_defaults_are_those_of_the_documentation() -> None:
@@ -60,9 +60,32 @@ def test_a_mode_is_octal(value: Any, mode: int | None) -> None:
         ({"threads": 1024}, "threads: must be less than 1024"),
         ({"ordered": "maybe"}, "ordered: 'maybe' is neither yes nor no"),
         ({"loop": "trio"}, "loop: 'trio' is not one of auto, asyncio, uvloop"),
-        ({"maxframe": 1}, "no setting 'maxframe'; there are backlog, "),
+        ({"maxframe": 1}, "no setting 'maxframe': did you mean max_frame?"),
     ],
 )
 def test_an_impossible_setting_is_named(values: dict[str, Any], why: str) -> None:
     with pytest.raises(SettingError, match=why):
         settings_from(**values)
+
+
+def test_settings_are_taken_whole() -> None:
+    settings = Settings(max_frame="64KiB", bind="127.0.0.1:1")
+    assert chosen_settings(settings, None, {}) == settings
+    other = chosen_settings(settings, ["127.0.0.1:2"], {})
+    assert (other.bind, other.max_frame) == (("127.0.0.1:2",), 65536)
+
+
+@pytest.mark.parametrize(
+    ("settings", "bind", "values", "why"),
+    [
+        (Settings(), None, {"max_frame": 9}, "max_frame: settings is given too; set max_frame in"),
+        ({"max_frame": 9}, None, {}, "settings: {'max_frame': 9} is not an epollo.Settings"),
+        (Settings(), 8091, {}, "^bind: "),
+        (None, 8091, {}, "^bind: "),
+    ],
+)
+def test_settings_are_not_taken_with_others(
+    settings: Any, bind: Any, values: Any, why: str
+) -> None:
+    with pytest.raises(SettingError, match=why):
+        chosen_settings(settings, bind, values)

@@ -197,9 +197,9 @@ def test_an_error_in_connected_is_raised() -> None:
 
 def test_what_cannot_be_served_cannot_be_tested() -> None:
     with pytest.raises(epollo.HandlerError, match="is a class"):
-        testing.connect(Recorder)
+        testing.connect(Recorder)  # type: ignore[arg-type]
     with pytest.raises(epollo.SettingError, match="no setting 'max_frames'"):
-        testing.connect(Recorder(), max_frames=1)
+        testing.connect(Recorder(), max_frames=1)  # type: ignore[call-arg]
     with testing.connect(Recorder(), framing="line") as connection:
         with pytest.raises(EncodeError):
             connection.receive(b"no\nline")

@@ -95,6 +95,7 @@ def main(channel: socket.socket) -> None:
     import asyncio  # noqa: F401 (so that no child has to)
 
     import epollo.cli.main
+    import epollo.cli.serve  # so that no child has to, either
 
     try:
         import uvloop  # noqa: F401

@@ -8,60 +8,60 @@ def handle(message: bytes, connection: epollo.Connection) -> bytes | None:
 epollo.serve(handle, "0.0.0.0:8091", framing="u32")
 """
 
-from typing import TYPE_CHECKING, Any
-
-from epollo import client, errors, framing
-from epollo.client import Backoff, Client, connect
-from epollo.engine import CloseReason, Connection
-from epollo.errors import (
-    AddressError,
-    BindError,
-    ClientTimeout,
-    ConnectError,
-    ConnectionClosed,
-    EncodeError,
-    EngineMissing,
-    EpolloError,
-    FilterError,
-    FrameCorrupt,
-    FrameError,
-    FrameTooLarge,
-    FrameTruncated,
-    FramingSpecError,
-    GroupError,
-    HandlerError,
-    HandlerTimeout,
-    LimitError,
-    PollerFull,
-    ProxyError,
-    ResultFileError,
-    SettingError,
-    StreamEnded,
-    TLSError,
-    TLSHandshakeError,
-    UsageError,
-)
-from epollo.reasons import Refusal
-from epollo.server.counters import Counts
-from epollo.server.groups.broker import Broker, LocalBroker
-from epollo.server.server import Server, serve
-from epollo.settings import Settings
-
+TYPE_CHECKING = False  # as `typing` has it; importing that takes a fifth of Python's own start
 if TYPE_CHECKING:
-    from epollo.client import AsyncClient
+    from epollo import address as address
+    from epollo import bench as bench
+    from epollo import client as client
+    from epollo import engine as engine
+    from epollo import errors as errors
+    from epollo import filters as filters
+    from epollo import framing
+    from epollo import reasons as reasons
+    from epollo import server as server
+    from epollo import settings as settings
+    from epollo import testing as testing
+    from epollo import tls as tls
+    from epollo import units as units
+    from epollo.client import AsyncClient, Backoff, Client, connect
+    from epollo.engine import Connection
+    from epollo.errors import (
+        AddressError,
+        BindError,
+        ClientTimeout,
+        ConnectError,
+        ConnectionClosed,
+        EncodeError,
+        EngineMissing,
+        EpolloError,
+        FilterError,
+        FrameCorrupt,
+        FrameError,
+        FrameTooLarge,
+        FrameTruncated,
+        FramingSpecError,
+        GroupError,
+        HandlerError,
+        HandlerTimeout,
+        LimitError,
+        PollerFull,
+        ProxyError,
+        ResultFileError,
+        SettingError,
+        StreamEnded,
+        TLSError,
+        TLSHandshakeError,
+        UsageError,
+    )
     from epollo.errors import ConnectFailed as ConnectFailed
     from epollo.errors import ReplyTimeout as ReplyTimeout
     from epollo.errors import TLSFailed as TLSFailed
-else:
-
-    def __getattr__(name: str) -> Any:
-        """`AsyncClient`, which imports asyncio, on first use; and the former names of errors."""
-        if name in errors.DEPRECATED:
-            return errors.deprecated(name)
-        if name != "AsyncClient":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return client.AsyncClient
-
+    from epollo.reasons import CloseReason, Refusal
+    from epollo.server.counters import Counts
+    from epollo.server.groups.broker import Broker, LocalBroker
+    from epollo.server.handlers.handler import BaseHandler, Handler
+    from epollo.server.server import Server, serve
+    from epollo.settings import Settings
 
 __version__ = "0.1.0"
 
@@ -69,6 +69,7 @@ __all__ = [
     "AddressError",
     "AsyncClient",
     "Backoff",
+    "BaseHandler",
     "BindError",
     "Broker",
     "Client",
@@ -88,6 +89,7 @@ __all__ = [
     "FrameTruncated",
     "FramingSpecError",
     "GroupError",
+    "Handler",
     "HandlerError",
     "HandlerTimeout",
     "LimitError",
@@ -107,3 +109,49 @@ __all__ = [
     "framing",
     "serve",
 ]
+
+_MODULES = frozenset(
+    [
+        *("address", "bench", "client", "engine", "errors", "filters", "framing", "reasons"),
+        *("server", "settings", "testing", "tls", "units"),
+    ]
+)
+_MODULE_OF = {
+    "AsyncClient": "epollo.client",
+    "Backoff": "epollo.client",
+    "BaseHandler": "epollo.server.handlers.handler",
+    "Broker": "epollo.server.groups.broker",
+    "Client": "epollo.client",
+    "CloseReason": "epollo.reasons",
+    "Connection": "epollo.engine",
+    "Counts": "epollo.server.counters",
+    "Handler": "epollo.server.handlers.handler",
+    "LocalBroker": "epollo.server.groups.broker",
+    "Refusal": "epollo.reasons",
+    "Server": "epollo.server.server",
+    "Settings": "epollo.settings",
+    "connect": "epollo.client",
+    "serve": "epollo.server.server",
+}
+"""The module of each public name; the errors are in `epollo.errors`."""
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})
+
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of these
+
+    def __getattr__(name: str) -> object:
+        """Import a public name, or a module, on first use (PEP 562)."""
+        from importlib import import_module
+
+        if name in _MODULES:
+            return import_module(f"epollo.{name}")
+        if name in __all__:
+            value = getattr(import_module(_MODULE_OF.get(name, "epollo.errors")), name)
+            return globals().setdefault(name, value)
+        errors = import_module("epollo.errors")
+        if name in errors.DEPRECATED:
+            return errors.deprecated(name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

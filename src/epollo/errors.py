@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 
 class EpolloError(Exception):
-    """Base of every error that epollo raises on purpose."""
+    """Base of every error that epollo raises on purpose. The command line exits with
+    ``exit_status``."""
+
+    exit_status: ClassVar[int] = 1
 
 
 class UsageError(EpolloError, ValueError):
-    """The caller's input is wrong; the command line exits with status 2."""
+    """The caller's input is wrong."""
+
+    exit_status = 2
 
 
 class AddressError(UsageError):
@@ -56,6 +61,8 @@ class PollerFull(EpolloError):
 
 class EngineMissing(EpolloError):
     """This machine or this build does not have the engine or the poller."""
+
+    exit_status = 2
 
 
 class FrameError(EpolloError, ValueError):

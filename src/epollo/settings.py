@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from epollo.errors import SettingError
 from epollo.framing import Framing
+from epollo.setting_values import Addresses, ServerValues, SettingValues
+from epollo.suggestions import did_you_mean
 from epollo.units import parse_count, parse_number, parse_seconds, parse_size
 
 LOOPS = ("auto", "asyncio", "uvloop")
@@ -29,11 +31,14 @@ def _setting(
     )
 
 
-def _addresses(value: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    addresses = (value,) if isinstance(value, str) else tuple(value)
-    if not addresses or not all(isinstance(address, str) for address in addresses):
-        raise ValueError(f"{value!r} is not an address such as 127.0.0.1:8091, or several")
-    return addresses
+def _addresses(value: Addresses) -> tuple[str, ...]:
+    addresses = (value,) if isinstance(value, str) else value
+    several = isinstance(addresses, tuple | list) and bool(addresses)
+    if not several or not all(isinstance(address, str) for address in addresses):
+        raise ValueError(
+            f"{value!r} is not an address such as '127.0.0.1:8091', nor a list of them"
+        )
+    return tuple(addresses)
 
 
 def _bound(value: str | int) -> int:
@@ -90,7 +95,8 @@ def _framing(value: str | Framing) -> str | Framing:
 def _one_of(*names: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if value not in names:
-            raise ValueError(f"{value!r} is not one of {', '.join(names)}")
+            hint = did_you_mean(str(value), names)
+            raise ValueError(f"{value!r} is not one of {', '.join(names)}{hint and '; ' + hint}")
         return value
 
     return parse
@@ -169,7 +175,10 @@ class Settings:
         "", _path, "FILE", "serve TLS with the certificate and its chain in this PEM file"
     )
     tls_key: str = _setting(
-        "", _path, "FILE", "PEM file of the certificate's key, if tls_cert does not hold it"
+        "",
+        _path,
+        "FILE",
+        "PEM file of the certificate's key, if the certificate's file does not contain it",
     )
     tls_ca: str = _setting(
         "", _path, "FILE", "require client certificates signed by a CA in this PEM file"
@@ -245,6 +254,10 @@ class Settings:
         "info", _one_of(*LOG_LEVELS), "LEVEL", "log level: debug, info, warning or error"
     )
 
+    if TYPE_CHECKING:  # the fields have the types that a value is parsed to
+
+        def __init__(self, **values: Unpack[SettingValues]) -> None: ...
+
     def __post_init__(self) -> None:
         for setting in fields(self):
             value = getattr(self, setting.name)
@@ -262,18 +275,51 @@ class Settings:
             raise SettingError("threads: must be less than 1024")
         self._check_tls()
 
+    @property
+    def changed(self) -> set[str]:
+        """The names of the settings that differ from their defaults."""
+        default = type(self)()
+        names = [setting.name for setting in fields(self)]
+        return {name for name in names if getattr(self, name) != getattr(default, name)}
+
     def _check_tls(self) -> None:
-        for name in ("tls_key", "tls_ca"):
+        for name in ("tls_cert", "tls_key", "tls_ca"):
+            if getattr(self, name) and self.tls is not None:
+                raise SettingError(f"{name}: the context given as tls has its own; leave it out")
             if getattr(self, name) and not self.tls_cert:
                 raise SettingError(f"{name}: needs tls_cert; give that too")
-        if self.tls is not None and self.tls_cert:
-            raise SettingError("tls: the context has its own certificate; leave out tls_cert")
 
 
-def settings_from(**values: Any) -> Settings:
+def settings_from(**values: Unpack[SettingValues]) -> Settings:
     """Settings from keyword arguments. Raises SettingError for an unknown name."""
     known = {setting.name for setting in fields(Settings)}
     for name in values:
         if name not in known:
-            raise SettingError(f"no setting {name!r}; there are {', '.join(sorted(known))}")
+            raise SettingError(f"no setting {name!r}{_instead_of(name, known)}")
     return Settings(**values)
+
+
+def chosen_settings(
+    settings: Settings | None, bind: Addresses | None, values: ServerValues
+) -> Settings:
+    """``settings``, or those that ``values`` name; in both cases with ``bind``, if it is given.
+    Raises SettingError."""
+    if settings is None:
+        return settings_from(**values) if bind is None else settings_from(bind=bind, **values)
+    if not isinstance(settings, Settings):
+        raise SettingError(f"settings: {settings!r} is not an epollo.Settings")
+    for name in values:
+        raise SettingError(
+            f"{name}: settings is given too; set {name} in that, or leave settings out"
+        )
+    given: dict[str, Any] = {} if bind is None else {"bind": bind}
+    return replace(settings, **given)
+
+
+def _instead_of(name: str, known: set[str]) -> str:
+    # Imported only here: it is a long table, and most programs have no such error.
+    from epollo.foreign_names import advice
+
+    hint = advice("serve", name, lambda setting, value: f"{setting}={value}" if value else setting)
+    hint = did_you_mean(name, known) or hint
+    return f": {hint}" if hint else f"; there are {', '.join(sorted(known))}"

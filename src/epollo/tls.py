@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+from epollo.causes import cause_of
 from epollo.errors import SettingError
 
 ANY = "any"
@@ -81,13 +82,14 @@ def _check_readable(name: str, path: str) -> None:
         if path:
             Path(path).open("rb").close()
     except OSError as error:
-        cause = (error.strerror or str(error)).lower()
-        raise SettingError(f"{name}: cannot read {path!r}: {cause}") from None
+        raise SettingError(f"{name}: cannot read {path!r}: {cause_of(error)}") from None
 
 
 def _load_fault(error: ssl.SSLError, cert: str, key: str) -> str:
     if error.reason in _NOT_ITS_KEY:
         return f"tls_key: {key or cert!r} is not the key of the certificate in {cert!r}"
+    if b"CERTIFICATE" not in Path(cert).read_bytes():
+        return f"tls_cert: no certificate in {cert!r}; it must be PEM"
     if not key and b"PRIVATE KEY" not in Path(cert).read_bytes():
         return f"tls_key: there is no key in {cert!r}; name the file that holds it"
     return f"tls_cert: no certificate and key in {cert!r} and {key or cert!r}; both must be PEM"

@@ -35,14 +35,14 @@ def test_parse_and_back(text: str, parsed: Address) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("8091", "no port"),
+        ("8091", "no host; write 127.0.0.1:8091"),
         ("127.0.0.1", "no port"),
         ("127.0.0.1:http", "port 'http'"),
         ("127.0.0.1:65536", "port '65536'"),
         ("127.0.0.1:-1", "port '-1'"),
         ("127.0.0.1:\u0661", "port"),
         ("::1:8091", "in brackets"),
-        (":8091", "no host; write 0.0.0.0:8091"),
+        (":8091", "no host; write 127.0.0.1:8091, or 0.0.0.0:8091"),
         ("unix:", "no path"),
         ("unix:@", "no path"),
         ("unix:a\0b", "write unix:@NAME"),
@@ -52,7 +52,7 @@ def test_parse_and_back(text: str, parsed: Address) -> None:
         ("fd://stdin", "write fd://N"),
         ("fd://-1", "write fd://N"),
         ("fd://\u0663", "write fd://N"),
-        ("", "no port"),
+        ("", "write HOST:PORT"),
     ],
 )
 def test_a_bad_address_is_one_line_that_says_why(text: str, why: str) -> None:

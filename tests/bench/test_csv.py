@@ -54,7 +54,7 @@ def test_it_is_written_to_a_file_or_not_at_all(tmp_path: Path) -> None:
     result = made_up(seconds=1)
     series.write(str(tmp_path / "run.csv"), result)
     assert (tmp_path / "run.csv").read_text() == series.text(result) + "\n"
-    with pytest.raises(EpolloError, match=r"cannot write .*: No such file or directory"):
+    with pytest.raises(EpolloError, match=r"cannot write .*: no such file or directory"):
         series.write(str(tmp_path / "missing" / "run.csv"), result)
 
 

@@ -25,7 +25,7 @@ from epollo import (
 from epollo.bench import Result, run
 from epollo.bench.run.dialer import Dialer
 from epollo.bench.workload import Workload
-from epollo.engine import EventLoop
+from epollo.engine import EngineConnection, EventLoop
 from tests.certificates import authority, identity, server_context
 from tests.client.support import (
     Act,
@@ -61,7 +61,7 @@ def dialer(to: str, **load: Any) -> Dialer:
     return Dialer(Workload(address=to, **{"timeout": DEADLINE} | load))
 
 
-def call(loop: EventLoop, dialer: Dialer) -> tuple[Caller, Connection]:
+def call(loop: EventLoop, dialer: Dialer) -> tuple[Caller, EngineConnection]:
     """One connection, until it has its reply or is closed."""
     caller = Caller(dialer)
     connection = loop.attach(dialer.start(), caller)
@@ -380,7 +380,7 @@ def test_each_handshake_is_a_whole_one_and_no_session_is_kept(
         ("127.0.0.1:1", {"server_name": "x"}, "server_name: only for TLS; give tls too"),
         ("127.0.0.1:1", {"tls": True, "tls_ca": "/no/such.pem"}, "tls_ca: cannot read '/no/such"),
         ("127.0.0.1:1", {"tls": True, "tls_ca": __file__}, "tls_ca: no certificate in"),
-        ("127.0.0.1:1", {"tls": True, "tls_cert": __file__}, "tls_key: there is no key in"),
+        ("127.0.0.1:1", {"tls": True, "tls_cert": __file__}, "tls_cert: no certificate in"),
         ("127.0.0.1:1", {"tls": True, "tls_key": __file__}, "tls_key: needs a certificate; give"),
         ("127.0.0.1:1", {"tls": True, "server_name": ".x"}, "server_name: '.x' is not a host name"),
         ("unix:/run/none", {"tls": True}, "server_name: unix:/run/none has no host; give the name"),

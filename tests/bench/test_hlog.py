@@ -92,5 +92,5 @@ def test_the_head_is_that_of_format_1_3() -> None:
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
-    with pytest.raises(EpolloError, match=r"cannot write .*: No such file or directory"):
+    with pytest.raises(EpolloError, match=r"cannot write .*: no such file or directory"):
         hlog.write(str(tmp_path / "missing" / "run.hlog"), made_up(seconds=1))

@@ -36,7 +36,8 @@ def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     file = tmp_path / "result.json"
 
     def errors_of(where: str, *arguments: str) -> dict[str, int]:
-        load = ["-c", str(CONNECTIONS), "-n", "1000", "--warmup", "0", "--timeout", TIMEOUT]
+        usual = {"-c": str(CONNECTIONS), "-n": "1000", "--warmup": "0", "--timeout": TIMEOUT}
+        load = [word for pair in usual.items() if pair[0] not in arguments for word in pair]
         load += ["--engine", request.param, "--json", str(file), *arguments]
         with new_screen() as screen:
             status, report = run_here(screen, monkeypatch, "bench", where, *load)

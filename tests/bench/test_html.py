@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,6 +25,9 @@ from tests.bench.browser import Browser, browser, found
 from tests.bench.scenes import SCENES, closed, overloaded, pair, ramp, stalled
 from tests.bench.support import made_up
 from tests.interop.support import absent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)>'\"$x$"
 
@@ -181,6 +185,21 @@ def test_it_needs_nothing_else(scene: str) -> None:
 def test_no_colour_of_a_picture_is_its_own(scene: str) -> None:
     for picture in re.findall(r"<svg.*?</svg>", text_of(scene), re.DOTALL):
         assert not re.search(r"(fill|stroke): *#", picture)
+
+
+def test_a_text_in_a_picture_stays_as_it_is() -> None:
+    """Even if it looks like what a page changes: a colour, an id, a font, a reference."""
+    text = '#0072b2 id="a" font: 3px; stroke: #ffffff url(#a) <style>b</style> xlink:href $x$'
+    from epollo.bench.output.pictures.panels import Panel
+    from epollo.bench.output.pictures.svg import svg
+
+    def draw(axes: Axes) -> None:
+        axes.set_title(text)
+
+    seen = Seen(svg(Panel("one", text, "", draw)))
+    assert text in seen.text
+    assert ("aria-label", text) in seen.attributes
+    assert "style" not in seen.tags
 
 
 def test_what_cannot_be_written_is_told_in_one_line(

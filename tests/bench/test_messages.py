@@ -146,6 +146,8 @@ def test_fields_are_those_of_the_message(template: str, message: bytes) -> None:
         ("{number:{connection}}", "template: '{connection}' is not a valid format"),
         ("{number:zz}", "template: unknown format code 'z' for object"),
         ("{number!x}", "template: unknown conversion specifier"),
+        ("{number:Q}", "template: unknown format code 'Q' for object"),
+        ("{number!Q}", "template: unknown conversion specifier '?Q"),
         ('{"id": {number}}', "template: .*a brace as {{ or }}"),
         ("{number", "template: expected '}' before end of string"),
         ("number}", "template: single '}' encountered in format string; write .*a brace as"),

@@ -115,18 +115,18 @@ def test_a_page_on_stdout_stands_there_alone(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["gone.json"], "cannot read gone.json: No such file or directory"),
+        (["gone.json"], "cannot read gone.json: no such file or directory"),
         (["a.json", "text.json"], "text.json: not a result of epollo bench --json: "),
         (["binary.json"], "binary.json: not a result of epollo bench --json: not text"),
         (["old.json"], "old.json: version 1 of a result; this epollo reads version 2"),
         (["list.json"], "list.json: not a result of epollo bench --json: "),
         (["damaged.json"], "damaged.json: not a result of epollo bench --json: "),
         (["empty"], "empty: no file in this directory is named *.json"),
-        (["a.json", "--fail-if", "p99"], "fail-if: 'p99' is not a limit; write one such as"),
-        (["a.json", "--fail-if", "p99>2*gone.json"], "cannot read gone.json: No such file"),
+        (["a.json", "--fail-if", "p99"], "--fail-if: 'p99' is not a limit; write one such as"),
+        (["a.json", "--fail-if", "p99>2*gone.json"], "cannot read gone.json: no such file"),
         (["a.json", "--plot", "picture.gif"], "--plot picture.gif: the name must end in"),
         (["a.json", "--html", "no/page.html"], "--html no/page.html: there is no directory"),
-        ([], "Missing argument 'RESULT...'"),
+        ([], "RESULT...: is missing; write epollo report RESULT..."),
     ],
 )
 def test_an_error_is_one_line_with_the_fix(runs: Path, arguments: list[str], why: str) -> None:

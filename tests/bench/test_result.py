@@ -242,11 +242,6 @@ def taken(text: str) -> int:
         tracemalloc.stop()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="reading a result takes hundreds of kilobytes a second of its run: 0.9 GB for an hour",
-)
 def test_reading_a_result_takes_little_memory_for_each_of_its_seconds() -> None:
     short, long = (made_up(seconds=n, per_second=100, rate=100).to_json() for n in (2, 6))
     assert (taken(long) - taken(short)) / 4 <= 32 << 10

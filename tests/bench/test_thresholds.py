@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,18 +155,24 @@ def test_a_figure_that_the_other_run_has_not_is_an_error(tmp_path: Path) -> None
         ("wrong_byte>0", "no figure 'wrong_byte'; did you mean wrong_bytes?"),
         ("latency>5ms", "no figure 'latency'; "),
         ("p99>1.2.3*before.json", "1.2.3 is not a number"),
+        ("p99>" + "9" * 400 + "*before.json", "9 is not a number"),
+        ("P99>5MS and MORE", "no figure 'P99'"),
+        ("p99>5MS and MORE", "'5MS and MORE' is not a time"),
+        (None, "None is not a limit"),
+        (5, "5 is not a limit"),
     ],
 )
-def test_what_is_no_limit_is_an_error_that_says_what_would_do(text: str, why: str) -> None:
+def test_what_is_no_limit_is_an_error_that_says_what_would_do(text: Any, why: str) -> None:
     with pytest.raises(LimitError) as caught:
         thresholds.parse(text)
     assert str(caught.value).startswith("fail-if: ")
     assert why in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_another_run_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
-        ResultFileError, match=r"cannot read .*gone\.json: No such file or directory"
+        ResultFileError, match=r"cannot read .*gone\.json: no such file or directory"
     ):
         thresholds.parse(f"p99>1.2*{tmp_path / 'gone.json'}")
 

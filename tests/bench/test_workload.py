@@ -17,12 +17,12 @@ from tests.support import DEADLINE
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"address": "8091"}, "bad address '8091': no port; write HOST:PORT"),
+        ({"address": "8091"}, "bad address '8091': no host; write 127.0.0.1:8091"),
         ({"connections": 0}, "connections: must be at least 1"),
         ({"depth": 0}, "depth: must be at least 1"),
         ({"messages": 0}, "messages: must be at least 1"),
-        ({"duration": 0}, "duration and timeout: must be above 0"),
-        ({"timeout": 0}, "duration and timeout: must be above 0"),
+        ({"duration": 0}, "duration: must be above 0"),
+        ({"timeout": 0}, "timeout: must be above 0"),
         ({"warmup": -1}, "warmup: must be at least 0"),
         ({"duration": math.nan}, "duration: must be finite"),
         ({"timeout": math.inf}, "timeout: must be finite"),
@@ -120,12 +120,6 @@ def kind(changes: dict[str, Any]) -> str:
     return f"{name}-{type(value).__name__}"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(TypeError, AttributeError, ValueError),
-    reason="a value of a wrong type raises a bare Python error: when the workload is made, when it "
-    "runs, or when its result is written",
-)
 @pytest.mark.parametrize("changes", ODD, ids=kind)
 def test_what_a_field_cannot_have_is_refused_in_one_line_before_the_run(
     changes: dict[str, Any],
@@ -144,12 +138,6 @@ def test_what_a_field_cannot_have_is_refused_in_one_line_before_the_run(
     assert "\n" not in said
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=pytest.fail.Exception,
-    reason="a count that is not whole, or an invalid seed, raises a bare Python error when the "
-    "connections are opened, or goes unnoticed",
-)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -168,11 +156,6 @@ def test_a_count_that_is_not_whole_or_an_invalid_seed_is_refused(
         Workload(**{"address": "127.0.0.1:8091"} | changes)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(TypeError, AttributeError, pickle.PicklingError),
-    reason="a workload that cannot be pickled fails only when its processes are started",
-)
 @pytest.mark.parametrize(
     "changes", [{"framing": framing.parse("u32")}, {"expect": lambda *_: True}], ids=kind
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
 
-from epollo.engine import available, new_loop
+from epollo.child_process import READY
+from epollo.engine import NOT_BUILT, available, new_loop
 from epollo.errors import EngineMissing
 from tests.engines import Engine, every_poller
 
@@ -58,3 +60,32 @@ def test_without_the_native_engine_its_name_is_one_line_with_the_fix() -> None:
 def test_the_native_engine_has_no_other_poller_than_epoll() -> None:
     with pytest.raises(EngineMissing, match="the native engine polls with epoll, not select"):
         new_loop("native", "select")
+
+
+SHOW_READY_LINE = """
+import epollo
+server = epollo.Server(bind="127.0.0.1:0", engine={engine!r}, poller={poller!r})
+server.start()
+print(server.ready_line)
+server.close()
+"""
+
+buildable = pytest.mark.skipif(
+    sys.platform != "linux" or sys.implementation.name != "cpython",
+    reason="the native engine cannot be built here",
+)
+
+
+@buildable
+def test_the_ready_line_says_that_the_native_engine_was_not_built() -> None:
+    said = without_native(SHOW_READY_LINE.format(engine="auto", poller="auto"))
+    form = r"epollo: serving echo on \S+ \(python engine, epoll, framing u32, 1 worker\); "
+    assert re.fullmatch(form + re.escape(NOT_BUILT) + "\n", said)
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", READY.findall(said)[0])
+
+
+@buildable
+@pytest.mark.parametrize(("engine", "poller"), [("python", "auto"), ("auto", "select")])
+def test_who_asked_for_the_python_engine_is_not_told(engine: str, poller: str) -> None:
+    said = without_native(SHOW_READY_LINE.format(engine=engine, poller=poller))
+    assert said.endswith(", framing u32, 1 worker)\n")

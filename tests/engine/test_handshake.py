@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from epollo import CloseReason, Connection
-from epollo.engine import Bounds, EventLoop
+from epollo.engine import Bounds, EngineConnection, EventLoop
 from epollo.errors import ProxyError
 from epollo.filters.base import Filter
 from tests.engine.support import Protocol, turn_until
@@ -81,7 +81,7 @@ class Filtering(Protocol):
         self.filters = lambda _: filters
 
 
-def pair(loop: EventLoop, protocol: Protocol) -> tuple[socket.socket, Connection]:
+def pair(loop: EventLoop, protocol: Protocol) -> tuple[socket.socket, EngineConnection]:
     theirs, ours = socket.socketpair()
     theirs.settimeout(DEADLINE)
     return theirs, loop.attach(ours, protocol)

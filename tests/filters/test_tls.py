@@ -303,10 +303,13 @@ def test_files_that_cannot_be_used_are_named_in_one_line(files: Files, tmp_path:
         ({"tls_cert": files.cert, "tls_key": key}, "tls_key: .* is not the key of"),
         ({"tls_cert": files.cert, "tls_key": rsa}, "tls_key: .* is not the key of"),
         ({"tls_cert": files.cert}, "tls_key: there is no key in .*; name the file"),
-        ({"tls_cert": empty, "tls_key": key}, "tls_cert: no certificate and key in"),
+        ({"tls_cert": empty, "tls_key": key}, "tls_cert: no certificate in"),
         ({**files.settings, "tls_ca": empty}, "tls_ca: no certificate in"),
         ({"tls_key": files.key}, "tls_key: needs tls_cert"),
-        ({**files.settings, "tls": server_context(files.cert, files.key)}, "leave out tls_cert"),
+        (
+            {**files.settings, "tls": server_context(files.cert, files.key)},
+            "tls_cert: the context given as tls has its own",
+        ),
         ({"tls": "yes"}, "'yes' is not an ssl.SSLContext"),
         ({"tls": ssl.create_default_context()}, "tls: it is a context for clients; make one with"),
         ({"tls_timeout": 0}, "tls_timeout: must be more than 0"),
@@ -316,7 +319,7 @@ def test_files_that_cannot_be_used_are_named_in_one_line(files: Files, tmp_path:
     done = epollo("serve", "--tls-cert", "/no/such.pem")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "epollo: error: tls_cert: cannot read '/no/such.pem': no such file or directory"
+        "epollo: error: --tls-cert: cannot read '/no/such.pem': no such file or directory"
     ]
 
 

@@ -113,7 +113,7 @@ def test_peers_as_json(measured: Comparison) -> None:
     ("arguments", "text"),
     [
         (["pollers", "--idle", "10,many"], "'many' is not a count such as 100 or 10k"),
-        (["pollers", "--idle", ""], "'' is not a count"),
+        (["pollers", "--idle", ""], "--idle: is empty; write --idle N,N,..."),
         (["pollers", "--idle", "0"], "'0' is not within 1 to"),
         (["pollers", "--time", "0"], "'0' is not a time over 0"),
         (["backlog", "--queues", "1,-5"], "'-5' is not a count"),

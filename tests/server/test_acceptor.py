@@ -172,7 +172,9 @@ def test_a_stop_answers_the_requests_in_the_accept_queue(
     handler = Held() if kind == "plain" else HeldAsync()
     bind = "127.0.0.1:0" if where == "tcp" else f"unix:{tmp_path / 'socket'}"
     with (
-        engine.server(handler, bind=bind, loop="asyncio", slow_handler=0) as server,
+        engine.server(
+            handler, bind=bind, loop="asyncio" if kind == "async" else "auto", slow_handler=0
+        ) as server,
         ExitStack() as peers,
     ):
         holding = peers.enter_context(Peer(server.addresses[0]))

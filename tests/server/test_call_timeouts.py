@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from epollo import CloseReason, Connection, HandlerError, Server
+from epollo import CloseReason, Connection, Server
 from tests.engines import Engine
 from tests.logs import Log
 from tests.support import DEADLINE, Peer, frame, until
@@ -97,9 +97,9 @@ class LateGenerator(LateThread):
 
 
 KINDS: dict[str, tuple[type[Late], dict[str, Any]]] = {
-    "cancelled": (LateAsync, {}),
+    "cancelled": (LateAsync, {"loop": "asyncio"}),
     "cancelled, uvloop": (LateAsync, {"loop": "uvloop"}),
-    "not cancelled": (Stubborn, {}),
+    "not cancelled": (Stubborn, {"loop": "asyncio"}),
     "thread": (LateThread, {"threads": 2}),
     "generator in a thread": (LateGenerator, {"threads": 2}),
 }
@@ -115,8 +115,7 @@ def first_uvloop() -> None:
 def server_of(engine: Engine, handler: Late, settings: dict[str, Any]) -> Server:
     if settings.get("loop") == "uvloop":
         pytest.importorskip("uvloop")
-    loop = settings.get("loop", "asyncio")
-    return engine.server(handler, handler_timeout=LIMIT, **settings | {"loop": loop})
+    return engine.server(handler, handler_timeout=LIMIT, **settings)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -193,8 +192,3 @@ def test_calls_that_return_in_time_are_not_touched(engine: Engine) -> None:
     ):
         for number in range(100):
             assert peer.ask(b"%d" % number) == b"%d" % number
-
-
-def test_a_handler_in_the_loops_own_thread_cannot_have_a_timeout() -> None:
-    with pytest.raises(HandlerError, match="handler_timeout cannot end it there; make it async"):
-        Server(lambda message: message, handler_timeout=1)

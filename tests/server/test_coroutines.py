@@ -555,9 +555,9 @@ def test_nothing_is_left_on_the_callers_loop(serving: Serving, run: Run) -> None
     run(main())
 
 
-def test_a_plain_handler_is_served_on_the_callers_loop_too(serving: Serving, run: Run) -> None:
+def test_a_plain_handler_is_served_on_the_callers_loop_too(engine: Engine, run: Run) -> None:
     async def main() -> None:
-        server = serving(Recorder())
+        server = engine.server(Recorder())
         server.start()
         task = asyncio.create_task(server.serve())
         reader, writer = await asyncio.open_connection(*_host_and_port(server))

@@ -115,7 +115,9 @@ def test_a_peer_counts_once_whichever_socket_takes_it(engine: Engine, log: Log) 
 
 def test_peers_of_a_unix_socket_have_no_ip(engine: Engine, tmp_path: Path) -> None:
     with (
-        engine.server(Recorder(), bind=f"unix:{tmp_path}/socket", max_per_ip=1) as server,
+        engine.server(
+            Recorder(), bind=[f"unix:{tmp_path}/socket", "127.0.0.1:0"], max_per_ip=1
+        ) as server,
         ExitStack() as peers,
     ):
         told = [answered(peers.enter_context(Peer(server.addresses[0]))) for _ in range(5)]

@@ -109,7 +109,7 @@ def test_behind_a_proxy_the_rate_is_that_of_the_client(engine: Engine, log: Log)
 
 def test_peers_of_a_unix_socket_have_no_address_to_count(engine: Engine, tmp_path: Any) -> None:
     bind = f"unix:{tmp_path / 'socket'}"
-    with engine.server(Recorder(), bind=bind, max_connect_rate_per_ip=0.001):
+    with engine.server(Recorder(), bind=[bind, "127.0.0.1:0"], max_connect_rate_per_ip=0.001):
         for _ in range(3):
             with Peer(bind) as peer:
                 assert peer.ask(b"hello") == b"hello"

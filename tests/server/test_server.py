@@ -572,7 +572,11 @@ def test_a_block_is_entered_once_started_has_run(engine: Engine, kind: str) -> N
     handler = Async() if kind == "async" else Plain()
     helper = threading.Thread(target=let_it_go_on)
     helper.start()
-    with engine.server(handler, threads=2 if kind == "threads" else 0, loop="asyncio"):
+    with engine.server(
+        handler,
+        threads=2 if kind == "threads" else 0,
+        loop="asyncio" if kind == "async" else "auto",
+    ):
         assert told == ["waited for", "started"]
     helper.join()
 
@@ -660,7 +664,9 @@ def test_the_error_that_ends_a_server_is_raised_at_the_end_of_its_block(
     def fail(*_: object) -> None:
         raise OSError("the poller failed")
 
-    server = engine.server(Recorder() if kind == "plain" else echo_later, loop="asyncio")
+    server = engine.server(
+        Recorder() if kind == "plain" else echo_later, loop="asyncio" if kind == "async" else "auto"
+    )
     server.start()
     monkeypatch.setattr(server._started, "run" if kind == "plain" else "poll", fail)
     with pytest.raises(OSError, match="the poller failed"), server:

@@ -47,7 +47,8 @@ def test_the_place_in_the_code_is_named(
     engine: Engine, log: Log, kind: type[Blocks], loop_name: str
 ) -> None:
     handler = kind()
-    server = engine.server(handler, loop=loop_name, slow_handler=0.05)
+    loop = loop_name if kind is BlocksLater else "auto"
+    server = engine.server(handler, loop=loop, slow_handler=0.05)
     with server, Peer(server.addresses[0]) as peer:
         peer.send(frame(b"block"))
         until(lambda: log.slow)
@@ -77,7 +78,8 @@ class HookedAsync(Hooked):
 @pytest.mark.parametrize("kind", [Hooked, HookedAsync])
 def test_a_hook_of_a_connection_is_named(log: Log, kind: type[Hooked], hook: str) -> None:
     handler = kind(hook)
-    server = Server(handler, "127.0.0.1:0", slow_handler=0.05, loop="asyncio")
+    loop = "asyncio" if kind is HookedAsync else "auto"
+    server = Server(handler, "127.0.0.1:0", slow_handler=0.05, loop=loop)
     with server, Peer(server.addresses[0]) as peer:
         peer.end()
         until(lambda: log.slow)
@@ -89,7 +91,8 @@ def test_a_hook_of_a_connection_is_named(log: Log, kind: type[Hooked], hook: str
 @pytest.mark.parametrize("kind", [Hooked, HookedAsync])
 def test_a_hook_of_the_server_is_named(log: Log, kind: type[Hooked], hook: str) -> None:
     handler = kind(hook)
-    server = Server(handler, "127.0.0.1:0", slow_handler=0.05, loop="asyncio")
+    loop = "asyncio" if kind is HookedAsync else "auto"
+    server = Server(handler, "127.0.0.1:0", slow_handler=0.05, loop=loop)
 
     def let_go() -> None:
         until(lambda: log.slow)

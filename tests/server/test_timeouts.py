@@ -499,4 +499,5 @@ def test_a_handler_that_never_returns_is_named(engine: Engine, log: Log) -> None
 )
 def test_another_hook_that_never_returns_is_named(kind: type[Sticks], hook: str, log: Log) -> None:
     handler = kind(hook)
-    check_named_while_it_blocks(handler, Server(handler, "127.0.0.1:0", loop="asyncio"), log)
+    loop = "asyncio" if kind is SticksAsync else "auto"
+    check_named_while_it_blocks(handler, Server(handler, "127.0.0.1:0", loop=loop), log)

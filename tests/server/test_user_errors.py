@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -34,7 +35,7 @@ EXITS = [KeyboardInterrupt, SystemExit]
 HOOKS = ["connected", "received", "disconnected"]
 
 
-class Application:
+class Application(ABC):
     """Echoes, and notes what it is told. One hook raises, for the peer that says "bad" first, or
     for the first peer."""
 
@@ -43,6 +44,10 @@ class Application:
         self.kind = kind
         self.told: queue.Queue[tuple[str, str]] = queue.Queue()
         self._first = True
+
+    @abstractmethod
+    def received(self, message: bytes, connection: Connection) -> Any:
+        """A reply, or a coroutine that returns it."""
 
     def note(self, hook: str, connection: Connection, what: object = "") -> None:
         if hook == "connected":

@@ -8,7 +8,8 @@ from epollo.address.dialing import (
     start_connect,
     time_share,
 )
-from epollo.address.forms import FORMS, Address, host_of, of, parse, parse_all, peer_name
+from epollo.address.faults import FORMS
+from epollo.address.forms import Address, host_of, of, parse, parse_all, peer_name
 from epollo.address.inherited import activated
 from epollo.address.listening import Options, listen, listen_all
 from epollo.address.resolving import no_delay, resolve

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from epollo.address.faults import FORMS, fault_of
 from epollo.errors import AddressError
 
-FORMS = "write HOST:PORT, [IPv6]:PORT, unix:PATH or fd://N"
-"""The forms of an address, for error texts."""
-
-_PORT = re.compile(r"[0-9]{1,5}")
+_HOST_AND_PORT = re.compile(
+    r"(?:\[(?P<ipv6>[^\[\]/,\s]+)\]|(?P<host>(?!\*:)[^\[\]:/,\s]+)):(?P<port>[0-9]{1,5})"
+)
 _DESCRIPTOR = re.compile(r"[0-9]{1,9}")
 _LONGEST_PATH = 107  # bytes: sun_path in unix(7) without its NUL, final or (abstract name) first
 
@@ -46,32 +46,26 @@ def parse(text: str) -> Address:
     """The address that ``text`` names: ``HOST:PORT``, ``[IPv6]:PORT``, ``unix:PATH``,
     ``unix:@NAME`` for an abstract name, or ``fd://N``. Raises AddressError for anything else.
     """
+    if not isinstance(text, str):
+        raise AddressError(f"bad address {text!r}: write it as text, such as '127.0.0.1:8091'")
     if text.startswith("unix:"):
         return _parse_path(text)
     if text.startswith("fd://"):
         return _parse_descriptor(text)
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        raise AddressError(f"bad address {text!r}: no port; {FORMS}")
-    if not _PORT.fullmatch(port) or int(port) > 65535:
-        raise AddressError(f"bad address {text!r}: port {port!r} is not 0 to 65535; {FORMS}")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise AddressError(f"bad address {text!r}: put an IPv6 host in brackets; {FORMS}")
-    if not host:
-        raise AddressError(f"bad address {text!r}: no host; write 0.0.0.0:{port} for all of IPv4")
-    return Address(host=host, port=int(port))
+    match = _HOST_AND_PORT.fullmatch(text)
+    if match is None or int(match["port"]) > 65535:
+        raise AddressError(f"bad address {text!r}: {fault_of(text)}")
+    return Address(host=match["ipv6"] or match["host"], port=int(match["port"]))
 
 
 def parse_all(texts: Iterable[str]) -> list[Address]:
-    """The addresses to listen on. Raises AddressError, also if a descriptor is given twice: each
-    socket has one owner."""
+    """The addresses to listen on. Raises AddressError, also if one is given twice: each socket
+    has one owner. Port 0 is another free port each time."""
     addresses = [parse(text) for text in texts]
-    descriptors = [str(address) for address in addresses if address.fd is not None]
-    for name in descriptors:
-        if descriptors.count(name) > 1:
-            raise AddressError(f"{name} is given twice; name each descriptor once")
+    for address in addresses:
+        any_port = address.fd is None and not address.path and not address.port
+        if addresses.count(address) > 1 and not any_port:
+            raise AddressError(f"{address} is given twice; name each address once")
     return addresses
 
 

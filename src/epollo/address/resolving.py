@@ -6,11 +6,14 @@ import socket
 from typing import Any
 
 from epollo.address.forms import Address
+from epollo.causes import cause_of
 
 _ADVICE = {
+    "a file with this path is not a socket": "; remove it, or choose another path",
     "address already in use": "; stop the process that listens there, or take another port",
     "cannot assign requested address": "; this machine has no such address",
     "connection refused": "; nothing listens there",
+    "name or service not known": "; is the host name right?",
     "no such file or directory": "; there is no such socket, or no such directory",
     "permission denied": "; a port below 1024 needs root, a socket's directory must be yours",
     "timed out": "; nothing answers there",
@@ -28,7 +31,7 @@ def resolve(address: Address, flags: int = 0) -> list[tuple[int, Any]]:
 
 def advice(error: OSError | UnicodeError) -> str:
     """The kernel's text for the cause, and the fix if it is known."""
-    cause = (getattr(error, "strerror", None) or str(error)).lower()
+    cause = cause_of(error)
     return cause + _ADVICE.get(cause, "")
 
 

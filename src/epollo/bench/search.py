@@ -22,6 +22,7 @@ REACHED = 0.99  # of its rate, that a run must send and answer to count as held
 VERSION = 1
 START = 1000.0  # messages a second
 TOLERANCE = 0.05  # of the rate: between the highest that held and the lowest that failed
+_LEAST_TOLERANCE = 0.0001  # far above the precision of the rates
 REPEATS = 3  # of the rate found, in addition to the run that found it
 CONFIDENCE = 0.95
 _ENOUGH_FAILURES = 2  # of the lowest rate that failed: one failure may be an accident
@@ -243,12 +244,15 @@ def find_rate(
     beginning to end, or if the tester did not keep its schedule.
 
     ``progress`` is called after each run; ``run`` runs a workload, instead of `epollo.bench.run`.
-    Raises what that raises, LimitError, and SettingError for a ``workload`` with a number of
-    messages, a ramp or steps.
+    Raises what that raises, LimitError, ResultFileError, and SettingError for a ``tolerance``
+    under 0.0001, and for a ``workload`` with a number of messages, a ramp or steps.
     """
     if not limits:
         raise LimitError("find-rate: needs a limit such as p99<5ms")
-    wanted = [thresholds.requirement(each) if isinstance(each, str) else each for each in limits]
+    wanted = [
+        each if isinstance(each, Threshold) else thresholds.requirement(each) for each in limits
+    ]
+    _check_tolerance(tolerance)
     search = Search(_probing(workload), wanted, tolerance)
     run = run or (lambda load: new_run(load).run())
     while (rate := search.next_rate) is not None:
@@ -260,6 +264,14 @@ def find_rate(
         if progress is not None:
             progress(probe)
     return search
+
+
+def _check_tolerance(tolerance: float) -> None:
+    """Refuse a tolerance that no search could reach. Raises SettingError."""
+    if not isinstance(tolerance, int | float) or not _LEAST_TOLERANCE <= tolerance < math.inf:
+        raise SettingError(
+            f"tolerance: {tolerance!r} is not a number of at least {_LEAST_TOLERANCE}, such as 0.05"
+        )
 
 
 def _probing(workload: Workload) -> Workload:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from epollo import address, framing
 from epollo.bench.load.contents import size_of
@@ -16,6 +16,23 @@ from epollo.units import format_size
 _MAX_SIZE = 1 << 30
 _LONGEST = 1e9  # seconds; their nanoseconds fit into 64 bits
 _MOST = 10**15  # of anything counted
+_MAY_HAVE_NUL = ("address", "template", "framing")  # checked elsewhere
+_ACCEPTED = {  # the types of values, by the type of a field
+    "str": ("str",),
+    "int": ("int",),
+    "float": ("int", "float"),
+    "bool": ("bool",),
+    "None": ("NoneType",),
+    "tuple[str, ...]": ("tuple",),
+}
+_NAMES = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "True or False",
+    "None": "None",
+    "tuple[str, ...]": "a tuple of texts",
+}
 _HEADROOM = 16  # bytes of a frame in addition to its message
 
 
@@ -92,6 +109,7 @@ class Workload:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        self._check_types()
         address.check_connectable(address.parse(self.address))
         self._check_bounds()
         self._check_loop()
@@ -128,6 +146,19 @@ class Workload:
         most = max(DEFAULT_MAX_FRAME, largest + _HEADROOM)
         return framing.parse(self.framing, most)
 
+    def _check_types(self) -> None:
+        """Refuse values of another type: they would fail during the run, or later in a file."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            wanted = str(field.type).split(" | ")
+            if type(value).__name__ not in {kind for name in wanted for kind in _ACCEPTED[name]}:
+                raise SettingError(f"{field.name}: {value!r} is not {_described(wanted)}")
+            for text in value if isinstance(value, tuple) else (value,):
+                if isinstance(value, tuple) and not isinstance(text, str):
+                    raise SettingError(f"{field.name}: {text!r} is not text")
+                if isinstance(text, str) and "\0" in text and field.name not in _MAY_HAVE_NUL:
+                    raise SettingError(f"{field.name}: {text!r} has a NUL in it; leave that out")
+
     def _check_bounds(self) -> None:
         self._check_magnitudes()
         for name in ("connections", "depth", "processes"):
@@ -145,10 +176,10 @@ class Workload:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingError(f"{name}: must be at least 1")
-        if self.timeout <= 0 or (self.duration is not None and self.duration <= 0):
-            raise SettingError("duration and timeout: must be above 0")
-        if self.connection_rate is not None and self.connection_rate <= 0:
-            raise SettingError("connection_rate: must be above 0")
+        for name in ("duration", "timeout", "connection_rate"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise SettingError(f"{name}: must be above 0")
         for name in ("warmup", "think"):
             if getattr(self, name) < 0:
                 raise SettingError(f"{name}: must be at least 0")
@@ -202,3 +233,7 @@ class Workload:
                 how.encode(b"x" * size)
         except EncodeError as error:
             raise SettingError(f"size: {error}; use another size, or another framing") from None
+
+
+def _described(types: list[str]) -> str:
+    return " or ".join(_NAMES[name] for name in types)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from epollo.causes import cause_of
 from epollo.errors import EpolloError, UsageError
 
 STDOUT = "-"
@@ -62,4 +63,4 @@ def write_text(path: str, text: str) -> None:
     try:
         Path(path).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise EpolloError(f"cannot write {path}: {error.strerror}") from error
+        raise EpolloError(f"cannot write {path}: {cause_of(error)}") from error

@@ -1,11 +1,12 @@
-"""Ctrl-C and similar signals, for commands that have child processes to end."""
+"""Ctrl-C and similar signals: while a command loads, and while it has child processes to end."""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -24,3 +25,22 @@ def on_interrupt(
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+@contextmanager
+def exit_on_interrupt() -> Iterator[None]:
+    """Ctrl-C ends the process at once and in silence, unless it is ignored or handled already. For
+    imports: one may swallow KeyboardInterrupt, or turn it into another error.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _exit_now)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _exit_now(number: int, frame: object) -> NoReturn:
+    os._exit(128 + number)  # as in a shell

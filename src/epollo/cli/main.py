@@ -7,27 +7,17 @@ stderr that names the thing and the fix.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import Field, fields
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 import epollo
-from epollo.bench.cli.bench import bench
-from epollo.bench.cli.report import report
-from epollo.engine import available
-from epollo.errors import EngineMissing, EpolloError, UsageError
-from epollo.lab.commands import lab
-from epollo.server.handlers import application as handlers
-from epollo.server.server import Server, run_until_signalled
-from epollo.server.stopping import exit_within
-from epollo.settings import Settings, settings_from
-
-_EXIT_SECONDS = 0.4  # for the interpreter to exit after the deadline of a stop
+from epollo.cli.command import Group
+from epollo.cli.interrupts import exit_on_interrupt
+from epollo.errors import EpolloError
 
 
 def main() -> NoReturn:
@@ -39,10 +29,8 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
-    except (UsageError, EngineMissing) as error:
-        _fail(str(error), 2)
     except EpolloError as error:
-        _fail(str(error), 1)
+        _fail(str(error), error.exit_status)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except BrokenPipeError:  # the reader of our output has exited: head, less
@@ -62,49 +50,69 @@ def _fail(text: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
-def _version() -> str:
-    return f"epollo {epollo.__version__} (engines: {', '.join(available())})"
+class LazyGroup(Group):
+    """Commands whose modules are imported only when one is called."""
+
+    def add_lazy(self, name: str, module: str, about: str) -> None:
+        """Add the command ``name`` of ``module``; ``about`` is its line in the group's help."""
+        self.add_command(LazyCommand(name, module, about))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, LazyCommand) else command, rest
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(message=_version())
+class LazyCommand(click.Command):
+    """Stands for a command until it is called."""
+
+    def __init__(self, name: str, module: str, about: str) -> None:
+        super().__init__(name, short_help=about)
+        self._module = module
+
+    def load(self) -> click.Command:
+        """The command itself."""
+        with exit_on_interrupt():
+            module = import_module(self._module)
+        command: click.Command = getattr(module, str(self.name))
+        return command
+
+
+def _show_version(context: click.Context, parameter: click.Parameter, wanted: Any) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    from epollo.engine import available
+
+    click.echo(f"epollo {epollo.__version__} (engines: {', '.join(available())})")
+    context.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
     """Serve a Python function as a message server on an epoll loop, and test servers under load."""
 
 
-def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for each field of Settings; the field has its parser and its help."""
-    for setting in reversed(fields(Settings)):
-        if setting.metadata["metavar"]:  # without one, only Python can set it: an object
-            command = _option(setting)(command)
-    return command
-
-
-def _option(setting: Field[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    names = [f"--{setting.name.replace('_', '-')}", setting.name]
-    if setting.metadata["flag"]:
-        names.insert(0, setting.metadata["flag"])
-    return click.option(
-        *names,
-        multiple=setting.name == "bind",
-        metavar=setting.metadata["metavar"],
-        help=setting.metadata["about"],
-    )
-
-
-@cli.command()
-@click.argument("app", required=False)
-@_options
-def serve(app: str | None, **given: Any) -> None:
-    """Serve APP, a handler written as module:attribute; by default the built-in echo."""
-    settings = {name: value for name, value in given.items() if value not in (None, ())}
-    level = settings_from(**settings).log_level.upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
-    handler = handlers.echo if app is None else handlers.load(app)
-    server = Server(handler, name=app, **settings)
-    exit_within(_EXIT_SECONDS, run_until_signalled(server))
-
-
-cli.add_command(bench)
-cli.add_command(report)
-cli.add_command(lab)
+cli.add_lazy(
+    "serve", "epollo.cli.serve", "Serve a Python function, or the built-in echo, on an address."
+)
+cli.add_lazy(
+    "bench", "epollo.bench.cli.bench", "Load-test a framed server; verify and time every reply."
+)
+cli.add_lazy(
+    "report", "epollo.bench.cli.report", "Show results of epollo bench again, or compare them."
+)
+cli.add_lazy(
+    "lab", "epollo.lab.commands", "Experiments on this machine: pollers, accept queue, peers."
+)

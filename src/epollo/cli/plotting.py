@@ -5,6 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from epollo.causes import cause_of
 from epollo.errors import EpolloError
 
 WIDTH = 9.0  # inches; 900 pixels in a README
@@ -36,4 +37,4 @@ def save(figure: Figure, path: str) -> None:
     try:
         figure.savefig(path, dpi=DPI)
     except OSError as error:
-        raise EpolloError(f"cannot write {path}: {error.strerror}") from error
+        raise EpolloError(f"cannot write {path}: {cause_of(error)}") from error

@@ -28,7 +28,7 @@ class AsyncConnection(asyncio.Protocol):
     """
 
     def __init__(self, endpoint: Endpoint, queue: MessageQueue) -> None:
-        self.stream = Stream(endpoint)
+        self.stream: Stream = Stream(endpoint)
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
         self._name = str(endpoint)

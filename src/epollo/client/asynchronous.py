@@ -48,6 +48,7 @@ class AsyncClient:
         max_frame: int = DEFAULT_MAX_FRAME,
         **options: Unpack[ConnectOptions],
     ) -> None:
+        self.timeout: float | None
         self._endpoint, self.timeout, self._backoff = read_arguments(
             to, framing, timeout, max_frame, **options
         )
@@ -55,7 +56,7 @@ class AsyncClient:
         self._connection: AsyncConnection | None = None
         self._connecting = asyncio.Lock()
         self._closed = False
-        self.peername = str(self._endpoint)
+        self.peername: str = str(self._endpoint)
 
     @classmethod
     async def connect(

@@ -65,8 +65,8 @@ class Client:
         self._queue: deque[bytes] = deque()
         self._pipelining = False
         self._closed = False
-        self.timeout = timeout
-        self.peername = str(endpoint)
+        self.timeout: float | None = timeout
+        self.peername: str = str(endpoint)
         self._open(self._deadline())
 
     def request(self, message: Buffer, *, idempotent: bool = False) -> bytes:

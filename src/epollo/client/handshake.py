@@ -5,8 +5,9 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 
+from epollo.causes import tls_cause_of
 from epollo.client.endpoint import Endpoint
-from epollo.client.stream import cause_of
+from epollo.client.stream import broken_by
 from epollo.errors import TLSHandshakeError
 
 _HOSTNAME_MISMATCH = 62  # X509_V_ERR_HOSTNAME_MISMATCH, and 64 for addresses (x509_vfy.h)
@@ -48,12 +49,12 @@ def _why(endpoint: Endpoint, error: Exception, advice: Advice) -> str:
         return "the server does not speak TLS; connect without tls"
     if isinstance(error, ssl.SSLEOFError | ConnectionError):
         return "the server broke off the TLS handshake; perhaps it does not speak TLS"
-    return f"the TLS handshake failed: {cause_of(error).removeprefix('TLS: ')}"
+    return f"the TLS handshake failed: {broken_by(error).removeprefix('TLS: ')}"
 
 
 def _untrusted(endpoint: Endpoint, error: ssl.SSLCertVerificationError, advice: Advice) -> str:
-    cause = error.verify_message.rstrip(".").lower()
-    text = f"the certificate of {endpoint.server_hostname or endpoint} is not trusted: {cause}"
+    whose = endpoint.server_hostname or str(endpoint)
+    text = f"the certificate of {whose} is not trusted: {tls_cause_of(error)}"
     if error.verify_code in (_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH):
         return f"{text}; {advice.name}"
     return f"{text}; {advice.trust}"

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable
 from functools import partial
 
+from epollo.causes import cause_of, tls_cause_of
 from epollo.client.endpoint import Endpoint
 from epollo.errors import ConnectionClosed, EpolloError, FrameError, StreamEnded
 from epollo.framing.base import fault_of
@@ -43,7 +44,7 @@ class Stream:
 
     def broken(self, error: Exception) -> None:
         """The connection failed."""
-        text = f"connection to {self._name} is broken: {cause_of(error)}"
+        text = f"connection to {self._name} is broken: {broken_by(error)}"
         self._fail(partial(ConnectionClosed, text))
 
     def close(self, why: str) -> None:
@@ -54,10 +55,10 @@ class Stream:
         self.fault = self.fault or fault
 
 
-def cause_of(error: Exception) -> str:
-    """The cause of ``error`` in lower case; for TLS, OpenSSL's name for it."""
+def broken_by(error: Exception) -> str:
+    """The cause of ``error``; for TLS, OpenSSL's name for it."""
     if isinstance(error, ssl.SSLEOFError):
         return "it ended without a TLS close_notify, so data may be missing"
     if isinstance(error, ssl.SSLError) and error.reason:
-        return f"TLS: {error.reason.replace('_', ' ').lower()}"
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
+        return f"TLS: {tls_cause_of(error)}"
+    return cause_of(error)

@@ -7,6 +7,7 @@ in `base_loop.py`, for both.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cache
 
@@ -14,6 +15,7 @@ from epollo.engine.interface import (
     Bounds,
     Connection,
     ConnectionProtocol,
+    EngineConnection,
     EventLoop,
     FilteringProtocol,
     Limits,
@@ -23,17 +25,24 @@ from epollo.engine.timers import Timer
 from epollo.errors import EngineMissing
 from epollo.reasons import CloseReason
 
+NOT_BUILT = (
+    "the native engine was not built: reinstall epollo with a C compiler present, and "
+    "EPOLLO_NATIVE=require to see what is wrong"
+)
+
 __all__ = [
     "Bounds",
     "CloseReason",
     "Connection",
     "ConnectionProtocol",
+    "EngineConnection",
     "EventLoop",
     "FilteringProtocol",
     "Limits",
     "Reply",
     "Timer",
     "available",
+    "native_missed",
     "new_loop",
 ]
 
@@ -41,6 +50,14 @@ __all__ = [
 def available() -> list[str]:
     """The engines that this installation has, the preferred one first."""
     return [name for name in ("native", "python") if _loop_class(name) is not None]
+
+
+def native_missed(engine: str, poller: str) -> bool:
+    """Whether these settings give the Python engine only because the native one was not built,
+    which can be built for CPython on Linux."""
+    buildable = sys.platform == "linux" and sys.implementation.name == "cpython"
+    wanted = engine == "auto" and poller in ("auto", "epoll")
+    return buildable and wanted and "native" not in available()
 
 
 def new_loop(engine: str = "auto", poller: str = "auto") -> EventLoop:
@@ -53,10 +70,7 @@ def new_loop(engine: str = "auto", poller: str = "auto") -> EventLoop:
         engine = next(iter(available())) if poller in ("auto", "epoll") else "python"
     loop_class = _loop_class(engine)
     if loop_class is None and engine == "native":
-        raise EngineMissing(
-            "the native engine was not built: reinstall epollo with a C compiler present, and "
-            "EPOLLO_NATIVE=require to see what is wrong; or use --engine python"
-        )
+        raise EngineMissing(f"{NOT_BUILT}; or use --engine python")
     if loop_class is None:
         names = ", ".join(["auto", *available()])
         raise EngineMissing(f"no engine {engine!r} in this installation; there are {names}")

@@ -11,15 +11,7 @@ from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any, Protocol
 
-from epollo.engine import Reply
-
-
-class EagerConnection(Protocol):
-    """The connection that a coroutine serves."""
-
-    @property
-    def in_flight(self) -> int:
-        """Messages handed to the handler whose replies are still due."""
+from epollo.engine import EngineConnection, Reply
 
 
 class ParkedTask(Protocol):
@@ -52,11 +44,11 @@ class EagerCallbacks(Protocol):
 class EagerRunner(Protocol):
     """Takes the first steps of the coroutines of one asyncio loop."""
 
-    def received(self, message: bytes, connection: EagerConnection) -> Reply:
+    def received(self, message: bytes, connection: EngineConnection) -> Reply:
         """Call the async handler; returns its reply if it ends in its first step."""
 
     def start(
-        self, work: Coroutine[Any, Any, Reply], connection: EagerConnection, weight: int
+        self, work: Coroutine[Any, Any, Reply], connection: EngineConnection, weight: int
     ) -> Reply:
         """Take the first step of ``work``; if it waits then, it takes ``weight`` places in flight.
         Returns its reply if it has ended."""

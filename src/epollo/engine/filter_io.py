@@ -39,7 +39,7 @@ class FilterIO:
     __slots__ = ("_busy", "_plain", "filter")
 
     def __init__(self, established: Filter) -> None:
-        self.filter = established
+        self.filter: Filter = established
         self._plain: deque[bytes] = deque()
         self._busy = False  # at work, so that it must not be called again
 

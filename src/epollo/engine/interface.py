@@ -18,12 +18,21 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from epollo.engine.timers import Timer
 from epollo.filters.base import Filter
 from epollo.framing import Buffer, Framing
 from epollo.reasons import CloseReason
+
+if TYPE_CHECKING:  # which have it with them; a TypeVar has a default from Python 3.13 on (PEP 696)
+    from typing_extensions import TypeVar
+
+    State = TypeVar("State", default=Any)
+else:
+    from typing import TypeVar
+
+    State = TypeVar("State")
 
 Reply: TypeAlias = Buffer | Iterable[Buffer] | None
 """What ``received`` returns: one message, several, or none."""
@@ -47,10 +56,13 @@ class Bounds:
     write: int = 0  # to take more of its output
 
 
-class Connection(Protocol):
-    """One connection, as its handler sees it. What it does may be asked for in any thread."""
+class Connection(Protocol[State]):
+    """One connection, as its handler sees it. What it does may be asked for in any thread.
 
-    state: Any  # the user's own
+    ``Connection[Player]`` is one whose ``state`` is a ``Player``; of ``Connection`` it is Any.
+    """
+
+    state: State  # the user's own; None at first
 
     @property
     def peername(self) -> str:
@@ -66,10 +78,6 @@ class Connection(Protocol):
         """Bytes that wait to be taken by the kernel."""
 
     @property
-    def established(self) -> bool:
-        """Was it ever connected? Then ``connected`` was called."""
-
-    @property
     def closed(self) -> bool:
         """Is it over? Nothing more is received or sent; ``disconnected`` was called, or is
         about to be."""
@@ -81,10 +89,6 @@ class Connection(Protocol):
     @property
     def error(self) -> BaseException | None:
         """The exception that led to the close, if one did; set while ``closed`` is called."""
-
-    @property
-    def in_flight(self) -> int:
-        """Messages that were delivered and whose replies come later."""
 
     def send(self, message: Buffer) -> None:
         """Queue one message. Raises EncodeError and ConnectionClosed."""
@@ -116,6 +120,35 @@ class Connection(Protocol):
         """Deliver messages again, those that came meanwhile first; nothing if not paused."""
 
 
+class EngineConnection(Connection[Any], Protocol):
+    """A connection as the code above the engine sees it: what no handler may call. In the loop's
+    thread."""
+
+    paused: int
+    """Flags of `epollo.engine.connection.Pause`: no message is delivered unless it is 0."""
+
+    def schedule_update(self) -> None:
+        """Look at ``paused`` again when the turn ends."""
+
+    @property
+    def established(self) -> bool:
+        """Was it ever connected? Then ``connected`` was called."""
+
+    @property
+    def in_flight(self) -> int:
+        """Places taken by messages that were delivered and whose replies are still due."""
+
+    def defer(self, count: int = 1) -> None:
+        """The reply to the current message comes later. It takes ``count`` places in flight; when
+        ``Limits.in_flight`` are taken, no further message is delivered."""
+
+    def answer(self, reply: Reply, count: int = 1) -> None:
+        """Send the reply to a deferred message, and free its ``count`` places."""
+
+    def fail(self, error: BaseException, count: int = 1) -> None:
+        """The handler raised for a deferred message: close the connection."""
+
+
 class ConnectionProtocol(Protocol):
     """What the loop needs to know of a connection; one object may serve any number of them."""
 
@@ -128,13 +161,13 @@ class ConnectionProtocol(Protocol):
         """The bounds of each of its connections."""
 
     @property
-    def received(self) -> Callable[[bytes, Connection], Reply]:
+    def received(self) -> Callable[[bytes, EngineConnection], Reply]:
         """Called with each message, in order; what it returns is sent."""
 
-    def connected(self, connection: Connection) -> None:
+    def connected(self, connection: EngineConnection) -> None:
         """Called once when established; never if connecting failed."""
 
-    def closed(self, connection: Connection, reason: CloseReason) -> None:
+    def closed(self, connection: EngineConnection, reason: CloseReason) -> None:
         """Called exactly once, the last call of all."""
 
 
@@ -142,7 +175,7 @@ class FilteringProtocol(ConnectionProtocol, Protocol):
     """A protocol with filters between socket and framing, which no protocol need have."""
 
     @property
-    def filters(self) -> Callable[[Connection], Sequence[Filter]] | None:
+    def filters(self) -> Callable[[EngineConnection], Sequence[Filter]] | None:
         """Makes the filters of a new connection, the one next to the socket first. All but one
         have to be passive. None, like no such attribute, is no filter for any connection."""
 
@@ -201,7 +234,7 @@ class EventLoop(Protocol):
     def unlisten(self, listener: socket.socket) -> None:
         """Accept no more from ``listener``, and close it."""
 
-    def attach(self, sock: socket.socket, protocol: ConnectionProtocol) -> Connection:
+    def attach(self, sock: socket.socket, protocol: ConnectionProtocol) -> EngineConnection:
         """Serve ``sock``, connected or with its connect under way; the loop owns it from here.
 
         Raises PollerFull, with ``sock`` closed, if the poller cannot watch its descriptor.
@@ -299,7 +332,7 @@ class ConnectionContext(Protocol):
     @property
     def encode(self) -> Callable[[Buffer], bytes]: ...
     @property
-    def filters(self) -> Callable[[Connection], Sequence[Filter]] | None: ...
+    def filters(self) -> Callable[[EngineConnection], Sequence[Filter]] | None: ...
 
 
 class Membership(Protocol):

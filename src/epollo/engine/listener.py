@@ -20,7 +20,7 @@ class Listener:
         failed: Callable[[OSError], object],
         report: Callable[[BaseException, str], object],
     ) -> None:
-        self.socket = listener
+        self.socket: socket.socket = listener
         self._accept = accept
         self._failed = failed
         self._report = report

@@ -49,7 +49,7 @@ class ConnectionStage:
     __slots__ = ("connection",)
 
     def __init__(self, connection: StagedConnection) -> None:
-        self.connection = connection
+        self.connection: StagedConnection = connection
 
     def abort(self) -> None:
         """The loop is closed."""

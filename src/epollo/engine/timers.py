@@ -21,7 +21,7 @@ class Timer:
     __slots__ = ("_callback", "timers", "when")
 
     def __init__(self, when: float, callback: Callable[[], object], timers: Timers) -> None:
-        self.when = when  # time.monotonic()
+        self.when: float = when  # time.monotonic()
         self.timers: Timers | None = timers  # while it is among them
         self._callback: Callable[[], object] | None = callback
 

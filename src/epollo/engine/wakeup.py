@@ -38,7 +38,7 @@ class Alarm:
             )
         self._set_time = libc.timerfd_settime
         self._set_time.argtypes = (c_int, c_int, POINTER(_Itimerspec), POINTER(_Itimerspec))
-        self.fd = libc.timerfd_create(time.CLOCK_MONOTONIC, _CLOEXEC_NONBLOCK)
+        self.fd: int = libc.timerfd_create(time.CLOCK_MONOTONIC, _CLOEXEC_NONBLOCK)
         if self.fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
         self._when: float | None = None
@@ -73,6 +73,9 @@ class Wakeup:
     """A socket pair: a byte written at one end makes the other ready in the loop's poller."""
 
     __slots__ = ("receiver", "sender")
+
+    receiver: socket.socket
+    sender: socket.socket
 
     def __init__(self) -> None:
         self.receiver, self.sender = socket.socketpair()

@@ -44,7 +44,7 @@ class Proxy:
 
     def __init__(self, timeout: float, required: bool = True) -> None:
         self.timeout = timeout
-        self.established = False
+        self.established: bool = False
         self.peername: str | None = None
         self._required = required
         self._held = bytearray()  # the bytes of the header so far
@@ -111,10 +111,10 @@ class ProxyHeaderSender:
     established = True
     peername = None
     tls = None
-    timeout = 0.0
+    timeout: float = 0.0
 
     def __init__(self, header: bytes) -> None:
-        self.output = ssl.MemoryBIO()
+        self.output: ssl.MemoryBIO = ssl.MemoryBIO()
         self.output.write(header)
 
     def received(self, data: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import ClassVar
 
+from epollo.causes import tls_cause_of
 from epollo.errors import TLSError
 
 _RECORD = 16 << 10  # maximum plain bytes of one record (RFC 8446, 5.1)
@@ -31,15 +32,17 @@ class TLS:
         server_hostname: str | None = None,
     ) -> None:
         self.timeout = timeout
-        self.speaks_first = not server_side
-        self.established = False
-        self.ended = False
+        self.speaks_first: bool = not server_side
+        self.established: bool = False
+        self.ended: bool = False
         self._closed = self._broken = False
         self._head = b""  # an incomplete record header
         self._missing = 0  # bytes of the current record still to come
         self._incoming = ssl.MemoryBIO()
-        self.output = ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._incoming, self.output, server_side, server_hostname)
+        self.output: ssl.MemoryBIO = ssl.MemoryBIO()
+        self.tls: ssl.SSLObject = context.wrap_bio(
+            self._incoming, self.output, server_side, server_hostname
+        )
 
     @property
     def partial(self) -> bool:
@@ -105,5 +108,4 @@ class TLS:
 
     def _explain(self, error: ssl.SSLError) -> str:
         what = "TLS record" if self.established else "TLS handshake"
-        cause = getattr(error, "verify_message", "") or error.reason or str(error)
-        return f"{what}: {cause.replace('_', ' ').lower()}"
+        return f"{what}: {tls_cause_of(error)}"

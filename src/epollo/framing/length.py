@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from epollo.errors import EncodeError, FrameCorrupt, FrameError, FrameTooLarge
 from epollo.framing.base import MAX_LENGTH, Buffer, Decoder, bad_spec, over_max_frame, to_bytes
@@ -55,7 +55,7 @@ class LengthField(SizedFraming):
         self.order: Final[Order] = order
         self.end: Final = offset + size  # of the length field
         self._check()
-        self.header = self.end
+        self.header: int = self.end
         self.in_place: Final = offset != 0 or strip != self.end
         self._least = max(self.end, strip)
         self.most: Final = min(max_frame, MAX_LENGTH + adjust + self.end)  # bytes of a frame
@@ -133,7 +133,7 @@ class LengthPrefix(LengthField):
         if size not in FORMS:
             raise bad_spec(name, f"size={size} is not one of 1, 2, 4 and 8")
         self.form: Final = (">" if order == "big" else "<") + FORMS[size]
-        self.length_at = struct.Struct(self.form).unpack_from
+        self.length_at: Callable[..., tuple[Any, ...]] = struct.Struct(self.form).unpack_from
         self._headers: dict[int, bytes] = {}  # by the size of the message
         self._whole_frames: dict[int, WholeFrame] = {}  # by the size of the frame
 

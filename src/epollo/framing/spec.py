@@ -9,7 +9,6 @@ dns kafka thrift erlang1 erlang2 erlang4 modbus mongodb protobuf
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +22,7 @@ from epollo.framing.length import FORMS, LengthField, LengthPrefix, Order
 from epollo.framing.netstring import Netstring
 from epollo.framing.raw import Raw
 from epollo.framing.varint import Varint
+from epollo.suggestions import nearest
 from epollo.units import parse_size
 
 Factory: TypeAlias = Callable[[str, int], Framing]
@@ -37,6 +37,8 @@ def parse(spec: str | Framing, max_frame: int = DEFAULT_MAX_FRAME) -> Framing:
     """
     if isinstance(spec, Framing):
         return spec
+    if not isinstance(spec, str):
+        raise FramingSpecError(f"framing {spec!r} is neither a name such as 'u32' nor a Framing")
     form = _FORMS_BY_HEAD.get(_head(spec))
     if form is None:
         raise _unknown(spec)
@@ -49,10 +51,23 @@ def _head(spec: str) -> str:
 
 
 def _unknown(spec: str) -> FramingSpecError:
-    near = difflib.get_close_matches(_head(spec), _FORMS_BY_HEAD, n=1)
-    hint = f"did you mean {_FORMS_BY_HEAD[near[0]]}? " if near else ""
-    names = ", ".join(_FRAMINGS)
-    return FramingSpecError(f"unknown framing {spec!r}: {hint}known are {names}")
+    meant = _meant(spec)
+    hint = f"did you mean {meant}?" if meant else f"known are {', '.join(_FRAMINGS)}"
+    return FramingSpecError(f"unknown framing {spec!r}: {hint}")
+
+
+def _meant(spec: str) -> str:
+    """The framing that somebody may mean with ``spec``; empty if none is like it."""
+    name = re.split(r"[^\w]", spec.lower(), maxsplit=1)[0].replace("_", "")
+    whole = re.fullmatch(r"u?(?:int|len|length)?(8|16|24|32|64)(?:bits?)?(be|le|)", name)
+    if whole is not None:
+        bits, order = whole[1], "le" if whole[2] == "le" and whole[1] != "8" else ""
+        return f"u{bits}{order}" if bits != "24" else "length(size=3)"
+    for names, meant in _OTHER_NAMES.items():
+        if name in names.split():
+            return meant
+    near = nearest(_head(spec), _FORMS_BY_HEAD)
+    return _FORMS_BY_HEAD[near] if near else ""
 
 
 def _delimiter(spec: str, max_frame: int) -> Framing:
@@ -155,5 +170,21 @@ _FRAMINGS: dict[str, Factory] = {
     "mongodb": partial(LengthField, size=4, adjust=-4, order="little"),  # counts itself; stays
     "protobuf": Varint,  # writeDelimitedTo, serialize_length_prefixed
 }
+
+_OTHER_NAMES = {
+    "lines newline newlines lf crlf ndjson jsonl jsonlines text telnet readline": "line",
+    "delimiter delimited delim separator sep until terminator": "delimiter:X",
+    "nul null zero nullterminated cstring": r"delimiter:\0",
+    "fixed size fixedlength": "fixed:N",
+    "length len prefix lengthfield lengthprefix lengthprefixed": "length(size=N)",
+    "none no off stream bytes plain": "raw",
+    "leb128 uvarint varint32 vlq": "varint",
+    "netstrings tnetstring": "netstring",
+    "proto protobufs pb": "protobuf",
+    "modbustcp mbap": "modbus",
+    "mongo bson": "mongodb",
+    "erlang packet": "erlang4",
+}
+"""What others call a framing, and its form here."""
 
 _FORMS_BY_HEAD = {_head(form): form for form in _FRAMINGS}

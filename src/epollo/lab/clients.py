@@ -23,8 +23,8 @@ class Attempt:
 class Client:
     """The protocol of one client's connection: sends one frame, waits for its echo."""
 
-    framing = framing.parse("u32")
-    limits = Limits()
+    framing: framing.Framing = framing.parse("u32")
+    limits: Limits = Limits()
 
     def __init__(self, number: int, start: float) -> None:
         self._message = b"client %d" % number

@@ -1,6 +1,6 @@
 """The command lines of ``epollo lab pollers``, ``backlog`` and ``peers``.
 
-The experiments are imported only when they are called, so that `epollo serve` starts quickly.
+The experiments are imported only when they are called, so that their help comes quickly.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from epollo.cli import command as checked
 from epollo.cli.options import parsed
 from epollo.lab.options import count, counts, seconds, size
 
@@ -37,12 +38,12 @@ def _files(command: Command) -> Command:
     return json(plot(command))
 
 
-@click.group()
+@click.group(cls=checked.Group)
 def lab() -> None:
     """Experiments on this machine: the claims of the article on epoll, and epollo's speed."""
 
 
-@lab.command()
+@lab.command(cls=checked.Command)
 @_option(
     "--idle",
     parse=counts,
@@ -58,7 +59,7 @@ def pollers(idle: list[int] | None, time: float, json: str | None, plot: str | N
     report_pollers(idle, time, json, plot)
 
 
-@lab.command()
+@lab.command(cls=checked.Command)
 @_option(
     "--queues",
     parse=counts,
@@ -92,7 +93,7 @@ def backlog(
     report_backlog(queues, clients, busy, wait, json, plot)
 
 
-@lab.command()
+@lab.command(cls=checked.Command)
 @_option("-c", "--connections", parse=count, metavar="N", about="Open connections.", default="100")
 @_option(
     "--depth",

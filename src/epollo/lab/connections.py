@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from epollo.causes import cause_of
 from epollo.descriptors import SPARE, require
 from epollo.engine.python.poller import SELECT_LIMIT
 from epollo.errors import UsageError
@@ -43,8 +44,9 @@ def open_connections(count: int, limit: int) -> Iterator[Connections]:
             near, far = _connect(listener, floor, stack)
             idle = [_connect(listener, floor, stack)[0] for _ in range(count)]
         except OSError as error:  # EMFILE, or EADDRNOTAVAIL: no port is left (ip(7))
-            cause = (error.strerror or str(error)).lower()
-            raise UsageError(f"cannot open {count:,} connections: {cause}; take fewer") from error
+            raise UsageError(
+                f"cannot open {count:,} connections: {cause_of(error)}; take fewer"
+            ) from error
         yield Connections(near, far, idle)
 
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Callable
-from typing import cast
 
 from epollo import address, framing
-from epollo.engine import CloseReason, Connection, EventLoop, Limits
+from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Limits, Reply
 from epollo.errors import HandlerError, HandlerTimeout
 from epollo.filters.base import Filter
 from epollo.filters.proxy import Proxy
 from epollo.filters.tls import TLS
 from epollo.server.counters import Counters
 from epollo.server.groups.registry import Groups
-from epollo.server.handlers.application import Application, Received
+from epollo.server.handlers.application import Application
 from epollo.server.handlers.executor import Executor, InlineExecutor
-from epollo.server.handlers.pending import DeferringConnection
 from epollo.server.limits import ConnectionLimiter
 from epollo.server.log_limiter import LogLimiter, kind_of
 from epollo.server.rates import MessageRates
@@ -55,19 +53,21 @@ class ApplicationProtocol:
 
     def __init__(self, settings: Settings, application: Application) -> None:
         self.application = application
-        self.framing = framing.parse(settings.framing, settings.max_frame)
-        self.limits = Limits(
+        self.framing: framing.Framing = framing.parse(settings.framing, settings.max_frame)
+        self.limits: Limits = Limits(
             high_water=settings.high_water,
             max_unsent=settings.max_unsent,
             in_flight=settings.in_flight,
         )
-        self.executor = _executor_for(application, self.limits, settings)
-        self.tls = _tls_context(settings)
+        self.executor: Executor = _executor_for(application, self.limits, settings)
+        self.tls: ssl.SSLContext | None = _tls_context(settings)
         self._settings = settings
         self._proxied = settings.proxy_protocol != "off"
-        self.filters = self._filters if self.tls is not None or self._proxied else None
-        self.counters = Counters()
-        self.limiter = ConnectionLimiter(
+        self.filters: Callable[[Connection], list[Filter]] | None = (
+            self._filters if self.tls is not None or self._proxied else None
+        )
+        self.counters: Counters = Counters()
+        self.limiter: ConnectionLimiter = ConnectionLimiter(
             self.counters,
             settings.max_connections,
             settings.max_per_ip,
@@ -76,10 +76,10 @@ class ApplicationProtocol:
         )
         rate = settings.max_message_rate
         self._rates = MessageRates(rate) if rate else None
-        self.groups = Groups()
-        self.slow_handlers = SlowHandlers(application.name, settings.slow_handler)
+        self.groups: Groups = Groups()
+        self.slow_handlers: SlowHandlers = SlowHandlers(application.name, settings.slow_handler)
         self._log = LogLimiter()
-        self.connected_count = 0
+        self.connected_count: int = 0
         self.on_empty: Callable[[], object] | None = None
         self.on_late: Callable[[Connection], object] | None = None
 
@@ -89,10 +89,9 @@ class ApplicationProtocol:
         self.on_empty = self.on_late = None
 
     @property
-    def received(self) -> Received:
+    def received(self) -> Callable[[bytes, EngineConnection], Reply]:
         received = self.executor.received
-        limited = received if self._rates is None else self._rates.limited(received)
-        return cast(Received, limited)
+        return received if self._rates is None else self._rates.limited(received)
 
     def begin(self, loop: EventLoop) -> None:
         """``loop`` is about to serve the application."""
@@ -109,7 +108,7 @@ class ApplicationProtocol:
     def _log_error(self, error: BaseException, what: str) -> None:
         self._log.log((what, kind_of(error)), logging.ERROR, "%s", what, error=error)
 
-    def connected(self, connection: Connection) -> None:
+    def connected(self, connection: EngineConnection) -> None:
         self.connected_count += 1
         if self._proxied:  # the client's address is known only now
             self.limiter.identify(connection, _host(connection.peername))
@@ -117,9 +116,9 @@ class ApplicationProtocol:
                 return
         if self.on_late is not None:
             self.on_late(connection)
-        self.executor.connected(cast(DeferringConnection, connection))
+        self.executor.connected(connection)
 
-    def closed(self, connection: Connection, reason: CloseReason) -> None:
+    def closed(self, connection: EngineConnection, reason: CloseReason) -> None:
         if _log.isEnabledFor(LEVELS[reason]):
             self._log_close(connection, reason)
         refusal = self.limiter.remove(connection) if self.limiter.bounded else None
@@ -129,13 +128,12 @@ class ApplicationProtocol:
             self.counters.count_refused(refusal)
         self.groups.forget(connection)
         if self._rates is not None:
-            self._rates.forget(cast(DeferringConnection, connection))
+            self._rates.forget(connection)
         if not connection.established:  # closed before ``connected``
             self.check_empty()
             return
         if refusal is None:
-            deferring = cast(DeferringConnection, connection)
-            self.executor.disconnected(deferring, reason, self._count_disconnected)
+            self.executor.disconnected(connection, reason, self._count_disconnected)
         else:  # the application never saw this connection
             self._count_disconnected()
 
@@ -199,11 +197,6 @@ def _executor_for(application: Application, limits: Limits, settings: Settings) 
             settings.ordered,
             settings.threads,
             settings.handler_timeout,
-        )
-    if settings.handler_timeout:
-        raise HandlerError(
-            f"handler {application.name!r} runs in the loop's thread, and handler_timeout cannot "
-            "end it there; make it async, set threads, or leave handler_timeout out"
         )
     return InlineExecutor(application)
 

@@ -34,7 +34,7 @@ class Counters:
     __slots__ = ("_closed", "_gone", "_refused", "accepted")
 
     def __init__(self) -> None:
-        self.accepted = 0
+        self.accepted: int = 0
         self._refused = dict.fromkeys(Refusal, 0)
         self._closed = dict.fromkeys(CloseReason, 0)
         self._gone = 0  # refused and closed together

@@ -32,7 +32,7 @@ class ConnectionLimiter:
         proxied: bool = False,
     ) -> None:
         self.counters = counters
-        self.bounded = bool(max_connections or max_per_ip or max_rate_per_ip)
+        self.bounded: bool = bool(max_connections or max_per_ip or max_rate_per_ip)
         self._max_connections = max_connections
         self._max_per_ip = max_per_ip
         self._max_rate_per_ip = max_rate_per_ip

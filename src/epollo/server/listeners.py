@@ -21,22 +21,22 @@ class Listeners:
     ) -> None:
         self._settings = settings
         self._protocol = protocol
-        self._binds = address.parse_all(settings.bind)
+        self.binds = address.parse_all(settings.bind)
         self._bind_given = bind_given
         self._acceptors: list[Acceptor] = []
         self.addresses: list[str] = []  # those that were bound
 
     def open(self, loop: EventLoop) -> None:
         """Listen on every address. Raises BindError."""
-        for bind in self._binds:
+        for bind in self.binds:
             self._listen(loop, bind)
 
     def use_systemd_sockets(self) -> None:
         """Listen on the sockets that systemd passed, unless ``bind`` was given."""
         passed = address.activated()
         if passed and not self._bind_given:
-            self._binds = passed
-        elif unserved := [str(each) for each in passed if each not in self._binds]:
+            self.binds = passed
+        elif unserved := [str(each) for each in passed if each not in self.binds]:
             _log.warning(
                 "not served, since bind says otherwise: %s, passed by systemd; leave bind out, or"
                 " name them there",
@@ -59,6 +59,6 @@ class Listeners:
         options = address.Options(
             settings.backlog, settings.keepalive, settings.write_timeout, settings.socket_mode
         )
-        for listener, file in address.listen_all(bind, options, self._binds, _log.warning):
+        for listener, file in address.listen_all(bind, options, self.binds, _log.warning):
             self.addresses.append(str(address.of(listener.getsockname())))
             self._acceptors.append(Acceptor(loop, listener, bind, protocol, protocol.limiter, file))

@@ -11,15 +11,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from epollo.engine import EventLoop, Reply
+from epollo.engine import EngineConnection, EventLoop, Reply
 from epollo.engine.connection import RATE
-from epollo.server.handlers.pending import DeferringConnection
 
 _SHORTEST_PAUSE = 0.01  # seconds; a timer for each message would cost more than the message
 _ROUNDING = 1e-6  # seconds
 _MANY = 1024  # addresses, from which on those with full buckets are forgotten
 
-Receive = Callable[[bytes, DeferringConnection], Reply]
+Receive = Callable[[bytes, EngineConnection], Reply]
 
 
 class MessageRates:
@@ -28,7 +27,7 @@ class MessageRates:
     def __init__(self, rate: float) -> None:
         self._interval = 1 / rate
         self._burst = max(1.0, self._interval)  # seconds
-        self._full_at: dict[DeferringConnection, float] = {}
+        self._full_at: dict[EngineConnection, float] = {}
 
     def begin(self, loop: EventLoop) -> None:
         """Serving begins: use the timers of ``loop``."""
@@ -38,17 +37,17 @@ class MessageRates:
     def limited(self, receive: Receive) -> Receive:
         """``receive``, which counts the messages."""
 
-        def received(message: bytes, connection: DeferringConnection) -> Reply:
+        def received(message: bytes, connection: EngineConnection) -> Reply:
             self._count(connection)
             return receive(message, connection)
 
         return received
 
-    def forget(self, connection: DeferringConnection) -> None:
+    def forget(self, connection: EngineConnection) -> None:
         """The connection is closed."""
         self._full_at.pop(connection, None)
 
-    def _count(self, connection: DeferringConnection) -> None:
+    def _count(self, connection: EngineConnection) -> None:
         now = time.monotonic()
         full_at = max(now, self._full_at.get(connection, now)) + self._interval
         self._full_at[connection] = full_at
@@ -58,7 +57,7 @@ class MessageRates:
             connection.schedule_update()
             self._call_later(max(wait, _SHORTEST_PAUSE), partial(self._resume, connection))
 
-    def _resume(self, connection: DeferringConnection) -> None:
+    def _resume(self, connection: EngineConnection) -> None:
         if not connection.closed:
             connection.paused &= ~RATE
             connection.schedule_update()

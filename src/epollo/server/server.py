@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, Unpack
 
 from epollo.descriptors import SPARE, all_descriptors
-from epollo.engine import CloseReason, Connection, EventLoop, new_loop
+from epollo.engine import NOT_BUILT, CloseReason, Connection, EventLoop, native_missed, new_loop
 from epollo.framing import Buffer
+from epollo.server import contradictions
 from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.counters import Counts
 from epollo.server.groups.broker import Broker, LocalBroker
 from epollo.server.groups.publisher import Publisher
-from epollo.server.handlers.application import Handler, application, echo
+from epollo.server.handlers.application import application, echo
+from epollo.server.handlers.handler import Handler
 from epollo.server.listeners import Listeners
 from epollo.server.signals import Signals, signal_wakeup
 from epollo.server.stopping import (
@@ -29,7 +31,8 @@ from epollo.server.stopping import (
 )
 from epollo.server.thread import ServerThread
 from epollo.server.timeouts import TimeoutSweeper
-from epollo.settings import Settings, settings_from
+from epollo.setting_values import Addresses, ServerValues
+from epollo.settings import Settings, chosen_settings
 from epollo.units import parse_seconds
 
 _HANDSHAKE_SECONDS = 1.0  # after a stop, for handshakes that had begun, and for their first message
@@ -39,17 +42,19 @@ _log = logging.getLogger("epollo.server")
 
 def serve(
     handler: Handler = echo,
-    bind: str | Sequence[str] | None = None,
+    bind: Addresses | None = None,
     *,
     name: str | None = None,
-    **settings: Any,
+    settings: Settings | None = None,
+    **values: Unpack[ServerValues],
 ) -> None:
     """Serve ``handler`` on ``bind`` (127.0.0.1:8091) until SIGINT or SIGTERM, then drain.
 
-    The ready line, printed once the server listens, shows the handler as ``name``. ``settings`` are
-    the fields of `epollo.Settings`. Raises UsageError for invalid arguments, and BindError.
+    The ready line, printed once the server listens, shows the handler as ``name``. The keyword
+    arguments are the fields of `epollo.Settings`; or give all of them as ``settings``. Raises
+    UsageError for invalid arguments, and BindError.
     """
-    run_until_signalled(Server(handler, bind, name=name, **settings))
+    run_until_signalled(Server(handler, bind, name=name, settings=settings, **values))
 
 
 def run_until_signalled(server: Server) -> Stop:
@@ -83,22 +88,29 @@ class Server:
 
         with epollo.Server(handle, "127.0.0.1:0") as server:
             client = epollo.connect(server.addresses[0])
+
+    ``settings`` holds all settings, instead of the keyword arguments. If ``bind`` is given too, it
+    replaces the one in ``settings``.
     """
 
     def __init__(
         self,
         handler: Handler = echo,
-        bind: str | Sequence[str] | None = None,
+        bind: Addresses | None = None,
         *,
         name: str | None = None,
         broker: Broker | None = None,
-        **settings: Any,
+        settings: Settings | None = None,
+        **values: Unpack[ServerValues],
     ) -> None:
-        if bind is not None:
-            settings["bind"] = bind
-        self.settings: Settings = settings_from(**settings)
+        self.settings: Settings = chosen_settings(settings, bind, values)
+        bind_given = bind is not None or self.settings.bind != Settings().bind
         self._protocol = ApplicationProtocol(self.settings, application(handler, name))
-        self._listeners = Listeners(self.settings, self._protocol, bind_given="bind" in settings)
+        self._listeners = Listeners(self.settings, self._protocol, bind_given=bind_given)
+        given = values.keys() if settings is None else settings.changed
+        contradictions.check(
+            self.settings, given, self._protocol.application, self._listeners.binds
+        )
         self._publisher = Publisher(
             self._protocol.groups,
             self._protocol.framing,
@@ -129,11 +141,14 @@ class Server:
 
     @property
     def ready_line(self) -> str:
-        """The line that `serve` prints when it is ready; scripts read the port from it."""
+        """The line that `serve` prints when it is ready; scripts read the port from it. If the
+        native engine could have been built and was not, the line says so behind the rest."""
         where = ", ".join(self.addresses)
         loop = self._started
         how = f"{loop.name} engine, {loop.poller_name}, framing {self._protocol.framing.name}"
-        return f"epollo: serving {self._protocol.application.name} on {where} ({how}, 1 worker)"
+        line = f"epollo: serving {self._protocol.application.name} on {where} ({how}, 1 worker)"
+        missed = native_missed(self.settings.engine, self.settings.poller)
+        return f"{line}; {NOT_BUILT}" if missed else line
 
     def start(self) -> None:
         """Bind and listen; connections queue in the kernel until `run`. Raises BindError, and

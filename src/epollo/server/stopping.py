@@ -50,7 +50,7 @@ class Stop:
         self._deadline: float | None = None  # time.monotonic()
         self._callbacks: list[Callable[[], object]] = []
         self._left_behind: list[str] = []
-        self.reported = False  # was anything left behind, and logged?
+        self.reported: bool = False  # was anything left behind, and logged?
 
     def clear(self) -> None:
         """Forget a former stop."""

@@ -6,10 +6,13 @@ with epollo.testing.connect(handler, framing="line") as connection:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
+from epollo.framing import Framing
 from epollo.server.application_protocol import ApplicationProtocol
-from epollo.server.handlers.application import Handler, application
+from epollo.server.handlers.application import application
+from epollo.server.handlers.handler import Handler
+from epollo.setting_values import ConnectionValues
 from epollo.settings import settings_from
 from epollo.testing.connection import MemoryConnection
 
@@ -17,7 +20,11 @@ __all__ = ["MemoryConnection", "connect"]
 
 
 def connect(
-    handler: Handler, framing: str = "u32", *, peername: str = "memory", **settings: Any
+    handler: Handler,
+    framing: str | Framing = "u32",
+    *,
+    peername: str = "memory",
+    **settings: Unpack[ConnectionValues],
 ) -> MemoryConnection:
     """A connection in memory to ``handler``, for a ``with`` block, or an ``async with`` if the
     handler has async functions. ``settings`` are the fields of `epollo.Settings`.

@@ -38,7 +38,7 @@ class MemoryConnection(Connection):
         self._loop = MemoryLoop(self._kernel)
         context = ConnectionContext(self._loop, self._protocol)
         super().__init__(context, cast(socket.socket, self._kernel))
-        self.peer = peername
+        self.peer: str | None = peername
         self._sent: list[bytes] = []
         self._sent_decoder = protocol.framing.decoder()
         self._entered = self._async = False

@@ -19,8 +19,8 @@ class MemoryKernel:
     family = socket.AF_UNIX
 
     def __init__(self) -> None:
-        self.unread = bytearray()
-        self.ended = False  # the peer sends nothing more
+        self.unread: bytearray = bytearray()
+        self.ended: bool = False  # the peer sends nothing more
         self.sent: list[bytes] = []  # one item per call of `send`
         self._events = 0
 
@@ -78,7 +78,7 @@ class MemoryLoop(Loop):
         self._kernel = kernel
         self._errors: deque[BaseException] = deque()
         super().__init__(kernel)
-        self.on_error = lambda *_: None  # `pass_on` has it
+        self.on_error: Callable[[BaseException, str], object] = lambda *_: None  # `pass_on` has it
 
     def turn(self) -> bool:
         """Poll until nothing is left to do. Was there anything?"""

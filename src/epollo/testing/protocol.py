@@ -7,15 +7,16 @@ import dataclasses
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
-from epollo.engine import CloseReason, Connection, Reply
+from epollo.engine import CloseReason, EngineConnection, Limits, Reply
 from epollo.errors import UsageError
+from epollo.framing import Framing
 from epollo.server.application_protocol import ApplicationProtocol
+from epollo.server.groups.registry import Groups
 from epollo.server.handlers.application import Application
 from epollo.server.handlers.coroutines import TASK_NAME
 from epollo.server.handlers.executor import Executor
-from epollo.server.handlers.pending import DeferringConnection
 
 
 class MemoryProtocol:
@@ -24,18 +25,20 @@ class MemoryProtocol:
     executor: Executor  # set when the block is entered
 
     def __init__(self, protocol: ApplicationProtocol) -> None:
-        self.framing, self.limits, self.groups = protocol.framing, protocol.limits, protocol.groups
+        self.framing: Framing = protocol.framing
+        self.limits: Limits = protocol.limits
+        self.groups: Groups = protocol.groups
 
-    def received(self, message: bytes, connection: Connection) -> Reply:
-        return self.executor.received(message, cast(DeferringConnection, connection))
+    def received(self, message: bytes, connection: EngineConnection) -> Reply:
+        return self.executor.received(message, connection)
 
-    def connected(self, connection: Connection) -> None:
-        self.executor.connected(cast(DeferringConnection, connection))
+    def connected(self, connection: EngineConnection) -> None:
+        self.executor.connected(connection)
 
-    def closed(self, connection: Connection, reason: CloseReason) -> None:
+    def closed(self, connection: EngineConnection, reason: CloseReason) -> None:
         self.groups.forget(connection)
         if connection.established:
-            self.executor.disconnected(cast(DeferringConnection, connection), reason, lambda: None)
+            self.executor.disconnected(connection, reason, lambda: None)
 
 
 def without_async(application: Application) -> Application:

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Sequence
 
 import pytest
+from scipy import stats
 
 from epollo.bench.compare.estimates import (
     BEYOND,
@@ -39,14 +40,17 @@ def relative_error(estimate: Estimate | None) -> float:
     return math.sqrt(estimate.variance)
 
 
-@pytest.mark.parametrize("freedom", [1, 2, 3, 6, 30])
-def test_student_holds_95_percent(freedom: int) -> None:
-    """By the density, in steps over the middle."""
-    edge, steps = student(freedom), 20_000
-    scale = math.gamma((freedom + 1) / 2) / math.gamma(freedom / 2) / math.sqrt(freedom * math.pi)
-    middles = (edge * (2 * (n + 0.5) / steps - 1) for n in range(steps))
-    held = sum(scale * (1 + x * x / freedom) ** (-(freedom + 1) / 2) for x in middles)
-    assert held * 2 * edge / steps == pytest.approx(0.95, abs=0.0002)
+def test_students_t_is_that_of_scipy() -> None:
+    """To the three digits of the table; beyond its end, an interval is wider than needed,
+    or narrower in the third digit."""
+    table = list(range(1, 31))
+    assert [student(freedom) for freedom in table] == [
+        round(float(exact), 3) for exact in stats.t.ppf(0.975, table)
+    ]
+    beyond = [tenths / 10 for tenths in range(10, 20_000)]
+    for freedom, exact in zip(beyond, stats.t.ppf(0.975, beyond), strict=True):
+        assert student(freedom) >= exact - 0.003
+    assert student(math.inf) == round(float(stats.norm.ppf(0.975)), 3)
 
 
 def test_between_two_degrees_of_freedom_the_wider_one_is_taken() -> None:

@@ -1,6 +1,6 @@
 """``epollo bench``: its command line.
 
-The rest is imported when the command is called, so that other commands start quickly.
+The rest is imported when the command is called, so that its help comes quickly.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from epollo.cli.command import Command as CheckedCommand
+from epollo.cli.command import traceback_option
 from epollo.cli.options import parsed
 from epollo.errors import UsageError
 from epollo.units import parse_count, parse_number, parse_seconds
@@ -50,7 +52,7 @@ NAME: dict[str, Any] = {"metavar": "NAME"}
 FLAG: dict[str, Any] = {"is_flag": True, "default": None}
 
 
-class Grouped(click.Command):
+class Grouped(CheckedCommand):
     """A command whose help lists its options in sections."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -65,18 +67,11 @@ class Grouped(click.Command):
 
 
 class Option(click.Option):
-    """An option that knows its section, and refuses an empty value, such as an unset variable in
-    a script."""
+    """An option that knows its section."""
 
     def __init__(self, *args: Any, subject: str, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.subject = subject
-
-    def process_value(self, ctx: click.Context, value: Any) -> Any:
-        if "" in (value if isinstance(value, list | tuple) else [value]):
-            flag = max(self.opts, key=len)
-            raise UsageError(f"{flag}: is empty; write {flag} {self.metavar}, or leave it out")
-        return super().process_value(ctx, value)
 
 
 def _option(
@@ -92,7 +87,7 @@ def _option(
     cls=Grouped,
     epilog="Times take ms, s, m or h; sizes KiB or MiB; counts and rates k or m.",
 )
-@click.argument("address", required=False)
+@click.argument("address", required=False, metavar="[ADDRESS]")
 @_option(AMOUNT, "-c", "--connections", about="Connections kept open.", default="100", **COUNT)
 @_option(AMOUNT, "-n", "--messages", about="Messages to send after the warm-up.", **COUNT)
 @_option(AMOUNT, "-d", "--duration", about="Measured time.", default="10s, or until -n", **TIME)
@@ -167,6 +162,7 @@ def _option(
     metavar="LIMIT",
 )
 @_option(SCRIPTS, "-q", "--quiet", about="Show no progress and no report.", is_flag=True)
+@traceback_option
 def bench(
     address: str | None,
     find_rate: tuple[str, ...],
@@ -186,8 +182,6 @@ def bench(
     from epollo.bench.output.files import Outputs
     from epollo.bench.results import thresholds
 
-    if address == "":
-        raise UsageError("address: is empty; write HOST:PORT, or leave it out for an echo server")
     wanted = {name: value for name, value in given.items() if value is not None}
     files = {name: wanted.pop(name) for name in Outputs.__slots__ if name in wanted}
     if find_rate:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from epollo.cli.command import Command
 
-@click.command()
+
+@click.command(cls=Command)
 @click.argument("results", metavar="RESULT...", nargs=-1, required=True)
 @click.option("--html", metavar="FILE", help="Write a page with pictures and tables; - is stdout.")
 @click.option("--plot", metavar="FILE", help="Write a picture, .png or .svg.")

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 from epollo.bench.load.payload import Unnumbered
+from epollo.causes import cause_of
 from epollo.errors import SettingError
 
 
@@ -39,4 +40,4 @@ def size_of(path: str) -> int:
 
 
 def _unreadable(path: str, error: OSError) -> SettingError:
-    return SettingError(f"payload: cannot read {path!r}: {(error.strerror or str(error)).lower()}")
+    return SettingError(f"payload: cannot read {path!r}: {cause_of(error)}")

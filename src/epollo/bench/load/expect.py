@@ -45,8 +45,8 @@ class UserCheck:
 
     def __init__(self, name: str, function: Callable[[bytes, bytes], Any]) -> None:
         self.name = name
-        self.raised = 0
-        self.traceback = ""
+        self.raised: int = 0
+        self.traceback: str = ""
         self._function = function
 
     def __call__(self, message: bytes, reply: bytes) -> bool:

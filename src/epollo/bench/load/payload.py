@@ -35,7 +35,7 @@ class Payload:
         self.text = text
         self._header_size = 2 * _HEADER.size if text else _HEADER.size
         period = bytes(32 + n % 95 for n in range(PERIOD)) if text else bytes(range(PERIOD))
-        self.pattern = period * (max(sizes) // PERIOD + 2)
+        self.pattern: bytes = period * (max(sizes) // PERIOD + 2)
 
     def message(self, connection: int, number: int, intended: int) -> bytes:
         """The message ``number`` of ``connection``, due at ``intended`` ns."""

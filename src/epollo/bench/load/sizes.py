@@ -52,7 +52,9 @@ def parse_sizes(text: str | int) -> Sizes:
     choices, weights = [], []
     for part in str(text).split(","):
         size, colon, weight = part.partition(":")
-        low, _, high = size.partition("..")
+        low, range_, high = size.partition("..")
+        if range_ and not high:
+            raise SettingError(f"size: {part!r} has no upper end; write {low}..1KiB")
         choices.append((_number(parse_size, low), _number(parse_size, high or low)))
         weights.append(float(_number(parse_number, weight)) if colon else 1.0)
         if choices[-1][0] > choices[-1][1] or not weights[-1] > 0:

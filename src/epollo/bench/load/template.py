@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 
 from epollo.bench.load.payload import Unnumbered
+from epollo.causes import clause
 from epollo.errors import SettingError
 
 FIELDS = ("number", "connection", "time")
@@ -45,4 +46,6 @@ def _check(template: str) -> None:
     except (ValueError, OverflowError, MemoryError) as error:
         if isinstance(error, SettingError):
             raise
-        raise SettingError(f"template: {str(error).rstrip('.').lower()}; {_HELP}") from None
+        raise SettingError(
+            f"template: {clause(str(error)) or 'the text is too long'}; {_HELP}"
+        ) from None

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from multiprocessing.connection import Pipe, wait
+from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from time import monotonic_ns
+from typing import Any
 
 from epollo.bench.load.shards import Shard
 from epollo.bench.processes.shard_messages import FromShard, Go, Outcome, Ready, Stop, ToShard
@@ -114,13 +115,14 @@ class ShardProcess:
 
     def __init__(self, workload: Workload, shard: Shard) -> None:
         self.shard = shard
-        self.waiting = False  # for Go
+        self.waiting: bool = False  # for Go
         self.seconds: list[Second] = []
         self.outcome: Outcome | None = None
-        self.pipe, theirs = Pipe()
+        ours, theirs = Pipe()
+        self.pipe: Connection[Any, Any] = ours
         with theirs:
             # In a session of its own, so that only this process receives Ctrl-C.
-            self.process = subprocess.Popen(
+            self.process: subprocess.Popen[bytes] = subprocess.Popen(
                 [sys.executable, "-P", "-m", "epollo.bench.processes.worker", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 env=_environment(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from epollo.bench.results.result import Result
+from epollo.causes import cause_of
 from epollo.errors import ResultFileError
 
 
@@ -13,9 +14,11 @@ def read(path: str | Path) -> Result:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise ResultFileError(f"cannot read {path}: {error.strerror}") from None
+        raise ResultFileError(f"cannot read {path}: {cause_of(error)}") from None
     except UnicodeDecodeError:
         raise ResultFileError(f"{path}: not a result of epollo bench --json: not text") from None
+    except ValueError as error:  # a null character
+        raise ResultFileError(f"cannot read {str(path)!r}: {error}") from None
     try:
         return Result.from_json(text)
     except ResultFileError as error:

@@ -10,15 +10,18 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
+from operator import mul
 from typing import Protocol, Self
 
-from hdrh.histogram import HdrHistogram
+from epollo.bench.results import hdr
+from epollo.bench.results.packed_counts import PackedCounts
+from epollo.errors import UsageError
 
 _BITS = 11  # 2048 sub-buckets: the power of two that distinguishes three decimal digits
 _HALF = 1 << (_BITS - 1)
-_DIGITS = 3
+HIGHEST = (1 << 63) - 1  # what the format can hold
 
 
 class BucketCounts(Protocol):
@@ -27,24 +30,33 @@ class BucketCounts(Protocol):
     def __getitem__(self, index: int, /) -> int: ...
     def __setitem__(self, index: int, count: int, /) -> None: ...
     def __iter__(self) -> Iterator[int]: ...
+    def __len__(self) -> int: ...
     def items(self) -> Iterable[tuple[int, int]]: ...
 
 
 class Histogram:
     """Counts of non-negative integers (here: nanoseconds). Without values, percentiles are 0."""
 
-    __slots__ = ("_counts", "_maximum", "_minimum", "_squares", "_sum", "total")
+    __slots__ = ("_counts", "_maximum", "_minimum", "_squares", "_sum", "_unsummed", "total")
 
     def __init__(self) -> None:
         self._counts: BucketCounts = defaultdict(int)
-        self.total = 0
+        self.total: int = 0
         self._sum = 0
         self._squares = 0
         self._minimum: int | None = None
         self._maximum = 0
+        # Indexes and counts whose values are not in the sums yet: few readers need all sums.
+        self._unsummed: tuple[Sequence[int], Sequence[int]] = ((), ())
 
     def record_many(self, value: int, count: int) -> None:
-        """Record ``value``, ``count`` times."""
+        """Record ``value``, ``count`` times. Raises UsageError as `record` does, and for a negative
+        ``count``."""
+        _check(value)
+        if not isinstance(count, int) or count < 0:
+            raise UsageError(f"count: {count!r} is not a whole number of 0 or more")
+        if not count:
+            return
         self._counts[_index(value)] += count
         self.total += count
         self._sum += value * count
@@ -67,6 +79,9 @@ class Histogram:
         return histogram
 
     def record(self, value: int) -> None:
+        """Record ``value``. Raises UsageError if it is not an integer from 0 to 2**63 - 1."""
+        if not isinstance(value, int) or not 0 <= value <= HIGHEST:
+            _check(value)
         shift = max(0, value.bit_length() - _BITS)
         self._counts[shift * _HALF + (value >> shift)] += 1
         self.total += 1
@@ -79,6 +94,7 @@ class Histogram:
 
     def add(self, other: Histogram) -> None:
         """Add all values of ``other``."""
+        other._add_up()
         for index, count in other._counts.items():
             self._counts[index] += count
         self.total += other.total
@@ -110,32 +126,23 @@ class Histogram:
         """In HdrHistogram's own format: V2, compressed, base64 (HdrHistogram's
         `Histogram.encodeIntoCompressedByteBuffer`). The exact sums are lost: a decoded histogram
         has the mean and deviation of its buckets."""
-        buckets = list(self.buckets())
-        highest = buckets[-1][1] if buckets else 0
-        copy = HdrHistogram(1, max(2, highest), _DIGITS)
-        for low, _, count in buckets:
-            copy.record_value(low, count)
-        return str(copy.encode().decode())
+        counts = [(index, count) for index, count in sorted(self._counts.items()) if count]
+        highest = _bounds(counts[-1][0])[1] if counts else 0
+        return hdr.encode(counts, max(2, highest))
 
     @classmethod
     def decode(cls, text: str) -> Self:
         """Decode HdrHistogram's format. Raises ValueError if ``text`` is not in that format, or not
         of three significant digits and a lowest value of 1."""
-        try:
-            copy = HdrHistogram.decode(text)
-        except Exception as error:  # of zlib, base64 or struct
-            raise ValueError(f"not an HdrHistogram: {error}") from None
-        if (copy.lowest_trackable_value, copy.significant_figures) != (1, _DIGITS):
-            raise ValueError(f"an HdrHistogram from 1 with {_DIGITS} digits is wanted")
-        # Its iterators would take ten times as long.
-        counts = [(index, count) for index, count in enumerate(copy.counts) if count]
-        values = [(_bounds(index)[1], count) for index, count in counts]
-        total = sum(value * count for value, count in values)
-        squares = sum(value * value * count for value, count in values)
-        ends = (values[0][0], values[-1][0]) if values else (0, 0)
-        known = defaultdict(int, counts)
-        number = sum(count for _, count in counts)
-        return cls.of_buckets(known, number, total, squares, *ends)
+        indexes, counts = hdr.decode(text)
+        histogram = cls()
+        if indexes:
+            histogram._counts = PackedCounts(indexes, counts)
+            histogram._unsummed = indexes, counts
+            histogram.total = sum(counts)
+            histogram._minimum = _bounds(indexes[0])[1]
+            histogram._maximum = _bounds(indexes[-1])[1]
+        return histogram
 
     def restore(self, mean: float, deviation: float, minimum: float, maximum: float) -> None:
         """Set the exact figures, which ``decode`` cannot know.
@@ -143,6 +150,7 @@ class Histogram:
         The sum of squares is computed from the rounded sum, and rounded up; otherwise the variance
         of equal values could be negative.
         """
+        self._unsummed = ((), ())
         if self.total:
             self._sum = round(mean * self.total)
             spread = round((deviation * self.total) ** 2)
@@ -160,32 +168,51 @@ class Histogram:
     @property
     def mean(self) -> float:
         """The exact mean, not the mean of the buckets."""
+        self._add_up()
         return self._sum / self.total if self.total else 0.0
 
     @property
     def deviation(self) -> float:
         """The exact standard deviation of the values."""
+        self._add_up()
         if not self.total:
             return 0.0
         return math.sqrt(self.total * self._squares - self._sum**2) / self.total
 
     def percentile(self, percent: float) -> int:
-        """The value that ``percent`` of the values do not exceed; exact at 100."""
+        """The value that ``percent`` of the values do not exceed; exact at 100. Raises UsageError
+        if ``percent`` is not from 0 to 100."""
         return self.percentiles([percent])[0]
 
     def percentiles(self, percents: Iterable[float]) -> list[int]:
-        """The percentile for each of ``percents``."""
+        """The percentile for each of ``percents``. Raises as `percentile` does."""
+        wanted = [_checked_percent(percent) for percent in percents]
         if not self.total:
-            return [0 for _ in percents]
-        indexes = sorted(self._counts)
-        seen = list(accumulate(map(self._counts.__getitem__, indexes)))
-        found = [indexes[bisect_left(seen, self._rank(percent))] for percent in percents]
+            return [0 for _ in wanted]
+        pairs = sorted(self._counts.items())
+        seen = list(accumulate(count for _, count in pairs))
+        found = [pairs[bisect_left(seen, self._rank(percent))][0] for percent in wanted]
         return [min(_bounds(index)[1], self._maximum) for index in found]
 
     def buckets(self) -> Iterator[tuple[int, int, int]]:
         """The buckets with values, in rising order, as (lowest, highest, count)."""
-        for index in sorted(self._counts):
-            yield *_bounds(index), self._counts[index]
+        for index, count in sorted(self._counts.items()):
+            yield *_bounds(index), count
+
+    @property
+    def used(self) -> int:
+        """The number of buckets with values."""
+        return len(self._counts)
+
+    def _add_up(self) -> None:
+        """Add to the sums what `decode` left out; a value is taken for the highest of its
+        bucket."""
+        indexes, counts = self._unsummed
+        self._unsummed = ((), ())
+        highest = [_bounds(index)[1] for index in indexes]
+        sums = list(map(mul, highest, counts))
+        self._sum += sum(sums)
+        self._squares += sum(map(mul, sums, highest))
 
     def _rank(self, percent: float) -> int:
         """How many of the values are ``percent`` of them.
@@ -194,6 +221,19 @@ class Histogram:
         lower float is rounded up, as HdrHistogram does.
         """
         return max(1, math.ceil(math.nextafter(percent, 0) * self.total / 100))
+
+
+def _check(value: int) -> None:
+    """Refuse what no bucket is for. Raises UsageError."""
+    if not isinstance(value, int) or not 0 <= value <= HIGHEST:
+        raise UsageError(f"value: {value!r} is not an integer from 0 to 2**63 - 1")
+
+
+def _checked_percent(percent: float) -> float:
+    """``percent``, if a percentile of it exists. Raises UsageError."""
+    if not isinstance(percent, int | float) or not 0 <= percent <= 100:
+        raise UsageError(f"percent: {percent!r} is not a number from 0 to 100")
+    return percent
 
 
 def _index(value: int) -> int:

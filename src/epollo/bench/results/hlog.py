@@ -2,8 +2,7 @@
 
 Its readers take one line an interval: an optional tag, the start in seconds from BaseTime, the
 length in seconds, the highest value, here in ms, and the histogram
-(org.HdrHistogram.HistogramLogWriter). The `hdrhistogram` package writes format 1.2, which has no
-tags, so it is only used to encode the histograms.
+(org.HdrHistogram.HistogramLogWriter).
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
@@ -18,9 +19,16 @@ PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
 SECOND_HISTOGRAMS = ("response", "service", "slip")
 HISTOGRAMS = (*SECOND_HISTOGRAMS, "connect", "first_reply")
 _COUNTS = ("sent", "bytes_sent", "bytes_received")
-_PLAIN = ("started", "elapsed", *_COUNTS)
+_PLAIN = ("elapsed", *_COUNTS)
 # What reading any other document may raise; RecursionError comes from JSON that nests too deeply.
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+_LONGEST_REASON = 200  # characters of what is wrong with a file
+# Buckets that the histograms of a file may use. Real ones take half a character of the file each or
+# more, but a few characters made for the purpose may stand for thousands.
+_BUCKETS, _BUCKETS_PER_CHARACTER = 1 << 22, 16
+_LAST_DATE = 253_402_300_799  # seconds since the epoch, the last of the year 9999
+_NO_RESULT = "not a result of epollo bench --json"
+_LIMIT = 1 << 64  # of counts and times; with larger ones the figures might overflow
 _QUEUE = 10  # messages; for a shorter queue, Little's law is more exact than samples
 LATE = 1_000_000  # ns; a message sent this long after its due time is late
 IN_WARMUP = "in_warmup"  # an error: messages of the warm-up answered wrongly, or not at all
@@ -99,8 +107,25 @@ class Second:
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> Self:
-        """The reverse of ``to_document``."""
-        return cls(**{f.name: _whole(f.name, document[f.name]) for f in fields(cls)})
+        """The reverse of ``to_document``. Raises ResultFileError."""
+        with _typed_errors():
+            return cls._of_document(document)
+
+    @classmethod
+    def _of_document(cls, document: dict[str, Any]) -> Self:
+        # In a closed loop two histograms are one and the same: read once, it takes half the time.
+        texts = {name: document[name] for name in SECOND_HISTOGRAMS}
+        histograms = {text: Histogram.decode(text) for text in set(texts.values())}
+        values: dict[str, Any] = {name: histograms[text] for name, text in texts.items()}
+        for name in (f.name for f in fields(cls) if f.name not in values):
+            unknown = name == "target" and document[name] is None
+            values[name] = None if unknown else _number(document[name])
+        return cls(**values)
+
+    @property
+    def buckets(self) -> int:
+        """The number of buckets that its histograms use."""
+        return sum(getattr(self, name).used for name in SECOND_HISTOGRAMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,40 +288,79 @@ class Result:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The reverse of ``to_json``. Raises ResultFileError."""
-        try:
+        with _typed_errors():
             document = json.loads(text)
+            if not isinstance(document, dict):
+                raise ResultFileError(f"{_NO_RESULT}: not a JSON object")
             if "search" in document:
                 raise ResultFileError(
                     "of --find-rate, which has many runs; use one of the results in its probes"
                 )
             version = document["version"]
             if version != VERSION:
+                found = _shortened(repr(version))
                 raise ResultFileError(
-                    f"version {version!r} of a result; this epollo reads version {VERSION}"
+                    f"version {found} of a result; this epollo reads version {VERSION}"
                 )
-            return cls.of_document(document)
-        except SettingError as error:  # also of its workload
-            raise ResultFileError(str(error)) from None
-        except _DAMAGE as error:
-            raise ResultFileError(f"not a result of epollo bench --json: {error!r}") from None
+            return cls._of_document(document, _BUCKETS + _BUCKETS_PER_CHARACTER * len(text))
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> Self:
-        """The reverse of ``to_document``."""
+        """The reverse of ``to_document``. Raises ResultFileError."""
+        with _typed_errors():
+            return cls._of_document(document, math.inf)
+
+    @classmethod
+    def _of_document(cls, document: dict[str, Any], most_buckets: float) -> Self:
         load = document["workload"]
         histograms = {name: histogram_of(document[name]) for name in HISTOGRAMS}
         plain = {name: _number(document[name]) for name in _PLAIN}
-        errors = {name: int(count) for name, count in document["errors"].items()}
+        errors = {_text(name): int(_number(count)) for name, count in document["errors"].items()}
         known: dict[str, Any] = {**plain, **histograms, "errors": errors}
         return cls(
-            workload=Workload(**load | {"source": tuple(load["source"])}),
-            answered=[int(count) for count in document["connections"]["answered"]],
-            seconds=[Second.of_document(second) for second in document["seconds"]],
-            interrupted=document["interrupted"],
-            lost=document["connections"].get("lost", 0),
+            started=_date(document["started"]),
+            workload=Workload(**load | {"source": tuple(map(_text, load["source"]))}),
+            answered=[int(_number(count)) for count in document["connections"]["answered"]],
+            seconds=list(_seconds_of(document["seconds"], most_buckets)),
+            interrupted=bool(document["interrupted"]),
+            lost=int(_number(document["connections"].get("lost", 0))),
             cpu=_number(document.get("cpu", 0.0)),
             **known,
         )
+
+
+@contextmanager
+def _typed_errors() -> Iterator[None]:
+    """Whatever reading a document raises becomes a ResultFileError of one line."""
+    try:
+        yield
+    except SettingError as error:  # also of its workload
+        raise ResultFileError(_shortened(str(error))) from None
+    except KeyError as error:
+        raise ResultFileError(
+            f"{_NO_RESULT}: it has no {_shortened(repr(error.args[0]))}"
+        ) from None
+    except _DAMAGE as error:
+        reason = _shortened(str(error) or type(error).__name__)
+        raise ResultFileError(f"{_NO_RESULT}: {reason}") from None
+
+
+def _seconds_of(documents: Iterable[dict[str, Any]], most_buckets: float) -> Iterator[Second]:
+    """The seconds of a result, unless their histograms use more buckets than that."""
+    for document in documents:
+        second = Second.of_document(document)
+        most_buckets -= second.buckets
+        if most_buckets < 0:
+            raise ValueError("its histograms are too large for a file of its size")
+        yield second
+
+
+def _shortened(text: str) -> str:
+    """``text`` in one line, and cut if it is long: it may come from a file made to do harm."""
+    cut = text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut
+    )
 
 
 def merge(results: Sequence[Result]) -> Result:
@@ -353,7 +417,7 @@ def summary(histogram: Histogram) -> dict[str, Any]:
 def histogram_of(document: dict[str, Any]) -> Histogram:
     """The reverse of ``summary``."""
     histogram = Histogram.decode(document["encoded"])
-    exact = [document[name] for name in ("mean", "deviation", "minimum", "maximum")]
+    exact = [_number(document[name]) for name in ("mean", "deviation", "minimum", "maximum")]
     histogram.restore(*(value * 1e9 for value in exact))
     return histogram
 
@@ -362,14 +426,22 @@ def _plain(value: Any) -> Any:
     return value.encode() if isinstance(value, Histogram) else value
 
 
-def _whole(name: str, value: Any) -> Any:
-    if name in SECOND_HISTOGRAMS:
-        return Histogram.decode(value)
-    return None if name == "target" and value is None else _number(value)
-
-
 def _number(value: Any) -> float:
     """``value``, if it is a valid count or time. Raises ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LIMIT:
         raise ValueError(f"{value!r} is not a number of 0 or more")
     return value
+
+
+def _text(value: Any) -> str:
+    """``value``, if it is text of one line. Raises ValueError."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"{value!r} is not text of one line")
+    return value
+
+
+def _date(value: Any) -> float:
+    """``value``, if a calendar has that many seconds since the epoch. Raises ValueError."""
+    if _number(value) > _LAST_DATE:
+        raise ValueError(f"{value!r} seconds are beyond the year 9999")
+    return float(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -97,7 +98,7 @@ def parse(text: str) -> Threshold:
 
     Raises LimitError that names the fix, and ResultFileError.
     """
-    match = _LIMIT.fullmatch(text)
+    match = _LIMIT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise LimitError(f"fail-if: {text!r} is not a limit; write one such as p99>5ms or errors>0")
     name, comparison, value = match.groups()
@@ -130,7 +131,9 @@ def _of_baseline(figure: Figure, value: str, text: str) -> tuple[float, str]:
     try:
         factor = float(match[1] or 1)
     except ValueError:
-        raise LimitError(f"fail-if: {text!r}: {match[1]} is not a number") from None
+        factor = math.inf
+    if math.isinf(factor):
+        raise LimitError(f"fail-if: {text!r}: {match[1]} is not a number")
     known = figure.read(files.read(path))
     if known is None:
         raise LimitError(f"fail-if: {text!r}: {path} has no such figure")

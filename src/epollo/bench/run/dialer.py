@@ -40,7 +40,7 @@ class Dialer:
         self._version = _version(workload)
         self._target = _target(workload)
         sources = [_source(text) for text in workload.source]
-        self.address = _chosen(self._target.address, sources, workload.timeout)
+        self.address: Address = _chosen(self._target.address, sources, workload.timeout)
         self._sources = _rotating(sources)
         self.filters: Callable[[Connection], Sequence[Filter]] | None = None
         if self._version or self._target.tls is not None:

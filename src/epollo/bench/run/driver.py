@@ -60,7 +60,7 @@ class Driver:
         self._loop = _new_loop(workload, self._failed)
         backend = backend_of(self._loop.name)
         self._new_schedule: Callable[..., Schedule] = backend.pacer
-        self.counters = _new_counters(workload, backend, shard, self._over)
+        self.counters: RunCounters = _new_counters(workload, backend, shard, self._over)
         context = RunContext(
             workload=workload,
             framing=framing,

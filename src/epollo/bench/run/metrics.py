@@ -45,9 +45,9 @@ class RunCounters:
         self.lost = 0  # connections
         self._early: Counter[str] = Counter()  # errors of messages due before the window
         self.seconds: list[Second] = []
-        self.started = time.time()  # to be shown: no time is measured with it
-        self.ended_at = 0
-        self.quota = quota or NEVER
+        self.started: float = time.time()  # to be shown: no time is measured with it
+        self.ended_at: int = 0
+        self.quota: int = quota or NEVER
         self._due = due
         self._over = over
         self._before = (0, 0, 0)  # sent, answered and errors when the present second began

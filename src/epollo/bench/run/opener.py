@@ -30,10 +30,10 @@ class Opener:
         rate: float | None,
         failed: Callable[[BenchConnection, ConnectError], object],
     ) -> None:
-        self.halted = False
+        self.halted: bool = False
         self.queue: list[Callable[[], BenchConnection]] = []  # each makes a connection to open
-        self.delayed = 0  # will join the queue after a pause
-        self.pending = 0  # begun, without a reply so far
+        self.delayed: int = 0  # will join the queue after a pause
+        self.pending: int = 0  # begun, without a reply so far
         self._loop = loop
         self._dialer = dialer
         self._gap = 1 / rate if rate else 0.0

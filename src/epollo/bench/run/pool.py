@@ -14,6 +14,7 @@ from epollo.bench.run.context import RunContext
 from epollo.bench.run.dialer import Dialer
 from epollo.bench.run.opener import Opener
 from epollo.bench.run.schedule import Schedule
+from epollo.bench.workload import Workload
 from epollo.engine import CloseReason, EventLoop
 from epollo.errors import ConnectError
 
@@ -51,10 +52,12 @@ class ConnectionPool:
         new_connection: Callable[..., BenchConnection],
         ramped_up: Callable[[], object],
     ) -> None:
-        self.workload = workload = context.workload
-        self.count = shard.count(workload.connections)
-        self.answered = [0] * self.count  # measured replies, by slot
-        self.connect, self.first_reply = Histogram(), Histogram()
+        workload = context.workload
+        self.workload: Workload = workload
+        self.count: int = shard.count(workload.connections)
+        self.answered: list[int] = [0] * self.count  # measured replies, by slot
+        self.connect: Histogram = Histogram()
+        self.first_reply: Histogram = Histogram()
         self.connect_error: BaseException | None = None  # of one of them, if any failed
         self.bug: BaseException | None = None  # raised by the tester itself
         self._context = context

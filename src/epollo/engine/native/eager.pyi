@@ -2,8 +2,8 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from epollo.engine import Reply
-from epollo.engine.eager import EagerCallbacks, EagerConnection
+from epollo.engine import EngineConnection, Reply
+from epollo.engine.eager import EagerCallbacks
 
 class EagerRunner:
     """Calls an async handler, and takes the first step of its coroutine at once."""
@@ -15,7 +15,7 @@ class EagerRunner:
         wants_connection: bool,
         callbacks: EagerCallbacks,
     ) -> None: ...
-    def received(self, message: bytes, connection: EagerConnection) -> Reply: ...
+    def received(self, message: bytes, connection: EngineConnection) -> Reply: ...
     def start(
-        self, work: Coroutine[Any, Any, Reply], connection: EagerConnection, weight: int
+        self, work: Coroutine[Any, Any, Reply], connection: EngineConnection, weight: int
     ) -> Reply: ...

@@ -52,11 +52,19 @@ class Connection(BaseConnection):
     )
 
     context: ConnectionContext
+    paused: int
+    in_flight: int
+    unsent: int
+    update_due: bool
+    established: bool
+    last_activity: int
+    frame_started: int
+    write_progress: int
 
     def __init__(self, context: ConnectionContext, sock: socket.socket) -> None:
         self.context = context
-        self.socket = sock
-        self.fd = sock.fileno()
+        self.socket: socket.socket = sock
+        self.fd: int = sock.fileno()
         self.state: Any = None
         self.stage: int = Stage.CONNECTING
         self.reason: CloseReason | None = None

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
 
-from epollo.engine.interface import ConnectionProtocol, LoopInterface
+from epollo.engine.interface import ConnectionProtocol, EngineConnection, LoopInterface, Reply
+from epollo.filters.base import Filter
+from epollo.framing import Buffer
+
+_Filters: TypeAlias = Callable[[EngineConnection], Sequence[Filter]]
 
 
 class BufferedLoop(LoopInterface, Protocol):
@@ -20,10 +25,10 @@ class ConnectionContext:
     __slots__ = ("buffer", "encode", "filters", "loop", "protocol", "received", "to_flush")
 
     def __init__(self, loop: BufferedLoop, protocol: ConnectionProtocol) -> None:
-        self.loop = loop
-        self.protocol = protocol
-        self.received = protocol.received
-        self.encode = protocol.framing.encode
-        self.filters = getattr(protocol, "filters", None)
-        self.buffer = loop.buffer
-        self.to_flush = loop.to_flush
+        self.loop: BufferedLoop = loop
+        self.protocol: ConnectionProtocol = protocol
+        self.received: Callable[[bytes, EngineConnection], Reply] = protocol.received
+        self.encode: Callable[[Buffer], bytes] = protocol.framing.encode
+        self.filters: _Filters | None = getattr(protocol, "filters", None)
+        self.buffer: memoryview = loop.buffer
+        self.to_flush: list[Any] = loop.to_flush

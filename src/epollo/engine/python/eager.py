@@ -7,8 +7,8 @@ from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from epollo.engine import Reply
-from epollo.engine.eager import EagerCallbacks, EagerConnection, ParkedTask, needs_replacement
+from epollo.engine import EngineConnection, Reply
+from epollo.engine.eager import EagerCallbacks, ParkedTask, needs_replacement
 
 
 class EagerRunner:
@@ -27,14 +27,14 @@ class EagerRunner:
         self._callbacks = callbacks
         self._parked_task: ParkedTask | None = None
 
-    def received(self, message: bytes, connection: EagerConnection) -> Reply:
+    def received(self, message: bytes, connection: EngineConnection) -> Reply:
         """Call the handler; returns its reply if it ends in its first step."""
         receive = self._receive
         work = receive(message, connection) if self._wants_connection else receive(message)
         return self.start(work, connection, 1)
 
     def start(
-        self, work: Coroutine[Any, Any, Reply], connection: EagerConnection, weight: int
+        self, work: Coroutine[Any, Any, Reply], connection: EngineConnection, weight: int
     ) -> Reply:
         """Take the first step of ``work``; if it waits then, it takes ``weight`` places in flight.
         Returns its reply if it has ended."""

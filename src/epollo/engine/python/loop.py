@@ -28,13 +28,18 @@ class Loop(BaseLoop):
 
     name = "python"
     _new_connection = Connection
+    thread: int | None
+    tick: int
+    waiting: bool
+    polling: bool
+    dispatching: bool
     to_flush: list[Connection]
 
     def __init__(self, poller: str | Poller = "auto") -> None:
         self._poller = new_poller(poller) if isinstance(poller, str) else poller
         self._sources: dict[int, EventSource] = {}
         self._disabled: set[int] = set()  # those of them that the poller does not watch
-        self.buffer = memoryview(bytearray(READ_SIZE))
+        self.buffer: memoryview = memoryview(bytearray(READ_SIZE))
         super().__init__()
         self._heap = self._timers.heap
 

@@ -6,12 +6,15 @@ import math
 import select
 import sys
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from epollo.engine.events import READ, WRITE
 from epollo.errors import EngineMissing, PollerFull
 
 SELECT_LIMIT = 1024  # FD_SETSIZE, fixed when libc was compiled (select(2))
+
+_Watch: TypeAlias = Callable[[int, int], None]  # a descriptor, for events
+_Unwatch: TypeAlias = Callable[[int], None]
 
 
 class Poller(Protocol):
@@ -19,12 +22,12 @@ class Poller(Protocol):
 
     name: str
 
-    def register(self, fd: int, events: int) -> None:
+    def register(self, fd: int, events: int, /) -> None:
         """Watch ``fd``. Raises PollerFull if it cannot be watched."""
 
-    def modify(self, fd: int, events: int) -> None: ...
-    def unregister(self, fd: int) -> None: ...
-    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+    def modify(self, fd: int, events: int, /) -> None: ...
+    def unregister(self, fd: int, /) -> None: ...
+    def poll(self, timeout: float | None, /) -> list[tuple[int, int]]:
         """Wait up to ``timeout`` seconds (None: for ever); the ready ones as (fd, events)."""
 
     def fileno(self) -> int:
@@ -46,12 +49,12 @@ class EpollPoller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self.register = self._epoll.register
-        self.modify = self._epoll.modify
-        self.unregister = self._epoll.unregister
-        self.poll = self._epoll.poll
-        self.fileno = self._epoll.fileno
-        self.close = self._epoll.close
+        self.register: _Watch = self._epoll.register
+        self.modify: _Watch = self._epoll.modify
+        self.unregister: _Unwatch = self._epoll.unregister
+        self.poll: Callable[[float | None], list[tuple[int, int]]] = self._epoll.poll
+        self.fileno: Callable[[], int] = self._epoll.fileno
+        self.close: Callable[[], None] = self._epoll.close
 
 
 class PollPoller:
@@ -61,9 +64,9 @@ class PollPoller:
 
     def __init__(self) -> None:
         self._poll = select.poll()
-        self.register = self._poll.register
-        self.modify = self._poll.modify
-        self.unregister = self._poll.unregister
+        self.register: _Watch = self._poll.register
+        self.modify: _Watch = self._poll.modify
+        self.unregister: _Unwatch = self._poll.unregister
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         # Rounded up: half a millisecond rounded down to none would be a busy loop.
@@ -131,8 +134,8 @@ if sys.platform != "linux" and hasattr(select, "kqueue"):
         def __init__(self) -> None:
             self._kqueue = select.kqueue()
             self._events: dict[int, int] = {}
-            self.fileno = self._kqueue.fileno
-            self.close = self._kqueue.close
+            self.fileno: Callable[[], int] = self._kqueue.fileno
+            self.close: Callable[[], None] = self._kqueue.close
 
         def register(self, fd: int, events: int) -> None:
             self._events[fd] = 0

@@ -17,7 +17,7 @@ class FramedEcho(asyncio.Protocol):
     transport: asyncio.Transport
 
     def __init__(self) -> None:
-        self.buffer = bytearray()
+        self.buffer: bytearray = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)

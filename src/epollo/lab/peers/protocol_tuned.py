@@ -8,8 +8,8 @@ from typing import cast
 
 from epollo.lab.peers.handler import handle
 
-pack_header = struct.Struct(">I").pack
-unpack_header = struct.Struct(">I").unpack_from
+_pack_header = struct.Struct(">I").pack
+_unpack_header = struct.Struct(">I").unpack_from
 
 
 class TunedFramedEcho(asyncio.Protocol):
@@ -20,7 +20,7 @@ class TunedFramedEcho(asyncio.Protocol):
     """
 
     transport: asyncio.Transport
-    partial = b""
+    partial: bytes = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -32,11 +32,11 @@ class TunedFramedEcho(asyncio.Protocol):
         start = 0
         while available - start >= 4:
             payload = start + 4
-            end = payload + unpack_header(data, start)[0]
+            end = payload + _unpack_header(data, start)[0]
             if end > available:
                 break
             reply = handle(data[payload:end])
-            replies += pack_header(len(reply)), reply
+            replies += _pack_header(len(reply)), reply
             start = end
         self.partial = data[start:]
         if replies:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +14,9 @@ from typing import Any, TypeAlias
 
 from epollo.engine import CloseReason, Connection, Reply
 from epollo.errors import HandlerError
-
-Handler: TypeAlias = Any
-"""A callable of ``(message)`` or ``(message, connection)``; or an object with such a ``received``
-and, optionally, ``connected(connection)``, ``disconnected(connection, reason)``,
-``started(server)`` and ``stopped(server)``. Any of them may be async.
-"""
+from epollo.server.handlers.handler import Handler
+from epollo.server.handlers.hook_names import check_hook_names, similar_method
+from epollo.suggestions import did_you_mean
 
 HOOKS = {
     "connected": ["connection"],
@@ -27,6 +25,13 @@ HOOKS = {
     "stopped": ["server"],
 }
 """The optional hooks of an object, with their parameters."""
+
+# Where code is that the user did not write: the standard library, installed packages, and epollo.
+_NOT_OF_THE_USER = (
+    "<frozen importlib",
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    str(Path(__file__).parents[2]),
+)
 
 Received: TypeAlias = Callable[[bytes, Connection], Reply]
 
@@ -58,24 +63,33 @@ def echo(message: bytes, _: Connection) -> bytes:
     return message
 
 
-def load(path: str, what: str = "handler") -> Handler:
+def load(path: str, what: str = "handler") -> Any:
     """The object that ``module:attribute`` names. Raises HandlerError, whose text calls the object
     ``what`` and says what is missing."""
-    module_name, colon, attribute = path.partition(":")
-    if not colon or not module_name or not attribute:
-        raise HandlerError(f"{what} {path!r} is not of the form module:attribute")
+    module_name, _, attribute = path.partition(":")
     if module_name.endswith(".py") or "/" in module_name:
         dotted = module_name.removeprefix("./").removesuffix(".py").replace("/", ".")
         raise HandlerError(
-            f"{what} {path!r} names a file; write it as imported: {dotted}:{attribute}"
+            f"{what} {path!r} names a file; write it as imported: {dotted}:{attribute or 'handle'}"
+        )
+    if not module_name or not attribute:
+        package, _, name = module_name.rpartition(".")
+        like = f"{package or name or 'app'}:{attribute or (package and name) or 'handle'}"
+        raise HandlerError(f"{what} {path!r} is not of the form module:attribute, as {like} is")
+    if "(" in attribute:
+        raise HandlerError(
+            f"{what} {path!r} is a call; name only the function or the class: "
+            f"{path.partition('(')[0]}"
         )
     found: Any = _import(module_name, what)
     for name in attribute.split("."):
         try:
             found = getattr(found, name)
         except AttributeError:
+            hint = did_you_mean(name, [known for known in dir(found) if known[0] != "_"])
             raise HandlerError(
                 f"{what} {path!r} not found: module {module_name!r} has no {attribute!r}"
+                f"{hint and '; ' + hint}"
             ) from None
     return _instance(found, path, what) if inspect.isclass(found) else found
 
@@ -85,10 +99,12 @@ def application(handler: Handler, name: str | None = None) -> Application:
     name = name or str(getattr(handler, "__name__", type(handler).__name__))
     if inspect.isclass(handler):
         raise HandlerError(f"handler {name!r} is a class; pass an instance of it")
-    receive = getattr(handler, "received", handler)
+    receive: Any = getattr(handler, "received", handler)
     if not callable(receive):
+        near = similar_method(handler, "received")
         raise HandlerError(
             f"handler {name!r} is {_kind(handler)}: neither a function nor an object with received"
+            + (f"; it has {near}: did you mean received?" if near else "")
         )
     hooks = {hook: getattr(handler, hook, _ignore) for hook in HOOKS}
     calls = {"received": receive, **hooks}
@@ -100,6 +116,7 @@ def application(handler: Handler, name: str | None = None) -> Application:
             )
     for hook, called in hooks.items():
         _check_hook(name, hook, called)
+    check_hook_names(handler, name, HOOKS)
     wants_connection = _wants_connection(receive, name)
     return Application(
         name=name,
@@ -128,13 +145,15 @@ def _is(kind: Callable[[Any], bool], called: Any) -> bool:
     return kind(called) or kind(getattr(called, "__call__", None))  # noqa: B004
 
 
-def _instance(found: type, path: str, what: str) -> Handler:
+def _instance(found: type, path: str, what: str) -> Any:
     try:
         return found()
     except Exception as error:
-        raise HandlerError(
-            f"{what} class {path!r} cannot be called without arguments: {error}"
-        ) from error
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            raise HandlerError(
+                f"{what} class {path!r} needs arguments: {error}; name an instance of it instead"
+            ) from None
+        raise HandlerError(f"{what} class {path!r} raised {_described(error)}") from error
 
 
 def _import(module_name: str, what: str) -> Any:
@@ -145,18 +164,33 @@ def _import(module_name: str, what: str) -> Any:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name == module_name or module_name.startswith(f"{error.name}."):
+            modules = [file.stem for file in Path().glob("*.py")]
+            file = module_name.replace(".", "/") + ".py"
+            hint = did_you_mean(module_name, modules) or f"is there a {file} in this directory?"
             raise HandlerError(
-                f"{what} module {module_name!r} not found here or on sys.path"
+                f"{what} module {module_name!r} not found here or on sys.path; {hint}"
             ) from None
         raise _import_failed(module_name, what, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _import_failed(module_name, what, error) from error
 
 
-def _import_failed(module_name: str, what: str, error: Exception) -> HandlerError:
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    text = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
-    return HandlerError(f"{what} module {module_name!r} cannot be imported: {text}")
+def _import_failed(module_name: str, what: str, error: BaseException) -> HandlerError:
+    text = f"{what} module {module_name!r} cannot be imported: {_described(error)}"
+    if isinstance(error, SystemExit):
+        text += "; let only \"if __name__ == '__main__'\" run the program"
+    return HandlerError(text)
+
+
+def _described(error: BaseException) -> str:
+    """The error that the user's code raised, and the line of that code that raised it."""
+    if isinstance(error, SyntaxError):  # its traceback ends in importlib
+        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
+    places = traceback.extract_tb(error.__traceback__)
+    own = [place for place in places if not place.filename.startswith(_NOT_OF_THE_USER)]
+    place = (own or places)[-1]
+    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return f"{text} ({place.filename}:{place.lineno})"
 
 
 def _wants_connection(receive: Callable[..., Any], name: str) -> bool:

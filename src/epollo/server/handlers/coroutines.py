@@ -12,16 +12,16 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
-from epollo.engine import CloseReason, Connection, EventLoop, Reply
+from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Reply
 from epollo.engine.eager import EagerRunner
 from epollo.server.handlers.application import Application
 from epollo.server.handlers.call_timeouts import CallTimeouts
 from epollo.server.handlers.executor import DISCONNECTED_RAISED, unfinished
-from epollo.server.handlers.pending import DeferringConnection, PendingCall, PendingCalls
+from epollo.server.handlers.pending import PendingCall, PendingCalls
 from epollo.server.places import place_of_coroutine
 from epollo.server.stopping import Stop
 
@@ -37,12 +37,14 @@ class ParkedTask:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, end: Callable[..., None]) -> None:
         self._work: Work | None = None
-        self.clean_context = copy_context()
-        self.context = self.clean_context.copy()
+        self.clean_context: Context = copy_context()
+        self.context: Context = self.clean_context.copy()
         self.resumed: asyncio.Future[None] = loop.create_future()
         body = self._run(end)
         body.send(None)  # a task that is cancelled before its first step never runs its body
-        self.task = asyncio.Task(body, loop=loop, name=TASK_NAME, context=self.context)
+        self.task: asyncio.Task[None] = asyncio.Task(
+            body, loop=loop, name=TASK_NAME, context=self.context
+        )
 
     def adopt(self, work: Work, awaited: Any, call: PendingCall) -> None:
         """Continue with ``work``, whose first step ended waiting for ``awaited``."""
@@ -67,8 +69,8 @@ class ParkedTask:
 class CoroutineExecutor:
     """Calls ``received`` and ``connected``, and ``disconnected`` when they have ended."""
 
-    received: Callable[[bytes, DeferringConnection], Reply]
-    connected: Callable[[DeferringConnection], object]
+    received: Callable[[bytes, EngineConnection], Reply]
+    connected: Callable[[EngineConnection], object]
 
     def __init__(
         self, application: Application, in_flight: int, ordered: bool, timeout: float = 0
@@ -95,7 +97,7 @@ class CoroutineExecutor:
         self.connected = self._connected if is_async("connected") else application.connected
 
     def disconnected(
-        self, connection: DeferringConnection, reason: CloseReason, done: Callable[[], object]
+        self, connection: EngineConnection, reason: CloseReason, done: Callable[[], object]
     ) -> None:
         """Cancel the connection's coroutines, then tell the application."""
         self._disconnecting[connection] = None
@@ -115,10 +117,10 @@ class CoroutineExecutor:
         self._disconnecting.clear()
         stop.leave_behind(unfinished(self._application.name, left))
 
-    def _received_plain(self, message: bytes, connection: DeferringConnection) -> Reply:
+    def _received_plain(self, message: bytes, connection: EngineConnection) -> Reply:
         return self.reply_in_order(connection, self._application.received(message, connection))
 
-    def _connected(self, connection: DeferringConnection) -> None:
+    def _connected(self, connection: EngineConnection) -> None:
         """Call ``connected``; no message is delivered before it ends."""
         self._start(_without_reply(self._connect(connection)), connection, self._in_flight)
 
@@ -128,9 +130,7 @@ class CoroutineExecutor:
         self._parked_task = ParkedTask(self._loop, self._pending_calls.end)
         return self._parked_task
 
-    def resume(
-        self, work: Work, awaited: Any, connection: DeferringConnection, weight: int
-    ) -> None:
+    def resume(self, work: Work, awaited: Any, connection: EngineConnection, weight: int) -> None:
         """``work`` waits for ``awaited``: it continues in the parked task."""
         parked_task, self._parked_task = self._parked_task, None
         assert parked_task is not None
@@ -138,7 +138,7 @@ class CoroutineExecutor:
         self._keep(parked_task.task)
 
     def reply_in_order(
-        self, connection: DeferringConnection, reply: Reply, error: BaseException | None = None
+        self, connection: EngineConnection, reply: Reply, error: BaseException | None = None
     ) -> Reply:
         """The reply that is due now; None if earlier replies are: then it is sent after them."""
         if self._ordered and connection.in_flight:

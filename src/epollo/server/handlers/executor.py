@@ -6,9 +6,8 @@ from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Protocol
 
-from epollo.engine import CloseReason, Connection, EventLoop, Reply
+from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Reply
 from epollo.server.handlers.application import Application
-from epollo.server.handlers.pending import DeferringConnection
 from epollo.server.stopping import Stop
 
 DISCONNECTED_RAISED = "the handler raised in disconnected"
@@ -19,14 +18,14 @@ class Executor(Protocol):
     """Calls the functions of one application, in order for each connection."""
 
     @property
-    def received(self) -> Callable[[bytes, DeferringConnection], Reply]: ...
+    def received(self) -> Callable[[bytes, EngineConnection], Reply]: ...
     def begin(self, engine: EventLoop) -> None:
         """Serving begins, in this thread."""
 
     @property
-    def connected(self) -> Callable[[DeferringConnection], object]: ...
+    def connected(self) -> Callable[[EngineConnection], object]: ...
     def disconnected(
-        self, connection: DeferringConnection, reason: CloseReason, done: Callable[[], object]
+        self, connection: EngineConnection, reason: CloseReason, done: Callable[[], object]
     ) -> None:
         """Call ``disconnected`` after all other calls for the connection, and ``done`` after it."""
 
@@ -40,8 +39,8 @@ class InlineExecutor:
 
     def __init__(self, application: Application) -> None:
         self._application = application
-        self.received = application.received
-        self.connected = application.connected
+        self.received: Callable[[bytes, EngineConnection], Reply] = application.received
+        self.connected: Callable[[EngineConnection], object] = application.connected
 
     def begin(self, engine: EventLoop) -> None:
         """Nothing to prepare."""

@@ -6,33 +6,8 @@ A connection is kept here only while it has a pending call.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
-from epollo.engine import Connection, Reply, Timer
-
-
-class DeferringConnection(Connection, Protocol):
-    """A connection as the executors use it: replies may come later. In the loop's thread."""
-
-    paused: int
-    """Flags of `epollo.engine.connection.Pause`: no message is delivered unless it is 0."""
-
-    def schedule_update(self) -> None:
-        """Look at ``paused`` again when the turn ends."""
-
-    @property
-    def in_flight(self) -> int:
-        """Messages handed to the handler whose replies are still due."""
-
-    def defer(self, count: int = 1) -> None:
-        """The reply to the current message comes later. It takes ``count`` places in flight; when
-        ``Limits.in_flight`` are taken, no further message is delivered."""
-
-    def answer(self, reply: Reply, count: int = 1) -> None:
-        """Send the reply to a deferred message, and free its ``count`` places."""
-
-    def fail(self, error: BaseException, count: int = 1) -> None:
-        """The handler raised for a deferred message: close the connection."""
+from epollo.engine import Connection, EngineConnection, Reply, Timer
 
 
 class PendingCall:
@@ -50,11 +25,11 @@ class PendingCall:
         "weight",
     )
 
-    def __init__(self, connection: DeferringConnection, weight: int) -> None:
-        self.connection = connection
-        self.weight = weight  # places in flight that it takes
-        self.ended = False
-        self.expired = False  # it has taken too long, and its connection has failed
+    def __init__(self, connection: EngineConnection, weight: int) -> None:
+        self.connection: EngineConnection = connection
+        self.weight: int = weight  # places in flight that it takes
+        self.ended: bool = False
+        self.expired: bool = False  # it has taken too long, and its connection has failed
         self.running: object = None  # the coroutine, or the job of a thread
         self.timer: Timer | None = None
         self.reply: Reply = None
@@ -79,7 +54,7 @@ class PendingCalls:
     def __init__(self, ordered: bool = True) -> None:
         self._ordered = ordered
         # In the order of their messages; dict keys, because removing one of many must be fast.
-        self._queues: dict[DeferringConnection, dict[PendingCall, None]] = {}
+        self._queues: dict[EngineConnection, dict[PendingCall, None]] = {}
         self._last: dict[Connection, Callable[[], object]] = {}
         self.on_begin: Callable[[PendingCall], object] | None = None
 
@@ -87,7 +62,7 @@ class PendingCalls:
         """The number of connections with a pending call."""
         return len(self._queues)
 
-    def begin(self, connection: DeferringConnection, weight: int = 1) -> PendingCall:
+    def begin(self, connection: EngineConnection, weight: int = 1) -> PendingCall:
         """A call of the handler that replies later has begun."""
         call = PendingCall(connection, weight)
         self._queues.setdefault(connection, {})[call] = None
@@ -118,12 +93,12 @@ class PendingCalls:
             del self._queues[call.connection]
             self._last.pop(call.connection, _nothing)()
 
-    def cancel(self, connection: DeferringConnection) -> None:
+    def cancel(self, connection: EngineConnection) -> None:
         """Cancel the calls of ``connection``: it is closed, so no reply can be sent."""
         for call in tuple(self._queues.get(connection, ())):
             call.cancel()
 
-    def after(self, connection: DeferringConnection, function: Callable[[], object]) -> None:
+    def after(self, connection: EngineConnection, function: Callable[[], object]) -> None:
         """Call ``function`` when ``connection`` has no pending call any more."""
         if connection in self._queues:
             self._last[connection] = function

@@ -21,7 +21,7 @@ class Job:
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
         self._claimed = threading.Lock()  # by the thread that runs it, or by `cancel`
-        self.done = False
+        self.done: bool = False
         self.thread: int | None = None  # the one that runs it
 
     def cancel(self) -> bool:

@@ -7,11 +7,11 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from epollo.engine import CloseReason, Connection, EventLoop, Reply
+from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Reply
 from epollo.server.handlers.application import Application
 from epollo.server.handlers.call_timeouts import CallTimeouts
 from epollo.server.handlers.executor import DISCONNECTED_RAISED, unfinished
-from epollo.server.handlers.pending import DeferringConnection, PendingCall, PendingCalls
+from epollo.server.handlers.pending import PendingCall, PendingCalls
 from epollo.server.handlers.thread_pool import Job, ThreadPool
 from epollo.server.places import place_of_thread
 from epollo.server.stopping import Stop
@@ -46,12 +46,12 @@ class ThreadExecutor:
         self._ended: SimpleQueue[Callable[[], object]] = SimpleQueue()  # for the loop's thread
         self._disconnecting: dict[Connection, None] = {}
 
-    def received(self, message: bytes, connection: DeferringConnection) -> None:
+    def received(self, message: bytes, connection: EngineConnection) -> None:
         call = self._pending_calls.begin(connection)
         job = self._submit(call, partial(self._application.received, message, connection))
         call.cancel, call.running = partial(self._cancel, call, job), job
 
-    def connected(self, connection: DeferringConnection) -> None:
+    def connected(self, connection: EngineConnection) -> None:
         """Call ``connected``; no message is delivered before it returns. It is called even if the
         peer is gone by then, because `disconnected` will be."""
         call = self._pending_calls.begin(connection, self._in_flight)
@@ -60,7 +60,7 @@ class ThreadExecutor:
         call.running = job
 
     def disconnected(
-        self, connection: DeferringConnection, reason: CloseReason, done: Callable[[], object]
+        self, connection: EngineConnection, reason: CloseReason, done: Callable[[], object]
     ) -> None:
         self._disconnecting[connection] = None
         self._pending_calls.cancel(connection)

@@ -6,10 +6,11 @@ picture fits a light and a dark page.
 
 from __future__ import annotations
 
-import html
 import io
-import re
+from collections.abc import Iterator
 from typing import Any
+from xml.etree import ElementTree as ET
+from xml.etree.ElementTree import Element
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -31,37 +32,77 @@ VARIABLES = {
 _SIZE = (5.0, 3.1)  # inches; 360 by 223 units, about the pixels of a phone
 _AXES = (0.13, 0.165, 0.62, 0.8)  # of the picture, with space for tick labels and names
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
-_FONT = re.compile(r"font(-\w+)?: [^;\"]*;? ?")  # replaced by the page's font, which is not wider
-_ID = re.compile(r' id="([^"]*)"')
+_OF_A_FILE = frozenset({"metadata", "style"})  # elements that a picture in a page does without
+_COLOURS = {colour.lower(): f"var({variable})" for colour, variable in VARIABLES.items()}
 
 
 def svg(panel: Panel) -> str:
     """The panel as an ``<svg>`` element, with ids that are unique in the page."""
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": panel.name, "text.parse_math": False}
-    stream = io.StringIO()
+    stream = io.BytesIO()
     with rc_context(settings):
         figure = Figure(figsize=_SIZE, facecolor="none")
         axes = figure.add_axes(_AXES)
         axes.set_facecolor("none")
         panel.draw(axes)
         figure.savefig(stream, format="svg", metadata=_NO_METADATA)
-    return _inlined(stream.getvalue(), panel)
+    return _inlined(ET.fromstring(stream.getvalue()), panel)  # noqa: S314 (matplotlib's)
 
 
-def _inlined(text: str, panel: Panel) -> str:
+def _inlined(root: Element, panel: Panel) -> str:
     """Only the element, without the parts that belong to an SVG file."""
-    _, _, body = text[text.index("<svg") :].partition(">")
-    body = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.S)
-    body = _FONT.sub("", body).replace("xlink:href", "href")
-    for colour, variable in VARIABLES.items():
-        body = body.replace(colour.lower(), f"var({variable})")
-    box = f"0 0 {_SIZE[0] * 72:g} {_SIZE[1] * 72:g}"
-    label = html.escape(panel.title)
-    return f'<svg viewBox="{box}" role="img" aria-label="{label}">{_renamed(body, panel.name)}'
+    used = {name for each in root.iter() for name in _references(each)}
+    for element in root.iter():
+        _rewrite(element, panel.name, used)
+    root.attrib = {
+        "viewBox": root.attrib["viewBox"],
+        "role": "img",
+        "aria-label": panel.title,
+    }
+    return ET.tostring(root, encoding="unicode")
 
 
-def _renamed(body: str, prefix: str) -> str:
-    """Keep only the ids that are referred to, and let them begin with ``prefix``."""
-    used = {name for name in _ID.findall(body) if f"#{name}" in body}
-    body = _ID.sub(lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", body)
-    return re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", body)
+def _rewrite(element: Element, prefix: str, used: set[str]) -> None:
+    """Turn an element of an SVG file into one of a page: without namespaces and fonts, with
+    variables for colours, and only with the ids in ``used``, which then begin with ``prefix``."""
+    for child in list(element):
+        if _local(child.tag) in _OF_A_FILE:
+            element.remove(child)
+    element.tag = _local(element.tag)
+    given = {_local(name): value for name, value in element.attrib.items()}
+    if given.get("id") not in used:
+        given.pop("id", None)
+    element.attrib = {name: _attribute(name, value, prefix) for name, value in given.items()}
+
+
+def _local(name: str) -> str:
+    """``name`` without its namespace."""
+    return name.rpartition("}")[2]
+
+
+def _attribute(name: str, value: str, prefix: str) -> str:
+    """The value of an attribute, as a page has it."""
+    if name == "style":
+        declarations = [part.strip().partition(": ") for part in value.split(";")]
+        # The page's font is used instead; it is not wider.
+        kept = [(key, of) for key, _, of in declarations if of and not key.startswith("font")]
+        return "; ".join(f"{key}: {_COLOURS.get(of.lower(), of)}" for key, of in kept)
+    if name == "id":
+        return f"{prefix}-{value}"
+    referred = _referred(name, value)
+    return value.replace(f"#{referred}", f"#{prefix}-{referred}") if referred else value
+
+
+def _references(element: Element) -> Iterator[str]:
+    """The ids to which an element refers."""
+    for name, value in element.attrib.items():
+        if referred := _referred(_local(name), value):
+            yield referred
+
+
+def _referred(name: str, value: str) -> str:
+    """The id to which an attribute refers; empty if to none."""
+    if name == "href":
+        return value.removeprefix("#")
+    inside = value.removeprefix("url(#")
+    return inside.removesuffix(")") if inside != value else ""

@@ -12,10 +12,25 @@ from epollo.bench.run.metrics import NEVER, RunCounters
 class MessageCounters(RunCounters):
     """All connections of a run count and record in this object."""
 
+    sending: bool
+    begin: int
+    end: int
+    second_start: int
+    second_end: int
+    sent: int
+    correct: int
+    late_replies: int
+    outstanding: int
+    bytes_sent: int
+    bytes_received: int
+    response: Histogram
+    service: Histogram
+    slip: Histogram
+
     def __init__(
         self, quota: int | None, due: Callable[[float], float] | None, over: Callable[[], object]
     ) -> None:
-        self.open_loop = due is not None
+        self.open_loop: bool = due is not None
         self.sending = True
         self.begin = self.end = self.second_start = self.second_end = NEVER
         self.sent = self.correct = self.late_replies = self.outstanding = 0
@@ -45,7 +60,7 @@ class MessageCounters(RunCounters):
         if due >= self.begin:
             self.bytes_sent += size
             if self.open_loop:
-                self._slip_of(due).record(now - due)
+                self._slip_of(due).record(max(0, now - due))
         return now
 
     def _slip_of(self, due: int) -> Histogram:
@@ -63,16 +78,17 @@ class MessageCounters(RunCounters):
             self.late_replies += 1
 
     def record(self, due: int, sent: int, now: int) -> None:
-        """Record how long a message took, or how long its reply was waited for."""
+        """Record how long a message took, or how long its reply was waited for; less than 0 counts
+        as 0, as in the native backend."""
         if due >= self.second_start:
             response, service = self.response, self.service
         elif due >= self.begin:
             response, service, _ = self.histograms_of(due)
         else:
             return
-        response.record(now - due)
+        response.record(max(0, now - due))
         if self.open_loop:
-            service.record(now - sent)
+            service.record(max(0, now - sent))
 
     def interval_histograms(self) -> tuple[Histogram, Histogram, Histogram]:
         """Response, service and slip since the last call."""

@@ -13,6 +13,10 @@ _AT_ONCE = 64  # messages sent before the sockets are polled again
 class Pacer(Schedule):
     """Wakes the loop for each message, and sends it on the connections in turn."""
 
+    index: int
+    sent_at: int
+    due_at: int
+
     def ready(self, events: int) -> None:
         """The timer fired: send what is due."""
         self.alarm.ready(events)

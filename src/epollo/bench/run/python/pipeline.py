@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic_ns
 
 from epollo.bench.run.connection import BenchConnection, ConnectionListener, Entry
 from epollo.bench.run.context import RunContext
 from epollo.bench.run.metrics import NEVER
 from epollo.bench.run.python.counters import MessageCounters
-from epollo.engine import Connection
+from epollo.engine import Connection, Limits
+from epollo.filters.base import Filter
+from epollo.framing import Framing
 
 
 class Pipeline(BenchConnection):
@@ -47,6 +49,8 @@ class Pipeline(BenchConnection):
     )
 
     counters: MessageCounters
+    number: int
+    answered: int
 
     def __init__(
         self,
@@ -57,9 +61,9 @@ class Pipeline(BenchConnection):
         ramp_remaining: int,
     ) -> None:
         assert isinstance(context.counters, MessageCounters)
-        self.framing = context.framing
-        self.limits = context.limits
-        self.filters = context.filters
+        self.framing: Framing = context.framing
+        self.limits: Limits = context.limits
+        self.filters: Callable[[Connection], Sequence[Filter]] | None = context.filters
         self.counters = context.counters
         self._message: Callable[[int, int, int], bytes] = context.messages.message
         self._verify = context.expectation.verify

@@ -1,0 +1,146 @@
+"""HdrHistogram's own format of a histogram: version 2, compressed, in base64.
+
+Its source is `AbstractHistogram.encodeIntoCompressedByteBuffer`
+(https://github.com/HdrHistogram/HdrHistogram). All integers are big-endian:
+
+    uint32  cookie 0x1c849304 | 0x10
+    uint32  length of the rest, a zlib stream of:
+        uint32  cookie 0x1c849303 | 0x10
+        uint32  length of the words at the end
+        uint32  offset of the indexes, 0
+        uint32  significant digits
+        uint64  lowest value that can be told from 0
+        uint64  highest value
+        double  factor of the values, 1.0
+        words   the count of each bucket, from the first one on
+
+A word is the ZigZag encoding of an integer (0, -1, 1, -2 become 0, 1, 2, 3) as LEB128-64b9B: seven
+bits a byte, the lowest first, the eighth bit set if more follow; a ninth byte is the last and holds
+eight bits. A word of -n stands for n empty buckets in a row; one of 0 for a
+single one, which some writers use.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from array import array
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator
+
+from epollo.errors import UsageError
+
+BUCKETS = 54 << 10  # with three digits, for values of 63 bits
+_DIGITS = 3
+_OUTER, _INNER = 0x1C849304, 0x1C849303
+_ENCODED = 0x10  # in a cookie: the counts are words
+_WORD_SIZE = 0xF0  # bits of a cookie that readers of version 2 ignore
+_OUTER_HEAD = struct.Struct(">II")
+_INNER_HEAD = struct.Struct(">IIIIQQd")
+_LONGEST_WORD = 9  # bytes
+_LAST_SHIFT = 7 * (_LONGEST_WORD - 1)
+_SHORT_WORDS = [bytes([value]) for value in range(0x80)]
+_HIGHEST_COUNT = (1 << 63) - 1
+_MOST = _INNER_HEAD.size + BUCKETS * _LONGEST_WORD  # bytes
+
+
+def encode(counts: Iterable[tuple[int, int]], highest: int) -> str:
+    """The histogram with these pairs of the index of a bucket and its count, in rising order, and
+    from 1 to ``highest`` with three significant digits. Raises UsageError for a count of more than
+    63 bits, which the format cannot hold."""
+    words = bytearray()
+    position = 0
+    for index, count in counts:
+        if index > position:
+            words += _word(2 * (index - position) - 1)
+        if count > _HIGHEST_COUNT:
+            raise UsageError(
+                f"count: a bucket has {count} values, and at most 2**63 - 1 are written"
+            )
+        words += _word(2 * count)
+        position = index + 1
+    head = _INNER_HEAD.pack(_INNER | _ENCODED, len(words), 0, _DIGITS, 1, highest, 1.0)
+    content = zlib.compress(head + words)
+    return b64encode(_OUTER_HEAD.pack(_OUTER | _ENCODED, len(content)) + content).decode()
+
+
+def _word(value: int) -> bytes:
+    """The bytes of a word that is in ZigZag encoding."""
+    if value < 0x80:
+        return _SHORT_WORDS[value]
+    word = bytearray()
+    while value >= 0x80 and len(word) < _LONGEST_WORD - 1:
+        word.append(value & 0x7F | 0x80)
+        value >>= 7
+    word.append(value)
+    return bytes(word)
+
+
+def decode(text: str) -> tuple[array[int], array[int]]:
+    """The indexes of the buckets with values, in rising order, and their counts.
+
+    Raises ValueError if ``text`` is not in the format, or not of three significant digits from 1.
+    Whatever is in ``text``, this takes a megabyte at most in addition to it.
+    """
+    try:
+        content = _content(b64decode(text, validate=True))
+        _, length, offset, digits, lowest, _, factor = _INNER_HEAD.unpack_from(content)
+    except (struct.error, zlib.error) as error:
+        raise ValueError(f"not an HdrHistogram: {error}") from None
+    if (offset, digits, lowest, factor) != (0, _DIGITS, 1, 1.0):
+        raise ValueError(f"not an HdrHistogram from 1 with {_DIGITS} digits")
+    if length != len(content) - _INNER_HEAD.size:
+        raise ValueError("not an HdrHistogram: it is not as long as it says")
+    try:
+        return _counts(content[_INNER_HEAD.size :])
+    except OverflowError:
+        raise ValueError("not an HdrHistogram: it has a value of more than 63 bits") from None
+
+
+def _content(data: bytes) -> bytes:
+    """The content of the zlib stream. Raises ValueError, struct.error and zlib.error."""
+    cookie, length = _OUTER_HEAD.unpack_from(data)
+    if cookie & ~_WORD_SIZE != _OUTER:
+        raise ValueError("not an HdrHistogram: another format")
+    if length != len(data) - _OUTER_HEAD.size:
+        raise ValueError("not an HdrHistogram: it is not as long as it says")
+    stream = zlib.decompressobj()
+    content = stream.decompress(data[_OUTER_HEAD.size :], _MOST)
+    if not stream.eof or stream.unused_data:
+        raise ValueError("not an HdrHistogram: incomplete, or too long")
+    (inner,) = struct.unpack_from(">I", content)
+    if inner & ~_WORD_SIZE != _INNER:
+        raise ValueError("not an HdrHistogram: another format")
+    return content
+
+
+def _counts(words: bytes) -> tuple[array[int], array[int]]:
+    """The indexes and the counts in ``words``. It is one loop because results have millions.
+    Raises OverflowError for an index beyond 32 bits."""
+    indexes, counts = array("I"), array("Q")
+    index = 0
+    rest = iter(words)
+    for word in rest:
+        if word >= 0x80:
+            word = _continued(word & 0x7F, rest)
+        if word & 1:
+            index += (word + 1) >> 1
+            continue
+        if word:
+            indexes.append(index)
+            counts.append(word >> 1)
+        index += 1
+    if index > BUCKETS:
+        raise OverflowError
+    return indexes, counts
+
+
+def _continued(word: int, rest: Iterator[int]) -> int:
+    """A word whose first byte had the bits ``word``."""
+    shift = 7
+    for byte in rest:
+        if byte < 0x80 or shift == _LAST_SHIFT:
+            return word | byte << shift
+        word |= (byte & 0x7F) << shift
+        shift += 7
+    raise ValueError("not an HdrHistogram: its last count is incomplete")

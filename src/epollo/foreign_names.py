@@ -1,0 +1,190 @@
+"""What people know from other servers and load testers, and what epollo has instead.
+
+For a server these are the options of uvicorn, gunicorn, hypercorn and nginx; for a load test those
+of wrk, hey, k6, fortio, ab and redis-benchmark. Imported only after an unknown name was found.
+
+A text that begins with an option is what to write. Options are in braces: ``{bind HOST:PORT}``
+becomes ``--bind HOST:PORT`` on the command line, and ``bind=HOST:PORT`` in Python.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_HTTP = "epollo speaks framed messages, not HTTP"
+_ONE_ADDRESS = "host and port are one address; write {bind HOST:PORT}"
+_ONE_PROCESS = (
+    "not there yet; a server is one process; {threads N} runs blocking handlers side by side"
+)
+_NO_DAEMON = "a server stays in the foreground; let systemd or another supervisor run it"
+_RESTART = "not there yet; stop the server and start it again"
+_LOG = "the log goes to stderr; redirect that"
+_APP = "not there; name the application as module:attribute"
+
+_SERVER = {
+    "host port p H ip address listen l interface-address": _ONE_ADDRESS,
+    "uds unix-socket socket sock": "{bind unix:PATH}",
+    "fd file-descriptor": "{bind fd://N}",
+    "workers w processes worker nproc": _ONE_PROCESS,
+    "reload reload-dir reload-include reload-exclude reload-delay auto-reload": _RESTART,
+    "app-dir chdir C pythonpath wd": "not there; start the command in that directory",
+    "factory": "not there; call the factory in the module, and name what it returned",
+    "app a application module": _APP,
+    "env-file env e": "not there; set the variables before the command",
+    "config c conf settings": "not there yet; write each setting as an option",
+    "daemon D daemonize background": _NO_DAEMON,
+    "pid pidfile pid-file": _NO_DAEMON,
+    "user u group g uid gid m umask": (
+        "not there yet; start the command as that user; {socket_mode} is for a Unix socket"
+    ),
+    "log-config logger-class log-file logfile error-logfile error-log errorlog": _LOG,
+    "access-log no-access-log access-logfile accesslog access-log-format": (
+        "there is no access log; {log_level debug} logs every close"
+    ),
+    "log-format log-json": "not there yet; the log is text",
+    "use-colors no-use-colors color": "the log has no colours",
+    "verbose v debug": "{log_level debug}",
+    "quiet q silent": "{log_level warning}",
+    "timeout t handler-timeout worker-timeout": (
+        "say which: {idle_timeout}, {frame_timeout}, {write_timeout} or {graceful_timeout}"
+    ),
+    "timeout-keep-alive keep-alive-timeout read-timeout idle inactivity-timeout": (
+        "{idle_timeout TIME}"
+    ),
+    "keep-alive keepalive-timeout tcp-keepalive keepalive-interval": "{keepalive TIME}",
+    "send-timeout": "{write_timeout TIME}",
+    "timeout-graceful-shutdown shutdown-timeout grace drain-timeout timeout-worker-healthcheck": (
+        "{graceful_timeout TIME}"
+    ),
+    "ssl-handshake-timeout handshake-timeout": "{tls_timeout TIME}",
+    "limit-concurrency connections worker-connections concurrency max-clients maxclients": (
+        "{max_connections N}"
+    ),
+    "max-connections-per-ip limit-conn per-ip": "{max_per_ip N}",
+    "limit-max-requests max-requests max-requests-jitter": (
+        "not there; a process serves until it is stopped"
+    ),
+    "rate limit-rate rate-limit limit-req max-rate": (
+        "{max_message_rate RATE} limits messages, {max_connect_rate_per_ip RATE} connections"
+    ),
+    "max-message-size max-size max-body-size max-length limit max-message buffer-size": (
+        "{max_frame SIZE}"
+    ),
+    "send-buffer write-limit write-buffer max-queue": "{max_unsent SIZE}",
+    "ssl-certfile certfile cert certificate ssl-cert tls-certfile": "{tls_cert FILE}",
+    "ssl-keyfile keyfile key ssl-key tls-keyfile": "{tls_key FILE}",
+    "ssl-ca-certs ca-certs ca cacert ssl-ca client-ca tls-ca-certs": "{tls_ca FILE}",
+    "ssl https tls-on use-ssl": "{tls_cert FILE}, which serves TLS",
+    "ssl-keyfile-password keyfile-password": "not there; remove the password, openssl pkey -in",
+    "ssl-version ssl-ciphers ciphers ssl-cert-reqs cert-reqs": (
+        "not an option: in Python, tls= takes an ssl.SSLContext"
+    ),
+    "proxy proxy-headers forwarded-allow-ips proxy-allow-from proxy-allow-ips": (
+        "{proxy_protocol required}, which reads a PROXY header; " + _HTTP
+    ),
+    "http ws lifespan interface root-path header date-header server-header wsgi asgi": _HTTP,
+    "worker-class k async asyncio asgi-app": (
+        "not there; an async def handler runs on asyncio or uvloop"
+    ),
+    "uvloop event-loop": "{loop uvloop}",
+    "thread T": "{threads N}",
+    "protocol codec delimiter format": "{framing SPEC}",
+    "metrics stats prometheus statsd-host control": "not there yet; in Python, server.counters",
+    "listen-backlog somaxconn": "{backlog N}",
+    "max-in-flight pipeline depth": "{in_flight N}",
+    "unordered no-ordered": "{ordered no}",
+    "balance max-memory drain-delay broker access show-config": "not there yet",
+}
+
+_BENCH = {
+    "host port p h url u target bind b": (
+        "ADDRESS is an argument: HOST:PORT, [IPv6]:PORT or unix:PATH"
+    ),
+    "concurrency clients client vus users k6 conns connection-count parallel j": "{connections N}",
+    "requests request iterations i number count num-requests messages-count": "{messages N}",
+    "time z run-time runtime seconds length test-time": "{duration TIME}",
+    "threads t workers w cpus": (
+        "{processes N} for the tester's processes, or {duration TIME} for a length of time"
+    ),
+    "latency L percentiles histogram latencies": (
+        "the report always shows percentiles; {hlog FILE} writes them all"
+    ),
+    "qps rps throughput target-rate request-rate": "{rate RATE}",
+    "max-rate max-qps": "{find_rate LIMIT}",
+    "pipeline P pipelining in-flight max-outstanding outstanding": "{depth N}",
+    "data-size datasize message-size payload-size bytes length-bytes": "{size SIZE}",
+    "data body m message": "{payload FILE}, or {template TEXT}",
+    "script lua S": "{template TEXT} to make messages, {expect module:function} to check replies",
+    "ramp-up rampup ramp stages stage": (
+        "a ramp is a rate: {rate 1k..10k/10s}; {connection_rate N} slows the connects"
+    ),
+    "warm-up warmup-time warmup-duration": "{warmup TIME}",
+    "insecure k no-verify skip-verify no-check-certificate": "{tls_ca any}",
+    "cacert ca ca-file cafile": "{tls_ca FILE}",
+    "cert certificate E": "{tls_cert FILE}",
+    "key keyfile": "{tls_key FILE}",
+    "sni servername": "{server_name NAME}",
+    "ssl https": "{tls}",
+    "output o out summary-export export outfile": "{json FILE}",
+    "format g report": "{json}, {csv}, {html} or {plot FILE}",
+    "threshold thresholds assert fail max-errors": "{fail_if LIMIT}",
+    "keepalive keep-alive": "connections stay open; {reconnect_every N} replaces them",
+    "no-keepalive disable-keepalive reconnect": "{reconnect_every 1}",
+    "header H method http2 compressed user-agent a": _HTTP,
+    "max-frame": "not needed: frames may be as large as the messages",
+    "connect-timeout read-timeout": "{timeout TIME}",
+    "delay pause interval think-time": "{think TIME}",
+    "source-ip local-address interface": "{source ADDR,...}",
+    "proxy proxy-protocol": "{proxy_header v1}",
+    "log-level verbose v debug": "not there; the report goes to stdout, errors to stderr",
+    "silent no-progress": "{quiet}",
+    "match preamble stop-if cluster": "not there yet",
+    "protocol codec": "{framing SPEC}",
+    "distribution": "{arrival poisson}",
+    "echo no-check": "{expect echo}, or any",
+}
+
+_REPORT = {
+    "json csv format": "not there; RESULT is JSON already; {html FILE} or {plot FILE}",
+    "output o out": "{html FILE}",
+    "compare diff baseline base": "name both files: epollo report BEFORE AFTER",
+    "threshold thresholds assert": "{fail_if LIMIT}",
+}
+
+_LAB = {
+    "duration d": "{time} or {seconds TIME}, as the experiment has it",
+    "backlog": "{queues N,N,...}",
+    "n": "{rounds N}",
+}
+
+_TABLES = {"serve": _SERVER, "bench": _BENCH, "report": _REPORT, "lab": _LAB}
+
+COMMANDS = {
+    "serve": "server run start listen up echo web uvicorn gunicorn daemon",
+    "bench": "benchmark load test loadtest load-test attack wrk hey k6 perf stress client connect",
+    "report": "compare diff show results",
+    "lab": "experiment experiments pollers backlog peers",
+    "--help": "help man usage",
+    "--version": "version",
+}
+"""Each command, and what people type instead of it."""
+
+_OPTION = re.compile(r"\{(\w+) ?([^}]*)\}")
+
+
+def advice(table: str, name: str, show: Callable[[str, str], str]) -> str:
+    """What to write instead of the option ``name`` (without dashes); empty if nothing is known.
+    ``table`` is a command, ``show`` makes an option of a name and a value, which may be empty."""
+    plain = name if len(name) == 1 else name.replace("_", "-").lower()
+    for names, text in _TABLES.get(table, {}).items():
+        if plain in names.split():
+            write = "write " if text.startswith("{") else ""
+            return write + _OPTION.sub(lambda match: show(match[1], match[2]), text)
+    return ""
+
+
+def command_for(name: str) -> str:
+    """The command that somebody means with ``name``; empty if nothing is known."""
+    typed = name.lower().lstrip("-")
+    return next((known for known, names in COMMANDS.items() if typed in names.split()), "")

@@ -1,0 +1,64 @@
+"""What each setting may be given as, in types: the keyword arguments of `epollo.serve`.
+
+A type checker does not run the program, so names and types are written out here.
+`tests/test_setting_values.py` compares them with `epollo.Settings`, whose parsers say what they
+take.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import TypeAlias, TypedDict
+
+from epollo.framing import Framing
+
+Addresses: TypeAlias = str | tuple[str, ...] | list[str]
+"""One address to listen on, or several."""
+
+
+class ConnectionValues(TypedDict, total=False):
+    """Every setting except ``bind`` and ``framing``. Sizes are bytes or text such as ``"64KiB"``,
+    times seconds or ``"250ms"``, counts numbers or ``"10k"``."""
+
+    engine: str
+    poller: str
+    backlog: str | int
+    socket_mode: str | int | None
+    keepalive: str | float
+    max_connections: str | int
+    max_per_ip: str | int
+    max_connect_rate_per_ip: str | float
+    max_message_rate: str | float
+    tls_cert: str | Path
+    tls_key: str | Path
+    tls_ca: str | Path
+    tls: ssl.SSLContext | None
+    tls_timeout: str | float
+    proxy_protocol: str
+    max_frame: str | int
+    high_water: str | int
+    max_unsent: str | int
+    idle_timeout: str | float
+    frame_timeout: str | float
+    write_timeout: str | float
+    slow_handler: str | float
+    handler_timeout: str | float
+    threads: str | int
+    in_flight: str | int
+    ordered: str | bool
+    loop: str
+    graceful_timeout: str | float
+    log_level: str
+
+
+class ServerValues(ConnectionValues, total=False):
+    """Every setting except ``bind``, which is a parameter of its own."""
+
+    framing: str | Framing
+
+
+class SettingValues(ServerValues, total=False):
+    """Every setting."""
+
+    bind: Addresses

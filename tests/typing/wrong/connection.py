@@ -1,0 +1,25 @@
+"""What a handler may not do to a connection."""
+
+import epollo
+
+
+class Player:
+    name = ""
+
+
+def of_engine(message: bytes, connection: epollo.Connection) -> None:
+    connection.defer()  # wrong
+    connection.answer(message)  # wrong
+    connection.fail(ValueError())  # wrong
+    connection.start()  # wrong
+    connection.drop(epollo.CloseReason.LOCAL)  # wrong
+
+
+def of_state(message: bytes, connection: epollo.Connection[Player]) -> bytes:
+    connection.state = message  # wrong
+    return connection.state.name  # wrong
+
+
+def of_send(message: bytes, connection: epollo.Connection) -> None:
+    connection.send("text")  # wrong
+    connection.peername = "other"  # wrong
