@@ -112,7 +112,7 @@ def first_uvloop() -> None:
         importlib.import_module("uvloop").new_event_loop().close()
 
 
-def server_of(engine: Engine, handler: Late, settings: dict[str, Any]) -> Server:
+def server_of(engine: Engine, handler: Any, settings: dict[str, Any]) -> Server:
     if settings.get("loop") == "uvloop":
         pytest.importorskip("uvloop")
     return engine.server(handler, handler_timeout=LIMIT, **settings)
