@@ -82,7 +82,7 @@ class SlowHandlers:
             yield
         finally:
             if os.getpid() == process:  # a forked process has neither the thread nor its lock
-                watch.ended.set()
+                watch.running.release()
                 thread.join()
 
     def _log_late(self, connection: Connection, seconds: float) -> None:
@@ -123,7 +123,8 @@ class _Watch:
     def __init__(
         self, seconds: float, report: Callable[[float, str], object], post: Poster | None = None
     ) -> None:
-        self.ended = threading.Event()
+        self.running = threading.Lock()  # held while the thread is to run: cheaper to wait for
+        self.running.acquire()
         self._first = 2 * seconds
         self._period = max(_SHORTEST_PERIOD, seconds / 2)
         self._report = report
@@ -131,17 +132,20 @@ class _Watch:
         self._asked = self._answered = 0
 
     def run(self, ident: int) -> None:
-        """In a thread of its own, until `ended` is set; the thread ``ident`` is watched."""
+        """In a thread of its own, until `running` is released; the thread ``ident`` is watched."""
         since, due = time.monotonic(), self._first
-        while not self.ended.wait(self._period):
-            place = place_of_thread(ident)
+        while not self.running.acquire(timeout=self._period):
+            now = time.monotonic()
             held = self._post is None or self._asked != self._answered
-            if held and (seconds := time.monotonic() - since) >= due:
+            if held and now - since < due:
+                continue
+            place = place_of_thread(ident)
+            if held:
                 if place is not None:
-                    self._report(seconds, place)
-                due = 10 * seconds
-            elif not held and place is not None:
-                since, due = time.monotonic(), self._first
+                    self._report(now - since, place)
+                due = 10 * (now - since)
+            elif place is not None:
+                since, due = now, self._first
                 self._ask()
 
     def _ask(self) -> None:
