@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from epollo import testing as testing
     from epollo import tls as tls
     from epollo import units as units
-    from epollo.client import AsyncClient, Backoff, Client, connect
+    from epollo.client import AsyncClient, AsyncPool, Backoff, Client, Match, Pool, connect
     from epollo.engine import Connection
     from epollo.errors import (
         AddressError,
@@ -68,6 +68,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AddressError",
     "AsyncClient",
+    "AsyncPool",
     "Backoff",
     "BaseHandler",
     "BindError",
@@ -94,7 +95,9 @@ __all__ = [
     "HandlerTimeout",
     "LimitError",
     "LocalBroker",
+    "Match",
     "PollerFull",
+    "Pool",
     "ProxyError",
     "Refusal",
     "ResultFileError",
@@ -118,6 +121,7 @@ _MODULES = frozenset(
 )
 _MODULE_OF = {
     "AsyncClient": "epollo.client",
+    "AsyncPool": "epollo.client",
     "Backoff": "epollo.client",
     "BaseHandler": "epollo.server.handlers.handler",
     "Broker": "epollo.server.groups.broker",
@@ -127,6 +131,8 @@ _MODULE_OF = {
     "Counts": "epollo.server.counters",
     "Handler": "epollo.server.handlers.handler",
     "LocalBroker": "epollo.server.groups.broker",
+    "Match": "epollo.client",
+    "Pool": "epollo.client",
     "Refusal": "epollo.reasons",
     "Server": "epollo.server.server",
     "Settings": "epollo.settings",

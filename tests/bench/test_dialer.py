@@ -29,10 +29,12 @@ from epollo.engine import EngineConnection, EventLoop
 from tests.certificates import authority, identity, server_context
 from tests.client.support import (
     Act,
+    dead_port,
     echo,
     encrypted,
     peer_that,
     reset,
+    resolving,
     says,
     silent,
 )
@@ -390,6 +392,50 @@ def test_what_tls_cannot_use_is_named(to: str, load: dict[str, Any], why: str) -
     with pytest.raises(SettingError, match=why) as caught:
         dialer(to, **load)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "issued", "load"),
+    [
+        ("[fe80::77%lo]", "fe80::77", {}),
+        ("epollo.example.", "epollo.example", {}),
+        ("127.0.0.1", "epollo.example", {"server_name": "epollo.example."}),
+    ],
+)
+def test_a_certificate_is_for_the_host_without_its_zone_or_last_dot(
+    loop: EventLoop,
+    ca: str,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    issued: str,
+    load: dict[str, str],
+) -> None:
+    with peer_that(encrypted(echo, server_context(issued))) as where:
+        server = address.parse(where)
+        monkeypatch.setattr(socket, "getaddrinfo", resolving((server.host, server.port)))
+        ours = dialer(f"{host}:{server.port}", tls=True, tls_ca=ca, **load)
+        caller, connection = call(loop, ours)
+        assert caller.replies == [b"hello"]
+        connection.close()
+        turn_until(loop, lambda: connection.closed)
+
+
+# -- a connection with itself
+
+
+@pytest.mark.parametrize(
+    "load",
+    [{}, {"tls": True, "tls_ca": "any"}, {"proxy_header": "v1"}, {"source": ("127.0.0.1",)}],
+    ids=["plain", "tls", "proxy", "source"],
+)
+def test_a_run_never_measures_a_connection_with_itself(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, load: dict[str, Any]
+) -> None:
+    with (
+        dead_port(monkeypatch, all_of_them=True) as where,
+        pytest.raises(ConnectError, match="connection refused; nothing listens there"),
+    ):
+        measure(engine, where, connections=1, **load)
 
 
 # -- a PROXY header

@@ -176,15 +176,16 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
 
 
 @contextmanager
-def dead_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def dead_port(monkeypatch: pytest.MonkeyPatch, *, all_of_them: bool = False) -> Iterator[str]:
     """An address without a listener. The kernel uses its port as the local one of the first
-    socket that connects there, as it may do with every port of net.ipv4.ip_local_port_range: then
-    the two ends of the connection are the same (simultaneous open, RFC 9293, 3.5)."""
+    socket that connects there, or of ``all_of_them``, as it may do with every port of
+    net.ipv4.ip_local_port_range: then the two ends of the connection are the same (simultaneous
+    open, RFC 9293, 3.5)."""
     sockets = [socket.socket()]
 
     class Connecting(socket.socket):
         def connect(self, to: Any) -> None:
-            if to == where and len(sockets) == 1:
+            if to == where and (all_of_them or len(sockets) == 1):
                 sockets.append(self)
                 self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 self.bind(where)

@@ -3,13 +3,25 @@
 from epollo.address.dialing import (
     bind_source,
     check_connectable,
+    close_with_reset,
     connect,
     connect_error,
+    find_dead_peer,
+    refused_as_self_connected,
+    self_connect_error,
     start_connect,
     time_share,
 )
 from epollo.address.faults import FORMS
-from epollo.address.forms import Address, host_of, of, parse, parse_all, peer_name
+from epollo.address.forms import (
+    Address,
+    certificate_name,
+    host_of,
+    of,
+    parse,
+    parse_all,
+    peer_name,
+)
 from epollo.address.inherited import activated
 from epollo.address.listening import Options, listen, listen_all
 from epollo.address.resolving import no_delay, resolve
@@ -22,9 +34,12 @@ __all__ = [
     "SocketFile",
     "activated",
     "bind_source",
+    "certificate_name",
     "check_connectable",
+    "close_with_reset",
     "connect",
     "connect_error",
+    "find_dead_peer",
     "host_of",
     "listen",
     "listen_all",
@@ -33,7 +48,9 @@ __all__ = [
     "parse",
     "parse_all",
     "peer_name",
+    "refused_as_self_connected",
     "resolve",
+    "self_connect_error",
     "start_connect",
     "time_share",
 ]

@@ -111,6 +111,15 @@ def host_of(sockaddr: Any) -> str:
     return host
 
 
+def certificate_name(host: str) -> str:
+    """The name that a certificate for ``host`` contains.
+
+    The zone of an IPv6 address means something on this machine only (RFC 4007, 11), and the dot
+    that ends an absolute DNS name is not sent (RFC 6066, 3).
+    """
+    return host.partition("%")[0].removesuffix(".")
+
+
 def _interface(index: int) -> str:
     try:
         return socket.if_indextoname(index)

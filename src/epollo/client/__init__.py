@@ -1,4 +1,4 @@
-"""Clients of a framed server: a blocking one, and one for asyncio.
+"""Clients of a framed server, and pools of them: blocking, and for asyncio.
 
 with epollo.connect("127.0.0.1:8091", framing="u32") as client:
     client.request(b"hello")
@@ -11,18 +11,32 @@ from typing import TYPE_CHECKING, Any
 
 from epollo.client.backoff import Backoff
 from epollo.client.blocking import Client, connect
+from epollo.client.match import Match, bytes_at
+from epollo.client.pool import Pool
 
 if TYPE_CHECKING:
+    from epollo.client.async_pool import AsyncPool
     from epollo.client.asynchronous import AsyncClient
 else:
 
     def __getattr__(name: str) -> Any:
-        """Import `AsyncClient`, and asyncio with it, on first use (PEP 562)."""
-        if name != "AsyncClient":
+        """Import `AsyncClient` or `AsyncPool`, and asyncio with it, on first use (PEP 562)."""
+        if name not in ("AsyncClient", "AsyncPool"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from epollo.client.async_pool import AsyncPool
         from epollo.client.asynchronous import AsyncClient
 
-        return globals().setdefault(name, AsyncClient)
+        globals().update(AsyncClient=AsyncClient, AsyncPool=AsyncPool)
+        return globals()[name]
 
 
-__all__ = ["AsyncClient", "Backoff", "Client", "connect"]
+__all__ = [
+    "AsyncClient",
+    "AsyncPool",
+    "Backoff",
+    "Client",
+    "Match",
+    "Pool",
+    "bytes_at",
+    "connect",
+]

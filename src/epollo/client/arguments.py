@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import ssl
-from typing import TypedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import EllipsisType
+from typing import TypeAlias, TypedDict, TypeGuard
 
 from epollo import address
+from epollo.client import match as matching
 from epollo.client.backoff import Backoff
 from epollo.client.endpoint import Endpoint
-from epollo.errors import SettingError
+from epollo.client.match import Getter, Match
+from epollo.errors import FramingSpecError, SettingError
 from epollo.framing import Framing, parse
+
+_LONGEST_TIMEOUT = 1e9  # seconds, over 30 years; a longer timeout is no limit
+
+Timeout: TypeAlias = float | EllipsisType | None
+"""The timeout of one call in seconds: None is no limit, ``...`` is the client's own timeout."""
 
 
 class ConnectOptions(TypedDict, total=False):
@@ -18,6 +28,20 @@ class ConnectOptions(TypedDict, total=False):
     tls: ssl.SSLContext | bool | None
     server_hostname: str | None
     reconnect: Backoff | bool
+    match: str | Getter | Match | None
+    on_push: Callable[[bytes], object] | None
+    keepalive: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClientArguments:
+    """The arguments of a client, checked."""
+
+    endpoint: Endpoint
+    timeout: float | None
+    backoff: Backoff | None
+    match: Match | None
+    on_push: Callable[[bytes], object] | None
 
 
 def read_arguments(
@@ -29,15 +53,61 @@ def read_arguments(
     tls: ssl.SSLContext | bool | None = None,
     server_hostname: str | None = None,
     reconnect: Backoff | bool = False,
-) -> tuple[Endpoint, float | None, Backoff | None]:
-    """The endpoint, the timeout and the backoff that a client's arguments describe. Raises
-    AddressError, FramingSpecError and SettingError."""
-    endpoint = _endpoint(to, framing, max_frame, tls, server_hostname)
-    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+    match: str | Getter | Match | None = None,
+    on_push: Callable[[bytes], object] | None = None,
+    keepalive: float = 60.0,
+) -> ClientArguments:
+    """The arguments of a client, checked. Raises AddressError, FramingSpecError and
+    SettingError."""
+    check_timeout(timeout)
+    if not isinstance(reconnect, Backoff | bool):
+        raise SettingError(f"reconnect: {reconnect!r} is neither True nor a Backoff")
+    if on_push is not None and match is None:
+        raise SettingError("on_push: needs match; without it a push cannot be told from a reply")
+    if on_push is not None and not callable(on_push):
+        raise SettingError(f"on_push: {on_push!r} is not a function")
+    if not _is_number(keepalive) or not keepalive >= 0:
+        raise SettingError(f"keepalive: {keepalive!r} is not a time of 0 s or more; 0 is never")
+    backoff = reconnect if isinstance(reconnect, Backoff) else Backoff() if reconnect else None
+    endpoint = _endpoint(to, framing, max_frame, tls, server_hostname, keepalive)
+    return ClientArguments(endpoint, timeout, backoff, matching.parse(match), on_push)
+
+
+def check_timeout(timeout: object) -> None:
+    """Raises SettingError if ``timeout`` is neither a time over 0 s nor None."""
+    if timeout is not None and not (_is_number(timeout) and timeout > 0):
         raise SettingError(f"timeout: {timeout!r} is not a time over 0 s; None waits without limit")
-    if isinstance(reconnect, Backoff):
-        return endpoint, timeout, reconnect
-    return endpoint, timeout, Backoff() if reconnect else None
+
+
+def limit_of(timeout: float | None) -> float | None:
+    """``timeout``, checked. None is no limit; so is a time of many years. Raises SettingError."""
+    check_timeout(timeout)
+    return None if timeout is None or timeout > _LONGEST_TIMEOUT else timeout
+
+
+class HasTimeout:
+    """A client's ``timeout``, in seconds; None is no limit. Setting it raises SettingError."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self.timeout = timeout
+
+    @property
+    def timeout(self) -> float | None:
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, timeout: float | None) -> None:
+        self._limit = limit_of(timeout)
+        self._timeout = timeout
+
+    def _limit_of(self, timeout: Timeout) -> float | None:
+        """The timeout of one call: its own, or for ``...`` the client's. Raises SettingError."""
+        return self._limit if isinstance(timeout, EllipsisType) else limit_of(timeout)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and value == value  # NaN is not equal to itself
 
 
 def _endpoint(
@@ -46,18 +116,23 @@ def _endpoint(
     max_frame: int,
     tls: ssl.SSLContext | bool | None,
     server_hostname: str | None,
+    keepalive: float,
 ) -> Endpoint:
     where = address.parse(to)
     address.check_connectable(where)
     context = _context(tls)
-    name = server_hostname or where.host or None
+    if not isinstance(server_hostname, str | None):
+        raise SettingError(f"server_hostname: {server_hostname!r} is not a host name")
     if context is None and server_hostname:
         raise SettingError("server_hostname: needs TLS; pass tls=True or an ssl.SSLContext too")
+    name = address.certificate_name(server_hostname or where.host) or None
     if context is not None and context.check_hostname and name is None:
         raise SettingError(f"server_hostname: {to} has no host; pass the certificate's host name")
-    if not isinstance(max_frame, int):
+    if type(max_frame) is not int:
         raise SettingError(f"max_frame: {max_frame!r} is not a number of bytes")
-    return Endpoint(where, parse(framing, max_frame), context, name)
+    if not isinstance(framing, str | Framing):
+        raise FramingSpecError(f"unknown framing {framing!r}: neither a text nor a Framing")
+    return Endpoint(where, parse(framing, max_frame), context, name, keepalive)
 
 
 def _context(tls: ssl.SSLContext | bool | None) -> ssl.SSLContext | None:

@@ -3,44 +3,76 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
+import select
 from collections import deque
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from epollo.client.endpoint import Endpoint
+from epollo.client.match import Match
 from epollo.client.message_queue import MessageQueue
+from epollo.client.outstanding import OutstandingById, TooManyOverdue
+from epollo.client.received import MAX_UNRECEIVED
 from epollo.client.stream import Stream
-from epollo.errors import ClientTimeout, UsageError
+from epollo.client.transport import Transport
+from epollo.client.wording import ENDED, OVERDUE, UNRECEIVED, broken_at_close, not_ended
+from epollo.errors import ClientTimeout, ConnectionClosed, UsageError
+from epollo.framing import Buffer
 
 _BATCH = 64 << 10  # bytes; as many are sent without waiting for the end of the loop's iteration
 
-_ABORT_TIMEOUT = 1.0  # seconds; an aborted transport is closed in the next iteration of the loop
+_HIGH_WATER = 64 << 10  # unsent bytes over which callers wait; the same marks as asyncio's
+_LOW_WATER = 16 << 10
+
+_PRUNE_FROM = 64  # deadlines
+
+_CLOSE_NOTIFY_TIMEOUT = 1.0  # seconds to wait for it if no message is unanswered
 
 Reply: TypeAlias = asyncio.Future[bytes]
 
 
-class AsyncConnection(asyncio.Protocol):
-    """An asyncio.Protocol for one connection.
+class AsyncConnection:
+    """One connection, whose socket the event loop watches.
 
-    Frames written in one iteration of the loop are sent together. Each message received is the
-    reply to the oldest open request; if no request is open, the message goes to the queue. The
-    reply to a cancelled request is received and dropped, so that later requests get their own.
+    Frames written in one iteration of the loop are sent together. Without ``match`` each message
+    received is the reply to the oldest open request; if no request is open, the message goes to the
+    queue. The reply to a cancelled request is received and dropped, so that later requests get
+    their own.
     """
 
-    def __init__(self, endpoint: Endpoint, queue: MessageQueue) -> None:
-        self.stream: Stream = Stream(endpoint)
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._loop = asyncio.get_running_loop()
+    def __init__(
+        self, transport: Transport, endpoint: Endpoint, match: Match | None, queue: MessageQueue
+    ) -> None:
+        self.stream = Stream(endpoint)
+        self.replied = False  # has it brought a reply?
+        self.owed = False  # was a message sent without a reply that shows its arrival?
+        self.by_id: OutstandingById[Reply] | None = None
+        if match is not None:
+            self.by_id = OutstandingById(match)
+        self._encode = endpoint.encode
         self._name = str(endpoint)
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport
+        self._fd = transport.fileno()
         self._queue = queue
-        self._open: deque[tuple[Reply, float | None]] = deque()
+        self._in_order: deque[Reply] = deque()
+        self._timed: list[tuple[Reply, float]] = []  # with deadlines; some have come since
+        self._prune_at = _PRUNE_FROM  # when that many are kept, those that have come are removed
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._unsent: list[bytes] = []
-        self._unsent_size = 0
+        self._unsent = bytearray()
+        self._flush_queued = False
         self._writable = asyncio.Event()
         self._writable.set()
+        self._ended = False  # by `end`
+        self._end_due = False  # once the bytes before it are sent
         self._reading = True
+        self._read_events = select.POLLIN  # poll(2) events to read at
+        self._send_events = 0  # and to send at
+        self._watched = 0
+        self._finished: asyncio.Future[None] | None = None  # the end of an orderly close
+        self._close_error: OSError | None = None
+        self._late = 0
+        self._watch(select.POLLIN)
 
     @property
     def live(self) -> bool:
@@ -50,162 +82,323 @@ class AsyncConnection(asyncio.Protocol):
     def writable(self) -> bool:
         return self._writable.is_set()
 
-    def request(self, frame: bytes, deadline: float | None) -> Reply:
-        """Send ``frame``, and return the future of its reply."""
+    @property
+    def open_requests(self) -> int:
+        """Requests whose replies may still come."""
+        return len(self._in_order) if self.by_id is None else len(self.by_id)
+
+    @property
+    def late(self) -> int:
+        """Replies that were dropped: their requests had been given up."""
+        return self._late if self.by_id is None else self.by_id.late
+
+    def request(self, message: Buffer, deadline: float | None) -> Reply:
+        """Send ``message``, and return the future of its reply. Raises EncodeError, and UsageError
+        for an identifier that is in use."""
+        if self._ended:
+            self.check_sending()
         reply: Reply = self._loop.create_future()
-        self._open.append((reply, deadline))
-        self._set_timer(deadline)
+        if self.by_id is None:
+            frame = self._encode(message)
+            self._in_order.append(reply)
+        else:
+            try:
+                identifier, stamped = self.by_id.prepare(bytes(message))
+            except TooManyOverdue:
+                self.abort(OVERDUE)
+                assert self.stream.fault is not None
+                raise self.stream.fault() from None
+            frame = self._encode(stamped)
+            self.by_id.add(identifier, reply)
+        if deadline is not None:
+            self._timed.append((reply, deadline))
+            if len(self._timed) > self._prune_at:
+                self._timed = [each for each in self._timed if not each[0].done()]
+                self._prune_at = _PRUNE_FROM + 2 * len(self._timed)
+            if self._timer is None or deadline < self._timer_at:
+                self._set_timer(deadline)
         self.write(frame)
         if not self._reading:
             self.update_reading()
         return reply
 
+    def check_sending(self) -> None:
+        """Raises UsageError after `end`."""
+        if self._ended:
+            raise UsageError(ENDED)
+
     def write(self, frame: bytes) -> None:
         """Send ``frame`` together with the others of this iteration of the loop."""
-        if not self._unsent:
-            self._loop.call_soon(self.flush)
-        self._unsent.append(frame)
-        self._unsent_size += len(frame)
-        if self._unsent_size >= _BATCH:
+        self._unsent += frame
+        if len(self._unsent) >= _BATCH:
             self.flush()
+        elif not self._flush_queued:
+            self._flush_queued = True
+            self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Pass the written frames to the transport."""
-        if self._unsent and not self._transport.is_closing():
-            self._transport.write(b"".join(self._unsent))
-        self._unsent.clear()
-        self._unsent_size = 0
+        """Send what the kernel takes of the written frames."""
+        self._flush_queued = False
+        if self._finished is not None or self._fd < 0:
+            return
+        self._send()
+        self._update_watch()
 
     async def drain(self, deadline: float | None) -> None:
-        """Wait until the transport's buffer has drained, or the connection has ended. Raises
-        TimeoutError."""
+        """Wait until few bytes are unsent, or the connection has ended. Raises TimeoutError."""
         if not self.writable:
             async with asyncio.timeout_at(deadline):
                 await self._writable.wait()
 
     def update_reading(self) -> None:
         """Pause reading while the queue is full and no request is open; resume it otherwise."""
-        reading = bool(self._open) or not self._queue.full
-        if reading is not self._reading and self.live:
+        reading = bool(self._in_order or self.by_id) or not self._queue.full
+        if reading is not self._reading:
             self._reading = reading
-            (self._transport.resume_reading if reading else self._transport.pause_reading)()
+            self._update_watch()
+            if reading and self._transport.encrypted:  # OpenSSL may hold bytes: no event for them
+                self._loop.call_soon(self._on_ready)
 
     def end(self) -> None:
-        """End the outgoing stream. Raises UsageError for TLS: asyncio has no half-close for it."""
-        if not self._transport.can_write_eof():
+        """End the outgoing stream. Raises UsageError for TLS: Python has no half-close for it."""
+        if self._transport.encrypted:
             raise UsageError("end: a TLS connection has no half-close; receive, then close")
-        self.flush()
-        self._transport.write_eof()
+        if not self._ended:
+            self._ended = self._end_due = True
+            self.flush()
 
     def abort(self, why: str) -> None:
         """Close at once: open requests fail, and unsent bytes are dropped."""
         self.stream.close(why)
         self._fail()
-        self._transport.abort()
+        if self._fd >= 0:
+            self._stop_watching()
+            self._transport.abort()
+        if self._finished is not None and not self._finished.done():
+            self._finished.set_result(None)
 
     async def close(self, timeout: float | None) -> None:
-        """Send the unsent bytes, and close. Raises ClientTimeout if the peer does not take them."""
-        self.flush()
+        """Send the unsent bytes, end the stream and close. If replies are due, wait for the peer's
+        end first: see `Client.close`. Raises ClientTimeout and ConnectionClosed if messages that
+        were sent may be lost."""
+        owed = self.owed or bool(self._unsent) or bool(self._in_order or self.by_id)
+        was_live = self.live
         self.stream.close("closed here")
         self._fail()
-        unsent = 0
+        if self._fd < 0:
+            return
+        if self._finished is None:
+            self._begin_finish()
+        assert self._finished is not None
+        limit = timeout if owed else _CLOSE_NOTIFY_TIMEOUT if self._transport.encrypted else 0.0
         try:
-            self._transport.close()
-            await asyncio.wait([self.closed], timeout=timeout)
+            if limit != 0.0:
+                await asyncio.wait([self._finished], timeout=limit)
+            late, unsent = not self._finished.done(), bool(self._unsent or self._transport.unsent())
         finally:
-            if not self.closed.done():
-                unsent = self._transport.get_write_buffer_size()
-                self._transport.abort()
-        await asyncio.wait([self.closed], timeout=_ABORT_TIMEOUT)
-        if unsent:
-            raise ClientTimeout(f"{self._name} did not take what was sent within {timeout:g} s")
+            if self._fd >= 0:
+                self._stop_watching()
+                (self._transport.abort if owed else self._transport.release)()
+        if late and owed:
+            raise ClientTimeout(not_ended(self._name, timeout, unsent=unsent))
+        if self._close_error is not None and owed and was_live:
+            raise ConnectionClosed(broken_at_close(self._name, self._close_error))
 
-    # Called by the transport.
+    # The socket.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
+    def _on_ready(self) -> None:
+        """The socket can be read or written."""
+        if self._fd < 0:
+            return
+        if self._finished is not None:
+            self._finish()
+            return
+        try:
+            if self._unsent:
+                self._send()
+            if self._reading:
+                self._receive()
+        except BaseException:  # of a signal handler, or of the loop's exception handler
+            if self._transport.taking:
+                self.abort("a receive was interrupted, and bytes were lost")
+            raise
+        self._update_watch()
 
-    def data_received(self, data: bytes) -> None:
-        messages = self.stream.feed(data)
-        replied = min(len(messages), len(self._open))
-        for message in messages[:replied]:
-            reply, _ = self._open.popleft()
-            if not reply.done():
-                reply.set_result(message)
-        if replied < len(messages):
-            self._queue.put(messages[replied:])
-        if self.stream.fault is not None:
+    def _send(self) -> None:
+        self._transport.send_some(self._unsent)
+        self._send_events = self._transport.events if self._unsent else 0
+        self._transport.events = 0
+        if len(self._unsent) > _HIGH_WATER and self.live:
+            self._writable.clear()
+        elif len(self._unsent) <= _LOW_WATER:
+            self._writable.set()
+        if self._transport.failed:  # then the end of the incoming stream is near: read up to it
+            self._reading = True
+        elif self._end_due and not self._unsent:
+            self._end_due = False
+            self._end_stream()
+
+    def _end_stream(self) -> None:
+        try:
+            self._transport.end()
+        except OSError as error:
+            self._transport.fail(error)
+
+    def _receive(self) -> None:
+        """Read, and handle what was read. OpenSSL keeps bytes that it has read already, for which
+        there is no event: with TLS read until there is no more."""
+        while self._reading and self._fd >= 0 and self._finished is None:
+            try:
+                data = self._transport.receive_now()
+            except OSError as error:
+                self._transport.taken()
+                self.stream.broken(error)
+                self.abort("")
+                return
+            if data is None:
+                break
+            self._feed(data)
+            if not self._transport.encrypted:
+                break
+        self._read_events = self._transport.events or select.POLLIN
+        self._transport.events = 0
+
+    def _feed(self, data: bytes) -> None:
+        if not data:
+            self._transport.taken()
+            self.stream.end()
+            self._fail()
+            self._begin_finish()
+            return
+        self._deliver(self.stream.feed(data))
+        self._transport.taken()
+        if self._queue.on_push is not None:
+            self._push()
+        if not self.live:
             self.abort("")
-        elif not self._open:
+        elif self._queue.size > MAX_UNRECEIVED and self._reading and self.open_requests:
+            self.abort(UNRECEIVED)
+        else:
             self.update_reading()
 
-    def eof_received(self) -> None:
-        encrypted = self._transport.get_extra_info("ssl_object")
-        if encrypted is None or _got_close_notify(encrypted):
-            self.stream.end()
-        else:
-            self.stream.broken(ssl.SSLEOFError())
-        self._fail()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        # None if this side closed; also from uvloop if TLS ends without close_notify.
-        self.stream.broken(error or ssl.SSLEOFError())
-        self._fail()
-        self.closed.set_result(None)
-
-    def pause_writing(self) -> None:
-        if self.live:
-            self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    def _set_timer(self, deadline: float | None) -> None:
-        """Set the one timer of all requests to the earliest deadline."""
-        if deadline is None or (self._timer and self._timer_at <= deadline):
+    def _deliver(self, messages: list[bytes]) -> None:
+        """Give messages to their requests, and those without a request to the queue."""
+        self.replied = self.replied or bool(messages and self.open_requests)
+        if self.by_id is not None:
+            before = self._queue.size
+            try:
+                self.by_id.deliver(messages, self._queue.put)
+            except Exception as error:
+                self.stream.match_failed(error)
+            if self._queue.size != before:
+                self._queue.wake()
             return
+        replied = min(len(messages), len(self._in_order))
+        for message in messages[:replied]:
+            reply = self._in_order.popleft()
+            if reply.done():
+                self._late += 1
+            else:
+                reply.set_result(message)
+        if replied < len(messages):
+            self._queue.put_all(messages[replied:])
+            self._queue.wake()
+
+    def _push(self) -> None:
+        while self._queue:
+            try:
+                self._queue.push()
+            except Exception as error:
+                self._loop.call_exception_handler(
+                    {"message": f"on_push of a client of {self._name} failed", "exception": error}
+                )
+
+    def _begin_finish(self) -> None:
+        """Begin an orderly close."""
+        self._finished = self._loop.create_future()
+        self._finish()
+
+    def _finish(self) -> None:
+        assert self._finished is not None
+        try:
+            done = self._transport.finish(self._unsent)
+        except OSError as error:
+            self._close_error = error
+            self._stop_watching()
+            self._transport.abort()
+            done = True
+        self._transport.taken()
+        if not done:
+            self._watch(self._transport.events)
+            self._transport.events = 0
+            return
+        if self._fd >= 0:
+            self._stop_watching()
+            self._transport.release()
+        self._finished.set_result(None)
+
+    def _update_watch(self) -> None:
+        if self._finished is None and self._fd >= 0:
+            self._watch(self._send_events | (self._read_events if self._reading else 0))
+
+    def _stop_watching(self) -> None:
+        self._watch(0)
+        self._fd = -1
+
+    def _watch(self, events: int) -> None:
+        """Have the loop call `_on_ready` for these poll(2) events only."""
+        changed = events ^ self._watched
+        self._watched = events
+        if changed & select.POLLIN:
+            if events & select.POLLIN:
+                self._loop.add_reader(self._fd, self._on_ready)
+            else:
+                self._loop.remove_reader(self._fd)
+        if changed & select.POLLOUT:
+            if events & select.POLLOUT:
+                self._loop.add_writer(self._fd, self._on_ready)
+            else:
+                self._loop.remove_writer(self._fd)
+
+    # Timeouts, and the end.
+
+    def _set_timer(self, deadline: float) -> None:
+        """Set the one timer of all requests to the earliest deadline."""
         if self._timer is not None:
+            if self._timer_at <= deadline:
+                return
             self._timer.cancel()
         self._timer = self._loop.call_at(deadline, self._expire)
         self._timer_at = deadline
 
     def _expire(self) -> None:
+        """Give up the requests that are late. Without ``match`` close: later replies cannot come
+        before theirs, and a dead connection may never report an error."""
         self._timer = None
-        deadlines = [deadline for _, deadline in self._open if deadline is not None]
-        if deadlines and min(deadlines) <= self._loop.time():
-            self._give_up()
-        elif deadlines:
-            self._set_timer(min(deadlines))
-
-    def _give_up(self) -> None:
-        """Close, since a reply is late: later replies cannot come before it, and a dead connection
-        may never report an error."""
         now = self._loop.time()
-        for reply, deadline in self._open:
-            if deadline is not None and deadline <= now and not reply.done():
-                reply.set_exception(ClientTimeout(f"no reply from {self._name} in time"))
-        self.abort("a request had no reply")
+        timed = [each for each in self._timed if not each[0].done()]
+        late = [reply for reply, deadline in timed if deadline <= now]
+        for reply in late:
+            reply.set_exception(ClientTimeout(f"no reply from {self._name} in time"))
+        self._timed = [each for each in timed if each[1] > now]
+        if late and self.by_id is None:
+            self.abort("a request had no reply")
+        elif self._timed:
+            self._set_timer(min(deadline for _, deadline in self._timed))
 
     def _fail(self) -> None:
         """Pass the connection's error to everything that waits for it."""
         assert self.stream.fault is not None
-        for reply, _ in self._open:
+        replies = list(self._in_order) if self.by_id is None else self.by_id.replies()
+        self._in_order.clear()
+        if self.by_id is not None:
+            self.by_id.clear()
+        for reply in replies:
             if not reply.done():
                 reply.set_exception(self.stream.fault())
-        self._open.clear()
+        self._timed.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._writable.set()
         self._queue.wake()
-
-
-def _got_close_notify(encrypted: ssl.SSLObject) -> bool:
-    """Did the peer send close_notify? asyncio does not say, but OpenSSL does: then a read finds the
-    end of the stream; otherwise it wants more bytes."""
-    try:
-        return not encrypted.read(1)
-    except ssl.SSLZeroReturnError:
-        return True
-    except (ssl.SSLError, ValueError):
-        return False

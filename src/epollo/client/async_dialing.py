@@ -5,63 +5,69 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from functools import partial
+import ssl
+from collections.abc import Callable
 from typing import Any
 
 from epollo import address
-from epollo.address import Address
-from epollo.client.async_connection import AsyncConnection
+from epollo.address.dialing import SELF_CONNECTS
 from epollo.client.endpoint import Endpoint
 from epollo.client.handshake import handshake_error
-from epollo.client.message_queue import MessageQueue
-
-_MAX_ITERATIONS = 100  # of the loop; uvloop needs a few
-_NO_TIMEOUT = 1e9  # seconds; asyncio takes None for its own default timeout
+from epollo.client.lookup import lookup
+from epollo.client.transport import Transport, encrypted
 
 
-async def dial(endpoint: Endpoint, queue: MessageQueue, deadline: float | None) -> AsyncConnection:
+async def dial(endpoint: Endpoint, deadline: float | None) -> Transport:
     """Connect to ``endpoint``. Raises ConnectError and TLSHandshakeError."""
     try:
         async with asyncio.timeout_at(deadline):
-            sock = await _connected(endpoint.address, deadline)
+            sock = await _connected(endpoint, deadline)
     except TimeoutError as error:
         failed = error if error.errno else TimeoutError("timed out")
         raise address.connect_error(endpoint.address, failed) from None
     except (OSError, UnicodeError) as error:
         raise address.connect_error(endpoint.address, error) from error
+    if endpoint.tls is not None:
+        sock = await _handshake(encrypted(sock, endpoint), endpoint, deadline)
+    return Transport(sock)
+
+
+async def _handshake(
+    sock: ssl.SSLSocket, endpoint: Endpoint, deadline: float | None
+) -> ssl.SSLSocket:
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout_at(deadline):
-            return await _attached(sock, endpoint, queue, deadline)
+            while True:
+                try:
+                    sock.do_handshake()
+                    return sock
+                except ssl.SSLWantReadError:
+                    await _ready(sock.fileno(), loop.add_reader, loop.remove_reader)
+                except ssl.SSLWantWriteError:
+                    await _ready(sock.fileno(), loop.add_writer, loop.remove_writer)
     except (OSError, ValueError) as error:
-        await _close(sock)
+        sock.close()
         raise handshake_error(endpoint, error) from error
     except BaseException:
         sock.close()
         raise
 
 
-async def _attached(
-    sock: socket.socket, endpoint: Endpoint, queue: MessageQueue, deadline: float | None
-) -> AsyncConnection:
-    loop = asyncio.get_running_loop()
-    options: dict[str, Any] = {}
-    if endpoint.tls is not None:
-        seconds = _NO_TIMEOUT if deadline is None else max(deadline - loop.time(), 0.0)
-        options = {
-            "ssl": endpoint.tls,
-            "server_hostname": endpoint.server_hostname or "",
-            "ssl_handshake_timeout": seconds + 1,  # later than the caller's deadline
-            "ssl_shutdown_timeout": seconds + 1,
-        }
-    create = loop.create_unix_connection if endpoint.address.path else loop.create_connection
-    _, connection = await create(partial(AsyncConnection, endpoint, queue), sock=sock, **options)
-    return connection
+async def _ready(fd: int, add: Callable[..., Any], remove: Callable[[int], Any]) -> None:
+    """Wait until ``fd`` is ready."""
+    ready = asyncio.Event()
+    add(fd, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        remove(fd)
 
 
-async def _connected(where: Address, deadline: float | None) -> socket.socket:
+async def _connected(endpoint: Endpoint, deadline: float | None) -> socket.socket:
     """A socket connected to the first address that accepts, as in `address.connect`."""
     loop = asyncio.get_running_loop()
-    *others, last = found = await _resolve(where)
+    *others, last = found = await lookup(endpoint.address)
     for tried, other in enumerate(others):
         until = None
         if deadline is not None:
@@ -69,17 +75,27 @@ async def _connected(where: Address, deadline: float | None) -> socket.socket:
             until = now + address.time_share(deadline - now, len(found) - tried)
         try:
             async with asyncio.timeout_at(until):
-                return await _connected_to(*other)
+                return await _connected_elsewhere(*other, endpoint.keepalive)
         except OSError:
             pass
-    return await _connected_to(*last)
+    return await _connected_elsewhere(*last, endpoint.keepalive)
 
 
-async def _connected_to(family: int, sockaddr: Any) -> socket.socket:
+async def _connected_elsewhere(family: int, sockaddr: Any, keepalive: float) -> socket.socket:
+    """As `_connected_to`; a connection of a socket with itself is refused, and tried again."""
+    for _ in range(SELF_CONNECTS):
+        sock = await _connected_to(family, sockaddr, keepalive)
+        if not address.refused_as_self_connected(sock):
+            return sock
+    raise address.self_connect_error()
+
+
+async def _connected_to(family: int, sockaddr: Any, keepalive: float) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         address.no_delay(sock)
+        address.find_dead_peer(sock, keepalive)
         await asyncio.get_running_loop().sock_connect(sock, sockaddr)
         # asyncio takes a full accept queue of a Unix socket for success: then there is no peer.
         sock.getpeername()
@@ -91,21 +107,3 @@ async def _connected_to(family: int, sockaddr: Any) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-async def _close(sock: socket.socket) -> None:
-    """Close ``sock`` and wait until it is closed: uvloop may close it some iterations later."""
-    sock.close()
-    for _ in range(_MAX_ITERATIONS):
-        if sock.fileno() < 0:
-            return
-        await asyncio.sleep(0)
-
-
-async def _resolve(where: Address) -> list[tuple[int, Any]]:
-    try:  # a literal address takes no thread
-        return address.resolve(where, socket.AI_NUMERICHOST)
-    except socket.gaierror:
-        loop, kind = asyncio.get_running_loop(), socket.SOCK_STREAM
-        infos = await loop.getaddrinfo(where.host, where.port, type=kind)
-    return [(family, sockaddr) for family, _, _, _, sockaddr in infos]

@@ -8,11 +8,19 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import Self, Unpack
 
-from epollo.client.arguments import ConnectOptions, read_arguments
+from epollo.client.arguments import (
+    ClientArguments,
+    ConnectOptions,
+    HasTimeout,
+    Timeout,
+    read_arguments,
+)
 from epollo.client.async_connection import AsyncConnection, Reply
 from epollo.client.async_dialing import dial
-from epollo.client.backoff import Backoff, waits_until
+from epollo.client.backoff import Attempts
+from epollo.client.forks import Owner
 from epollo.client.message_queue import MessageQueue
+from epollo.client.wording import not_yet
 from epollo.errors import (
     ClientTimeout,
     ConnectError,
@@ -25,19 +33,23 @@ from epollo.errors import (
 from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
 
 
-class AsyncClient:
+class AsyncClient(HasTimeout):
     """One connection, for all tasks of one loop; an asynchronous context manager.
 
     ``async with`` connects it, or ``await AsyncClient.connect(address)``. The arguments and errors
     are those of `epollo.connect`.
 
     Requests of several tasks share the connection: each is sent at once, and each task gets its own
-    reply, since replies come in the order of the requests. Cancelling a task that waits for a reply
-    does not disturb the others: its reply is received and dropped.
+    reply. **Without** ``match`` **that holds only for a server that replies in order and sends
+    nothing else**: the next message is taken for the reply to the oldest request, and nothing tells
+    that it is another one's. With ``match``, replies go to their requests in any order. Cancelling
+    a task that waits for a reply does not disturb the others: its reply is received and dropped.
 
     Iterating yields messages until the peer ends the stream. A message that arrives while no
-    request is open is left for `receive`. If the server also sends messages without a request, use
-    only `send` and `receive`: such a message would be taken as the reply to an open request.
+    request is open, or with ``match`` one that no request has the identifier of, is left for
+    `receive`, or given to ``on_push``.
+
+    Other event loops and forked children cannot use the client: UsageError.
     """
 
     def __init__(
@@ -48,15 +60,31 @@ class AsyncClient:
         max_frame: int = DEFAULT_MAX_FRAME,
         **options: Unpack[ConnectOptions],
     ) -> None:
-        self.timeout: float | None
-        self._endpoint, self.timeout, self._backoff = read_arguments(
-            to, framing, timeout, max_frame, **options
-        )
-        self._queue = MessageQueue()
+        self._prepare(read_arguments(to, framing, timeout, max_frame, **options))
+
+    @classmethod
+    def of(cls, arguments: ClientArguments) -> Self:
+        """A client of arguments that are checked already."""
+        client = cls.__new__(cls)
+        client._prepare(arguments)
+        return client
+
+    def _prepare(self, arguments: ClientArguments) -> None:
+        super().__init__(arguments.timeout)
+        self._endpoint = arguments.endpoint
+        self._match = arguments.match
+        self._backoff = arguments.backoff
+        self._attempts: Attempts | None = None
+        self._queue = MessageQueue(arguments.on_push)
         self._connection: AsyncConnection | None = None
         self._connecting = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None  # set when it connects
+        self._owner = Owner()
+        self._late = 0  # on earlier connections
+        self._lost = False  # is the loss of the last connection counted?
+        self._failure: ConnectError | None = None
         self._closed = False
-        self.peername: str = str(self._endpoint)
+        self.peername = str(self._endpoint)
 
     @classmethod
     async def connect(
@@ -70,44 +98,71 @@ class AsyncClient:
         """A connected client, which the caller closes. Raises as `epollo.connect`."""
         return await cls(to, framing, timeout, max_frame, **options).__aenter__()
 
-    async def request(self, message: Buffer, *, idempotent: bool = False) -> bytes:
+    @property
+    def late_replies(self) -> int:
+        """Replies that were dropped: their requests had been cancelled, or given up."""
+        return self._late + (self._connection.late if self._connection else 0)
+
+    @property
+    def open_requests(self) -> int:
+        """Requests whose replies may still come."""
+        return self._connection.open_requests if self._connection else 0
+
+    @property
+    def live(self) -> bool:
+        """Is there a connection, as far as is known?"""
+        return self._connection is not None and self._connection.live
+
+    @property
+    def replied(self) -> bool:
+        """Has this connection brought a reply?"""
+        return self._connection is not None and self._connection.replied
+
+    async def request(
+        self, message: Buffer, *, idempotent: bool = False, timeout: Timeout = ...
+    ) -> bytes:
         """Send ``message`` and return its reply, within ``timeout`` in all.
 
-        Raises EncodeError before a byte is sent, ClientTimeout and ConnectionClosed, and for bytes
-        that are no reply FrameTruncated, FrameTooLarge and FrameCorrupt. A reply that does not come
-        in time closes the connection, since the replies after it cannot come either. If the client
-        reconnects, an ``idempotent`` message is sent once more when the connection is lost.
+        Without ``match`` the server has to reply in order: see `AsyncClient`. Then a reply that
+        does not come in time closes the connection, since the replies after it cannot come either.
+        With ``match`` the connection stays open, and the late reply is dropped.
+
+        Raises EncodeError before a byte is sent, ClientTimeout and ConnectionClosed, for bytes that
+        are no reply FrameTruncated, FrameTooLarge and FrameCorrupt, and UsageError for an
+        identifier that is in use. If the client reconnects, an ``idempotent`` message is sent once
+        more when the connection is lost.
         """
-        frame = self._endpoint.framing.encode(message)
-        deadline = self._deadline()
+        deadline = self._deadline(timeout)
         try:
-            return await (await self._ask(frame, deadline))
+            return await (await self._ask(message, deadline))
         except (ConnectionClosed, FrameTruncated):
             if not idempotent or self._backoff is None or self._closed:
                 raise
-        return await (await self._ask(frame, deadline))
+        return await (await self._ask(message, deadline))
 
-    async def requests(self, messages: Iterable[Buffer], window: int = 64) -> AsyncIterator[bytes]:
+    async def requests(
+        self, messages: Iterable[Buffer], window: int = 64, *, timeout: Timeout = ...
+    ) -> AsyncIterator[bytes]:
         """Send ``messages`` and yield the reply to each, in their order.
 
         At most ``window`` messages are sent ahead of the replies taken. ``timeout`` limits each
         request. Raises as `request`, but EncodeError only after the replies to the messages
         already sent.
         """
-        if window < 1:
-            raise UsageError(f"window={window} must be at least 1")
+        if type(window) is not int or window < 1:
+            raise UsageError(f"window={window!r} must be a whole number, at least 1")
         replies: deque[Reply] = deque()
-        refused: EncodeError | None = None
+        refused: EncodeError | UsageError | None = None
         try:
             for message in messages:
                 if len(replies) == window:
                     yield await replies.popleft()
+                deadline = self._deadline(timeout)
                 try:
-                    frame = self._endpoint.framing.encode(message)
-                except EncodeError as error:
+                    replies.append(await self._ask(message, deadline))
+                except (EncodeError, UsageError) as error:
                     refused = error
                     break
-                replies.append(await self._ask(frame, self._deadline()))
             while replies:
                 yield await replies.popleft()
         finally:
@@ -116,15 +171,17 @@ class AsyncClient:
         if refused is not None:
             raise refused
 
-    async def send(self, message: Buffer) -> None:
-        """Send one whole message; returns once the transport's buffer is below its high-water mark.
+    async def send(self, message: Buffer, *, timeout: Timeout = ...) -> None:
+        """Send one whole message; returns once few bytes (64 KiB) are left unsent.
 
         Raises EncodeError before a byte is sent, ConnectionClosed and ClientTimeout. After a
         ClientTimeout an unknown part of the message is sent, so the connection is closed.
         """
-        frame = self._endpoint.framing.encode(message)
-        deadline = self._deadline()
+        deadline = self._deadline(timeout)
+        frame = self._endpoint.encode(message)
         connection = await self._writable(deadline)
+        connection.check_sending()
+        connection.owed = True
         connection.write(frame)
         try:
             await self._drain(connection, deadline)
@@ -134,7 +191,7 @@ class AsyncClient:
         if connection.stream.fault is not None:
             raise connection.stream.fault()
 
-    async def receive(self) -> bytes:
+    async def receive(self, *, timeout: Timeout = ...) -> bytes:
         """The next message that is not the reply to a `request`.
 
         Raises ClientTimeout (a later call may still get the message), ConnectionClosed if the
@@ -142,7 +199,7 @@ class AsyncClient:
         inside a frame, FrameTooLarge and FrameCorrupt. It never reconnects: a new connection has
         no message to give.
         """
-        deadline = self._deadline()
+        deadline = self._deadline(timeout)
         while not self._queue:
             connection = self._current()
             if connection.stream.fault is not None:
@@ -150,32 +207,36 @@ class AsyncClient:
             try:
                 await self._queue.wait(deadline)
             except TimeoutError:
-                raise ClientTimeout(
-                    f"no message from {self.peername} in {self.timeout:g} s"
-                ) from None
+                limit = self._limit_of(timeout)
+                raise ClientTimeout(f"no message from {self.peername} in {limit:g} s") from None
         message = self._queue.get()
         self._current().update_reading()
         return message
 
     async def end(self) -> None:
-        """End the outgoing stream (half-close); replies can still be received.
+        """End the outgoing stream (half-close) after what is sent; replies can still be received.
 
-        Raises ConnectionClosed, and UsageError for TLS: asyncio has no half-close for it.
+        Raises ConnectionClosed, and UsageError for TLS: Python has no half-close for it.
         """
+        self._check()
         connection = self._current()
         if connection.stream.fault is not None:
             raise connection.stream.fault()
         connection.end()
 
     async def close(self) -> None:
-        """Send the bytes still unsent, then close for good.
+        """Send the bytes still unsent, then close for good. Open requests raise ConnectionClosed.
 
-        Open requests raise ConnectionClosed. Raises ClientTimeout if the peer did not take the
-        unsent bytes.
+        If messages were sent whose replies have not shown that they arrived, this waits for the
+        server's end up to ``timeout``, as `Client.close`. Raises ClientTimeout and
+        ConnectionClosed if they may be lost.
         """
+        if self._connection is None:
+            self._closed = True
+            return
+        self._check()
         self._closed = True
-        if self._connection is not None:
-            await self._connection.close(self.timeout)
+        await self._connection.close(self._limit)
 
     def __aiter__(self) -> Self:
         return self
@@ -187,8 +248,14 @@ class AsyncClient:
             raise StopAsyncIteration from None
 
     async def __aenter__(self) -> Self:
-        if self._connection is None:
-            self._connection = await dial(self._endpoint, self._queue, self._deadline())
+        deadline = self._deadline(...)
+        async with self._connecting:
+            if self._connection is None and not self._closed:
+                loop = asyncio.get_running_loop()
+                if self._backoff is not None:
+                    self._attempts = Attempts(self._backoff, loop.time)
+                self._connection = await self._dial(deadline)
+                self._loop = loop
         return self
 
     async def __aexit__(
@@ -197,12 +264,24 @@ class AsyncClient:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        await self.close()
+        try:
+            await self.close()
+        except (ClientTimeout, ConnectionClosed):
+            if error is None:  # else the error of the block says more
+                raise
 
-    def _deadline(self) -> float | None:
-        if self.timeout is None:
-            return None
-        return asyncio.get_running_loop().time() + self.timeout
+    def _check(self) -> None:
+        self._owner.check()
+        if self._loop is not None and asyncio.get_running_loop() is not self._loop:
+            raise UsageError("the client belongs to another event loop; make one in this loop")
+
+    def _deadline(self, timeout: Timeout) -> float | None:
+        self._owner.check()
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._check()
+        limit = self._limit if timeout is ... else self._limit_of(timeout)
+        return None if limit is None else loop.time() + limit
 
     def _current(self) -> AsyncConnection:
         if self._connection is None:
@@ -211,17 +290,24 @@ class AsyncClient:
             )
         return self._connection
 
-    async def _ask(self, frame: bytes, deadline: float | None) -> Reply:
-        return (await self._writable(deadline)).request(frame, deadline)
+    async def _dial(self, deadline: float | None) -> AsyncConnection:
+        transport = await dial(self._endpoint, deadline)
+        return AsyncConnection(transport, self._endpoint, self._match, self._queue)
+
+    async def _ask(self, message: Buffer, deadline: float | None) -> Reply:
+        connection = self._connection
+        if connection is None or not (connection.writable and connection.live):
+            connection = await self._writable(deadline)
+        return connection.request(message, deadline)
 
     async def _writable(self, deadline: float | None) -> AsyncConnection:
         """A live connection whose buffer takes one more message."""
         while True:
             connection = self._current()
             if connection.stream.fault is not None:
-                if self._backoff is None or self._closed:
+                if self._attempts is None or self._closed:
                     raise connection.stream.fault()
-                await self._reconnect(self._backoff, deadline)
+                await self._reconnect(self._attempts, deadline)
             elif connection.writable:
                 return connection
             else:
@@ -231,38 +317,40 @@ class AsyncClient:
         try:
             await connection.drain(deadline)
         except TimeoutError:
-            raise self._not_taken() from None
+            raise ClientTimeout(f"{self.peername} did not take the message in time") from None
 
-    async def _reconnect(self, backoff: Backoff, deadline: float | None) -> None:
+    async def _reconnect(self, attempts: Attempts, deadline: float | None) -> None:
         """Connect again; the first task that needs it does so, and the others wait."""
         try:
             async with asyncio.timeout_at(deadline):
                 await self._connecting.acquire()
         except TimeoutError:
-            raise ConnectError(
-                f"cannot connect to {self.peername}: not within {self.timeout:g} s"
-            ) from None
+            raise ConnectError(f"cannot connect to {self.peername}: not in time") from None
         try:
-            if not self._current().live:
-                self._connection = await self._dial_again(backoff, deadline)
+            if not self._current().live and not self._closed:
+                await self._dial_again(self._current(), attempts, deadline)
         finally:
             self._connecting.release()
 
-    async def _dial_again(self, backoff: Backoff, deadline: float | None) -> AsyncConnection:
-        self._current().abort("")  # after the peer's end there may still be unsent bytes
+    async def _dial_again(
+        self, lost: AsyncConnection, attempts: Attempts, deadline: float | None
+    ) -> None:
+        lost.abort("")  # after the peer's end there may still be unsent bytes
+        if not self._lost:
+            self._lost = True
+            attempts.ended(replied=lost.replied)
         failure: ConnectError | None = None
-        for wait in waits_until(backoff, deadline, asyncio.get_running_loop().time):
+        for wait in attempts.until(deadline):
             await asyncio.sleep(wait)
+            attempts.begin()
             try:
-                connection = await dial(self._endpoint, self._queue, deadline)
+                connection = await self._dial(deadline)
             except ConnectError as error:
-                failure = error
+                self._failure = failure = error
                 continue
+            self._late += lost.late
+            self._connection, self._lost, self._failure = connection, False, None
             if self._closed:
-                await connection.close(self.timeout)
-            return connection
-        assert failure is not None
-        raise failure
-
-    def _not_taken(self) -> ClientTimeout:
-        return ClientTimeout(f"{self.peername} did not take the message within {self.timeout:g} s")
+                connection.abort("closed here")
+            return
+        raise failure or not_yet(self.peername, self._failure, attempts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -9,11 +10,21 @@ from itertools import islice
 from types import TracebackType
 from typing import Self, Unpack
 
-from epollo.client.arguments import ConnectOptions, read_arguments
-from epollo.client.backoff import Backoff, waits_until
-from epollo.client.endpoint import Endpoint
+from epollo.address.dialing import LONGEST_WAIT
+from epollo.client.arguments import (
+    ClientArguments,
+    ConnectOptions,
+    HasTimeout,
+    Timeout,
+    read_arguments,
+)
+from epollo.client.backoff import Attempts
+from epollo.client.forks import Owner
+from epollo.client.outstanding import OutstandingById, TooManyOverdue
+from epollo.client.received import MAX_UNRECEIVED, Received
 from epollo.client.stream import Stream
 from epollo.client.sync_transport import DeadlinePassed, SyncTransport, dial
+from epollo.client.wording import ENDED, OVERDUE, UNRECEIVED, broken_at_close, not_ended, not_yet
 from epollo.errors import (
     ClientTimeout,
     ConnectError,
@@ -24,6 +35,8 @@ from epollo.errors import (
     UsageError,
 )
 from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
+
+_CLOSE_NOTIFY_TIMEOUT = 1.0  # seconds to wait for it if no message is unanswered
 
 
 def connect(
@@ -42,6 +55,17 @@ def connect(
     ``server_hostname``, by default the host of ``to``, is the name that the server's certificate
     has to be valid for.
 
+    ``match`` says how replies are matched to requests by an identifier that both contain:
+    ``"bytes(OFFSET,SIZE)"``, a function that returns the identifier of a message, or a
+    `epollo.client.Match`. It is needed for a server that replies out of order (``ordered=False``),
+    or that sends messages without a request. Without it the next message is taken for the reply to
+    the oldest request: **nothing tells that it is another one's**. ``on_push`` is called with each
+    message that has no request; without it, `receive` returns them.
+
+    ``keepalive`` is the silence in seconds after which TCP probes the server. A server that has
+    vanished ends the connection after twice that time, also while sent bytes are not acknowledged
+    (TCP_USER_TIMEOUT). 0 is never.
+
     With ``reconnect``, a `Backoff` or True for its defaults, a call that sends connects again if
     the connection is lost. It never sends a message twice: the server may have handled it, and
     only the caller knows whether it may be repeated. urllib3 and Go's net/http have the same rule;
@@ -49,92 +73,203 @@ def connect(
 
     Raises AddressError, FramingSpecError, SettingError, ConnectError, TLSHandshakeError.
     """
-    return Client(*read_arguments(to, framing, timeout, max_frame, **options))
+    return Client(read_arguments(to, framing, timeout, max_frame, **options))
 
 
-class Client:
+class PendingReply:
+    """The reply to one request, once it has come."""
+
+    __slots__ = ("given_up", "message")
+
+    def __init__(self) -> None:
+        self.message: bytes | None = None
+        self.given_up = False
+
+    def done(self) -> bool:
+        return self.given_up or self.message is not None
+
+    def set_result(self, message: bytes) -> None:
+        self.message = message
+
+
+class Client(HasTimeout):
     """One connection, for one thread at a time. Made by `connect`; a context manager.
 
+    `close` may be called in any thread. Any other call raises UsageError while another thread is
+    in one: a `Pool` is for many threads. It raises UsageError in a forked child too.
+
     Iterating yields messages until the peer ends the stream. If the server also sends messages
-    without a request, use `send` and `receive`: `request` takes the next message as its reply.
+    without a request, pass ``match``, or use only `send` and `receive`: without ``match``,
+    `request` takes the next message as its reply.
     """
 
-    def __init__(self, endpoint: Endpoint, timeout: float | None, backoff: Backoff | None) -> None:
-        self._endpoint = endpoint
-        self._backoff = backoff
-        self._queue: deque[bytes] = deque()
+    def __init__(self, arguments: ClientArguments) -> None:
+        super().__init__(arguments.timeout)
+        self._endpoint = arguments.endpoint
+        self._attempts: Attempts | None = None
+        if arguments.backoff is not None:
+            self._attempts = Attempts(arguments.backoff, time.monotonic)
+        self._match = arguments.match
+        self._by_id: OutstandingById[PendingReply] | None = None
+        if arguments.match is not None:
+            self._by_id = OutstandingById(arguments.match)
+        self._received = Received(arguments.on_push)
+        self._replies: deque[bytes] = deque()  # without match: to requests, in their order
+        self._awaited = 0  # without match: replies that have not come
+        self._owner = Owner()
+        self._lock = threading.RLock()
+        self._call = _Call(self._owner, self._lock)
         self._pipelining = False
         self._closed = False
-        self.timeout: float | None = timeout
-        self.peername: str = str(endpoint)
-        self._open(self._deadline())
+        self._ended = False  # by `end`
+        self._lost = False  # is the loss of the last connection counted?
+        self._replied = False  # has this connection brought a reply?
+        self._owed = False  # was a message sent without a reply that shows its arrival?
+        self._failure: ConnectError | None = None
+        self.peername = str(self._endpoint)
+        self._open(self._deadline(...))
 
-    def request(self, message: Buffer, *, idempotent: bool = False) -> bytes:
-        """Send ``message`` and return the next one received, within ``timeout`` in all.
+    @property
+    def late_replies(self) -> int:
+        """Replies that were dropped, with ``match``: their requests had been given up."""
+        return 0 if self._by_id is None else self._by_id.late
 
-        Raises as `send` and `receive`. An error after bytes are sent closes the connection;
-        otherwise a late reply would be taken as the reply to the next request. If the client
-        reconnects, an ``idempotent`` message is sent once more when the connection is lost.
+    @property
+    def live(self) -> bool:
+        """Is there a connection, as far as is known?"""
+        return self._stream.fault is None
+
+    @property
+    def replied(self) -> bool:
+        """Has this connection brought a reply?"""
+        return self._replied
+
+    @property
+    def clean(self) -> bool:
+        """Is there a connection, and no message on it that another caller could meet?"""
+        left = self._owed or self._pipelining or self._received
+        return self._stream.fault is None and not left
+
+    def alive(self) -> bool:
+        """Is there a connection, as far as can be seen without waiting? Reads what has arrived."""
+        with self._call:
+            self._check_alive()
+            return self._stream.fault is None
+
+    def request(
+        self, message: Buffer, *, idempotent: bool = False, timeout: Timeout = ...
+    ) -> bytes:
+        """Send ``message`` and return its reply, within ``timeout`` in all.
+
+        Without ``match`` that is the next message received. So the server has to reply in order,
+        and an error after bytes are sent closes the connection: a late reply would be taken for the
+        reply to the next request. With ``match`` a request that times out leaves the connection
+        open, and its late reply is dropped.
+
+        Raises as `send` and `receive`, and UsageError for an identifier that is in use. If the
+        client reconnects, an ``idempotent`` message is sent once more when the connection is lost.
         """
-        frame = self._endpoint.framing.encode(message)
-        deadline = self._deadline()
-        self._make_ready(deadline)
-        try:
-            return self._ask(frame, deadline)
-        except (ConnectionClosed, FrameTruncated):
-            if not idempotent or self._backoff is None:
-                raise
-        self._make_ready(deadline)
-        return self._ask(frame, deadline)
+        with self._call:
+            deadline = self._deadline(timeout)
+            try:
+                return self._ask(message, deadline)
+            except (ConnectionClosed, FrameTruncated):
+                if not idempotent or self._attempts is None or self._closed:
+                    raise
+            return self._ask(message, deadline)
 
-    def requests(self, messages: Iterable[Buffer], window: int = 64) -> Iterator[bytes]:
+    def requests(
+        self, messages: Iterable[Buffer], window: int = 64, *, timeout: Timeout = ...
+    ) -> Iterator[bytes]:
         """Send ``messages`` and yield the reply to each, in their order.
 
         At most ``window`` messages are sent ahead of the replies taken. ``timeout`` limits the
         wait for each reply. Raises as `request`, but EncodeError only after the replies to the
-        messages already sent. Stopping before the last reply closes the connection.
+        messages already sent. Stopping before the last reply closes the connection, unless
+        replies are matched.
         """
-        if window < 1:
-            raise UsageError(f"window={window} must be at least 1")
-        return self._pipeline(iter(messages), window)
+        if type(window) is not int or window < 1:
+            raise UsageError(f"window={window!r} must be a whole number, at least 1")
+        self._limit_of(timeout)
+        if self._by_id is not None:
+            return self._pipeline_by_id(self._by_id, iter(messages), window, timeout)
+        return self._pipeline(iter(messages), window, timeout)
 
-    def send(self, message: Buffer) -> None:
+    def send(self, message: Buffer, *, timeout: Timeout = ...) -> None:
         """Send one whole message.
 
         Raises EncodeError before a byte is sent, ConnectionClosed and ClientTimeout. After a
         ClientTimeout an unknown part of the message is sent, so the connection is closed. Replies
-        are not read meanwhile: to send many messages before their replies, use `requests`.
+        are not read meanwhile: to send many messages before their replies, use `requests`. If
+        sending fails, what the server had sent before is still there for `receive`.
         """
-        frame = self._endpoint.framing.encode(message)
-        deadline = self._deadline()
-        self._make_ready(deadline, sending=True)
-        self._send(frame, deadline)
+        with self._call:
+            frame = self._endpoint.encode(message)
+            deadline = self._deadline(timeout)
+            self._make_ready(deadline, sending=True)
+            self._owed = True
+            try:
+                self._send(frame, deadline)
+            except OSError as error:
+                if isinstance(error, ClientTimeout):
+                    raise
+                self._receive_rest()
+                raise self._broken(error) from error
 
-    def receive(self) -> bytes:
-        """The next message.
+    def receive(self, *, timeout: Timeout = ...) -> bytes:
+        """The next message that is not the reply to a `request`.
 
         Raises ClientTimeout (a later call may still get the message), ConnectionClosed if the
         connection is lost, StreamEnded at the end of the stream, FrameTruncated if the stream ends
         inside a frame, FrameTooLarge and FrameCorrupt. It never reconnects: a new connection has
         no message to give.
         """
-        return self._next(self._deadline())
+        with self._call:
+            deadline = self._deadline(timeout)
+            while not self._received:
+                self._read(deadline)
+            return self._received.get()
 
     def end(self) -> None:
         """End the outgoing stream (half-close); replies can still be received.
 
         Raises ConnectionClosed, and UsageError for TLS: Python has no half-close for it.
         """
-        try:
-            self._transport.end()
-        except OSError as error:
-            raise self._broken(error) from error
+        with self._call:
+            if self._stream.fault is not None:
+                raise self._stream.fault()
+            if not self._ended:
+                try:
+                    self._transport.end()
+                except OSError as error:
+                    self._receive_rest()
+                    raise self._broken(error) from error
+                self._ended = True
 
     def close(self) -> None:
-        """Close for good; later calls raise ConnectionClosed."""
+        """Close for good; later calls raise ConnectionClosed.
+
+        If messages were sent whose replies have not shown that they arrived, this ends the outgoing
+        stream, and waits for the server's end up to the client's ``timeout``: a close with replies
+        under way would be a reset, and the server would lose messages that it has not read yet
+        (RFC 2525, 2.17). Raises ClientTimeout and ConnectionClosed if they may be lost.
+        """
+        if not self._owner.here:  # in a forked child: the connection is the parent's
+            self._transport.release()
+            return
         self._closed = True
+        open_until_now = self._stream.fault is None
         self._stream.close("closed here")
-        self._transport.close()
+        waiting = not self._lock.acquire(blocking=False)
+        if waiting:
+            self._transport.shut_down()  # wakes the thread that is in a call
+            limit = self._limit
+            if not self._lock.acquire(timeout=-1 if limit is None else min(limit, LONGEST_WAIT)):
+                return
+        try:
+            self._close_transport(open_until_now and not waiting)
+        finally:
+            self._lock.release()
 
     def __iter__(self) -> Iterator[bytes]:
         while True:
@@ -153,14 +288,24 @@ class Client:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except (ClientTimeout, ConnectionClosed):
+            if error is None:  # else the error of the block says more
+                raise
 
-    def _deadline(self) -> float | None:
-        return None if self.timeout is None else time.monotonic() + self.timeout
+    # The connection.
+
+    def _deadline(self, timeout: Timeout) -> float | None:
+        self._call_limit = limit = self._limit if timeout is ... else self._limit_of(timeout)
+        return None if limit is None else time.monotonic() + limit
 
     def _open(self, deadline: float | None) -> None:
         self._transport: SyncTransport = dial(self._endpoint, deadline)
         self._stream = Stream(self._endpoint)
+        self._forget()
+        self._replied = self._owed = False
+        self._lost = self._ended = False
 
     def _make_ready(self, deadline: float | None, *, sending: bool = False) -> None:
         """Ensure that there is a connection. If the client does not reconnect, `send` may still
@@ -169,117 +314,63 @@ class Client:
             raise UsageError(
                 "replies of requests() are still to come; take them, or close the iterator, first"
             )
-        if self._backoff is not None and not self._closed:
+        if self._attempts is not None and not self._closed:
             self._check_alive()
             if self._stream.fault is not None:
-                self._reconnect(self._backoff, deadline)
+                self._reconnect(self._attempts, deadline)
         elif self._stream.fault is not None and (self._closed or not sending):
             raise self._stream.fault()
+        if self._ended:
+            raise UsageError(ENDED)
 
     def _check_alive(self) -> None:
         """Before sending, check whether the server has closed the connection (as urllib3 does)."""
-        if self._stream.fault is None and not self._queue:
+        if self._stream.fault is None:
             try:
                 data = self._transport.receive_now()
+                if data is not None:
+                    self._feed(data)
             except OSError as error:
                 self._stream.broken(error)
-            else:
-                self._feed(data)
+            except BaseException:
+                self._drop_if_taking()
+                raise
+            self._received.push()
 
-    def _reconnect(self, backoff: Backoff, deadline: float | None) -> None:
+    def _reconnect(self, attempts: Attempts, deadline: float | None) -> None:
         self._transport.abort()
+        if not self._lost:
+            self._lost = True
+            attempts.ended(replied=self._replied)
         failure: ConnectError | None = None
-        for wait in waits_until(backoff, deadline, time.monotonic):
+        for wait in attempts.until(deadline):
             time.sleep(wait)
+            attempts.begin()
             try:
-                self._open(deadline)
-                return
+                if not self._closed:
+                    self._open(deadline)
             except ConnectError as error:
-                failure = error
-        assert failure is not None
-        raise failure
+                self._failure = failure = error
+                continue
+            self._failure = None
+            if self._closed:  # in another thread, meanwhile
+                self._drop("closed here")
+                raise ConnectionClosed(f"connection to {self.peername} is closed: closed here")
+            return
+        raise failure or not_yet(self.peername, self._failure, attempts)
 
-    def _ask(self, frame: bytes, deadline: float | None) -> bytes:
-        try:
-            self._send(frame, deadline)
-            return self._next(deadline)
-        except BaseException:
-            self._drop("a request had no reply")
-            raise
+    def _drop(self, why: str) -> None:
+        """Close the connection; the client may open another."""
+        self._stream.close(why)
+        self._transport.abort()
+        self._forget()
 
-    def _pipeline(self, messages: Iterator[Buffer], window: int) -> Iterator[bytes]:
-        self._make_ready(self._deadline())
-        unsent = bytearray()
-        awaited = 0
-        refused: EncodeError | None = None
-        self._pipelining = True
-        try:
-            while True:
-                if awaited <= window // 2 and refused is None:  # the peer works on the other half
-                    added, refused = self._pack(islice(messages, window - awaited), unsent)
-                    awaited += added
-                    self._transport.send_some(unsent)
-                if not awaited:
-                    break
-                reply = self._next(self._deadline(), unsent)
-                awaited -= 1
-                yield reply
-        finally:
-            self._pipelining = False
-            if awaited:
-                self._queue.clear()
-                self._drop("not all replies of requests() were taken")
-        if refused is not None:
-            raise refused
-
-    def _pack(
-        self, messages: Iterable[Buffer], unsent: bytearray
-    ) -> tuple[int, EncodeError | None]:
-        """Add the frames of ``messages`` to ``unsent``; returns their number, and an error."""
-        added = 0
-        try:
-            for message in messages:
-                unsent += self._endpoint.framing.encode(message)
-                added += 1
-        except EncodeError as error:
-            return added, error
-        return added, None
-
-    def _send(self, frame: bytes, deadline: float | None) -> None:
-        try:
-            self._transport.send(frame, deadline)
-        except DeadlinePassed:
-            self._drop("a message was not taken")
-            raise ClientTimeout(
-                f"{self.peername} did not take the message within {self.timeout:g} s"
-            ) from None
-        except OSError as error:
-            raise self._broken(error) from error
-        except BaseException:  # KeyboardInterrupt, or an error of a signal handler
-            self._drop("a message was not sent whole")
-            raise
-
-    def _next(self, deadline: float | None, unsent: bytearray | None = None) -> bytes:
-        while not self._queue:
-            if self._stream.fault is not None:
-                raise self._stream.fault()
-            self._read(deadline, unsent)
-        return self._queue.popleft()
-
-    def _read(self, deadline: float | None, unsent: bytearray | None) -> None:
-        """Wait until ``deadline`` for bytes, and decode them."""
-        try:
-            self._feed(self._transport.receive(deadline, unsent))
-        except DeadlinePassed:
-            raise ClientTimeout(f"no message from {self.peername} in {self.timeout:g} s") from None
-        except OSError as error:
-            raise self._broken(error) from error
-
-    def _feed(self, data: bytes | None) -> None:
-        if data:
-            self._queue += self._stream.feed(data)
-        elif data is not None:
-            self._stream.end()
+    def _forget(self) -> None:
+        """Replies cannot come any more."""
+        self._awaited = 0
+        self._replies.clear()
+        if self._by_id is not None:
+            self._by_id.clear()
 
     def _broken(self, error: OSError) -> ConnectionClosed:
         """End the connection with ``error``; returns the error to raise."""
@@ -288,7 +379,301 @@ class Client:
         fault = self._stream.fault()
         return fault if isinstance(fault, ConnectionClosed) else ConnectionClosed(str(fault))
 
-    def _drop(self, why: str) -> None:
-        """Close the connection; the client may open another."""
-        self._stream.close(why)
-        self._transport.abort()
+    def _close_transport(self, open_until_now: bool) -> None:
+        if self._transport.fileno() < 0:
+            return
+        owed = self._owed or bool(self._awaited) or bool(self._by_id)
+        self._forget()
+        if not open_until_now and not owed:
+            self._transport.abort()
+            return
+        limit = self._limit if owed else _CLOSE_NOTIFY_TIMEOUT
+        deadline = None if limit is None else time.monotonic() + limit
+        try:
+            self._transport.close(deadline, wait=owed or self._transport.encrypted)
+        except DeadlinePassed as passed:
+            if owed:
+                raise ClientTimeout(not_ended(self.peername, limit, unsent=passed.unsent)) from None
+        except OSError as error:
+            if owed and open_until_now:
+                raise ConnectionClosed(broken_at_close(self.peername, error)) from error
+
+    # Requests and replies.
+
+    def _ask(self, message: Buffer, deadline: float | None) -> bytes:
+        if self._by_id is not None:
+            self._make_ready(deadline)
+            return self._ask_by_id(self._by_id, message, deadline)
+        frame = self._endpoint.encode(message)
+        self._make_ready(deadline)
+        try:
+            self._awaited += 1
+            unsent = self._send_request(frame)
+            while not self._replies:
+                self._read(deadline, unsent)
+            if unsent:
+                self._send(bytes(unsent), deadline)
+            self._replied = True
+            return self._replies.popleft()
+        except BaseException:
+            self._drop("a request had no reply")
+            raise
+
+    def _ask_by_id(
+        self, table: OutstandingById[PendingReply], message: Buffer, deadline: float | None
+    ) -> bytes:
+        reply = PendingReply()
+        frame = self._add(table, message, reply)
+        unsent = bytearray()
+        try:
+            unsent = self._send_request(frame)
+            while reply.message is None:
+                self._read(deadline, unsent)
+            if unsent:
+                self._send(bytes(unsent), deadline)
+        except BaseException:
+            reply.given_up = True
+            if unsent:
+                self._drop("a message was not sent whole")
+            raise
+        self._replied = True
+        return reply.message
+
+    def _add(
+        self, table: OutstandingById[PendingReply], message: Buffer, reply: PendingReply
+    ) -> bytes:
+        """Make ``message`` one of the outstanding requests; returns its frame."""
+        try:
+            identifier, stamped = table.prepare(bytes(message))
+        except TooManyOverdue:
+            self._drop(OVERDUE)
+            assert self._stream.fault is not None
+            raise self._stream.fault() from None
+        frame = self._endpoint.encode(stamped)
+        table.add(identifier, reply)
+        return frame
+
+    def _pipeline(
+        self, messages: Iterator[Buffer], window: int, timeout: Timeout
+    ) -> Iterator[bytes]:
+        with self._call:
+            self._make_ready(self._deadline(timeout))
+        unsent = bytearray()
+        refused: EncodeError | None = None
+        outstanding = 0
+        self._pipelining = True
+        try:
+            while True:
+                more = outstanding <= window // 2 and refused is None  # the peer has the others
+                if more or not self._replies:
+                    with self._call:
+                        if more:
+                            added, refused = self._pack(
+                                islice(messages, window - outstanding), unsent
+                            )
+                            outstanding += added
+                            self._awaited += added
+                            self._transport.send_some(unsent)
+                        if not outstanding:
+                            break
+                        self._read_reply(timeout, unsent)
+                reply = self._replies.popleft()
+                outstanding -= 1
+                yield reply
+        finally:
+            self._pipelining = False
+            if outstanding:
+                self._drop("not all replies of requests() were taken")
+        self._replied = True
+        if refused is not None:
+            raise refused
+
+    def _read_reply(self, timeout: Timeout, unsent: bytearray) -> None:
+        deadline = self._deadline(timeout)
+        while not self._replies:
+            self._read(deadline, unsent)
+
+    def _pack(
+        self, messages: Iterable[Buffer], unsent: bytearray
+    ) -> tuple[int, EncodeError | None]:
+        """Add the frames of ``messages`` to ``unsent``; returns their number, and an error."""
+        added = 0
+        try:
+            for message in messages:
+                unsent += self._endpoint.encode(message)
+                added += 1
+        except EncodeError as error:
+            return added, error
+        return added, None
+
+    def _pipeline_by_id(
+        self,
+        table: OutstandingById[PendingReply],
+        messages: Iterator[Buffer],
+        window: int,
+        timeout: Timeout,
+    ) -> Iterator[bytes]:
+        with self._call:
+            self._make_ready(self._deadline(timeout))
+        unsent = bytearray()
+        refused: EncodeError | UsageError | None = None
+        replies: deque[PendingReply] = deque()
+        self._pipelining = True
+        try:
+            while True:
+                more = len(replies) <= window // 2 and refused is None
+                if more or not replies or replies[0].message is None:
+                    with self._call:
+                        if more:
+                            refused = self._pack_by_id(table, messages, window, unsent, replies)
+                            self._transport.send_some(unsent)
+                        if not replies:
+                            break
+                        deadline = self._deadline(timeout)
+                        while replies[0].message is None:
+                            self._read(deadline, unsent)
+                message = replies.popleft().message
+                assert message is not None
+                yield message
+        finally:
+            self._pipelining = False
+            for reply in replies:
+                reply.given_up = True
+            if unsent:
+                self._drop("not all messages of requests() were sent")
+        self._replied = True
+        if refused is not None:
+            raise refused
+
+    def _pack_by_id(
+        self,
+        table: OutstandingById[PendingReply],
+        messages: Iterator[Buffer],
+        window: int,
+        unsent: bytearray,
+        replies: deque[PendingReply],
+    ) -> EncodeError | UsageError | None:
+        """Add frames to ``unsent`` until ``window`` replies are due; returns what stopped it."""
+        try:
+            for message in islice(messages, window - len(replies)):
+                reply = PendingReply()
+                unsent += self._add(table, message, reply)
+                replies.append(reply)
+        except (EncodeError, UsageError) as error:
+            return error
+        return None
+
+    # Bytes.
+
+    def _send_request(self, frame: bytes) -> bytearray:
+        """Send what the kernel takes of ``frame``; returns the rest. A failure is raised only after
+        what the server had sent before it: that may be the reply."""
+        try:
+            sent = self._transport.try_send(memoryview(frame))
+        except OSError as error:
+            self._transport.fail(error)
+            return bytearray()
+        except BaseException:
+            self._drop("a message was not sent whole")
+            raise
+        return bytearray(memoryview(frame)[sent:])
+
+    def _send(self, frame: bytes, deadline: float | None) -> None:
+        """Raises OSError if sending fails."""
+        try:
+            self._transport.send(frame, deadline)
+        except DeadlinePassed:
+            raise self._not_taken() from None
+        except OSError:
+            raise
+        except BaseException:  # KeyboardInterrupt, or an error of a signal handler
+            self._drop("a message was not sent whole")
+            raise
+
+    def _not_taken(self) -> ClientTimeout:
+        """Close, since an unknown part of a message is sent. Returns the error to raise."""
+        self._drop("a message was not taken")
+        return ClientTimeout(
+            f"{self.peername} did not take the message within {self._call_limit:g} s"
+        )
+
+    def _read(self, deadline: float | None, unsent: bytearray | None = None) -> None:
+        """Wait until ``deadline`` for bytes, and decode them."""
+        if self._stream.fault is None and self._received.size > MAX_UNRECEIVED:
+            self._drop(UNRECEIVED)
+        if self._stream.fault is not None:
+            raise self._stream.fault()
+        try:
+            self._feed(self._transport.receive(deadline, unsent))
+        except DeadlinePassed:
+            if unsent:
+                raise self._not_taken() from None
+            raise ClientTimeout(
+                f"no message from {self.peername} in {self._call_limit:g} s"
+            ) from None
+        except OSError as error:
+            raise self._broken(error) from error
+        except BaseException:
+            self._drop_if_taking()
+            raise
+        self._received.push()
+
+    def _receive_rest(self) -> None:
+        """Sending has failed: take what the server had sent before."""
+        try:
+            while self._received.size <= MAX_UNRECEIVED and (data := self._transport.receive_now()):
+                self._feed(data)
+        except OSError:
+            pass
+        except BaseException:
+            self._drop_if_taking()
+            raise
+
+    def _drop_if_taking(self) -> None:
+        """A signal handler has raised an error. If the kernel had given bytes away just then, they
+        are lost, and so is the place in the stream."""
+        if self._transport.taking:
+            self._drop("a receive was interrupted, and bytes were lost")
+
+    def _feed(self, data: bytes) -> None:
+        if data:
+            self._deliver(self._stream.feed(data))
+        else:
+            self._stream.end()
+        self._transport.taken()
+
+    def _deliver(self, messages: list[bytes]) -> None:
+        if self._by_id is not None:
+            try:
+                self._by_id.deliver(messages, self._received.put)
+            except Exception as error:
+                self._stream.match_failed(error)
+        elif self._awaited:
+            replies = min(self._awaited, len(messages))
+            self._awaited -= replies
+            self._replies += messages[:replies]
+            self._received.put_all(messages[replies:])
+        else:
+            self._received.put_all(messages)
+
+
+class _Call:
+    """Held during each call of a client. Raises UsageError in a second thread and in a forked
+    child; a callback may use the client within a call."""
+
+    __slots__ = ("_acquire", "_owner", "_release")
+
+    def __init__(self, owner: Owner, lock: threading.RLock) -> None:
+        self._owner = owner
+        self._acquire = lock.acquire
+        self._release = lock.release
+
+    def __enter__(self) -> None:
+        self._owner.check()
+        if not self._acquire(blocking=False):
+            raise UsageError(
+                "the client is in use by another thread; give each thread its own, or use a Pool"
+            )
+
+    def __exit__(self, *_: object) -> None:
+        self._release()

@@ -6,20 +6,34 @@ import ssl
 from dataclasses import dataclass
 
 from epollo.address import Address
-from epollo.framing import Framing
+from epollo.errors import EncodeError
+from epollo.framing import Buffer, Framing
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """An address, its framing, and the TLS context and host name; without TLS the context is None.
 
-    The server's certificate has to be valid for ``server_hostname``.
+    The server's certificate has to be valid for ``server_hostname``. ``keepalive`` is the silence
+    in seconds after which TCP probes the peer; 0 is never.
     """
 
     address: Address
     framing: Framing
     tls: ssl.SSLContext | None
     server_hostname: str | None
+    keepalive: float = 0.0
+
+    def encode(self, message: Buffer) -> bytes:
+        """The frame that carries ``message``. Raises EncodeError, also if a user's own framing
+        returns something else than bytes."""
+        frame = self.framing.encode(message)
+        if type(frame) is bytes:
+            return frame
+        if not isinstance(frame, bytes | bytearray | memoryview):
+            kind = type(frame).__name__
+            raise EncodeError(f"encode of framing {self.framing.name} returned {kind}, not bytes")
+        return bytes(frame)
 
     def __str__(self) -> str:
         return str(self.address)

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections.abc import Callable
+
+from epollo.client.received import Received
 
 _MAX_SIZE = 1 << 20  # bytes; reading pauses while the queue holds more
-_OVERHEAD = 33  # bytes of an empty bytes object, so that many empty messages fill the queue too
 
 
-class MessageQueue:
+class MessageQueue(Received):
     """Keeps messages in order until they are taken, and wakes the tasks that wait for one.
 
     A woken task checks again for a message. A message stays in the queue until it is taken: if a
     task is cancelled just after it was woken, the next task gets the message (as in asyncio.Queue).
     """
 
-    def __init__(self) -> None:
-        self._messages: deque[bytes] = deque()
-        self._size = 0
+    def __init__(self, on_push: Callable[[bytes], object] | None = None) -> None:
+        super().__init__(on_push)
         self._changed = asyncio.Event()
-
-    def __bool__(self) -> bool:
-        return bool(self._messages)
 
     @property
     def full(self) -> bool:
-        return self._size > _MAX_SIZE
-
-    def put(self, messages: list[bytes]) -> None:
-        self._messages += messages
-        self._size += sum(map(len, messages)) + _OVERHEAD * len(messages)
-        self.wake()
-
-    def get(self) -> bytes:
-        message = self._messages.popleft()
-        self._size -= len(message) + _OVERHEAD
-        return message
+        return self.size > _MAX_SIZE
 
     def wake(self) -> None:
         """Wake all waiting tasks."""

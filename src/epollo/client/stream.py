@@ -20,6 +20,7 @@ class Stream:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._name = str(endpoint)
+        self._framing = endpoint.framing.name
         self._decoder = endpoint.framing.decoder()
         self.fault: Callable[[], EpolloError] | None = None
 
@@ -28,10 +29,18 @@ class Stream:
         if self.fault is not None:
             return []
         try:
-            return self._decoder.feed(data)
+            messages = self._decoder.feed(data)
         except FrameError as error:
             self.fault = fault_of(error)
             return error.messages
+        except Exception as error:
+            self._user_error(f"framing {self._framing}", error)
+            return []
+        if not isinstance(messages, list):
+            error = TypeError(f"feed returned {type(messages).__name__}, not a list")
+            self._user_error(f"framing {self._framing}", error)
+            return []
+        return messages
 
     def end(self) -> None:
         """The peer has ended its stream."""
@@ -39,6 +48,8 @@ class Stream:
             self._decoder.eof()
         except FrameError as error:
             self._fail(fault_of(error))
+        except Exception as error:
+            self._user_error(f"framing {self._framing}", error)
         else:
             self._fail(partial(StreamEnded, f"{self._name} has closed the connection"))
 
@@ -47,9 +58,23 @@ class Stream:
         text = f"connection to {self._name} is broken: {broken_by(error)}"
         self._fail(partial(ConnectionClosed, text))
 
+    def match_failed(self, error: Exception) -> None:
+        """The user's function to match replies raised ``error``: they can be told apart no more."""
+        self._user_error("match", error)
+
     def close(self, why: str) -> None:
         """The connection is closed by this side."""
         self._fail(partial(ConnectionClosed, f"connection to {self._name} is closed: {why}"))
+
+    def _user_error(self, what: str, error: Exception) -> None:
+        text = f"connection to {self._name} is closed: {what} raised {error!r}"
+
+        def fault() -> ConnectionClosed:
+            closed = ConnectionClosed(text)
+            closed.__cause__ = error
+            return closed
+
+        self._fail(fault)
 
     def _fail(self, fault: Callable[[], EpolloError]) -> None:
         self.fault = self.fault or fault

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Protocol, TypeAlias
 
+from epollo import address
 from epollo.bench.load.payload import Fault
 from epollo.bench.run.context import RunContext
+from epollo.bench.run.dialer import is_self_connected
 from epollo.bench.run.metrics import NEVER, RunCounters
 from epollo.engine import CloseReason, Connection, Limits
 from epollo.errors import ConnectionClosed
@@ -113,9 +115,7 @@ class BenchConnection:
         return self.number >= self.context.retire_after
 
     def connected(self, connection: Connection) -> None:
-        if connection.sockname == connection.peername != "":
-            # Nothing listens on that port, and the kernel chose the same port for this end: a
-            # connection to itself (RFC 9293, 3.5, simultaneous open), which echoes perfectly.
+        if is_self_connected(connection):
             connection.abort(CloseReason.REFUSED)
             return
         self.transport = connection
@@ -166,7 +166,10 @@ class BenchConnection:
 
     def closed(self, connection: Connection, reason: CloseReason) -> None:
         self.transport = None
-        self.listener.on_closed(self, reason, connection.error)
+        error = connection.error
+        if reason is CloseReason.REFUSED and error is None:
+            error = address.self_connect_error()
+        self.listener.on_closed(self, reason, error)
 
     def overdue(self, before: int) -> bool:
         """Has the oldest message, or the connect, been pending since before that time?"""

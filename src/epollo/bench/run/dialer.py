@@ -77,12 +77,20 @@ class Dialer:
 
     def _filters(self, connection: Connection) -> list[Filter]:
         filters: list[Filter] = []
+        if is_self_connected(connection):  # then `BenchConnection.connected` refuses it
+            return filters
         if self._version:
             ends = [address.parse(name) for name in (connection.sockname, connection.peername)]
             filters.append(ProxyHeaderSender(header(self._version, *ends)))
         if self._target.tls is not None:
             filters.append(_client(self._target.tls, self._timeout, self._target.server_hostname))
         return filters
+
+
+def is_self_connected(connection: Connection) -> bool:
+    """Is it a connection of a socket with itself, which echoes perfectly? See
+    `epollo.address.dialing.is_self_connected`."""
+    return connection.sockname == connection.peername != ""
 
 
 def _client(context: ssl.SSLContext, timeout: float, host: str | None) -> TLS:
@@ -104,7 +112,7 @@ def _target(workload: Workload) -> Endpoint:
                 raise SettingError(f"{field}: only for TLS; give tls too")
         return Endpoint(server, framing, None, None)
     context = client_context(workload.tls_ca, workload.tls_cert, workload.tls_key)
-    name = workload.server_name or server.host or None
+    name = address.certificate_name(workload.server_name or server.host) or None
     if context.check_hostname and name is None:
         raise SettingError(f"server_name: {server} has no host; give the name in its certificate")
     try:

@@ -1,0 +1,96 @@
+"""Matching replies to requests by an identifier that both contain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+from epollo.errors import SettingError
+
+Getter: TypeAlias = Callable[[bytes], Hashable | None]
+"""The identifier in a message; None if it has none."""
+
+Stamper: TypeAlias = Callable[[bytes, int], bytes]
+"""A message with a number written into it as its identifier."""
+
+_SPEC = re.compile(r"bytes\((\d{1,9}),(\d{1,9})(,stamp)?\)")
+_FORMS = "write bytes(OFFSET,SIZE) or bytes(OFFSET,SIZE,stamp), or pass a function or a Match"
+_LARGEST_SIZE = 1 << 16  # bytes of an identifier
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Where requests and replies have the identifier that they share.
+
+    Attributes:
+        get: the identifier of a message, any hashable value. A reply without one, for which it
+            returns None, is a push: a message that the server sends without a request.
+        get_reply: the same for replies, if they have it elsewhere; by default ``get``.
+        stamp: writes an identifier into each request. It is given the message and a number, which
+            counts from 0, and returns the message to send. Without it, callers choose identifiers.
+        needs: bytes that a request must have for its identifier to be complete.
+    """
+
+    get: Getter
+    get_reply: Getter | None = None
+    stamp: Stamper | None = None
+    needs: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("get", "get_reply", "stamp"):
+            value = getattr(self, name)
+            if not callable(value) and (value is not None or name == "get"):
+                raise SettingError(f"match: {name}={value!r} is not a function")
+
+
+def bytes_at(offset: int, size: int, *, stamp: bool = False) -> Match:
+    """The identifier is the ``size`` bytes at ``offset`` of every message, as in DNS (0, 2), Modbus
+    TCP (0, 2) or Kafka (0, 4). No Python function is called to find it.
+
+    With ``stamp`` the client writes it, as a big-endian number: two requests never have the same
+    one, whatever the caller has written there. The reply is returned as it came, with that number.
+    Raises SettingError.
+    """
+    for name, value, least in (("offset", offset, 0), ("size", size, 1)):
+        if type(value) is not int or not least <= value <= _LARGEST_SIZE:
+            raise SettingError(
+                f"match: {name}={value!r} is not a number of bytes from {least} to {_LARGEST_SIZE}"
+            )
+    end = offset + size
+    return Match(
+        itemgetter(slice(offset, end)), None, _writer(offset, size) if stamp else None, end
+    )
+
+
+def parse(match: str | Getter | Match | None) -> Match | None:
+    """The `Match` that a ``match`` argument describes: ``bytes(0,2)`` for `bytes_at`, a function
+    for `Match.get`, or a `Match`. Raises SettingError."""
+    if match is None or isinstance(match, Match):
+        return match
+    if isinstance(match, str):
+        found = _SPEC.fullmatch(match.replace(" ", ""))
+        if found is None:
+            raise SettingError(f"match: {match!r} is not known; {_FORMS}")
+        return bytes_at(int(found[1]), int(found[2]), stamp=found[3] is not None)
+    if callable(match):
+        return Match(match)
+    raise SettingError(f"match: {match!r} is not known; {_FORMS}")
+
+
+def _writer(offset: int, size: int) -> Stamper:
+    mask = (1 << (8 * size)) - 1
+
+    def write(message: bytes, number: int) -> bytes:
+        identifier = (number & mask).to_bytes(size, "big")
+        return message[:offset] + identifier + message[offset + size :]
+
+    return write
+
+
+def describe(identifier: Any) -> str:
+    """``identifier`` for an error text, which is one line."""
+    text = repr(identifier)
+    return text if len(text) <= 60 else f"{text[:60]}..."

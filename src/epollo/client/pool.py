@@ -1,0 +1,242 @@
+"""A pool of blocking clients, for many threads and several addresses."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self, Unpack
+
+from epollo.address.dialing import LONGEST_WAIT
+from epollo.client.arguments import Timeout
+from epollo.client.blocking import Client
+from epollo.client.upstream import PoolOptions, Upstream, Upstreams, with_timeout
+from epollo.errors import ClientTimeout, ConnectError, ConnectionClosed, EpolloError, FrameError
+from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
+
+_SHORTEST = 0.001  # seconds; no call has a timeout of 0
+
+
+class Pool(Upstreams[Client]):
+    """Clients of several ``addresses``, for any number of threads; a context manager.
+
+    At most ``connections`` are open to each address; a connection is made when it is needed, and
+    kept. A request goes to the healthy address with the fewest requests, and to the next in turn if
+    they are equal. An address that cannot be connected to, or does not reply, is left out, and
+    tried again once after each wait of ``backoff``.
+
+    The other arguments are those of `epollo.connect`. No connection is made here: a wrong address
+    is found by the first request. Raises as `epollo.connect` for arguments.
+    """
+
+    def __init__(
+        self,
+        addresses: Iterable[str],
+        framing: str | Framing = "u32",
+        timeout: float | None = 5.0,
+        max_frame: int = DEFAULT_MAX_FRAME,
+        *,
+        connections: int = 8,
+        **options: Unpack[PoolOptions],
+    ) -> None:
+        super().__init__(
+            addresses, framing, timeout, max_frame, connections, time.monotonic, options
+        )
+        self._changed = threading.Condition()
+
+    def request(
+        self, message: Buffer, *, idempotent: bool = False, timeout: Timeout = ...
+    ) -> bytes:
+        """Send ``message`` to one of the addresses and return its reply, within ``timeout`` in all.
+
+        It is sent once: if it may have reached a server, an error is raised. An ``idempotent``
+        message is then sent once more, to another address if there is one. As long as it was not
+        sent, every address is tried. Raises as `Client.request`; ConnectError if no address can
+        be connected to, and ClientTimeout if no connection became free.
+        """
+        deadline = self._deadline(timeout)
+        try:
+            return self._ask(message, deadline)
+        except (ConnectionClosed, FrameError):
+            if not idempotent or self._closed:
+                raise
+        return self._ask(message, deadline)
+
+    @contextmanager
+    def client(self, *, timeout: Timeout = ...) -> Iterator[Client]:
+        """Borrow a connected client, for several calls on one connection. It goes back to the pool
+        afterwards, unless messages are left on it. Raises ConnectError and ClientTimeout."""
+        lease = _Lease()
+        try:
+            client = self._acquire(lease, self._deadline(timeout))
+            client.timeout = self.timeout
+            try:
+                yield client
+            except (ConnectionClosed, ClientTimeout, FrameError) as error:
+                if not client.live:
+                    self._failed(lease, error)
+                raise
+        finally:
+            self._release(lease)
+
+    def close(self) -> None:
+        """Close for good. Requests under way may end within ``timeout``; then their connections are
+        closed, and they raise ConnectionClosed."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            idle = [client for each in self._upstreams for client in each.clients]
+            for each in self._upstreams:
+                each.clients.clear()
+        if not self._owner.here:
+            for client in idle:
+                client.close()
+            return
+        deadline = self._deadline(...)
+        for client in idle:
+            _close(client, deadline)
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not any(each.leases for each in self._upstreams), self._seconds(deadline)
+            )
+            leases = [lease for each in self._upstreams for lease in each.leases]
+            left = [lease.client for lease in leases if isinstance(lease, _Lease) and lease.client]
+        for client in left:
+            _close(client, time.monotonic() + _SHORTEST)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _deadline(self, timeout: Timeout) -> float | None:
+        limit = self._limit_of(timeout)
+        return None if limit is None else time.monotonic() + limit
+
+    def _seconds(self, deadline: float | None) -> float | None:
+        """The seconds that a wait until ``deadline`` takes."""
+        if deadline is None:
+            return None
+        return min(max(deadline - time.monotonic(), _SHORTEST), LONGEST_WAIT)
+
+    def _ask(self, message: Buffer, deadline: float | None) -> bytes:
+        lease = _Lease()
+        try:
+            client = self._acquire(lease, deadline)
+            try:
+                reply = client.request(message, timeout=self._seconds(deadline))
+            except (ConnectionClosed, ClientTimeout, FrameError) as error:
+                self._failed(lease, error)
+                raise
+            self._succeeded(lease)
+            return reply
+        finally:
+            self._release(lease)
+
+    def _acquire(self, lease: _Lease, deadline: float | None) -> Client:
+        """A live client, which other threads cannot use until the lease is released."""
+        tries: Counter[Upstream[Client]] = Counter()
+        while True:
+            with self._changed:
+                upstream = self._choose(deadline)
+                lease.upstream = upstream
+                upstream.begin(lease)
+                if upstream.clients:
+                    lease.client = upstream.clients.pop()
+            if lease.client is not None:
+                if lease.client.alive():
+                    return lease.client
+                self._release(lease)
+                continue
+            try:
+                return self._connect(lease, upstream, deadline)
+            except ConnectError as error:
+                with self._changed:
+                    upstream.fail(error)
+                self._release(lease)
+                tries[upstream] += 1
+                if (
+                    self._attempts
+                    and min(tries[each] for each in self._upstreams) >= self._attempts
+                ):
+                    raise
+
+    def _connect(self, lease: _Lease, upstream: Upstream[Client], deadline: float | None) -> Client:
+        client = Client(with_timeout(upstream.arguments, self._dial_limit(deadline)))
+        lease.client = client
+        client.timeout = self.timeout
+        self._check_open()
+        return client
+
+    def _choose(self, deadline: float | None) -> Upstream[Client]:
+        """The address to use next; waits until one has a connection free. ``_changed`` is held."""
+        while True:
+            self._check_open()
+            ready = [each for each in self._rotated() if each.ready]
+            free = [each for each in ready if each.busy < self.connections]
+            if free:
+                return min(free, key=lambda each: each.busy)
+            wait = None if ready else self._next_wait(deadline)
+            if wait is None and deadline is not None and time.monotonic() >= deadline:
+                raise self._none_free()
+            self._changed.wait(self._seconds(deadline) if wait is None else max(wait, _SHORTEST))
+
+    def _succeeded(self, lease: _Lease) -> None:
+        if lease.upstream is not None and not lease.upstream.healthy:
+            with self._changed:
+                lease.upstream.succeed()
+                self._changed.notify_all()
+
+    def _failed(self, lease: _Lease, error: Exception) -> None:
+        """A connection that had brought replies may end at any time: a server was restarted. Only
+        the next connect shows whether the address has failed."""
+        assert lease.client is not None
+        assert lease.upstream is not None
+        if isinstance(error, ClientTimeout) or not lease.client.replied:
+            with self._changed:
+                lease.upstream.fail(error)
+
+    def _release(self, lease: _Lease) -> None:
+        """The connection may be used by other threads, if it is of use. May be called again."""
+        client, upstream = lease.client, lease.upstream
+        if client is not None and (self._closed or not client.clean):
+            _close(client, self._deadline(...))
+            client = lease.client = None
+        with self._changed:
+            if upstream is not None:
+                upstream.end(lease)
+                if client is not None:
+                    upstream.clients.append(client)
+            lease.client = lease.upstream = None
+            self._changed.notify_all()
+        if client is not None and self._closed:  # meanwhile: `close` may not have seen it
+            _close(client, self._deadline(...))
+
+
+class _Lease:
+    """The use of one connection by one call."""
+
+    __slots__ = ("client", "upstream")
+
+    def __init__(self) -> None:
+        self.upstream: Upstream[Client] | None = None
+        self.client: Client | None = None
+
+
+def _close(client: Client, deadline: float | None) -> None:
+    """Close ``client`` before ``deadline``. What it raises was raised by its last request, or
+    concerns messages that a borrower has left on it."""
+    client.timeout = None if deadline is None else max(deadline - time.monotonic(), _SHORTEST)
+    try:
+        client.close()
+    except EpolloError:
+        pass
