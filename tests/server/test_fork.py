@@ -290,11 +290,6 @@ os.read(0, 1)
 
 
 @pytest.mark.parametrize("program", CLIENTS.values(), ids=CLIENTS)
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a client is closed and not shut down, so it stays open in the forked process",
-)
 def test_a_server_sees_the_end_of_a_client_though_a_forked_process_has_its_socket(
     program: str,
 ) -> None:
