@@ -31,11 +31,16 @@ def all_descriptors() -> Iterator[int]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = UNLIMITED if hard == resource.RLIM_INFINITY else hard
     if soft != resource.RLIM_INFINITY and soft < limit:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        except (ValueError, OSError):  # over fs.nr_open (proc(5)), which was lowered since
+            limit = soft
     try:
         yield limit
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        _, now = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if now == hard:  # else prlimit(1) has changed it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def require(needed: int, limit: int, what: str) -> None:

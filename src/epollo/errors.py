@@ -31,6 +31,10 @@ class HandlerError(UsageError):
     """An application that cannot be found, or is not a handler."""
 
 
+class HandlerTimeout(EpolloError, TimeoutError):
+    """A handler that did not return within ``handler_timeout``: why its connection was closed."""
+
+
 class SettingError(UsageError):
     """A setting with an unknown name or an impossible value."""
 

@@ -66,7 +66,7 @@ _SERVER = {
         "not there; a process serves until it is stopped"
     ),
     "rate limit-rate rate-limit limit-req max-rate": (
-        "not there yet; {in_flight} and {max_connections} limit what is handled at once"
+        "{max_message_rate RATE} limits messages, {max_connect_rate_per_ip RATE} connections"
     ),
     "max-message-size max-size max-body-size max-length limit max-message buffer-size": (
         "{max_frame SIZE}"

@@ -28,5 +28,6 @@ class Refusal(StrEnum):
 
     MAX_CONNECTIONS = "max_connections"  # as many as allowed are open
     MAX_PER_IP = "max_per_ip"  # as many as allowed are open from its address
+    MAX_CONNECT_RATE_PER_IP = "max_connect_rate_per_ip"  # too many come from its address a second
     DESCRIPTORS = "descriptors"  # no descriptor is left for it (ulimit -n)
     POLLER = "poller"  # the poller cannot watch it, or its setup failed

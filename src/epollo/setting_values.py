@@ -28,6 +28,8 @@ class ConnectionValues(TypedDict, total=False):
     keepalive: str | float
     max_connections: str | int
     max_per_ip: str | int
+    max_connect_rate_per_ip: str | float
+    max_message_rate: str | float
     tls_cert: str | Path
     tls_key: str | Path
     tls_ca: str | Path
@@ -41,6 +43,7 @@ class ConnectionValues(TypedDict, total=False):
     frame_timeout: str | float
     write_timeout: str | float
     slow_handler: str | float
+    handler_timeout: str | float
     threads: str | int
     in_flight: str | int
     ordered: str | bool

@@ -13,11 +13,12 @@ from epollo.errors import SettingError
 from epollo.framing import Framing
 from epollo.setting_values import Addresses, ServerValues, SettingValues
 from epollo.suggestions import did_you_mean
-from epollo.units import parse_count, parse_seconds, parse_size
+from epollo.units import parse_count, parse_number, parse_seconds, parse_size
 
 LOOPS = ("auto", "asyncio", "uvloop")
 PROXY_PROTOCOL = ("off", "optional", "required")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LONGEST_TIME = 10 * 365 * 24 * 3600  # seconds; see `epollo.server.timeouts`
 
 
 def _setting(
@@ -47,10 +48,25 @@ def _bound(value: str | int) -> int:
         raise ValueError(f"{error}; write none for no limit") from None
 
 
+def _rate(value: str | float) -> float:
+    """Events a second; 0 means no limit."""
+    try:
+        return 0.0 if value == "none" else parse_number(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; write none for no limit") from None
+
+
+def _seconds(value: str | float) -> float:
+    seconds = parse_seconds(value)
+    if seconds > LONGEST_TIME:
+        raise ValueError(f"{str(value)[:20]!r} is more than {LONGEST_TIME // 3600}h, ten years")
+    return seconds
+
+
 def _wait(value: str | float) -> float:
     """A time; 0 means no limit."""
     try:
-        return parse_seconds(value)
+        return _seconds(value)
     except ValueError as error:
         raise ValueError(f"{error}; write 0 for no limit") from None
 
@@ -107,7 +123,7 @@ def _context(value: ssl.SSLContext | None) -> ssl.SSLContext | None:
 
 
 def _timeout(value: str | float) -> float:
-    seconds = parse_seconds(value)
+    seconds = _seconds(value)
     if not seconds:
         raise ValueError("must be more than 0")
     return seconds
@@ -148,6 +164,12 @@ class Settings:
     )
     max_per_ip: int = _setting(
         "none", _bound, "N", "maximum open connections per IP address; others are refused"
+    )
+    max_connect_rate_per_ip: float = _setting(
+        "none", _rate, "RATE", "maximum connections a second per IP address; others are refused"
+    )
+    max_message_rate: float = _setting(
+        "none", _rate, "RATE", "maximum messages a second per connection; over it reading pauses"
     )
     tls_cert: str = _setting(
         "", _path, "FILE", "serve TLS with the certificate and its chain in this PEM file"
@@ -198,6 +220,12 @@ class Settings:
         "TIME",
         "log a handler that blocks the loop for longer than this; 0: never",
     )
+    handler_timeout: float = _setting(
+        "0",
+        _wait,
+        "TIME",
+        "close a connection whose handler, async or in a thread, takes longer; 0: no limit",
+    )
     threads: int = _setting(
         "0", parse_count, "N", "threads for blocking handlers; 0: run handlers in the loop's thread"
     )
@@ -220,7 +248,7 @@ class Settings:
         "loop of async handlers: auto (uvloop if installed), asyncio or uvloop",
     )
     graceful_timeout: float = _setting(
-        "30s", parse_seconds, "TIME", "time to answer received messages when told to stop"
+        "30s", _seconds, "TIME", "time to answer received messages when told to stop"
     )
     log_level: str = _setting(
         "info", _one_of(*LOG_LEVELS), "LEVEL", "log level: debug, info, warning or error"

@@ -83,3 +83,26 @@ def test_a_descriptor_is_named_once() -> None:
 )
 def test_a_socket_address_as_it_is_shown(sockaddr: Any, shown: str) -> None:
     assert str(address.of(sockaddr)) == shown
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/run/app.sock", "unix:/run/app.sock"),
+        (
+            "/run/\N{LATIN SMALL LETTER E WITH ACUTE}",
+            "unix:/run/\N{LATIN SMALL LETTER E WITH ACUTE}",
+        ),
+        ("a\nb", r"unix:a\nb"),
+        ("a\\nb", r"unix:a\\nb"),
+        ("\x1b[31m", r"unix:\x1b[31m"),
+        (b"\0name\0more", r"unix:@name\x00more"),
+        (b"\xff\xc3\xa9", "unix:\\xff\N{LATIN SMALL LETTER E WITH ACUTE}"),
+        ("\N{LINE SEPARATOR}", r"unix:\u2028"),
+        ("\N{RIGHT-TO-LEFT OVERRIDE}", r"unix:\u202e"),
+        ("", "unix:(unnamed)"),
+    ],
+)
+def test_the_name_of_a_peer_is_printable(path: str | bytes, name: str) -> None:
+    assert address.peer_name(path) == name
+    assert name.isprintable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from epollo import address
-from epollo.address import Address
+from epollo.address import Address, socket_files
 from epollo.errors import BindError, ConnectError
 from tests.support import DEADLINE, has_ipv6
 
@@ -121,7 +122,6 @@ def test_an_abstract_name_has_no_file(tmp_path: Path, monkeypatch: pytest.Monkey
             pass
         with pytest.raises(BindError, match=f"{where}: address already in use"):
             address.listen(where, 1)
-        address.remove(where)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -220,11 +220,6 @@ def test_an_interface_that_there_is_not_is_named() -> None:
         address.listen(address.parse("[fe80::1%nowhere0]:0"), 1)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="between the probe of a stale socket and its removal another server may bind there",
-)
 def test_of_two_that_replace_a_stale_unix_socket_one_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,3 +251,32 @@ def listen_or_fail(where: Address) -> socket.socket | BindError:
         return address.listen(where, 1)
     except BindError as error:
         return error
+
+
+@pytest.mark.parametrize(
+    ("keepalive", "write_timeout", "seconds"),
+    [(60, 30, 120), (1, 30, 30), (0, 30, 30), (60, 0, 0), (0, 0, 0), (1, 1e9, (2**31 - 1) / 1000)],
+)
+def test_a_peer_whose_kernel_acknowledges_nothing_is_given_up(
+    keepalive: float, write_timeout: float, seconds: float
+) -> None:
+    """An accepted socket inherits the option from its listener."""
+    options = address.Options(1, keepalive, write_timeout)
+    ((listener, file),) = address.listen_all(Address("127.0.0.1"), options)
+    assert file is None
+    with listener, accepted(listener) as sock:
+        milliseconds = option(sock, socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        assert milliseconds == seconds * 1000
+
+
+def test_a_directory_that_someone_else_has_locked_delays_a_unix_socket_but_does_not_prevent_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_files, "_LOCK_SECONDS", 0.05)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with address.listen(Address(path=str(tmp_path / "socket")), 1):
+            assert (tmp_path / "socket").is_socket()
+    finally:
+        os.close(folder)

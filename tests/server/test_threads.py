@@ -383,10 +383,10 @@ def ask():
     while not pools._shutdown:  # set once the main thread has ended
         time.sleep(0.001)
     try:
-        with epollo.connect(server.addresses[0], timeout=2) as client:
+        with epollo.connect(server.addresses[0], timeout=30) as client:
             print(client.request(b"after main"), flush=True)
         server.stop()
-        runner.join(2)
+        runner.join(30)
         print("running" if runner.is_alive() else "ended", flush=True)
     finally:
         os._exit(0)

@@ -13,14 +13,25 @@ from epollo.address.dialing import (
     time_share,
 )
 from epollo.address.faults import FORMS
-from epollo.address.forms import Address, certificate_name, host_of, of, parse, parse_all
+from epollo.address.forms import (
+    Address,
+    certificate_name,
+    host_of,
+    of,
+    parse,
+    parse_all,
+    peer_name,
+)
 from epollo.address.inherited import activated
-from epollo.address.listening import listen, remove
+from epollo.address.listening import Options, listen, listen_all
 from epollo.address.resolving import no_delay, resolve
+from epollo.address.socket_files import SocketFile
 
 __all__ = [
     "FORMS",
     "Address",
+    "Options",
+    "SocketFile",
     "activated",
     "bind_source",
     "certificate_name",
@@ -31,12 +42,13 @@ __all__ = [
     "find_dead_peer",
     "host_of",
     "listen",
+    "listen_all",
     "no_delay",
     "of",
     "parse",
     "parse_all",
+    "peer_name",
     "refused_as_self_connected",
-    "remove",
     "resolve",
     "self_connect_error",
     "start_connect",

@@ -76,6 +76,24 @@ def of(sockaddr: Any) -> Address:
     return Address(path=os.fsdecode(sockaddr) or "(unnamed)")
 
 
+def peer_name(sockaddr: Any) -> str:
+    """The address of a peer as text. A peer chooses the path of its Unix socket, and the name goes
+    into logs: so a character that is not printable is escaped as in a Python string, and the
+    backslash too (CWE-117)."""
+    name = str(of(sockaddr))
+    if name.isprintable() and "\\" not in name:
+        return name
+    return "".join(map(_escaped, name))
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable() and character != "\\":
+        return character
+    if "\udc80" <= character <= "\udcff":  # a byte that is no UTF-8 (PEP 383)
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
 def host_of(sockaddr: Any) -> str:
     """The host in ``sockaddr``; empty for a Unix socket.
 

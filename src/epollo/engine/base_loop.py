@@ -19,14 +19,18 @@ from typing import Any, ClassVar, NoReturn, cast
 from epollo.engine.connection import BaseConnection
 from epollo.engine.deadlines import overdue
 from epollo.engine.events import READ, WRITE
+from epollo.engine.forking import forget_wakeup, replace_descriptors, replace_epoll
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
 from epollo.engine.listener import Listener
 from epollo.engine.pushes import Pushes
 from epollo.engine.replies import Replies
-from epollo.engine.stages import ConnectionStage, drop_unacknowledged
+from epollo.engine.stages import ConnectionStage, Handshake, drop_unacknowledged
 from epollo.engine.timers import Timer, Timers
 from epollo.engine.wakeup import Alarm, Wakeup
+from epollo.errors import EngineMissing
 from epollo.reasons import CloseReason
+
+_OWN_SOURCES = (Listener, Wakeup, Alarm)  # all but connections; others belong to their makers
 
 # What one turn does at most, so that a storm of the same keeps no other peer waiting: it takes some
 # milliseconds, then the loop looks for new events.
@@ -40,13 +44,14 @@ _log = logging.getLogger("epollo.engine")
 _LOOPS: weakref.WeakSet[BaseLoop] = weakref.WeakSet()
 
 
-def _mark_inherited() -> None:
-    """In a forked process: the epoll(7) instances are its parent's, whose sockets must stay."""
-    for loop in _LOOPS:
-        loop._inherited = True
+def _give_up_all() -> None:
+    for loop in list(_LOOPS):
+        loop.give_up()
+    if _LOOPS:
+        forget_wakeup()
 
 
-os.register_at_fork(after_in_child=_mark_inherited)
+os.register_at_fork(after_in_child=_give_up_all)
 
 
 class BaseLoop(ABC):
@@ -74,7 +79,7 @@ class BaseLoop(ABC):
     _alarm: Alarm | None  # if the loop is a descriptor in another one
     _stopping: bool
     _closed: bool
-    _inherited: bool  # from the process that this one was forked from, which goes on using it
+    _inherited: bool  # this process was forked from the loop's own, and has given it up
     _exit: BaseException | None  # to be raised when the turn is over
 
     def __init__(self) -> None:
@@ -168,8 +173,40 @@ class BaseLoop(ABC):
         self._pushes.clear()
         self._alarm = None
         self._close_poller()
-        if self._exit is not None:
+        if self._exit is not None and not self._inherited:
             self._raise_exit()
+
+    @property
+    def inherited(self) -> bool:
+        """Was this process forked from the loop's own? Then the loop serves nobody here."""
+        return self._inherited
+
+    def give_up(self) -> None:
+        """This process was forked from the loop's own: leave all that it serves to that one. No
+        hook is called. The present turn, if a handler has forked in it, ends with an error."""
+        self._inherited = True
+        if self._closed:
+            return
+        self._timers.clear()
+        self._call_queue.clear()
+        self.to_flush.clear()
+        self._to_close.clear()
+        self.replies.clear()
+        self._pushes = Pushes(self)  # another thread may have held the lock of the present one
+        self._exit = RuntimeError(
+            "a handler forked this process and returned in it; end it with os._exit"
+        )
+        for source in self.sources():
+            connection = connection_of(source)
+            if connection is not None:
+                connection.discard()
+                connection.abandon()
+            elif isinstance(source, _OWN_SOURCES):
+                replace_descriptors(source.descriptors())
+        try:
+            replace_epoll(self._descriptor())
+        except EngineMissing:  # poll(2) and select(2) have nothing in the kernel
+            pass
 
     def fileno(self) -> int:
         """A descriptor that is readable when ``poll(0)`` has work: the whole engine is one
@@ -207,12 +244,14 @@ class BaseLoop(ABC):
         listener: socket.socket,
         accept: Callable[[socket.socket], object],
         failed: Callable[[OSError], object],
-    ) -> None:
-        """Give each new connection to ``accept``, and errors of accepting to ``failed``."""
+    ) -> Listener:
+        """Give each new connection to ``accept``, and errors of accepting to ``failed``. Returns an
+        object whose `Listener.accept` does not wait for the loop."""
         self._check_open()
         listener.setblocking(False)
         source = self._new_listener(listener, accept, failed, self.report)
         self.watch(listener.fileno(), source, READ)
+        return source
 
     def unlisten(self, listener: socket.socket) -> None:
         """Accept no more from ``listener``, and close it."""
@@ -253,6 +292,23 @@ class BaseLoop(ABC):
     def newcomers(self) -> list[BaseConnection]:
         """All that are not yet established, or failed to be."""
         return [each for each in self._all() if not each.established]
+
+    def advance_newcomers(self) -> bool:
+        """Read what handshakes have received until now, and abort those that have received nothing.
+        Returns whether any newcomer is left."""
+        left = False
+        for connection in self.newcomers():
+            stage = self.source_of(connection.fd)
+            try:
+                if isinstance(stage, Handshake):
+                    stage.ready(READ)
+            except BaseException as error:
+                self.source_failed(stage, error)
+            if isinstance(stage, Handshake) and stage.received_any:
+                left = left or not (connection.established or connection.closed)
+            else:
+                connection.drop(CloseReason.SHUTDOWN)
+        return left
 
     def _all(self) -> list[BaseConnection]:
         found = [connection_of(source) for source in self.sources()]
@@ -300,6 +356,8 @@ class BaseLoop(ABC):
         return self._stopping or self._exit is not None
 
     def _tell_closed(self, connection: BaseConnection) -> None:
+        if self._inherited:  # the parent does
+            return
         assert connection.reason is not None
         try:
             connection.context.protocol.closed(connection, connection.reason)
@@ -369,7 +427,7 @@ class BaseLoop(ABC):
         try:
             for _ in range(min(MOST_CALLS, len(self._call_queue))):
                 due.append(self._call_queue.popleft())
-            while due:
+            while due and not self._inherited:
                 try:
                     due.popleft()()
                 except BaseException as error:
@@ -389,6 +447,8 @@ class BaseLoop(ABC):
     def report(self, error: BaseException, what: str) -> None:
         """Tell `on_error` of an error that is no connection's close reason; see also `pass_on`."""
         self.pass_on(error)
+        if self._inherited and error is self._exit:  # the process ends, as it means to
+            return
         try:
             self.on_error(error, what)
         except BaseException as failure:  # such as of a logging handler of the user's
@@ -401,7 +461,9 @@ class BaseLoop(ABC):
         By then the connection that they interrupted is closed and reported, and the replies of all
         others are sent. Every other error that a user's code raises ends here.
         """
-        if isinstance(error, KeyboardInterrupt | SystemExit) and self._exit is None:
+        if isinstance(error, KeyboardInterrupt | SystemExit) and (
+            self._exit is None or self._inherited
+        ):
             self._exit = error
             if not self.polling:
                 self._wake()

@@ -25,7 +25,7 @@ from epollo.engine.filter_io import FilterIO
 from epollo.engine.groups import groups_of
 from epollo.engine.held_back import compact
 from epollo.engine.interface import ConnectionContext, ConnectionProtocol, LoopInterface
-from epollo.engine.pauses import FAILED, HIGH_WATER, IN_FLIGHT, REPLYING, SEALED, USER
+from epollo.engine.pauses import FAILED, HIGH_WATER, IN_FLIGHT, RATE, REPLYING, SEALED, USER
 from epollo.engine.replies import ReplyingConnection
 from epollo.engine.stages import Connecting, Handshake, Lingering, has_unread, would_reset
 from epollo.errors import ConnectionClosed, FilterError, FrameError, FrameTooLarge, FrameTruncated
@@ -62,6 +62,7 @@ NEXT_STAGES: dict[int, tuple[Stage, ...]] = {
 }
 
 
+_WAITING = HIGH_WATER | IN_FLIGHT | RATE | REPLYING  # these pauses end by themselves
 _CLEAN_ENDS = (None, CloseReason.EOF, CloseReason.LOCAL, CloseReason.SHUTDOWN)
 _ENDS_OF_STREAM = (CloseReason.EOF, CloseReason.TRUNCATED)
 _ORDERLY = (None, CloseReason.EOF, CloseReason.RESET)  # drops that take nothing from the peer
@@ -396,7 +397,7 @@ class BaseConnection(ReplyingConnection):
             self._update_events()
             if self.paused & REPLYING:
                 self.loop.replies[self].resume()
-            waits = self.reason is not None or self.paused & (HIGH_WATER | IN_FLIGHT | REPLYING)
+            waits = self.reason is not None or self.paused & _WAITING
             if self.stage == STOPPING and not waits:
                 self.loop.call_threadsafe(self.drain)
 
@@ -411,7 +412,7 @@ class BaseConnection(ReplyingConnection):
 
     def _update_events(self) -> None:
         """Ask the poller for what the connection waits for, if that has changed."""
-        if self.reason is not None or self.paused & (USER | HIGH_WATER):
+        if self.reason is not None or self.paused & (USER | HIGH_WATER | RATE):
             events = 0
         elif self.paused:
             events = self._events & READ  # most replies in flight come before more is to be read

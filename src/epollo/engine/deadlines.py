@@ -6,6 +6,8 @@ from epollo.engine.connection import FLUSHING, OPEN, BaseConnection
 from epollo.engine.interface import Bounds
 from epollo.reasons import CloseReason
 
+_TICKS = 0xFFFFFFFF  # the native engine counts ticks in 32 bits, and starts again at 0
+
 
 def overdue(connection: BaseConnection, bounds: Bounds) -> CloseReason | None:
     """The deadline that the peer has missed. Only the peer's own delays count: while it
@@ -21,11 +23,11 @@ def overdue(connection: BaseConnection, bounds: Bounds) -> CloseReason | None:
         connection.write_progress = tick
     if connection.frame_started != tick and not _has_partial(connection):
         connection.frame_started = tick
-    if bounds.write and tick - connection.write_progress > bounds.write:
+    if bounds.write and (tick - connection.write_progress) & _TICKS > bounds.write:
         return CloseReason.WRITE_TIMEOUT
-    if bounds.frame and tick - connection.frame_started > bounds.frame:
+    if bounds.frame and (tick - connection.frame_started) & _TICKS > bounds.frame:
         return CloseReason.FRAME_TIMEOUT
-    if bounds.idle and tick - connection.last_activity > bounds.idle:
+    if bounds.idle and (tick - connection.last_activity) & _TICKS > bounds.idle:
         return CloseReason.IDLE_TIMEOUT
     return None
 

@@ -124,6 +124,12 @@ class EngineConnection(Connection[Any], Protocol):
     """A connection as the code above the engine sees it: what no handler may call. In the loop's
     thread."""
 
+    paused: int
+    """Flags of `epollo.engine.pauses.Pause`: no message is delivered unless it is 0."""
+
+    def schedule_update(self) -> None:
+        """Look at ``paused`` again when the turn ends."""
+
     @property
     def established(self) -> bool:
         """Was it ever connected? Then ``connected`` was called."""
@@ -206,6 +212,10 @@ class EventLoop(Protocol):
         descriptor in another loop. Raises EngineMissing for a poller without a descriptor."""
 
     @property
+    def inherited(self) -> bool:
+        """Was this process forked from the loop's own? Then the loop serves nobody here."""
+
+    @property
     def wakeup_fd(self) -> int:
         """For signal.set_wakeup_fd: a signal that comes just before the loop waits wakes it."""
 
@@ -215,12 +225,16 @@ class EventLoop(Protocol):
     def newcomers(self) -> Iterable[Connection]:
         """All that are not yet established, or failed to be. For the loop's thread."""
 
+    def advance_newcomers(self) -> bool:
+        """Read what handshakes have received until now, and abort those that have received nothing.
+        Returns whether any newcomer is left."""
+
     def listen(
         self,
         listener: socket.socket,
         accept: Callable[[socket.socket], object],
         failed: Callable[[OSError], object],
-    ) -> None:
+    ) -> AcceptSource:
         """Give each new connection to ``accept``, and errors of accepting to ``failed``."""
 
     def watch(self, fd: int, source: EventSource, events: int) -> None:
@@ -279,6 +293,13 @@ class EventLoop(Protocol):
     def close(self) -> None:
         """Abort every connection, close every listener and descriptor. In a process forked from
         the loop's own, whose sockets these are too, nothing is said to the peers."""
+
+
+class AcceptSource(Protocol):
+    """A listener in the loop."""
+
+    def accept(self, most: int) -> None:
+        """Accept up to ``most`` of the connections that are queued, now."""
 
 
 class EventSource(Protocol):

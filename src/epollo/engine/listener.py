@@ -26,7 +26,11 @@ class Listener:
         self._report = report
 
     def ready(self, events: int) -> None:
-        for _ in range(ACCEPTS_PER_TURN):
+        self.accept(ACCEPTS_PER_TURN)
+
+    def accept(self, most: int) -> None:
+        """Accept up to ``most`` of the connections that are queued."""
+        for _ in range(most):
             if self.socket.fileno() < 0:  # closed by what was just accepted
                 return
             try:
@@ -48,6 +52,9 @@ class Listener:
     def next(self) -> socket.socket | None:
         """The next connection, or None. Raises OSError; BlockingIOError is the same as None."""
         return self.socket.accept()[0]
+
+    def descriptors(self) -> tuple[int, ...]:
+        return (self.socket.fileno(),)
 
     def abort(self) -> None:
         self.socket.close()

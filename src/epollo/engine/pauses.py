@@ -13,7 +13,8 @@ class Pause(IntFlag):
     IN_FLIGHT = 4  # too many messages wait for their replies
     SEALED = 8  # FLUSHING or later
     FAILED = 16  # the handler has raised, or it is closed: no reply is sent any more, either
-    REPLYING = 32  # a reply of several messages waits for the peer
+    RATE = 32  # the peer has sent more messages a second than it may
+    REPLYING = 64  # a reply of several messages waits for the peer
 
 
-USER, HIGH_WATER, IN_FLIGHT, SEALED, FAILED, REPLYING = (flag.value for flag in Pause)
+USER, HIGH_WATER, IN_FLIGHT, SEALED, FAILED, RATE, REPLYING = (flag.value for flag in Pause)

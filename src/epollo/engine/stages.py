@@ -93,12 +93,12 @@ class Handshake(ConnectionStage):
     is read, so a peer that does not read cannot make it pile up.
     """
 
-    __slots__ = ("_filters", "_received_any", "_timer", "_unsent")
+    __slots__ = ("_filters", "_timer", "_unsent", "received_any")
 
     def __init__(self, connection: StagedConnection, filters: Sequence[Filter]) -> None:
         super().__init__(connection)
         self._filters = list(filters)
-        self._received_any = False
+        self.received_any = False
         self._unsent = b""
         self._timer: Timer | None = None
         connection.loop.watch(connection.fd, self, READ)
@@ -125,7 +125,7 @@ class Handshake(ConnectionStage):
     def _receive(self) -> None:
         data = self.connection.socket.recv(READ_SIZE)
         if data:
-            self._received_any = True
+            self.received_any = True
             self._advance(data)
         else:
             self._end_of_stream()
@@ -180,7 +180,7 @@ class Handshake(ConnectionStage):
 
     def _end_of_stream(self) -> None:
         try:
-            if self._received_any or self._filters[0].speaks_first:
+            if self.received_any or self._filters[0].speaks_first:
                 self._filters[0].eof()
         except FilterError as error:
             self._fail(error)

@@ -13,6 +13,7 @@ from epollo.errors import EngineMissing
 
 _CLOEXEC_NONBLOCK = os.O_CLOEXEC | os.O_NONBLOCK  # TFD_CLOEXEC, TFD_NONBLOCK: timerfd_create(2)
 _ABSOLUTE = 1  # TFD_TIMER_ABSTIME
+_LATEST = 1 << 62  # nanoseconds; a timer that is set for later is set for this time, in 146 years
 
 
 class _Timespec(Structure):
@@ -48,7 +49,7 @@ class Alarm:
             return
         self._when = when
         # A time of zero disarms it, so the past is the first nanosecond.
-        nanoseconds = 0 if when is None else max(1, int(when * 1e9))
+        nanoseconds = 0 if when is None else max(1, int(min(when * 1e9, _LATEST)))
         value = _Timespec(*divmod(nanoseconds, 10**9))
         self._set_time(self.fd, _ABSOLUTE, byref(_Itimerspec(it_value=value)), None)
 
@@ -60,6 +61,9 @@ class Alarm:
         except BlockingIOError:
             pass
         self.set(self._next_time())
+
+    def descriptors(self) -> tuple[int, ...]:
+        return (self.fd,)
 
     def abort(self) -> None:
         os.close(self.fd)
@@ -89,6 +93,9 @@ class Wakeup:
             self.receiver.recv(4096)
         except BlockingIOError:
             pass
+
+    def descriptors(self) -> tuple[int, ...]:
+        return (self.receiver.fileno(), self.sender.fileno())
 
     def abort(self) -> None:
         self.receiver.close()

@@ -201,7 +201,7 @@ def parse_binary(header: bytes, family: int) -> str | None:
     addresses = header[start:stop]
     if family >> 4 == 3:
         path = addresses[:108].partition(b"\0")[0]
-        return str(address.of(path))
+        return address.peer_name(path)
     size = 4 if family >> 4 == 1 else 16
     kind = socket.AF_INET if size == 4 else socket.AF_INET6
     port = int.from_bytes(addresses[2 * size : 2 * size + 2], "big")

@@ -6,9 +6,9 @@ import errno
 import os
 import socket
 
-from epollo import address
-from epollo.address import Address
+from epollo.address import Address, SocketFile
 from epollo.engine import Connection, ConnectionProtocol, EventLoop
+from epollo.engine.interface import AcceptSource
 from epollo.errors import PollerFull
 from epollo.reasons import Refusal
 from epollo.server.limits import ConnectionLimiter
@@ -32,28 +32,37 @@ class Acceptor:
         bound: Address,
         protocol: ConnectionProtocol,
         limiter: ConnectionLimiter,
+        file: SocketFile | None = None,
     ) -> None:
         self._loop = loop
         self._listener = listener
         self._bound = bound
+        self._file = file
         self._protocol = protocol
         self._limiter = limiter
         self._counters = limiter.counters
         self._process = os.getpid()
         self._reserve: int | None = _open_reserve()
+        self._source: AcceptSource | None = None
         self._resume()
 
-    def close(self) -> None:
-        """Accept no more, and close the listener."""
+    def close(self, most: int = 0) -> None:
+        """Accept up to ``most`` of the connections that are queued, then no more, and close the
+        listener. Those that are left in the queue are reset, though the kernel has acknowledged
+        their requests."""
         if self._listener.fileno() >= 0:
+            if most and self._source is not None:
+                self._source.accept(most)
             if os.getpid() == self._process:  # a forked process must not remove the path
-                self._remove_path()
+                self._remove_file()
             self._loop.unlisten(self._listener)
         self._give_up_reserve()
 
-    def _remove_path(self) -> None:
+    def _remove_file(self) -> None:
+        """Remove the Unix socket's file, while its inode is surely this one's: before the close."""
         try:
-            address.remove(self._bound)
+            if self._file is not None:
+                self._file.remove()
         except OSError as error:  # the server must stop all the same
             self._limiter.warn(f"{self._bound} is left behind: {error.strerror}")
 
@@ -105,7 +114,7 @@ class Acceptor:
             if self._reserve is None:
                 self._reserve = _open_reserve()
             accept = self._admit if self._limiter.bounded else self._attach
-            self._loop.listen(self._listener, accept, self._failed)
+            self._source = self._loop.listen(self._listener, accept, self._failed)
 
     def _give_up_reserve(self) -> bool:
         reserve, self._reserve = self._reserve, None

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
 import ssl
-import time
 from collections.abc import Callable
 
 from epollo import address, framing
 from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Limits, Reply
-from epollo.errors import HandlerError
+from epollo.errors import HandlerError, HandlerTimeout
 from epollo.filters.base import Filter
 from epollo.filters.proxy import Proxy
 from epollo.filters.tls import TLS
@@ -20,13 +18,17 @@ from epollo.server.groups.registry import Groups
 from epollo.server.handlers.application import Application
 from epollo.server.handlers.executor import Executor, InlineExecutor
 from epollo.server.limits import ConnectionLimiter
+from epollo.server.log_limiter import LogLimiter, kind_of
+from epollo.server.rates import MessageRates
+from epollo.server.slow_handlers import SlowHandlers
 from epollo.settings import Settings
 from epollo.tls import server_context
 
 _log = logging.getLogger("epollo.server")
 
 # Resets and hang-ups are everyday events; a peer's fault is worth a line; a handler's error is a
-# bug. Refused connections are logged by `ConnectionLimiter`, at most one line a second.
+# bug. Refused connections are logged by `ConnectionLimiter`, at most one line a second, and of all
+# others `LogLimiter` logs one line a second of each kind.
 LEVELS = {
     CloseReason.EOF: logging.DEBUG,
     CloseReason.RESET: logging.DEBUG,
@@ -67,40 +69,45 @@ class ApplicationProtocol:
         )
         self.counters: Counters = Counters()
         self.limiter: ConnectionLimiter = ConnectionLimiter(
-            self.counters, settings.max_connections, settings.max_per_ip, proxied=self._proxied
+            self.counters,
+            settings.max_connections,
+            settings.max_per_ip,
+            max_rate_per_ip=settings.max_connect_rate_per_ip,
+            proxied=self._proxied,
         )
+        rate = settings.max_message_rate
+        self._rates = MessageRates(rate) if rate else None
         self.groups: Groups = Groups()
-        self._last_slow_warning = -math.inf  # time.monotonic()
+        self.slow_handlers: SlowHandlers = SlowHandlers(application.name, settings.slow_handler)
+        self._log = LogLimiter()
         self.connected_count: int = 0
         self.on_empty: Callable[[], object] | None = None
+        self.on_late: Callable[[Connection], object] | None = None
 
     def restart(self) -> None:
-        """Start again with no connections and no ``on_empty``."""
+        """Start again with no connections, no ``on_empty`` and no ``on_late``."""
         self.connected_count = 0
-        self.on_empty = None
+        self.on_empty = self.on_late = None
 
     @property
     def received(self) -> Callable[[bytes, EngineConnection], Reply]:
-        return self.executor.received
+        received = self.executor.received
+        return received if self._rates is None else self._rates.limited(received)
 
-    def watch_handler(self, loop: EventLoop) -> None:
-        """Log a handler that holds ``loop``, and so all other connections, for too long."""
-        loop.slow_after = self._settings.slow_handler or math.inf
-        loop.on_slow = self._log_slow
+    def begin(self, loop: EventLoop) -> None:
+        """``loop`` is about to serve the application."""
+        self._log.begin(loop)
+        self.slow_handlers.begin(loop)
+        loop.on_error = self._log_error
+        if self._rates is not None:
+            self._rates.begin(loop)
 
-    def _log_slow(self, connection: Connection, seconds: float) -> None:
-        """Log at most once a second: a slow handler is likely to be slow each time."""
-        now = time.monotonic()
-        if now - self._last_slow_warning < 1:
-            return
-        self._last_slow_warning = now
-        _log.warning(
-            "handler %s held the loop for %.0f ms, with the messages of one read from %s;"
-            " an async handler, or threads, would not hold up other connections",
-            self.application.name,
-            seconds * 1000,
-            connection.peername,
-        )
+    def end_log(self) -> None:
+        """The loop is about to be closed: log what `LogLimiter` holds back."""
+        self._log.end()
+
+    def _log_error(self, error: BaseException, what: str) -> None:
+        self._log.log((what, kind_of(error)), logging.ERROR, "%s", what, error=error)
 
     def connected(self, connection: EngineConnection) -> None:
         self.connected_count += 1
@@ -108,6 +115,8 @@ class ApplicationProtocol:
             self.limiter.identify(connection, _host(connection.peername))
             if connection.closed:
                 return
+        if self.on_late is not None:
+            self.on_late(connection)
         self.executor.connected(connection)
 
     def closed(self, connection: EngineConnection, reason: CloseReason) -> None:
@@ -119,7 +128,10 @@ class ApplicationProtocol:
         else:
             self.counters.count_refused(refusal)
         self.groups.forget(connection)
+        if self._rates is not None:
+            self._rates.forget(connection)
         if not connection.established:  # closed before ``connected``
+            self.check_empty()
             return
         if refusal is None:
             self.executor.disconnected(connection, reason, self._count_disconnected)
@@ -145,16 +157,17 @@ class ApplicationProtocol:
             self.on_empty()
 
     def _log_close(self, connection: Connection, reason: CloseReason) -> None:
-        level = LEVELS[reason]
-        if reason is CloseReason.HANDLER_ERROR:
-            name, error = self.application.name, connection.error
-            _log.log(
-                level, "handler %s raised, closed %s", name, connection.peername, exc_info=error
-            )
-        elif connection.error is not None:
-            _log.log(level, "closed %s: %s: %s", connection.peername, reason, connection.error)
+        level, peer, error = LEVELS[reason], connection.peername, connection.error
+        log = self._log.log
+        if isinstance(error, HandlerTimeout):
+            log((reason, HandlerTimeout), level, "%s; closed %s", error, peer)
+        elif reason is CloseReason.HANDLER_ERROR:
+            name, kind = self.application.name, (reason, kind_of(error))
+            log(kind, level, "handler %s raised, closed %s", name, peer, error=error)
+        elif error is not None:
+            log(reason, level, "closed %s: %s: %s", peer, reason, error)
         else:
-            _log.log(level, "closed %s: %s", connection.peername, reason)
+            log(reason, level, "closed %s: %s", peer, reason)
 
 
 def _host(peername: str) -> str:
@@ -173,11 +186,19 @@ def _executor_for(application: Application, limits: Limits, settings: Settings) 
         # Here, so that asyncio is imported for async handlers only.
         from epollo.server.handlers.coroutines import CoroutineExecutor
 
-        return CoroutineExecutor(application, limits.in_flight, settings.ordered)
+        return CoroutineExecutor(
+            application, limits.in_flight, settings.ordered, settings.handler_timeout
+        )
     if settings.threads:
         from epollo.server.handlers.threads import ThreadExecutor
 
-        return ThreadExecutor(application, limits.in_flight, settings.ordered, settings.threads)
+        return ThreadExecutor(
+            application,
+            limits.in_flight,
+            settings.ordered,
+            settings.threads,
+            settings.handler_timeout,
+        )
     return InlineExecutor(application)
 
 

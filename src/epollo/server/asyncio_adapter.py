@@ -5,19 +5,33 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import os
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 from epollo.engine import EventLoop
+from epollo.engine.forking import replace_epoll
 from epollo.errors import EngineMissing
 from epollo.server.handlers.coroutines import TASK_NAME, CoroutineExecutor, wait_until
 from epollo.server.handlers.executor import Executor
 from epollo.server.stopping import CLEANUP_SECONDS, Stop, Watchdog
 
 _LAST_STEP = 0.02  # seconds that cancelled tasks get at least, at the end of their loop
+
+
+_RUNNING: weakref.WeakSet[AsyncioAdapter] = weakref.WeakSet()
+
+
+def _give_up_all() -> None:
+    for adapter in list(_RUNNING):
+        adapter.give_up()
+
+
+os.register_at_fork(after_in_child=_give_up_all)
 
 
 class AsyncioAdapter:
@@ -28,6 +42,26 @@ class AsyncioAdapter:
         self._fd = engine.fileno()
         self._loop = asyncio.get_running_loop()
         self._over = self._loop.create_future()
+        self.post = self._loop.call_soon_threadsafe
+        _RUNNING.add(self)
+
+    @property
+    def inherited(self) -> bool:
+        """Was this process forked from the loop's own?"""
+        return self._engine.inherited
+
+    def give_up(self) -> None:
+        """This process was forked from the loop's own: leave that loop's epoll instance to it, and
+        let the next step of the loop here end what runs in it."""
+        loop: Any = self._loop
+        try:
+            selector = getattr(loop, "_selector", None)
+            replace_epoll(loop._get_backend_id() if selector is None else selector.fileno())
+        except (AttributeError, OSError, ValueError):  # another kind of loop, or closed
+            pass
+        loop.set_exception_handler(lambda *_: None)  # the tasks are its parent's
+        if not loop.is_closed():
+            loop.call_soon(self._turn)
 
     def stop(self) -> None:
         """End `run`."""
@@ -68,7 +102,7 @@ def run(
     # Set here, because asyncio keeps no public reference to its own, and `_end_threads` needs it.
     default_executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
     loop.set_default_executor(default_executor)
-    task = loop.create_task(main())
+    task, process = loop.create_task(main()), os.getpid()
     try:
         with watchdog.in_loop(loop.call_soon_threadsafe):
             try:
@@ -77,11 +111,13 @@ def run(
                 stop.ensure()
                 # The main task alone first: it ends the handlers in order.
                 _end_tasks(loop, {task}, stop)
-                _end_tasks(loop, asyncio.all_tasks(loop), stop)
-                loop.run_until_complete(loop.shutdown_asyncgens())
+                if os.getpid() == process:
+                    _end_tasks(loop, asyncio.all_tasks(loop), stop)
+                    loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         try:
-            _end_threads(default_executor, stop)
+            if os.getpid() == process:  # a forked process has none of the threads
+                _end_threads(default_executor, stop)
         finally:
             loop.close()
 

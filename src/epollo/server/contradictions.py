@@ -88,6 +88,21 @@ CONTRADICTIONS = (
         "a client of a Unix socket has no IP address; leave it out, or bind a HOST:PORT too",
     ),
     Contradiction(
+        "max_connect_rate_per_ip",
+        lambda case: (
+            case.settings.max_connect_rate_per_ip > 0
+            and case.only_unix
+            and case.settings.proxy_protocol == "off"
+        ),
+        "a client of a Unix socket has no IP address; leave it out, or bind a HOST:PORT too",
+    ),
+    Contradiction(
+        "handler_timeout",
+        lambda case: case.plain and case.settings.handler_timeout > 0,
+        "a plain handler runs in the loop's thread, and nothing can end it there; make it async, "
+        "or give threads too",
+    ),
+    Contradiction(
         "keepalive",
         lambda case: case.settings.keepalive > 0 and case.only_unix,
         "Unix sockets have no TCP keepalive; leave it out, or use idle_timeout",

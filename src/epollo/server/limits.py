@@ -1,4 +1,4 @@
-"""Limits on the connections open at once: in all, and from one address."""
+"""Limits on connections: open at once, in all and from one address; and a second, from one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from epollo import address
 from epollo.engine import CloseReason, Connection
 from epollo.reasons import Refusal
 from epollo.server.counters import Counters
+from epollo.server.rates import ConnectionRates
 
 _log = logging.getLogger("epollo.server")
 
@@ -27,12 +28,15 @@ class ConnectionLimiter:
         max_connections: int = 0,
         max_per_ip: int = 0,
         *,
+        max_rate_per_ip: float = 0,
         proxied: bool = False,
     ) -> None:
         self.counters = counters
-        self.bounded: bool = bool(max_connections or max_per_ip)
+        self.bounded: bool = bool(max_connections or max_per_ip or max_rate_per_ip)
         self._max_connections = max_connections
         self._max_per_ip = max_per_ip
+        self._max_rate_per_ip = max_rate_per_ip
+        self._rates = ConnectionRates(max_rate_per_ip) if max_rate_per_ip else None
         self._proxied = proxied
         self._hosts: dict[Connection, str] = {}
         self._open_by_host: dict[str, int] = {}
@@ -41,7 +45,7 @@ class ConnectionLimiter:
 
     def host_of(self, sock: socket.socket) -> str:
         """The address that ``sock`` counts for; empty if for none, as on Unix sockets."""
-        if not self._max_per_ip or self._proxied:
+        if not (self._max_per_ip or self._rates) or self._proxied:
             return ""
         try:
             return address.host_of(sock.getpeername())
@@ -52,8 +56,13 @@ class ConnectionLimiter:
         """Why a new connection from ``host`` is refused; None if it is not."""
         if self._max_connections and self.counters.open >= self._max_connections:
             return Refusal.MAX_CONNECTIONS
-        if self._max_per_ip and host and self._open_by_host.get(host, 0) >= self._max_per_ip:
+        return self._refusal_of(host) if host else None
+
+    def _refusal_of(self, host: str) -> Refusal | None:
+        if self._max_per_ip and self._open_by_host.get(host, 0) >= self._max_per_ip:
             return Refusal.MAX_PER_IP
+        if self._rates is not None and self._rates.is_over(host):
+            return Refusal.MAX_CONNECT_RATE_PER_IP
         return None
 
     def add(self, connection: Connection, host: str) -> None:
@@ -72,13 +81,14 @@ class ConnectionLimiter:
         return self._refused.pop(connection, None)
 
     def identify(self, connection: Connection, host: str) -> None:
-        """The proxy's client is ``host``: count the connection for it or, if that exceeds the
-        limit, abort it as `CloseReason.REFUSED`."""
-        if not self._max_per_ip or self._open_by_host.get(host, 0) < self._max_per_ip:
+        """The proxy's client is ``host``: count the connection for it or, if that exceeds a limit,
+        abort it as `CloseReason.REFUSED`."""
+        refusal = self._refusal_of(host) if host else None
+        if refusal is None:
             self.add(connection, host if self._max_per_ip else "")
             return
-        self._refused[connection] = Refusal.MAX_PER_IP
-        self._warn_refused(Refusal.MAX_PER_IP, host)
+        self._refused[connection] = refusal
+        self._warn_refused(refusal, host)
         connection.abort(CloseReason.REFUSED)
 
     def refuse(self, sock: socket.socket, refusal: Refusal, host: str) -> None:
@@ -98,6 +108,8 @@ class ConnectionLimiter:
     def _warn_refused(self, refusal: Refusal, host: str) -> None:
         if refusal is Refusal.MAX_PER_IP:
             limit = f"max_per_ip is {self._max_per_ip}, and {host} has as many"
+        elif refusal is Refusal.MAX_CONNECT_RATE_PER_IP:
+            limit = f"max_connect_rate_per_ip is {self._max_rate_per_ip:g}, and {host} made more"
         else:
             limit = f"max_connections is {self._max_connections}, and as many are open"
         self.warn(f"connection refused: {limit}")

@@ -43,10 +43,11 @@ class Listeners:
                 ", ".join(unserved),
             )
 
-    def stop_accepting(self) -> None:
-        """Close every listener. A second call does nothing."""
+    def stop_accepting(self, *, accept_queued: bool = False) -> None:
+        """Close every listener; before that, accept what is in its queue if ``accept_queued``, but
+        no more than it holds, while further ones come. A second call does nothing."""
         for acceptor in self._acceptors:
-            acceptor.close()
+            acceptor.close(self._settings.backlog if accept_queued else 0)
 
     def close(self) -> None:
         """Close every listener and forget it."""
@@ -54,14 +55,10 @@ class Listeners:
         self._acceptors.clear()
 
     def _listen(self, loop: EventLoop, bind: address.Address) -> None:
-        options = self._settings
-        listener = address.listen(
-            bind,
-            options.backlog,
-            keepalive=options.keepalive,
-            mode=options.socket_mode,
-            others=self.binds,
+        settings, protocol = self._settings, self._protocol
+        options = address.Options(
+            settings.backlog, settings.keepalive, settings.write_timeout, settings.socket_mode
         )
-        self.addresses.append(str(address.of(listener.getsockname())))
-        protocol = self._protocol
-        self._acceptors.append(Acceptor(loop, listener, bind, protocol, protocol.limiter))
+        for listener, file in address.listen_all(bind, options, self.binds, _log.warning):
+            self.addresses.append(str(address.of(listener.getsockname())))
+            self._acceptors.append(Acceptor(loop, listener, bind, protocol, protocol.limiter, file))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from types import TracebackType
 from typing import Self, Unpack
 
+from epollo.descriptors import SPARE, all_descriptors
 from epollo.engine import NOT_BUILT, CloseReason, Connection, EventLoop, native_missed, new_loop
 from epollo.framing import Buffer
 from epollo.server import contradictions
@@ -32,6 +35,8 @@ from epollo.setting_values import Addresses, ServerValues
 from epollo.settings import Settings, chosen_settings
 from epollo.units import parse_seconds
 
+_HANDSHAKE_SECONDS = 1.0  # after a stop, for handshakes that had begun, and for their first message
+
 _log = logging.getLogger("epollo.server")
 
 
@@ -53,12 +58,26 @@ def serve(
 
 
 def run_until_signalled(server: Server) -> Stop:
-    """Start ``server``, print its ready line, and run it until SIGINT or SIGTERM."""
-    server.start()
-    with server.signals():  # before the ready line, after which others may send signals
-        print(server.ready_line, flush=True)
-        server.run()
+    """Start ``server``, print its ready line, and run it until SIGINT or SIGTERM. Meanwhile this
+    process may have as many descriptors as its hard limit allows."""
+    with all_descriptors() as limit:
+        _check_descriptors(server.settings.max_connections, limit)
+        server.start()
+        with server.signals():  # before the ready line, after which others may send signals
+            print(server.ready_line, flush=True)
+            server.run()
     return server._stop
+
+
+def _check_descriptors(connections: int, limit: int) -> None:
+    if connections and connections + SPARE > limit:
+        _log.warning(
+            "max_connections is %d, but the limit of descriptors allows about %d; "
+            "raise ulimit -Hn, which is %d",
+            connections,
+            max(0, limit - SPARE),
+            limit,
+        )
 
 
 class Server:
@@ -100,6 +119,7 @@ class Server:
         self._loop: EventLoop | None = None
         self._thread: ServerThread | None = None
         self._finish: Callable[[], object] = _nothing  # ends `run` or `serve`
+        self._run_lock = threading.Lock()  # held while the server runs
         self._stopping = False
         self._stop_requested = False
         self._stop = Stop(self.settings.graceful_timeout)
@@ -143,7 +163,7 @@ class Server:
         self.addresses.clear()
         try:
             TimeoutSweeper(self._loop, self.settings)
-            self._protocol.watch_handler(self._loop)
+            self._protocol.begin(self._loop)
             self._listeners.use_systemd_sockets()
             self._publisher.begin(self._loop)
             self._listeners.open(self._loop)
@@ -152,14 +172,30 @@ class Server:
 
                 asyncio_adapter.check(self._loop, self.settings.loop)
         except BaseException:
-            self.close()
+            self._close()
             raise
 
     def run(self) -> None:
-        """Serve until `stop` or, in the main thread, until SIGINT or SIGTERM.
+        """Serve until `stop` or, in the main thread, until SIGINT or SIGTERM. Raises RuntimeError
+        if the server is running already.
 
         Async handlers run on a new loop of the kind that the setting ``loop`` names.
         """
+        with self._running():
+            self._run()
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """The server runs for the ``with`` block; once at a time, since each end would be the end
+        of the other."""
+        if not self._run_lock.acquire(blocking=False):
+            raise RuntimeError("the server is running already; make another Server, or stop it")
+        try:
+            yield
+        finally:
+            self._run_lock.release()
+
+    def _run(self) -> None:
         if self._loop is None:
             self.start()
         try:
@@ -176,62 +212,78 @@ class Server:
         except StopOverdue as error:  # in `started` or `stopped`; elsewhere it closes a connection
             self._stop.leave_behind([place_of(error)])
         finally:
-            self.close()
+            self._close()
             self._stop.report()
 
     def _run_plain(self) -> None:
         engine, application = self._started, self._protocol.application
-        with self._watchdog.in_hook():
+        post, slow_handlers = engine.call_threadsafe, self._protocol.slow_handlers
+        with self._watchdog.in_hook(), slow_handlers.in_hook(application, "started"):
             application.started(self)
         self._begin(engine.stop)
         try:
-            with signal_wakeup(engine), self._watchdog.in_loop(engine.call_threadsafe):
+            with (
+                signal_wakeup(engine),
+                self._watchdog.in_loop(post),
+                slow_handlers.watching(post),
+            ):
                 engine.run()
         finally:
-            self._stop.ensure()
-            with self._watchdog.in_hook():  # `disconnected` is called for the open connections
-                self._abort()
-                self.close()
-            self._protocol.executor.close(self._stop)
-            with self._watchdog.in_hook():
-                application.stopped(self)
+            if not engine.inherited:
+                self._end_plain()
+
+    def _end_plain(self) -> None:
+        application, slow_handlers = self._protocol.application, self._protocol.slow_handlers
+        self._stop.ensure()
+        with self._watchdog.in_hook():  # `disconnected` is called for the open connections
+            self._abort()
+            self._close()
+        self._protocol.executor.close(self._stop)
+        with self._watchdog.in_hook(), slow_handlers.in_hook(application, "stopped"):
+            application.stopped(self)
 
     async def serve(self) -> None:
         """Serve on the running loop, asyncio's or uvloop's, until `stop`. If cancelled, it aborts
         all connections. It returns, or raises, when the sockets are closed and all handlers have
         ended, or half a second after the grace. Raises EngineMissing if the poller is not itself
-        a descriptor."""
-        try:
-            await self._serve(nullcontext())
-        finally:
-            self._stop.report()
+        a descriptor, and RuntimeError if the server is running already."""
+        with self._running():
+            try:
+                await self._serve(nullcontext())
+            finally:
+                self._stop.report()
 
     async def _serve(self, wakeup: AbstractContextManager[None]) -> None:
         from epollo.server import asyncio_adapter
 
         if self._loop is None:
             self.start()
+        application, slow_handlers = self._protocol.application, self._protocol.slow_handlers
         try:
             adapter = asyncio_adapter.AsyncioAdapter(self._started)
-            if not await asyncio_adapter.call(self._protocol.application.started, self, self._stop):
-                return
+            with slow_handlers.in_hook(application, "started"):
+                if not await asyncio_adapter.call(application.started, self, self._stop):
+                    return
             self._begin(adapter.stop)
             try:
-                with wakeup:  # ends before the engine closes the wakeup descriptor
-                    await adapter.run()
+                with wakeup, slow_handlers.watching(adapter.post):
+                    await adapter.run()  # ends before the engine closes the wakeup descriptor
             finally:
-                self._abort()
-                self.close()
-                await self._finish_handlers()
+                if not adapter.inherited:
+                    self._abort()
+                    self._close()
+                    await self._finish_handlers()
         finally:
-            self.close()
+            self._close()
 
     async def _finish_handlers(self) -> None:
         from epollo.server import asyncio_adapter
 
         self._stop.ensure()
         await asyncio_adapter.finish(self._protocol.executor, self._stop)
-        await asyncio_adapter.call(self._protocol.application.stopped, self, self._stop)
+        application = self._protocol.application
+        with self._protocol.slow_handlers.in_hook(application, "stopped"):
+            await asyncio_adapter.call(application.stopped, self, self._stop)
 
     async def _serve_with_wakeup(self) -> None:
         # Inside the running loop: uvloop sets a wakeup descriptor of its own, and restores the old
@@ -258,36 +310,63 @@ class Server:
             loop.call_threadsafe(lambda: self._drain(loop, seconds))
 
     def _drain(self, loop: EventLoop, grace: float) -> None:
-        self._listeners.stop_accepting()
         if self._stopping:
+            self._listeners.stop_accepting()
             self._abort()
             return
         self._stopping = True
+        late: list[Connection] = []
+        self._listeners.stop_accepting(accept_queued=True)
         self._protocol.on_empty = self._finish
         loop.call_later(grace, self._abort)
-        for newcomer in loop.newcomers():
-            newcomer.abort(CloseReason.SHUTDOWN)
-        for connection in self.connections:
+        if loop.advance_newcomers():
+            self._protocol.on_late, self._protocol.on_empty = late.append, self._finish_if_empty
+            loop.call_later(_HANDSHAKE_SECONDS, partial(self._end_newcomers, loop, late))
+        for connection in loop.connections():
             connection.drain()
         self._protocol.check_empty()
 
+    def _end_newcomers(self, loop: EventLoop, late: Sequence[Connection]) -> None:
+        """The handshakes that had begun before the stop have had their time."""
+        for newcomer in loop.newcomers():
+            newcomer.abort(CloseReason.SHUTDOWN)
+        for connection in late:
+            if not connection.closed:
+                connection.drain()
+
+    def _finish_if_empty(self) -> None:
+        """The last connection is closed: end `run`, unless a handshake is not over yet."""
+        if self._loop is None or not self._loop.newcomers():
+            self._finish()
+
     def _abort(self) -> None:
         """Close all connections; wait for their handlers at most `CLEANUP_SECONDS`."""
-        for connection in self.connections:
-            connection.abort(CloseReason.SHUTDOWN)
+        loop = self._loop
+        if loop is not None:
+            for connection in (*loop.newcomers(), *loop.connections()):
+                connection.abort(CloseReason.SHUTDOWN)
         self._protocol.check_empty()
-        if self._loop is not None:
-            self._loop.call_later(CLEANUP_SECONDS, self._finish)
+        if loop is not None:
+            loop.call_later(CLEANUP_SECONDS, self._finish)
 
     def close(self) -> None:
-        """Close a server that was started but is not running; `run` itself closes at its end."""
+        """Close a server that was started but is not running; `run` itself closes at its end.
+        Raises RuntimeError if it is running."""
+        if self._run_lock.locked():
+            raise RuntimeError("the server is running; call stop")
+        self._close()
+
+    def _close(self) -> None:
         self._listeners.close()
         loop, self._loop = self._loop, None
-        if loop is not None:
+        if loop is not None and loop.inherited:
+            loop.close()
+        elif loop is not None:
             try:
                 self._publisher.end()
             finally:
                 loop.close()
+                self._protocol.end_log()
 
     def publish(self, group: str, message: Buffer, exclude: Connection | None = None) -> None:
         """Send ``message`` to all members of ``group`` except ``exclude``. From any thread.
@@ -306,9 +385,12 @@ class Server:
         return self._signals.handled(self.stop)
 
     def __enter__(self) -> Self:
-        """Serve in a thread. Returns when ``started`` has run there; raises its error."""
-        if self._loop is None:
-            self.start()
+        """Serve in a thread. Returns when ``started`` has run there; raises its error. An error
+        that ends the thread later is raised at the end of the ``with`` block. Raises RuntimeError
+        if the server is running already."""
+        with self._running():
+            if self._loop is None:
+                self.start()
         self._thread = ServerThread(self.run)
         try:
             self._thread.start()
@@ -329,6 +411,7 @@ class Server:
             thread, self._thread = self._thread, None
             thread.join(self._stop)
             self._stop.report()
+            thread.raise_failure(error)
 
     @property
     def _started(self) -> EventLoop:

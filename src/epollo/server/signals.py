@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
+from typing import Any
 
 from epollo.engine import EventLoop
 from epollo.server.stopping import Watchdog
+
+Handlers = list[tuple[signal.Signals, Any]]
+
+_BEFORE: list[Handlers] = []  # what the servers of this process have replaced, the latest last
+
+
+def _restore_in_child() -> None:
+    """A forked process has no server that a signal could stop."""
+    while _BEFORE:
+        _restore(_BEFORE.pop())
+
+
+os.register_at_fork(after_in_child=_restore_in_child)
 
 
 class Signals:
@@ -32,12 +47,16 @@ class Signals:
             yield
             return
         numbers = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(number, partial(self._handle, stop)) for number in numbers]
+        before = [
+            (number, signal.signal(number, partial(self._handle, stop))) for number in numbers
+        ]
+        _BEFORE.append(before)
         try:
             yield
         finally:
-            for number, handler in zip(numbers, before, strict=True):
-                signal.signal(number, handler)
+            if before in _BEFORE:
+                _BEFORE.remove(before)
+                _restore(before)
 
     def _handle(self, stop: Callable[[], object], number: int, frame: FrameType | None) -> None:
         if self._watchdog.sent_signal():
@@ -50,6 +69,11 @@ class Signals:
         stop()
 
 
+def _restore(handlers: Handlers) -> None:
+    for number, handler in handlers:
+        signal.signal(number, handler)
+
+
 @contextmanager
 def signal_wakeup(loop: EventLoop) -> Iterator[None]:
     """Let signals wake ``loop``, even if they come just before it waits (signal.set_wakeup_fd)."""
@@ -60,4 +84,5 @@ def signal_wakeup(loop: EventLoop) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.set_wakeup_fd(before)
+        if not loop.inherited:
+            signal.set_wakeup_fd(before)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Callable
 
 from epollo.server.stopping import Stop
+
+_log = logging.getLogger("epollo.server")
 
 _MARGIN = 0.4  # seconds after the deadline of a stop, for the work that the deadline triggers
 _PERIOD = 0.1  # seconds between checks of the deadline, which may move
@@ -44,12 +47,22 @@ class ServerThread:
             where = "" if frame is None else f" in {frame.f_code.co_filename}:{frame.f_lineno}"
             stop.leave_behind([f"the server's thread{where}"])
 
+    def raise_failure(self, other: BaseException | None) -> None:
+        """Raise the error that ended the thread, if one did. If an ``other`` error is on its way,
+        log it: neither must hide the other."""
+        failure, self._failure = self._failure, None
+        try:
+            if failure is not None and other is None:
+                raise failure
+            if failure is not None:
+                _log.error("an error had ended the server", exc_info=failure)
+        finally:
+            del failure, other  # their tracebacks hold this frame
+
     def _run_thread(self) -> None:
         try:
             self._run()
         except BaseException as error:
-            if self._ready_or_failed.is_set():
-                raise
             self._failure = error
         finally:
             self._ready_or_failed.set()

@@ -4,6 +4,9 @@ A connection stores the number of the last sweep when something happens on it, s
 one store. A sweep checks every connection. Its period is an eighth of the shortest timeout, at
 most a quarter of a second. A connection is closed within two sweeps after its deadline, never
 before it.
+
+The native engine counts sweeps in 32 bits, so a difference of two counts is correct up to half of
+that. The period is never so short that a timeout takes more sweeps.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from epollo.engine import Bounds, EventLoop
 from epollo.settings import Settings
 
 LONGEST_PERIOD = 0.25  # seconds
+SHORTEST_PERIOD = 0.001
+MOST_SWEEPS = 1 << 31  # of one timeout
 
 
 class TimeoutSweeper:
@@ -22,7 +27,8 @@ class TimeoutSweeper:
     def __init__(self, loop: EventLoop, settings: Settings) -> None:
         timeouts = (settings.idle_timeout, settings.frame_timeout, settings.write_timeout)
         self._loop = loop
-        self._period = min([LONGEST_PERIOD, *(seconds / 8 for seconds in timeouts if seconds)])
+        period = min([LONGEST_PERIOD, *(seconds / 8 for seconds in timeouts if seconds)])
+        self._period = max(period, SHORTEST_PERIOD, max(timeouts) / (MOST_SWEEPS - 1))
         self._bounds = Bounds(*(math.ceil(seconds / self._period) for seconds in timeouts))
         if any(timeouts):
             self._wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -65,4 +66,5 @@ def test_a_rate_out_of_reach_is_not_called_kept(tester: str) -> None:
     assert result.sent == result.messages + result.unanswered
     assert result.sent < 0.2 * 100 * RATE
     assert result.late > 0.5
-    assert "the tester was slow" in str(Verdict.of(result))
+    # Of a machine that is slow itself, connections may be lost to the timeout.
+    assert re.search("the tester (had no connection, or )?was slow", str(Verdict.of(result)))

@@ -87,7 +87,7 @@ cdef class Endpoint(StreamDecoder):
         if family in (AF_INET, AF_INET6):
             self.peer_size = size
         else:  # a path, which may be longer
-            self._peer = str(address.of(self.socket.getpeername()))
+            self._peer = address.peer_name(self.socket.getpeername())
 
     @property
     def sockname(self):

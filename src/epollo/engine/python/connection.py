@@ -83,7 +83,7 @@ class Connection(BaseConnection):
 
     def find_peer(self) -> None:
         """Remember the peer's address. Raises OSError if not connected."""
-        self.peer = str(address.of(self.socket.getpeername()))
+        self.peer = address.peer_name(self.socket.getpeername())
 
     def release(self) -> None:
         """Give the descriptor back to the kernel."""

@@ -53,6 +53,10 @@ class Application:
     def is_async(self, name: str) -> bool:
         return name in self.asynchronous
 
+    def has(self, hook: str) -> bool:
+        """Does the application have that hook?"""
+        return getattr(self, hook) is not _ignore
+
 
 def echo(message: bytes, _: Connection) -> bytes:
     """The built-in application: returns every message unchanged."""

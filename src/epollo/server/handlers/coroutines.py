@@ -19,8 +19,10 @@ from typing import Any
 from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Reply
 from epollo.engine.eager import EagerRunner
 from epollo.server.handlers.application import Application
+from epollo.server.handlers.call_timeouts import CallTimeouts
 from epollo.server.handlers.executor import DISCONNECTED_RAISED, unfinished
 from epollo.server.handlers.pending import PendingCall, PendingCalls
+from epollo.server.places import place_of_coroutine
 from epollo.server.stopping import Stop
 
 Work = Coroutine[Any, Any, Any]
@@ -47,7 +49,7 @@ class ParkedTask:
     def adopt(self, work: Work, awaited: Any, call: PendingCall) -> None:
         """Continue with ``work``, whose first step ended waiting for ``awaited``."""
         self._work, self._awaited, self._call = work, awaited, call
-        call.cancel = self.task.cancel
+        call.cancel, call.running = self.task.cancel, work
         if not self.resumed.done():
             self.resumed.set_result(None)
 
@@ -70,11 +72,14 @@ class CoroutineExecutor:
     received: Callable[[bytes, EngineConnection], Reply]
     connected: Callable[[EngineConnection], object]
 
-    def __init__(self, application: Application, in_flight: int, ordered: bool) -> None:
+    def __init__(
+        self, application: Application, in_flight: int, ordered: bool, timeout: float = 0
+    ) -> None:
         self._application = application
         self._in_flight = in_flight
         self._ordered = ordered
         self._pending_calls = PendingCalls(ordered)
+        self._timeouts = CallTimeouts(application.name, timeout, self._pending_calls, _place)
         self._tasks: set[asyncio.Task[None]] = set()
         self._disconnecting: dict[Connection, None] = {}
         self._parked_task: ParkedTask | None = None
@@ -83,6 +88,7 @@ class CoroutineExecutor:
     def begin(self, engine: EventLoop) -> None:
         application, self._loop = self._application, asyncio.get_running_loop()
         self._engine = engine
+        self._timeouts.begin(engine)
         receive, wants_connection = application.receive, application.wants_connection
         runner = _eager_runner_class(engine.name)(self._loop, receive, wants_connection, self)
         self._start = runner.start
@@ -161,13 +167,27 @@ class CoroutineExecutor:
         done = partial(self._disconnected, connection, done)
         try:
             if self._application.is_async("disconnected"):
-                work = self._await_disconnect(disconnect(connection, reason), connection, done)
-                self._keep(asyncio.Task(work, loop=self._loop, name=TASK_NAME))
+                self._start_disconnect(disconnect(connection, reason), connection, done)
                 return
             disconnect(connection, reason)
         except BaseException as error:
             self._engine.report(error, DISCONNECTED_RAISED)
         done()
+
+    def _start_disconnect(
+        self, work: Work, connection: Connection, done: Callable[[], object]
+    ) -> None:
+        def end() -> bool:
+            if task.done():
+                return False
+            task.cancel()
+            done()
+            return True
+
+        waiting = self._await_disconnect(work, connection, done)
+        task = asyncio.Task(waiting, loop=self._loop, name=TASK_NAME)
+        self._keep(task)
+        self._timeouts.watch_disconnect(work, connection, end)
 
     async def _await_disconnect(
         self, work: Awaitable[object], connection: Connection, done: Callable[[], object]
@@ -181,8 +201,14 @@ class CoroutineExecutor:
             done()
 
     def _disconnected(self, connection: Connection, done: Callable[[], object]) -> None:
-        self._disconnecting.pop(connection, None)
-        done()
+        if connection in self._disconnecting:  # else it has taken too long
+            del self._disconnecting[connection]
+            done()
+
+
+def _place(work: object) -> str:
+    place = place_of_coroutine(work)
+    return f"at {place}" if place else ""
 
 
 def _eager_runner_class(engine: str) -> Callable[..., EagerRunner]:

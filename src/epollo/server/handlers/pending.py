@@ -8,19 +8,34 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
-from epollo.engine import CloseReason, Connection, EngineConnection, Reply
+from epollo.engine import CloseReason, Connection, EngineConnection, Reply, Timer
 from epollo.engine.replies import size_of
 
 
 class PendingCall:
     """One call of a handler, for a message or for a new connection."""
 
-    __slots__ = ("cancel", "connection", "ended", "error", "more", "reply", "size", "weight")
+    __slots__ = (
+        "cancel",
+        "connection",
+        "ended",
+        "error",
+        "expired",
+        "more",
+        "reply",
+        "running",
+        "size",
+        "timer",
+        "weight",
+    )
 
     def __init__(self, connection: EngineConnection, weight: int) -> None:
         self.connection: EngineConnection = connection
         self.weight: int = weight  # places in flight that it takes
         self.ended: bool = False
+        self.expired: bool = False  # it has taken too long, and its connection has failed
+        self.running: object = None  # the coroutine, or the job of a thread
+        self.timer: Timer | None = None
         self.reply: Reply = None
         self.size: int = 0  # bytes of the reply that `hold` has counted
         self.more: Callable[[], object] | None = None  # makes the next part of the reply
@@ -34,6 +49,8 @@ class PendingCall:
         if self.more is not None:
             self.ended, more, self.more = False, self.more, None
             self.connection.answer_part(reply, more)
+        elif self.expired:
+            self.connection.answer(None, self.weight)
         elif error is None:
             self.connection.answer(reply, self.weight)
         else:
@@ -51,6 +68,7 @@ class PendingCalls:
         self._lock = threading.Lock()
         self._held: dict[EngineConnection, int] = {}  # bytes of replies, until they are sent
         self._last: dict[Connection, Callable[[], object]] = {}
+        self.on_begin: Callable[[PendingCall], object] | None = None
 
     def __len__(self) -> int:
         """The number of connections with a pending call."""
@@ -61,7 +79,15 @@ class PendingCalls:
         call = PendingCall(connection, weight)
         self._queues.setdefault(connection, {})[call] = None
         connection.defer(weight)
+        if self.on_begin is not None:
+            self.on_begin(call)
         return call
+
+    def resume(self, call: PendingCall, running: object) -> None:
+        """The next part of its reply is being made."""
+        call.running = running
+        if self.on_begin is not None:
+            self.on_begin(call)
 
     def end(
         self,
@@ -76,8 +102,10 @@ class PendingCalls:
         queue = self._queues.get(call.connection)
         if queue is None or call.ended:  # abandoned
             return
-        call.cancel = _nothing
         call.reply, call.error, call.more, call.ended = reply, error, more, True
+        call.cancel, call.running = _nothing, None
+        if call.timer is not None:
+            call.timer.cancel()
         if not self._ordered:
             self._complete(queue, call)
         elif call is not next(iter(queue)) and not call.size and not self.hold(call, reply):

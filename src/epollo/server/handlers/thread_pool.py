@@ -6,6 +6,7 @@ however long a call blocks, and it accepts no call once the main thread has ende
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -15,12 +16,13 @@ from queue import Empty, SimpleQueue
 class Job:
     """A call that was submitted to the pool."""
 
-    __slots__ = ("_call", "_claimed", "done")
+    __slots__ = ("_call", "_claimed", "done", "thread")
 
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
         self._claimed = threading.Lock()  # by the thread that runs it, or by `cancel`
         self.done: bool = False
+        self.thread: int | None = None  # the one that runs it
 
     def cancel(self) -> bool:
         """Drop the call; false if it has begun."""
@@ -29,6 +31,7 @@ class Job:
     def run(self) -> None:
         """Run the call, unless it was cancelled. It must not raise."""
         if self._claimed.acquire(blocking=False):
+            self.thread = threading.get_ident()
             self._call()
             self.done = True
 
@@ -45,6 +48,7 @@ class ThreadPool:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)  # threads that wait for a job
         self._threads: list[threading.Thread] = []
+        self._running: set[Job] = set()  # changed by all threads, an item in one step
         self._add_thread()  # From 3.12 on, none can be started once the main thread has ended.
 
     def submit(self, call: Callable[[], object]) -> Job:
@@ -57,6 +61,11 @@ class ThreadPool:
             except RuntimeError:  # no more threads: those that there are make the call later
                 pass
         return job
+
+    @property
+    def busy(self) -> int:
+        """How many threads are running a call."""
+        return len(self._running)
 
     def close(self, timeout: float | None) -> bool:
         """Run the submitted calls, then end the threads; false if that takes longer than
@@ -75,9 +84,14 @@ class ThreadPool:
         self._threads.append(thread)
 
     def _work(self) -> None:
+        process = os.getpid()
         while (job := self._next_job()) is not None:
+            self._running.add(job)
             job.run()
+            self._running.discard(job)
             del job
+            if os.getpid() != process:  # a call forked this process, and has returned in it
+                return
 
     def _next_job(self) -> Job | None:
         try:

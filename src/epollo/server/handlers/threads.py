@@ -10,9 +10,11 @@ from typing import Any
 from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Reply
 from epollo.engine.replies import MOST_BYTES, MOST_MESSAGES, is_message, size_of
 from epollo.server.handlers.application import Application
+from epollo.server.handlers.call_timeouts import CallTimeouts
 from epollo.server.handlers.executor import DISCONNECTED_RAISED, unfinished
 from epollo.server.handlers.pending import PendingCall, PendingCalls
 from epollo.server.handlers.thread_pool import Job, ThreadPool
+from epollo.server.places import place_of_thread
 from epollo.server.stopping import Stop
 
 _PERIOD = 0.1  # seconds between checks of the stop's deadline, which may move
@@ -24,14 +26,23 @@ class ThreadExecutor:
     A call that has begun runs to its end, even if its connection closes meanwhile.
     """
 
-    def __init__(self, application: Application, in_flight: int, ordered: bool, count: int) -> None:
+    def __init__(
+        self,
+        application: Application,
+        in_flight: int,
+        ordered: bool,
+        count: int,
+        timeout: float = 0,
+    ) -> None:
         self._application = application
         self._in_flight = in_flight
         self._count = count
         self._pending_calls = PendingCalls(ordered)
+        self._timeouts = CallTimeouts(application.name, timeout, self._pending_calls, self._place)
 
     def begin(self, engine: EventLoop) -> None:
         self._engine = engine
+        self._timeouts.begin(engine)
         self._pool = ThreadPool(self._count, "epollo-handler")
         self._ended: SimpleQueue[Callable[[], object]] = SimpleQueue()  # for the loop's thread
         self._disconnecting: dict[Connection, None] = {}
@@ -39,22 +50,23 @@ class ThreadExecutor:
     def received(self, message: bytes, connection: EngineConnection) -> None:
         call = self._pending_calls.begin(connection)
         job = self._submit(call, partial(self._application.received, message, connection))
-        call.cancel = partial(self._cancel, call, job)
+        call.cancel, call.running = partial(self._cancel, call, job), job
 
     def connected(self, connection: EngineConnection) -> None:
         """Call ``connected``; no message is delivered before it returns. It is called even if the
         peer is gone by then, because `disconnected` will be."""
         call = self._pending_calls.begin(connection, self._in_flight)
         connect = self._application.connected
-        self._submit(call, lambda: _ignore(connect(connection)))
+        job = self._submit(call, lambda: _ignore(connect(connection)))
+        call.running = job
 
     def disconnected(
         self, connection: EngineConnection, reason: CloseReason, done: Callable[[], object]
     ) -> None:
         self._disconnecting[connection] = None
         self._pending_calls.cancel(connection)
-        disconnect = partial(self._disconnect, connection, reason, done)
-        self._pending_calls.after(connection, partial(self._pool.submit, disconnect))
+        start = partial(self._start_disconnect, connection, reason, done)
+        self._pending_calls.after(connection, start)
 
     def close(self, stop: Stop) -> None:
         """Wait for the calls that have begun, and for ``disconnected`` after them."""
@@ -114,7 +126,8 @@ class ThreadExecutor:
         self._in_loop(partial(self._pending_calls.end, call, reply, more=more))
 
     def _submit_part(self, call: PendingCall, messages: Iterator[Any]) -> None:
-        self._pool.submit(partial(self._handle_part, call, messages))
+        job = self._pool.submit(partial(self._handle_part, call, messages))
+        self._pending_calls.resume(call, job)
 
     def _handle_part(self, call: PendingCall, messages: Iterator[Any]) -> None:
         """In the pool."""
@@ -122,6 +135,18 @@ class ThreadExecutor:
             self._next_part(call, messages)
         except BaseException as error:
             self._in_loop(partial(self._pending_calls.end, call, error=error))
+
+    def _start_disconnect(
+        self, connection: Connection, reason: CloseReason, done: Callable[[], object]
+    ) -> None:
+        job = self._pool.submit(partial(self._disconnect, connection, reason, done))
+
+        def end() -> bool:
+            left = connection in self._disconnecting
+            self._disconnected(connection, done)
+            return left
+
+        self._timeouts.watch_disconnect(job, connection, end)
 
     def _disconnect(
         self, connection: Connection, reason: CloseReason, done: Callable[[], object]
@@ -134,8 +159,18 @@ class ThreadExecutor:
         self._in_loop(partial(self._disconnected, connection, done))
 
     def _disconnected(self, connection: Connection, done: Callable[[], object]) -> None:
-        del self._disconnecting[connection]
-        done()
+        if connection in self._disconnecting:  # else it has taken too long
+            del self._disconnecting[connection]
+            done()
+
+    def _place(self, running: object) -> str:
+        """The place of a job, and how many threads are busy."""
+        assert isinstance(running, Job)
+        busy = f"with {self._pool.busy} of {self._count} threads busy"
+        if running.thread is None:
+            return f"waiting for a thread, {busy}"
+        place = place_of_thread(running.thread)
+        return f"at {place}, {busy}" if place else busy
 
     def _in_loop(self, function: Callable[[], object]) -> None:
         """Call ``function`` in the loop's thread or, once the loop is closed, in `close`."""

@@ -1,0 +1,51 @@
+"""The place in the code of an application that a thread or a coroutine has come to, for the log."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+_OWN_FILES = str(Path(__file__).parents[1])
+_LIBRARY = sysconfig.get_path("stdlib")
+_INSTALLED = "site-packages"
+_LOOP_FILES = ("asyncio/base_events.py", "asyncio/events.py", "asyncio/runners.py")
+
+
+def place_of_thread(ident: int) -> str | None:
+    """Where the thread is in code of the application; None if a loop, or epollo itself, has not
+    called any at the moment."""
+    frame = sys._current_frames().get(ident)
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if filename.startswith(_OWN_FILES) or filename.endswith(_LOOP_FILES):
+            return None
+        if _is_of_application(frame):
+            return _described(frame)
+        frame = frame.f_back
+    return None
+
+
+def place_of_coroutine(work: Any) -> str | None:
+    """Where a coroutine that waits is in code of the application."""
+    place = None
+    while work is not None:
+        frame = getattr(work, "cr_frame", None) or getattr(work, "gi_frame", None)
+        if frame is not None and _is_of_application(frame):
+            place = _described(frame)
+        work = getattr(work, "cr_await", None) or getattr(work, "gi_yieldfrom", None)
+    return place
+
+
+def _is_of_application(frame: FrameType) -> bool:
+    filename = frame.f_code.co_filename
+    if filename.startswith(_OWN_FILES):
+        return False
+    return not filename.startswith(_LIBRARY) or _INSTALLED in filename
+
+
+def _described(frame: FrameType) -> str:
+    code = frame.f_code
+    return f"{code.co_qualname} in {code.co_filename}:{frame.f_lineno}"
