@@ -676,9 +676,10 @@ def test_the_error_that_ends_a_server_is_raised_at_the_end_of_its_block(
 def test_an_error_of_the_block_is_not_hidden_by_the_one_that_ended_the_server(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
-    ended = threading.Event()
+    entered, ended = threading.Event(), threading.Event()
 
     def fail(*_: object) -> None:
+        assert entered.wait(DEADLINE)  # an error that comes before is raised by the `with` itself
         ended.set()
         raise OSError("the poller failed")
 
@@ -688,6 +689,7 @@ def test_an_error_of_the_block_is_not_hidden_by_the_one_that_ended_the_server(
 
     def block() -> None:
         with server:
+            entered.set()
             assert ended.wait(DEADLINE)
             raise ZeroDivisionError
 
