@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Mapping
 
+UNKNOWN = "-"  # instead of a quantity that was not measured, or is beyond the sample
+
 _NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
 _SIZES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}

@@ -220,7 +220,7 @@ class Search:
     def _document(self, probe: Probe) -> dict[str, Any]:
         return {
             "rate": probe.rate,
-            "achieved": probe.result.rate,
+            "achieved": probe.result.rate if probe.result.elapsed else None,
             "held": probe.held,
             "why": probe.why,
             "figures": {limit.text: limit.kind.read(probe.result) for limit in self.limits},

@@ -44,7 +44,7 @@ class Change:
     """A figure of one side compared with the first side.
 
     Attributes:
-        ratio: the ratio to the first side; None if the figure is 0 there.
+        ratio: the ratio to the first side; None if the figure is 0 there, or not known.
         low, high: the bounds of its 95 % interval; ``high`` may be infinite. None if there is no
             interval.
         verdict: ``HIGHER`` or ``LOWER`` if the interval does not contain 1, ``SAME`` if it does;
@@ -70,14 +70,15 @@ class Row:
         name: rate, mean, p50, p90, p99, p99.9, max or errors.
         unit: ``"/s"``, ``"s"``, or ``""`` for errors, which are parts of the messages sent.
         better: ``HIGHER`` or ``LOWER``.
-        values: of each side; for repeats the geometric mean, and for errors the mean.
+        values: of each side; for repeats the geometric mean, and for errors the mean. None: not
+            measured, or beyond the sample.
         changes: of each side except the first.
     """
 
     name: str
     unit: str
     better: str
-    values: list[float]
+    values: list[float | None]
     changes: list[Change]
 
 
@@ -133,7 +134,7 @@ class _Figure:
 
     name: str
     unit: str
-    value: Callable[[Result], float]
+    value: Callable[[Result], float | None]
     estimate: (
         Callable[[_View], Estimate | None] | None
     )  # None: the seconds of a run do not show its error
@@ -147,7 +148,7 @@ def _percentile(name: str, percent: float) -> _Figure:
     return _Figure(
         name,
         "s",
-        lambda result: result.response.percentile(percent) / 1e9,
+        lambda result: _seconds(result.response.known_percentiles([percent])[0]),
         lambda run: of_percentile(run.responses, percent),
     )
 
@@ -157,18 +158,31 @@ def _mean(run: _View) -> Estimate | None:
     return of_ratio([response.mean * response.total for response in run.responses], totals)
 
 
+def _seconds(nanoseconds: float | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9
+
+
+def _measured(figure: Callable[[Result], float]) -> Callable[[Result], float | None]:
+    """``figure``, of a run that measured some message."""
+    return lambda result: figure(result) if result.response.total else None
+
+
+def _rate(result: Result) -> float | None:
+    return result.rate if result.elapsed else None
+
+
 def _part_failed(result: Result) -> float:
     return sum(result.errors.values()) / max(1, result.sent)
 
 
 _FIGURES = (
-    _Figure("rate", "/s", lambda run: run.rate, lambda run: of_ratio(run.messages, run.seconds)),
-    _Figure("mean", "s", lambda run: run.response.mean / 1e9, _mean),
+    _Figure("rate", "/s", _rate, lambda run: of_ratio(run.messages, run.seconds)),
+    _Figure("mean", "s", _measured(lambda run: run.response.mean / 1e9), _mean),
     _percentile("p50", 50.0),
     _percentile("p90", 90.0),
     _percentile("p99", 99.0),
     _percentile("p99.9", 99.9),
-    _Figure("max", "s", lambda run: run.response.maximum / 1e9, None),
+    _Figure("max", "s", _measured(lambda run: run.response.maximum / 1e9), None),
     _Figure("errors", "", _part_failed, lambda run: of_faults(run.errors, sum(run.sent))),
 )
 
@@ -182,8 +196,11 @@ def _row(figure: _Figure, sides: Sequence[Sequence[_View]]) -> Row:
     return Row(figure.name, figure.unit, figure.better, values, changes)
 
 
-def _middle(figure: _Figure, side: Sequence[_View]) -> float:
-    values = [figure.value(run.result) for run in side]
+def _middle(figure: _Figure, side: Sequence[_View]) -> float | None:
+    """The figure of a side; None if one of its runs does not know it."""
+    values = [known for run in side if (known := figure.value(run.result)) is not None]
+    if len(values) < len(side):
+        return None
     if len(values) == 1:
         return values[0]
     if figure.name == "errors" or not all(values):
@@ -192,9 +209,14 @@ def _middle(figure: _Figure, side: Sequence[_View]) -> float:
 
 
 def _change(
-    figure: _Figure, sides: tuple[Sequence[_View], Sequence[_View]], values: tuple[float, float]
+    figure: _Figure,
+    sides: tuple[Sequence[_View], Sequence[_View]],
+    values: tuple[float | None, float | None],
 ) -> Change:
-    ratio = values[1] / values[0] if values[0] else None
+    first, other = values
+    if first is None or other is None:
+        return Change(None, None, None, _unknown(sides))
+    ratio = other / first if first else None
     if not any(values):
         return Change(None, None, None, SAME if figure.name == "errors" else _NOTHING)
     estimates = _estimates(figure, *sides)
@@ -203,6 +225,12 @@ def _change(
     low, high = _interval(*estimates)
     verdict = HIGHER if low > 1 else LOWER if high < 1 else SAME
     return Change(ratio, low, high, verdict)
+
+
+def _unknown(sides: Sequence[Sequence[_View]]) -> str:
+    """Why a figure of latency is not known."""
+    measured = all(run.result.response.total for side in sides for run in side)
+    return _FEW if measured else _NOTHING
 
 
 def _estimates(
@@ -225,7 +253,7 @@ def _estimates(
 def _above_0(figure: _Figure, result: Result) -> float:
     """The figure; for errors, half an error more, as in of_faults."""
     half = 0.5 / max(1, result.sent) if figure.name == "errors" else 0.0
-    return figure.value(result) + half
+    return (figure.value(result) or 0.0) + half
 
 
 def _interval(first: Estimate, other: Estimate) -> tuple[float, float]:

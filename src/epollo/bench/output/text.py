@@ -6,11 +6,19 @@ import math
 from collections.abc import Iterator, Sequence
 
 from epollo.bench.load.rates import Profile, Step
-from epollo.bench.output.wording import described, fairness, format_ns, histograms, spread
+from epollo.bench.output.wording import (
+    described,
+    fairness,
+    figure_ns,
+    format_ns,
+    histograms,
+    percentiles_ns,
+    spread,
+)
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import PERCENTILES, Result, Second
 from epollo.bench.results.verdict import Verdict
-from epollo.units import format_seconds, format_size
+from epollo.units import UNKNOWN, format_seconds, format_size
 
 _BAR_WIDTH = 40
 _BARS = 10
@@ -64,10 +72,8 @@ def _times(result: Result) -> str:
         f"mean round trip {response.mean / 1e6:.3f} ms   sd {format_ns(response.deviation)}"
         f"   min {format_ns(response.minimum)}   max {format_ns(response.maximum)}"
     )
-    values = zip(PERCENTILES, response.percentiles(PERCENTILES), strict=True)
-    return "\n".join(
-        [head, *(f"  {percent:>6g} %  {format_ns(value):>9}" for percent, value in values)]
-    )
+    values = zip(PERCENTILES, percentiles_ns(response, PERCENTILES), strict=True)
+    return "\n".join([head, *(f"  {percent:>6g} %  {value:>9}" for percent, value in values)])
 
 
 def _table(columns: Sequence[tuple[str, Histogram]]) -> str:
@@ -75,10 +81,10 @@ def _table(columns: Sequence[tuple[str, Histogram]]) -> str:
     rows = [("", [name for name, _ in columns])]
     for name in ("mean", "deviation", "minimum", "maximum"):
         label = {"deviation": "sd", "minimum": "min", "maximum": "max"}.get(name, name)
-        rows.append((label, [format_ns(getattr(histogram, name)) for _, histogram in columns]))
-    values = [histogram.percentiles(PERCENTILES) for _, histogram in columns]
+        rows.append((label, [figure_ns(histogram, name) for _, histogram in columns]))
+    values = [percentiles_ns(histogram, PERCENTILES) for _, histogram in columns]
     for percent, row in zip(PERCENTILES, zip(*values, strict=True), strict=True):
-        rows.append((f"{percent:g} %", [format_ns(value) for value in row]))
+        rows.append((f"{percent:g} %", list(row)))
     return "\n".join(f"  {label:>8}" + "".join(f"{c:>12}" for c in cells) for label, cells in rows)
 
 
@@ -114,9 +120,9 @@ def _step(seconds: Sequence[Second]) -> str:
     target = sum((second.target or 0.0) * second.seconds for second in seconds) / length
     achieved = sum(second.messages for second in seconds) / length
     times = Histogram.sum(second.response for second in seconds)
-    p50, p99 = times.percentiles((50.0, 99.0))
+    p50, p99 = percentiles_ns(times, (50.0, 99.0))
     start = f"{seconds[0].start:.3g} s"
-    return f"  {start:>8}{target:>12,.0f}{achieved:>12,.0f}{format_ns(p50):>12}{format_ns(p99):>12}"
+    return f"  {start:>8}{target:>12,.0f}{achieved:>12,.0f}{p50:>12}{p99:>12}"
 
 
 def _seconds_of_steps(result: Result) -> Iterator[list[Second]]:
@@ -155,7 +161,8 @@ def _amounts(result: Result) -> str:
 
 def _per_second(result: Result) -> str:
     target = "" if result.target is None else f" of {result.target:,.0f} wanted"
-    return f"{result.rate:,.0f} a second{target}"
+    rate = f"{result.rate:,.0f}" if result.elapsed else UNKNOWN
+    return f"{rate} a second{target}"
 
 
 def _bytes(result: Result) -> str:
@@ -186,6 +193,8 @@ def _outstanding(result: Result) -> str:
     round trip and think time. It holds for any server; if it does not, the tester is wrong. With
     ``reconnect_every`` the time of the connects would have to be added."""
     load = result.workload
+    if not result.elapsed:
+        return ""
     measured = f"{result.concurrency:,.1f} messages on average"
     cycle = result.service.mean + load.think * 1e9
     if load.open_loop or load.reconnect_every or not cycle:

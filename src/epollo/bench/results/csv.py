@@ -30,7 +30,8 @@ def text(result: Result) -> str:
     """The rows, below a header row with ``COLUMNS``.
 
     ``time`` is in seconds since the epoch; all other times are in seconds. A cell is empty if it
-    has no value: the target of a closed loop, the latency in a second without messages.
+    has no value: the target of a closed loop, the latency in a second without messages, a
+    percentile beyond the messages of the second.
     """
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
@@ -51,5 +52,5 @@ def _row(second: Second, started: float) -> Iterator[object]:
 def _figures(histogram: Histogram) -> list[float | None]:
     if not histogram.total:
         return [None] * len(_FIGURES)
-    times = [histogram.mean, *histogram.percentiles(_PERCENTILES)]
-    return [round(time / 1e9, 9) for time in times]
+    times = [histogram.mean, *histogram.known_percentiles(_PERCENTILES)]
+    return [None if time is None else round(time / 1e9, 9) for time in times]

@@ -194,6 +194,20 @@ class Histogram:
         found = [pairs[bisect_left(seen, self._rank(percent))][0] for percent in wanted]
         return [min(_bounds(index)[1], self._maximum) for index in found]
 
+    def known(self, percent: float) -> bool:
+        """Is that percentile within the sample? Above the median, at least one value must lie above
+        it: otherwise it is the maximum, whatever ``percent`` is. Raises as `percentile` does."""
+        wanted = _checked_percent(percent)
+        if not self.total or wanted in (0, 100):
+            return self.total > 0
+        return wanted <= 50 or self._rank(wanted) < self.total
+
+    def known_percentiles(self, percents: Iterable[float]) -> list[int | None]:
+        """As `percentiles`; None for those that are not `known`."""
+        wanted = list(percents)
+        values = self.percentiles(wanted)
+        return [v if self.known(p) else None for p, v in zip(wanted, values, strict=True)]
+
     def buckets(self) -> Iterator[tuple[int, int, int]]:
         """The buckets with values, in rising order, as (lowest, highest, count)."""
         for index, count in sorted(self._counts.items()):

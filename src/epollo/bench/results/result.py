@@ -14,11 +14,13 @@ from epollo.bench.results.histogram import Histogram
 from epollo.bench.workload import Workload
 from epollo.errors import ResultFileError, SettingError
 
-VERSION = 2
+VERSION = 3
+_READABLE = (2, 3)  # in version 2, what was not measured was 0
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
 SECOND_HISTOGRAMS = ("response", "service", "slip")
 HISTOGRAMS = (*SECOND_HISTOGRAMS, "connect", "first_reply")
 _COUNTS = ("sent", "bytes_sent", "bytes_received")
+_MOMENTS = ("mean", "deviation", "minimum", "maximum")
 _PLAIN = ("elapsed", *_COUNTS)
 # What reading any other document may raise; RecursionError comes from JSON that nests too deeply.
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -264,12 +266,12 @@ class Result:
             "interrupted": self.interrupted,
             "sent": self.sent,
             "messages": self.messages,
-            "rate": self.rate,
+            "rate": self.rate if self.elapsed else None,
             "target": self.target,
             "bytes_sent": self.bytes_sent,
             "bytes_received": self.bytes_received,
-            "concurrency": self.concurrency,
-            "late": self.late,
+            "concurrency": self.concurrency if self.elapsed else None,
+            "late": self.late if self.slip.total else None,
             "cpu": self.cpu,
             "response": summary(self.response),
             "service": summary(self.service),
@@ -297,10 +299,11 @@ class Result:
                     "of --find-rate, which has many runs; use one of the results in its probes"
                 )
             version = document["version"]
-            if version != VERSION:
+            if version not in _READABLE:
                 found = _shortened(repr(version))
+                known = " and ".join(map(str, _READABLE))
                 raise ResultFileError(
-                    f"version {found} of a result; this epollo reads version {VERSION}"
+                    f"version {found} of a result; this epollo reads versions {known}"
                 )
             return cls._of_document(document, _BUCKETS + _BUCKETS_PER_CHARACTER * len(text))
 
@@ -401,15 +404,16 @@ def merge_seconds(seconds: Sequence[Second]) -> Second:
 
 def summary(histogram: Histogram) -> dict[str, Any]:
     """The figures of a histogram of nanoseconds, in seconds, and the whole as HdrHistogram encodes
-    it."""
-    values = histogram.percentiles(PERCENTILES)
+    it. None are those that were not measured, and percentiles beyond the sample."""
+    some = histogram.total > 0
+    values = histogram.known_percentiles(PERCENTILES)
     return {
         "count": histogram.total,
-        "mean": histogram.mean / 1e9,
-        "deviation": histogram.deviation / 1e9,
-        "minimum": histogram.minimum / 1e9,
-        "maximum": histogram.maximum / 1e9,
-        "percentiles": {f"{p:g}": v / 1e9 for p, v in zip(PERCENTILES, values, strict=True)},
+        **{name: getattr(histogram, name) / 1e9 if some else None for name in _MOMENTS},
+        "percentiles": {
+            f"{percent:g}": None if value is None else value / 1e9
+            for percent, value in zip(PERCENTILES, values, strict=True)
+        },
         "encoded": histogram.encode(),
     }
 
@@ -417,7 +421,7 @@ def summary(histogram: Histogram) -> dict[str, Any]:
 def histogram_of(document: dict[str, Any]) -> Histogram:
     """The reverse of ``summary``."""
     histogram = Histogram.decode(document["encoded"])
-    exact = [_number(document[name]) for name in ("mean", "deviation", "minimum", "maximum")]
+    exact = [_number(document[name] or 0.0) for name in _MOMENTS]
     histogram.restore(*(value * 1e9 for value in exact))
     return histogram
 

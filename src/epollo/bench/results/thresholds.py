@@ -45,11 +45,13 @@ class Figure:
         read: its value, times in seconds; None if the run does not have this figure.
         parse: reads a limit of it. Raises ValueError.
         show: formats a value of it.
+        lacking: why the run does not have it.
     """
 
     read: Callable[[Result], float | None]
     parse: Callable[[str], float]
     show: Callable[[float], str]
+    lacking: Callable[[Result], str] = lambda _: "the run did not measure it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Threshold:
         breaks it too, so that no limit passes unchecked."""
         value = self.kind.read(result)
         if value is None:
-            return f"{self.figure} is not known: the run did not measure it ({self.text})"
+            return f"{self.figure} is not known: {self.kind.lacking(result)} ({self.text})"
         holds, word = _COMPARE[self.comparison]
         if not holds(value, self.limit):
             return None
@@ -134,9 +136,10 @@ def _of_baseline(figure: Figure, value: str, text: str) -> tuple[float, str]:
         factor = math.inf
     if math.isinf(factor):
         raise LimitError(f"fail-if: {text!r}: {match[1]} is not a number")
-    known = figure.read(files.read(path))
+    baseline = files.read(path)
+    known = figure.read(baseline)
     if known is None:
-        raise LimitError(f"fail-if: {text!r}: {path} has no such figure")
+        raise LimitError(f"fail-if: {text!r}: {figure.lacking(baseline)} in {path}")
     times = f"{factor:g} times the " if match[1] else "the "
     return factor * known, f", {times}{figure.show(known)} of {path}"
 
@@ -148,7 +151,7 @@ def _figure(name: str, in_percent: bool) -> Figure:
     if name in MOMENTS or _PERCENTILE.fullmatch(name):
         return _of_histogram(name, "response", name)
     if name == "rate":
-        return Figure(lambda result: result.rate, parse_number, _show_rate)
+        return Figure(_rate, parse_number, _show_rate)
     if name == "target":
         return Figure(lambda result: result.target, parse_number, _show_rate)
     if name == "messages":
@@ -173,12 +176,16 @@ def _of_histogram(name: str, histogram: str, which: str) -> Figure:
 
     def read(result: Result) -> float | None:
         recorded = getattr(result, histogram)
-        if not recorded.total:
+        if not recorded.total or (match and not recorded.known(percent)):
             return None
         value = recorded.percentile(percent) if match else getattr(recorded, MOMENTS[which])
         return float(value) / 1e9
 
-    return Figure(read, _parse_time, format_seconds)
+    def lacking(result: Result) -> str:
+        count = getattr(result, histogram).total
+        return f"{count:,} are too few" if count else "the run did not measure it"
+
+    return Figure(read, _parse_time, format_seconds, lacking)
 
 
 def _of_errors(name: str, in_percent: bool) -> Figure:
@@ -191,6 +198,10 @@ def _of_errors(name: str, in_percent: bool) -> Figure:
     if in_percent:
         return Figure(part, _parse_part, _show_part)
     return Figure(count, parse_number, _show_count)
+
+
+def _rate(result: Result) -> float | None:
+    return result.rate if result.elapsed else None
 
 
 def _late(result: Result) -> float | None:
