@@ -47,6 +47,8 @@ def format_size(size: float) -> str:
 
 def format_seconds(seconds: float) -> str:
     """``seconds`` with three significant digits in ns, µs, ms or s."""
+    if not seconds:
+        return "0 s"
     for unit, scale in (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3)):
         if seconds < 999.5 * scale:
             return f"{seconds / scale:.3g} {unit}"

@@ -418,11 +418,6 @@ def test_a_probe_begins_when_the_server_has_recovered_from_the_one_before() -> N
     assert probes[-1].result.first_reply.total == 2, "each connection was served within the timeout"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a tester that was late because other work had the processor is told to add processes",
-)
 def test_a_search_does_not_ask_for_processes_where_the_tester_was_hardly_busy() -> None:
     def run(load: Workload) -> Result:
         assert isinstance(load.rate, float)

@@ -10,7 +10,7 @@ from statistics import NormalDist
 from typing import Any
 
 from epollo.bench.processes.running import new_run
-from epollo.bench.results import thresholds
+from epollo.bench.results import lateness, thresholds
 from epollo.bench.results.result import LATE, Result, merge
 from epollo.bench.results.thresholds import Threshold
 from epollo.bench.results.verdict import Verdict
@@ -190,7 +190,10 @@ class Search:
         above = [probe for probe in self._at(self.lowest_failed) if not probe.held]
         if not above or any(probe.result.on_time for probe in above):
             return ""
-        return "; above that the tester was late, so the server may do more: add --processes"
+        return (
+            "; above that the tester was late, so the server may do more: "
+            f"{lateness.advice_to_search(probe.result for probe in above)}"
+        )
 
     def _always_late(self) -> str:
         if not self.probes or any(probe.result.on_time for probe in self.probes):

@@ -14,6 +14,7 @@ from epollo.bench.output.wording import (
     histograms,
     percentiles_ns,
     spread,
+    tester,
 )
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import PERCENTILES, Result, Second
@@ -39,10 +40,11 @@ _MEANINGS = {
     "connect_timeout": "not connected within {timeout}: is the accept queue full?",
     "reset": "the server, or its kernel, broke the connection",
     "closed_early": "the server closed while replies were due",
+    "closed_idle": "the server closed between messages: raise its idle timeout, or send more often",
     "bad_frame": "the server sent an invalid {framing} frame",
 }
 # Errors that ask for the right protocol if no reply came before them.
-_UNEXPECTED = ("closed_early", "reset", "bad_frame")
+_UNEXPECTED = ("closed_early", "closed_idle", "reset", "bad_frame")
 
 
 def render(verdict: Verdict) -> str:
@@ -154,7 +156,7 @@ def _amounts(result: Result) -> str:
         ("", f"first reply: {spread(result.first_reply)}"),
         ("fairness", fairness(result)),
         ("outstanding", _outstanding(result)),
-        ("tester", f"busy for {100 * result.busy:.0f} % of the time" if result.cpu else ""),
+        ("tester", tester(result)),
     ]
     return "\n".join(f"{name:<13}{words}" for name, words in lines if words)
 

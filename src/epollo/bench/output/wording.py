@@ -10,6 +10,8 @@ from epollo.bench.results.result import Result
 from epollo.bench.workload import Workload
 from epollo.units import UNKNOWN, format_seconds, format_size
 
+_WAITED = 0.005  # of the time; less is not shown
+
 
 def described(load: Workload) -> str:
     """The load, in one line."""
@@ -116,6 +118,16 @@ def spread(times: Histogram) -> str:
         return "none"
     median, p99, slowest = percentiles_ns(times, (50.0, 99.0, 100.0))
     return f"median {median}, p99 {p99}, slowest {slowest}"
+
+
+def tester(result: Result) -> str:
+    """How busy the tester was; empty if that is not known."""
+    if not result.cpu:
+        return ""
+    busy = f"busy for {100 * result.busy:.0f} % of the time"
+    if (result.waiting or 0.0) < _WAITED:
+        return busy
+    return f"{busy}, ready to run but without a processor for {100 * (result.waiting or 0):.0f} %"
 
 
 def fairness(result: Result) -> str:

@@ -158,6 +158,8 @@ class Result:
         interrupted: the user ended it early.
         lost: connections that were open and ended before the run did: broken, or timed out.
         cpu: CPU seconds of the tester in the window, of all its processes together.
+        waited: seconds in which it was ready to run and had no processor, likewise; None if that is
+            not known.
     """
 
     workload: Workload
@@ -177,6 +179,7 @@ class Result:
     interrupted: bool = False
     lost: int = 0
     cpu: float = 0.0
+    waited: float | None = None
 
     @property
     def messages(self) -> int:
@@ -225,7 +228,15 @@ class Result:
     def busy(self) -> float:
         """The part of the window in which the tester used its CPU. Near 1, the tester may be the
         bottleneck."""
-        return self.cpu / self.elapsed / self.workload.processes if self.elapsed else 0.0
+        return self._part(self.cpu)
+
+    @property
+    def waiting(self) -> float | None:
+        """The part of the window in which the tester was ready to run and had no processor."""
+        return None if self.waited is None else self._part(self.waited)
+
+    def _part(self, seconds: float) -> float:
+        return seconds / self.elapsed / self.workload.processes if self.elapsed else 0.0
 
     @property
     def concurrency(self) -> float:
@@ -273,6 +284,7 @@ class Result:
             "concurrency": self.concurrency if self.elapsed else None,
             "late": self.late if self.slip.total else None,
             "cpu": self.cpu,
+            "cpu_wait": self.waited,
             "response": summary(self.response),
             "service": summary(self.service),
             "slip": summary(self.slip),
@@ -328,6 +340,7 @@ class Result:
             interrupted=bool(document["interrupted"]),
             lost=int(_number(document["connections"].get("lost", 0))),
             cpu=_number(document.get("cpu", 0.0)),
+            waited=_optional(document.get("cpu_wait")),
             **known,
         )
 
@@ -390,8 +403,16 @@ def merge(results: Sequence[Result]) -> Result:
         interrupted=any(result.interrupted for result in results),
         lost=sum(result.lost for result in results),
         cpu=sum(result.cpu for result in results),
+        waited=_sum_of_known(result.waited for result in results),
         **merged,
     )
+
+
+def _sum_of_known(values: Iterable[float | None]) -> float | None:
+    """Their sum; None if one of them is not known."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return sum(known) if len(known) == len(found) else None
 
 
 def merge_seconds(seconds: Sequence[Second]) -> Second:
@@ -435,6 +456,10 @@ def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LIMIT:
         raise ValueError(f"{value!r} is not a number of 0 or more")
     return value
+
+
+def _optional(value: Any) -> float | None:
+    return None if value is None else _number(value)
 
 
 def _text(value: Any) -> str:

@@ -18,7 +18,7 @@ from epollo.units import format_seconds, parse_number, parse_seconds
 
 MOMENTS = {"mean": "mean", "sd": "deviation", "min": "minimum", "max": "maximum"}
 _LOST = (
-    *("unanswered", "closed_early", "connect_refused", "connect_timeout", "no_port"),
+    *("unanswered", "closed_early", "closed_idle", "connect_refused", "connect_timeout", "no_port"),
     *(UNSENT, IN_WARMUP),
 )
 ERRORS = tuple(sorted({*map(str, Fault), *map(str, CloseReason), *_LOST}))
@@ -139,7 +139,7 @@ def _of_baseline(figure: Figure, value: str, text: str) -> tuple[float, str]:
     baseline = files.read(path)
     known = figure.read(baseline)
     if known is None:
-        raise LimitError(f"fail-if: {text!r}: {figure.lacking(baseline)} in {path}")
+        raise LimitError(f"fail-if: {text!r}: {path}: {figure.lacking(baseline)}")
     times = f"{factor:g} times the " if match[1] else "the "
     return factor * known, f", {times}{figure.show(known)} of {path}"
 
@@ -183,7 +183,9 @@ def _of_histogram(name: str, histogram: str, which: str) -> Figure:
 
     def lacking(result: Result) -> str:
         count = getattr(result, histogram).total
-        return f"{count:,} are too few" if count else "the run did not measure it"
+        if not count:
+            return "the run did not measure it"
+        return f"{count:,} values are too few"
 
     return Figure(read, _parse_time, format_seconds, lacking)
 

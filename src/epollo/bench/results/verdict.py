@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from epollo.bench.load.payload import Fault
 from epollo.bench.messages import are_distinct
+from epollo.bench.results import lateness
 from epollo.bench.results.result import LATE, Result
 from epollo.bench.results.thresholds import Threshold
 from epollo.bench.workload import Workload
@@ -84,9 +85,7 @@ class Verdict:
         late = f"{100 * result.late:.3g} % sent over {format_seconds(LATE / 1e9)} late"
         if result.on_time:
             return late
-        advice = "lower --rate, add --processes, or stop other programs"
-        cause = "had no connection, or was slow" if result.lost else "was slow"
-        return f"{late}, so the tester {cause}: {advice}"
+        return f"{late}, so the tester {lateness.cause(result)}: {lateness.advice(result)}"
 
     def _busy(self) -> str:
         """Only for a closed loop: the slip shows how an open loop's tester kept up."""

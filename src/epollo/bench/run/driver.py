@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from time import monotonic_ns, thread_time
+from time import monotonic_ns
 
 from epollo.bench.load.arrivals import arrivals
 from epollo.bench.load.expect import expectation
@@ -18,6 +18,7 @@ from epollo.bench.run.dialer import Dialer
 from epollo.bench.run.expired import ExpiredRequests
 from epollo.bench.run.metrics import NEVER, SECOND, RunCounters
 from epollo.bench.run.pool import ConnectionPool
+from epollo.bench.run.processor import ProcessorTime
 from epollo.bench.run.schedule import Schedule
 from epollo.bench.workload import Workload
 from epollo.descriptors import allow_descriptors
@@ -82,8 +83,7 @@ class Driver:
         )
         self._schedule: Schedule | None = None
         self._reported = 0  # seconds
-        self._cpu: float | None = None  # seconds used by this thread when the window began
-        self._cpu_used = 0.0
+        self._processor = ProcessorTime()  # of the window
         self._interrupted = False
 
     def run(self) -> Result:
@@ -165,7 +165,7 @@ class Driver:
         self._at(self.counters.second_end, self._end_second)
 
     def _begin_window(self) -> None:
-        self._cpu = thread_time()
+        self._processor.start()
 
     def _end_window(self) -> None:
         """Send no more once every due message is sent, or is over its timeout. To leave out those
@@ -203,8 +203,7 @@ class Driver:
     def _over(self) -> None:
         """No more is sent: wait for the replies, no longer than the timeout."""
         self._pool.halt()
-        if self._cpu is not None:
-            self._cpu_used = thread_time() - self._cpu
+        self._processor.stop()
         if self._schedule is not None:
             self._end_schedule(self._schedule)
         self._loop.call_later(self.workload.timeout, self._loop.stop)
@@ -247,7 +246,8 @@ class Driver:
             errors={str(error): count for error, count in counters.errors.items() if count},
             interrupted=self._interrupted,
             lost=counters.lost,
-            cpu=self._cpu_used,
+            cpu=self._processor.used,
+            waited=self._processor.waited,
         )
 
 

@@ -15,6 +15,7 @@ from epollo.bench.output.wording import (
     named,
     percentiles_ns,
     spread,
+    tester,
 )
 from epollo.bench.results.result import PERCENTILES, Result, Second
 from epollo.units import UNKNOWN, format_seconds, format_size
@@ -143,10 +144,7 @@ _AMOUNTS: Sequence[tuple[str, Callable[[Result], str]]] = (
     ("Messages", _messages),
     ("Rate", _rate),
     ("On time", _late),
-    (
-        "Tester",
-        lambda result: f"busy for {100 * result.busy:.0f} % of the time" if result.cpu else "",
-    ),
+    ("Tester", tester),
     (
         "Outstanding",
         lambda result: f"{result.concurrency:,.1f} messages on average" if result.elapsed else "",
