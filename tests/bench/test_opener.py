@@ -345,11 +345,6 @@ def test_a_connection_closed_while_idle_is_an_error_of_its_own_with_advice(
     assert re.search(rf"{kind} +1   \w+", report), "what it means, or what to do"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="unsent messages count as outstanding, each for the whole timeout",
-)
 def test_messages_that_are_never_sent_are_not_outstanding(load: Callable[..., Workload]) -> None:
     with leaving() as where:
         result = run(load(where, timeout=0.3, messages=None, duration=60))

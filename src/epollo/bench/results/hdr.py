@@ -26,7 +26,9 @@ import struct
 import zlib
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from operator import sub
 
 from epollo.errors import UsageError
 
@@ -39,41 +41,45 @@ _OUTER_HEAD = struct.Struct(">II")
 _INNER_HEAD = struct.Struct(">IIIIQQd")
 _LONGEST_WORD = 9  # bytes
 _LAST_SHIFT = 7 * (_LONGEST_WORD - 1)
-_SHORT_WORDS = [bytes([value]) for value in range(0x80)]
 _HIGHEST_COUNT = (1 << 63) - 1
 _MOST = _INNER_HEAD.size + BUCKETS * _LONGEST_WORD  # bytes
 
 
-def encode(counts: Iterable[tuple[int, int]], highest: int) -> str:
-    """The histogram with these pairs of the index of a bucket and its count, in rising order, and
-    from 1 to ``highest`` with three significant digits. Raises UsageError for a count of more than
-    63 bits, which the format cannot hold."""
-    words = bytearray()
-    position = 0
-    for index, count in counts:
-        if index > position:
-            words += _word(2 * (index - position) - 1)
-        if count > _HIGHEST_COUNT:
-            raise UsageError(
-                f"count: a bucket has {count} values, and at most 2**63 - 1 are written"
-            )
-        words += _word(2 * count)
-        position = index + 1
+def encode(indexes: Sequence[int], counts: Sequence[int], highest: int) -> str:
+    """The histogram with these indexes of buckets, in rising order, and their counts, from 1 to
+    ``highest`` with three significant digits. Raises UsageError for a count of more than 63 bits,
+    which the format cannot hold."""
+    gaps = map(sub, indexes, chain((0,), (index + 1 for index in indexes)))
+    # Most gaps and counts are small, and a result has millions of them.
+    words = b"".join(
+        [
+            _SHORT_PAIRS[gap << 6 | count] if gap < 64 and count < 64 else _pair(gap, count)
+            for gap, count in zip(gaps, counts, strict=True)
+        ]
+    )
     head = _INNER_HEAD.pack(_INNER | _ENCODED, len(words), 0, _DIGITS, 1, highest, 1.0)
     content = zlib.compress(head + words)
     return b64encode(_OUTER_HEAD.pack(_OUTER | _ENCODED, len(content)) + content).decode()
 
 
+def _pair(gap: int, count: int) -> bytes:
+    """The words of ``gap`` empty buckets, and of one with that count."""
+    if count > _HIGHEST_COUNT:
+        raise UsageError(f"count: a bucket has {count} values, and at most 2**63 - 1 are written")
+    return (_word(2 * gap - 1) if gap else b"") + _word(2 * count)
+
+
 def _word(value: int) -> bytes:
     """The bytes of a word that is in ZigZag encoding."""
-    if value < 0x80:
-        return _SHORT_WORDS[value]
     word = bytearray()
     while value >= 0x80 and len(word) < _LONGEST_WORD - 1:
         word.append(value & 0x7F | 0x80)
         value >>= 7
     word.append(value)
     return bytes(word)
+
+
+_SHORT_PAIRS = [_pair(pair >> 6, pair & 63) for pair in range(64 * 64)]
 
 
 def decode(text: str) -> tuple[array[int], array[int]]:

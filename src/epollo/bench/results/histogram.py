@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import mul
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from epollo.bench.results import hdr
 from epollo.bench.results.packed_counts import PackedCounts
@@ -32,6 +32,7 @@ class BucketCounts(Protocol):
     def __iter__(self) -> Iterator[int]: ...
     def __len__(self) -> int: ...
     def items(self) -> Iterable[tuple[int, int]]: ...
+    def columns(self) -> tuple[Sequence[int], Sequence[int]]: ...
 
 
 class Histogram:
@@ -40,7 +41,7 @@ class Histogram:
     __slots__ = ("_counts", "_maximum", "_minimum", "_squares", "_sum", "_unsummed", "total")
 
     def __init__(self) -> None:
-        self._counts: BucketCounts = defaultdict(int)
+        self._counts: BucketCounts | defaultdict[int, int] = defaultdict(int)
         self.total: int = 0
         self._sum = 0
         self._squares = 0
@@ -57,7 +58,7 @@ class Histogram:
             raise UsageError(f"count: {count!r} is not a whole number of 0 or more")
         if not count:
             return
-        self._counts[_index(value)] += count
+        self._counts[bucket_of(value)] += count
         self.total += count
         self._sum += value * count
         self._squares += value * value * count
@@ -118,7 +119,7 @@ class Histogram:
 
     def above(self, value: int) -> float:
         """The part of the values above ``value``, to the precision of the buckets."""
-        limit = _index(value)
+        limit = bucket_of(value)
         over = sum(count for index, count in self._counts.items() if index > limit)
         return over / self.total if self.total else 0.0
 
@@ -126,9 +127,16 @@ class Histogram:
         """In HdrHistogram's own format: V2, compressed, base64 (HdrHistogram's
         `Histogram.encodeIntoCompressedByteBuffer`). The exact sums are lost: a decoded histogram
         has the mean and deviation of its buckets."""
-        counts = [(index, count) for index, count in sorted(self._counts.items()) if count]
-        highest = _bounds(counts[-1][0])[1] if counts else 0
-        return hdr.encode(counts, max(2, highest))
+        indexes, counts = self._columns()
+        highest = _bounds(indexes[-1])[1] if indexes else 0
+        return hdr.encode(indexes, counts, max(2, highest))
+
+    def _columns(self) -> tuple[Sequence[int], Sequence[int]]:
+        """The indexes of the buckets with values, in rising order, and their counts."""
+        if not isinstance(self._counts, defaultdict):
+            return self._counts.columns()
+        indexes = sorted(index for index, count in self._counts.items() if count)
+        return indexes, [self._counts[index] for index in indexes]
 
     @classmethod
     def decode(cls, text: str) -> Self:
@@ -156,6 +164,12 @@ class Histogram:
             spread = round((deviation * self.total) ** 2)
             self._squares = -(-(self._sum**2 + spread) // self.total)
             self._minimum, self._maximum = round(minimum), round(maximum)
+
+    @property
+    def exact(self) -> tuple[int, int, int, int]:
+        """The sum of the values, that of their squares, and the extremes: what `encode` loses."""
+        self._add_up()
+        return self._sum, self._squares, self.minimum, self.maximum
 
     @property
     def minimum(self) -> int:
@@ -237,6 +251,44 @@ class Histogram:
         return max(1, math.ceil(math.nextafter(percent, 0) * self.total / 100))
 
 
+class StoredHistogram(Histogram):
+    """A histogram that is kept as text, and is decoded when it is used.
+
+    ``read`` returns the text, and what ``exact`` was of it; None if that is not known.
+    """
+
+    __slots__ = ("_read",)
+
+    def __init__(self, read: Callable[[], tuple[str, tuple[int, int, int, int] | None]]) -> None:
+        self._read = read  # the attributes of a Histogram are set by __getattr__
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in Histogram.__slots__:
+            raise AttributeError(name)
+        text, exact = self._read()
+        found = Histogram.decode(text)
+        for each in Histogram.__slots__:
+            setattr(self, each, getattr(found, each))
+        if exact is not None and self.total:
+            self._unsummed = ((), ())
+            self._sum, self._squares, self._minimum, self._maximum = exact
+        return getattr(self, name)
+
+    def encode(self) -> str:
+        return self._read()[0]
+
+    def __reduce__(self) -> Any:
+        """Pickled as a plain one."""
+        return _plain, (self.encode(), self.exact)
+
+
+def _plain(text: str, exact: tuple[int, int, int, int]) -> Histogram:
+    stored = StoredHistogram(lambda: (text, exact))
+    plain = Histogram()
+    plain.add(stored)
+    return plain
+
+
 def _check(value: int) -> None:
     """Refuse what no bucket is for. Raises UsageError."""
     if not isinstance(value, int) or not 0 <= value <= HIGHEST:
@@ -250,7 +302,7 @@ def _checked_percent(percent: float) -> float:
     return percent
 
 
-def _index(value: int) -> int:
+def bucket_of(value: int) -> int:
     """The index of the bucket of ``value``."""
     shift = max(0, value.bit_length() - _BITS)
     return shift * _HALF + (value >> shift)

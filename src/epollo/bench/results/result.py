@@ -73,6 +73,10 @@ class Second:
         """Messages answered a second."""
         return self.messages / self.seconds if self.seconds else 0.0
 
+    def having(self, response: Histogram, service: Histogram, slip: Histogram) -> Self:
+        """The same second with these histograms."""
+        return replace(self, response=response, service=service, slip=slip)
+
     def merged(self, other: Second) -> Second:
         """The same second of two runs that went on at the same time, as one."""
         return replace(
@@ -158,6 +162,8 @@ class Result:
         interrupted: the user ended it early.
         lost: connections that were open and ended before the run did: broken, or timed out.
         cpu: CPU seconds of the tester in the window, of all its processes together.
+        outstanding: messages outstanding, on average over the window: the integral of their number
+            divided by its length. None for a result of version 2.
         waited: seconds in which it was ready to run and had no processor, likewise; None if that is
             not known.
     """
@@ -174,12 +180,13 @@ class Result:
     answered: list[int]
     connect: Histogram
     first_reply: Histogram
-    seconds: list[Second]
+    seconds: Sequence[Second]
     errors: dict[str, int]
     interrupted: bool = False
     lost: int = 0
     cpu: float = 0.0
     waited: float | None = None
+    outstanding: float | None = None
 
     @property
     def messages(self) -> int:
@@ -240,9 +247,11 @@ class Result:
 
     @property
     def concurrency(self) -> float:
-        """Messages outstanding on average, by Little's law: the sum of their service times divided
-        by the window. If an open loop ends with a long queue, much of that time is after the
-        window; then it is the average over the ends of the seconds."""
+        """``outstanding``; if that is not known, by Little's law: the sum of the service times
+        divided by the window. If an open loop ends with a long queue, much of that time is after
+        the window; then it is the average over the ends of the seconds."""
+        if self.outstanding is not None:
+            return self.outstanding
         if not self.elapsed:
             return 0.0
         average = self.service.mean * self.service.total / 1e9 / self.elapsed
@@ -341,6 +350,7 @@ class Result:
             lost=int(_number(document["connections"].get("lost", 0))),
             cpu=_number(document.get("cpu", 0.0)),
             waited=_optional(document.get("cpu_wait")),
+            outstanding=_optional(document["concurrency"]) if document["version"] > 2 else None,
             **known,
         )
 
@@ -403,6 +413,7 @@ def merge(results: Sequence[Result]) -> Result:
         interrupted=any(result.interrupted for result in results),
         lost=sum(result.lost for result in results),
         cpu=sum(result.cpu for result in results),
+        outstanding=_sum_of_known(result.outstanding for result in results),
         waited=_sum_of_known(result.waited for result in results),
         **merged,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import monotonic_ns
@@ -10,8 +11,8 @@ from epollo.bench.load.arrivals import arrivals
 from epollo.bench.load.expect import expectation
 from epollo.bench.load.shards import WHOLE, Shard
 from epollo.bench.messages import new_payload
-from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import LATE, UNSENT, Result, Second
+from epollo.bench.results.series import SecondSink, Series
 from epollo.bench.run.backends import Backend, backend_of
 from epollo.bench.run.context import RunContext
 from epollo.bench.run.dialer import Dialer
@@ -40,6 +41,8 @@ class Driver:
 
     The schedule of an open loop does not depend on the connections: a lost one is replaced.
 
+    The seconds go to ``sink``, if it is given, and are not in the result.
+
     If ``opened`` is given, it is called after the opening, and the warm-up waits for `begin`.
     """
 
@@ -49,6 +52,7 @@ class Driver:
         progress: Callable[[Second], object] | None = None,
         shard: Shard = WHOLE,
         opened: Callable[[], object] | None = None,
+        sink: SecondSink | None = None,
     ) -> None:
         self.workload = workload
         self._shard = shard
@@ -57,11 +61,13 @@ class Driver:
         payload = new_payload(workload, framing)
         self._expectation = expectation(workload.expect)
         self._dialer = Dialer(workload)
-        self._progress = progress or (lambda _: None)
+        self._progress = progress
         self._loop = _new_loop(workload, self._failed)
         backend = backend_of(self._loop.name)
         self._new_schedule: Callable[..., Schedule] = backend.pacer
-        self.counters: RunCounters = _new_counters(workload, backend, shard, self._over)
+        self.counters: RunCounters = _new_counters(workload, backend, shard, self._over, sink)
+        if progress is not None:
+            self.counters.live = deque()
         context = RunContext(
             workload=workload,
             framing=framing,
@@ -82,7 +88,6 @@ class Driver:
             context, self._loop, shard, self._dialer, backend.pipeline, self._all_ramped_up
         )
         self._schedule: Schedule | None = None
-        self._reported = 0  # seconds
         self._processor = ProcessorTime()  # of the window
         self._interrupted = False
 
@@ -166,6 +171,7 @@ class Driver:
 
     def _begin_window(self) -> None:
         self._processor.start()
+        self.counters.begin_area()
 
     def _end_window(self) -> None:
         """Send no more once every due message is sent, or is over its timeout. To leave out those
@@ -187,9 +193,9 @@ class Driver:
             self._at(self.counters.second_end, self._end_second)
 
     def _report_seconds(self) -> None:
-        for second in self.counters.seconds[self._reported :]:
-            self._progress(second)
-        self._reported = len(self.counters.seconds)
+        live = self.counters.live
+        while live and self._progress is not None:
+            self._progress(live.popleft())
 
     def _interrupt(self) -> None:
         self._interrupted |= self.counters.sending
@@ -227,8 +233,7 @@ class Driver:
         counters.close()
         self._report_seconds()
         seconds = counters.seconds
-        response = Histogram.sum(second.response for second in seconds)
-        open_loop = self.workload.open_loop
+        response, service, slip = counters.totals()
         return Result(
             workload=self.workload,
             started=counters.started,
@@ -237,17 +242,18 @@ class Driver:
             bytes_sent=counters.bytes_sent,
             bytes_received=counters.bytes_received,
             response=response,
-            service=Histogram.sum(s.service for s in seconds) if open_loop else response,
-            slip=Histogram.sum(second.slip for second in seconds),
+            service=service,
+            slip=slip,
             answered=pool.answered,
             connect=pool.connect,
             first_reply=pool.first_reply,
-            seconds=seconds,
+            seconds=seconds if isinstance(seconds, Series) else [],
             errors={str(error): count for error, count in counters.errors.items() if count},
             interrupted=self._interrupted,
             lost=counters.lost,
             cpu=self._processor.used,
             waited=self._processor.waited,
+            outstanding=counters.average_outstanding,
         )
 
 
@@ -258,11 +264,15 @@ def _new_loop(workload: Workload, failed: Callable[[BaseException, str], object]
 
 
 def _new_counters(
-    workload: Workload, backend: Backend, shard: Shard, over: Callable[[], object]
+    workload: Workload,
+    backend: Backend,
+    shard: Shard,
+    over: Callable[[], object],
+    sink: SecondSink | None,
 ) -> RunCounters:
     quota = None if workload.messages is None else shard.count(workload.messages)
     due = None
     if workload.open_loop:
         due = workload.profile.scaled(shard.part(workload.connections)).due
-    counters: RunCounters = backend.counters(quota, due, over)
+    counters: RunCounters = backend.counters(quota, due, over, sink)
     return counters
