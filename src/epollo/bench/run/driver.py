@@ -11,7 +11,7 @@ from epollo.bench.load.arrivals import arrivals
 from epollo.bench.load.expect import expectation
 from epollo.bench.load.shards import WHOLE, Shard
 from epollo.bench.messages import new_payload
-from epollo.bench.results.result import LATE, UNSENT, Result, Second
+from epollo.bench.results.result import LATE, Result, Second
 from epollo.bench.results.series import SecondSink, Series
 from epollo.bench.run.backends import Backend, backend_of
 from epollo.bench.run.context import RunContext
@@ -21,6 +21,7 @@ from epollo.bench.run.metrics import NEVER, SECOND, RunCounters
 from epollo.bench.run.pool import ConnectionPool
 from epollo.bench.run.processor import ProcessorTime
 from epollo.bench.run.schedule import Schedule
+from epollo.bench.run.unsent import count_unsent
 from epollo.bench.workload import Workload
 from epollo.descriptors import allow_descriptors
 from epollo.engine import EventLoop, Limits, new_loop
@@ -218,11 +219,9 @@ class Driver:
         """Count the messages that were due in the window and never sent."""
         counters = self.counters
         if counters.ended_at > counters.begin:
-            for due in schedule.unsent(counters.ended_at):
-                if counters.sent + counters.errors[UNSENT] >= counters.quota:
-                    break
-                if due >= counters.begin:
-                    counters.give_up(UNSENT, due, due, self._timeout_ns)
+            load = self.workload
+            profile = load.profile.after(load.warmup).scaled(self._shard.part(load.connections))
+            count_unsent(schedule, counters, profile, monotonic_ns(), self._timeout_ns)
         # Messages sent late lengthen the window; otherwise the rate would be too high.
         if schedule.sent_at > counters.ended_at + LATE:
             counters.ended_at = schedule.sent_at
