@@ -397,12 +397,6 @@ class Enough(Exception):
     """The test has seen what it needs."""
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a probe begins while the server still works off the one before, so no rate is found "
-    "for a server slower than the first probe",
-)
 def test_a_probe_begins_when_the_server_has_recovered_from_the_one_before() -> None:
     server, probes = Backlog(150), []
 

@@ -82,6 +82,8 @@ def run_search(
             *limits,
             progress=show,
             run=lambda probing: _run(probing, quiet),
+            trial=lambda load: _run(load, quiet=True),
+            gentle="rate" not in load,
         )
     if shown:
         click.echo(f"\n{search}")

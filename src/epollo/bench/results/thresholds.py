@@ -11,7 +11,7 @@ from difflib import get_close_matches
 
 from epollo.bench.load.payload import Fault
 from epollo.bench.results import files
-from epollo.bench.results.result import HISTOGRAMS, IN_WARMUP, UNSENT, Result
+from epollo.bench.results.result import HISTOGRAMS, IN_WARMUP, SECOND_HISTOGRAMS, UNSENT, Result
 from epollo.engine import CloseReason
 from epollo.errors import LimitError
 from epollo.units import format_seconds, parse_number, parse_seconds
@@ -46,12 +46,14 @@ class Figure:
         parse: reads a limit of it. Raises ValueError.
         show: formats a value of it.
         lacking: why the run does not have it.
+        fewest: messages that a run needs to have it.
     """
 
     read: Callable[[Result], float | None]
     parse: Callable[[str], float]
     show: Callable[[float], str]
     lacking: Callable[[Result], str] = lambda _: "the run did not measure it"
+    fewest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,11 @@ class Threshold:
     comparison: str
     limit: float
     origin: str = ""
+
+    @property
+    def fewest(self) -> int:
+        """Messages that a run needs for this figure to be known."""
+        return self.kind.fewest
 
     def check(self, result: Result) -> str | None:
         """Why ``result`` breaks the limit; None if it does not. A figure that was not measured
@@ -187,7 +194,9 @@ def _of_histogram(name: str, histogram: str, which: str) -> Figure:
             return "the run did not measure it"
         return f"{count:,} values are too few"
 
-    return Figure(read, _parse_time, format_seconds, lacking)
+    of_messages = histogram in SECOND_HISTOGRAMS and 50 < percent < 100
+    fewest = math.ceil(100 / (100 - percent)) if of_messages else 0
+    return Figure(read, _parse_time, format_seconds, lacking, fewest)
 
 
 def _of_errors(name: str, in_percent: bool) -> Figure:
