@@ -62,7 +62,8 @@ class Live:
 
     def update(self, second: Second) -> None:
         """Show the last second."""
-        self._queue.put(second)
+        if self._screen is not None:  # otherwise nothing would take it from the queue
+            self._queue.put(second)
 
     def stopping(self) -> None:
         """Show that the run ends early. May be called from a signal handler at any time."""

@@ -113,4 +113,6 @@ def _footer(results: Sequence[Result]) -> str:
 
 
 def _cut(text: str, most: int) -> str:
+    """``text``, not too long; a name in it need not be text."""
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= most else f"{text[: most - 1]}…"
