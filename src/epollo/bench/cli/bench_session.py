@@ -14,9 +14,11 @@ from epollo.bench.cli.local_server import echo_server
 from epollo.bench.output import probes
 from epollo.bench.output.files import Outputs
 from epollo.bench.output.live import Live
+from epollo.bench.output.partial import PartialFiles
 from epollo.bench.output.text import render
 from epollo.bench.processes.running import new_run
 from epollo.bench.results.result import Result
+from epollo.bench.results.second import Second
 from epollo.bench.results.thresholds import Threshold
 from epollo.bench.results.verdict import Verdict
 from epollo.bench.search import START, Probe, find_rate
@@ -42,7 +44,9 @@ def run_bench(
     if address is None:
         allow_descriptors(workload.connections)  # the server inherits the limit
     with on_interrupt(), _server(address, workload) as target:
-        result = _run(replace(workload, address=target), quiet)
+        workload = replace(workload, address=target)
+        with PartialFiles(workload, outputs.paths) as partial:
+            result = _run(workload, quiet, partial)
     verdict = Verdict.of(result, limits)
     try:
         if not quiet and not outputs.take_stdout:
@@ -50,7 +54,7 @@ def run_bench(
         elif verdict.failed:
             click.echo(f"epollo: {verdict}", err=True)
     finally:  # even if stdout is closed, because the run was long
-        outputs.write(verdict)
+        outputs.write(verdict, partial)
     return 1 if verdict.failed else 0
 
 
@@ -97,9 +101,15 @@ def _server(address: str | None, workload: Workload) -> AbstractContextManager[s
     return nullcontext(address) if address else echo_server(workload)
 
 
-def _run(workload: Workload, quiet: bool) -> Result:
+def _run(workload: Workload, quiet: bool, partial: PartialFiles | None = None) -> Result:
     with Live(workload, Console(stderr=True, quiet=quiet)) as live:
-        run = new_run(workload, progress=live.update)
+
+        def update(second: Second) -> None:
+            live.update(second)
+            if partial is not None:
+                partial.update(second)
+
+        run = new_run(workload, progress=update)
         stopping = False
 
         def stop(number: int, frame: object) -> None:

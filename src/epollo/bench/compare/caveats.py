@@ -8,11 +8,13 @@ from dataclasses import fields
 from typing import Any
 
 from epollo.bench.results.result import LATE, Result
+from epollo.bench.results.series import column
 from epollo.bench.workload import Workload
 from epollo.units import format_seconds
 
 SHORTEST = 10  # seconds that a run needs to be compared
 _HALF = 0.5  # seconds; a shorter last second does not count
+_BEGINNING = 600  # seconds
 _STANDS_OUT = 1.05  # times the median
 
 # These may differ between runs of the same load.
@@ -42,7 +44,7 @@ def _shortness(result: Result) -> str:
 
 
 def _whole_seconds(result: Result) -> int:
-    return sum(second.seconds >= _HALF for second in result.seconds)
+    return sum(length >= _HALF for length in column(result.seconds, "seconds"))
 
 
 def _of_loads(sides: Sequence[Sequence[Result]]) -> Iterator[str]:
@@ -80,6 +82,8 @@ def _text(value: Any) -> str:
 
 def _of_run(run: Result) -> Iterator[str]:
     load = run.workload
+    if run.partial:
+        yield "it did not end, and its file is only partial"
     if run.interrupted:
         yield f"it was interrupted after {format_seconds(run.elapsed)}"
     if not run.on_time:
@@ -99,9 +103,11 @@ def _of_run(run: Result) -> Iterator[str]:
 def _warming(run: Result) -> bool:
     """Are the first two seconds clearly slower than all others?
 
-    Of ten seconds without a trend, the first two are the slowest once in 45 runs.
+    Only the first ten minutes are looked at. Of ten seconds without a trend, the first two are the
+    slowest once in 45 runs.
     """
-    means = [second.response.mean for second in run.seconds if second.response.total]
+    begun = run.seconds[:_BEGINNING]
+    means = [second.response.mean for second in begun if second.response.total]
     if len(means) < SHORTEST:
         return False
     later = means[2:]

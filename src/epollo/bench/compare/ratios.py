@@ -27,6 +27,7 @@ from epollo.bench.compare.estimates import (
 from epollo.bench.compare.letters import letter
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import Result
+from epollo.bench.results.series import MINUTE, Series, column
 
 SAME = "no difference shown"
 HIGHER = "higher"
@@ -108,24 +109,43 @@ class _View:
 
     result: Result
     seconds: list[float]
-    sent: list[int]
-    messages: list[int]
-    errors: list[int]
+    sent: list[float]
+    messages: list[float]
+    errors: list[float]
     responses: list[Histogram]
 
 
 def _view(result: Result) -> _View:
-    every = result.seconds
-    size = max(1, math.ceil(len(every) / _PIECES))
-    pieces = [every[start : start + size] for start in range(0, len(every), size)]
-    return _View(
-        result,
-        [sum(second.seconds for second in piece) for piece in pieces],
-        [sum(second.sent for second in piece) for piece in pieces],
-        [sum(second.messages for second in piece) for piece in pieces],
-        [sum(second.errors for second in piece) for piece in pieces],
-        [Histogram.sum(second.response for second in piece) for piece in pieces],
+    count = len(result.seconds)
+    size = max(1, math.ceil(count / _PIECES))
+    minutes = _minutes(result) if size >= MINUTE else []
+    if minutes:
+        size = math.ceil(size / MINUTE) * MINUTE
+        step = size // MINUTE
+        responses = [
+            Histogram.sum(minutes[start : start + step]) for start in range(0, len(minutes), step)
+        ]
+    else:
+        responses = [
+            Histogram.sum(second.response for second in result.seconds[start : start + size])
+            for start in range(0, count, size)
+        ]
+    seconds, sent, messages, errors = (
+        _sums(column(result.seconds, name), size)
+        for name in ("seconds", "sent", "messages", "errors")
     )
+    return _View(result, seconds, sent, messages, errors, responses)
+
+
+def _minutes(result: Result) -> Sequence[Histogram]:
+    """The responses of each minute, if the file has them: to read all seconds of a day takes
+    long."""
+    return result.seconds.minutes if isinstance(result.seconds, Series) else []
+
+
+def _sums(values: Sequence[float], size: int) -> list[float]:
+    """The sums of ``size`` values in a row."""
+    return [sum(values[start : start + size]) for start in range(0, len(values), size)]
 
 
 @dataclass(frozen=True, slots=True)

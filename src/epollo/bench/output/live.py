@@ -13,7 +13,7 @@ from rich.live import Live as Screen
 from rich.text import Text
 
 from epollo.bench.output.wording import percentiles_ns
-from epollo.bench.results.result import Second
+from epollo.bench.results.second import Second
 from epollo.bench.workload import Workload
 from epollo.units import format_seconds
 

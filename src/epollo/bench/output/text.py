@@ -17,7 +17,9 @@ from epollo.bench.output.wording import (
     tester,
 )
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import PERCENTILES, Result, Second
+from epollo.bench.results.partial import UNTOLD
+from epollo.bench.results.result import PERCENTILES, Result
+from epollo.bench.results.second import Second
 from epollo.bench.results.verdict import Verdict
 from epollo.units import UNKNOWN, format_seconds, format_size
 
@@ -41,6 +43,7 @@ _MEANINGS = {
     "reset": "the server, or its kernel, broke the connection",
     "closed_early": "the server closed while replies were due",
     "closed_idle": "the server closed between messages: raise its idle timeout, or send more often",
+    UNTOLD: "of all kinds: a partial result does not tell them apart",
     "bad_frame": "the server sent an invalid {framing} frame",
 }
 # Errors that ask for the right protocol if no reply came before them.
@@ -58,7 +61,7 @@ def render(verdict: Verdict) -> str:
 def _head(result: Result) -> str:
     load = result.workload
     warmup = f"after {format_seconds(load.warmup)} of warm-up" if load.warmup else "without warm-up"
-    early = ", ended early" if result.interrupted else ""
+    early = ", ended early" if result.interrupted else ", not ended" if result.partial else ""
     measured = f"{format_seconds(result.elapsed)} measured {warmup}{early}"
     return f"epollo bench {load.address}\n{described(load)}\n{measured}"
 
@@ -151,9 +154,9 @@ def _amounts(result: Result) -> str:
             "messages",
             f"{result.messages:,} answered of {result.sent:,} sent, {_per_second(result)}",
         ),
-        ("bytes", _bytes(result)),
-        ("connections", _connections(result)),
-        ("", f"first reply: {spread(result.first_reply)}"),
+        ("bytes", "" if result.partial else _bytes(result)),
+        ("connections", "" if result.partial else _connections(result)),
+        ("", "" if result.partial else f"first reply: {spread(result.first_reply)}"),
         ("fairness", fairness(result)),
         ("outstanding", _outstanding(result)),
         ("tester", tester(result)),

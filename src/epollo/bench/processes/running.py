@@ -26,8 +26,9 @@ from epollo.bench.processes.shard_messages import (
     Stop,
     ToShard,
 )
-from epollo.bench.results.result import Result, Second, merge, merge_seconds
-from epollo.bench.results.series import Series
+from epollo.bench.results.result import Result, merge
+from epollo.bench.results.second import Second, merge_seconds
+from epollo.bench.results.series import RecordedSeries
 from epollo.bench.run.driver import Driver
 from epollo.bench.workload import Workload
 from epollo.errors import EpolloError
@@ -57,7 +58,7 @@ class Processes:
         self.workload = workload
         self.shards: list[ShardProcess] = []
         self._progress = progress or (lambda _: None)
-        self._series = Series()
+        self._series = RecordedSeries()
         self._stopped = False
 
     def run(self) -> Result:

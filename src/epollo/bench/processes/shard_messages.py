@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import Result, Second
+from epollo.bench.results.result import Result
+from epollo.bench.results.second import Second
 from epollo.errors import ConnectError, EpolloError
 
 

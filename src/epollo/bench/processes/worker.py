@@ -17,7 +17,7 @@ from typing import Any
 
 from epollo.bench.processes.shard_messages import Amended, Closed, Outcome, Ready, Stop
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import Second
+from epollo.bench.results.second import Second
 from epollo.bench.run.driver import Driver
 from epollo.errors import EpolloError
 

@@ -8,10 +8,12 @@ each value is known to better than 0.1 %, and its index takes three integer oper
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, compress
+from itertools import count as count_up
 from operator import mul
 from typing import Any, Protocol, Self
 
@@ -93,6 +95,28 @@ class Histogram:
         if self._minimum is None or value < self._minimum:
             self._minimum = value
 
+    @classmethod
+    def of_dense(cls, counts: array[int]) -> Self:
+        """A histogram with these counts, one for each bucket, and the values of their buckets."""
+        histogram = cls()
+        indexes = array("I", compress(count_up(), counts))
+        histogram._keep(indexes, array("Q", filter(None, counts)))
+        return histogram
+
+    def add_to(self, counts: array[int]) -> None:
+        """Add the counts to ``counts``, which has one for each bucket."""
+        for index, count in zip(*self._columns(), strict=True):
+            counts[index] += count
+
+    def _keep(self, indexes: array[int], counts: array[int]) -> None:
+        """Take these counts; all else follows from them."""
+        if indexes:
+            self._counts = PackedCounts(indexes, counts)
+            self._unsummed = indexes, counts
+            self.total = sum(counts)
+            self._minimum = _bounds(indexes[0])[1]
+            self._maximum = _bounds(indexes[-1])[1]
+
     def add(self, other: Histogram) -> None:
         """Add all values of ``other``."""
         other._add_up()
@@ -144,12 +168,7 @@ class Histogram:
         of three significant digits and a lowest value of 1."""
         indexes, counts = hdr.decode(text)
         histogram = cls()
-        if indexes:
-            histogram._counts = PackedCounts(indexes, counts)
-            histogram._unsummed = indexes, counts
-            histogram.total = sum(counts)
-            histogram._minimum = _bounds(indexes[0])[1]
-            histogram._maximum = _bounds(indexes[-1])[1]
+        histogram._keep(indexes, counts)
         return histogram
 
     def restore(self, mean: float, deviation: float, minimum: float, maximum: float) -> None:

@@ -11,7 +11,8 @@ from difflib import get_close_matches
 
 from epollo.bench.load.payload import Fault
 from epollo.bench.results import files
-from epollo.bench.results.result import HISTOGRAMS, IN_WARMUP, SECOND_HISTOGRAMS, UNSENT, Result
+from epollo.bench.results.result import HISTOGRAMS, IN_WARMUP, UNSENT, Result
+from epollo.bench.results.second import SECOND_HISTOGRAMS
 from epollo.engine import CloseReason
 from epollo.errors import LimitError
 from epollo.units import format_seconds, parse_number, parse_seconds

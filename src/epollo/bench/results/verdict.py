@@ -103,6 +103,8 @@ class Verdict:
     def _end(self) -> str:
         """Why it ended early, if it did."""
         result, load = self.result, self.result.workload
+        if result.partial:
+            return "a partial result: the run did not end, or goes on"
         if result.interrupted:
             return "ended early, as asked"
         all_sent = load.messages is not None and result.sent >= load.messages

@@ -11,8 +11,9 @@ from epollo.bench.load.arrivals import arrivals
 from epollo.bench.load.expect import expectation
 from epollo.bench.load.shards import WHOLE, Shard
 from epollo.bench.messages import new_payload
-from epollo.bench.results.result import LATE, Result, Second
-from epollo.bench.results.series import SecondSink, Series
+from epollo.bench.results.result import LATE, Result
+from epollo.bench.results.second import Second
+from epollo.bench.results.series import RecordedSeries, SecondSink
 from epollo.bench.run.backends import Backend, backend_of
 from epollo.bench.run.context import RunContext
 from epollo.bench.run.dialer import Dialer
@@ -246,7 +247,7 @@ class Driver:
             answered=pool.answered,
             connect=pool.connect,
             first_reply=pool.first_reply,
-            seconds=seconds if isinstance(seconds, Series) else [],
+            seconds=seconds if isinstance(seconds, RecordedSeries) else [],
             errors={str(error): count for error, count in counters.errors.items() if count},
             interrupted=self._interrupted,
             lost=counters.lost,

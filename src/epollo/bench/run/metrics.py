@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import IN_WARMUP, Second
-from epollo.bench.results.series import SecondSink, Series
+from epollo.bench.results.result import IN_WARMUP
+from epollo.bench.results.second import Second
+from epollo.bench.results.series import RecordedSeries, SecondSink
 from epollo.bench.run.open_seconds import Histograms, OpenSeconds
 
 NEVER = 1 << 62  # ns
@@ -56,7 +57,7 @@ class RunCounters:
         self.errors: Counter[str] = Counter()
         self.lost = 0  # connections
         self._early: Counter[str] = Counter()  # errors of messages due before the window
-        self.seconds: SecondSink = Series() if sink is None else sink
+        self.seconds: SecondSink = RecordedSeries() if sink is None else sink
         self.live: deque[Second] | None = None  # seconds to be shown, before late replies to them
         self._open = OpenSeconds(self.recorders(), self.seconds.amend)
         self._counted: deque[Second] = deque()  # of the open seconds, still without histograms

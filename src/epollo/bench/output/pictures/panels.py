@@ -31,7 +31,8 @@ from epollo.bench.output.pictures.lines import (
 )
 from epollo.bench.output.wording import histograms
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import Result, Second
+from epollo.bench.results.result import Result
+from epollo.bench.results.second import Second
 from epollo.bench.search import Search
 from epollo.cli.plotting import QUIET, RED
 

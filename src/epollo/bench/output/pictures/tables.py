@@ -17,7 +17,8 @@ from epollo.bench.output.wording import (
     spread,
     tester,
 )
-from epollo.bench.results.result import PERCENTILES, Result, Second
+from epollo.bench.results.result import PERCENTILES, Result
+from epollo.bench.results.second import Second
 from epollo.units import UNKNOWN, format_seconds, format_size
 
 
