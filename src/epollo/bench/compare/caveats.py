@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
+from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import LATE, Result
-from epollo.bench.results.series import column
+from epollo.bench.results.series import Series, column
 from epollo.bench.workload import Workload
 from epollo.units import format_seconds
 
 SHORTEST = 10  # seconds that a run needs to be compared
 _HALF = 0.5  # seconds; a shorter last second does not count
-_BEGINNING = 600  # seconds
+_BEGINNING = 120  # seconds
+_MOST, _SAMPLED = 7200, 1200  # seconds: if there are more than the first, so many are read
 _STANDS_OUT = 1.05  # times the median
 
 # These may differ between runs of the same load.
@@ -37,6 +40,18 @@ def of(sides: Sequence[Sequence[Result]], names: Sequence[str]) -> list[str]:
 def too_short(result: Result) -> bool:
     """Does it have too few seconds to know their variance?"""
     return _whole_seconds(result) < SHORTEST
+
+
+def minutes(result: Result) -> Sequence[Histogram]:
+    """The responses of each minute, if its file has them: to read each second of a day takes
+    long."""
+    return result.seconds.minutes if isinstance(result.seconds, Series) else []
+
+
+def sampled(result: Result) -> int:
+    """One in how many seconds is read to estimate errors: 1 unless there are a great many."""
+    count = len(result.seconds)
+    return 1 if count <= _MOST or minutes(result) else math.ceil(count / _SAMPLED)
 
 
 def _shortness(result: Result) -> str:
@@ -82,6 +97,8 @@ def _text(value: Any) -> str:
 
 def _of_run(run: Result) -> Iterator[str]:
     load = run.workload
+    if sampled(run) > 1:
+        yield f"intervals are from one in {sampled(run)} of its seconds, because it has so many"
     if run.partial:
         yield "it did not end, and its file is only partial"
     if run.interrupted:
@@ -103,7 +120,7 @@ def _of_run(run: Result) -> Iterator[str]:
 def _warming(run: Result) -> bool:
     """Are the first two seconds clearly slower than all others?
 
-    Only the first ten minutes are looked at. Of ten seconds without a trend, the first two are the
+    Only the first two minutes are looked at. Of ten seconds without a trend, the first two are the
     slowest once in 45 runs.
     """
     begun = run.seconds[:_BEGINNING]

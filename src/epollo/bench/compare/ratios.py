@@ -27,7 +27,7 @@ from epollo.bench.compare.estimates import (
 from epollo.bench.compare.letters import letter
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import Result
-from epollo.bench.results.series import MINUTE, Series, column
+from epollo.bench.results.series import MINUTE, column, sum_of_responses
 
 SAME = "no difference shown"
 HIGHER = "higher"
@@ -118,7 +118,7 @@ class _View:
 def _view(result: Result) -> _View:
     count = len(result.seconds)
     size = max(1, math.ceil(count / _PIECES))
-    minutes = _minutes(result) if size >= MINUTE else []
+    minutes = caveats.minutes(result) if size >= MINUTE else []
     if minutes:
         size = math.ceil(size / MINUTE) * MINUTE
         step = size // MINUTE
@@ -126,8 +126,9 @@ def _view(result: Result) -> _View:
             Histogram.sum(minutes[start : start + step]) for start in range(0, len(minutes), step)
         ]
     else:
+        step = caveats.sampled(result)
         responses = [
-            Histogram.sum(second.response for second in result.seconds[start : start + size])
+            sum_of_responses(result.seconds, range(start, min(start + size, count), step))
             for start in range(0, count, size)
         ]
     seconds, sent, messages, errors = (
@@ -135,12 +136,6 @@ def _view(result: Result) -> _View:
         for name in ("seconds", "sent", "messages", "errors")
     )
     return _View(result, seconds, sent, messages, errors, responses)
-
-
-def _minutes(result: Result) -> Sequence[Histogram]:
-    """The responses of each minute, if the file has them: to read all seconds of a day takes
-    long."""
-    return result.seconds.minutes if isinstance(result.seconds, Series) else []
 
 
 def _sums(values: Sequence[float], size: int) -> list[float]:
@@ -169,13 +164,14 @@ def _percentile(name: str, percent: float) -> _Figure:
         name,
         "s",
         lambda result: _seconds(result.response.known_percentiles([percent])[0]),
-        lambda run: of_percentile(run.responses, percent),
+        lambda run: of_percentile(run.responses, percent, run.result.response),
     )
 
 
 def _mean(run: _View) -> Estimate | None:
     totals = [response.total for response in run.responses]
-    return of_ratio([response.mean * response.total for response in run.responses], totals)
+    amounts = [response.mean * response.total for response in run.responses]
+    return of_ratio(amounts, totals, run.result.response.mean)
 
 
 def _seconds(nanoseconds: float | None) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from epollo.bench.load.rates import Profile, Step
@@ -20,6 +21,7 @@ from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.partial import UNTOLD
 from epollo.bench.results.result import PERCENTILES, Result
 from epollo.bench.results.second import Second
+from epollo.bench.results.series import column
 from epollo.bench.results.verdict import Verdict
 from epollo.units import UNKNOWN, format_seconds, format_size
 
@@ -113,9 +115,10 @@ def _steps(result: Result) -> str:
     """A line for each step of the rate, and for each tenth of a single ramp."""
     if not result.workload.open_loop:
         return ""
-    rows = [_step(seconds) for seconds in _seconds_of_steps(result)]
-    if len(rows) < 2:
+    found = list(_seconds_of_steps(result))
+    if len(found) < 2:
         return ""
+    rows = [_step(result.seconds[first:last]) for first, last in found]
     head = f"  {'from':>8}{'target':>12}{'achieved':>12}{'p50':>12}{'p99':>12}"
     return "\n".join([head, *rows])
 
@@ -130,15 +133,20 @@ def _step(seconds: Sequence[Second]) -> str:
     return f"  {start:>8}{target:>12,.0f}{achieved:>12,.0f}{p50:>12}{p99:>12}"
 
 
-def _seconds_of_steps(result: Result) -> Iterator[list[Second]]:
-    """The seconds of each step; a second in two steps belongs to the step of its middle."""
-    start = 0.0
+def _seconds_of_steps(result: Result) -> Iterator[tuple[int, int]]:
+    """The first second of each step, and the one after its last; a second in two steps belongs to
+    the step of its middle."""
+    lengths = column(result.seconds, "seconds")
+    middles = [
+        start + length / 2
+        for start, length in zip(column(result.seconds, "start"), lengths, strict=True)
+    ]
+    end = 0.0
     for step in _parts(result.workload.profile):
-        end = start + step.seconds
-        seconds = [s for s in result.seconds if start <= s.start + s.seconds / 2 < end]
-        if sum(second.seconds for second in seconds):
-            yield seconds
-        start = end
+        first, end = bisect_left(middles, end), end + step.seconds
+        last = bisect_left(middles, end)
+        if sum(lengths[first:last]):
+            yield first, last
 
 
 def _parts(profile: Profile) -> Sequence[Step]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, compress
@@ -143,8 +143,8 @@ class Histogram:
 
     def above(self, value: int) -> float:
         """The part of the values above ``value``, to the precision of the buckets."""
-        limit = bucket_of(value)
-        over = sum(count for index, count in self._counts.items() if index > limit)
+        indexes, counts = self._columns()
+        over = sum(counts[bisect_right(indexes, bucket_of(value)) :])
         return over / self.total if self.total else 0.0
 
     def encode(self) -> str:
