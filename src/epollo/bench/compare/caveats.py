@@ -17,7 +17,7 @@ from epollo.units import format_seconds
 SHORTEST = 10  # seconds that a run needs to be compared
 _HALF = 0.5  # seconds; a shorter last second does not count
 _BEGINNING = 120  # seconds
-_MOST, _SAMPLED = 7200, 1200  # seconds: if there are more than the first, so many are read
+_MOST, _SAMPLED = 7200, 720  # seconds: if there are more than the first, so many are read
 _STANDS_OUT = 1.05  # times the median
 
 # These may differ between runs of the same load.

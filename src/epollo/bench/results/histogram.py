@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from itertools import accumulate, compress
 from itertools import count as count_up
 from operator import mul
@@ -255,8 +256,10 @@ class Histogram:
         """Add to the sums what `decode` left out; a value is taken for the highest of its
         bucket."""
         indexes, counts = self._unsummed
+        if not indexes:
+            return
         self._unsummed = ((), ())
-        highest = [_bounds(index)[1] for index in indexes]
+        highest = list(map(_highest_of_all().__getitem__, indexes))
         sums = list(map(mul, highest, counts))
         self._sum += sum(sums)
         self._squares += sum(map(mul, sums, highest))
@@ -325,6 +328,12 @@ def bucket_of(value: int) -> int:
     """The index of the bucket of ``value``."""
     shift = max(0, value.bit_length() - _BITS)
     return shift * _HALF + (value >> shift)
+
+
+@cache
+def _highest_of_all() -> list[int]:
+    """The highest value of each bucket."""
+    return [_bounds(index)[1] for index in range(hdr.BUCKETS)]
 
 
 def _bounds(index: int) -> tuple[int, int]:

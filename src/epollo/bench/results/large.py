@@ -15,6 +15,8 @@ from epollo.errors import ResultFileError
 
 _CHUNK = 1 << 20  # bytes
 _SPACE = re.compile(r"[ \t\n\r]*")
+_NEXT_ITEM = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
+_STARTS = ("{", '"')  # of most values
 _DECODER = json.JSONDecoder()
 
 
@@ -69,12 +71,16 @@ class _Text:
             return
         while True:
             yield self._value()
-            if self._take(",]") == "]":
+            separator = _NEXT_ITEM.match(self._text, self._at)
+            if separator is not None and separator.end() < len(self._text):
+                self._at = separator.end()
+            elif self._take(",]") == "]":
                 return
 
     def _value(self) -> tuple[Any, int, int]:
         """The next value, its place and its length."""
-        self._peek()
+        if self._text[self._at : self._at + 1] not in _STARTS:
+            self._peek()
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)

@@ -9,6 +9,7 @@ import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, overload
 
@@ -24,6 +25,8 @@ Exact: TypeAlias = tuple[int, int, int, int]
 MINUTE = 60  # seconds
 _TIMES = ("start", "seconds", "target")
 _COUNTS = ("sent", "messages", "errors", "outstanding")
+_NAMES = (*_TIMES, *_COUNTS)
+_VALUES = itemgetter(*_NAMES)
 _SMALL = 1 << 20  # bytes
 _LONG = 2 * 60 * MINUTE  # seconds; a longer run is summed up by minutes too
 
@@ -49,8 +52,7 @@ class Series(Sequence[Second]):
         self._file = -1  # its descriptor
         self._places = array("Q")
         self._lengths = array("I")
-        self._times = {name: array("d") for name in _TIMES}
-        self._counts = {name: array("Q") for name in _COUNTS}
+        self._columns = {name: array("d" if name in _TIMES else "Q") for name in _NAMES}
 
     def __del__(self) -> None:
         self.close()
@@ -68,7 +70,7 @@ class Series(Sequence[Second]):
 
     def column(self, name: str) -> Sequence[float]:
         """That count or time of each second."""
-        return self._times[name] if name in self._times else self._counts[name]
+        return self._columns[name]
 
     def lines(self) -> Iterator[str]:
         """Each second as one line of JSON."""
@@ -93,17 +95,14 @@ class Series(Sequence[Second]):
     def __reduce__(self) -> Any:
         return list, (list(self),)
 
-    def _add(self, values: dict[str, Any], place: int, length: int) -> None:
-        for name, times in self._times.items():
-            times.append(math.nan if values[name] is None else values[name])
-        for name, counts in self._counts.items():
-            counts.append(values[name])
+    def _add(self, values: Iterable[Any], place: int, length: int) -> None:
+        for column, value in zip(self._columns.values(), values, strict=True):
+            column.append(math.nan if value is None else value)
         self._places.append(place)
         self._lengths.append(length)
 
     def _second(self, place: int) -> Second:
-        values: dict[str, Any] = {name: times[place] for name, times in self._times.items()}
-        values |= {name: counts[place] for name, counts in self._counts.items()}
+        values: dict[str, Any] = {name: column[place] for name, column in self._columns.items()}
         if math.isnan(values["target"]):
             values["target"] = None
         for name in SECOND_HISTOGRAMS:
@@ -135,8 +134,7 @@ class RecordedSeries(Series):
     def append(self, second: Second) -> None:
         """Add the next one."""
         place, length = self._write_second(second)
-        values = {name: getattr(second, name) for name in (*_TIMES, *_COUNTS)}
-        self._add(values, place, length)
+        self._add((getattr(second, name) for name in _NAMES), place, length)
         second.response.add_to(self._minute)
         if len(self) % MINUTE == 0:
             self._end_minute()
@@ -226,9 +224,10 @@ class FileSeries(Series):
     def add(self, document: Any, place: int, length: int) -> None:
         """Add the next second, which is at that place of the file. Raises ValueError and others
         for what is not a second."""
-        values = {name: number(document[name]) for name in ("start", "seconds", *_COUNTS)}
-        target = document["target"]
-        values["target"] = math.nan if target is None else number(target)
+        values = _VALUES(document)
+        for name, value in zip(_NAMES, values, strict=True):
+            if name != "target" or value is not None:
+                number(value)
         self._add(values, place, length)
 
     def set_minutes(self, texts: Sequence[str]) -> None:
