@@ -424,12 +424,6 @@ def test_quiet_shows_nothing_on_a_terminal_either() -> None:
 # -- ended early, where asked for
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a run goes on although a limit is lost or the rate is out of reach: there is no "
-    "--stop-if",
-)
 @pytest.mark.parametrize(
     "load",
     [["-R", "200", "--stop-if", "p50>1ns"], ["-R", "100m", "--stop-if", "late>1%"]],

@@ -279,6 +279,8 @@ def find_rate(
     Raises what that raises, LimitError, ResultFileError, and SettingError for a ``tolerance``
     under 0.0001, and for a ``workload`` with a number of messages, a ramp or steps.
     """
+    if not isinstance(workload, Workload):
+        raise SettingError(f"workload: {workload!r} is not a Workload; write Workload(address=...)")
     if not limits:
         raise LimitError("find-rate: needs a limit such as p99<5ms")
     wanted = [

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from epollo.bench.cli.local_server import echo_server
+from epollo.bench.cli.stopping import Stopper
 from epollo.bench.output import probes
 from epollo.bench.output.files import Outputs
 from epollo.bench.output.live import Live
@@ -36,18 +37,23 @@ def run_bench(
     outputs: Outputs,
     limits: Sequence[Threshold],
     quiet: bool,
+    stop_limits: Sequence[Threshold] = (),
 ) -> int:
     """Run ``load``, the other fields of a Workload, against ``address``, or against a local echo
-    server if it is None; returns the exit status."""
+    server if it is None; returns the exit status. A run that breaks one of ``stop_limits`` ends
+    early, and has failed."""
     outputs.check()
+    stopper = Stopper(stop_limits)
     workload = Workload(address=address or _PLACEHOLDER, **load)
     if address is None:
         allow_descriptors(workload.connections)  # the server inherits the limit
     with on_interrupt(), _server(address, workload) as target:
         workload = replace(workload, address=target)
         with PartialFiles(workload, outputs.paths) as partial:
-            result = _run(workload, quiet, partial)
-    verdict = Verdict.of(result, limits)
+            result = _run(workload, quiet, partial, stopper)
+    verdict = Verdict.of(result, [*limits, *stop_limits])
+    if stopper.broken is not None:
+        verdict = verdict.stopped(*stopper.broken)
     try:
         if not quiet and not outputs.take_stdout:
             click.echo(render(verdict))
@@ -101,13 +107,20 @@ def _server(address: str | None, workload: Workload) -> AbstractContextManager[s
     return nullcontext(address) if address else echo_server(workload)
 
 
-def _run(workload: Workload, quiet: bool, partial: PartialFiles | None = None) -> Result:
+def _run(
+    workload: Workload,
+    quiet: bool,
+    partial: PartialFiles | None = None,
+    stopper: Stopper | None = None,
+) -> Result:
     with Live(workload, Console(stderr=True, quiet=quiet)) as live:
 
         def update(second: Second) -> None:
             live.update(second)
             if partial is not None:
                 partial.update(second)
+            if stopper is not None:
+                stopper.update(second, workload, run.stop)
 
         run = new_run(workload, progress=update)
         stopping = False

@@ -31,7 +31,7 @@ from epollo.bench.results.second import Second, merge_seconds
 from epollo.bench.results.series import RecordedSeries
 from epollo.bench.run.driver import Driver
 from epollo.bench.workload import Workload
-from epollo.errors import EpolloError
+from epollo.errors import EpolloError, SettingError
 
 _LEAD = 50_000_000  # ns, from sending Go to its time: long enough to reach a busy process
 _END_SECONDS = 5.0
@@ -40,7 +40,10 @@ _END_SECONDS = 5.0
 def new_run(
     workload: Workload, progress: Callable[[Second], object] | None = None
 ) -> Driver | Processes:
-    """The object that runs ``workload``: in this process, or in several."""
+    """The object that runs ``workload``: in this process, or in several. Raises SettingError if it
+    is not a Workload."""
+    if not isinstance(workload, Workload):
+        raise SettingError(f"workload: {workload!r} is not a Workload; write Workload(address=...)")
     return (Driver if workload.processes == 1 else Processes)(workload, progress)
 
 

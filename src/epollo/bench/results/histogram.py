@@ -20,6 +20,7 @@ from typing import Any, Protocol, Self
 
 from epollo.bench.results import hdr
 from epollo.bench.results.packed_counts import PackedCounts
+from epollo.bench.results.reading import typed_errors
 from epollo.errors import UsageError
 
 _BITS = 11  # 2048 sub-buckets: the power of two that distinguishes three decimal digits
@@ -288,7 +289,8 @@ class StoredHistogram(Histogram):
         if name not in Histogram.__slots__:
             raise AttributeError(name)
         text, exact = self._read()
-        found = Histogram.decode(text)
+        with typed_errors():
+            found = Histogram.decode(text)
         for each in Histogram.__slots__:
             setattr(self, each, getattr(found, each))
         if exact is not None and self.total:

@@ -38,7 +38,7 @@ def of_text(text: str) -> Result:
     with typed_errors():
         first, *others = text.split("\n")
         about = json.loads(first)
-        return _of_seconds(
+        return so_far(
             workload_of(about["workload"]), date(about["started"]), list(_seconds(others))
         )
 
@@ -50,7 +50,8 @@ def _seconds(lines: list[str]) -> Iterator[Second]:
         yield Second.of_document(document)
 
 
-def _of_seconds(workload: Workload, started: float, seconds: list[Second]) -> Result:
+def so_far(workload: Workload, started: float, seconds: list[Second]) -> Result:
+    """The result of these seconds of a run."""
     errors = sum(second.errors for second in seconds)
     nothing = Histogram()
     return Result(

@@ -151,7 +151,7 @@ class RecordedSeries(Series):
         """No more are to come: a small file is taken into memory, and needs no descriptor."""
         if len(self) % MINUTE:
             self._end_minute()
-        if self._end <= _SMALL:
+        if self._data is None and self._end <= _SMALL:
             self._take_into_memory()
 
     @property

@@ -122,6 +122,20 @@ def parse(text: str) -> Threshold:
         raise LimitError(f"fail-if: {text!r}: {error}") from None
 
 
+def stopping(text: str) -> Threshold:
+    """The limit in ``text``, for a run that ends early when it is broken. Raises as `parse` does,
+    and LimitError for one kind of error: only their sum is known while the run goes on."""
+    try:
+        limit = parse(text)
+    except LimitError as error:
+        raise LimitError(f"stop-if{str(error).removeprefix('fail-if')}") from None
+    if limit.figure in ERRORS:
+        raise LimitError(
+            f"stop-if: {text!r}: kinds of errors are known at the end; use errors, for all of them"
+        )
+    return limit
+
+
 def requirement(text: str) -> Threshold:
     """The limit in ``text``, written as a condition that must hold: ``p99<5ms`` is the limit that
     `parse` reads from ``p99>=5ms``. Raises as `parse` does."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from epollo.bench.load.payload import Fault
 from epollo.bench.messages import are_distinct
@@ -45,6 +45,13 @@ class Verdict:
         limited = {limit.figure for limit in limits}
         fatal = frozenset() if ALL_ERRORS in limited else frozenset(result.errors) - limited
         return cls(result, tuple(broken), len(limits) - len(broken), fatal)
+
+    def stopped(self, limit: Threshold, why: str) -> Verdict:
+        """The verdict on a run that was stopped because it broke ``limit``, as ``why`` says. That
+        counts even if its figure is within the limit at the end."""
+        others = [words for words in self.broken if not words.endswith(f"({limit.text})")]
+        held = self.held - (len(others) == len(self.broken))
+        return replace(self, broken=(f"{why}: stopped", *others), held=held)
 
     @property
     def failed(self) -> bool:
