@@ -12,8 +12,8 @@ from pathlib import Path
 @contextmanager
 def replacing(path: str) -> Iterator[Path]:
     """The place to write the new content of the file ``path`` to. It becomes that file at the end,
-    unless something was raised. What is not a regular file, such as a device or a pipe, is written
-    to itself, and so is a file in a directory that takes no other. Raises OSError."""
+    unless an error was raised. A device or a pipe is written to directly, and so is a file in a
+    directory that takes no other file. Raises OSError."""
     target = Path(os.path.realpath(path))
     new = target.with_name(f"{target.name}.new")
     if (target.exists() and not target.is_file()) or not os.access(target.parent, os.W_OK):

@@ -6,7 +6,7 @@ import codecs
 import io
 import sys
 
-# What is written instead of a character that the encoding does not have.
+# Replacements for characters that an encoding does not have.
 _PLAIN = {
     "\N{MICRO SIGN}": "u",
     "\N{PLUS-MINUS SIGN}": "+-",

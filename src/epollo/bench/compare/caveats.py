@@ -17,7 +17,7 @@ from epollo.units import format_seconds
 SHORTEST = 10  # seconds that a run needs to be compared
 _HALF = 0.5  # seconds; a shorter last second does not count
 _BEGINNING = 120  # seconds
-_MOST, _SAMPLED = 7200, 720  # seconds: if there are more than the first, so many are read
+_MOST, _SAMPLED = 7200, 720  # seconds: of a run with more than the first, the second are read
 _STANDS_OUT = 1.05  # times the median
 
 # These may differ between runs of the same load.
@@ -98,7 +98,7 @@ def _text(value: Any) -> str:
 def _of_run(run: Result) -> Iterator[str]:
     load = run.workload
     if sampled(run) > 1:
-        yield f"intervals are from one in {sampled(run)} of its seconds, because it has so many"
+        yield f"intervals are from one in {sampled(run)} of its seconds, because it has a great many"
     if run.partial:
         yield "it did not end, and its file is only partial"
     if run.interrupted:
@@ -123,8 +123,8 @@ def _warming(run: Result) -> bool:
     Only the first two minutes are looked at. Of ten seconds without a trend, the first two are the
     slowest once in 45 runs.
     """
-    begun = run.seconds[:_BEGINNING]
-    means = [second.response.mean for second in begun if second.response.total]
+    first = run.seconds[:_BEGINNING]
+    means = [second.response.mean for second in first if second.response.total]
     if len(means) < SHORTEST:
         return False
     later = means[2:]

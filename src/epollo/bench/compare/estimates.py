@@ -60,7 +60,7 @@ def of_ratio(
     amounts: Sequence[float], per: Sequence[float], known: float | None = None
 ) -> Estimate | None:
     """A rate or a mean: the sum of ``amounts`` divided by the sum of ``per``, both second by
-    second. None if either is 0. ``known`` is its exact value, if that of the seconds is not."""
+    second. None if either is 0. ``known`` is its exact value, if the seconds are a sample."""
     whole, divisor = sum(amounts), sum(per)
     if not whole or not divisor:
         return None

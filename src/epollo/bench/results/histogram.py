@@ -188,7 +188,7 @@ class Histogram:
 
     @property
     def exact(self) -> tuple[int, int, int, int]:
-        """The sum of the values, that of their squares, and the extremes: what `encode` loses."""
+        """The sums of the values and of their squares, and the extremes: what `encode` loses."""
         self._add_up()
         return self._sum, self._squares, self.minimum, self.maximum
 

@@ -34,7 +34,7 @@ def is_partial(text: str) -> bool:
 
 
 def of_text(text: str) -> Result:
-    """What was measured so far. Raises ResultFileError."""
+    """The result so far. Raises ResultFileError."""
     with typed_errors():
         first, *others = text.split("\n")
         about = json.loads(first)

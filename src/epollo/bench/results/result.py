@@ -67,8 +67,8 @@ class Result:
         seconds: the window, second by second.
         errors: how often each kind of error occurred.
         interrupted: the user ended it early.
-        partial: the run did not end, or goes on: this is what it had measured so far. What is only
-            known at the end is empty.
+        partial: the run did not end, or goes on: these are its figures so far. Those that are
+            known only at the end are empty.
         lost: connections that were open and ended before the run did: broken, or timed out.
         cpu: CPU seconds of the tester in the window, of all its processes together.
         outstanding: messages outstanding, on average over the window: the integral of their number

@@ -52,7 +52,9 @@ class Series(Sequence[Second]):
         self._file = -1  # its descriptor
         self._places = array("Q")
         self._lengths = array("I")
-        self._columns = {name: array("d" if name in _TIMES else "Q") for name in _NAMES}
+        self._columns: dict[str, array[Any]] = {
+            name: array("d" if name in _TIMES else "Q") for name in _NAMES
+        }
 
     def __del__(self) -> None:
         self.close()

@@ -46,14 +46,14 @@ class Figure:
         read: its value, times in seconds; None if the run does not have this figure.
         parse: reads a limit of it. Raises ValueError.
         show: formats a value of it.
-        lacking: why the run does not have it.
+        missing: why the run does not have it.
         fewest: messages that a run needs to have it.
     """
 
     read: Callable[[Result], float | None]
     parse: Callable[[str], float]
     show: Callable[[float], str]
-    lacking: Callable[[Result], str] = lambda _: "the run did not measure it"
+    missing: Callable[[Result], str] = lambda _: "the run did not measure it"
     fewest: int = 0
 
 
@@ -87,7 +87,7 @@ class Threshold:
         breaks it too, so that no limit passes unchecked."""
         value = self.kind.read(result)
         if value is None:
-            return f"{self.figure} is not known: {self.kind.lacking(result)} ({self.text})"
+            return f"{self.figure} is not known: {self.kind.missing(result)} ({self.text})"
         holds, word = _COMPARE[self.comparison]
         if not holds(value, self.limit):
             return None
@@ -161,7 +161,7 @@ def _of_baseline(figure: Figure, value: str, text: str) -> tuple[float, str]:
     baseline = files.read(path)
     known = figure.read(baseline)
     if known is None:
-        raise LimitError(f"fail-if: {text!r}: {path}: {figure.lacking(baseline)}")
+        raise LimitError(f"fail-if: {text!r}: {path}: {figure.missing(baseline)}")
     times = f"{factor:g} times the " if match[1] else "the "
     return factor * known, f", {times}{figure.show(known)} of {path}"
 
@@ -203,7 +203,7 @@ def _of_histogram(name: str, histogram: str, which: str) -> Figure:
         value = recorded.percentile(percent) if match else getattr(recorded, MOMENTS[which])
         return float(value) / 1e9
 
-    def lacking(result: Result) -> str:
+    def missing(result: Result) -> str:
         count = getattr(result, histogram).total
         if not count:
             return "the run did not measure it"
@@ -211,7 +211,7 @@ def _of_histogram(name: str, histogram: str, which: str) -> Figure:
 
     of_messages = histogram in SECOND_HISTOGRAMS and 50 < percent < 100
     fewest = math.ceil(100 / (100 - percent)) if of_messages else 0
-    return Figure(read, _parse_time, format_seconds, lacking, fewest)
+    return Figure(read, _parse_time, format_seconds, missing, fewest)
 
 
 def _of_errors(name: str, in_percent: bool) -> Figure:

@@ -44,7 +44,7 @@ class RunCounters:
     record_many: Callable[[int, int, int, int], None]  # due, response, service, how many
     recorders: Callable[[], Callable[[], Any]]  # what makes those of a second
     select: Callable[[Any], None]  # the recorders of the present second
-    area: int  # message-ns outstanding since ``area_start``, but for those still outstanding
+    area: int  # message-ns since ``area_start``, without those of messages still outstanding
     area_start: int  # ns
 
     def __init__(

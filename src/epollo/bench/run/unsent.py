@@ -17,7 +17,7 @@ _PRECISION = 2000  # parts of a waiting time, to which the due time of a message
 def count_unsent(
     schedule: Schedule, counters: RunCounters, profile: Profile, now: int, timeout_ns: int
 ) -> None:
-    """Count and record those that were due in the window; ``profile`` is that of ``schedule``.
+    """Count and record those that were due in the window. ``schedule`` follows ``profile``.
 
     The waits of a great many are known to a thousandth, as are the buckets of the histogram.
     """

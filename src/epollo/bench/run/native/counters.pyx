@@ -50,7 +50,7 @@ cdef class MessageCountersCore:
         super().__init__(quota, due, over, *arguments)
 
     def recorders(self):
-        """What makes the recorders of a second."""
+        """A function that makes the recorders of a second."""
         return partial(Recorders, self.open_loop)
 
     def select(self, Recorders recorders not None):
@@ -73,7 +73,7 @@ cdef class MessageCountersCore:
             recorders.service.record_many(service, count)
 
     def count_dropped(self, int64_t count):
-        """So many messages are no longer outstanding, without a correct reply."""
+        """``count`` messages are no longer outstanding, and had no correct reply."""
         self.outstanding -= count
         self.area += count * (clock() - self.area_start)
 

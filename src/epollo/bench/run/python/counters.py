@@ -48,7 +48,7 @@ class MessageCounters(RunCounters):
         super().__init__(quota, due, over, sink)
 
     def recorders(self) -> Callable[[], Recorders]:
-        """What makes the recorders of a second."""
+        """A function that makes the recorders of a second."""
         return partial(Recorders, self.open_loop)
 
     def select(self, recorders: Recorders) -> None:
@@ -109,6 +109,6 @@ class MessageCounters(RunCounters):
             recorders.service.record_many(service, count)
 
     def count_dropped(self, count: int) -> None:
-        """So many messages are no longer outstanding, without a correct reply."""
+        """``count`` messages are no longer outstanding, and had no correct reply."""
         self.outstanding -= count
         self.area += count * (monotonic_ns() - self.area_start)

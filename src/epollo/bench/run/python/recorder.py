@@ -17,7 +17,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self._counts = array("Q", bytes(8 * BUCKETS))
-        self._forget()
+        self._sum = self._squares = self._maximum = 0
+        self._minimum = _HIGHEST
 
     def record(self, value: int) -> None:
         """Count one value of 0 or more."""
