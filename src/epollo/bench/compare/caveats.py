@@ -98,7 +98,7 @@ def _text(value: Any) -> str:
 def _of_run(run: Result) -> Iterator[str]:
     load = run.workload
     if sampled(run) > 1:
-        yield f"intervals are from one in {sampled(run)} of its seconds, because it has a great many"
+        yield f"intervals are from one in {sampled(run)} of its seconds, as it has a great many"
     if run.partial:
         yield "it did not end, and its file is only partial"
     if run.interrupted:
