@@ -52,7 +52,7 @@ def test_an_invalid_quantity_is_refused_with_an_example(
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 ns"), (1.5e-7, "150 ns"), (0.0000123, "12.3 µs"), (0.9999, "1 s"), (61.2, "61.2 s")],
+    [(0, "0 s"), (1.5e-7, "150 ns"), (0.0000123, "12.3 µs"), (0.9999, "1 s"), (61.2, "61.2 s")],
 )
 def test_format_seconds(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text

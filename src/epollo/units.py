@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Mapping
 
+UNKNOWN = "-"  # instead of a quantity that was not measured, or is beyond the sample
+
 _NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
 _SIZES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
@@ -45,6 +47,8 @@ def format_size(size: float) -> str:
 
 def format_seconds(seconds: float) -> str:
     """``seconds`` with three significant digits in ns, µs, ms or s."""
+    if not seconds:
+        return "0 s"
     for unit, scale in (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3)):
         if seconds < 999.5 * scale:
             return f"{seconds / scale:.3g} {unit}"

@@ -12,7 +12,8 @@ from functools import cache
 from typing import Any
 
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import Result, Second
+from epollo.bench.results.result import Result
+from epollo.bench.results.second import Second
 from tests.bench.support import made_up
 
 STALL = 12  # the second in which `stalled` hangs

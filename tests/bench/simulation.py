@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from epollo.bench.compare.ratios import SAME, compare
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import Result, Second
+from epollo.bench.results.result import Result
+from epollo.bench.results.second import Second
 from epollo.bench.workload import Workload
 
 FIGURES = ("rate", "mean", "p50", "p90", "p99", "p99.9")

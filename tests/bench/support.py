@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import Result, Second
+from epollo.bench.results.result import Result
+from epollo.bench.results.second import Second
 from epollo.bench.workload import Workload
 
 Latency = Callable[[random.Random, int], float]

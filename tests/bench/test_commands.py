@@ -57,14 +57,15 @@ def test_json_on_stdout_is_all_of_it() -> None:
     run = epollo("bench", *QUICK, "-q", "--json", "-")
     assert (run.returncode, run.stderr) == (0, "")
     document = json.loads(run.stdout)
-    assert document["version"] == 2
+    assert document["version"] == 3
     assert document["messages"] == document["response"]["count"] == 1000
     assert document["workload"]["messages"] == 1000
     assert document["workload"]["duration"] is None
     assert document["rate"] == pytest.approx(1000 / document["elapsed"])
     assert document["errors"] == {}
     percentiles = document["response"]["percentiles"]
-    assert list(percentiles.values()) == sorted(percentiles.values())
+    known = [value for value in percentiles.values() if value is not None]
+    assert known == sorted(known)
     assert percentiles["100"] == document["response"]["maximum"]
 
 
@@ -423,12 +424,6 @@ def test_quiet_shows_nothing_on_a_terminal_either() -> None:
 # -- ended early, where asked for
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a run goes on although a limit is lost or the rate is out of reach: there is no "
-    "--stop-if",
-)
 @pytest.mark.parametrize(
     "load",
     [["-R", "200", "--stop-if", "p50>1ns"], ["-R", "100m", "--stop-if", "late>1%"]],

@@ -58,11 +58,6 @@ def test_it_is_written_to_a_file_or_not_at_all(tmp_path: Path) -> None:
         series.write(str(tmp_path / "missing" / "run.csv"), result)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a second with three messages has a p99.9 as if it were known",
-)
 def test_a_percentile_beyond_the_messages_of_a_second_is_told_from_one_that_is_known() -> None:
     [second] = made_up(seconds=1).seconds
     read = []

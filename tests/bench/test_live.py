@@ -93,11 +93,6 @@ def test_a_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a second that measured nothing is shown with percentiles of 0 ns",
-)
 def test_a_second_without_a_message_has_no_percentiles() -> None:
     (second,) = made_up(seconds=1).seconds
     shown = str(figures(replace(second, messages=0, response=Histogram())))

@@ -96,11 +96,6 @@ SECONDS = 20  # of the run, while memory is looked at
 KEPT = 512  # bytes of each, at most: 42 MiB a day
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="every second of a run stays in memory with its histograms: gigabytes a day",
-)
 @pytest.mark.parametrize("due", [None, lambda seconds: 500 * seconds], ids=["closed", "open"])
 @pytest.mark.parametrize("engine", available())
 def test_memory_stays_flat_however_long_a_run_lasts(

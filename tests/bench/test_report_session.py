@@ -118,7 +118,7 @@ def test_a_page_on_stdout_stands_there_alone(runs: Path) -> None:
         (["gone.json"], "cannot read gone.json: no such file or directory"),
         (["a.json", "text.json"], "text.json: not a result of epollo bench --json: "),
         (["binary.json"], "binary.json: not a result of epollo bench --json: not text"),
-        (["old.json"], "old.json: version 1 of a result; this epollo reads version 2"),
+        (["old.json"], "old.json: version 1 of a result; this epollo reads versions 2 and 3"),
         (["list.json"], "list.json: not a result of epollo bench --json: "),
         (["damaged.json"], "damaged.json: not a result of epollo bench --json: "),
         (["empty"], "empty: no file in this directory is named *.json"),

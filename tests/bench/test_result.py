@@ -128,7 +128,7 @@ def test_the_json_has_it_all_in_seconds() -> None:
     assert list(percentiles) == ["50", "75", "90", "95", "99", "99.9", "99.99", "100"]
     assert percentiles["50"] == pytest.approx(0.002, rel=0.001)
     assert percentiles["100"] == 5.0
-    assert (document["version"], document["messages"], document["rate"]) == (2, 3, 1.5)
+    assert (document["version"], document["messages"], document["rate"]) == (3, 3, 1.5)
     assert document["workload"]["connections"] == 2
     assert document["connections"] == {"opened": 2, "lost": 0, "answered": [1, 2]}
     assert document["errors"] == {"unanswered": 1}
@@ -211,7 +211,7 @@ def test_the_json_of_nothing_measured_is_json_too() -> None:
         first_reply=nothing, seconds=[], sent=0,
     )  # fmt: skip
     document = json.loads(empty.to_json())
-    assert (document["rate"], document["response"]["count"], document["messages"]) == (0, 0, 0)
+    assert (document["rate"], document["response"]["count"], document["messages"]) == (None, 0, 0)
 
 
 def test_runs_that_went_on_at_once_are_one() -> None:
@@ -250,9 +250,6 @@ def test_reading_a_result_takes_little_memory_for_each_of_its_seconds() -> None:
 # -- what was not measured
 
 HISTOGRAMS = ("response", "service", "slip", "connect", "first_reply")
-never_zero = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="what was not measured is 0.0 in the JSON"
-)
 
 
 def nothing(**changes: Any) -> Result:
@@ -270,20 +267,17 @@ def zeros(value: Any) -> list[str]:
     return found + [name for each in value.values() for name in zeros(each)]
 
 
-@never_zero
 @pytest.mark.parametrize("name", HISTOGRAMS)
 def test_the_times_of_no_message_are_null(name: str) -> None:
     document = json.loads(nothing().to_json())
     assert zeros(document[name]) == []
 
 
-@never_zero
 @pytest.mark.parametrize("name", ["rate", "concurrency", "late"])
 def test_a_figure_of_a_window_that_never_was_is_null(name: str) -> None:
     assert json.loads(nothing().to_json())[name] is None
 
 
-@never_zero
 def test_a_closed_loop_has_no_slip_and_no_part_that_was_late() -> None:
     document = json.loads(result().to_json())
     assert zeros(document["slip"]) == []
@@ -293,11 +287,6 @@ def test_a_closed_loop_has_no_slip_and_no_part_that_was_late() -> None:
 # -- percentiles beyond the sample
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the JSON gives percentiles beyond the sample as if they were known",
-)
 @pytest.mark.parametrize(("percent", "count"), [("99.9", 3), ("99.99", 3), ("99.99", 1000)])
 def test_a_percentile_beyond_the_sample_is_told_from_one_that_is_known(
     percent: str, count: int

@@ -99,7 +99,7 @@ def test_what_a_search_prints_keeps_it() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("version", 1), ("elapsed", "1 s"), ("rate", None), ("errors", {"reset": -1}), ("late", 1.5)],
+    [("version", 1), ("elapsed", "1 s"), ("sent", None), ("errors", {"reset": -1}), ("late", 1.5)],
 )
 def test_what_is_no_result_does_not_keep_it(field: str, value: object) -> None:
     document = json.loads(made_up(seconds=1).to_json()) | {field: value}
@@ -128,7 +128,7 @@ def test_a_run_of_a_search_keeps_what_a_run_does() -> None:
 def test_each_field_is_needed(made: Result | Search) -> None:
     document = json.loads(made.to_json())
     # Without "search" it is taken for a result; and results of before have no "cpu".
-    for field in document.keys() - {"search", "cpu"}:
+    for field in document.keys() - {"search", "cpu", "cpu_wait", "ended"}:
         remainder = {name: value for name, value in document.items() if name != field}
         with pytest.raises(ValidationError, match=f"'{field}' is a required property"):
             Draft202012Validator(SCHEMA).validate(remainder)

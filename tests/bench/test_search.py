@@ -397,12 +397,6 @@ class Enough(Exception):
     """The test has seen what it needs."""
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a probe begins while the server still works off the one before, so no rate is found "
-    "for a server slower than the first probe",
-)
 def test_a_probe_begins_when_the_server_has_recovered_from_the_one_before() -> None:
     server, probes = Backlog(150), []
 
@@ -418,11 +412,6 @@ def test_a_probe_begins_when_the_server_has_recovered_from_the_one_before() -> N
     assert probes[-1].result.first_reply.total == 2, "each connection was served within the timeout"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a tester that was late because other work had the processor is told to add processes",
-)
 def test_a_search_does_not_ask_for_processes_where_the_tester_was_hardly_busy() -> None:
     def run(load: Workload) -> Result:
         assert isinstance(load.rate, float)
@@ -436,11 +425,6 @@ def test_a_search_does_not_ask_for_processes_where_the_tester_was_hardly_busy() 
     assert "--processes" not in str(search)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a limit on a percentile beyond the sample is said to hold",
-)
 @pytest.mark.parametrize("limit", ["p99.9<5ms", "service.p99.99<5ms", "slip.p99.9<5ms"])
 def test_a_percentile_beyond_the_sample_does_not_hold(limit: str) -> None:
     run = made_up(lambda *_: 1_000_000, seconds=2, per_second=20, rate=20, connections=2)
@@ -474,11 +458,6 @@ def test_an_invalid_limit_or_tolerance_of_a_search_is_refused(limit: Any, tolera
         find_rate(LOAD, limit, tolerance=tolerance, run=Cliff(1000))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a probe that measured nothing is shown with percentiles of 0 ns",
-)
 def test_the_line_of_a_probe_without_a_message_has_no_percentiles() -> None:
     limits = [requirement("mean<5ms")]
     nothing = replace(made(1000, 0.001), response=Histogram(), answered=[0])

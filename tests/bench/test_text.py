@@ -57,11 +57,11 @@ epollo bench 127.0.0.1:8091
 mean round trip 1.512 ms   sd 513 µs   min 1 ms   max 2.05 ms
       50 %       1 ms
       75 %       2 ms
-      90 %    2.05 ms
-      95 %    2.05 ms
-      99 %    2.05 ms
-    99.9 %    2.05 ms
-   99.99 %    2.05 ms
+      90 %          -
+      95 %          -
+      99 %          -
+    99.9 %          -
+   99.99 %          -
      100 %    2.05 ms
 
   from     1 ms           2  ########################################
@@ -77,8 +77,8 @@ mean round trip 1.512 ms   sd 513 µs   min 1 ms   max 2.05 ms
 
 messages     4 answered of 4 sent, 2 a second
 bytes        256 B sent, 128 B/s; 256 B received, 128 B/s; without headers
-connections  2 of 2 opened; connect: median 100 µs, p99 200 µs, slowest 200 µs
-             first reply: median 1 ms, p99 3 ms, slowest 3 ms
+connections  2 of 2 opened; connect: median 100 µs, p99 -, slowest 200 µs
+             first reply: median 1 ms, p99 -, slowest 3 ms
 fairness     1 to 3 messages a connection, 2 on average
 outstanding  0.0 messages on average, 2.0 expected (Little's law: rate x round trip)
 
@@ -210,7 +210,7 @@ def test_a_run_that_ended_early_says_so() -> None:
 
 def test_a_single_message_has_no_distribution() -> None:
     single = report(closed(response=histogram(1 * MS), answered=[1]))
-    assert "mean round trip 1.000 ms   sd 0 ns   min 1 ms   max 1 ms" in single
+    assert "mean round trip 1.000 ms   sd 0 s   min 1 ms   max 1 ms" in single
     assert "  from " not in single
     assert "\nfairness" not in single
 
@@ -228,12 +228,7 @@ def test_where_nothing_was_measured_no_latency_is_told() -> None:
 
 # -- what was not measured
 
-never_zero = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="what was not measured is reported as 0"
-)
 
-
-@never_zero
 def test_slip_that_no_message_had_is_not_0() -> None:
     """No scheduled message was sent."""
     result = made_up(lambda *_: 2 * MS, seconds=2, per_second=100, rate=100)
@@ -242,14 +237,12 @@ def test_slip_that_no_message_had_is_not_0() -> None:
     assert re.search(r"mean .* -\n", shown)
 
 
-@never_zero
 def test_slip_that_no_message_had_is_not_0_on_a_page_either() -> None:
     result = made_up(lambda *_: 2 * MS, seconds=2, per_second=100, rate=100)
     rows = latencies([replace(result, slip=Histogram())]).rows
     assert "0\N{NO-BREAK SPACE}ns" not in [row[-1] for row in rows]
 
 
-@never_zero
 def test_a_step_without_a_message_has_no_percentiles() -> None:
     result = made_up(lambda *_: 2 * MS, seconds=4, per_second=100, rate="100/2s,200/2s")
     quiet = [replace(second, response=Histogram()) for second in result.seconds[:2]]
@@ -257,7 +250,6 @@ def test_a_step_without_a_message_has_no_percentiles() -> None:
     assert re.search(r"\b0 ns", shown) is None
 
 
-@never_zero
 def test_a_window_that_never_was_has_no_rate_and_nothing_outstanding() -> None:
     empty: dict[str, Any] = dict.fromkeys(("response", "service", "first_reply"), Histogram())
     shown = report(closed(**empty, elapsed=0.0, sent=0, answered=[0, 0], seconds=[]))
@@ -268,13 +260,6 @@ def test_a_window_that_never_was_has_no_rate_and_nothing_outstanding() -> None:
 # -- percentiles beyond the sample
 
 
-beyond = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a percentile beyond the sample is reported as if it were known",
-)
-
-
 def alike(count: int) -> Histogram:
     """That many values of 1 ms."""
     times = Histogram()
@@ -282,7 +267,6 @@ def alike(count: int) -> Histogram:
     return times
 
 
-@beyond
 @pytest.mark.parametrize("rate", [None, 100], ids=["closed", "open"])
 @pytest.mark.parametrize("percent", ["99.9", "99.99"])
 def test_a_percentile_beyond_the_sample_is_marked(percent: str, rate: float | None) -> None:
@@ -295,7 +279,6 @@ def test_a_percentile_beyond_the_sample_is_marked(percent: str, rate: float | No
     assert shown[0] != shown[1]
 
 
-@beyond
 def test_a_percentile_beyond_the_sample_is_marked_on_a_page_too() -> None:
     few, many = (latencies([replace(made_up(), response=alike(n))]).rows for n in (3, 10**7))
     assert few[0] == many[0], "the mean"
@@ -303,7 +286,6 @@ def test_a_percentile_beyond_the_sample_is_marked_on_a_page_too() -> None:
     assert few[row] != many[row]
 
 
-@beyond
 def test_a_percentile_of_three_connects_is_marked() -> None:
     few, many = (line(report(closed(connect=alike(n))), "connections") for n in (3, 10**7))
     assert few.partition("; ")[2] != many.partition("; ")[2]

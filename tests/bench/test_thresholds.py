@@ -44,7 +44,7 @@ def result() -> Result:
     [
         ("p99>5ms", "p99 is 99 ms, above 5 ms (p99>5ms)"),
         ("p99 > 5 ms", "p99 is 99 ms, above 5 ms (p99 > 5 ms)"),
-        ("p99.9>=99ms", "p99.9 is 100 ms, at or above 99 ms (p99.9>=99ms)"),
+        ("p99>=98ms", "p99 is 99 ms, at or above 98 ms (p99>=98ms)"),
         ("p100>99ms", "p100 is 100 ms, above 99 ms (p100>99ms)"),
         ("response.p50>10ms", "response.p50 is 50 ms, above 10 ms (response.p50>10ms)"),
         ("max>50ms", "max is 100 ms, above 50 ms (max>50ms)"),
@@ -132,7 +132,7 @@ def test_a_limit_may_be_that_of_another_run(tmp_path: Path, result: Result) -> N
 def test_a_figure_that_the_other_run_has_not_is_an_error(tmp_path: Path) -> None:
     closed = tmp_path / "closed.json"
     closed.write_text(made_up(seconds=1).to_json())
-    with pytest.raises(LimitError, match=r"closed\.json has no such figure$"):
+    with pytest.raises(LimitError, match=r"closed\.json: the run did not measure it$"):
         thresholds.parse(f"slip.p99>1.1*{closed}")
 
 
@@ -195,11 +195,6 @@ def test_every_error_that_is_counted_may_be_limited(name: str) -> None:
     assert thresholds.parse(f"{name}>2").check(some) == f"{name} is 3, above 2 ({name}>2)"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(AssertionError, TypeError),
-    reason="a limit on a percentile beyond the sample is said to hold",
-)
 @pytest.mark.parametrize(
     "text", ["p99.9>5ms", "p99.99>5ms", "service.p99.9>5ms", "slip.p99.9>5ms", "connect.p99.9>5ms"]
 )
@@ -214,11 +209,6 @@ def test_a_limit_on_a_percentile_beyond_the_sample_is_not_known(text: str) -> No
     assert thresholds.parse("p50>5ms").check(result) is None
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=pytest.fail.Exception,
-    reason="a percentile beyond the sample of a baseline is taken as a limit",
-)
 def test_a_limit_from_a_run_with_too_few_messages_is_refused(tmp_path: Path) -> None:
     before = tmp_path / "before.json"
     before.write_text(made_up(seconds=1, per_second=3, connections=1).to_json())

@@ -204,12 +204,6 @@ def late(part: float) -> Histogram:
     return slip
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a tester that was busy for 2 % of the time, and late because other work had the "
-    "processor, is told to add processes",
-)
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("lost", [0, 3])
 def test_a_late_tester_that_was_hardly_busy_is_not_told_to_add_processes(

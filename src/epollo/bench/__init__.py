@@ -10,7 +10,8 @@ import epollo.bench.run  # noqa: F401 (now, since a later import would replace t
 
 TYPE_CHECKING = False  # as `typing` has it
 if TYPE_CHECKING:
-    from epollo.bench.results.result import Result, Second
+    from epollo.bench.results.result import Result
+    from epollo.bench.results.second import Second
     from epollo.bench.run.driver import Driver
     from epollo.bench.search import Search, find_rate
     from epollo.bench.workload import Workload
@@ -21,7 +22,7 @@ _MODULE_OF = {
     "Driver": "epollo.bench.run.driver",
     "Result": "epollo.bench.results.result",
     "Search": "epollo.bench.search",
-    "Second": "epollo.bench.results.result",
+    "Second": "epollo.bench.results.second",
     "Workload": "epollo.bench.workload",
     "find_rate": "epollo.bench.search",
 }

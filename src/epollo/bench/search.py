@@ -7,10 +7,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from statistics import NormalDist
+from time import monotonic
 from typing import Any
 
 from epollo.bench.processes.running import new_run
-from epollo.bench.results import thresholds
+from epollo.bench.recovery import MOST_SECONDS as MOST_RECOVERY
+from epollo.bench.recovery import Run, gentle_rate, recovers
+from epollo.bench.results import lateness, thresholds
 from epollo.bench.results.result import LATE, Result, merge
 from epollo.bench.results.thresholds import Threshold
 from epollo.bench.results.verdict import Verdict
@@ -28,6 +31,9 @@ CONFIDENCE = 0.95
 _ENOUGH_FAILURES = 2  # of the lowest rate that failed: one failure may be an accident
 _FEWEST_MESSAGES = 10  # of a probe
 _HIGHEST = 1e9  # messages a second; above this, the search stops
+MOST_RUNS = 60
+MOST_SECONDS = 3600.0  # of all runs together; none is begun later
+LONGEST_RUN = 60.0  # seconds, to which a run is lengthened so that its percentiles are known
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ class Search:
         tolerance: how far apart the rates may be between which the answer lies, as a part of them.
         probes: all runs, in their order.
         interrupted: the user ended it early.
+        ended: why it ended without a complete answer; empty if it did not.
     """
 
     workload: Workload
@@ -63,6 +70,7 @@ class Search:
     tolerance: float = TOLERANCE
     probes: list[Probe] = field(default_factory=list)
     interrupted: bool = False
+    ended: str = ""
 
     @property
     def rate(self) -> float | None:
@@ -93,8 +101,8 @@ class Search:
 
     @property
     def failed(self) -> bool:
-        """Is there no answer, because no rate held, or because the search was interrupted?"""
-        return self.rate is None or self.interrupted
+        """Is there no answer, or an incomplete one?"""
+        return self.rate is None or self.interrupted or bool(self.ended)
 
     @property
     def next_rate(self) -> float | None:
@@ -111,6 +119,14 @@ class Search:
             return high
         return low if self.runs <= REPEATS else None
 
+    def load_at(self, rate: float) -> Workload:
+        """The workload of a run at that rate. It is longer than usual if otherwise its messages
+        would be too few for the percentiles of the limits."""
+        needed = max((limit.fewest for limit in self.limits), default=0) / rate
+        usual = self.workload.seconds or 0.0
+        longer = min(LONGEST_RUN, float(f"{1.02 * needed:.3g}"))
+        return replace(self.workload, rate=rate, duration=max(usual, longer))
+
     def add(self, result: Result) -> Probe:
         """Add a run; its rate is its workload's."""
         probe = Probe(float(result.workload.rate or 0), result, why_not(result, self.limits))
@@ -119,8 +135,9 @@ class Search:
 
     def as_one(self) -> Result:
         """All runs as one, with one step for each: for pictures."""
-        length = self.workload.seconds or 0.0
-        steps = ",".join(f"{probe.rate:.6g}/{length:g}" for probe in self.probes)
+        steps = ",".join(
+            f"{probe.rate:.6g}/{probe.result.workload.seconds or 0.0:g}" for probe in self.probes
+        )
         return self._joined(self.probes, steps)
 
     def answer(self) -> Result:
@@ -160,6 +177,7 @@ class Search:
             "limits": [limit.text for limit in self.limits],
             "tolerance": self.tolerance,
             "interrupted": self.interrupted,
+            "ended": self.ended,
             "rate": self.rate,
             "lowest_failed": self.lowest_failed,
             "held": self.held,
@@ -172,6 +190,8 @@ class Search:
     def __str__(self) -> str:
         limits = " and ".join(limit.text for limit in self.limits)
         early = "; ended early, as asked" if self.interrupted else ""
+        if self.ended:
+            early = f"; ended early: {self.ended}"
         if self.rate is None:
             last = min(self.probes, key=lambda probe: probe.rate, default=None)
             why = f" at {show_rate(last.rate)}/s, the lowest tried: {last.why}" if last else ""
@@ -190,7 +210,10 @@ class Search:
         above = [probe for probe in self._at(self.lowest_failed) if not probe.held]
         if not above or any(probe.result.on_time for probe in above):
             return ""
-        return "; above that the tester was late, so the server may do more: add --processes"
+        return (
+            "; above that the tester was late, so the server may do more: "
+            f"{lateness.advice_to_search(probe.result for probe in above)}"
+        )
 
     def _always_late(self) -> str:
         if not self.probes or any(probe.result.on_time for probe in self.probes):
@@ -220,7 +243,7 @@ class Search:
     def _document(self, probe: Probe) -> dict[str, Any]:
         return {
             "rate": probe.rate,
-            "achieved": probe.result.rate,
+            "achieved": probe.result.rate if probe.result.elapsed else None,
             "held": probe.held,
             "why": probe.why,
             "figures": {limit.text: limit.kind.read(probe.result) for limit in self.limits},
@@ -233,37 +256,70 @@ def find_rate(
     *limits: str | Threshold,
     tolerance: float = TOLERANCE,
     progress: Callable[[Probe], object] | None = None,
-    run: Callable[[Workload], Result] | None = None,
+    run: Run | None = None,
+    trial: Run | None = None,
+    gentle: bool = False,
 ) -> Search:
     """The highest rate at which all ``limits``, such as ``"p99<5ms"``, hold.
 
-    Runs ``workload`` at its rate, or at 1000 a second; then doubles the rate until a limit fails
-    (or halves it until all hold); then bisects until the two rates are within the ``tolerance``.
+    Runs ``workload`` at its rate; without one, or if ``gentle``, at 1000 a second or half of what
+    one connection reaches in a closed loop, whichever is less. Then doubles the rate until a limit
+    fails (or halves it until all hold); then bisects until the two rates are within the
+    ``tolerance``.
     The lowest rate that failed is run again, and the rate found three times more. Each run has a
-    warm-up and a window of its own. It also fails if there are errors, if the queue grows from
-    beginning to end, or if the tester did not keep its schedule.
+    warm-up and a window of its own; at a low rate it is longer, up to a minute, so that percentiles
+    are known. It also fails if there are errors, if the queue grows from beginning to end, or if
+    the tester did not keep its schedule.
 
-    ``progress`` is called after each run; ``run`` runs a workload, instead of `epollo.bench.run`.
+    After a run that failed, the search waits until the server has recovered. It ends if that takes
+    more than a minute, after 60 runs, or after an hour.
+
+    ``progress`` is called after each run; ``run`` runs a workload, instead of `epollo.bench.run`;
+    ``trial`` likewise, between the runs: without it, one's own ``run`` is called for runs only.
     Raises what that raises, LimitError, ResultFileError, and SettingError for a ``tolerance``
     under 0.0001, and for a ``workload`` with a number of messages, a ramp or steps.
     """
+    if not isinstance(workload, Workload):
+        raise SettingError(f"workload: {workload!r} is not a Workload; write Workload(address=...)")
     if not limits:
         raise LimitError("find-rate: needs a limit such as p99<5ms")
     wanted = [
         each if isinstance(each, Threshold) else thresholds.requirement(each) for each in limits
     ]
     _check_tolerance(tolerance)
+    gentle = gentle or workload.rate is None
     search = Search(_probing(workload), wanted, tolerance)
-    run = run or (lambda load: new_run(load).run())
+    if run is None:
+        run = trial = trial or (lambda load: new_run(load).run())
+    if gentle and trial is not None:
+        _begin_gently(search, trial)
+    end = monotonic() + MOST_SECONDS
     while (rate := search.next_rate) is not None:
-        result = run(replace(search.workload, rate=rate))
+        if len(search.probes) >= MOST_RUNS or monotonic() > end:
+            runs = f"after {len(search.probes)} runs, which do not agree"
+            search.ended = f"{runs}; give a longer --duration"
+            break
+        result = run(search.load_at(rate))
         if result.interrupted:
             search.interrupted = True
             break
         probe = search.add(result)
         if progress is not None:
             progress(probe)
+        if trial is not None and not probe.held and not recovers(search.workload, trial):
+            search.ended = (
+                f"the server did not recover within {MOST_RECOVERY:.0f} s from the run at "
+                f"{show_rate(rate)}/s; begin lower, with --rate"
+            )
+            break
     return search
+
+
+def _begin_gently(search: Search, trial: Run) -> None:
+    """Begin at a lower rate, if one connection does not reach twice the rate to begin with."""
+    rate, lowest = search.workload.profile.highest, gentle_rate(search.workload, trial)
+    if lowest is not None and lowest < rate:
+        search.workload = replace(search.workload, rate=lowest)
 
 
 def _check_tolerance(tolerance: float) -> None:

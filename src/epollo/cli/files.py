@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
 
 from epollo.causes import cause_of
+from epollo.cli.replacing import replacing
 from epollo.errors import EpolloError, UsageError
 
 STDOUT = "-"
+_ESCAPE = "backslashreplace"
 PICTURES = (".png", ".svg")
 
 
@@ -57,10 +60,35 @@ def check_installed(option: str, package: str) -> None:
 
 def write_text(path: str, text: str) -> None:
     """Write ``text`` to the file, or to stdout for "-". Raises EpolloError."""
+    write_parts(path, [text])
+
+
+def write_parts(path: str, parts: Iterable[str]) -> None:
+    """Write the ``parts`` of a text, one after the other, as `write_text` does: the file gets all
+    of them or stays as it was."""
     if path == STDOUT:
-        click.echo(text)
+        for part in parts:
+            click.echo(part, nl=False)
+        click.echo()
         return
     try:
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        # A path in the text need not be text.
+        with replacing(path) as new, new.open("w", encoding="utf-8", errors=_ESCAPE) as file:
+            file.writelines(parts)
+            file.write("\n")
     except OSError as error:
         raise EpolloError(f"cannot write {path}: {cause_of(error)}") from error
+
+
+def write_each(*writes: Callable[[], object]) -> None:
+    """Call each of them. Raises the errors of all that failed as one EpolloError, at the end."""
+    errors: list[EpolloError] = []
+    for write in writes:
+        try:
+            write()
+        except EpolloError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise EpolloError("; ".join(map(str, errors)))

@@ -17,11 +17,13 @@ import click
 import epollo
 from epollo.cli.command import Group
 from epollo.cli.interrupts import exit_on_interrupt
+from epollo.cli.streams import accept_any_text
 from epollo.errors import EpolloError
 
 
 def main() -> NoReturn:
     """Run the command that sys.argv names; exits."""
+    accept_any_text()
     try:
         status = cli.main(prog_name="epollo", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from epollo.causes import cause_of
+from epollo.cli.replacing import replacing
 from epollo.errors import EpolloError
 
 WIDTH = 9.0  # inches; 900 pixels in a README
@@ -35,6 +38,7 @@ def quiet(axes: Axes) -> None:
 def save(figure: Figure, path: str) -> None:
     """Write PNG or SVG, by the suffix. Raises EpolloError if the file cannot be written."""
     try:
-        figure.savefig(path, dpi=DPI)
+        with replacing(path) as new:
+            figure.savefig(new, dpi=DPI, format=Path(path).suffix[1:].lower())
     except OSError as error:
         raise EpolloError(f"cannot write {path}: {cause_of(error)}") from error

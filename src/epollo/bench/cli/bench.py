@@ -161,12 +161,20 @@ def _option(
     multiple=True,
     metavar="LIMIT",
 )
+@_option(
+    SCRIPTS,
+    "--stop-if",
+    about="As --fail-if, and end the run early when what was measured so far breaks it.",
+    multiple=True,
+    metavar="LIMIT",
+)
 @_option(SCRIPTS, "-q", "--quiet", about="Show no progress and no report.", is_flag=True)
 @traceback_option
 def bench(
     address: str | None,
     find_rate: tuple[str, ...],
     fail_if: tuple[str, ...],
+    stop_if: tuple[str, ...],
     quiet: bool,
     **given: Any,
 ) -> int:
@@ -185,11 +193,12 @@ def bench(
     wanted = {name: value for name, value in given.items() if value is not None}
     files = {name: wanted.pop(name) for name in Outputs.__slots__ if name in wanted}
     if find_rate:
-        _only_searching(fail_if, wanted)
+        _only_searching(fail_if, stop_if, wanted)
         required = [thresholds.requirement(text) for text in find_rate]
         return run_search(address, wanted, Outputs(**files), required, quiet)
     limits = [thresholds.parse(text) for text in fail_if]
-    return run_bench(address, _load(wanted), Outputs(**files), limits, quiet)
+    stops = [thresholds.stopping(text) for text in stop_if]
+    return run_bench(address, _load(wanted), Outputs(**files), limits, quiet, stops)
 
 
 def _load(given: dict[str, Any]) -> dict[str, Any]:
@@ -202,10 +211,14 @@ def _load(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _only_searching(fail_if: tuple[str, ...], given: dict[str, Any]) -> None:
+def _only_searching(
+    fail_if: tuple[str, ...], stop_if: tuple[str, ...], given: dict[str, Any]
+) -> None:
     """Raises UsageError for flags that have no effect in a search."""
     if fail_if:
         raise UsageError("--fail-if: not used with --find-rate; give all limits to that")
+    if stop_if:
+        raise UsageError("--stop-if: not used with --find-rate, which ends each run by itself")
     if "messages" in given:
         raise UsageError("--messages: --find-rate runs for --duration at each rate; leave it out")
     _only_one(given, "size", "payload", "template")

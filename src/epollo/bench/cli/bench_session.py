@@ -11,12 +11,15 @@ import click
 from rich.console import Console
 
 from epollo.bench.cli.local_server import echo_server
+from epollo.bench.cli.stopping import Stopper
 from epollo.bench.output import probes
 from epollo.bench.output.files import Outputs
 from epollo.bench.output.live import Live
+from epollo.bench.output.partial import PartialFiles
 from epollo.bench.output.text import render
 from epollo.bench.processes.running import new_run
 from epollo.bench.results.result import Result
+from epollo.bench.results.second import Second
 from epollo.bench.results.thresholds import Threshold
 from epollo.bench.results.verdict import Verdict
 from epollo.bench.search import START, Probe, find_rate
@@ -34,23 +37,30 @@ def run_bench(
     outputs: Outputs,
     limits: Sequence[Threshold],
     quiet: bool,
+    stop_limits: Sequence[Threshold] = (),
 ) -> int:
     """Run ``load``, the other fields of a Workload, against ``address``, or against a local echo
-    server if it is None; returns the exit status."""
+    server if it is None; returns the exit status. A run that breaks one of ``stop_limits`` ends
+    early, and has failed."""
     outputs.check()
+    stopper = Stopper(stop_limits)
     workload = Workload(address=address or _PLACEHOLDER, **load)
     if address is None:
         allow_descriptors(workload.connections)  # the server inherits the limit
     with on_interrupt(), _server(address, workload) as target:
-        result = _run(replace(workload, address=target), quiet)
-    verdict = Verdict.of(result, limits)
+        workload = replace(workload, address=target)
+        with PartialFiles(workload, outputs.paths) as partial:
+            result = _run(workload, quiet, partial, stopper)
+    verdict = Verdict.of(result, [*limits, *stop_limits])
+    if stopper.broken is not None:
+        verdict = verdict.stopped(*stopper.broken)
     try:
         if not quiet and not outputs.take_stdout:
             click.echo(render(verdict))
         elif verdict.failed:
             click.echo(f"epollo: {verdict}", err=True)
     finally:  # even if stdout is closed, because the run was long
-        outputs.write(verdict)
+        outputs.write(verdict, partial)
     return 1 if verdict.failed else 0
 
 
@@ -82,6 +92,8 @@ def run_search(
             *limits,
             progress=show,
             run=lambda probing: _run(probing, quiet),
+            trial=lambda load: _run(load, quiet=True),
+            gentle="rate" not in load,
         )
     if shown:
         click.echo(f"\n{search}")
@@ -95,9 +107,22 @@ def _server(address: str | None, workload: Workload) -> AbstractContextManager[s
     return nullcontext(address) if address else echo_server(workload)
 
 
-def _run(workload: Workload, quiet: bool) -> Result:
+def _run(
+    workload: Workload,
+    quiet: bool,
+    partial: PartialFiles | None = None,
+    stopper: Stopper | None = None,
+) -> Result:
     with Live(workload, Console(stderr=True, quiet=quiet)) as live:
-        run = new_run(workload, progress=live.update)
+
+        def update(second: Second) -> None:
+            live.update(second)
+            if partial is not None:
+                partial.update(second)
+            if stopper is not None:
+                stopper.update(second, workload, run.stop)
+
+        run = new_run(workload, progress=update)
         stopping = False
 
         def stop(number: int, frame: object) -> None:

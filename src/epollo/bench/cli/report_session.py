@@ -16,7 +16,7 @@ from epollo.bench.output.wording import described
 from epollo.bench.results import files, thresholds
 from epollo.bench.results.result import Result
 from epollo.bench.results.verdict import Verdict
-from epollo.cli.files import STDOUT, check_page, check_plot
+from epollo.cli.files import STDOUT, check_page, check_plot, write_each
 from epollo.units import format_seconds
 
 
@@ -99,11 +99,17 @@ def _write(
     """Write the page and the picture. Drawing is imported only here: it takes a second to load."""
     names = [str(file) for side in sides for file, _ in side.runs]
     results = [verdict.result for verdict in verdicts]
-    if page is not None:
+
+    def write_page() -> None:
         from epollo.bench.output import html
 
-        html.write(page, results, names, verdicts, comparison)
-    if picture is not None:
+        if page is not None:
+            html.write(page, results, names, verdicts, comparison)
+
+    def write_picture() -> None:
         from epollo.bench.output import plots
 
-        plots.write(picture, results, names)
+        if picture is not None:
+            plots.write(picture, results, names)
+
+    write_each(*([write_page] if page else []), *([write_picture] if picture else []))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
+from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import LATE, Result
+from epollo.bench.results.series import Series, column
 from epollo.bench.workload import Workload
 from epollo.units import format_seconds
 
 SHORTEST = 10  # seconds that a run needs to be compared
 _HALF = 0.5  # seconds; a shorter last second does not count
+_BEGINNING = 120  # seconds
+_MOST, _SAMPLED = 7200, 720  # seconds: of a run with more than the first, the second are read
 _STANDS_OUT = 1.05  # times the median
 
 # These may differ between runs of the same load.
@@ -37,12 +42,24 @@ def too_short(result: Result) -> bool:
     return _whole_seconds(result) < SHORTEST
 
 
+def minutes(result: Result) -> Sequence[Histogram]:
+    """The responses of each minute, if its file has them: to read each second of a day takes
+    long."""
+    return result.seconds.minutes if isinstance(result.seconds, Series) else []
+
+
+def sampled(result: Result) -> int:
+    """One in how many seconds is read to estimate errors: 1 unless there are a great many."""
+    count = len(result.seconds)
+    return 1 if count <= _MOST or minutes(result) else math.ceil(count / _SAMPLED)
+
+
 def _shortness(result: Result) -> str:
     return f"too short to compare: {_whole_seconds(result)} seconds; run at least {SHORTEST}s"
 
 
 def _whole_seconds(result: Result) -> int:
-    return sum(second.seconds >= _HALF for second in result.seconds)
+    return sum(length >= _HALF for length in column(result.seconds, "seconds"))
 
 
 def _of_loads(sides: Sequence[Sequence[Result]]) -> Iterator[str]:
@@ -80,6 +97,10 @@ def _text(value: Any) -> str:
 
 def _of_run(run: Result) -> Iterator[str]:
     load = run.workload
+    if sampled(run) > 1:
+        yield f"intervals are from one in {sampled(run)} of its seconds, as it has a great many"
+    if run.partial:
+        yield "it did not end, and its file is only partial"
     if run.interrupted:
         yield f"it was interrupted after {format_seconds(run.elapsed)}"
     if not run.on_time:
@@ -99,9 +120,11 @@ def _of_run(run: Result) -> Iterator[str]:
 def _warming(run: Result) -> bool:
     """Are the first two seconds clearly slower than all others?
 
-    Of ten seconds without a trend, the first two are the slowest once in 45 runs.
+    Only the first two minutes are looked at. Of ten seconds without a trend, the first two are the
+    slowest once in 45 runs.
     """
-    means = [second.response.mean for second in run.seconds if second.response.total]
+    first = run.seconds[:_BEGINNING]
+    means = [second.response.mean for second in first if second.response.total]
     if len(means) < SHORTEST:
         return False
     later = means[2:]

@@ -56,21 +56,26 @@ class Estimate:
         return statistics.fmean(sides) ** 2
 
 
-def of_ratio(amounts: Sequence[float], per: Sequence[float]) -> Estimate | None:
+def of_ratio(
+    amounts: Sequence[float], per: Sequence[float], known: float | None = None
+) -> Estimate | None:
     """A rate or a mean: the sum of ``amounts`` divided by the sum of ``per``, both second by
-    second. None if either is 0."""
+    second. None if either is 0. ``known`` is its exact value, if the seconds are a sample."""
     whole, divisor = sum(amounts), sum(per)
     if not whole or not divisor:
         return None
     value = whole / divisor
     residuals = [amount - value * unit for amount, unit in zip(amounts, per, strict=True)]
     error, freedom = _error_of_sum(residuals)
-    return _around(value, error / whole, freedom)
+    return _around(known or value, error / whole, freedom)
 
 
-def of_percentile(seconds: Sequence[Histogram], percent: float) -> Estimate | None:
-    """A percentile of all ``seconds`` together. None with fewer than ``BEYOND`` values above."""
-    whole = Histogram.sum(seconds)
+def of_percentile(
+    seconds: Sequence[Histogram], percent: float, known: Histogram | None = None
+) -> Estimate | None:
+    """A percentile of all ``seconds`` together. None with fewer than ``BEYOND`` values above.
+    ``known`` has all values, if the seconds have only some of them."""
+    whole = known or Histogram.sum(seconds)
     below = percent / 100
     if whole.total * (1 - below) < BEYOND:
         return None

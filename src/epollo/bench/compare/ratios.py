@@ -27,6 +27,7 @@ from epollo.bench.compare.estimates import (
 from epollo.bench.compare.letters import letter
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import Result
+from epollo.bench.results.series import MINUTE, column, sum_of_responses
 
 SAME = "no difference shown"
 HIGHER = "higher"
@@ -44,7 +45,7 @@ class Change:
     """A figure of one side compared with the first side.
 
     Attributes:
-        ratio: the ratio to the first side; None if the figure is 0 there.
+        ratio: the ratio to the first side; None if the figure is 0 there, or not known.
         low, high: the bounds of its 95 % interval; ``high`` may be infinite. None if there is no
             interval.
         verdict: ``HIGHER`` or ``LOWER`` if the interval does not contain 1, ``SAME`` if it does;
@@ -70,14 +71,15 @@ class Row:
         name: rate, mean, p50, p90, p99, p99.9, max or errors.
         unit: ``"/s"``, ``"s"``, or ``""`` for errors, which are parts of the messages sent.
         better: ``HIGHER`` or ``LOWER``.
-        values: of each side; for repeats the geometric mean, and for errors the mean.
+        values: of each side; for repeats the geometric mean, and for errors the mean. None: not
+            measured, or beyond the sample.
         changes: of each side except the first.
     """
 
     name: str
     unit: str
     better: str
-    values: list[float]
+    values: list[float | None]
     changes: list[Change]
 
 
@@ -107,24 +109,38 @@ class _View:
 
     result: Result
     seconds: list[float]
-    sent: list[int]
-    messages: list[int]
-    errors: list[int]
+    sent: list[float]
+    messages: list[float]
+    errors: list[float]
     responses: list[Histogram]
 
 
 def _view(result: Result) -> _View:
-    every = result.seconds
-    size = max(1, math.ceil(len(every) / _PIECES))
-    pieces = [every[start : start + size] for start in range(0, len(every), size)]
-    return _View(
-        result,
-        [sum(second.seconds for second in piece) for piece in pieces],
-        [sum(second.sent for second in piece) for piece in pieces],
-        [sum(second.messages for second in piece) for piece in pieces],
-        [sum(second.errors for second in piece) for piece in pieces],
-        [Histogram.sum(second.response for second in piece) for piece in pieces],
+    count = len(result.seconds)
+    size = max(1, math.ceil(count / _PIECES))
+    minutes = caveats.minutes(result) if size >= MINUTE else []
+    if minutes:
+        size = math.ceil(size / MINUTE) * MINUTE
+        step = size // MINUTE
+        responses = [
+            Histogram.sum(minutes[start : start + step]) for start in range(0, len(minutes), step)
+        ]
+    else:
+        step = caveats.sampled(result)
+        responses = [
+            sum_of_responses(result.seconds, range(start, min(start + size, count), step))
+            for start in range(0, count, size)
+        ]
+    seconds, sent, messages, errors = (
+        _sums(column(result.seconds, name), size)
+        for name in ("seconds", "sent", "messages", "errors")
     )
+    return _View(result, seconds, sent, messages, errors, responses)
+
+
+def _sums(values: Sequence[float], size: int) -> list[float]:
+    """The sums of ``size`` values in a row."""
+    return [sum(values[start : start + size]) for start in range(0, len(values), size)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +149,7 @@ class _Figure:
 
     name: str
     unit: str
-    value: Callable[[Result], float]
+    value: Callable[[Result], float | None]
     estimate: (
         Callable[[_View], Estimate | None] | None
     )  # None: the seconds of a run do not show its error
@@ -147,14 +163,28 @@ def _percentile(name: str, percent: float) -> _Figure:
     return _Figure(
         name,
         "s",
-        lambda result: result.response.percentile(percent) / 1e9,
-        lambda run: of_percentile(run.responses, percent),
+        lambda result: _seconds(result.response.known_percentiles([percent])[0]),
+        lambda run: of_percentile(run.responses, percent, run.result.response),
     )
 
 
 def _mean(run: _View) -> Estimate | None:
     totals = [response.total for response in run.responses]
-    return of_ratio([response.mean * response.total for response in run.responses], totals)
+    amounts = [response.mean * response.total for response in run.responses]
+    return of_ratio(amounts, totals, run.result.response.mean)
+
+
+def _seconds(nanoseconds: float | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9
+
+
+def _measured(figure: Callable[[Result], float]) -> Callable[[Result], float | None]:
+    """``figure``, of a run that measured some message."""
+    return lambda result: figure(result) if result.response.total else None
+
+
+def _rate(result: Result) -> float | None:
+    return result.rate if result.elapsed else None
 
 
 def _part_failed(result: Result) -> float:
@@ -162,13 +192,13 @@ def _part_failed(result: Result) -> float:
 
 
 _FIGURES = (
-    _Figure("rate", "/s", lambda run: run.rate, lambda run: of_ratio(run.messages, run.seconds)),
-    _Figure("mean", "s", lambda run: run.response.mean / 1e9, _mean),
+    _Figure("rate", "/s", _rate, lambda run: of_ratio(run.messages, run.seconds)),
+    _Figure("mean", "s", _measured(lambda run: run.response.mean / 1e9), _mean),
     _percentile("p50", 50.0),
     _percentile("p90", 90.0),
     _percentile("p99", 99.0),
     _percentile("p99.9", 99.9),
-    _Figure("max", "s", lambda run: run.response.maximum / 1e9, None),
+    _Figure("max", "s", _measured(lambda run: run.response.maximum / 1e9), None),
     _Figure("errors", "", _part_failed, lambda run: of_faults(run.errors, sum(run.sent))),
 )
 
@@ -182,8 +212,11 @@ def _row(figure: _Figure, sides: Sequence[Sequence[_View]]) -> Row:
     return Row(figure.name, figure.unit, figure.better, values, changes)
 
 
-def _middle(figure: _Figure, side: Sequence[_View]) -> float:
-    values = [figure.value(run.result) for run in side]
+def _middle(figure: _Figure, side: Sequence[_View]) -> float | None:
+    """The figure of a side; None if one of its runs does not know it."""
+    values = [known for run in side if (known := figure.value(run.result)) is not None]
+    if len(values) < len(side):
+        return None
     if len(values) == 1:
         return values[0]
     if figure.name == "errors" or not all(values):
@@ -192,9 +225,14 @@ def _middle(figure: _Figure, side: Sequence[_View]) -> float:
 
 
 def _change(
-    figure: _Figure, sides: tuple[Sequence[_View], Sequence[_View]], values: tuple[float, float]
+    figure: _Figure,
+    sides: tuple[Sequence[_View], Sequence[_View]],
+    values: tuple[float | None, float | None],
 ) -> Change:
-    ratio = values[1] / values[0] if values[0] else None
+    first, other = values
+    if first is None or other is None:
+        return Change(None, None, None, _unknown(sides))
+    ratio = other / first if first else None
     if not any(values):
         return Change(None, None, None, SAME if figure.name == "errors" else _NOTHING)
     estimates = _estimates(figure, *sides)
@@ -203,6 +241,12 @@ def _change(
     low, high = _interval(*estimates)
     verdict = HIGHER if low > 1 else LOWER if high < 1 else SAME
     return Change(ratio, low, high, verdict)
+
+
+def _unknown(sides: Sequence[Sequence[_View]]) -> str:
+    """Why a figure of latency is not known."""
+    measured = all(run.result.response.total for side in sides for run in side)
+    return _FEW if measured else _NOTHING
 
 
 def _estimates(
@@ -225,7 +269,7 @@ def _estimates(
 def _above_0(figure: _Figure, result: Result) -> float:
     """The figure; for errors, half an error more, as in of_faults."""
     half = 0.5 / max(1, result.sent) if figure.name == "errors" else 0.0
-    return figure.value(result) + half
+    return (figure.value(result) or 0.0) + half
 
 
 def _interval(first: Estimate, other: Estimate) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from epollo.bench.compare.ratios import Change, Comparison, Row
-from epollo.units import format_seconds
+from epollo.units import UNKNOWN, format_seconds
 
 _OF_SECONDS = """\
 Ratios with 95 % intervals, from the variation between the seconds of each run. Another run may
@@ -61,8 +61,10 @@ def _bound(value: float) -> str:
     return f"{value:.3f}" if value < 1000 else "any"
 
 
-def figure(value: float, unit: str) -> str:
-    """A value of a row with its unit."""
+def figure(value: float | None, unit: str) -> str:
+    """A value of a row with its unit; None is not known."""
+    if value is None:
+        return UNKNOWN
     if unit == "s":
         return format_seconds(value)
     return f"{value:,.0f}{unit}" if unit else f"{100 * value:.3g} %"

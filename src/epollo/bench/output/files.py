@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 
+from epollo.bench.output.partial import PartialFiles
+from epollo.bench.results import csv, hlog
 from epollo.bench.results.verdict import Verdict
 from epollo.bench.search import Search
-from epollo.cli.files import STDOUT, check_page, check_plot, check_writable, write_text
+from epollo.cli.files import (
+    STDOUT,
+    check_page,
+    check_plot,
+    check_writable,
+    write_each,
+    write_parts,
+    write_text,
+)
 from epollo.errors import UsageError
 
 
@@ -53,28 +65,23 @@ class Outputs:
                 name = "- (stdout)" if place == STDOUT else place
                 raise UsageError(f"{' and '.join(options)}: only one can be {name}")
 
-    def write(self, verdict: Verdict) -> None:
-        """Write all of them. Raises EpolloError."""
-        result = verdict.result
-        # Imported only when needed: matplotlib takes a second to load.
-        if self.json is not None:
-            write_text(self.json, result.to_json())
-        if self.hlog is not None:
-            from epollo.bench.results import hlog
+    @property
+    def paths(self) -> dict[str, str]:
+        """The paths of those that are wanted, by their name."""
+        wanted = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: path for name, path in wanted.items() if path is not None}
 
-            hlog.write(self.hlog, result)
-        if self.csv is not None:
-            from epollo.bench.results import csv as series
+    def write(self, verdict: Verdict, partial: PartialFiles) -> None:
+        """Write all of them, and remove their ``partial`` files. Raises EpolloError, at the end,
+        for those that cannot be written."""
+        write_each(*(self._writer(name, verdict, partial) for name in self.paths))
 
-            series.write(self.csv, result)
-        if self.html is not None:
-            from epollo.bench.output import html
+    def _writer(self, name: str, verdict: Verdict, partial: PartialFiles) -> Callable[[], None]:
+        def write() -> None:
+            _WRITERS[name](self.paths[name], verdict)
+            partial.remove(name)
 
-            html.write(self.html, [result], verdicts=[verdict])
-        if self.plot is not None:
-            from epollo.bench.output import plots
-
-            plots.write(self.plot, [result])
+        return write
 
     def check_for_search(self) -> None:
         """As `check`; also refuses the forms that show the seconds of one run."""
@@ -87,15 +94,52 @@ class Outputs:
 
     def write_search(self, search: Search) -> None:
         """Write all of them for a search. Raises EpolloError."""
-        if self.json is not None:
-            write_text(self.json, search.to_json())
-        if not search.probes:
-            return
-        if self.html is not None:
-            from epollo.bench.output import html
+        names = [name for name in self.paths if name == "json" or search.probes]
+        write_each(*(partial(_SEARCH_WRITERS[name], self.paths[name], search) for name in names))
 
-            html.write_search(self.html, search)
-        if self.plot is not None:
-            from epollo.bench.output import plots
 
-            plots.write_search(self.plot, search)
+# Drawing is imported only when it is needed: matplotlib takes a second to load.
+
+
+def _json(path: str, verdict: Verdict) -> None:
+    write_parts(path, verdict.result.json_parts())
+
+
+def _hlog(path: str, verdict: Verdict) -> None:
+    hlog.write(path, verdict.result)
+
+
+def _csv(path: str, verdict: Verdict) -> None:
+    csv.write(path, verdict.result)
+
+
+def _html(path: str, verdict: Verdict) -> None:
+    from epollo.bench.output import html
+
+    html.write(path, [verdict.result], verdicts=[verdict])
+
+
+def _plot(path: str, verdict: Verdict) -> None:
+    from epollo.bench.output import plots
+
+    plots.write(path, [verdict.result])
+
+
+def _json_of_search(path: str, search: Search) -> None:
+    write_text(path, search.to_json())
+
+
+def _html_of_search(path: str, search: Search) -> None:
+    from epollo.bench.output import html
+
+    html.write_search(path, search)
+
+
+def _plot_of_search(path: str, search: Search) -> None:
+    from epollo.bench.output import plots
+
+    plots.write_search(path, search)
+
+
+_WRITERS = {"json": _json, "hlog": _hlog, "csv": _csv, "html": _html, "plot": _plot}
+_SEARCH_WRITERS = {"json": _json_of_search, "html": _html_of_search, "plot": _plot_of_search}

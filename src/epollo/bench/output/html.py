@@ -15,7 +15,7 @@ from epollo.bench.results.result import Result
 from epollo.bench.results.verdict import Verdict
 from epollo.bench.search import Search
 from epollo.cli.files import check_page, write_text
-from epollo.units import format_seconds
+from epollo.units import UNKNOWN, format_seconds
 
 if TYPE_CHECKING:
     from epollo.bench.output.pictures.panels import Panel
@@ -138,10 +138,8 @@ def _title(runs: Sequence[Run]) -> str:
 
 def _key(result: Result) -> list[tuple[str, str]]:
     """The most important figures."""
-    p50, p99, most = (
-        wording.format_ns(value) for value in result.response.percentiles((50.0, 99.0, 100.0))
-    )
-    rate = ("messages a second", f"{result.rate:,.0f}")
+    p50, p99, most = wording.percentiles_ns(result.response, (50.0, 99.0, 100.0))
+    rate = ("messages a second", f"{result.rate:,.0f}" if result.elapsed else UNKNOWN)
     if not result.response.total:
         return [rate]
     return [("p50", p50), ("p99", p99), ("maximum", most), rate]

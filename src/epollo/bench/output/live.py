@@ -12,7 +12,8 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live as Screen
 from rich.text import Text
 
-from epollo.bench.results.result import Second
+from epollo.bench.output.wording import percentiles_ns
+from epollo.bench.results.second import Second
 from epollo.bench.workload import Workload
 from epollo.units import format_seconds
 
@@ -61,7 +62,8 @@ class Live:
 
     def update(self, second: Second) -> None:
         """Show the last second."""
-        self._queue.put(second)
+        if self._screen is not None:  # otherwise nothing would take it from the queue
+            self._queue.put(second)
 
     def stopping(self) -> None:
         """Show that the run ends early. May be called from a signal handler at any time."""
@@ -103,7 +105,7 @@ def _first_line(workload: Workload) -> Text:
 def figures(second: Second) -> Text:
     """The last second in one line."""
     target = "" if second.target is None else f" of {second.target:,.0f}"
-    p50, p99 = (format_seconds(v / 1e9) for v in second.response.percentiles((50.0, 99.0)))
+    p50, p99 = percentiles_ns(second.response, (50.0, 99.0))
     line = _line(f"{second.rate:,.0f}{target} msg/s   p50 {p50}   p99 {p99}   ")
     line.append(f"errors {second.errors:,}", "red" if second.errors else "")
     return line.append(f"   outstanding {second.outstanding:,}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from epollo.bench.output.wording import percentiles_ns
 from epollo.bench.results.thresholds import Threshold
 from epollo.bench.search import Probe, show_rate
-from epollo.units import format_seconds
+from epollo.units import UNKNOWN
 
 _ALWAYS = ("p50", "p99")
 
@@ -19,11 +20,10 @@ def head(limits: Sequence[Threshold]) -> str:
 def row(probe: Probe, limits: Sequence[Threshold]) -> str:
     """One run: its rate, the achieved rate, its figures, and whether the limits held."""
     cells = [show_rate(probe.rate), show_rate(probe.result.rate)]
-    times = probe.result.response.percentiles((50.0, 99.0))
-    cells += [format_seconds(value / 1e9) for value in times]
+    cells += percentiles_ns(probe.result.response, (50.0, 99.0))
     for limit in _others(limits):
         value = limit.kind.read(probe.result)
-        cells.append("unknown" if value is None else limit.kind.show(value))
+        cells.append(UNKNOWN if value is None else limit.kind.show(value))
     return _line(cells, probe.why or "held")
 
 

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from epollo.bench.load.rates import Profile, Step
-from epollo.bench.output.wording import described, fairness, format_ns, histograms, spread
+from epollo.bench.output.wording import (
+    described,
+    fairness,
+    figure_ns,
+    format_ns,
+    histograms,
+    percentiles_ns,
+    spread,
+    tester,
+)
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import PERCENTILES, Result, Second
+from epollo.bench.results.partial import UNTOLD
+from epollo.bench.results.result import PERCENTILES, Result
+from epollo.bench.results.second import Second
+from epollo.bench.results.series import column
 from epollo.bench.results.verdict import Verdict
-from epollo.units import format_seconds, format_size
+from epollo.units import UNKNOWN, format_seconds, format_size
 
 _BAR_WIDTH = 40
 _BARS = 10
@@ -31,10 +44,12 @@ _MEANINGS = {
     "connect_timeout": "not connected within {timeout}: is the accept queue full?",
     "reset": "the server, or its kernel, broke the connection",
     "closed_early": "the server closed while replies were due",
+    "closed_idle": "the server closed between messages: raise its idle timeout, or send more often",
+    UNTOLD: "of all kinds: a partial result does not tell them apart",
     "bad_frame": "the server sent an invalid {framing} frame",
 }
 # Errors that ask for the right protocol if no reply came before them.
-_UNEXPECTED = ("closed_early", "reset", "bad_frame")
+_UNEXPECTED = ("closed_early", "closed_idle", "reset", "bad_frame")
 
 
 def render(verdict: Verdict) -> str:
@@ -48,7 +63,7 @@ def render(verdict: Verdict) -> str:
 def _head(result: Result) -> str:
     load = result.workload
     warmup = f"after {format_seconds(load.warmup)} of warm-up" if load.warmup else "without warm-up"
-    early = ", ended early" if result.interrupted else ""
+    early = ", ended early" if result.interrupted else ", not ended" if result.partial else ""
     measured = f"{format_seconds(result.elapsed)} measured {warmup}{early}"
     return f"epollo bench {load.address}\n{described(load)}\n{measured}"
 
@@ -64,10 +79,8 @@ def _times(result: Result) -> str:
         f"mean round trip {response.mean / 1e6:.3f} ms   sd {format_ns(response.deviation)}"
         f"   min {format_ns(response.minimum)}   max {format_ns(response.maximum)}"
     )
-    values = zip(PERCENTILES, response.percentiles(PERCENTILES), strict=True)
-    return "\n".join(
-        [head, *(f"  {percent:>6g} %  {format_ns(value):>9}" for percent, value in values)]
-    )
+    values = zip(PERCENTILES, percentiles_ns(response, PERCENTILES), strict=True)
+    return "\n".join([head, *(f"  {percent:>6g} %  {value:>9}" for percent, value in values)])
 
 
 def _table(columns: Sequence[tuple[str, Histogram]]) -> str:
@@ -75,10 +88,10 @@ def _table(columns: Sequence[tuple[str, Histogram]]) -> str:
     rows = [("", [name for name, _ in columns])]
     for name in ("mean", "deviation", "minimum", "maximum"):
         label = {"deviation": "sd", "minimum": "min", "maximum": "max"}.get(name, name)
-        rows.append((label, [format_ns(getattr(histogram, name)) for _, histogram in columns]))
-    values = [histogram.percentiles(PERCENTILES) for _, histogram in columns]
+        rows.append((label, [figure_ns(histogram, name) for _, histogram in columns]))
+    values = [percentiles_ns(histogram, PERCENTILES) for _, histogram in columns]
     for percent, row in zip(PERCENTILES, zip(*values, strict=True), strict=True):
-        rows.append((f"{percent:g} %", [format_ns(value) for value in row]))
+        rows.append((f"{percent:g} %", list(row)))
     return "\n".join(f"  {label:>8}" + "".join(f"{c:>12}" for c in cells) for label, cells in rows)
 
 
@@ -102,9 +115,10 @@ def _steps(result: Result) -> str:
     """A line for each step of the rate, and for each tenth of a single ramp."""
     if not result.workload.open_loop:
         return ""
-    rows = [_step(seconds) for seconds in _seconds_of_steps(result)]
-    if len(rows) < 2:
+    found = list(_seconds_of_steps(result))
+    if len(found) < 2:
         return ""
+    rows = [_step(result.seconds[first:last]) for first, last in found]
     head = f"  {'from':>8}{'target':>12}{'achieved':>12}{'p50':>12}{'p99':>12}"
     return "\n".join([head, *rows])
 
@@ -114,20 +128,25 @@ def _step(seconds: Sequence[Second]) -> str:
     target = sum((second.target or 0.0) * second.seconds for second in seconds) / length
     achieved = sum(second.messages for second in seconds) / length
     times = Histogram.sum(second.response for second in seconds)
-    p50, p99 = times.percentiles((50.0, 99.0))
+    p50, p99 = percentiles_ns(times, (50.0, 99.0))
     start = f"{seconds[0].start:.3g} s"
-    return f"  {start:>8}{target:>12,.0f}{achieved:>12,.0f}{format_ns(p50):>12}{format_ns(p99):>12}"
+    return f"  {start:>8}{target:>12,.0f}{achieved:>12,.0f}{p50:>12}{p99:>12}"
 
 
-def _seconds_of_steps(result: Result) -> Iterator[list[Second]]:
-    """The seconds of each step; a second in two steps belongs to the step of its middle."""
-    start = 0.0
+def _seconds_of_steps(result: Result) -> Iterator[tuple[int, int]]:
+    """The first second of each step, and the one after its last; a second in two steps belongs to
+    the step of its middle."""
+    lengths = column(result.seconds, "seconds")
+    middles = [
+        start + length / 2
+        for start, length in zip(column(result.seconds, "start"), lengths, strict=True)
+    ]
+    end = 0.0
     for step in _parts(result.workload.profile):
-        end = start + step.seconds
-        seconds = [s for s in result.seconds if start <= s.start + s.seconds / 2 < end]
-        if sum(second.seconds for second in seconds):
-            yield seconds
-        start = end
+        first, end = bisect_left(middles, end), end + step.seconds
+        last = bisect_left(middles, end)
+        if sum(lengths[first:last]):
+            yield first, last
 
 
 def _parts(profile: Profile) -> Sequence[Step]:
@@ -143,19 +162,20 @@ def _amounts(result: Result) -> str:
             "messages",
             f"{result.messages:,} answered of {result.sent:,} sent, {_per_second(result)}",
         ),
-        ("bytes", _bytes(result)),
-        ("connections", _connections(result)),
-        ("", f"first reply: {spread(result.first_reply)}"),
+        ("bytes", "" if result.partial else _bytes(result)),
+        ("connections", "" if result.partial else _connections(result)),
+        ("", "" if result.partial else f"first reply: {spread(result.first_reply)}"),
         ("fairness", fairness(result)),
         ("outstanding", _outstanding(result)),
-        ("tester", f"busy for {100 * result.busy:.0f} % of the time" if result.cpu else ""),
+        ("tester", tester(result)),
     ]
     return "\n".join(f"{name:<13}{words}" for name, words in lines if words)
 
 
 def _per_second(result: Result) -> str:
     target = "" if result.target is None else f" of {result.target:,.0f} wanted"
-    return f"{result.rate:,.0f} a second{target}"
+    rate = f"{result.rate:,.0f}" if result.elapsed else UNKNOWN
+    return f"{rate} a second{target}"
 
 
 def _bytes(result: Result) -> str:
@@ -186,6 +206,8 @@ def _outstanding(result: Result) -> str:
     round trip and think time. It holds for any server; if it does not, the tester is wrong. With
     ``reconnect_every`` the time of the connects would have to be added."""
     load = result.workload
+    if not result.elapsed:
+        return ""
     measured = f"{result.concurrency:,.1f} messages on average"
     cycle = result.service.mean + load.think * 1e9
     if load.open_loop or load.reconnect_every or not cycle:

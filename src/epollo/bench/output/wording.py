@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import Result
 from epollo.bench.workload import Workload
-from epollo.units import format_seconds, format_size
+from epollo.units import UNKNOWN, format_seconds, format_size
+
+_WAITED = 0.005  # of the time; less is not shown
 
 
 def described(load: Workload) -> str:
@@ -21,9 +23,19 @@ def moment(result: Result) -> str:
     return datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def format_ns(value: float) -> str:
-    """A time in ns, with its unit."""
-    return format_seconds(value / 1e9)
+def format_ns(value: float | None) -> str:
+    """A time in ns, with its unit; None is not known."""
+    return UNKNOWN if value is None else format_seconds(value / 1e9)
+
+
+def figure_ns(times: Histogram, name: str) -> str:
+    """The ``mean``, ``deviation``, ``minimum`` or ``maximum`` of times in ns."""
+    return format_ns(getattr(times, name) if times.total else None)
+
+
+def percentiles_ns(times: Histogram, percents: Iterable[float]) -> list[str]:
+    """The percentiles of times in ns."""
+    return [format_ns(value) for value in times.known_percentiles(percents)]
 
 
 def histograms(result: Result) -> list[tuple[str, Histogram]]:
@@ -104,8 +116,18 @@ def spread(times: Histogram) -> str:
     """Median, p99 and slowest of times in ns."""
     if not times.total:
         return "none"
-    median, p99, slowest = map(format_ns, times.percentiles((50.0, 99.0, 100.0)))
+    median, p99, slowest = percentiles_ns(times, (50.0, 99.0, 100.0))
     return f"median {median}, p99 {p99}, slowest {slowest}"
+
+
+def tester(result: Result) -> str:
+    """How busy the tester was; empty if that is not known."""
+    if not result.cpu:
+        return ""
+    busy = f"busy for {100 * result.busy:.0f} % of the time"
+    if (result.waiting or 0.0) < _WAITED:
+        return busy
+    return f"{busy}, ready to run but without a processor for {100 * (result.waiting or 0):.0f} %"
 
 
 def fairness(result: Result) -> str:

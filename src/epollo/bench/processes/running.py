@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe, wait
@@ -15,11 +16,22 @@ from time import monotonic_ns
 from typing import Any
 
 from epollo.bench.load.shards import Shard
-from epollo.bench.processes.shard_messages import FromShard, Go, Outcome, Ready, Stop, ToShard
-from epollo.bench.results.result import Result, Second, merge, merge_seconds
+from epollo.bench.processes.shard_messages import (
+    Amended,
+    Closed,
+    FromShard,
+    Go,
+    Outcome,
+    Ready,
+    Stop,
+    ToShard,
+)
+from epollo.bench.results.result import Result, merge
+from epollo.bench.results.second import Second, merge_seconds
+from epollo.bench.results.series import RecordedSeries
 from epollo.bench.run.driver import Driver
 from epollo.bench.workload import Workload
-from epollo.errors import EpolloError
+from epollo.errors import EpolloError, SettingError
 
 _LEAD = 50_000_000  # ns, from sending Go to its time: long enough to reach a busy process
 _END_SECONDS = 5.0
@@ -28,7 +40,10 @@ _END_SECONDS = 5.0
 def new_run(
     workload: Workload, progress: Callable[[Second], object] | None = None
 ) -> Driver | Processes:
-    """The object that runs ``workload``: in this process, or in several."""
+    """The object that runs ``workload``: in this process, or in several. Raises SettingError if it
+    is not a Workload."""
+    if not isinstance(workload, Workload):
+        raise SettingError(f"workload: {workload!r} is not a Workload; write Workload(address=...)")
     return (Driver if workload.processes == 1 else Processes)(workload, progress)
 
 
@@ -46,7 +61,7 @@ class Processes:
         self.workload = workload
         self.shards: list[ShardProcess] = []
         self._progress = progress or (lambda _: None)
-        self._reported = 0  # seconds
+        self._series = RecordedSeries()
         self._stopped = False
 
     def run(self) -> Result:
@@ -62,6 +77,7 @@ class Processes:
                     next(shard for shard in running if shard.pipe is pipe).receive()
                 self._release()
                 self._report_seconds()
+                self._add_closed()
         finally:
             for shard in self.shards:
                 shard.pipe.close()
@@ -90,16 +106,29 @@ class Processes:
 
     def _report_seconds(self) -> None:
         """Report each second that all shards still running have reported."""
-        while all(len(shard.seconds) > self._reported for shard in self._running):
-            index = self._reported
-            seconds = [shard.seconds[index] for shard in self.shards if len(shard.seconds) > index]
+        for second in self._complete([(shard, shard.live) for shard in self.shards]):
+            self._progress(second)
+
+    def _add_closed(self) -> None:
+        """Keep each second that all shards still running have closed."""
+        for second in self._complete([(shard, shard.closed) for shard in self.shards]):
+            self._series.append(second)
+        for shard in self.shards:
+            while shard.amended and shard.amended[0].number < len(self._series):
+                amended = shard.amended.popleft()
+                self._series.amend(amended.number, amended.more)
+
+    def _complete(self, queues: Sequence[tuple[ShardProcess, deque[Second]]]) -> Iterator[Second]:
+        """The next seconds that no shard is still to send, merged."""
+        while all(queue or shard.outcome is not None for shard, queue in queues):
+            seconds = [queue.popleft() for _, queue in queues if queue]
             if not seconds:
                 return
-            self._reported += 1
-            self._progress(merge_seconds(seconds))
+            yield merge_seconds(seconds)
 
     def _result(self) -> Result:
         outcomes = [shard.outcome for shard in self.shards if shard.outcome is not None]
+        self._series.complete()
         result = merge([outcome.result for outcome in outcomes])
         refusals = [outcome.refusal for outcome in outcomes if outcome.refusal is not None]
         if len(refusals) == len(outcomes):
@@ -107,7 +136,7 @@ class Processes:
         answered = [0] * self.workload.connections
         for process, outcome in zip(self.shards, outcomes, strict=True):
             answered[process.shard.index :: process.shard.of] = outcome.result.answered
-        return replace(result, answered=answered)
+        return replace(result, answered=answered, seconds=self._series)
 
 
 class ShardProcess:
@@ -116,7 +145,9 @@ class ShardProcess:
     def __init__(self, workload: Workload, shard: Shard) -> None:
         self.shard = shard
         self.waiting: bool = False  # for Go
-        self.seconds: list[Second] = []
+        self.live: deque[Second] = deque()
+        self.closed: deque[Second] = deque()
+        self.amended: deque[Amended] = deque()
         self.outcome: Outcome | None = None
         ours, theirs = Pipe()
         self.pipe: Connection[Any, Any] = ours
@@ -147,7 +178,11 @@ class ShardProcess:
         if isinstance(message, EpolloError):
             raise message
         if isinstance(message, Second):
-            self.seconds.append(message)
+            self.live.append(message)
+        elif isinstance(message, Closed):
+            self.closed.append(message.second)
+        elif isinstance(message, Amended):
+            self.amended.append(message)
         elif isinstance(message, Ready):
             self.waiting = True
         else:

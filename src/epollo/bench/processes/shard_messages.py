@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from epollo.bench.results.result import Result, Second
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.result import Result
+from epollo.bench.results.second import Second
 from epollo.errors import ConnectError, EpolloError
 
 
@@ -23,6 +25,21 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """A second of the shard that takes no more replies."""
+
+    second: Second
+
+
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """``more`` values of the closed second of that number, all the same."""
+
+    number: int
+    more: tuple[Histogram, Histogram, Histogram]
+
+
+@dataclass(frozen=True, slots=True)
 class Go:
     """Continue ``at`` that time, in ns of CLOCK_MONOTONIC, which all processes share."""
 
@@ -34,5 +51,5 @@ class Stop:
     """End early."""
 
 
-FromShard: TypeAlias = Ready | Second | Outcome | EpolloError
+FromShard: TypeAlias = Ready | Second | Closed | Amended | Outcome | EpolloError
 ToShard: TypeAlias = Go | Stop

@@ -15,9 +15,27 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
-from epollo.bench.processes.shard_messages import Outcome, Ready, Stop
+from epollo.bench.processes.shard_messages import Amended, Closed, Outcome, Ready, Stop
+from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.second import Second
 from epollo.bench.run.driver import Driver
 from epollo.errors import EpolloError
+
+
+class Sender:
+    """Sends the seconds of a shard to the process that adds them up."""
+
+    def __init__(self, parent: Connection[Any, Any]) -> None:
+        self._parent = parent
+
+    def append(self, second: Second) -> None:
+        self._parent.send(Closed(second))
+
+    def amend(self, number: int, more: tuple[Histogram, Histogram, Histogram]) -> None:
+        self._parent.send(Amended(number, more))
+
+    def complete(self) -> None:
+        """The outcome says so."""
 
 
 class Worker:
@@ -26,7 +44,7 @@ class Worker:
     def __init__(self, parent: Connection[Any, Any]) -> None:
         workload, shard = parent.recv()
         self._parent = parent
-        self._driver = Driver(workload, parent.send, shard, opened=self._wait)
+        self._driver = Driver(workload, parent.send, shard, opened=self._wait, sink=Sender(parent))
         self._starts: SimpleQueue[int] = SimpleQueue()
 
     def run(self) -> Outcome:

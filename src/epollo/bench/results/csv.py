@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import SECOND_HISTOGRAMS, Result, Second
-from epollo.cli.files import write_text
+from epollo.bench.results.result import Result
+from epollo.bench.results.second import SECOND_HISTOGRAMS, Second
+from epollo.cli.files import write_parts
 
 _COUNTS = ("sent", "messages", "errors", "outstanding")
 _PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
@@ -23,21 +24,39 @@ COLUMNS = (
 
 def write(path: str, result: Result) -> None:
     """Write ``result`` to ``path``, "-" is stdout. Raises EpolloError if it cannot."""
-    write_text(path, text(result))
+    write_parts(path, _parts(result))
 
 
 def text(result: Result) -> str:
     """The rows, below a header row with ``COLUMNS``.
 
     ``time`` is in seconds since the epoch; all other times are in seconds. A cell is empty if it
-    has no value: the target of a closed loop, the latency in a second without messages.
+    has no value: the target of a closed loop, the latency in a second without messages, a
+    percentile beyond the messages of the second.
     """
-    table = io.StringIO()
-    rows = csv.writer(table, lineterminator="\n")
-    rows.writerow(COLUMNS)
+    return "".join(_parts(result))
+
+
+def head() -> str:
+    """The header row."""
+    return _line(COLUMNS)
+
+
+def line(second: Second, started: float) -> str:
+    """The row of a second of a run that began then."""
+    return _line(_row(second, started))
+
+
+def _parts(result: Result) -> Iterator[str]:
+    yield head()
     for second in result.seconds:
-        rows.writerow(_row(second, result.started))
-    return table.getvalue().rstrip("\n")
+        yield f"\n{line(second, result.started)}"
+
+
+def _line(cells: Iterable[object]) -> str:
+    row = io.StringIO()
+    csv.writer(row, lineterminator="").writerow(cells)
+    return row.getvalue()
 
 
 def _row(second: Second, started: float) -> Iterator[object]:
@@ -51,5 +70,5 @@ def _row(second: Second, started: float) -> Iterator[object]:
 def _figures(histogram: Histogram) -> list[float | None]:
     if not histogram.total:
         return [None] * len(_FIGURES)
-    times = [histogram.mean, *histogram.percentiles(_PERCENTILES)]
-    return [round(time / 1e9, 9) for time in times]
+    times = [histogram.mean, *histogram.known_percentiles(_PERCENTILES)]
+    return [None if time is None else round(time / 1e9, 9) for time in times]

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from epollo.bench.results import partial
+from epollo.bench.results.large import read_large
 from epollo.bench.results.result import Result
 from epollo.causes import cause_of
 from epollo.errors import ResultFileError
+
+_LARGE = 4 << 20  # bytes
+_HEAD = 100  # characters
 
 
 def read(path: str | Path) -> Result:
     """The result in the file. Raises ResultFileError that names the file."""
     try:
+        if Path(path).stat().st_size > _LARGE and not _is_partial(Path(path)):
+            return read_large(Path(path))
         text = Path(path).read_text(encoding="utf-8")
+    except ResultFileError as error:
+        raise ResultFileError(f"{path}: {error}") from None
     except OSError as error:
         raise ResultFileError(f"cannot read {path}: {cause_of(error)}") from None
     except UnicodeDecodeError:
@@ -20,9 +29,14 @@ def read(path: str | Path) -> Result:
     except ValueError as error:  # a null character
         raise ResultFileError(f"cannot read {str(path)!r}: {error}") from None
     try:
-        return Result.from_json(text)
+        return partial.of_text(text) if partial.is_partial(text) else Result.from_json(text)
     except ResultFileError as error:
         raise ResultFileError(f"{path}: {error}") from None
+
+
+def _is_partial(path: Path) -> bool:
+    with path.open(encoding="latin-1") as file:
+        return partial.is_partial(file.read(_HEAD))
 
 
 def read_side(path: str | Path) -> list[tuple[Path, Result]]:

@@ -22,11 +22,14 @@ single one, which some writers use.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
+from itertools import accumulate, chain, compress, islice
+from operator import sub
 
 from epollo.errors import UsageError
 
@@ -38,42 +41,50 @@ _WORD_SIZE = 0xF0  # bits of a cookie that readers of version 2 ignore
 _OUTER_HEAD = struct.Struct(">II")
 _INNER_HEAD = struct.Struct(">IIIIQQd")
 _LONGEST_WORD = 9  # bytes
-_LAST_SHIFT = 7 * (_LONGEST_WORD - 1)
-_SHORT_WORDS = [bytes([value]) for value in range(0x80)]
+_LONG_WORD = re.compile(rb"[\x80-\xff]{8}[\x00-\xff]|[\x80-\xff]{1,7}[\x00-\x7f]")
+# What a word of one byte means: how many buckets it stands for, whether it is a count, and which.
+_STEPS = [(word + 1) >> 1 if word & 1 else 1 for word in range(0x80)]
+_COUNTED = bytes(word != 0 and not word & 1 for word in range(0x100))
+_HALVES = bytes(word >> 1 for word in range(0x100))
 _HIGHEST_COUNT = (1 << 63) - 1
 _MOST = _INNER_HEAD.size + BUCKETS * _LONGEST_WORD  # bytes
 
 
-def encode(counts: Iterable[tuple[int, int]], highest: int) -> str:
-    """The histogram with these pairs of the index of a bucket and its count, in rising order, and
-    from 1 to ``highest`` with three significant digits. Raises UsageError for a count of more than
-    63 bits, which the format cannot hold."""
-    words = bytearray()
-    position = 0
-    for index, count in counts:
-        if index > position:
-            words += _word(2 * (index - position) - 1)
-        if count > _HIGHEST_COUNT:
-            raise UsageError(
-                f"count: a bucket has {count} values, and at most 2**63 - 1 are written"
-            )
-        words += _word(2 * count)
-        position = index + 1
+def encode(indexes: Sequence[int], counts: Sequence[int], highest: int) -> str:
+    """The histogram with these indexes of buckets, in rising order, and their counts, from 1 to
+    ``highest`` with three significant digits. Raises UsageError for a count of more than 63 bits,
+    which the format cannot hold."""
+    gaps = map(sub, indexes, chain((0,), (index + 1 for index in indexes)))
+    # Most gaps and counts are small, and a result has millions of them.
+    words = b"".join(
+        [
+            _SHORT_PAIRS[gap << 6 | count] if gap < 64 and count < 64 else _pair(gap, count)
+            for gap, count in zip(gaps, counts, strict=True)
+        ]
+    )
     head = _INNER_HEAD.pack(_INNER | _ENCODED, len(words), 0, _DIGITS, 1, highest, 1.0)
     content = zlib.compress(head + words)
     return b64encode(_OUTER_HEAD.pack(_OUTER | _ENCODED, len(content)) + content).decode()
 
 
+def _pair(gap: int, count: int) -> bytes:
+    """The words of ``gap`` empty buckets, and of one with that count."""
+    if count > _HIGHEST_COUNT:
+        raise UsageError(f"count: a bucket has {count} values, and at most 2**63 - 1 are written")
+    return (_word(2 * gap - 1) if gap else b"") + _word(2 * count)
+
+
 def _word(value: int) -> bytes:
     """The bytes of a word that is in ZigZag encoding."""
-    if value < 0x80:
-        return _SHORT_WORDS[value]
     word = bytearray()
     while value >= 0x80 and len(word) < _LONGEST_WORD - 1:
         word.append(value & 0x7F | 0x80)
         value >>= 7
     word.append(value)
     return bytes(word)
+
+
+_SHORT_PAIRS = [_pair(pair >> 6, pair & 63) for pair in range(64 * 64)]
 
 
 def decode(text: str) -> tuple[array[int], array[int]]:
@@ -115,14 +126,14 @@ def _content(data: bytes) -> bytes:
 
 
 def _counts(words: bytes) -> tuple[array[int], array[int]]:
-    """The indexes and the counts in ``words``. It is one loop because results have millions.
-    Raises OverflowError for an index beyond 32 bits."""
+    """The indexes and the counts in ``words``. Nearly all words are of one byte, and a result has
+    millions of them, so those between two longer ones are taken together. Raises OverflowError for
+    an index beyond 32 bits."""
     indexes, counts = array("I"), array("Q")
-    index = 0
-    rest = iter(words)
-    for word in rest:
-        if word >= 0x80:
-            word = _continued(word & 0x7F, rest)
+    index = end = 0
+    for match in _LONG_WORD.finditer(words):
+        index = _add_short(words[end : match.start()], index, indexes, counts)
+        word, end = _long(match[0]), match.end()
         if word & 1:
             index += (word + 1) >> 1
             continue
@@ -130,17 +141,26 @@ def _counts(words: bytes) -> tuple[array[int], array[int]]:
             indexes.append(index)
             counts.append(word >> 1)
         index += 1
+    index = _add_short(words[end:], index, indexes, counts)
     if index > BUCKETS:
         raise OverflowError
     return indexes, counts
 
 
-def _continued(word: int, rest: Iterator[int]) -> int:
-    """A word whose first byte had the bits ``word``."""
-    shift = 7
-    for byte in rest:
-        if byte < 0x80 or shift == _LAST_SHIFT:
-            return word | byte << shift
-        word |= (byte & 0x7F) << shift
-        shift += 7
-    raise ValueError("not an HdrHistogram: its last count is incomplete")
+def _add_short(words: bytes, index: int, indexes: array[int], counts: array[int]) -> int:
+    """Add words of one byte, from the bucket ``index`` on; returns the index after them."""
+    if not words.isascii():
+        raise ValueError("not an HdrHistogram: its last count is incomplete")
+    reached = list(accumulate(map(_STEPS.__getitem__, words), initial=index - 1))
+    counted = words.translate(_COUNTED)
+    indexes.extend(compress(islice(reached, 1, None), counted))
+    counts.extend(compress(words.translate(_HALVES), counted))
+    return reached[-1] + 1
+
+
+def _long(data: bytes) -> int:
+    """The word in these bytes."""
+    word = 0
+    for place, byte in enumerate(data[:-1]):
+        word |= (byte & 0x7F) << 7 * place
+    return word | data[-1] << 7 * (len(data) - 1)

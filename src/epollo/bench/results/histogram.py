@@ -8,15 +8,19 @@ each value is known to better than 0.1 %, and its index takes three integer oper
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from array import array
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from itertools import accumulate, compress
+from itertools import count as count_up
 from operator import mul
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from epollo.bench.results import hdr
 from epollo.bench.results.packed_counts import PackedCounts
+from epollo.bench.results.reading import typed_errors
 from epollo.errors import UsageError
 
 _BITS = 11  # 2048 sub-buckets: the power of two that distinguishes three decimal digits
@@ -32,6 +36,7 @@ class BucketCounts(Protocol):
     def __iter__(self) -> Iterator[int]: ...
     def __len__(self) -> int: ...
     def items(self) -> Iterable[tuple[int, int]]: ...
+    def columns(self) -> tuple[Sequence[int], Sequence[int]]: ...
 
 
 class Histogram:
@@ -40,7 +45,7 @@ class Histogram:
     __slots__ = ("_counts", "_maximum", "_minimum", "_squares", "_sum", "_unsummed", "total")
 
     def __init__(self) -> None:
-        self._counts: BucketCounts = defaultdict(int)
+        self._counts: BucketCounts | defaultdict[int, int] = defaultdict(int)
         self.total: int = 0
         self._sum = 0
         self._squares = 0
@@ -57,7 +62,7 @@ class Histogram:
             raise UsageError(f"count: {count!r} is not a whole number of 0 or more")
         if not count:
             return
-        self._counts[_index(value)] += count
+        self._counts[bucket_of(value)] += count
         self.total += count
         self._sum += value * count
         self._squares += value * value * count
@@ -92,6 +97,28 @@ class Histogram:
         if self._minimum is None or value < self._minimum:
             self._minimum = value
 
+    @classmethod
+    def of_dense(cls, counts: array[int]) -> Self:
+        """A histogram with these counts, one for each bucket, and the values of their buckets."""
+        histogram = cls()
+        indexes = array("I", compress(count_up(), counts))
+        histogram._keep(indexes, array("Q", filter(None, counts)))
+        return histogram
+
+    def add_to(self, counts: array[int]) -> None:
+        """Add the counts to ``counts``, which has one for each bucket."""
+        for index, count in zip(*self._columns(), strict=True):
+            counts[index] += count
+
+    def _keep(self, indexes: array[int], counts: array[int]) -> None:
+        """Take these counts; all else follows from them."""
+        if indexes:
+            self._counts = PackedCounts(indexes, counts)
+            self._unsummed = indexes, counts
+            self.total = sum(counts)
+            self._minimum = _bounds(indexes[0])[1]
+            self._maximum = _bounds(indexes[-1])[1]
+
     def add(self, other: Histogram) -> None:
         """Add all values of ``other``."""
         other._add_up()
@@ -118,17 +145,24 @@ class Histogram:
 
     def above(self, value: int) -> float:
         """The part of the values above ``value``, to the precision of the buckets."""
-        limit = _index(value)
-        over = sum(count for index, count in self._counts.items() if index > limit)
+        indexes, counts = self._columns()
+        over = sum(counts[bisect_right(indexes, bucket_of(value)) :])
         return over / self.total if self.total else 0.0
 
     def encode(self) -> str:
         """In HdrHistogram's own format: V2, compressed, base64 (HdrHistogram's
         `Histogram.encodeIntoCompressedByteBuffer`). The exact sums are lost: a decoded histogram
         has the mean and deviation of its buckets."""
-        counts = [(index, count) for index, count in sorted(self._counts.items()) if count]
-        highest = _bounds(counts[-1][0])[1] if counts else 0
-        return hdr.encode(counts, max(2, highest))
+        indexes, counts = self._columns()
+        highest = _bounds(indexes[-1])[1] if indexes else 0
+        return hdr.encode(indexes, counts, max(2, highest))
+
+    def _columns(self) -> tuple[Sequence[int], Sequence[int]]:
+        """The indexes of the buckets with values, in rising order, and their counts."""
+        if not isinstance(self._counts, defaultdict):
+            return self._counts.columns()
+        indexes = sorted(index for index, count in self._counts.items() if count)
+        return indexes, [self._counts[index] for index in indexes]
 
     @classmethod
     def decode(cls, text: str) -> Self:
@@ -136,12 +170,7 @@ class Histogram:
         of three significant digits and a lowest value of 1."""
         indexes, counts = hdr.decode(text)
         histogram = cls()
-        if indexes:
-            histogram._counts = PackedCounts(indexes, counts)
-            histogram._unsummed = indexes, counts
-            histogram.total = sum(counts)
-            histogram._minimum = _bounds(indexes[0])[1]
-            histogram._maximum = _bounds(indexes[-1])[1]
+        histogram._keep(indexes, counts)
         return histogram
 
     def restore(self, mean: float, deviation: float, minimum: float, maximum: float) -> None:
@@ -156,6 +185,12 @@ class Histogram:
             spread = round((deviation * self.total) ** 2)
             self._squares = -(-(self._sum**2 + spread) // self.total)
             self._minimum, self._maximum = round(minimum), round(maximum)
+
+    @property
+    def exact(self) -> tuple[int, int, int, int]:
+        """The sums of the values and of their squares, and the extremes: what `encode` loses."""
+        self._add_up()
+        return self._sum, self._squares, self.minimum, self.maximum
 
     @property
     def minimum(self) -> int:
@@ -194,6 +229,20 @@ class Histogram:
         found = [pairs[bisect_left(seen, self._rank(percent))][0] for percent in wanted]
         return [min(_bounds(index)[1], self._maximum) for index in found]
 
+    def known(self, percent: float) -> bool:
+        """Is that percentile within the sample? Above the median, at least one value must lie above
+        it: otherwise it is the maximum, whatever ``percent`` is. Raises as `percentile` does."""
+        wanted = _checked_percent(percent)
+        if not self.total or wanted in (0, 100):
+            return self.total > 0
+        return wanted <= 50 or self._rank(wanted) < self.total
+
+    def known_percentiles(self, percents: Iterable[float]) -> list[int | None]:
+        """As `percentiles`; None for those that are not `known`."""
+        wanted = list(percents)
+        values = self.percentiles(wanted)
+        return [v if self.known(p) else None for p, v in zip(wanted, values, strict=True)]
+
     def buckets(self) -> Iterator[tuple[int, int, int]]:
         """The buckets with values, in rising order, as (lowest, highest, count)."""
         for index, count in sorted(self._counts.items()):
@@ -208,8 +257,10 @@ class Histogram:
         """Add to the sums what `decode` left out; a value is taken for the highest of its
         bucket."""
         indexes, counts = self._unsummed
+        if not indexes:
+            return
         self._unsummed = ((), ())
-        highest = [_bounds(index)[1] for index in indexes]
+        highest = list(map(_highest_of_all().__getitem__, indexes))
         sums = list(map(mul, highest, counts))
         self._sum += sum(sums)
         self._squares += sum(map(mul, sums, highest))
@@ -221,6 +272,45 @@ class Histogram:
         lower float is rounded up, as HdrHistogram does.
         """
         return max(1, math.ceil(math.nextafter(percent, 0) * self.total / 100))
+
+
+class StoredHistogram(Histogram):
+    """A histogram that is kept as text, and is decoded when it is used.
+
+    ``read`` returns the text, and what ``exact`` was of it; None if that is not known.
+    """
+
+    __slots__ = ("_read",)
+
+    def __init__(self, read: Callable[[], tuple[str, tuple[int, int, int, int] | None]]) -> None:
+        self._read = read  # the attributes of a Histogram are set by __getattr__
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in Histogram.__slots__:
+            raise AttributeError(name)
+        text, exact = self._read()
+        with typed_errors():
+            found = Histogram.decode(text)
+        for each in Histogram.__slots__:
+            setattr(self, each, getattr(found, each))
+        if exact is not None and self.total:
+            self._unsummed = ((), ())
+            self._sum, self._squares, self._minimum, self._maximum = exact
+        return getattr(self, name)
+
+    def encode(self) -> str:
+        return self._read()[0]
+
+    def __reduce__(self) -> Any:
+        """Pickled as a plain one."""
+        return _plain, (self.encode(), self.exact)
+
+
+def _plain(text: str, exact: tuple[int, int, int, int]) -> Histogram:
+    stored = StoredHistogram(lambda: (text, exact))
+    plain = Histogram()
+    plain.add(stored)
+    return plain
 
 
 def _check(value: int) -> None:
@@ -236,10 +326,16 @@ def _checked_percent(percent: float) -> float:
     return percent
 
 
-def _index(value: int) -> int:
+def bucket_of(value: int) -> int:
     """The index of the bucket of ``value``."""
     shift = max(0, value.bit_length() - _BITS)
     return shift * _HALF + (value >> shift)
+
+
+@cache
+def _highest_of_all() -> list[int]:
+    """The highest value of each bucket."""
+    return [_bounds(index)[1] for index in range(hdr.BUCKETS)]
 
 
 def _bounds(index: int) -> tuple[int, int]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from epollo.bench.results.result import SECOND_HISTOGRAMS, Result, Second
-from epollo.cli.files import write_text
+from epollo.bench.results.result import Result
+from epollo.bench.results.second import SECOND_HISTOGRAMS, Second
+from epollo.bench.workload import Workload
+from epollo.cli.files import write_parts
 
 TAGS = SECOND_HISTOGRAMS
 _LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
@@ -20,7 +22,7 @@ _UNIT = 1e6  # ns in a ms, the default unit of its tools
 
 def write(path: str, result: Result) -> None:
     """Write ``result`` to ``path``, "-" is stdout. Raises EpolloError if it cannot."""
-    write_text(path, text(result))
+    write_parts(path, _parts(result))
 
 
 def text(result: Result) -> str:
@@ -28,19 +30,31 @@ def text(result: Result) -> str:
 
     Values are nanoseconds. A line holds the messages that were due in its second.
     """
-    tags = TAGS if result.workload.open_loop else TAGS[:-1]
-    lines = [*_head(result), _LEGEND]
-    for second in result.seconds:
-        lines += [_line(second, tag) for tag in tags]
+    return "".join(_parts(result))
+
+
+def head(workload: Workload, started: float) -> str:
+    """The lines before the first second."""
+    began = datetime.fromtimestamp(started, UTC)
+    lines = [
+        "#[Histogram log format version 1.3]",
+        f"#[epollo bench {workload.address}, values in ns]",
+        f"#[BaseTime: {started:.3f} (seconds since epoch)]",
+        f"#[StartTime: {started:.3f} (seconds since epoch), {began:%Y-%m-%dT%H:%M:%SZ}]",
+        _LEGEND,
+    ]
     return "\n".join(lines)
 
 
-def _head(result: Result) -> Iterator[str]:
-    began = datetime.fromtimestamp(result.started, UTC)
-    yield "#[Histogram log format version 1.3]"
-    yield f"#[epollo bench {result.workload.address}, values in ns]"
-    yield f"#[BaseTime: {result.started:.3f} (seconds since epoch)]"
-    yield f"#[StartTime: {result.started:.3f} (seconds since epoch), {began:%Y-%m-%dT%H:%M:%SZ}]"
+def lines(second: Second, open_loop: bool) -> str:
+    """The lines of a second."""
+    return "\n".join(_line(second, tag) for tag in (TAGS if open_loop else TAGS[:-1]))
+
+
+def _parts(result: Result) -> Iterator[str]:
+    yield head(result.workload, result.started)
+    for second in result.seconds:
+        yield f"\n{lines(second, result.workload.open_loop)}"
 
 
 def _line(second: Second, tag: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class PackedCounts:
@@ -37,6 +37,13 @@ class PackedCounts:
 
     def __len__(self) -> int:
         return len(list(self.items())) if self._later else len(self._indexes)
+
+    def columns(self) -> tuple[Sequence[int], Sequence[int]]:
+        """The indexes in rising order, and their counts; none of 0."""
+        if not self._later:
+            return self._indexes, self._counts
+        pairs = [(index, count) for index, count in sorted(self.items()) if count]
+        return [index for index, _ in pairs], [count for _, count in pairs]
 
     def items(self) -> Iterable[tuple[int, int]]:
         """All pairs of index and count; in rising order unless some were set later."""

@@ -6,126 +6,39 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.reading import (
+    NO_RESULT,
+    date,
+    number,
+    optional,
+    shortened,
+    text,
+    typed_errors,
+)
+from epollo.bench.results.second import SECOND_HISTOGRAMS, Second, merge_seconds
+from epollo.bench.results.series import Series, column, lines_of, minutes_of
 from epollo.bench.workload import Workload
-from epollo.errors import ResultFileError, SettingError
+from epollo.errors import ResultFileError
 
-VERSION = 2
+VERSION = 3
+_READABLE = (2, 3)  # in version 2, what was not measured was 0
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
-SECOND_HISTOGRAMS = ("response", "service", "slip")
 HISTOGRAMS = (*SECOND_HISTOGRAMS, "connect", "first_reply")
 _COUNTS = ("sent", "bytes_sent", "bytes_received")
+_MOMENTS = ("mean", "deviation", "minimum", "maximum")
 _PLAIN = ("elapsed", *_COUNTS)
-# What reading any other document may raise; RecursionError comes from JSON that nests too deeply.
-_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-_LONGEST_REASON = 200  # characters of what is wrong with a file
 # Buckets that the histograms of a file may use. Real ones take half a character of the file each or
 # more, but a few characters made for the purpose may stand for thousands.
 _BUCKETS, _BUCKETS_PER_CHARACTER = 1 << 22, 16
-_LAST_DATE = 253_402_300_799  # seconds since the epoch, the last of the year 9999
-_NO_RESULT = "not a result of epollo bench --json"
-_LIMIT = 1 << 64  # of counts and times; with larger ones the figures might overflow
 _QUEUE = 10  # messages; for a shorter queue, Little's law is more exact than samples
 LATE = 1_000_000  # ns; a message sent this long after its due time is late
 IN_WARMUP = "in_warmup"  # an error: messages of the warm-up answered wrongly, or not at all
 UNSENT = "unsent"  # an error: messages due but never sent
 LATE_ALLOWED = 0.001  # of all messages; with more late ones, the tester did not keep its schedule
-
-
-@dataclass(frozen=True, slots=True)
-class Second:
-    """One second of the window. The last one is from 0.5 to 1.5 seconds long, because it includes
-    the remainder of the window; if it is the only one, it may be shorter.
-
-    Histograms hold the messages that were due in it, whenever they were answered; ``messages``
-    counts those that were answered in it.
-
-    Attributes:
-        start: seconds from the beginning of the window.
-        seconds: its length.
-        target: the scheduled messages a second, on average; None in a closed loop.
-        sent: messages sent in it.
-        messages: messages answered correctly in it, including those due in the warm-up.
-        errors: errors counted in it.
-        outstanding: messages sent and not yet answered at its end.
-        response, service, slip: as in Result.
-    """
-
-    start: float
-    seconds: float
-    target: float | None
-    sent: int
-    messages: int
-    errors: int
-    outstanding: int
-    response: Histogram
-    service: Histogram
-    slip: Histogram
-
-    @property
-    def rate(self) -> float:
-        """Messages answered a second."""
-        return self.messages / self.seconds if self.seconds else 0.0
-
-    def merged(self, other: Second) -> Second:
-        """The same second of two runs that went on at the same time, as one."""
-        return replace(
-            self._and(other),
-            seconds=max(self.seconds, other.seconds),
-            target=None if self.target is None else self.target + (other.target or 0.0),
-            outstanding=self.outstanding + other.outstanding,
-        )
-
-    def followed_by(self, other: Second) -> Second:
-        """This second and the next one, as one."""
-        seconds, target = self.seconds + other.seconds, None
-        if self.target is not None:
-            due = self.target * self.seconds + (other.target or 0.0) * other.seconds
-            target = due / seconds
-        return replace(
-            self._and(other), seconds=seconds, target=target, outstanding=other.outstanding
-        )
-
-    def _and(self, other: Second) -> Second:
-        """The sums of the counts and histograms of both."""
-        counts = ("sent", "messages", "errors")
-        return replace(
-            self,
-            **{name: getattr(self, name) + getattr(other, name) for name in counts},
-            **{
-                name: getattr(self, name).merged(getattr(other, name)) for name in SECOND_HISTOGRAMS
-            },
-        )
-
-    def to_document(self) -> dict[str, Any]:
-        """This second as JSON values; histograms as HdrHistogram encodes them."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
-
-    @classmethod
-    def of_document(cls, document: dict[str, Any]) -> Self:
-        """The reverse of ``to_document``. Raises ResultFileError."""
-        with _typed_errors():
-            return cls._of_document(document)
-
-    @classmethod
-    def _of_document(cls, document: dict[str, Any]) -> Self:
-        # In a closed loop two histograms are one and the same: read once, it takes half the time.
-        texts = {name: document[name] for name in SECOND_HISTOGRAMS}
-        histograms = {text: Histogram.decode(text) for text in set(texts.values())}
-        values: dict[str, Any] = {name: histograms[text] for name, text in texts.items()}
-        for name in (f.name for f in fields(cls) if f.name not in values):
-            unknown = name == "target" and document[name] is None
-            values[name] = None if unknown else _number(document[name])
-        return cls(**values)
-
-    @property
-    def buckets(self) -> int:
-        """The number of buckets that its histograms use."""
-        return sum(getattr(self, name).used for name in SECOND_HISTOGRAMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +67,14 @@ class Result:
         seconds: the window, second by second.
         errors: how often each kind of error occurred.
         interrupted: the user ended it early.
+        partial: the run did not end, or goes on: these are its figures so far. Those that are
+            known only at the end are empty.
         lost: connections that were open and ended before the run did: broken, or timed out.
         cpu: CPU seconds of the tester in the window, of all its processes together.
+        outstanding: messages outstanding, on average over the window: the integral of their number
+            divided by its length. None for a result of version 2.
+        waited: seconds in which it was ready to run and had no processor, likewise; None if that is
+            not known.
     """
 
     workload: Workload
@@ -170,11 +89,14 @@ class Result:
     answered: list[int]
     connect: Histogram
     first_reply: Histogram
-    seconds: list[Second]
+    seconds: Sequence[Second]
     errors: dict[str, int]
     interrupted: bool = False
+    partial: bool = False
     lost: int = 0
     cpu: float = 0.0
+    waited: float | None = None
+    outstanding: float | None = None
 
     @property
     def messages(self) -> int:
@@ -185,7 +107,7 @@ class Result:
     def rate(self) -> float:
         """Messages answered a second while the window was open. Replies after the window, which a
         backlog delayed, are in ``messages``, but not here."""
-        answered = sum(second.messages for second in self.seconds)
+        answered = sum(column(self.seconds, "messages"))
         return answered / self.elapsed if self.elapsed else 0.0
 
     @property
@@ -201,8 +123,10 @@ class Result:
         """The scheduled messages a second, on average; None in a closed loop."""
         if not self.workload.open_loop or not self.elapsed:
             return None
-        wanted = sum((second.target or 0.0) * second.seconds for second in self.seconds)
-        return wanted / sum(second.seconds for second in self.seconds) if self.seconds else None
+        targets, lengths = column(self.seconds, "target"), column(self.seconds, "seconds")
+        pairs = zip(targets, lengths, strict=True)
+        wanted = sum(target * length for target, length in pairs if not math.isnan(target))
+        return wanted / sum(lengths) if self.seconds else None
 
     @property
     def unanswered(self) -> int:
@@ -223,13 +147,23 @@ class Result:
     def busy(self) -> float:
         """The part of the window in which the tester used its CPU. Near 1, the tester may be the
         bottleneck."""
-        return self.cpu / self.elapsed / self.workload.processes if self.elapsed else 0.0
+        return self._part(self.cpu)
+
+    @property
+    def waiting(self) -> float | None:
+        """The part of the window in which the tester was ready to run and had no processor."""
+        return None if self.waited is None else self._part(self.waited)
+
+    def _part(self, seconds: float) -> float:
+        return seconds / self.elapsed / self.workload.processes if self.elapsed else 0.0
 
     @property
     def concurrency(self) -> float:
-        """Messages outstanding on average, by Little's law: the sum of their service times divided
-        by the window. If an open loop ends with a long queue, much of that time is after the
-        window; then it is the average over the ends of the seconds."""
+        """``outstanding``; if that is not known, by Little's law: the sum of the service times
+        divided by the window. If an open loop ends with a long queue, much of that time is after
+        the window; then it is the average over the ends of the seconds."""
+        if self.outstanding is not None:
+            return self.outstanding
         if not self.elapsed:
             return 0.0
         average = self.service.mean * self.service.total / 1e9 / self.elapsed
@@ -252,10 +186,29 @@ class Result:
 
     def to_json(self) -> str:
         """Everything as one JSON document, with times in seconds; `schema.json` describes it."""
-        return json.dumps(self.to_document(), indent=2)
+        return "".join(self.json_parts())
+
+    def json_parts(self) -> Iterator[str]:
+        """The parts of `to_json`, one after the other: those of a day need not be in memory."""
+        document = self._summary()
+        for place, (name, value) in enumerate(document.items()):
+            yield f"{',' if place else '{'}\n  {json.dumps(name)}: {_indented(value)}"
+        yield ',\n  "seconds": ['
+        yield from _listed(lines_of(self.seconds))
+        yield "]"
+        minutes = minutes_of(self.seconds)
+        if minutes is not None:
+            yield ',\n  "minutes": ['
+            yield from _listed(map(json.dumps, minutes))
+            yield "]"
+        yield "\n}"
 
     def to_document(self) -> dict[str, Any]:
         """The JSON document as a dictionary."""
+        return {**self._summary(), "seconds": [second.to_document() for second in self.seconds]}
+
+    def _summary(self) -> dict[str, Any]:
+        """The document without the seconds."""
         return {
             "version": VERSION,
             "workload": asdict(self.workload),
@@ -264,13 +217,14 @@ class Result:
             "interrupted": self.interrupted,
             "sent": self.sent,
             "messages": self.messages,
-            "rate": self.rate,
+            "rate": self.rate if self.elapsed else None,
             "target": self.target,
             "bytes_sent": self.bytes_sent,
             "bytes_received": self.bytes_received,
-            "concurrency": self.concurrency,
-            "late": self.late,
+            "concurrency": self.concurrency if self.elapsed else None,
+            "late": self.late if self.slip.total else None,
             "cpu": self.cpu,
+            "cpu_wait": self.waited,
             "response": summary(self.response),
             "service": summary(self.service),
             "slip": summary(self.slip),
@@ -281,68 +235,69 @@ class Result:
                 "lost": self.lost,
                 "answered": self.answered,
             },
-            "seconds": [second.to_document() for second in self.seconds],
             "errors": self.errors,
         }
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The reverse of ``to_json``. Raises ResultFileError."""
-        with _typed_errors():
+        with typed_errors():
             document = json.loads(text)
             if not isinstance(document, dict):
-                raise ResultFileError(f"{_NO_RESULT}: not a JSON object")
-            if "search" in document:
-                raise ResultFileError(
-                    "of --find-rate, which has many runs; use one of the results in its probes"
-                )
-            version = document["version"]
-            if version != VERSION:
-                found = _shortened(repr(version))
-                raise ResultFileError(
-                    f"version {found} of a result; this epollo reads version {VERSION}"
-                )
+                raise ResultFileError(f"{NO_RESULT}: not a JSON object")
+            check_version(document)
             return cls._of_document(document, _BUCKETS + _BUCKETS_PER_CHARACTER * len(text))
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> Self:
         """The reverse of ``to_document``. Raises ResultFileError."""
-        with _typed_errors():
+        with typed_errors():
             return cls._of_document(document, math.inf)
 
     @classmethod
     def _of_document(cls, document: dict[str, Any], most_buckets: float) -> Self:
         load = document["workload"]
         histograms = {name: histogram_of(document[name]) for name in HISTOGRAMS}
-        plain = {name: _number(document[name]) for name in _PLAIN}
-        errors = {_text(name): int(_number(count)) for name, count in document["errors"].items()}
+        plain = {name: number(document[name]) for name in _PLAIN}
+        errors = {text(name): int(number(count)) for name, count in document["errors"].items()}
         known: dict[str, Any] = {**plain, **histograms, "errors": errors}
         return cls(
-            started=_date(document["started"]),
-            workload=Workload(**load | {"source": tuple(map(_text, load["source"]))}),
-            answered=[int(_number(count)) for count in document["connections"]["answered"]],
-            seconds=list(_seconds_of(document["seconds"], most_buckets)),
+            started=date(document["started"]),
+            workload=workload_of(load),
+            answered=[int(number(count)) for count in document["connections"]["answered"]],
+            seconds=_all_seconds(document["seconds"], most_buckets),
             interrupted=bool(document["interrupted"]),
-            lost=int(_number(document["connections"].get("lost", 0))),
-            cpu=_number(document.get("cpu", 0.0)),
+            lost=int(number(document["connections"].get("lost", 0))),
+            cpu=number(document.get("cpu", 0.0)),
+            waited=optional(document.get("cpu_wait")),
+            outstanding=optional(document["concurrency"]) if document["version"] > 2 else None,
             **known,
         )
 
 
-@contextmanager
-def _typed_errors() -> Iterator[None]:
-    """Whatever reading a document raises becomes a ResultFileError of one line."""
-    try:
-        yield
-    except SettingError as error:  # also of its workload
-        raise ResultFileError(_shortened(str(error))) from None
-    except KeyError as error:
+def workload_of(document: dict[str, Any]) -> Workload:
+    """The workload in a document."""
+    return Workload(**document | {"source": tuple(map(text, document["source"]))})
+
+
+def check_version(document: dict[str, Any]) -> None:
+    """Raises ResultFileError if it is of another version, or of a search."""
+    if "search" in document:
         raise ResultFileError(
-            f"{_NO_RESULT}: it has no {_shortened(repr(error.args[0]))}"
-        ) from None
-    except _DAMAGE as error:
-        reason = _shortened(str(error) or type(error).__name__)
-        raise ResultFileError(f"{_NO_RESULT}: {reason}") from None
+            "of --find-rate, which has many runs; use one of the results in its probes"
+        )
+    version = document["version"]
+    if version not in _READABLE:
+        found = shortened(repr(version))
+        known = " and ".join(map(str, _READABLE))
+        raise ResultFileError(f"version {found} of a result; this epollo reads versions {known}")
+
+
+def _all_seconds(documents: Any, most_buckets: float) -> Sequence[Second]:
+    """The seconds of a result; those of a large file have been read."""
+    if isinstance(documents, Series):
+        return documents
+    return list(_seconds_of(documents, most_buckets))
 
 
 def _seconds_of(documents: Iterable[dict[str, Any]], most_buckets: float) -> Iterator[Second]:
@@ -355,12 +310,14 @@ def _seconds_of(documents: Iterable[dict[str, Any]], most_buckets: float) -> Ite
         yield second
 
 
-def _shortened(text: str) -> str:
-    """``text`` in one line, and cut if it is long: it may come from a file made to do harm."""
-    cut = text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut
-    )
+def _indented(value: Any) -> str:
+    return json.dumps(value, indent=2).replace("\n", "\n  ")
+
+
+def _listed(items: Iterable[str]) -> Iterator[str]:
+    """The items of a list, a line each."""
+    for place, item in enumerate(items):
+        yield f"{',' if place else ''}\n    {item}"
 
 
 def merge(results: Sequence[Result]) -> Result:
@@ -387,29 +344,31 @@ def merge(results: Sequence[Result]) -> Result:
         interrupted=any(result.interrupted for result in results),
         lost=sum(result.lost for result in results),
         cpu=sum(result.cpu for result in results),
+        outstanding=_sum_of_known(result.outstanding for result in results),
+        waited=_sum_of_known(result.waited for result in results),
         **merged,
     )
 
 
-def merge_seconds(seconds: Sequence[Second]) -> Second:
-    """The one second of several runs that went on at the same time."""
-    whole = seconds[0]
-    for second in seconds[1:]:
-        whole = whole.merged(second)
-    return whole
+def _sum_of_known(values: Iterable[float | None]) -> float | None:
+    """Their sum; None if one of them is not known."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return sum(known) if len(known) == len(found) else None
 
 
 def summary(histogram: Histogram) -> dict[str, Any]:
     """The figures of a histogram of nanoseconds, in seconds, and the whole as HdrHistogram encodes
-    it."""
-    values = histogram.percentiles(PERCENTILES)
+    it. None are those that were not measured, and percentiles beyond the sample."""
+    some = histogram.total > 0
+    values = histogram.known_percentiles(PERCENTILES)
     return {
         "count": histogram.total,
-        "mean": histogram.mean / 1e9,
-        "deviation": histogram.deviation / 1e9,
-        "minimum": histogram.minimum / 1e9,
-        "maximum": histogram.maximum / 1e9,
-        "percentiles": {f"{p:g}": v / 1e9 for p, v in zip(PERCENTILES, values, strict=True)},
+        **{name: getattr(histogram, name) / 1e9 if some else None for name in _MOMENTS},
+        "percentiles": {
+            f"{percent:g}": None if value is None else value / 1e9
+            for percent, value in zip(PERCENTILES, values, strict=True)
+        },
         "encoded": histogram.encode(),
     }
 
@@ -417,31 +376,6 @@ def summary(histogram: Histogram) -> dict[str, Any]:
 def histogram_of(document: dict[str, Any]) -> Histogram:
     """The reverse of ``summary``."""
     histogram = Histogram.decode(document["encoded"])
-    exact = [_number(document[name]) for name in ("mean", "deviation", "minimum", "maximum")]
+    exact = [number(document[name] or 0.0) for name in _MOMENTS]
     histogram.restore(*(value * 1e9 for value in exact))
     return histogram
-
-
-def _plain(value: Any) -> Any:
-    return value.encode() if isinstance(value, Histogram) else value
-
-
-def _number(value: Any) -> float:
-    """``value``, if it is a valid count or time. Raises ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LIMIT:
-        raise ValueError(f"{value!r} is not a number of 0 or more")
-    return value
-
-
-def _text(value: Any) -> str:
-    """``value``, if it is text of one line. Raises ValueError."""
-    if not isinstance(value, str) or not value.isprintable():
-        raise ValueError(f"{value!r} is not text of one line")
-    return value
-
-
-def _date(value: Any) -> float:
-    """``value``, if a calendar has that many seconds since the epoch. Raises ValueError."""
-    if _number(value) > _LAST_DATE:
-        raise ValueError(f"{value!r} seconds are beyond the year 9999")
-    return float(value)

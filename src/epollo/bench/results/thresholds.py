@@ -12,13 +12,14 @@ from difflib import get_close_matches
 from epollo.bench.load.payload import Fault
 from epollo.bench.results import files
 from epollo.bench.results.result import HISTOGRAMS, IN_WARMUP, UNSENT, Result
+from epollo.bench.results.second import SECOND_HISTOGRAMS
 from epollo.engine import CloseReason
 from epollo.errors import LimitError
 from epollo.units import format_seconds, parse_number, parse_seconds
 
 MOMENTS = {"mean": "mean", "sd": "deviation", "min": "minimum", "max": "maximum"}
 _LOST = (
-    *("unanswered", "closed_early", "connect_refused", "connect_timeout", "no_port"),
+    *("unanswered", "closed_early", "closed_idle", "connect_refused", "connect_timeout", "no_port"),
     *(UNSENT, IN_WARMUP),
 )
 ERRORS = tuple(sorted({*map(str, Fault), *map(str, CloseReason), *_LOST}))
@@ -45,11 +46,15 @@ class Figure:
         read: its value, times in seconds; None if the run does not have this figure.
         parse: reads a limit of it. Raises ValueError.
         show: formats a value of it.
+        missing: why the run does not have it.
+        fewest: messages that a run needs to have it.
     """
 
     read: Callable[[Result], float | None]
     parse: Callable[[str], float]
     show: Callable[[float], str]
+    missing: Callable[[Result], str] = lambda _: "the run did not measure it"
+    fewest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +77,17 @@ class Threshold:
     limit: float
     origin: str = ""
 
+    @property
+    def fewest(self) -> int:
+        """Messages that a run needs for this figure to be known."""
+        return self.kind.fewest
+
     def check(self, result: Result) -> str | None:
         """Why ``result`` breaks the limit; None if it does not. A figure that was not measured
         breaks it too, so that no limit passes unchecked."""
         value = self.kind.read(result)
         if value is None:
-            return f"{self.figure} is not known: the run did not measure it ({self.text})"
+            return f"{self.figure} is not known: {self.kind.missing(result)} ({self.text})"
         holds, word = _COMPARE[self.comparison]
         if not holds(value, self.limit):
             return None
@@ -112,6 +122,20 @@ def parse(text: str) -> Threshold:
         raise LimitError(f"fail-if: {text!r}: {error}") from None
 
 
+def stopping(text: str) -> Threshold:
+    """The limit in ``text``, for a run that ends early when it is broken. Raises as `parse` does,
+    and LimitError for one kind of error: only their sum is known while the run goes on."""
+    try:
+        limit = parse(text)
+    except LimitError as error:
+        raise LimitError(f"stop-if{str(error).removeprefix('fail-if')}") from None
+    if limit.figure in ERRORS:
+        raise LimitError(
+            f"stop-if: {text!r}: kinds of errors are known at the end; use errors, for all of them"
+        )
+    return limit
+
+
 def requirement(text: str) -> Threshold:
     """The limit in ``text``, written as a condition that must hold: ``p99<5ms`` is the limit that
     `parse` reads from ``p99>=5ms``. Raises as `parse` does."""
@@ -134,9 +158,10 @@ def _of_baseline(figure: Figure, value: str, text: str) -> tuple[float, str]:
         factor = math.inf
     if math.isinf(factor):
         raise LimitError(f"fail-if: {text!r}: {match[1]} is not a number")
-    known = figure.read(files.read(path))
+    baseline = files.read(path)
+    known = figure.read(baseline)
     if known is None:
-        raise LimitError(f"fail-if: {text!r}: {path} has no such figure")
+        raise LimitError(f"fail-if: {text!r}: {path}: {figure.missing(baseline)}")
     times = f"{factor:g} times the " if match[1] else "the "
     return factor * known, f", {times}{figure.show(known)} of {path}"
 
@@ -148,7 +173,7 @@ def _figure(name: str, in_percent: bool) -> Figure:
     if name in MOMENTS or _PERCENTILE.fullmatch(name):
         return _of_histogram(name, "response", name)
     if name == "rate":
-        return Figure(lambda result: result.rate, parse_number, _show_rate)
+        return Figure(_rate, parse_number, _show_rate)
     if name == "target":
         return Figure(lambda result: result.target, parse_number, _show_rate)
     if name == "messages":
@@ -173,12 +198,20 @@ def _of_histogram(name: str, histogram: str, which: str) -> Figure:
 
     def read(result: Result) -> float | None:
         recorded = getattr(result, histogram)
-        if not recorded.total:
+        if not recorded.total or (match and not recorded.known(percent)):
             return None
         value = recorded.percentile(percent) if match else getattr(recorded, MOMENTS[which])
         return float(value) / 1e9
 
-    return Figure(read, _parse_time, format_seconds)
+    def missing(result: Result) -> str:
+        count = getattr(result, histogram).total
+        if not count:
+            return "the run did not measure it"
+        return f"{count:,} values are too few"
+
+    of_messages = histogram in SECOND_HISTOGRAMS and 50 < percent < 100
+    fewest = math.ceil(100 / (100 - percent)) if of_messages else 0
+    return Figure(read, _parse_time, format_seconds, missing, fewest)
 
 
 def _of_errors(name: str, in_percent: bool) -> Figure:
@@ -191,6 +224,10 @@ def _of_errors(name: str, in_percent: bool) -> Figure:
     if in_percent:
         return Figure(part, _parse_part, _show_part)
     return Figure(count, parse_number, _show_count)
+
+
+def _rate(result: Result) -> float | None:
+    return result.rate if result.elapsed else None
 
 
 def _late(result: Result) -> float | None:

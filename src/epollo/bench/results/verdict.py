@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from epollo.bench.load.payload import Fault
 from epollo.bench.messages import are_distinct
+from epollo.bench.results import lateness
 from epollo.bench.results.result import LATE, Result
 from epollo.bench.results.thresholds import Threshold
 from epollo.bench.workload import Workload
@@ -44,6 +45,13 @@ class Verdict:
         limited = {limit.figure for limit in limits}
         fatal = frozenset() if ALL_ERRORS in limited else frozenset(result.errors) - limited
         return cls(result, tuple(broken), len(limits) - len(broken), fatal)
+
+    def stopped(self, limit: Threshold, why: str) -> Verdict:
+        """The verdict on a run that was stopped because it broke ``limit``, as ``why`` says. That
+        counts even if its figure is within the limit at the end."""
+        others = [words for words in self.broken if not words.endswith(f"({limit.text})")]
+        held = self.held - (len(others) == len(self.broken))
+        return replace(self, broken=(f"{why}: stopped", *others), held=held)
 
     @property
     def failed(self) -> bool:
@@ -84,9 +92,7 @@ class Verdict:
         late = f"{100 * result.late:.3g} % sent over {format_seconds(LATE / 1e9)} late"
         if result.on_time:
             return late
-        advice = "lower --rate, add --processes, or stop other programs"
-        cause = "had no connection, or was slow" if result.lost else "was slow"
-        return f"{late}, so the tester {cause}: {advice}"
+        return f"{late}, so the tester {lateness.cause(result)}: {lateness.advice(result)}"
 
     def _busy(self) -> str:
         """Only for a closed loop: the slip shows how an open loop's tester kept up."""
@@ -104,6 +110,8 @@ class Verdict:
     def _end(self) -> str:
         """Why it ended early, if it did."""
         result, load = self.result, self.result.workload
+        if result.partial:
+            return "a partial result: the run did not end, or goes on"
         if result.interrupted:
             return "ended early, as asked"
         all_sent = load.messages is not None and result.sent >= load.messages

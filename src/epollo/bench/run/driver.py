@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
-from time import monotonic_ns, thread_time
+from time import monotonic_ns
 
 from epollo.bench.load.arrivals import arrivals
 from epollo.bench.load.expect import expectation
 from epollo.bench.load.shards import WHOLE, Shard
 from epollo.bench.messages import new_payload
-from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import LATE, UNSENT, Result, Second
+from epollo.bench.results.result import LATE, Result
+from epollo.bench.results.second import Second
+from epollo.bench.results.series import RecordedSeries, SecondSink
 from epollo.bench.run.backends import Backend, backend_of
 from epollo.bench.run.context import RunContext
 from epollo.bench.run.dialer import Dialer
 from epollo.bench.run.expired import ExpiredRequests
 from epollo.bench.run.metrics import NEVER, SECOND, RunCounters
 from epollo.bench.run.pool import ConnectionPool
+from epollo.bench.run.processor import ProcessorTime
 from epollo.bench.run.schedule import Schedule
+from epollo.bench.run.unsent import count_unsent
 from epollo.bench.workload import Workload
 from epollo.descriptors import allow_descriptors
 from epollo.engine import EventLoop, Limits, new_loop
@@ -39,6 +43,8 @@ class Driver:
 
     The schedule of an open loop does not depend on the connections: a lost one is replaced.
 
+    The seconds go to ``sink``, if it is given, and are not in the result.
+
     If ``opened`` is given, it is called after the opening, and the warm-up waits for `begin`.
     """
 
@@ -48,6 +54,7 @@ class Driver:
         progress: Callable[[Second], object] | None = None,
         shard: Shard = WHOLE,
         opened: Callable[[], object] | None = None,
+        sink: SecondSink | None = None,
     ) -> None:
         self.workload = workload
         self._shard = shard
@@ -56,11 +63,13 @@ class Driver:
         payload = new_payload(workload, framing)
         self._expectation = expectation(workload.expect)
         self._dialer = Dialer(workload)
-        self._progress = progress or (lambda _: None)
+        self._progress = progress
         self._loop = _new_loop(workload, self._failed)
         backend = backend_of(self._loop.name)
         self._new_schedule: Callable[..., Schedule] = backend.pacer
-        self.counters: RunCounters = _new_counters(workload, backend, shard, self._over)
+        self.counters: RunCounters = _new_counters(workload, backend, shard, self._over, sink)
+        if progress is not None:
+            self.counters.live = deque()
         context = RunContext(
             workload=workload,
             framing=framing,
@@ -81,9 +90,7 @@ class Driver:
             context, self._loop, shard, self._dialer, backend.pipeline, self._all_ramped_up
         )
         self._schedule: Schedule | None = None
-        self._reported = 0  # seconds
-        self._cpu: float | None = None  # seconds used by this thread when the window began
-        self._cpu_used = 0.0
+        self._processor = ProcessorTime()  # of the window
         self._interrupted = False
 
     def run(self) -> Result:
@@ -165,7 +172,8 @@ class Driver:
         self._at(self.counters.second_end, self._end_second)
 
     def _begin_window(self) -> None:
-        self._cpu = thread_time()
+        self._processor.start()
+        self.counters.begin_area()
 
     def _end_window(self) -> None:
         """Send no more once every due message is sent, or is over its timeout. To leave out those
@@ -187,9 +195,9 @@ class Driver:
             self._at(self.counters.second_end, self._end_second)
 
     def _report_seconds(self) -> None:
-        for second in self.counters.seconds[self._reported :]:
-            self._progress(second)
-        self._reported = len(self.counters.seconds)
+        live = self.counters.live
+        while live and self._progress is not None:
+            self._progress(live.popleft())
 
     def _interrupt(self) -> None:
         self._interrupted |= self.counters.sending
@@ -203,8 +211,7 @@ class Driver:
     def _over(self) -> None:
         """No more is sent: wait for the replies, no longer than the timeout."""
         self._pool.halt()
-        if self._cpu is not None:
-            self._cpu_used = thread_time() - self._cpu
+        self._processor.stop()
         if self._schedule is not None:
             self._end_schedule(self._schedule)
         self._loop.call_later(self.workload.timeout, self._loop.stop)
@@ -213,11 +220,9 @@ class Driver:
         """Count the messages that were due in the window and never sent."""
         counters = self.counters
         if counters.ended_at > counters.begin:
-            for due in schedule.unsent(counters.ended_at):
-                if counters.sent + counters.errors[UNSENT] >= counters.quota:
-                    break
-                if due >= counters.begin:
-                    counters.give_up(UNSENT, due, due, self._timeout_ns)
+            load = self.workload
+            profile = load.profile.after(load.warmup).scaled(self._shard.part(load.connections))
+            count_unsent(schedule, counters, profile, monotonic_ns(), self._timeout_ns)
         # Messages sent late lengthen the window; otherwise the rate would be too high.
         if schedule.sent_at > counters.ended_at + LATE:
             counters.ended_at = schedule.sent_at
@@ -228,8 +233,7 @@ class Driver:
         counters.close()
         self._report_seconds()
         seconds = counters.seconds
-        response = Histogram.sum(second.response for second in seconds)
-        open_loop = self.workload.open_loop
+        response, service, slip = counters.totals()
         return Result(
             workload=self.workload,
             started=counters.started,
@@ -238,16 +242,18 @@ class Driver:
             bytes_sent=counters.bytes_sent,
             bytes_received=counters.bytes_received,
             response=response,
-            service=Histogram.sum(s.service for s in seconds) if open_loop else response,
-            slip=Histogram.sum(second.slip for second in seconds),
+            service=service,
+            slip=slip,
             answered=pool.answered,
             connect=pool.connect,
             first_reply=pool.first_reply,
-            seconds=seconds,
+            seconds=seconds if isinstance(seconds, RecordedSeries) else [],
             errors={str(error): count for error, count in counters.errors.items() if count},
             interrupted=self._interrupted,
             lost=counters.lost,
-            cpu=self._cpu_used,
+            cpu=self._processor.used,
+            waited=self._processor.waited,
+            outstanding=counters.average_outstanding,
         )
 
 
@@ -258,11 +264,15 @@ def _new_loop(workload: Workload, failed: Callable[[BaseException, str], object]
 
 
 def _new_counters(
-    workload: Workload, backend: Backend, shard: Shard, over: Callable[[], object]
+    workload: Workload,
+    backend: Backend,
+    shard: Shard,
+    over: Callable[[], object],
+    sink: SecondSink | None,
 ) -> RunCounters:
     quota = None if workload.messages is None else shard.count(workload.messages)
     due = None
     if workload.open_loop:
         due = workload.profile.scaled(shard.part(workload.connections)).due
-    counters: RunCounters = backend.counters(quota, due, over)
+    counters: RunCounters = backend.counters(quota, due, over, sink)
     return counters

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+from typing import Any
 
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import IN_WARMUP, Second
+from epollo.bench.results.result import IN_WARMUP
+from epollo.bench.results.second import Second
+from epollo.bench.results.series import RecordedSeries, SecondSink
+from epollo.bench.run.open_seconds import Histograms, OpenSeconds
 
 NEVER = 1 << 62  # ns
 SECOND = 10**9  # ns
+_NOTHING = Histogram()  # instead of those that are not known yet
 _SHORTEST = 0.5  # seconds, of the last one: the rate of a shorter one means nothing
 
 
@@ -36,15 +41,27 @@ class RunCounters:
     outstanding: int  # of all messages
     open_loop: bool
     record: Callable[[int, int, int], None]  # how long a message took: due, sent, answered
-    interval_histograms: Callable[[], tuple[Histogram, Histogram, Histogram]]  # since the last call
+    record_many: Callable[[int, int, int, int], None]  # due, response, service, how many
+    recorders: Callable[[], Callable[[], Any]]  # what makes those of a second
+    select: Callable[[Any], None]  # the recorders of the present second
+    area: int  # message-ns since ``area_start``, without those of messages still outstanding
+    area_start: int  # ns
 
     def __init__(
-        self, quota: int | None, due: Callable[[float], float] | None, over: Callable[[], object]
+        self,
+        quota: int | None,
+        due: Callable[[float], float] | None,
+        over: Callable[[], object],
+        sink: SecondSink | None = None,
     ) -> None:
         self.errors: Counter[str] = Counter()
         self.lost = 0  # connections
         self._early: Counter[str] = Counter()  # errors of messages due before the window
-        self.seconds: list[Second] = []
+        self.seconds: SecondSink = RecordedSeries() if sink is None else sink
+        self.live: deque[Second] | None = None  # seconds to be shown, before late replies to them
+        self._open = OpenSeconds(self.recorders(), self.seconds.amend)
+        self._counted: deque[Second] = deque()  # of the open seconds, still without histograms
+        self.select(self._open.present)
         self.started: float = time.time()  # to be shown: no time is measured with it
         self.ended_at: int = 0
         self.quota: int = quota or NEVER
@@ -52,6 +69,9 @@ class RunCounters:
         self._over = over
         self._before = (0, 0, 0)  # sent, answered and errors when the present second began
         self._answered = self._outstanding = 0  # at the end of the window
+        self._area = 0  # message-ns outstanding in the window
+        self._area_begin: int | None = None  # ns
+        self._area_end = 0
 
     def open_window(self, begin: int, seconds: float | None) -> None:
         """Measure ``seconds`` from ``begin`` ns on; None: until the quota is sent."""
@@ -59,6 +79,24 @@ class RunCounters:
         self.second_end = begin + SECOND
         self.end = NEVER if seconds is None else begin + round(seconds * SECOND)
         self.started = time.time() + (begin - time.monotonic_ns()) / SECOND
+
+    def begin_area(self) -> None:
+        """The window begins: messages outstanding are added up from now on."""
+        self._sum_up_area()
+        self._area, self._area_begin = 0, self.area_start
+
+    @property
+    def average_outstanding(self) -> float | None:
+        """Messages outstanding, on average over the window; None if it never was open."""
+        if self._area_begin is None or self._area_end <= self._area_begin:
+            return None
+        return self._area / (self._area_end - self._area_begin)
+
+    def _sum_up_area(self) -> None:
+        """Add what was outstanding since the last call to the integral."""
+        now = time.monotonic_ns()
+        self._area += self.area + self.outstanding * (now - self.area_start)
+        self.area, self.area_start = 0, now
 
     def count(self, error: str) -> None:
         """Count an error that belongs to no message. ``error`` is its name in the result."""
@@ -89,7 +127,8 @@ class RunCounters:
     def end_at(self, at: int) -> None:
         """End the window at ``at`` ns, now. Later replies count neither for its rate nor for its
         queue; otherwise a server with a backlog would seem to keep up."""
-        self.ended_at = at
+        self._sum_up_area()
+        self.ended_at, self._area_end = at, self.area_start
         self._answered = self.correct + self.late_replies
         self._outstanding = self.outstanding
 
@@ -109,24 +148,39 @@ class RunCounters:
         if self.begin < NEVER:
             self.roll(self.ended_at)
             self._close_second(self.ended_at - self.second_start)
-        if len(self.seconds) > 1 and self.seconds[-1].seconds < _SHORTEST:
-            last = self.seconds.pop()
-            self.seconds.append(self.seconds.pop().followed_by(last))
+        self._close_open()
         if self.sent:
             self.errors[IN_WARMUP] += self._early.total()
         else:
             self.errors += self._early
 
-    def histograms_of(self, due: int) -> tuple[Histogram, Histogram, Histogram]:
-        """Response, service and slip of the closed second that contains ``due``."""
-        second = self.seconds[(due - self.begin) // SECOND]
-        return second.response, second.service, second.slip
+    def recorders_of(self, due: int) -> Any:
+        """The recorders of the second that contains ``due``."""
+        return self._open.of((due - self.begin) // SECOND)
+
+    def totals(self) -> Histograms:
+        """Response, service and slip of the window, once it is closed."""
+        return self._open.totals()
+
+    def _close_open(self) -> None:
+        """Close all seconds; a short last one is joined with the one before."""
+        closed = list(self._open.close())
+        seconds = [
+            second.having(*histograms)
+            for second, histograms in zip(self._counted, closed, strict=True)
+        ]
+        self._counted.clear()
+        if len(seconds) > 1 and seconds[-1].seconds < _SHORTEST:
+            last = seconds.pop()
+            seconds.append(seconds.pop().followed_by(last))
+        for second in seconds:
+            self.seconds.append(second)
+        self.seconds.complete()
 
     def _close_second(self, length: int) -> None:
-        response, service, slip = self.interval_histograms()
         if not length:  # the window ended with the second before
             return
-        start = float(len(self.seconds))
+        start = float(self._open.number)
         seconds = length / SECOND
         answered = self.correct + self.late_replies if self.sending else self._answered
         errors = self.errors.total() + self._early.total()
@@ -138,12 +192,19 @@ class RunCounters:
             messages=answered - self._before[1],
             errors=errors - self._before[2],
             outstanding=self.outstanding if self.sending else self._outstanding,
-            response=response,
-            service=service,
-            slip=slip,
+            response=_NOTHING,
+            service=_NOTHING,
+            slip=_NOTHING,
         )
         self._before = (self.sent, answered, errors)
-        self.seconds.append(second)
+        self._counted.append(second)
+        joined = seconds < _SHORTEST and start > 0
+        if self.live is not None and not joined:
+            self.live.append(second.having(*self._open.present.histograms()))
+        closed = self._open.next()
+        self.select(self._open.present)
+        if closed is not None:
+            self.seconds.append(self._counted.popleft().having(*closed))
 
     def _target(self, start: float, seconds: float) -> float | None:
         if self._due is None or not seconds:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
@@ -14,13 +13,15 @@ from epollo.errors import ConnectError
 
 _MOST_PENDING = 256
 _RETRY_SECONDS = 0.01
+_MADE_UP = 0.005  # seconds
 
 
 class Opener:
     """Opens connections, a bounded number at once: the server's accept queue is not to be measured.
 
     A connection is pending until its first reply: its connect may succeed while it is still in that
-    queue. ``rate`` limits how many are opened a second.
+    queue. ``rate`` limits how many are opened a second. The first one is opened after ``delay``
+    seconds, so that those of several processes take turns.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Opener:
         dialer: Dialer,
         rate: float | None,
         failed: Callable[[BenchConnection, ConnectError], object],
+        delay: float = 0.0,
     ) -> None:
         self.halted: bool = False
         self.queue: list[Callable[[], BenchConnection]] = []  # each makes a connection to open
@@ -37,7 +39,8 @@ class Opener:
         self._loop = loop
         self._dialer = dialer
         self._gap = 1 / rate if rate else 0.0
-        self._next = -math.inf  # when the next may begin, of time.monotonic()
+        self._delay = delay
+        self._next: float | None = None  # when the next may begin, of time.monotonic()
         self._failed = failed
 
     def open(self, make: Callable[[], BenchConnection], pause: float = 0.0) -> None:
@@ -64,14 +67,28 @@ class Opener:
     def open_queued(self) -> None:
         """Begin as many as allowed."""
         while self.queue and self.pending < _MOST_PENDING and not self.halted:
-            late = monotonic() - self._next
-            if late < 0:
-                self._loop.call_later(-late, self.open_queued)
+            if wait := self._wait():
+                self._loop.call_later(wait, self.open_queued)
                 return
-            # Lateness is made up for by at most one connection.
-            self._next = max(self._next + self._gap, monotonic() - self._gap)
             self.pending += 1
             self._begin(self.queue.pop(0)())
+
+    def _wait(self) -> float:
+        """The seconds until the next may begin; if it may now, takes its turn.
+
+        A timer that fires a little late is made up for by the next turn, but not a time without any
+        connection to open: afterwards there would be too many a second.
+        """
+        if not self._gap:
+            return 0.0
+        now = monotonic()
+        if self._next is None:
+            self._next = now + self._delay
+        late = now - self._next
+        if late < 0:
+            return -late
+        self._next = (self._next if late < _MADE_UP else now) + self._gap
+        return 0.0
 
     def halt(self) -> int:
         """Open no more; returns how many were queued."""

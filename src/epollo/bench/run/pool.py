@@ -20,6 +20,7 @@ from epollo.errors import ConnectError
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0  # seconds, before a connection is opened again
 
+CLOSED_IDLE = "closed_idle"  # the error of a connection that the server closed between messages
 # The error that a close is counted as, unless the run closed the connection itself.
 _ERRORS = {
     CloseReason.EOF: "closed_early",
@@ -66,10 +67,10 @@ class ConnectionPool:
         self._shard = shard
         self._new_connection = new_connection
         self._ramped_up = ramped_up
-        rate = workload.connection_rate and workload.connection_rate * shard.part(
-            workload.connections
-        )
-        self._opener = Opener(loop, dialer, rate, self._not_opened)
+        rate = workload.connection_rate
+        own = rate and rate / shard.of
+        delay = shard.index / rate if rate else 0.0
+        self._opener = Opener(loop, dialer, own, self._not_opened, delay)
         self._schedule: Schedule | None = None
         self._connections: dict[BenchConnection, None] = {}  # connecting or connected
         self._created = 0  # in all
@@ -139,7 +140,8 @@ class ConnectionPool:
             self.bug = error
             self._loop.stop()
         elif broken:
-            self._counters.count(_error(reason, error))
+            idle = reason is CloseReason.EOF and not connection.pending
+            self._counters.count(CLOSED_IDLE if idle else _error(reason, error))
         if connection.connect_time is not None and (broken or connection.timed_out):
             self._counters.lost += 1
         self._idle -= connection.idle

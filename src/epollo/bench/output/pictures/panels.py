@@ -31,7 +31,8 @@ from epollo.bench.output.pictures.lines import (
 )
 from epollo.bench.output.wording import histograms
 from epollo.bench.results.histogram import Histogram
-from epollo.bench.results.result import Result, Second
+from epollo.bench.results.result import Result
+from epollo.bench.results.second import Second
 from epollo.bench.search import Search
 from epollo.cli.plotting import QUIET, RED
 
@@ -182,9 +183,12 @@ def _whole(result: Result) -> list[Second]:
 
 
 def _percentile(second: Second, percent: float) -> float:
-    if not second.response.total:
-        return math.nan
-    return second.response.percentile(percent) / 1e9
+    return _known(second.response, percent)
+
+
+def _known(times: Histogram, percent: float) -> float:
+    """A percentile in seconds; nan if it is beyond the sample."""
+    return times.percentile(percent) / 1e9 if times.known(percent) else math.nan
 
 
 def _times(lines: Sequence[Line], end: float) -> Callable[[Axes], None]:
@@ -346,7 +350,7 @@ def _group(seconds: Sequence[Second]) -> Group:
 
 def _against(name: str, found: Sequence[Group], percent: float, style: tuple[str, Dashes]) -> Line:
     x = [group.target for group in found]
-    return Line(name, x, [group.response.percentile(percent) / 1e9 for group in found], *style)
+    return Line(name, x, [_known(group.response, percent) for group in found], *style)
 
 
 def _ramp_note(found: Sequence[Group]) -> str:

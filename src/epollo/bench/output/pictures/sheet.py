@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 import epollo
 from epollo.bench.compare.letters import letter
 from epollo.bench.output.pictures.panels import Panel, panels
-from epollo.bench.output.wording import described, moment
+from epollo.bench.output.wording import described, moment, percentiles_ns
 from epollo.bench.results.result import Result
 from epollo.bench.results.verdict import Verdict
 from epollo.cli.plotting import INK, WIDTH, new_figure
-from epollo.units import format_seconds
 
 # Inches. A panel keeps MARGIN to its left for figures, and NAMES to its right for lines.
 PANEL, WIDE = 2.05, 2.5
@@ -86,7 +85,7 @@ def _title(results: Sequence[Result]) -> str:
 
 
 def _p99(result: Result) -> str:
-    return format_seconds(result.response.percentile(99) / 1e9)
+    return percentiles_ns(result.response, [99.0])[0]
 
 
 def _subtitle(results: Sequence[Result]) -> str:
@@ -114,4 +113,6 @@ def _footer(results: Sequence[Result]) -> str:
 
 
 def _cut(text: str, most: int) -> str:
+    """``text``, not too long; a name in it need not be text."""
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from epollo.bench.compare.letters import letter
 from epollo.bench.compare.ratios import Change, Comparison, Row
 from epollo.bench.compare.text import figure, interval
-from epollo.bench.output.wording import fairness, format_ns, histograms, named, spread
-from epollo.bench.results.result import PERCENTILES, Result, Second
-from epollo.units import format_seconds, format_size
+from epollo.bench.output.wording import (
+    fairness,
+    figure_ns,
+    histograms,
+    named,
+    percentiles_ns,
+    spread,
+    tester,
+)
+from epollo.bench.results.result import PERCENTILES, Result
+from epollo.bench.results.second import Second
+from epollo.units import UNKNOWN, format_seconds, format_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +40,14 @@ def latencies(results: Sequence[Result]) -> Table:
         columns = list(histograms(results[0]))
     spans = [histogram for _, histogram in columns]
     rows = [
-        ["mean", *(_ns(span.mean) for span in spans)],
-        ["standard deviation", *(_ns(span.deviation) for span in spans)],
-        ["minimum", *(_ns(span.minimum) for span in spans)],
+        ["mean", *(_unbroken(figure_ns(span, "mean")) for span in spans)],
+        ["standard deviation", *(_unbroken(figure_ns(span, "deviation")) for span in spans)],
+        ["minimum", *(_unbroken(figure_ns(span, "minimum")) for span in spans)],
     ]
-    values = zip(*(span.percentiles(PERCENTILES) for span in spans), strict=True)
+    values = zip(*(percentiles_ns(span, PERCENTILES) for span in spans), strict=True)
     for percent, row in zip(PERCENTILES, values, strict=True):
         name = "maximum" if percent == 100 else f"{percent:g} %"
-        rows.append([name, *map(_ns, row)])
+        rows.append([name, *map(_unbroken, row)])
     return Table(["", *(name for name, _ in columns)], rows)
 
 
@@ -97,7 +106,8 @@ def _change(change: Change) -> str:
 def _second(second: Second) -> list[str]:
     spans = ["", "", "", ""]
     if second.response.total:
-        spans = [_ns(span) for span in second.response.percentiles((50.0, 90.0, 99.0, 100.0))]
+        shown = percentiles_ns(second.response, (50.0, 90.0, 99.0, 100.0))
+        spans = [_unbroken(span) for span in shown]
     counts = (second.sent, second.messages, second.errors, second.outstanding)
     target = "" if second.target is None else f"{second.target:,.0f}"
     return [f"{second.start:g}", target, *(f"{count:,}" for count in counts), *spans]
@@ -109,7 +119,8 @@ def _messages(result: Result) -> str:
 
 def _rate(result: Result) -> str:
     target = "" if result.target is None else f", of {result.target:,.0f} wanted"
-    return f"{result.rate:,.0f} messages a second{target}"
+    rate = f"{result.rate:,.0f}" if result.elapsed else UNKNOWN
+    return f"{rate} messages a second{target}"
 
 
 def _window(result: Result) -> str:
@@ -117,7 +128,7 @@ def _window(result: Result) -> str:
 
 
 def _bytes(count: int, rate: float) -> str:
-    return f"{format_size(count)}, {format_size(rate)}/s"
+    return f"{format_size(count)}, {format_size(rate)}/s" if rate else format_size(count)
 
 
 def _late(result: Result) -> str:
@@ -134,11 +145,11 @@ _AMOUNTS: Sequence[tuple[str, Callable[[Result], str]]] = (
     ("Messages", _messages),
     ("Rate", _rate),
     ("On time", _late),
+    ("Tester", tester),
     (
-        "Tester",
-        lambda result: f"busy for {100 * result.busy:.0f} % of the time" if result.cpu else "",
+        "Outstanding",
+        lambda result: f"{result.concurrency:,.1f} messages on average" if result.elapsed else "",
     ),
-    ("Outstanding", lambda result: f"{result.concurrency:,.1f} messages on average"),
     ("Bytes sent", lambda result: _bytes(result.bytes_sent, result.byte_rates[0])),
     ("Bytes received", lambda result: _bytes(result.bytes_received, result.byte_rates[1])),
     ("Connections", _connections),
@@ -148,5 +159,5 @@ _AMOUNTS: Sequence[tuple[str, Callable[[Result], str]]] = (
 )
 
 
-def _ns(value: float) -> str:
-    return format_ns(value).replace(" ", "\N{NO-BREAK SPACE}")
+def _unbroken(time: str) -> str:
+    return time.replace(" ", "\N{NO-BREAK SPACE}")

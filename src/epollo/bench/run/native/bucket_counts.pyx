@@ -5,6 +5,8 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from array import array
+
 
 cdef class BucketCounts:
     """A mapping of bucket indexes to counts, as `Histogram` needs it; 0 for any other index.
@@ -42,6 +44,16 @@ cdef class BucketCounts:
         cdef Py_ssize_t place
         pairs = [(self.indexes[place], self.values[place]) for place in range(self.count)]
         return pairs + list(self.others.items())
+
+    def columns(self):
+        """The indexes in rising order, and their counts; none of 0."""
+        if self.others:
+            pairs = [(index, count) for index, count in sorted(self.items()) if count]
+            return [index for index, _ in pairs], [count for _, count in pairs]
+        indexes, counts = array("I"), array("Q")
+        indexes.frombytes((<char *> self.indexes)[:self.count * sizeof(uint32_t)])
+        counts.frombytes((<char *> self.values)[:self.count * sizeof(uint64_t)])
+        return indexes, counts
 
     def __reduce__(self):
         """Pickled as two blocks of bytes: each second is sent to another process."""

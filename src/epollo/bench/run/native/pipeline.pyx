@@ -178,7 +178,7 @@ cdef class PipelineCore(NativeProtocol):
         dropped = [self._entry(index) for index in range(self.first, self.first + count)]
         for _ in dropped:
             self._pop()
-        self.counters.outstanding -= len(dropped)
+        self.counters.count_dropped(len(dropped))
         return dropped
 
     @final

@@ -22,15 +22,22 @@ cdef class Recorder:
     cdef int64_t minimum
     cdef int64_t maximum
 
-    cdef object interval_histogram(self)
-    cdef void _clear(self) noexcept
+    cdef object histogram(self)
+    cdef void add(self, Recorder other) noexcept
+    cdef void clear(self) noexcept
+    cdef void _forget(self) noexcept
 
     @final
     cdef inline void record(self, int64_t value) noexcept:
         """Count one value of 0 or more."""
-        self.counts[bucket_of(value)] += 1
-        self.sum += value
-        self.squares += <uint128_t> value * <uint128_t> value
+        self.record_many(value, 1)
+
+    @final
+    cdef inline void record_many(self, int64_t value, uint64_t count) noexcept:
+        """Count a value of 0 or more, ``count`` times."""
+        self.counts[bucket_of(value)] += count
+        self.sum += value * count
+        self.squares += <uint128_t> value * <uint128_t> value * count
         if value > self.maximum:
             self.maximum = value
         if value < self.minimum:

@@ -16,13 +16,13 @@ cdef class Recorder:
         self.counts = <uint64_t *> PyMem_Calloc(BUCKETS, sizeof(uint64_t))
         if self.counts is NULL:
             raise MemoryError
-        self._clear()
+        self._forget()
 
     def __dealloc__(self):
         PyMem_Free(self.counts)
 
-    cdef object interval_histogram(self):
-        """The values recorded since the last call, as a Histogram."""
+    cdef object histogram(self):
+        """The values recorded, as a Histogram that keeps no tie to this object."""
         cdef Py_ssize_t used = bucket_of(self.maximum) + 1
         cdef uint64_t total = 0
         cdef Py_ssize_t index
@@ -30,14 +30,26 @@ cdef class Recorder:
             total += self.counts[index]
         cdef object high = <uint64_t> (self.squares >> 64), low = <uint64_t> self.squares
         counts = bucket_counts_of(self.counts, used)
-        histogram = Histogram.of_buckets(
+        return Histogram.of_buckets(
             counts, total, self.sum, (high << 64) + low, self.minimum, self.maximum
         )
-        memset(self.counts, 0, used * sizeof(uint64_t))
-        self._clear()
-        return histogram
 
-    cdef void _clear(self) noexcept:
+    cdef void add(self, Recorder other) noexcept:
+        """Count all values of ``other`` too."""
+        cdef Py_ssize_t index
+        for index in range(bucket_of(other.maximum) + 1):
+            self.counts[index] += other.counts[index]
+        self.sum += other.sum
+        self.squares += other.squares
+        self.minimum = min(self.minimum, other.minimum)
+        self.maximum = max(self.maximum, other.maximum)
+
+    cdef void clear(self) noexcept:
+        """Forget all values."""
+        memset(self.counts, 0, (bucket_of(self.maximum) + 1) * sizeof(uint64_t))
+        self._forget()
+
+    cdef void _forget(self) noexcept:
         self.sum = 0
         self.squares = 0
         self.maximum = 0

@@ -117,5 +117,5 @@ class Pipeline(BenchConnection):
 
     def drop(self, count: int) -> list[Entry]:
         """Remove and return the oldest ``count`` messages outstanding."""
-        self.counters.outstanding -= count
+        self.counters.count_dropped(count)
         return [self._entries.popleft() for _ in range(count)]
