@@ -11,7 +11,7 @@ import pytest
 
 import epollo
 from epollo import AsyncClient, AsyncPool, Client, Pool
-from epollo.framing import Buffer, Framing
+from epollo.framing import Buffer, Decoder, Framing
 from tests.certificates import trusting
 from tests.client.support import SOON, echo, encrypted, peer_that, read, silent
 from tests.other_loops import Run
@@ -433,9 +433,16 @@ class Own(Framing):
         return self.encoded
 
     def decoder(self) -> Any:
-        return self
+        return OwnDecoder(self.fed)
 
-    def feed(self, data: bytes) -> Any:
+
+class OwnDecoder(Decoder):
+    """Its decoder."""
+
+    def __init__(self, fed: object) -> None:
+        self.fed = fed
+
+    def feed(self, data: Buffer) -> Any:
         if isinstance(self.fed, Exception):
             raise self.fed
         return self.fed
@@ -445,14 +452,14 @@ class Own(Framing):
 
 
 @pytest.mark.parametrize("encoded", [None, "text", 7], ids=str)
-def test_an_encode_that_returns_no_bytes_is_an_encode_error(run: Run, encoded: object) -> None:
-    text = f"encode of framing own returned {type(encoded).__name__}, not bytes"
+def test_an_encode_that_returns_no_bytes_is_named(run: Run, encoded: object) -> None:
+    text = f"the framing's encode returned {type(encoded).__name__}, not bytes"
 
     async def test() -> None:
         with peer_that(silent) as where:
             async with AsyncClient(where, Own(encoded)) as client:
                 for call in (client.request(b""), client.send(b"")):
-                    with pytest.raises(epollo.EncodeError, match=text):
+                    with pytest.raises(TypeError, match=text):
                         await call
                 assert client.live
                 assert not client.open_requests
@@ -460,7 +467,7 @@ def test_an_encode_that_returns_no_bytes_is_an_encode_error(run: Run, encoded: o
     run(test())
     with peer_that(silent) as where, epollo.connect(where, Own(encoded)) as client:
         for call in (lambda: client.request(b""), lambda: client.send(b"")):
-            with pytest.raises(epollo.EncodeError, match=text):
+            with pytest.raises(TypeError, match=text):
                 call()
         assert client.live
 
@@ -468,7 +475,7 @@ def test_an_encode_that_returns_no_bytes_is_an_encode_error(run: Run, encoded: o
 @pytest.mark.parametrize(
     ("fed", "text"),
     [
-        (None, "framing own raised TypeError.'feed returned NoneType, not a list'"),
+        (None, "framing own raised TypeError.*the decoder's feed returned NoneType, not a list"),
         (RuntimeError("a bug"), "framing own raised RuntimeError.'a bug'"),
         ([], "framing own raised ZeroDivisionError"),
     ],

@@ -48,7 +48,7 @@ class AsyncConnection:
         self.by_id: OutstandingById[Reply] | None = None
         if match is not None:
             self.by_id = OutstandingById(match)
-        self._encode = endpoint.encode
+        self._encode = endpoint.framing.encode
         self._name = str(endpoint)
         self._loop = asyncio.get_running_loop()
         self._transport = transport

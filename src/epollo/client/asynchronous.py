@@ -178,7 +178,7 @@ class AsyncClient(HasTimeout):
         ClientTimeout an unknown part of the message is sent, so the connection is closed.
         """
         deadline = self._deadline(timeout)
-        frame = self._endpoint.encode(message)
+        frame = self._endpoint.framing.encode(message)
         connection = await self._writable(deadline)
         connection.check_sending()
         connection.owed = True

@@ -204,7 +204,7 @@ class Client(HasTimeout):
         sending fails, what the server had sent before is still there for `receive`.
         """
         with self._call:
-            frame = self._endpoint.encode(message)
+            frame = self._endpoint.framing.encode(message)
             deadline = self._deadline(timeout)
             self._make_ready(deadline, sending=True)
             self._owed = True
@@ -404,7 +404,7 @@ class Client(HasTimeout):
         if self._by_id is not None:
             self._make_ready(deadline)
             return self._ask_by_id(self._by_id, message, deadline)
-        frame = self._endpoint.encode(message)
+        frame = self._endpoint.framing.encode(message)
         self._make_ready(deadline)
         try:
             self._awaited += 1
@@ -449,7 +449,7 @@ class Client(HasTimeout):
             self._drop(OVERDUE)
             assert self._stream.fault is not None
             raise self._stream.fault() from None
-        frame = self._endpoint.encode(stamped)
+        frame = self._endpoint.framing.encode(stamped)
         table.add(identifier, reply)
         return frame
 
@@ -500,7 +500,7 @@ class Client(HasTimeout):
         added = 0
         try:
             for message in messages:
-                unsent += self._endpoint.encode(message)
+                unsent += self._endpoint.framing.encode(message)
                 added += 1
         except EncodeError as error:
             return added, error

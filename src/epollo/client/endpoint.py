@@ -6,8 +6,7 @@ import ssl
 from dataclasses import dataclass
 
 from epollo.address import Address
-from epollo.errors import EncodeError
-from epollo.framing import Buffer, Framing
+from epollo.framing import Framing
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +22,6 @@ class Endpoint:
     tls: ssl.SSLContext | None
     server_hostname: str | None
     keepalive: float = 0.0
-
-    def encode(self, message: Buffer) -> bytes:
-        """The frame that carries ``message``. Raises EncodeError, also if a user's own framing
-        returns something else than bytes."""
-        frame = self.framing.encode(message)
-        if type(frame) is bytes:
-            return frame
-        if not isinstance(frame, bytes | bytearray | memoryview):
-            kind = type(frame).__name__
-            raise EncodeError(f"encode of framing {self.framing.name} returned {kind}, not bytes")
-        return bytes(frame)
 
     def __str__(self) -> str:
         return str(self.address)

@@ -29,18 +29,13 @@ class Stream:
         if self.fault is not None:
             return []
         try:
-            messages = self._decoder.feed(data)
+            return self._decoder.feed(data)
         except FrameError as error:
             self.fault = fault_of(error)
             return error.messages
         except Exception as error:
             self._user_error(f"framing {self._framing}", error)
             return []
-        if not isinstance(messages, list):
-            error = TypeError(f"feed returned {type(messages).__name__}, not a list")
-            self._user_error(f"framing {self._framing}", error)
-            return []
-        return messages
 
     def end(self) -> None:
         """The peer has ended its stream."""

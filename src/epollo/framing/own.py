@@ -68,7 +68,10 @@ class CheckedDecoder(Decoder):
 
     def _started(self) -> Decoder:
         if self._decoder is None:
-            self._decoder = self._own.decoder()
+            decoder = self._own.decoder()
+            if not isinstance(decoder, Decoder):
+                raise TypeError(f"the framing's decoder returned {_kind(decoder)}, not a Decoder")
+            self._decoder = decoder
         return self._decoder
 
 
