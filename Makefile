@@ -48,7 +48,7 @@ check: $(VENV)/check-installed
 	@PATH=$(BIN):$$PATH cython-lint --max-line-length 100 $(filter %.pyx %.pxd,$(NATIVE_SOURCES))
 	@$(BIN)/mypy
 	@$(BIN)/python -m tests.typing
-	@$(BIN)/basedpyright --pythonpath $(BIN)/python --verifytypes epollo --ignoreexternal > $(VENV)/verifytypes \
+	@PYTHONPATH=src $(BIN)/basedpyright --pythonpath $(BIN)/python --verifytypes epollo --ignoreexternal > $(VENV)/verifytypes \
 		|| { cat $(VENV)/verifytypes; exit 1; }
 	@PYTHONPATH=src $(BIN)/lint-imports --no-cache --no-logo
 	@echo "== the tests"
