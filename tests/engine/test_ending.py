@@ -54,19 +54,12 @@ def stop_twice(connection: Connection, server: Server) -> None:
     server.stop()
 
 
-def close(connection: Connection, server: Server) -> None:
-    """With what the kernel takes."""
-    connection.send(bytes(MIB // 2))
-    connection.close()
-
-
 ENDS: dict[CloseReason | str, tuple[Callable[[Connection, Server], None], dict[str, Any]]] = {
     CloseReason.SLOW_CONSUMER: (overfill, {"max_unsent": "1MiB"}),
     CloseReason.WRITE_TIMEOUT: (fill, {"write_timeout": 0.1}),
     CloseReason.LOCAL: (abort, {}),
     CloseReason.SHUTDOWN: (stop, {}),
     "shutdown at once": (stop_twice, {}),
-    "local, after lingering": (close, {}),
 }
 
 
@@ -83,6 +76,23 @@ def test_the_kernel_holds_nothing_for_a_peer_that_was_dropped(
         assert handler.end() == str(reason).split(maxsplit=1)[0].strip(",")
         held = unacknowledged(*ends)
     assert held == 0
+
+
+@pytest.mark.parametrize("how", ["close", "stop"])
+def test_a_peer_that_is_slow_to_read_gets_all_that_was_sent_before_the_close(
+    engine: Engine, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "LINGER_SECONDS", 0.05)
+    handler = Recorder()
+    with engine.server(handler) as server, Peer(server.addresses[0]) as peer:
+        connection = handler.connection()
+        connection.send(bytes(MIB // 2))  # what the kernel takes
+        if how == "close":
+            connection.close()
+        else:
+            server.stop()
+        assert handler.end() == ("local" if how == "close" else "shutdown")
+        assert peer.receive_all() == frame(bytes(MIB // 2))
 
 
 class Storm(Recorder):

@@ -252,7 +252,8 @@ class Lingering(ConnectionStage):
         self._timer.cancel()
 
     def _time_is_up(self) -> None:
-        """A peer that still receives is given more time."""
+        """A peer that still receives is given more time. The kernel goes on to send what another
+        one has not taken, within TCP_USER_TIMEOUT: it may only be slow to read."""
         if self.connection.closed:
             return
         left = _unacknowledged(self.connection.socket)
@@ -260,7 +261,7 @@ class Lingering(ConnectionStage):
             self._unacknowledged = left
             self._timer = self.connection.loop.call_later(LINGER_SECONDS, self._time_is_up)
         else:
-            self.abort()
+            self.connection.drop()
 
 
 def drop_unacknowledged(sock: socket.socket, lost: bool) -> None:
