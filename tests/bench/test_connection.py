@@ -37,11 +37,6 @@ class Overtaking:
         return message
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="replies are only ever matched by their order: there is no --match",
-)
 @pytest.mark.parametrize("expect", ["echo", "any", "tests.bench.reply_checks:same"])
 def test_replies_out_of_order_are_matched_by_their_id(
     expect: str, monkeypatch: pytest.MonkeyPatch

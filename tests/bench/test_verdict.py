@@ -169,12 +169,6 @@ def test_a_closed_loop_says_that_its_tester_may_limit_it(
 # -- the order of replies
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the report does not say that replies were paired with messages by order alone: if the "
-    "server answers out of order, the percentiles are false",
-)
 @pytest.mark.parametrize(
     "matched",
     [

@@ -101,6 +101,8 @@ ODD: list[dict[str, Any]] = [
     {"template": b"{number}"},
     {"expect": takes_any},
     {"expect": None},
+    {"match": len},
+    {"match": None},
     {"framing": framing.parse("u32")},
     {"framing": None},
     {"framing": b"u32"},

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from time import monotonic_ns
 from typing import Protocol
 
 from epollo.bench.load.contents import FilePayload
+from epollo.bench.load.matching import match_of
 from epollo.bench.load.payload import NUMBERED, Fault, Payload
 from epollo.bench.load.template import TemplatePayload, fields
 from epollo.bench.workload import Workload
+from epollo.client.match import Match, describe
 from epollo.errors import EncodeError, SettingError
 from epollo.framing import Delimiter, Framing, Line
 
+_TRIED = 2  # messages, whose identifiers are compared before a run
 _MANY = 10**9  # messages, and connections, if the workload sets no limit
 
 
@@ -49,6 +52,72 @@ def are_distinct(workload: Workload) -> bool:
     if workload.template:
         return not {"number", "time"}.isdisjoint(fields(workload.template))
     return not workload.payload and workload.sizes.least >= NUMBERED
+
+
+def matched_by(workload: Workload) -> str:
+    """How a reply is matched to its message: by the ``identifier`` of ``match``, by the
+    ``content`` of both, or by the ``order`` that the server is assumed to keep."""
+    if workload.match:
+        return "identifier"
+    by_content = workload.expect == "echo" and are_distinct(workload)
+    return "content" if by_content else "order"
+
+
+def assumes_order(workload: Workload) -> bool:
+    """Would the times be wrong if the server answered out of order? Not if each connection has
+    only one message outstanding."""
+    several = workload.open_loop or workload.depth > 1
+    return several and matched_by(workload) == "order"
+
+
+def new_match(workload: Workload, payload: Messages, framing: Framing) -> Match | None:
+    """The ``match`` of ``workload``; None if it has none. Raises SettingError if the messages
+    cannot have that identifier."""
+    match = match_of(workload.match)
+    if match is not None:
+        _check_stamp(match, framing)
+        _check_identifier(match, payload, workload)
+    return match
+
+
+def _check_stamp(match: Match, framing: Framing) -> None:
+    if match.stamp is not None and match.at is not None and isinstance(framing, Line | Delimiter):
+        raise SettingError(
+            f"match: a stamp is binary, and may have the delimiter of {framing.name} in it; use "
+            "a template with {number}, and bytes(OFFSET,SIZE)"
+        )
+
+
+def _check_identifier(match: Match, payload: Messages, workload: Workload) -> None:
+    """Two messages of a connection have different identifiers, unless only one is outstanding."""
+    sent = [payload.message(0, number, monotonic_ns()) for number in range(_TRIED)]
+    shortest = min(len(message) for message in sent)
+    if not (workload.payload or workload.template):
+        shortest = workload.sizes.least
+    if shortest < match.needs:
+        raise SettingError(
+            f"match: a message of {shortest} bytes has no {workload.match}; "
+            "use larger messages, or another identifier"
+        )
+    if match.stamp is not None:
+        sent = [match.stamp(message, number) for number, message in enumerate(sent)]
+    identifiers = {_identifier(match, message, workload.match) for message in sent}
+    if len(identifiers) < _TRIED and (workload.open_loop or workload.depth > 1):
+        raise SettingError(
+            f"match: all messages have the same identifier, {describe(identifiers.pop())}; "
+            "use bytes(OFFSET,SIZE,stamp), which writes another one into each"
+        )
+
+
+def _identifier(match: Match, message: bytes, spec: str) -> Hashable:
+    try:
+        identifier = match.get(message)
+        hash(identifier)
+    except Exception as error:
+        raise SettingError(f"match: {spec} raised {error!r} for a message") from error
+    if identifier is None:
+        raise SettingError(f"match: {spec} finds no identifier in the messages")
+    return identifier
 
 
 def _checked(name: str, payload: Messages, workload: Workload, framing: Framing) -> Messages:

@@ -68,6 +68,10 @@ class Workload:
         template: text of each message, with ``{number}``, ``{connection}`` and ``{time}`` in it.
         expect: what a correct reply is: ``"echo"``, ``"any"``, or ``"module:function"``, called
             with the message and the reply; it returns true if the reply is correct.
+        match: where a message and its reply have the identifier that they share:
+            ``"bytes(OFFSET,SIZE)"``, with ``,stamp`` to write it into each message, or
+            ``"module:name"`` of a function or an `epollo.client.Match`. Without it, replies are
+            matched in the order of their messages.
         framing: how messages are framed.
         timeout: of each connect and each reply.
         source: addresses of this machine to connect from, in turn.
@@ -95,6 +99,7 @@ class Workload:
     payload: str = ""
     template: str = ""
     expect: str = "echo"
+    match: str = ""
     framing: str = "u32"
     timeout: float = 5.0
     source: tuple[str, ...] = ()

@@ -32,12 +32,15 @@ class Match:
         stamp: writes an identifier into each request. It is given the message and a number, which
             counts from 0, and returns the message to send. Without it, callers choose identifiers.
         needs: bytes that a request must have for its identifier to be complete.
+        at: offset and size of the identifier in bytes, if it is at the same place in every message;
+            None if only ``get`` knows.
     """
 
     get: Getter
     get_reply: Getter | None = None
     stamp: Stamper | None = None
     needs: int = 0
+    at: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         for name in ("get", "get_reply", "stamp"):
@@ -60,9 +63,8 @@ def bytes_at(offset: int, size: int, *, stamp: bool = False) -> Match:
                 f"match: {name}={value!r} is not a number of bytes from {least} to {_LARGEST_SIZE}"
             )
     end = offset + size
-    return Match(
-        itemgetter(slice(offset, end)), None, _writer(offset, size) if stamp else None, end
-    )
+    writer = _writer(offset, size) if stamp else None
+    return Match(itemgetter(slice(offset, end)), None, writer, end, (offset, size))
 
 
 def parse(match: str | Getter | Match | None) -> Match | None:

@@ -51,3 +51,21 @@ def test_two_delays(tester: str) -> None:
     assert scene.result.response.mean / SECOND == close_to(0.95 * fast + 0.05 * slow, scene)
     between = (fast + slow) / 2 * SECOND
     assert 0.05 <= scene.result.response.above(round(between)) <= 0.06  # a pause may add to it
+
+
+@pytest.mark.parametrize(
+    "load",
+    [{"rate": 400, "connections": 2}, {"connections": 2, "depth": 20}],
+    ids=["open", "pipelined"],
+)
+@pytest.mark.parametrize("expect", ["echo", "any"])
+def test_replies_that_overtake_others(tester: str, expect: str, load: dict[str, object]) -> None:
+    """Every second message of a connection takes a hundred times as long, so the replies to the
+    others overtake its reply. An identifier gives each message its own time."""
+    fast, slow = 0.001, 0.1
+    behaviour = Behaviour(service=fast, slow=slow, slow_every=2)
+    matched = {"expect": expect, "match": "bytes(0,8)"}
+    scene = play(behaviour, engine=tester, duration=2.0, warmup=0.3, **matched, **load)
+    assert scene.result.errors == {}
+    assert scene.response(0.25) == close_to(fast, scene)
+    assert scene.response(0.75) == close_to(slow, scene)

@@ -131,6 +131,14 @@ def _option(
     default="echo",
     **SPEC,
 )
+@_option(
+    MESSAGE,
+    "--match",
+    about="Identifier shared by a message and its reply: bytes(OFFSET,SIZE), "
+    "bytes(OFFSET,SIZE,stamp), or module:name of a function or Match.",
+    default="matched in order",
+    **SPEC,
+)
 @_option(CONNECTION, "--connection-rate", about="Most connections opened a second.", **NUMBER)
 @_option(CONNECTION, "--reconnect-every", about="Replace a connection after N messages.", **COUNT)
 @_option(CONNECTION, "--source", about="Local addresses to connect from, in turn.", **ADDRESSES)

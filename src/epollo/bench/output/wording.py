@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
+from epollo.bench.messages import assumes_order
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import Result
 from epollo.bench.workload import Workload
@@ -105,11 +106,23 @@ def _method(load: Workload) -> Iterator[str]:
         yield f"A warm-up of {format_seconds(load.warmup)} is not counted."
     else:
         yield "There was no warm-up, so opening the connections is included."
+    yield _matching(load)
     yield (
         f"A message without a reply within {format_seconds(load.timeout)} is an error, and is in "
         "the figures with at least that time. Times are from the monotonic clock, to three digits; "
         "bytes are those of messages, without their headers."
     )
+
+
+def _matching(load: Workload) -> str:
+    if load.match:
+        return f"Each reply was matched to its message by an identifier, {load.match}."
+    if assumes_order(load):
+        return (
+            "Replies were assumed to come in the order of the messages: if the server answers out "
+            "of order, the times are wrong, and --match is needed."
+        )
+    return "Replies were expected in the order of the messages."
 
 
 def spread(times: Histogram) -> str:

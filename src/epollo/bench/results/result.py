@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
+from epollo.bench.messages import matched_by
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.reading import (
     NO_RESULT,
@@ -215,6 +216,7 @@ class Result:
             "started": self.started,
             "elapsed": self.elapsed,
             "interrupted": self.interrupted,
+            "matched_by": matched_by(self.workload),
             "sent": self.sent,
             "messages": self.messages,
             "rate": self.rate if self.elapsed else None,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from epollo.bench.load.payload import Fault
-from epollo.bench.messages import are_distinct
+from epollo.bench.messages import are_distinct, assumes_order, matched_by
 from epollo.bench.results import lateness
 from epollo.bench.results.result import LATE, Result
 from epollo.bench.results.thresholds import Threshold
@@ -132,8 +132,14 @@ def _counted(errors: dict[str, int]) -> str:
 
 def _verified(load: Workload) -> str:
     if load.expect == "echo":
-        order = "in order and " if are_distinct(load) else ""
-        return f", {order}verified to the byte"
+        in_order = are_distinct(load) and not load.match
+        return f", {'in order and ' * in_order}verified to the byte{_matched(load)}"
     if load.expect == "any":
-        return "; their content was not verified"
-    return f", accepted by {load.expect}"
+        return f"; their content was not verified{_matched(load)}"
+    return f", accepted by {load.expect}{_matched(load)}"
+
+
+def _matched(load: Workload) -> str:
+    if matched_by(load) == "identifier":
+        return f", matched by {load.match}"
+    return "; their order was assumed (see --match)" if assumes_order(load) else ""

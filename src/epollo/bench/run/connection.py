@@ -180,11 +180,15 @@ class BenchConnection:
         while self.overtaken and self.overtaken[0][1] < before and self.transport is not None:
             entry = self.overtaken.popleft()
             self.context.expired.add(self.serial, entry[2])
-            self._count_unanswered(entry)
-            if self.counters.open_loop or self.retired:
-                self.finish_if_idle()
-            else:
-                self.send(monotonic_ns())
+            self.give_up(entry)
+
+    def give_up(self, entry: Entry) -> None:
+        """Count a message as unanswered; in a closed loop, send another instead."""
+        self._count_unanswered(entry)
+        if self.counters.open_loop or self.retired:
+            self.finish_if_idle()
+        else:
+            self.send(monotonic_ns())
 
     def abandon(self) -> None:
         """Give up all messages without a reply."""
@@ -206,7 +210,7 @@ class BenchConnection:
         for entry in self.overtaken:
             if entry[2] == reply:
                 self.overtaken.remove(entry)
-                return self._settle(Fault.WRONG_ORDER, entry, now)
+                return self.settle_wrong(Fault.WRONG_ORDER, entry, now)
         if self.context.expired.match(self.serial, reply):  # counted already, as unanswered
             return None
         if self.last_wrong is not None and self.last_wrong[1][2] == reply:
@@ -221,7 +225,7 @@ class BenchConnection:
             self.counters.count(Fault.EXTRA)
             return None
         [entry] = self.drop(1)
-        return self._settle(Fault.WRONG_BYTES, entry, now)
+        return self.settle_wrong(Fault.WRONG_BYTES, entry, now)
 
     def _wrong(self, reply: bytes, now: int) -> bytes | None:
         payload = self.context.payload
@@ -242,7 +246,7 @@ class BenchConnection:
             self.overtaken += self.drop(index)
         return index >= 0
 
-    def _settle(self, fault: Fault, entry: Entry, now: int) -> bytes | None:
+    def settle_wrong(self, fault: Fault, entry: Entry, now: int) -> bytes | None:
         """Count a message as answered wrongly; returns the message to send next."""
         self.counters.count_message(fault, entry[0])
         self.counters.record(entry[0], entry[1], now)

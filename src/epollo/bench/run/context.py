@@ -11,6 +11,7 @@ from epollo.bench.messages import Messages
 from epollo.bench.run.expired import ExpiredRequests
 from epollo.bench.run.metrics import RunCounters
 from epollo.bench.workload import Workload
+from epollo.client.match import Match
 from epollo.engine import Connection, Limits
 from epollo.filters.base import Filter
 from epollo.framing import Framing
@@ -26,6 +27,7 @@ class RunContext:
         payload: makes the messages, and says what is wrong with a reply.
         messages: makes the messages; the backend's form of ``payload``.
         expectation: what a correct reply is.
+        match: where messages and replies have their identifier; None: matched in their order.
         counters: the figures of the run.
         expired: messages given up, to which a reply may still come.
         call_later: the loop's, in seconds.
@@ -41,6 +43,7 @@ class RunContext:
     payload: Messages
     messages: Any
     expectation: Expectation
+    match: Match | None
     counters: RunCounters
     expired: ExpiredRequests
     call_later: Callable[[float, Callable[[], object]], object]

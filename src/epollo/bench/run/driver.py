@@ -9,8 +9,9 @@ from time import monotonic_ns
 
 from epollo.bench.load.arrivals import arrivals
 from epollo.bench.load.expect import expectation
+from epollo.bench.load.matching import report
 from epollo.bench.load.shards import WHOLE, Shard
-from epollo.bench.messages import new_payload
+from epollo.bench.messages import new_match, new_payload
 from epollo.bench.results.result import LATE, Result
 from epollo.bench.results.second import Second
 from epollo.bench.results.series import RecordedSeries, SecondSink
@@ -62,6 +63,7 @@ class Driver:
         framing = workload.new_framing()
         payload = new_payload(workload, framing)
         self._expectation = expectation(workload.expect)
+        self._match = new_match(workload, payload, framing)
         self._dialer = Dialer(workload)
         self._progress = progress
         self._loop = _new_loop(workload, self._failed)
@@ -78,6 +80,7 @@ class Driver:
             payload=payload,
             messages=backend.messages(payload, framing),
             expectation=self._expectation,
+            match=self._match,
             counters=self.counters,
             expired=ExpiredRequests(),
             call_later=self._loop.call_later,
@@ -87,7 +90,12 @@ class Driver:
         )
         self._timeout_ns = context.timeout_ns
         self._pool = ConnectionPool(
-            context, self._loop, shard, self._dialer, backend.pipeline, self._all_ramped_up
+            context,
+            self._loop,
+            shard,
+            self._dialer,
+            backend.pipeline if self._match is None else backend.matched,
+            self._all_ramped_up,
         )
         self._schedule: Schedule | None = None
         self._processor = ProcessorTime()  # of the window
@@ -118,6 +126,7 @@ class Driver:
             self.counters.finish(monotonic_ns())
             self._loop.close()
             self._expectation.report()
+            report(self._match)
         if self._pool.bug is not None:
             raise self._pool.bug
         return self._result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable
 
 MOST = 1 << 16
 
@@ -21,13 +22,13 @@ class ExpiredRequests:
     def __len__(self) -> int:
         return len(self._known)
 
-    def add(self, connection: int, message: bytes) -> None:
-        """Remember one; drops the oldest when there are too many."""
+    def add(self, connection: int, message: Hashable) -> None:
+        """Remember one, or its identifier; drops the oldest when there are too many."""
         self._known[connection, hash(message)] = None
         if len(self._known) > self._most:
             self._known.popitem(last=False)
 
-    def match(self, connection: int, reply: bytes) -> bool:
+    def match(self, connection: int, reply: Hashable) -> bool:
         """Is ``reply`` the answer to one of them? Each matches once."""
         key = connection, hash(reply)
         if key not in self._known:
