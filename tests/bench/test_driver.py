@@ -861,14 +861,8 @@ IN_PLACE = {  # a whole frame of each protocol
     "length(offset=4,size=4,adjust=-8,order=little)": "48454c460c00000000000001",  # OPC UA
     "length(size=3,adjust=1,order=little)": "010000000e",  # MySQL
 }
-refused = pytest.mark.xfail(
-    strict=True,
-    raises=SettingError,
-    reason="a framing whose length is written into the message is refused, whatever is sent",
-)
 
 
-@refused
 @pytest.mark.parametrize(
     ("framing", "expect"),
     [
@@ -893,7 +887,6 @@ def test_a_payload_is_sent_as_it_is_in_a_framing_with_its_length_inside(
     assert heard == {whole}
 
 
-@refused
 @pytest.mark.parametrize("tester", available())
 @pytest.mark.parametrize("framing", IN_PLACE)
 def test_messages_are_verified_in_all_that_a_framing_with_its_length_inside_leaves_free(
@@ -902,7 +895,6 @@ def test_messages_are_verified_in_all_that_a_framing_with_its_length_inside_leav
     assert is_clean(measure(Engine(tester, "auto"), Server(), framing=framing, depth=4), MESSAGES)
 
 
-@refused
 @pytest.mark.parametrize("tester", available())
 def test_a_wrong_byte_in_a_framing_with_its_length_inside_is_found(tester: str) -> None:
     result = measure(Engine(tester, "auto"), Server(flip), framing="modbus", depth=4)

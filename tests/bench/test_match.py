@@ -42,6 +42,7 @@ def raises_for_replies(message):
 
 in_reply = Match(first_word, lambda reply: reply.split()[1])
 stamped = Match(first_word, None, lambda message, number: b"%d %s" % (number, message))
+appended = Match(lambda message: message[64:], None, lambda message, number: message + b'%d' % number)
 number = 5
 """
 
@@ -348,3 +349,42 @@ def test_one_message_at_a_time_needs_no_stamp(engine: Engine) -> None:
 
 def test_no_match_is_none() -> None:
     assert match_of("") is None
+
+
+# -- framings whose length stands inside the message
+
+
+@pytest.mark.parametrize("expect", ["echo", "any"])
+def test_a_stamp_and_a_length_are_written_into_one_message(
+    engine: Engine, tmp_path: Path, expect: str
+) -> None:
+    """A request of Modbus, whose transaction identifier comes first."""
+    (tmp_path / "request").write_bytes(bytes.fromhex("ffff000000061103006b0003"))
+    heard: list[bytes] = []
+
+    def listen(message: bytes) -> bytes:
+        heard.append(message)
+        return message
+
+    changes = {"payload": str(tmp_path / "request"), "match": "bytes(0,2,stamp)"}
+    with engine.server(listen, framing="modbus") as server:
+        result = load(server.addresses[0], engine.name, framing="modbus", expect=expect, **changes)
+    assert result.errors == {}
+    assert [message[:2] for message in heard] == [n.to_bytes(2, "big") for n in range(MESSAGES)]
+    assert {message[2:].hex() for message in heard} == {"000000061103006b0003"}
+
+
+def test_a_stamp_by_a_function_leaves_the_length_right(engine: Engine, module: str) -> None:
+    """It makes the message longer."""
+    with engine.server(lambda message: message, framing="modbus") as server:
+        result = load(
+            server.addresses[0], engine.name, framing="modbus", match=f"{module}:appended"
+        )
+    assert result.errors == {}
+    assert result.messages == MESSAGES
+
+
+def test_an_identifier_where_the_length_stands_is_refused() -> None:
+    why = r"match: bytes\(4,4\) overlaps the length that modbus writes into bytes 4 to 5"
+    with pytest.raises(SettingError, match=why):
+        load("127.0.0.1:1", "auto", framing="modbus", match="bytes(4,4)")

@@ -43,7 +43,11 @@ from tests.support import DEADLINE
             {"framing": "fixed:65"},
             "size: message of 64 bytes; fixed:65 takes 65; use another",
         ),
-        ({"framing": "modbus"}, "framing: modbus writes a length into each message"),
+        ({"framing": "modbus", "size": 5}, "size: message of 5 bytes is shorter than the 6"),
+        (
+            {"framing": "length(size=2,offset=2,strip=2)"},
+            "expect: with length(size=2,offset=2,strip=2), replies come without their first 2 byte",
+        ),
         ({"framing": "delimiter:--"}, "framing: the messages may contain b'--'; use a"),
         ({"framing": "delimiter:x\\n"}, "such as delimiter:\\0"),
         ({"framing": "raw"}, "framing: raw has no messages to time; use u32, line"),

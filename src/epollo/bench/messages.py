@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from dataclasses import replace
 from time import monotonic_ns
 from typing import Protocol
 
-from epollo.bench.load.contents import FilePayload
+from epollo.bench.load.contents import FilePayload, read
+from epollo.bench.load.length_inside import LengthInside, length_inside
 from epollo.bench.load.matching import match_of
-from epollo.bench.load.payload import NUMBERED, Fault, Payload
+from epollo.bench.load.payload import NUMBER, TIME, Fault, Payload
 from epollo.bench.load.template import TemplatePayload, fields
 from epollo.bench.workload import Workload
 from epollo.client.match import Match, describe
@@ -39,19 +41,31 @@ def new_payload(workload: Workload, framing: Framing) -> Messages:
     if workload.payload and workload.template:
         raise SettingError("payload and template: give only one of them")
     if workload.payload:
-        return _checked("payload", FilePayload(workload.payload), workload, framing)
+        return _file_payload(workload, framing)
     if workload.template:
         return _checked("template", TemplatePayload(workload.template), workload, framing)
     text = isinstance(framing, Line | Delimiter)
-    return Payload(workload.sizes.draw(workload.seed), text)
+    payload = Payload(workload.sizes.draw(workload.seed), text)
+    return LengthInside(payload, framing) if length_inside(framing) else payload
+
+
+def _file_payload(workload: Workload, framing: Framing) -> Messages:
+    payload = FilePayload(read(workload.payload))
+    _checked("payload", payload, workload, framing)
+    return FilePayload(framing.encode(payload.content)) if length_inside(framing) else payload
 
 
 def are_distinct(workload: Workload) -> bool:
     """Does each message differ from all others outstanding on its connection? Only then is a
     correct reply in the wrong order noticed."""
+    if workload.payload:
+        return False
+    length = length_inside(workload.new_framing())
     if workload.template:
-        return not {"number", "time"}.isdisjoint(fields(workload.template))
-    return not workload.payload and workload.sizes.least >= NUMBERED
+        return not length and not {"number", "time"}.isdisjoint(fields(workload.template))
+    unique = NUMBER if not length or length.start >= NUMBER.stop else TIME
+    overwritten = length.start < unique.stop and unique.start < length.stop
+    return workload.sizes.least >= unique.stop and not overwritten
 
 
 def matched_by(workload: Workload) -> str:
@@ -75,17 +89,31 @@ def new_match(workload: Workload, payload: Messages, framing: Framing) -> Match 
     cannot have that identifier."""
     match = match_of(workload.match)
     if match is not None:
-        _check_stamp(match, framing)
+        match = _fitting(match, framing, workload.match)
         _check_identifier(match, payload, workload)
     return match
 
 
-def _check_stamp(match: Match, framing: Framing) -> None:
-    if match.stamp is not None and match.at is not None and isinstance(framing, Line | Delimiter):
+def _fitting(match: Match, framing: Framing, spec: str) -> Match:
+    """``match`` for messages of ``framing``. Raises SettingError if that cannot carry the stamp."""
+    length = length_inside(framing)
+    if match.at is None:
+        stamp = match.stamp
+        if stamp is None or not length:
+            return match
+        return replace(match, stamp=lambda *given: framing.encode(stamp(*given)))
+    if match.stamp is not None and isinstance(framing, Line | Delimiter):
         raise SettingError(
             f"match: a stamp is binary, and may have the delimiter of {framing.name} in it; use "
             "a template with {number}, and bytes(OFFSET,SIZE)"
         )
+    offset, size = match.at
+    if length.start < offset + size and offset < length.stop:
+        raise SettingError(
+            f"match: {spec} overlaps the length that {framing.name} writes into bytes "
+            f"{length.start} to {length.stop - 1}; use other bytes"
+        )
+    return match
 
 
 def _check_identifier(match: Match, payload: Messages, workload: Workload) -> None:
@@ -128,7 +156,7 @@ def _checked(name: str, payload: Messages, workload: Workload, framing: Framing)
             framing.encode(message)
     except EncodeError as error:
         raise SettingError(f"{name}: {error}; use another {name}, or another framing") from None
-    return payload
+    return LengthInside(payload, framing) if length_inside(framing) else payload
 
 
 def _extremes(payload: Messages, workload: Workload) -> Iterator[bytes]:

@@ -222,10 +222,11 @@ class Workload:
         how = self._framing(self.sizes.most)
         if isinstance(how, Raw):
             raise SettingError("framing: raw has no messages to time; use u32, line or another")
-        if isinstance(how, LengthField) and how.in_place:
+        cut = how.strip if isinstance(how, LengthField) and how.in_place else 0
+        if cut and self.expect == "echo":
             raise SettingError(
-                f"framing: {how.name} writes a length into each message, which then differs from "
-                "the one sent; use u32, line or another"
+                f"expect: with {how.name}, replies come without their first {cut} bytes, so they "
+                "differ from the messages; give any, or module:function"
             )
         # For framings by delimiter, messages are printable text: see Payload.
         if isinstance(how, Delimiter) and 0x20 <= how.delimiter[0] < 0x7F:

@@ -12,20 +12,22 @@ from epollo.errors import SettingError
 
 class FilePayload(Unnumbered):
     """Messages that are all the same: a reply is verified, but not matched to one message, so
-    wrong order is not noticed, and repetition only shows in the number of replies.
+    wrong order is not noticed, and repetition only shows in the number of replies."""
 
-    Raises SettingError for a file that cannot be read.
-    """
-
-    def __init__(self, path: str) -> None:
-        try:
-            self._content = Path(path).read_bytes()
-        except OSError as error:
-            raise _unreadable(path, error) from None
+    def __init__(self, content: bytes) -> None:
+        self.content = content
 
     def message(self, connection: int, number: int, intended: int) -> bytes:
         """The content of the file."""
-        return self._content
+        return self.content
+
+
+def read(path: str) -> bytes:
+    """The content of a file. Raises SettingError."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
 def size_of(path: str) -> int:

@@ -11,7 +11,8 @@ import struct
 from enum import StrEnum
 
 _HEADER = struct.Struct("<QIQ")  # number first and little-endian: a short message still differs
-NUMBERED = 8  # bytes; messages of this size or more differ from all others outstanding
+# The bytes of a message in each of which it differs from all others outstanding on its connection.
+NUMBER, TIME = range(8), range(12, 20)
 PERIOD = 256
 APART = 1021  # offset between the sizes of two connections: large messages are spread in time
 

@@ -12,6 +12,7 @@ cdef enum:
 cdef class Messages:
     cdef object payload
     cdef object python  # makes the messages that are not made here
+    cdef bytes content  # of all messages; None if they differ
     cdef bytes pattern
     cdef const uint8_t *pattern_data
     cdef Py_ssize_t *sizes

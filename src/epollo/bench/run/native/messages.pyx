@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from epollo.bench.run.native.frame cimport frame_of
 from epollo.engine.native.formats cimport format_of
 
+from epollo.bench.load.contents import FilePayload
 from epollo.bench.load.payload import APART, PERIOD, Payload
 
 assert STEP == APART
@@ -20,6 +21,7 @@ cdef class Messages:
     def __init__(self, payload, framing):
         self.payload = payload
         self.python = payload.message
+        self.content = payload.content if type(payload) is FilePayload else None
         if type(payload) is Payload and not payload.text:
             self.pattern = payload.pattern
             self.pattern_data = self.pattern
@@ -46,7 +48,7 @@ cdef class Messages:
         cdef Py_ssize_t size
         cdef bytes message
         if self.sizes is NULL:
-            return self.python(connection, number, due)
+            return self.python(connection, number, due) if self.content is None else self.content
         size = self.size(connection, number)
         message = PyBytes_FromStringAndSize(NULL, size)
         self.write(connection, number, due, <uint8_t *> PyBytes_AS_STRING(message), size)

@@ -1,0 +1,36 @@
+"""Messages of framings that write their length into the message."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from epollo.bench.load.payload import Unnumbered
+from epollo.framing import Framing, LengthField
+
+
+class Source(Protocol):
+    """Makes messages."""
+
+    def message(self, connection: int, number: int, intended: int) -> bytes:
+        """The message ``number`` of ``connection``, due at ``intended`` ns."""
+
+
+class LengthInside(Unnumbered):
+    """The messages of ``source`` as they are on the wire: with their length in them, which replaces
+    some of their bytes. So a reply can be compared with all that was sent."""
+
+    def __init__(self, source: Source, framing: Framing) -> None:
+        self._message = source.message
+        self._encode = framing.encode
+
+    def message(self, connection: int, number: int, intended: int) -> bytes:
+        """The message ``number`` of ``connection``, due at ``intended`` ns."""
+        return self._encode(self._message(connection, number, intended))
+
+
+def length_inside(framing: Framing) -> range:
+    """The bytes of each message that ``framing`` overwrites with the length; empty for framings that
+    put it before the message, or have none."""
+    if isinstance(framing, LengthField) and framing.in_place:
+        return range(framing.offset, framing.end)
+    return range(0)
