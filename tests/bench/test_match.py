@@ -42,7 +42,9 @@ def raises_for_replies(message):
 
 in_reply = Match(first_word, lambda reply: reply.split()[1])
 stamped = Match(first_word, None, lambda message, number: b"%d %s" % (number, message))
-appended = Match(lambda message: message[64:], None, lambda message, number: message + b'%d' % number)
+appended = Match(
+    lambda message: message[64:], None, lambda message, number: message + b"%d" % number
+)
 number = 5
 """
 

@@ -68,6 +68,18 @@ def are_distinct(workload: Workload) -> bool:
     return workload.sizes.least >= unique.stop and not overwritten
 
 
+def new_preamble(workload: Workload, framing: Framing) -> bytes | None:
+    """The message sent first on each connection; None if there is none. Raises SettingError."""
+    if not workload.preamble:
+        return None
+    preamble = read(workload.preamble, "preamble")
+    try:
+        framing.encode(preamble)
+    except EncodeError as error:
+        raise SettingError(f"preamble: {error}; use another file, or another framing") from None
+    return preamble
+
+
 def matched_by(workload: Workload) -> str:
     """How a reply is matched to its message: by the ``identifier`` of ``match``, by the
     ``content`` of both, or by the ``order`` that the server is assumed to keep."""

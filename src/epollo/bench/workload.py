@@ -78,6 +78,10 @@ class Workload:
         tls: use TLS. ``tls_ca`` is a PEM file of trusted CAs instead of the system's, or ``"any"``:
             do not verify; ``tls_cert`` and ``tls_key`` are those of the client.
         server_name: name expected in the server's certificate instead of the address' host.
+        greeting: messages that the server sends first on each connection; they are not measured.
+        preamble: a file with a message that is sent first on each connection, such as a login; it is
+            not measured. After a greeting, if there is one.
+        preamble_replies: messages with which the server answers the preamble; not measured.
         proxy_header: ``"v1"`` or ``"v2"`` of the PROXY protocol, sent first on each connection.
         processes: processes among which the connections and the rate are divided.
         engine: of the tester itself: auto, native or python.
@@ -108,6 +112,9 @@ class Workload:
     tls_cert: str = ""
     tls_key: str = ""
     server_name: str = ""
+    greeting: int = 0
+    preamble: str = ""
+    preamble_replies: int = 0
     proxy_header: str = ""
     processes: int = 1
     engine: str = "auto"
@@ -187,9 +194,11 @@ class Workload:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise SettingError(f"{name}: must be above 0")
-        for name in ("warmup", "think"):
+        for name in ("warmup", "think", "greeting", "preamble_replies"):
             if getattr(self, name) < 0:
                 raise SettingError(f"{name}: must be at least 0")
+        if self.preamble_replies and not self.preamble:
+            raise SettingError("preamble_replies: only for a preamble; give that too")
 
     def _check_magnitudes(self) -> None:
         """Refuse times and counts that are not finite, or absurdly large."""
@@ -199,7 +208,8 @@ class Workload:
         for name in ("duration", "timeout", "warmup", "think"):
             if (getattr(self, name) or 0) > _LONGEST:
                 raise SettingError(f"{name}: must be at most {_LONGEST:.0f} seconds")
-        for name in ("connections", "messages", "depth", "reconnect_every"):
+        counts = ("connections", "messages", "depth", "reconnect_every")
+        for name in (*counts, "greeting", "preamble_replies"):
             if (getattr(self, name) or 0) > _MOST:
                 raise SettingError(f"{name}: must be at most {_MOST}")
         if self.rate is not None and (self.profile.seconds or 0) > _LONGEST:

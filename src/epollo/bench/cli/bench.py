@@ -142,6 +142,26 @@ def _option(
 @_option(CONNECTION, "--connection-rate", about="Most connections opened a second.", **NUMBER)
 @_option(CONNECTION, "--reconnect-every", about="Replace a connection after N messages.", **COUNT)
 @_option(CONNECTION, "--source", about="Local addresses to connect from, in turn.", **ADDRESSES)
+@_option(
+    CONNECTION,
+    "--greeting",
+    about="Messages that the server sends first, not measured.",
+    default="0",
+    **COUNT,
+)
+@_option(
+    CONNECTION,
+    "--preamble",
+    about="File with a message sent first on each connection, such as a login; not measured.",
+    **FILE,
+)
+@_option(
+    CONNECTION,
+    "--preamble-replies",
+    about="Replies to the preamble, not measured.",
+    default="0",
+    **COUNT,
+)
 @_option(CONNECTION, "--proxy-header", about="Send a PROXY header: v1 or v2.", **NAME)
 @_option(TLS, "--tls", about="Use TLS.", **FLAG)
 @_option(TLS, "--tls-ca", about="Trusted CAs; any: do not verify.", default="the system's", **FILE)

@@ -22,12 +22,12 @@ class FilePayload(Unnumbered):
         return self.content
 
 
-def read(path: str) -> bytes:
-    """The content of a file. Raises SettingError."""
+def read(path: str, name: str = "payload") -> bytes:
+    """The content of the file of the setting ``name``. Raises SettingError."""
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, error, name) from None
 
 
 def size_of(path: str) -> int:
@@ -41,5 +41,5 @@ def size_of(path: str) -> int:
     return found.st_size
 
 
-def _unreadable(path: str, error: OSError) -> SettingError:
-    return SettingError(f"payload: cannot read {path!r}: {cause_of(error)}")
+def _unreadable(path: str, error: OSError, name: str = "payload") -> SettingError:
+    return SettingError(f"{name}: cannot read {path!r}: {cause_of(error)}")

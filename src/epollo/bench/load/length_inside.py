@@ -29,8 +29,8 @@ class LengthInside(Unnumbered):
 
 
 def length_inside(framing: Framing) -> range:
-    """The bytes of each message that ``framing`` overwrites with the length; empty for framings that
-    put it before the message, or have none."""
+    """The bytes of each message that ``framing`` overwrites with the length; empty if it puts the
+    length before the message, or has none."""
     if isinstance(framing, LengthField) and framing.in_place:
         return range(framing.offset, framing.end)
     return range(0)

@@ -231,6 +231,8 @@ def _meaning(name: str, result: Result) -> str:
     words = _MEANINGS.get(name, "")
     if name == "wrong_bytes" and load.expect != "echo":
         words = f"replies that {load.expect} rejects"
+    if name == "connect_timeout" and (load.greeting or load.preamble_replies):
+        words = "not connected within {timeout}: did the server send fewer messages first?"
     words = words.format(timeout=format_seconds(load.timeout), framing=load.framing)
     asks = name in _UNEXPECTED or result.errors.keys() == {"unanswered"}
     if asks and not (result.messages or result.first_reply.total):

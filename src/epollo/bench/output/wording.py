@@ -68,6 +68,10 @@ def _traits(load: Workload) -> Iterator[str]:
     yield f"{_messages(load)}, framing {load.framing}"
     if load.tls:
         yield "TLS"
+    if load.greeting:
+        yield "after a greeting"
+    if load.preamble:
+        yield "after a preamble"
     if load.proxy_header:
         yield f"PROXY header {load.proxy_header}"
     if load.reconnect_every:

@@ -13,7 +13,7 @@ from epollo.bench.run.context import RunContext
 from epollo.bench.run.dialer import is_self_connected
 from epollo.bench.run.metrics import NEVER, RunCounters
 from epollo.engine import CloseReason, Connection, Limits
-from epollo.errors import ConnectionClosed
+from epollo.errors import ConnectError, ConnectionClosed
 from epollo.framing import Framing
 
 Entry: TypeAlias = tuple[int, int, bytes]
@@ -49,6 +49,8 @@ class BenchConnection:
 
     To reach its depth, a connection sends two messages for each of its first replies: for the next
     ``ramp_remaining`` of them. ``watched``: a correct reply needs more than the next message.
+
+    It is connected when the server's greeting, the preamble and the replies to that are over.
     """
 
     __slots__ = _NO_SLOTS
@@ -74,6 +76,8 @@ class BenchConnection:
     ramp_remaining: int
     watched: bool
     overtaken: deque[Entry]  # not answered, though a later message was; not yet over the timeout
+    greeting_due: int  # messages to come that answer none: the greeting, replies to the preamble
+    preamble: bytes | None  # still to be sent
     last_wrong: tuple[Fault, Entry, int] | None  # the last message answered wrongly, and when
     transport: Connection | None
     idle: bool  # has all its replies, and may send no more
@@ -99,6 +103,8 @@ class BenchConnection:
         self.watched = True
         self.overtaken = deque()
         self.last_wrong = None
+        self.greeting_due = context.workload.greeting
+        self.preamble = context.preamble
         self.transport = None
         self.idle = self.timed_out = False
         self.started = monotonic_ns()
@@ -119,6 +125,23 @@ class BenchConnection:
             connection.abort(CloseReason.REFUSED)
             return
         self.transport = connection
+        self._begin_once_greeted()
+
+    def greeted(self) -> None:
+        """A message came that was due before the first reply."""
+        self.greeting_due -= 1
+        self._begin_once_greeted()
+
+    def _begin_once_greeted(self) -> None:
+        if self.preamble is not None and not self.greeting_due and self.transport is not None:
+            preamble, self.preamble = self.preamble, None
+            self.greeting_due = self.context.workload.preamble_replies
+            try:
+                self.transport.send(preamble)
+            except ConnectionClosed:  # its fault is reported by `closed`
+                return
+        if self.greeting_due or self.transport is None:
+            return
         self.connect_time = monotonic_ns() - self.started
         self.listener.on_connected(self)
 
@@ -169,6 +192,11 @@ class BenchConnection:
         error = connection.error
         if reason is CloseReason.REFUSED and error is None:
             error = address.self_connect_error()
+        if reason is CloseReason.EOF and self.connect_time is None:
+            error = ConnectError(
+                f"cannot connect to {self.context.workload.address}: the server closed the "
+                "connection before its greeting or its reply to the preamble"
+            )
         self.listener.on_closed(self, reason, error)
 
     def overdue(self, before: int) -> bool:
@@ -199,6 +227,9 @@ class BenchConnection:
 
     def mismatch(self, reply: bytes, connection: Connection, now: int) -> bytes | None:
         """A reply is not the correct one for the oldest message: find out what it is."""
+        if self.greeting_due:
+            self.greeted()
+            return None
         now = monotonic_ns()  # later than all that was sent since the read at ``now``
         if self.first_reply is None:
             self.first_reply = now - self.started

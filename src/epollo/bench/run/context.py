@@ -30,6 +30,7 @@ class RunContext:
         match: where messages and replies have their identifier; None: matched in their order.
         counters: the figures of the run.
         expired: messages given up, to which a reply may still come.
+        preamble: the message sent first on each connection; None if there is none.
         call_later: the loop's, in seconds.
         timeout_ns: of each connect and each reply.
         retire_after: messages after which a connection is replaced.
@@ -46,6 +47,7 @@ class RunContext:
     match: Match | None
     counters: RunCounters
     expired: ExpiredRequests
+    preamble: bytes | None
     call_later: Callable[[float, Callable[[], object]], object]
     timeout_ns: int
     retire_after: int

@@ -11,7 +11,7 @@ from epollo.bench.load.arrivals import arrivals
 from epollo.bench.load.expect import expectation
 from epollo.bench.load.matching import report
 from epollo.bench.load.shards import WHOLE, Shard
-from epollo.bench.messages import new_match, new_payload
+from epollo.bench.messages import new_match, new_payload, new_preamble
 from epollo.bench.results.result import LATE, Result
 from epollo.bench.results.second import Second
 from epollo.bench.results.series import RecordedSeries, SecondSink
@@ -64,6 +64,7 @@ class Driver:
         payload = new_payload(workload, framing)
         self._expectation = expectation(workload.expect)
         self._match = new_match(workload, payload, framing)
+        preamble = new_preamble(workload, framing)
         self._dialer = Dialer(workload)
         self._progress = progress
         self._loop = _new_loop(workload, self._failed)
@@ -83,6 +84,7 @@ class Driver:
             match=self._match,
             counters=self.counters,
             expired=ExpiredRequests(),
+            preamble=preamble,
             call_later=self._loop.call_later,
             timeout_ns=round(workload.timeout * SECOND),
             retire_after=workload.reconnect_every or _UNLIMITED,

@@ -55,6 +55,9 @@ cdef class MatchedPipelineCore(PipelineCore):
     cdef bytes _answer(self, bytes reply, int64_t now):
         cdef int64_t due, sent
         cdef bytes expected
+        if self.greeting_due:
+            self.greeted()
+            return None
         identifier = self._identifier(reply, self.get_reply)
         entry = self.waiting.get(identifier)
         if entry is None:

@@ -28,7 +28,7 @@ cdef class PipelineCore(NativeProtocol):
     cdef bint in_place
     cdef int64_t now  # of the present read; 1 ns later for each message sent in it
     cdef public object context, listener, slot, ramp_remaining, overtaken, last_wrong, transport
-    cdef public object idle, timed_out
+    cdef public object idle, timed_out, greeting_due, preamble
     cdef public object started, connect_time, first_reply
 
     cdef int send_due(self, int64_t due) except -1

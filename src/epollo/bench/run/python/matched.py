@@ -41,6 +41,9 @@ class MatchedPipeline(MatchedConnection, Pipeline):
     def received(self, reply: bytes, connection: Connection) -> bytes | None:
         """Find the message that a reply answers; if it is correct, record its time and return the
         next message."""
+        if self.greeting_due:
+            self.greeted()
+            return None
         now = monotonic_ns()
         identifier = self._get_reply(reply)
         entry = self.waiting.get(identifier)
