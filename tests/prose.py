@@ -56,7 +56,7 @@ PATTERNS = {
     "What + verb": rf"(?:^|(?<=[.?!] ))What {_VERB}[^.?!]*\?|(?:^|(?<=[.?!] ))(What {_VERB})",
     "metaphor": r"\broom (?:for|to)\b|\b(?:no|has|have) room\b"
     r"|(\b(?:houses?|rooms?|doors?|burials?|bury|buries|buried|soil(?:s|ed)?|graves?|guests?|ado"
-    r"|greet(?:s|ed|ings?)?|companions?)\b)",
+    r"|greet(?:s|ed)?|companions?)\b)",
 }
 _COMPILED = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in PATTERNS.items()}
 _COMPILED["What + verb"] = re.compile(PATTERNS["What + verb"])  # within a sentence it is another

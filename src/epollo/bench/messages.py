@@ -46,7 +46,7 @@ def new_payload(workload: Workload, framing: Framing) -> Messages:
         return _checked("template", TemplatePayload(workload.template), workload, framing)
     text = isinstance(framing, Line | Delimiter)
     payload = Payload(workload.sizes.draw(workload.seed), text)
-    return LengthInside(payload, framing) if length_inside(framing) else payload
+    return LengthInside(payload.message, framing) if length_inside(framing) else payload
 
 
 def _file_payload(workload: Workload, framing: Framing) -> Messages:
@@ -168,7 +168,7 @@ def _checked(name: str, payload: Messages, workload: Workload, framing: Framing)
             framing.encode(message)
     except EncodeError as error:
         raise SettingError(f"{name}: {error}; use another {name}, or another framing") from None
-    return LengthInside(payload, framing) if length_inside(framing) else payload
+    return LengthInside(payload.message, framing) if length_inside(framing) else payload
 
 
 def _extremes(payload: Messages, workload: Workload) -> Iterator[bytes]:

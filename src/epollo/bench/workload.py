@@ -79,8 +79,8 @@ class Workload:
             do not verify; ``tls_cert`` and ``tls_key`` are those of the client.
         server_name: name expected in the server's certificate instead of the address' host.
         greeting: messages that the server sends first on each connection; they are not measured.
-        preamble: a file with a message that is sent first on each connection, such as a login; it is
-            not measured. After a greeting, if there is one.
+        preamble: a file with a message that is sent first on each connection, or after the
+            greeting, such as a login; it is not measured.
         preamble_replies: messages with which the server answers the preamble; not measured.
         proxy_header: ``"v1"`` or ``"v2"`` of the PROXY protocol, sent first on each connection.
         processes: processes among which the connections and the rate are divided.

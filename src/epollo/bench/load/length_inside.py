@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 from epollo.bench.load.payload import Unnumbered
 from epollo.framing import Framing, LengthField
 
 
-class Source(Protocol):
-    """Makes messages."""
-
-    def message(self, connection: int, number: int, intended: int) -> bytes:
-        """The message ``number`` of ``connection``, due at ``intended`` ns."""
-
-
 class LengthInside(Unnumbered):
-    """The messages of ``source`` as they are on the wire: with their length in them, which replaces
-    some of their bytes. So a reply can be compared with all that was sent."""
+    """The messages that ``make`` returns, as they are sent: with their length in them, which
+    replaces some of their bytes. So a reply can be compared with all that was sent."""
 
-    def __init__(self, source: Source, framing: Framing) -> None:
-        self._message = source.message
+    def __init__(self, make: Callable[[int, int, int], bytes], framing: Framing) -> None:
+        self._message = make
         self._encode = framing.encode
 
     def message(self, connection: int, number: int, intended: int) -> bytes:

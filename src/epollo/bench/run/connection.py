@@ -125,14 +125,14 @@ class BenchConnection:
             connection.abort(CloseReason.REFUSED)
             return
         self.transport = connection
-        self._begin_once_greeted()
+        self._begin_when_ready()
 
-    def greeted(self) -> None:
+    def count_greeting(self) -> None:
         """A message came that was due before the first reply."""
         self.greeting_due -= 1
-        self._begin_once_greeted()
+        self._begin_when_ready()
 
-    def _begin_once_greeted(self) -> None:
+    def _begin_when_ready(self) -> None:
         if self.preamble is not None and not self.greeting_due and self.transport is not None:
             preamble, self.preamble = self.preamble, None
             self.greeting_due = self.context.workload.preamble_replies
@@ -228,7 +228,7 @@ class BenchConnection:
     def mismatch(self, reply: bytes, connection: Connection, now: int) -> bytes | None:
         """A reply is not the correct one for the oldest message: find out what it is."""
         if self.greeting_due:
-            self.greeted()
+            self.count_greeting()
             return None
         now = monotonic_ns()  # later than all that was sent since the read at ``now``
         if self.first_reply is None:

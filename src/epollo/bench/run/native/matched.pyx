@@ -56,7 +56,7 @@ cdef class MatchedPipelineCore(PipelineCore):
         cdef int64_t due, sent
         cdef bytes expected
         if self.greeting_due:
-            self.greeted()
+            self.count_greeting()
             return None
         identifier = self._identifier(reply, self.get_reply)
         entry = self.waiting.get(identifier)

@@ -42,7 +42,7 @@ class MatchedPipeline(MatchedConnection, Pipeline):
         """Find the message that a reply answers; if it is correct, record its time and return the
         next message."""
         if self.greeting_due:
-            self.greeted()
+            self.count_greeting()
             return None
         now = monotonic_ns()
         identifier = self._get_reply(reply)
