@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,80 @@ def test_a_file_that_the_framing_cannot_hold_is_refused(
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="payload: cannot read '/no/such': no such file"):
         messages(payload="/no/such")
-    with pytest.raises(SettingError, match=f"payload: '{tmp_path}' is not a file"):
+    with pytest.raises(SettingError, match=f"payload: '{tmp_path}' has no messages in it"):
         messages(payload=str(tmp_path))
+    with pytest.raises(
+        SettingError, match="payload: '/dev/null' is not a file, a folder or a pipe"
+    ):
+        messages(payload="/dev/null")
+
+
+def made(payload: Messages, count: int, connection: int = 0) -> list[bytes]:
+    return [payload.message(connection, number, 0) for number in range(count)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    """Three files, and a folder, which is none."""
+    for name in "cab":
+        (tmp_path / name).write_text(f"the content of {name}")
+    (tmp_path / "others").mkdir()
+    return str(tmp_path)
+
+
+IN_TURN = [b"the content of a", b"the content of b", b"the content of c"]
+
+
+def test_the_files_of_a_folder_are_sent_in_turn_by_name(folder: str) -> None:
+    payload = messages(payload=folder)
+    assert made(payload, 6) == 2 * IN_TURN
+    assert sorted(made(payload, 3, connection=1)) == IN_TURN
+    assert made(payload, 3, connection=1) != IN_TURN
+
+
+def test_they_are_drawn_with_the_seed(folder: str) -> None:
+    drawn = [
+        made(messages(payload=folder, payload_order="random", seed=seed), 300) for seed in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert set(drawn[0]) == set(IN_TURN)
+    assert all(drawn[0].count(each) > 50 for each in IN_TURN)
+
+
+@pytest.mark.parametrize(
+    ("spec", "content"),
+    [("line", b"one\ntwo\r\n\n"), ("u16", b"\0\3one\0\3two\0\0"), ("delimiter:;", b"one;two;;")],
+)
+def test_one_file_has_many_messages(tmp_path: Path, spec: str, content: bytes) -> None:
+    (tmp_path / "many").write_bytes(content)
+    payload = messages(payload=str(tmp_path / "many"), payload_framing=spec)
+    assert made(payload, 4) == [b"one", b"two", b"", b"one"]
+
+
+def test_a_pipe_is_read_once_however_often_it_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writing = threading.Thread(target=path.write_bytes, args=(b"one\ntwo\n",))
+    writing.start()
+    payload = [messages(payload=str(path), payload_framing="line") for _ in range(2)]
+    writing.join()
+    assert made(payload[0], 2) == made(payload[1], 2) == [b"one", b"two"]
+
+
+@pytest.mark.parametrize(
+    ("load", "why"),
+    [
+        ({"payload_framing": "u32"}, "payload: '.*a' is not a stream of u32: "),
+        ({"payload_framing": "u33"}, "payload_framing: unknown framing 'u33'"),
+        ({"payload_order": "shuffled"}, "payload_order: 'shuffled' is neither turn nor random"),
+        ({"payload": "", "payload_order": "random"}, "payload_order: only for a payload"),
+        ({"payload": "", "payload_framing": "line"}, "payload_framing: only for a payload"),
+    ],
+)
+def test_messages_that_are_none_are_refused(folder: str, load: dict[str, str], why: str) -> None:
+    with pytest.raises(SettingError, match=why) as caught:
+        messages(**{"payload": f"{folder}/a"} | load)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_workload_is_read_again_where_its_file_is_not() -> None:
@@ -204,6 +277,7 @@ def test_connections_that_take_the_place_of_others_have_numbers_too(load: dict[s
         ("line", {"size": "20..100"}),
         ("line", {"template": '{{"id": {number}, "of": {connection}, "at": {time}}}'}),
         ("u32", {"payload": "content", "depth": 4}),
+        ("u32", {"payload": "many", "payload_framing": "line", "payload_order": "random"}),
         ("u32", {"template": "tick {number}", "rate": 1000}),
     ],
 )
@@ -215,6 +289,7 @@ def test_a_run_verifies_them(
     load: dict[str, Any],
 ) -> None:
     (tmp_path / "content").write_bytes(bytes(range(256)) * 400)
+    (tmp_path / "many").write_bytes(b"".join(b"%d\n" % 10**n for n in range(9)))
     monkeypatch.chdir(tmp_path)
     recorder = Recorder()
     with engine.server(recorder, framing=framing, max_frame="8MiB") as server:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from time import monotonic_ns
 from typing import Protocol
 
-from epollo.bench.load.contents import FilePayload, read
+from epollo.bench.load.contents import FilePayload, messages_of, read
 from epollo.bench.load.length_inside import LengthInside, length_inside
 from epollo.bench.load.matching import match_of
 from epollo.bench.load.payload import NUMBER, TIME, Fault, Payload
@@ -50,9 +50,14 @@ def new_payload(workload: Workload, framing: Framing) -> Messages:
 
 
 def _file_payload(workload: Workload, framing: Framing) -> Messages:
-    payload = FilePayload(read(workload.payload))
-    _checked("payload", payload, workload, framing)
-    return FilePayload(framing.encode(payload.content)) if length_inside(framing) else payload
+    load = workload
+    messages = messages_of(load.payload, load.payload_framing, load.payload_order, load.seed)
+    try:
+        frames = {message: framing.encode(message) for message in messages}
+    except EncodeError as error:
+        raise SettingError(f"payload: {error}; use another payload, or another framing") from None
+    inside = length_inside(framing)
+    return FilePayload([frames[message] for message in messages] if inside else messages)
 
 
 def are_distinct(workload: Workload) -> bool:
@@ -131,6 +136,8 @@ def _fitting(match: Match, framing: Framing, spec: str) -> Match:
 def _check_identifier(match: Match, payload: Messages, workload: Workload) -> None:
     """Two messages of a connection have different identifiers, unless only one is outstanding."""
     sent = [payload.message(0, number, monotonic_ns()) for number in range(_TRIED)]
+    if isinstance(payload, FilePayload):
+        sent += payload.messages
     shortest = min(len(message) for message in sent)
     if not (workload.payload or workload.template):
         shortest = workload.sizes.least
@@ -142,7 +149,7 @@ def _check_identifier(match: Match, payload: Messages, workload: Workload) -> No
     if match.stamp is not None:
         sent = [match.stamp(message, number) for number, message in enumerate(sent)]
     identifiers = {_identifier(match, message, workload.match) for message in sent}
-    if len(identifiers) < _TRIED and (workload.open_loop or workload.depth > 1):
+    if len(identifiers) == 1 and (workload.open_loop or workload.depth > 1):
         raise SettingError(
             f"match: all messages have the same identifier, {describe(identifiers.pop())}; "
             "use bytes(OFFSET,SIZE,stamp), which writes another one into each"

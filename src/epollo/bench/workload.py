@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from epollo import address, framing
-from epollo.bench.load.contents import size_of
+from epollo.bench.load.contents import ORDERS, size_of
 from epollo.bench.load.rates import Profile, parse_rate
 from epollo.bench.load.sizes import Sizes, parse_sizes
 from epollo.errors import EncodeError, SettingError
@@ -64,7 +64,10 @@ class Workload:
         connection_rate: most connections opened a second.
         size: of a message, without its frame's header: ``64``, or text: ``"64..1KiB"`` for a
             uniform range, ``"64:9,1KiB:1"`` for a list with weights.
-        payload: a file with the bytes of each message.
+        payload: a file with the bytes of each message, or a folder with such files, or a pipe.
+        payload_framing: how the messages in each file of ``payload`` are framed; without it, a file
+            is one message.
+        payload_order: ``"turn"`` or ``"random"``, if ``payload`` has several messages.
         template: text of each message, with ``{number}``, ``{connection}`` and ``{time}`` in it.
         expect: what a correct reply is: ``"echo"``, ``"any"``, or ``"module:function"``, called
             with the message and the reply; it returns true if the reply is correct.
@@ -101,6 +104,8 @@ class Workload:
     connection_rate: float | None = None
     size: str | int = 64
     payload: str = ""
+    payload_framing: str = ""
+    payload_order: str = "turn"
     template: str = ""
     expect: str = "echo"
     match: str = ""
@@ -197,6 +202,11 @@ class Workload:
         for name in ("warmup", "think", "greeting", "preamble_replies"):
             if getattr(self, name) < 0:
                 raise SettingError(f"{name}: must be at least 0")
+        if self.payload_order not in ORDERS:
+            raise SettingError(f"payload_order: {self.payload_order!r} is neither turn nor random")
+        for name, usual in (("payload_framing", ""), ("payload_order", "turn")):
+            if getattr(self, name) != usual and not self.payload:
+                raise SettingError(f"{name}: only for a payload; give that too")
         if self.preamble_replies and not self.preamble:
             raise SettingError("preamble_replies: only for a preamble; give that too")
 

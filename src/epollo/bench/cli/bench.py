@@ -116,7 +116,26 @@ def _option(
     default="64",
     **SIZE,
 )
-@_option(MESSAGE, "--payload", about="File with the bytes of each message.", **FILE)
+@_option(
+    MESSAGE,
+    "--payload",
+    about="File with the bytes of each message; or a folder of such files, or a pipe.",
+    **FILE,
+)
+@_option(
+    MESSAGE,
+    "--payload-framing",
+    about="Framing of the messages in each payload file.",
+    default="a file is one message",
+    **SPEC,
+)
+@_option(
+    MESSAGE,
+    "--payload-order",
+    about="Order of the payload's messages: turn or random.",
+    default="turn",
+    **NAME,
+)
 @_option(
     MESSAGE,
     "--template",

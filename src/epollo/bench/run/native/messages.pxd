@@ -12,7 +12,7 @@ cdef enum:
 cdef class Messages:
     cdef object payload
     cdef object python  # makes the messages that are not made here
-    cdef bytes content  # of all messages; None if they differ
+    cdef list contents  # of the files of a payload; None if there are none
     cdef bytes pattern
     cdef const uint8_t *pattern_data
     cdef Py_ssize_t *sizes

@@ -21,7 +21,7 @@ cdef class Messages:
     def __init__(self, payload, framing):
         self.payload = payload
         self.python = payload.message
-        self.content = payload.content if type(payload) is FilePayload else None
+        self.contents = payload.messages if type(payload) is FilePayload else None
         if type(payload) is Payload and not payload.text:
             self.pattern = payload.pattern
             self.pattern_data = self.pattern
@@ -48,7 +48,9 @@ cdef class Messages:
         cdef Py_ssize_t size
         cdef bytes message
         if self.sizes is NULL:
-            return self.python(connection, number, due) if self.content is None else self.content
+            if self.contents is None:
+                return self.python(connection, number, due)
+            return self.contents[(number + connection * STEP) % <uint64_t> len(self.contents)]
         size = self.size(connection, number)
         message = PyBytes_FromStringAndSize(NULL, size)
         self.write(connection, number, due, <uint8_t *> PyBytes_AS_STRING(message), size)
