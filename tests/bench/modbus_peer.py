@@ -1,6 +1,6 @@
 """A Modbus server by pymodbus, in a process of its own; its first line is its port.
 
-    python -m tests.bench.modbus_peer
+python -m tests.bench.modbus_peer
 """
 
 from __future__ import annotations

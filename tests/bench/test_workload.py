@@ -43,6 +43,11 @@ from tests.support import DEADLINE
             {"framing": "fixed:65"},
             "size: message of 64 bytes; fixed:65 takes 65; use another",
         ),
+        ({"expect": "none"}, "expect: none is only for an open loop; give a rate too"),
+        (
+            {"expect": "none", "rate": 10, "match": "bytes(0,1)"},
+            "match: there are no replies to ma",
+        ),
         ({"framing": "modbus", "size": 5}, "size: message of 5 bytes is shorter than the 6"),
         (
             {"framing": "length(size=2,offset=2,strip=2)"},

@@ -87,7 +87,10 @@ def new_preamble(workload: Workload, framing: Framing) -> bytes | None:
 
 def matched_by(workload: Workload) -> str:
     """How a reply is matched to its message: by the ``identifier`` of ``match``, by the
-    ``content`` of both, or by the ``order`` that the server is assumed to keep."""
+    ``content`` of both, or by the ``order`` that the server is assumed to keep; ``none`` if no
+    replies are expected."""
+    if workload.expect == "none":
+        return "none"
     if workload.match:
         return "identifier"
     by_content = workload.expect == "echo" and are_distinct(workload)

@@ -70,7 +70,8 @@ class Workload:
         payload_order: ``"turn"`` or ``"random"``, if ``payload`` has several messages.
         template: text of each message, with ``{number}``, ``{connection}`` and ``{time}`` in it.
         expect: what a correct reply is: ``"echo"``, ``"any"``, or ``"module:function"``, called
-            with the message and the reply; it returns true if the reply is correct.
+            with the message and the reply; it returns true if the reply is correct. ``"none"``: no
+            replies come, and a message is done when it was sent.
         match: where a message and its reply have the identifier that they share:
             ``"bytes(OFFSET,SIZE)"``, with ``,stamp`` to write it into each message, or
             ``"module:name"`` of a function or an `epollo.client.Match`. Without it, replies are
@@ -228,6 +229,10 @@ class Workload:
     def _check_loop(self) -> None:
         if self.arrival not in ("constant", "poisson"):
             raise SettingError(f"arrival: {self.arrival!r} is neither constant nor poisson")
+        if self.expect == "none" and self.rate is None:
+            raise SettingError("expect: none is only for an open loop; give a rate too")
+        if self.expect == "none" and self.match:
+            raise SettingError("match: there are no replies to match; leave it out")
         if self.rate is None and self.arrival != "constant":
             raise SettingError("arrival: only for an open loop; give a rate too")
         if self.rate is not None and self.depth != 1:

@@ -106,8 +106,8 @@ def test_one_that_raises_is_wrong_and_told_once_with_its_traceback(module: str, 
 @pytest.mark.parametrize(
     ("spec", "kind", "why"),
     [
-        ("ecoh", SettingError, "expect: 'ecoh' is neither echo, any nor module:function"),
-        ("", SettingError, "expect: '' is neither echo, any nor module:function"),
+        ("ecoh", SettingError, "expect: 'ecoh' is neither echo, any, none nor module:function"),
+        ("", SettingError, "expect: '' is neither echo, any, none nor module:function"),
         (":upper", HandlerError, "expect function ':upper' is not of the form module:attribute"),
         ("no_such:upper", HandlerError, "expect function module 'no_such' not found here"),
         ("{}:none", HandlerError, "expect function '{}:none' not found: module '{}' has no 'none'"),

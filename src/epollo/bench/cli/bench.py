@@ -146,7 +146,7 @@ def _option(
 @_option(
     MESSAGE,
     "--expect",
-    about="The correct reply: echo, any, or what module:function accepts.",
+    about="The correct reply: echo, any, none, or what module:function accepts.",
     default="echo",
     **SPEC,
 )

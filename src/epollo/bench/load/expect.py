@@ -68,8 +68,8 @@ class UserCheck:
 
 
 def expectation(spec: str) -> Expectation:
-    """The expectation that ``spec`` names: ``echo``, ``any``, or ``module:function``, which is
-    called with the message and the reply, and returns true if the reply is correct.
+    """The expectation that ``spec`` names: ``echo``, ``any``, ``none``, or ``module:function``,
+    which is called with the message and the reply, and returns true if the reply is correct.
 
     Raises SettingError and HandlerError, which name the fix.
     """
@@ -77,8 +77,10 @@ def expectation(spec: str) -> Expectation:
         return Expectation(None, echo=True)
     if spec == "any":
         return Expectation(_any, any=True)
+    if spec == "none":
+        return Expectation(_any)
     if ":" not in spec:
-        raise SettingError(f"expect: {spec!r} is neither echo, any nor module:function")
+        raise SettingError(f"expect: {spec!r} is neither echo, any, none nor module:function")
     check = UserCheck(spec, _function(spec))
     return Expectation(check, check=check)
 

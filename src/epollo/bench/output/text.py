@@ -46,6 +46,7 @@ _MEANINGS = {
     "closed_early": "the server closed while replies were due",
     "closed_idle": "the server closed between messages: raise its idle timeout, or send more often",
     UNTOLD: "of all kinds: a partial result does not tell them apart",
+    "slow_consumer": "too much was unsent: the server reads too slowly",
     "bad_frame": "the server sent an invalid {framing} frame",
 }
 # Errors that ask for the right protocol if no reply came before them.
@@ -164,7 +165,7 @@ def _amounts(result: Result) -> str:
         ),
         ("bytes", "" if result.partial else _bytes(result)),
         ("connections", "" if result.partial else _connections(result)),
-        ("", "" if result.partial else f"first reply: {spread(result.first_reply)}"),
+        ("", _first_reply(result)),
         ("fairness", fairness(result)),
         ("outstanding", _outstanding(result)),
         ("tester", tester(result)),
@@ -199,6 +200,12 @@ def _connections(result: Result) -> str:
     if result.lost:
         amount += f", {result.lost:,} lost"
     return f"{amount}; connect: {spread(result.connect)}"
+
+
+def _first_reply(result: Result) -> str:
+    if result.partial or result.workload.expect == "none":
+        return ""
+    return f"first reply: {spread(result.first_reply)}"
 
 
 def _outstanding(result: Result) -> str:

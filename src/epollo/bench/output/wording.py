@@ -110,6 +110,12 @@ def _method(load: Workload) -> Iterator[str]:
         yield f"A warm-up of {format_seconds(load.warmup)} is not counted."
     else:
         yield "There was no warm-up, so opening the connections is included."
+    if load.expect == "none":
+        yield (
+            "No replies were expected: a message was done when it was sent, so the times only show "
+            "the tester's own lateness."
+        )
+        return
     yield _matching(load)
     yield (
         f"A message without a reply within {format_seconds(load.timeout)} is an error, and is in "

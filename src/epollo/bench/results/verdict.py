@@ -73,6 +73,8 @@ class Verdict:
             return f"{_counted(errors)}{allowed}"
         if not self.result.messages:
             return "no message was measured"
+        if self.result.workload.expect == "none":
+            return "every message was sent, without replies; no errors"
         return f"every reply came{_verified(self.result.workload)}; no errors"
 
     def _lost(self) -> str:

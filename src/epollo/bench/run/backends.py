@@ -14,6 +14,7 @@ class Backend:
         counters: the class that connections count and record in.
         pipeline: the class of one connection.
         matched: the same for replies that are matched by an identifier.
+        one_way: the same for messages without replies.
         pacer: the class that sends by the clock.
         messages: given the payload and the framing of a run, returns what makes its messages.
     """
@@ -21,6 +22,7 @@ class Backend:
     counters: Any
     pipeline: Any
     matched: Any
+    one_way: Any
     pacer: Any
     messages: Any
 
@@ -31,16 +33,20 @@ def backend_of(engine: str) -> Backend:
         from epollo.bench.run.native.counters import MessageCounters as NativeCounters
         from epollo.bench.run.native.matched import MatchedPipeline as NativeMatched
         from epollo.bench.run.native.messages import Messages
+        from epollo.bench.run.native.one_way import OneWayPipeline as NativeOneWay
         from epollo.bench.run.native.pacer import Pacer as NativePacer
         from epollo.bench.run.native.pipeline import Pipeline as NativePipeline
 
-        return Backend(NativeCounters, NativePipeline, NativeMatched, NativePacer, Messages)
+        return Backend(
+            NativeCounters, NativePipeline, NativeMatched, NativeOneWay, NativePacer, Messages
+        )
     from epollo.bench.run.python.counters import MessageCounters
     from epollo.bench.run.python.matched import MatchedPipeline
+    from epollo.bench.run.python.one_way import OneWayPipeline
     from epollo.bench.run.python.pacer import Pacer
     from epollo.bench.run.python.pipeline import Pipeline
 
-    return Backend(MessageCounters, Pipeline, MatchedPipeline, Pacer, _unchanged)
+    return Backend(MessageCounters, Pipeline, MatchedPipeline, OneWayPipeline, Pacer, _unchanged)
 
 
 def _unchanged(payload: Any, framing: Any) -> Any:

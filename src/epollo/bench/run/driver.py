@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import monotonic_ns
+from typing import Any
 
 from epollo.bench.load.arrivals import arrivals
 from epollo.bench.load.expect import expectation
@@ -76,7 +77,7 @@ class Driver:
         context = RunContext(
             workload=workload,
             framing=framing,
-            limits=Limits(high_water=_UNLIMITED, max_unsent=_UNLIMITED),
+            limits=_limits(workload),
             filters=self._dialer.filters,
             payload=payload,
             messages=backend.messages(payload, framing),
@@ -96,7 +97,7 @@ class Driver:
             self._loop,
             shard,
             self._dialer,
-            backend.pipeline if self._match is None else backend.matched,
+            _pipeline(workload, backend),
             self._all_ramped_up,
         )
         self._schedule: Schedule | None = None
@@ -266,6 +267,21 @@ class Driver:
             waited=self._processor.waited,
             outstanding=counters.average_outstanding,
         )
+
+
+def _pipeline(workload: Workload, backend: Backend) -> Any:
+    """The class of the connections."""
+    if workload.expect == "none":
+        return backend.one_way
+    return backend.matched if workload.match else backend.pipeline
+
+
+def _limits(workload: Workload) -> Limits:
+    """A message that gets no reply is done when it was sent, so a server that does not read must
+    be noticed: it is closed as slow_consumer."""
+    if workload.expect == "none":
+        return Limits(high_water=_UNLIMITED)
+    return Limits(high_water=_UNLIMITED, max_unsent=_UNLIMITED)
 
 
 def _new_loop(workload: Workload, failed: Callable[[BaseException, str], object]) -> EventLoop:
