@@ -18,7 +18,7 @@ async def main() -> None:
     data = [SimData(0, values=list(range(REGISTERS)), datatype=DataType.REGISTERS)]
     server = ModbusTcpServer(SimDevice(0, simdata=data), address=("127.0.0.1", 0))
     assert await server.listen()
-    print(server.transport.sockets[0].getsockname()[1], flush=True)
+    print(server.transport.sockets[0].getsockname()[1], flush=True)  # type: ignore[attr-defined]
     await server.serving
 
 

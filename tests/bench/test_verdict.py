@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from epollo.bench.output.text import render
+from epollo.bench.output.wording import method
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.thresholds import parse
 from epollo.bench.results.verdict import Verdict
@@ -185,6 +186,40 @@ def test_a_closed_loop_says_that_its_tester_may_limit_it(
 def test_it_says_where_the_order_of_replies_was_assumed(matched: dict[str, Any]) -> None:
     report = render(Verdict.of(made_up(**matched)))
     assert re.search(r"\border\b.*\bassumed\b|\bassum(ed|es)\b.*\border\b", report)
+
+
+@pytest.mark.parametrize(
+    ("load", "by"),
+    [
+        ({}, "content"),
+        ({"depth": 4, "size": 8}, "content"),
+        ({"depth": 4, "size": 7}, "order"),
+        ({"framing": "modbus"}, "content"),
+        ({"framing": "mongodb", "size": 20}, "content"),
+        ({"framing": "mongodb", "size": 19}, "order"),
+        ({"framing": "length(offset=10,size=4)"}, "content"),
+        ({"framing": "length(offset=5,size=8)"}, "order"),
+        ({"expect": "any"}, "order"),
+        ({"expect": "any", "match": "bytes(0,8)"}, "identifier"),
+        ({"expect": "none", "rate": 10}, "none"),
+    ],
+)
+def test_the_json_says_how_replies_were_matched(load: dict[str, Any], by: str) -> None:
+    assert made_up(**load).to_document()["matched_by"] == by
+
+
+@pytest.mark.parametrize(
+    "load", [{}, {"rate": 1000}, {"depth": 4}, {"expect": "any"}, {"payload": __file__}]
+)
+def test_it_does_not_say_so_where_no_order_was_assumed(load: dict[str, Any]) -> None:
+    report = render(Verdict.of(made_up(**load))) + method(made_up(**load).workload)
+    assert "assumed" not in report
+
+
+def test_it_says_by_what_replies_were_matched() -> None:
+    result = made_up(rate=1000, expect="any", match="bytes(0,8)")
+    assert "not verified, matched by bytes(0,8); no errors" in str(Verdict.of(result))
+    assert "matched to its message by an identifier, bytes(0,8)" in method(result.workload)
 
 
 # -- whose fault a late send is

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable
+from itertools import islice, takewhile
 from time import monotonic_ns
 
 from epollo.bench.load.payload import Fault
@@ -48,7 +49,7 @@ class MatchedConnection(BenchConnection):
 
     def drop(self, count: int) -> list[Entry]:
         """Remove and return the oldest ``count`` messages outstanding."""
-        return [self._drop_oldest()[1] for _ in range(count)]
+        return [self._remove(identifier) for identifier in list(islice(self.waiting, count))]
 
     def overdue(self, before: int) -> bool:
         """Has nothing come since before that time, while a reply or the connect was pending?"""
@@ -58,10 +59,12 @@ class MatchedConnection(BenchConnection):
 
     def abandon_overtaken(self, before: int) -> None:
         """Give up the messages sent before that time: replies to others have come since."""
-        while self.oldest_sent() < before and self.transport is not None:
-            identifier, entry = self._drop_oldest()
+        late = takewhile(lambda item: item[1][1] < before, self.waiting.items())
+        for identifier, _ in list(late):
+            if self.transport is None:  # `abandon` gives up the others
+                return
             self.context.expired.add(self.serial, identifier)
-            self.give_up(entry)
+            self.give_up(self._remove(identifier))
 
     def another_message(self, due: int) -> tuple[Hashable, bytes]:
         """Another message outstanding has the identifier of the next one: skip numbers until it is
@@ -90,15 +93,13 @@ class MatchedConnection(BenchConnection):
 
     def wrong_reply(self, identifier: Hashable, reply: bytes) -> bytes | None:
         """The reply to a message is not correct: returns the message to send next."""
-        entry = self.waiting.pop(identifier)
-        self.counters.outstanding -= 1
+        entry = self._remove(identifier)
         self.answered_last.append(identifier)
         self.last_reply = monotonic_ns()
         short = self.context.expectation.echo and entry[2].startswith(reply)
         fault = Fault.SHORT if short else Fault.WRONG_BYTES
         return self.settle_wrong(fault, entry, self.last_reply)
 
-    def _drop_oldest(self) -> tuple[Hashable, Entry]:
-        identifier = next(iter(self.waiting))
+    def _remove(self, identifier: Hashable) -> Entry:
         self.counters.outstanding -= 1
-        return identifier, self.waiting.pop(identifier)
+        return self.waiting.pop(identifier)
