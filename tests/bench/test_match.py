@@ -248,6 +248,7 @@ def test_a_late_reply_is_counted_once_as_unanswered(engine: Engine) -> None:
         )
     assert result.errors == {"unanswered": 1}
     assert result.messages == result.sent - 1
+    assert 1 < result.concurrency <= 2
     assert result.lost == 0
 
 

@@ -99,6 +99,20 @@ def test_a_login_that_is_refused_is_one_line(engine: Engine, tmp_path: Path) -> 
     assert "\n" not in str(why.value)
 
 
+def test_one_that_is_closed_before_it_was_greeted_is_counted(engine: Engine) -> None:
+    count = iter(range(2))
+
+    def serve(peer: Accepted) -> None:
+        if next(count):
+            greeting(GREETING, b"", [])(peer)
+
+    with hostile(serve) as where:
+        result = load(where, engine.name, greeting=2)
+    assert result.errors == {"closed_early": 1}
+    assert result.connect.total == 1
+    assert result.messages == MESSAGES
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

@@ -112,8 +112,8 @@ class BenchConnection:
 
     @property
     def pending(self) -> bool:
-        """Is a reply still to come?"""
-        return self.oldest_sent() < NEVER or bool(self.overtaken)
+        """Is a reply, or a part of the greeting, still to come?"""
+        return self.oldest_sent() < NEVER or bool(self.overtaken or self.greeting_due)
 
     @property
     def retired(self) -> bool:

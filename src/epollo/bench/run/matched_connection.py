@@ -37,7 +37,7 @@ class MatchedConnection(BenchConnection):
 
     @property
     def pending(self) -> bool:
-        return bool(self.waiting)
+        return bool(self.waiting or self.greeting_due)
 
     def outstanding(self) -> int:
         """The number of messages outstanding."""
@@ -101,5 +101,5 @@ class MatchedConnection(BenchConnection):
         return self.settle_wrong(fault, entry, self.last_reply)
 
     def _remove(self, identifier: Hashable) -> Entry:
-        self.counters.outstanding -= 1
+        self.counters.count_dropped(1)
         return self.waiting.pop(identifier)

@@ -17,7 +17,7 @@ class OneWayConnection(BenchConnection):
 
     @property
     def pending(self) -> bool:
-        return False
+        return bool(self.greeting_due)
 
     def send(self, due: int) -> None:
         """Send the message due at ``due`` ns."""
