@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from epollo.bench import Result, Workload, run
 from epollo.bench.load.matching import match_of
+from epollo.engine import available
 from epollo.errors import EpolloError, HandlerError, SettingError
 from tests.bench.hostile import Accepted, Serve, hostile
 from tests.engines import Engine
@@ -180,6 +183,36 @@ def test_too_few_identifiers_end_the_run_in_one_line(engine: Engine) -> None:
     ):
         load(where, engine.name, match="bytes(0,1)", rate=100_000, depth=1, messages=10_000)
     assert "\n" not in str(why.value)
+
+
+@pytest.mark.skipif("native" not in available(), reason="no native engine here")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"match": "bytes(0,8)"},
+        {"match": "bytes(0,8)", "expect": "any"},
+        {"match": "bytes(1,2,stamp)"},
+        {"match": "bytes(0,4,stamp)", "payload": __file__, "expect": "any"},
+    ],
+)
+def test_an_identifier_at_a_fixed_place_costs_no_call_of_a_python_function(
+    changes: dict[str, Any],
+) -> None:
+    called: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            called.append(frame.f_code.co_filename)
+
+    with Engine("native", "auto").server(lambda message: message) as server:
+        sys.setprofile(note)
+        try:
+            result = load(server.addresses[0], "native", messages=10_000, **changes)
+        finally:
+            sys.setprofile(None)
+    assert result.errors == {}
+    assert sum("/bench/run/" in file or "/bench/load/" in file for file in called) < 3000
+    assert sum("/client/" in file for file in called) < 100
 
 
 # -- wrong replies

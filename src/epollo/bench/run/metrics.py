@@ -41,7 +41,7 @@ class RunCounters:
     outstanding: int  # of all messages
     open_loop: bool
     record: Callable[[int, int, int], None]  # how long a message took: due, sent, answered
-    count_dropped: Callable[[int], None]  # so many messages, which had no correct reply
+    count_dropped: Callable[[int], None]  # this number of messages had no correct reply
     record_many: Callable[[int, int, int, int], None]  # due, response, service, how many
     recorders: Callable[[], Callable[[], Any]]  # what makes those of a second
     select: Callable[[Any], None]  # the recorders of the present second
