@@ -38,6 +38,7 @@ COMMAND_MODULES = {
     "epollo.cli.command",
     "epollo.cli.interrupts",
     "epollo.cli.main",
+    "epollo.cli.streams",
     "epollo.errors",
     "epollo_command",
 }

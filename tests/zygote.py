@@ -73,7 +73,7 @@ class Zygote:
     def serving(self, *arguments: str, env: dict[str, str]) -> Iterator[ServerProcess]:
         """``epollo serve`` with these arguments, on a free port; killed with the context."""
         reader, writer = os.pipe()
-        with TemporaryFile("w+") as log, open(reader) as stdout:  # noqa: PTH123
+        with TemporaryFile("w+") as log, open(reader) as stdout:  # noqa: SIM115
             command = ["serve", "--bind", "127.0.0.1:0", *arguments]
             request = json.dumps({"command": command, "env": env}).encode()
             socket.send_fds(self._socket, [request], [writer, log.fileno()])
@@ -122,6 +122,8 @@ def _run(request: Any, descriptors: list[int], channel: socket.socket, command: 
     for descriptor, number in zip(descriptors, (1, 2), strict=True):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    # Not those of this process, which know whether another file can seek.
+    sys.stdout, sys.stderr = (open(n, "w", buffering=1, closefd=False) for n in (1, 2))  # noqa: SIM115
     os.environ.update(request["env"])
     sys.argv = ["epollo", *request["command"]]
     command()

@@ -6,16 +6,16 @@ import codecs
 import io
 import sys
 
-# Replacements for characters that an encoding does not have.
+# Replacements for characters that an encoding does not have. By number: names load unicodedata.
 _PLAIN = {
-    "\N{MICRO SIGN}": "u",
-    "\N{PLUS-MINUS SIGN}": "+-",
-    "\N{HORIZONTAL ELLIPSIS}": "...",
-    "\N{NO-BREAK SPACE}": " ",
-    "\N{BOX DRAWINGS HEAVY HORIZONTAL}": "=",
-    "\N{BOX DRAWINGS LIGHT HORIZONTAL}": "-",
-    "\N{MULTIPLICATION SIGN}": "x",
-    "\N{SUPERSCRIPT TWO}": "2",
+    "\u00b5": "u",  # micro sign
+    "\u00b1": "+-",  # plus-minus sign
+    "\u2026": "...",  # horizontal ellipsis
+    "\u00a0": " ",  # no-break space
+    "\u2501": "=",  # box drawings heavy horizontal
+    "\u2500": "-",  # box drawings light horizontal
+    "\u00d7": "x",  # multiplication sign
+    "\u00b2": "2",  # superscript two
 }
 _HANDLER = "epollo.plain"
 _ESCAPED = range(0xDC80, 0xDD00)  # bytes of a name that are not text (PEP 383)
