@@ -86,7 +86,7 @@ class BaseLoop(ABC):
     _alarm: Alarm | None  # if the loop is a descriptor in another one
     _stopping: bool
     _closed: bool
-    _begun: bool  # this process is to serve, though there was no turn yet
+    _serves: bool  # this process is to serve, though there was no turn yet
     _inherited: bool  # this process was forked from the loop's own, and has given it up
     _exit: BaseException | None  # to be raised when the turn is over
 
@@ -105,7 +105,7 @@ class BaseLoop(ABC):
         self._pushes = Pushes(self)
         self._context = None
         self._alarm = None
-        self._stopping = self._closed = self._begun = self._inherited = False
+        self._stopping = self._closed = self._serves = self._inherited = False
         self._exit = None
         self._watch_wakeup()
         _LOOPS.add(self)
@@ -159,7 +159,7 @@ class BaseLoop(ABC):
     def begin(self) -> None:
         """This process is to serve: one that is forked from now on gives the loop up, and one that
         was forked before may serve as well."""
-        self._begun = True
+        self._serves = True
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -202,7 +202,7 @@ class BaseLoop(ABC):
     @property
     def used(self) -> bool:
         """Does this process serve with it, or has it something that only one process can use?"""
-        if self._begun or self.thread is not None:
+        if self._serves or self.thread is not None:
             return True
         return not all(isinstance(source, _OWN_SOURCES) for source in self.sources())
 

@@ -319,21 +319,18 @@ class Server:
                 self._abort()
             return
         self._stopping = True
-        self._protocol.on_empty = self._finish
-        loop.call_later(grace, self._abort)
+        late: list[Connection] = []
         try:
             self._listeners.stop_accepting(accept_queued=True)
         finally:  # whatever it raises, such as StopOverdue: the server ends
-            self._drain_connections(loop)
-
-    def _drain_connections(self, loop: EventLoop) -> None:
-        late: list[Connection] = []
-        if loop.advance_newcomers():
-            self._protocol.on_late, self._protocol.on_empty = late.append, self._finish_if_empty
-            loop.call_later(_HANDSHAKE_SECONDS, partial(self._end_newcomers, loop, late))
-        for connection in loop.connections():
-            connection.drain()
-        self._protocol.check_empty()
+            self._protocol.on_empty = self._finish
+            loop.call_later(grace, self._abort)
+            if loop.advance_newcomers():
+                self._protocol.on_late, self._protocol.on_empty = late.append, self._finish_if_empty
+                loop.call_later(_HANDSHAKE_SECONDS, partial(self._end_newcomers, loop, late))
+            for connection in loop.connections():
+                connection.drain()
+            self._protocol.check_empty()
 
     def _end_newcomers(self, loop: EventLoop, late: Sequence[Connection]) -> None:
         """The handshakes that had begun before the stop have had their time."""
