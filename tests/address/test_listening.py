@@ -238,6 +238,7 @@ def test_of_two_that_replace_a_stale_unix_socket_one_is_refused(
     second = threading.Thread(target=lambda: listeners.append(listen_or_fail(where)))
     with monkeypatch.context() as patched:
         patched.setattr(os, "unlink", listen_first)
+        patched.setattr(socket_files, "_LOCK_SECONDS", DEADLINE)
         listeners.append(listen_or_fail(where))
     second.join(DEADLINE)
     opened = [each for each in listeners if isinstance(each, socket.socket)]

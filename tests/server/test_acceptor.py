@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import socket
 import ssl
@@ -17,14 +18,17 @@ from typing import Any
 import pytest
 
 from epollo import CloseReason, Connection, address
+from epollo.address import SocketFile, socket_files
 from epollo.engine import Limits
 from epollo.framing import parse
 from epollo.server.acceptor import Acceptor
 from epollo.server.counters import Counters
 from epollo.server.limits import ConnectionLimiter
+from epollo.server.stopping import StopOverdue
 from epollo.tls import client_context
 from tests.certificates import Files
 from tests.engines import Engine
+from tests.logs import Log
 from tests.support import DEADLINE, Peer, Recorder, frame, has_ipv6, serving, shim, until
 
 
@@ -312,6 +316,47 @@ def test_a_stop_removes_its_own_unix_socket_after_a_change_of_directory(
         until(lambda: not server.connections and server._loop is None)
         assert (second / "socket").is_socket()
         assert not (first / "socket").exists()
+
+
+def test_a_stop_does_not_wait_for_a_stranger_who_has_locked_the_directory(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_files, "_LOCK_PERIOD", None)  # to sleep would be an error
+    path = tmp_path / "socket"
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with engine.server(Recorder(), bind=f"unix:{path}"), Peer(f"unix:{path}") as peer:
+            assert peer.ask(b"hello") == b"hello"
+            fcntl.flock(folder, fcntl.LOCK_EX)
+    finally:
+        os.close(folder)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("raised", [ValueError, StopOverdue], ids=str)
+def test_a_stop_drains_its_connections_though_a_listener_is_not_closed_in_order(
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    raised: type[BaseException],
+    log: Log,
+) -> None:
+    def fail(self: SocketFile) -> None:
+        raise raised
+
+    handler = Recorder()
+    binds = [f"unix:{tmp_path / 'socket'}", "127.0.0.1:0"]
+    server = engine.server(handler, bind=binds, graceful_timeout=DEADLINE)
+    with monkeypatch.context() as patched, server, Peer(server.addresses[1]) as peer:
+        assert peer.ask(b"hello") == b"hello"
+        patched.setattr(SocketFile, "remove", fail)
+        server.stop()
+        assert peer.receive_all() == b""
+        assert handler.end() is CloseReason.SHUTDOWN
+        for where in server.addresses:
+            with pytest.raises(ConnectionRefusedError):
+                Peer(where)
+    assert any("a callback of the loop raised" in line for line in log.take())
 
 
 def test_a_reserve_that_is_descriptor_0_is_closed_with_its_acceptor(engine: Engine) -> None:

@@ -6,12 +6,13 @@ Neither the peers nor the server may notice what becomes of those copies.
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -253,12 +254,117 @@ def descriptors_of(loop: Any) -> list[int]:
     return found
 
 
-def check_given_up(ours: set[str], connection: Connection) -> None:
+def check_closed(ours: set[str]) -> None:
     names = {str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
     assert not ours & names
+
+
+def check_given_up(ours: set[str], connection: Connection) -> None:
+    check_closed(ours)
     assert connection.closed
     with pytest.raises(epollo.ConnectionClosed):
         connection.send(b"hello")
+
+
+DAEMON = """
+import os, signal, sys, epollo
+
+def plain(message):
+    return message
+
+async def later(message):
+    return message
+
+handler, engine, poller = sys.argv[1:]
+server = epollo.Server(globals()[handler], "127.0.0.1:0", engine=engine, poller=poller)
+server.start()
+child = os.fork()
+if not child:
+    server.run()
+    os._exit(7)
+server.close()  # takes nothing from the child
+print(server.addresses[0], flush=True)
+os.read(0, 1)
+os.kill(child, signal.SIGTERM)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("handler", ["plain", "later"])
+def test_a_server_that_was_started_before_the_fork_runs_in_the_child(
+    engine: Engine, handler: str
+) -> None:
+    """As in a daemon. The parent may close its own, and the child still stops by a signal."""
+    command = [sys.executable, "-c", DAEMON, handler, engine.name, engine.poller]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        where = line_of(process.stdout)
+        with Peer(where.strip()) as peer:
+            assert peer.ask(b"hello") == b"hello"
+        process.communicate("\n", timeout=DEADLINE)
+        assert process.returncode == 7
+
+
+class ForksWhenStarted(Recorder):
+    """Forks before the first turn of the loop, when the server is running."""
+
+    gives_up = False
+
+    def started(self, server: epollo.Server) -> None:
+        loop = server._started
+        ours = {str(Path(f"/proc/self/fd/{fd}").readlink()) for fd in descriptors_of(loop)}
+        in_a_fork(lambda: check_closed(ours))
+        self.gives_up = True
+
+
+def test_a_process_forked_by_started_has_nothing_of_the_server(engine: Engine) -> None:
+    handler = ForksWhenStarted()
+    with engine.server(handler) as server, Peer(server.addresses[0]) as peer:
+        assert handler.gives_up
+        assert peer.ask(b"hello") == b"hello"
+
+
+def test_a_process_forked_without_a_free_descriptor_gives_all_up(engine: Engine) -> None:
+    handler = Recorder()
+    with engine.server(handler) as server, Peer(server.addresses[0]) as peer:
+        connection = handler.connection()
+        assert peer.ask(b"hello") == b"hello"  # so that the turn that accepted it is over
+        fork_without_a_free_descriptor(server, connection)
+        assert peer.ask(b"still there") == b"still there"
+
+
+def test_a_process_forked_without_a_free_descriptor_and_without_connections_gives_all_up(
+    engine: Engine,
+) -> None:
+    with engine.server(Recorder()) as server:
+        fork_without_a_free_descriptor(server)
+        with Peer(server.addresses[0]) as peer:
+            assert peer.ask(b"still there") == b"still there"
+
+
+def fork_without_a_free_descriptor(server: epollo.Server, *closed: Connection) -> None:
+    ours = {str(Path(f"/proc/self/fd/{fd}").readlink()) for fd in descriptors_of(server._started)}
+
+    def check() -> None:
+        for fd in full:
+            os.close(fd)
+        check_closed(ours)
+        assert all(connection.closed for connection in closed)
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    full: list[int] = []
+    try:
+        highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, limits[1]))
+        with suppress(OSError):
+            while True:
+                full.append(os.dup(0))
+        in_a_fork(check)
+    finally:
+        for fd in full:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 CLIENTS = {

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-_LOCK_SECONDS = 5.0  # then without the lock: a stranger may hold it for ever, such as on /tmp
+# To bind, at most; then without the lock: a stranger may hold it for ever, such as on /tmp, and
+# must not keep a server from starting.
+_LOCK_SECONDS = 0.5
 _LOCK_PERIOD = 0.01
 
 
@@ -37,8 +39,13 @@ class SocketFile:
         return cls(str(Path(path).absolute()), status.st_dev, status.st_ino)
 
     def remove(self) -> None:
-        """Remove it, unless the path is another file's by now. The socket must still be open."""
-        with _locked(self.path):
+        """Remove it, unless the path is another file's by now. The socket must still be open.
+
+        Never waits, since the thread that stops a server serves its peers. Without the lock, a
+        file that replaces this one between the comparison and the removal would be removed. No
+        `bind` does that while the socket listens, so what is left is tiny.
+        """
+        with _locked(self.path, seconds=0):
             try:
                 if SocketFile.at(self.path) == self:
                     Path(self.path).unlink()
@@ -49,7 +56,7 @@ class SocketFile:
 def bind(sock: socket.socket, path: str, mode: int | None) -> SocketFile:
     """Bind ``sock`` to ``path``, in place of the file of a killed server; ``mode`` is the file's
     permissions, or None for those that the umask leaves. Raises OSError."""
-    with _locked(path):
+    with _locked(path, _LOCK_SECONDS):
         _remove_stale(path)
         sock.bind(path)
         if mode is not None:
@@ -76,15 +83,15 @@ def _remove_stale(path: str) -> None:
 
 
 @contextmanager
-def _locked(path: str) -> Iterator[None]:
-    """Hold a lock on the directory of ``path``, if it can be locked."""
+def _locked(path: str, seconds: float) -> Iterator[None]:
+    """Hold a lock on the directory of ``path``, if it can be locked within ``seconds``."""
     try:
         folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:  # it cannot be read, or there is none, as bind(2) will say
         yield
         return
     try:
-        locked = _lock(folder)
+        locked = _lock(folder, seconds)
         yield
         if locked:  # a process that was forked meanwhile has the lock, too, until this
             fcntl.flock(folder, fcntl.LOCK_UN)
@@ -92,13 +99,13 @@ def _locked(path: str) -> Iterator[None]:
         os.close(folder)
 
 
-def _lock(folder: int) -> bool:
-    deadline = time.monotonic() + _LOCK_SECONDS
+def _lock(folder: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
     while True:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > deadline:
+            if time.monotonic() >= deadline:
                 return False
             time.sleep(_LOCK_PERIOD)
         except OSError:  # the file system has no such locks

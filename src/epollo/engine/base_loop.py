@@ -13,13 +13,13 @@ import traceback
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NoReturn, cast
 
 from epollo.engine.connection import BaseConnection
 from epollo.engine.deadlines import overdue
 from epollo.engine.events import READ, WRITE
-from epollo.engine.forking import forget_wakeup, replace_descriptors, replace_epoll
+from epollo.engine.forking import attempt, forget_wakeup, replace_descriptors, replace_epoll
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
 from epollo.engine.listener import Listener
 from epollo.engine.pushes import Pushes
@@ -45,9 +45,16 @@ _LOOPS: weakref.WeakSet[BaseLoop] = weakref.WeakSet()
 
 
 def _give_up_all() -> None:
-    for loop in list(_LOOPS):
-        loop.give_up()
-    if _LOOPS:
+    open_loops = [loop for loop in list(_LOOPS) if not loop.closed]
+    used = [loop for loop in open_loops if loop.used]
+    for loop in used:
+        attempt(loop.give_up)
+    for loop in used:  # afterwards: it takes a free descriptor, and there may have been none
+        attempt(loop.replace_inherited)
+    for loop in open_loops:
+        if not loop.used:
+            attempt(loop.renew)
+    if used:
         forget_wakeup()
 
 
@@ -79,6 +86,7 @@ class BaseLoop(ABC):
     _alarm: Alarm | None  # if the loop is a descriptor in another one
     _stopping: bool
     _closed: bool
+    _serves: bool  # this process is to serve, though there was no turn yet
     _inherited: bool  # this process was forked from the loop's own, and has given it up
     _exit: BaseException | None  # to be raised when the turn is over
 
@@ -97,7 +105,7 @@ class BaseLoop(ABC):
         self._pushes = Pushes(self)
         self._context = None
         self._alarm = None
-        self._stopping = self._closed = self._inherited = False
+        self._stopping = self._closed = self._serves = self._inherited = False
         self._exit = None
         self._watch_wakeup()
         _LOOPS.add(self)
@@ -148,6 +156,11 @@ class BaseLoop(ABC):
 
     # ---- Running
 
+    def begin(self) -> None:
+        """This process is to serve: one that is forked from now on gives the loop up, and one that
+        was forked before may serve as well."""
+        self._serves = True
+
     def run(self) -> None:
         """Serve until `stop`."""
         while not self._stopping:
@@ -178,15 +191,35 @@ class BaseLoop(ABC):
 
     @property
     def inherited(self) -> bool:
-        """Was this process forked from the loop's own? Then the loop serves nobody here."""
+        """Was this process forked from the loop's own, after `begin` or the first turn? Then the
+        loop serves nobody here."""
         return self._inherited
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
+    def used(self) -> bool:
+        """Does this process serve with it, or has it something that only one process can use?"""
+        if self._serves or self.thread is not None:
+            return True
+        return not all(isinstance(source, _OWN_SOURCES) for source in self.sources())
+
+    def renew(self) -> None:
+        """This process was forked before the loop was used: wait for the same listeners with
+        descriptors of its own, whatever becomes of the loop in the parent."""
+        self._wakeup.renew()
+        if self._alarm is not None:
+            self._alarm.renew()
+        own = [source for source in self.sources() if isinstance(source, _OWN_SOURCES)]
+        self._replace_epoll([source.descriptors()[0] for source in own])
 
     def give_up(self) -> None:
         """This process was forked from the loop's own: leave all that it serves to that one. No
-        hook is called. The present turn, if a handler has forked in it, ends with an error."""
+        hook is called. The present turn, if a handler has forked in it, ends with an error. Then
+        call `replace_inherited`."""
         self._inherited = True
-        if self._closed:
-            return
         self._timers.clear()
         self._call_queue.clear()
         self.to_flush.clear()
@@ -196,15 +229,23 @@ class BaseLoop(ABC):
         self._exit = RuntimeError(
             "a handler forked this process and returned in it; end it with os._exit"
         )
+        for connection in self._all():
+            attempt(connection.discard)
+            attempt(connection.abandon)
+
+    def replace_inherited(self) -> None:
+        """The rest of `give_up`: all descriptors but those of connections."""
         for source in self.sources():
-            connection = connection_of(source)
-            if connection is not None:
-                connection.discard()
-                connection.abandon()
-            elif isinstance(source, _OWN_SOURCES):
-                replace_descriptors(source.descriptors())
+            if isinstance(source, _OWN_SOURCES):
+                try:
+                    replace_descriptors(source.descriptors())
+                except OSError:  # none is free: now one is
+                    attempt(source.abort)
+        self._replace_epoll()
+
+    def _replace_epoll(self, watched: Sequence[int] = ()) -> None:
         try:
-            replace_epoll(self._descriptor())
+            replace_epoll(self._descriptor(), watched)
         except EngineMissing:  # poll(2) and select(2) have nothing in the kernel
             pass
 

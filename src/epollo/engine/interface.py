@@ -211,9 +211,14 @@ class EventLoop(Protocol):
         """A descriptor that is readable when ``poll(0)`` has work: the whole engine is one
         descriptor in another loop. Raises EngineMissing for a poller without a descriptor."""
 
+    def begin(self) -> None:
+        """This process is to serve: one that is forked from now on gives the loop up, and one that
+        was forked before may serve as well."""
+
     @property
     def inherited(self) -> bool:
-        """Was this process forked from the loop's own? Then the loop serves nobody here."""
+        """Was this process forked from the loop's own, after `begin` or the first turn? Then the
+        loop serves nobody here."""
 
     @property
     def wakeup_fd(self) -> int:

@@ -65,8 +65,18 @@ class Alarm:
     def descriptors(self) -> tuple[int, ...]:
         return (self.fd,)
 
+    def renew(self) -> None:
+        """In a forked process: a timer of its own, with the same descriptor."""
+        fresh = Alarm()
+        os.dup2(fresh.fd, self.fd, inheritable=False)
+        fresh.abort()
+        self._when = None
+        self.set(self._next_time())
+
     def abort(self) -> None:
-        os.close(self.fd)
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 class Wakeup:
@@ -96,6 +106,14 @@ class Wakeup:
 
     def descriptors(self) -> tuple[int, ...]:
         return (self.receiver.fileno(), self.sender.fileno())
+
+    def renew(self) -> None:
+        """In a forked process: a pair of its own, with the same descriptors."""
+        fresh = Wakeup()
+        for new, old in zip(fresh.descriptors(), self.descriptors(), strict=True):
+            os.dup2(new, old, inheritable=False)
+        fresh.abort()
+        self.wake()  # for what the old pair may have been told
 
     def abort(self) -> None:
         self.receiver.close()

@@ -50,13 +50,16 @@ class Acceptor:
         """Accept up to ``most`` of the connections that are queued, then no more, and close the
         listener. Those that are left in the queue are reset, though the kernel has acknowledged
         their requests."""
-        if self._listener.fileno() >= 0:
-            if most and self._source is not None:
-                self._source.accept(most)
-            if os.getpid() == self._process:  # a forked process must not remove the path
-                self._remove_file()
-            self._loop.unlisten(self._listener)
-        self._give_up_reserve()
+        try:
+            if self._listener.fileno() >= 0:
+                if most and self._source is not None:
+                    self._source.accept(most)
+                if os.getpid() == self._process:  # a forked process must not remove the path
+                    self._remove_file()
+        finally:  # a signal handler may have raised
+            if self._listener.fileno() >= 0:
+                self._loop.unlisten(self._listener)
+            self._give_up_reserve()
 
     def _remove_file(self) -> None:
         """Remove the Unix socket's file, while its inode is surely this one's: before the close."""

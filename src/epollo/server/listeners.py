@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 
 from epollo import address
 from epollo.engine import EventLoop
@@ -46,8 +47,10 @@ class Listeners:
     def stop_accepting(self, *, accept_queued: bool = False) -> None:
         """Close every listener; before that, accept what is in its queue if ``accept_queued``, but
         no more than it holds, while further ones come. A second call does nothing."""
-        for acceptor in self._acceptors:
-            acceptor.close(self._settings.backlog if accept_queued else 0)
+        most = self._settings.backlog if accept_queued else 0
+        with ExitStack() as each:  # all of them, though one raises
+            for acceptor in reversed(self._acceptors):
+                each.callback(acceptor.close, most)
 
     def close(self) -> None:
         """Close every listener and forget it."""

@@ -198,6 +198,7 @@ class Server:
     def _run(self) -> None:
         if self._loop is None:
             self.start()
+        self._started.begin()
         try:
             with self.signals(), self._watchdog.watching():
                 if self._protocol.application.asynchronous:
@@ -258,6 +259,7 @@ class Server:
 
         if self._loop is None:
             self.start()
+        self._started.begin()
         application, slow_handlers = self._protocol.application, self._protocol.slow_handlers
         try:
             adapter = asyncio_adapter.AsyncioAdapter(self._started)
@@ -311,20 +313,24 @@ class Server:
 
     def _drain(self, loop: EventLoop, grace: float) -> None:
         if self._stopping:
-            self._listeners.stop_accepting()
-            self._abort()
+            try:
+                self._listeners.stop_accepting()
+            finally:
+                self._abort()
             return
         self._stopping = True
         late: list[Connection] = []
-        self._listeners.stop_accepting(accept_queued=True)
-        self._protocol.on_empty = self._finish
-        loop.call_later(grace, self._abort)
-        if loop.advance_newcomers():
-            self._protocol.on_late, self._protocol.on_empty = late.append, self._finish_if_empty
-            loop.call_later(_HANDSHAKE_SECONDS, partial(self._end_newcomers, loop, late))
-        for connection in loop.connections():
-            connection.drain()
-        self._protocol.check_empty()
+        try:
+            self._listeners.stop_accepting(accept_queued=True)
+        finally:  # whatever it raises, such as StopOverdue: the server ends
+            self._protocol.on_empty = self._finish
+            loop.call_later(grace, self._abort)
+            if loop.advance_newcomers():
+                self._protocol.on_late, self._protocol.on_empty = late.append, self._finish_if_empty
+                loop.call_later(_HANDSHAKE_SECONDS, partial(self._end_newcomers, loop, late))
+            for connection in loop.connections():
+                connection.drain()
+            self._protocol.check_empty()
 
     def _end_newcomers(self, loop: EventLoop, late: Sequence[Connection]) -> None:
         """The handshakes that had begun before the stop have had their time."""
