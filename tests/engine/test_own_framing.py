@@ -18,7 +18,7 @@ from epollo.errors import SettingError
 from epollo.framing import Buffer, Decoder, Framing, Line
 from tests.engines import Engine
 from tests.logs import Log
-from tests.support import DEADLINE, SHORTLY, Peer
+from tests.support import DEADLINE, SHORTLY, Peer, Recorder
 
 
 class Own(Framing):
@@ -228,6 +228,35 @@ def test_a_decoder_is_told_of_the_end_once_and_at_the_end(engine: Engine) -> Non
             peer.end()
             assert peer.receive_all() == b""
         assert told == ["the end"]
+
+
+def test_a_decoder_may_have_an_attribute_of_the_name_partial(engine: Engine) -> None:
+    class Lines(OwnDecoder):
+        partial: bytes
+
+        def __init__(self, framing: Own) -> None:
+            super().__init__(framing)
+            self.partial = b""
+
+        def feed(self, data: Buffer) -> list[bytes]:
+            *lines, rest = (self.partial + bytes(data)).split(b"\n")
+            self.partial = rest
+            return lines
+
+    class OwnLines(Own):
+        def decoder(self) -> Decoder:
+            return Lines(self)
+
+    handler = Recorder()
+    with (
+        engine.server(handler, framing=OwnLines(), frame_timeout=0.5, idle_timeout=0) as server,
+        Peer(server.addresses[0]) as peer,
+    ):
+        peer.send(b"whole\n")
+        assert peer.receive(5) == b"whole"
+        peer.send(b"begun")
+        assert peer.receive_all() == b""
+        assert handler.end() is CloseReason.FRAME_TIMEOUT
 
 
 def test_max_frame_holds_for_a_framing_that_is_an_object(engine: Engine) -> None:

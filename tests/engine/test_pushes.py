@@ -56,6 +56,38 @@ def test_small_and_large_ones_come_in_order(engine: Engine, how: str) -> None:
         assert handler.end() is CloseReason.LOCAL
 
 
+@pytest.mark.parametrize("how", ["sent", "published"])
+def test_none_overtakes_a_reply_that_its_thread_returned_before(engine: Engine, how: str) -> None:
+    held, all_begun = threading.Event(), threading.Event()
+    count = 16
+
+    def hold() -> None:
+        held.set()
+        assert all_begun.wait(DEADLINE)
+
+    def received(message: bytes, connection: Connection) -> bytes:
+        if message == b"0":  # all that follows waits for the loop together
+            server._started.call_threadsafe(hold)
+            assert held.wait(DEADLINE)
+            connection.join("all")
+        if message == b"%d" % (count - 1):
+            all_begun.set()
+        if how == "sent":
+            connection.send(b"progress " + message)
+        else:
+            server.publish("all", b"progress " + message)
+        return b"reply " + message
+
+    with (
+        engine.server(received, threads=1, in_flight=count, slow_handler=0) as server,
+        Peer(server.addresses[0]) as peer,
+    ):
+        numbers = [b"%d" % number for number in range(count)]
+        peer.send(b"".join(map(frame, numbers)))
+        expected = b"".join(frame(b"progress " + n) + frame(b"reply " + n) for n in numbers)
+        assert peer.receive(len(expected)) == expected
+
+
 def test_small_ones_take_little_more_memory_than_their_bytes(engine: Engine) -> None:
     handler = Held()
     with (
@@ -73,7 +105,10 @@ def test_small_ones_take_little_more_memory_than_their_bytes(engine: Engine) -> 
     assert held < 2 * 8 * 20_000
 
 
-def test_the_thread_that_sends_too_much_is_told_and_the_connection_closed(engine: Engine) -> None:
+@pytest.mark.parametrize("calls", [0, 1], ids=["alone", "between other calls of the loop"])
+def test_the_thread_that_sends_too_much_is_told_and_the_connection_closed(
+    engine: Engine, calls: int
+) -> None:
     handler = Held()
     with (
         engine.server(handler, max_unsent="1MiB", slow_handler=0) as server,
@@ -85,6 +120,8 @@ def test_the_thread_that_sends_too_much_is_told_and_the_connection_closed(engine
         handler.hold(other)
         for _ in range(11):  # one of them does not count
             connection.send(bytes(100 * KIB))
+            for _ in range(calls):
+                server._started.call_threadsafe(lambda: None)
         with pytest.raises(ConnectionClosed, match="takes no messages"):
             connection.send(bytes(100 * KIB))
         with pytest.raises(ConnectionClosed):
@@ -109,6 +146,20 @@ def test_a_frame_larger_than_max_unsent_is_taken_and_one_behind_it(engine: Engin
         handler.go_on.set()
         received = peer.receive(10 + 4 + 4 * MIB + 10)
         assert received == frame(b"before") + frame(bytes(4 * MIB)) + frame(b"behind")
+
+
+def test_what_the_loop_has_queued_counts_no_more(engine: Engine) -> None:
+    handler = Held()
+    with (
+        engine.server(handler, max_unsent="1MiB", slow_handler=0) as server,
+        Peer(server.addresses[0]) as peer,
+    ):
+        connection = handler.connection()
+        for _ in range(10):
+            for _ in range(8):
+                connection.send(bytes(100 * KIB))
+                server._started.call_threadsafe(lambda: None)
+            assert len(peer.receive(8 * (4 + 100 * KIB))) == 8 * (4 + 100 * KIB)
 
 
 def test_what_is_published_to_many_is_held_once(engine: Engine) -> None:

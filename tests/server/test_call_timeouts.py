@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import queue
 import re
@@ -178,6 +179,37 @@ def test_a_call_that_waits_for_a_thread_counts_too(engine: Engine, log: Log) -> 
             handler.release.set()
         with Peer(server.addresses[0]) as third:
             assert third.ask(b"hello") == b"hello"
+    log.take()
+
+
+def test_several_calls_of_a_connection_are_told_once(engine: Engine, log: Log) -> None:
+    handler = LateThread()
+    with server_of(engine, handler, {"threads": 5, "in_flight": 4}) as server:
+        with Peer(server.addresses[0]) as peer:
+            peer.send(frame(b"late") * 4)
+            assert peer.receive_all() == b""
+        handler.end()
+        handler.release.set()
+    lines = log.take()
+    assert sum("did not return within" in line for line in lines) == 1
+    assert not any("handler raised after the end" in line for line in lines)
+
+
+def connections_alive() -> int:
+    gc.collect()
+    return sum(type(each).__name__ == "Connection" for each in gc.get_objects())
+
+
+def test_a_call_that_returns_after_it_was_given_up_leaves_nothing(engine: Engine, log: Log) -> None:
+    handler = LateThread()
+    with server_of(engine, handler, {"threads": 2}) as server:
+        with Peer(server.addresses[0]) as peer:
+            peer.send(frame(b"late"))
+            until(lambda: connections_alive() == 1)
+            assert peer.receive_all() == b""
+            assert handler.end() is CloseReason.HANDLER_ERROR  # so its call was given up
+        handler.release.set()
+        until(lambda: not connections_alive())
     log.take()
 
 

@@ -455,6 +455,13 @@ class BaseLoop(ABC):
         self._call_queue.append(callback)
         self._wakeup.wake()
 
+    def calls_last(self, callback: Callable[[], object]) -> bool:
+        """Is ``callback`` still to be called, and the last of all? From any thread."""
+        try:
+            return self._call_queue[-1] is callback
+        except IndexError:
+            return False
+
     def push_threadsafe(self, connection: BaseConnection, frame: bytes) -> bool:
         """Queue ``frame`` on ``connection``, from another thread than the loop's. False if it takes
         no more: it is closed, or it is closed as slow_consumer because of this frame."""

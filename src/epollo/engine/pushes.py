@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from epollo.reasons import CloseReason
@@ -12,33 +13,39 @@ MOST_JOINED = 64 << 10  # bytes
 
 
 class _Waiting:
-    """Those of one connection."""
+    """How much waits for one connection, in all batches."""
 
-    __slots__ = ("frames", "largest", "over", "size")
+    __slots__ = ("batches", "largest", "over", "size")
 
     def __init__(self) -> None:
-        self.frames: list[bytes | bytearray] = []
-        self.size = self.largest = 0
+        self.batches = self.size = self.largest = 0
         self.over = False  # more than the connection may hold: it will be closed
 
-    def add(self, frame: bytes) -> None:
-        self.size += len(frame)
-        self.largest = max(self.largest, len(frame))
-        last = self.frames[-1] if self.frames else None
-        if len(frame) >= SMALL:
-            self.frames.append(frame)
-        elif type(last) is bytearray and len(last) < MOST_JOINED:
-            last += frame
-        else:
-            self.frames.append(bytearray(frame))
+
+class _Batch:
+    """A call of the loop that queues what was sent since the call before it."""
+
+    __slots__ = ("parts", "queue_all")
+
+    def __init__(self, queue_all: Callable[[_Batch], object]) -> None:
+        self.parts: dict[Any, list[bytes | bytearray]] = {}
+        self.queue_all = queue_all
+
+    def __call__(self) -> None:
+        self.queue_all(self)
 
 
 class Pushes:
-    """They count as unsent: a busy loop is no reason to take more of them than ``max_unsent``."""
+    """They count as unsent: a busy loop is no reason to take more of them than ``max_unsent``.
+
+    A frame joins the batch before it only if the loop has no later call: what a thread has asked
+    of the loop in between, such as to send a reply, comes first.
+    """
 
     def __init__(self, loop: Any) -> None:
         self._loop = loop
         self._lock = threading.RLock()  # a signal handler may send while it is held
+        self._batch = _Batch(self._queue_all)  # the last one; empty if the loop has called it
         self._waiting: dict[Any, _Waiting] = {}
 
     def add(self, connection: Any, frame: bytes) -> bool:
@@ -46,33 +53,67 @@ class Pushes:
         if not connection.takes_messages:
             return False
         with self._lock:
-            waiting = self._waiting.get(connection)
-            if waiting is None:
-                waiting = self._waiting[connection] = _Waiting()
-                if len(self._waiting) == 1:
-                    self._loop.call_threadsafe(self._queue_all)
-            if not waiting.over:
-                waiting.add(frame)
-                larger = max(0, waiting.largest - connection.largest_unsent)
-                if connection.over_max_unsent(waiting.size - larger):
-                    waiting.over = True
-                    waiting.frames.clear()
+            waiting = self._waiting.setdefault(connection, _Waiting())
+            if waiting.over:
+                return False
+            batch = self._last_batch()
+            if connection not in batch.parts:
+                batch.parts[connection] = []
+                waiting.batches += 1
+            waiting.size += len(frame)
+            waiting.largest = max(waiting.largest, len(frame))
+            larger = max(0, waiting.largest - connection.largest_unsent)
+            if connection.over_max_unsent(waiting.size - larger):
+                waiting.over = True
+                batch.parts[connection].clear()
+            else:
+                _append(batch.parts[connection], frame)
             return not waiting.over
 
     def clear(self) -> None:
         """The loop is closed."""
         with self._lock:
             self._waiting.clear()
+            self._batch.parts.clear()
 
-    def _queue_all(self) -> None:
+    def _last_batch(self) -> _Batch:
+        batch = self._batch
+        if not self._loop.calls_last(batch):
+            batch = self._batch = _Batch(self._queue_all)
+            self._loop.call_threadsafe(batch)
+        return batch
+
+    def _queue_all(self, batch: _Batch) -> None:
         """In the loop's thread."""
         with self._lock:
-            all_waiting, self._waiting = self._waiting, {}
-        for connection, waiting in all_waiting.items():
+            parts, batch.parts = batch.parts, {}
+            over = {connection for connection in parts if self._take(connection, parts[connection])}
+        for connection, frames in parts.items():
             try:
-                if waiting.over:
+                if connection in over:
                     connection.drop(CloseReason.SLOW_CONSUMER)
-                for frame in waiting.frames:
+                for frame in frames:
                     connection.push(bytes(frame))
             except BaseException as error:
                 self._loop.source_failed(connection, error)
+
+    def _take(self, connection: Any, frames: list[bytes | bytearray]) -> bool:
+        """They wait no more. Is it more than the connection may hold?"""
+        waiting = self._waiting.get(connection)
+        if waiting is None:  # `clear` was called
+            return False
+        waiting.size -= sum(map(len, frames))
+        waiting.batches -= 1
+        if not waiting.batches:
+            del self._waiting[connection]
+        return waiting.over
+
+
+def _append(frames: list[bytes | bytearray], frame: bytes) -> None:
+    last = frames[-1] if frames else None
+    if len(frame) >= SMALL:
+        frames.append(frame)
+    elif type(last) is bytearray and len(last) < MOST_JOINED:
+        last += frame
+    else:
+        frames.append(bytearray(frame))

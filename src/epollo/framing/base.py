@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from epollo.errors import EncodeError, FrameError, FrameTooLarge, FramingSpecError
 
@@ -23,11 +23,15 @@ class Decoder(ABC):
 
     __slots__ = ()
 
-    @property
-    def partial(self) -> bool | None:
-        """Has a frame begun that is not complete? ``frame_timeout`` limits its time. None: not
-        known; then a frame has begun when bytes have come that complete no message."""
-        return None
+    if TYPE_CHECKING:
+
+        @property
+        def partial(self) -> object:
+            """Has a frame begun that is not complete? ``frame_timeout`` limits its time. Anything
+            but a bool: not known; then bytes that complete no message have begun one."""
+
+    else:
+        partial = None  # not a property: a subclass may have an attribute of this name
 
     @abstractmethod
     def feed(self, data: Buffer) -> list[bytes]:

@@ -57,7 +57,7 @@ class CheckedDecoder(Decoder):
             error.messages = _as_messages(getattr(error, "messages", []))
             raise
         told = decoder.partial
-        self._partial = not messages if told is None else bool(told)
+        self._partial = told if isinstance(told, bool) else not messages
         return messages
 
     def eof(self) -> None:

@@ -379,8 +379,7 @@ class Server:
 
         Returns at once. Each member has its own queue, so a slow member delays no other; it is
         closed when more than ``max_unsent`` bytes wait for it. Members that close meanwhile are
-        skipped. The members are those of the moment when the loop's thread sends. Raises
-        EncodeError.
+        skipped. The members are those at this call. Raises EncodeError.
         """
         self._publisher.publish(group, message, exclude)
 

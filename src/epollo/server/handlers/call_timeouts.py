@@ -53,8 +53,8 @@ class CallTimeouts:
         if call.ended:
             return
         place = self._place_of(call.running)
-        call.expired = True
-        if not call.connection.closed:
+        first = self._pending_calls.expire(call)
+        if first and not call.connection.closed:
             call.connection.fail(HandlerTimeout(self._text("", place)), 0)
         call.cancel()
         if not call.ended:

@@ -12,6 +12,18 @@ from epollo.engine import CloseReason, Connection, EngineConnection, Reply, Time
 from epollo.engine.replies import size_of
 
 
+class _Queue:
+    """The pending calls of one connection."""
+
+    __slots__ = ("calls", "expired", "held")
+
+    def __init__(self) -> None:
+        # In the order of their messages; dict keys, because removing one of many must be fast.
+        self.calls: dict[PendingCall, None] = {}
+        self.held = 0  # bytes of replies, until they are sent
+        self.expired = False  # one of them has
+
+
 class PendingCall:
     """One call of a handler, for a message or for a new connection."""
 
@@ -22,6 +34,7 @@ class PendingCall:
         "error",
         "expired",
         "more",
+        "queue",
         "reply",
         "running",
         "size",
@@ -29,8 +42,9 @@ class PendingCall:
         "weight",
     )
 
-    def __init__(self, connection: EngineConnection, weight: int) -> None:
+    def __init__(self, connection: EngineConnection, queue: _Queue, weight: int) -> None:
         self.connection: EngineConnection = connection
+        self.queue: _Queue = queue
         self.weight: int = weight  # places in flight that it takes
         self.ended: bool = False
         self.expired: bool = False  # it has taken too long, and its connection has failed
@@ -63,10 +77,8 @@ class PendingCalls:
 
     def __init__(self, ordered: bool = True) -> None:
         self._ordered = ordered
-        # In the order of their messages; dict keys, because removing one of many must be fast.
-        self._queues: dict[EngineConnection, dict[PendingCall, None]] = {}
+        self._queues: dict[EngineConnection, _Queue] = {}
         self._lock = threading.Lock()
-        self._held: dict[EngineConnection, int] = {}  # bytes of replies, until they are sent
         self._last: dict[Connection, Callable[[], object]] = {}
         self.on_begin: Callable[[PendingCall], object] | None = None
 
@@ -76,8 +88,11 @@ class PendingCalls:
 
     def begin(self, connection: EngineConnection, weight: int = 1) -> PendingCall:
         """A call of the handler that replies later has begun."""
-        call = PendingCall(connection, weight)
-        self._queues.setdefault(connection, {})[call] = None
+        queue = self._queues.get(connection)
+        if queue is None:
+            queue = self._queues[connection] = _Queue()
+        call = PendingCall(connection, queue, weight)
+        queue.calls[call] = None
         connection.defer(weight)
         if self.on_begin is not None:
             self.on_begin(call)
@@ -99,51 +114,62 @@ class PendingCalls:
         """The handler has returned ``reply`` or raised ``error``. If the order is kept, the call
         completes when all earlier ones have. With ``more`` this is a part of the reply: ``more`` is
         called when the peer has taken enough of it, and `end` again for the next part."""
-        queue = self._queues.get(call.connection)
-        if queue is None or call.ended:  # abandoned
+        queue = call.queue
+        if call.ended or self._queues.get(call.connection) is not queue:  # abandoned
             return
-        call.reply, call.error, call.more, call.ended = reply, error, more, True
+        waits = self._ordered and call is not next(iter(queue.calls))
+        size = size_of(reply) if waits and not call.size else 0
+        with self._lock:  # of `hold`, in another thread, which counts before this or not at all
+            call.ended = True
+            taken = not size or self._count(call, size)
+        call.reply, call.error, call.more = reply, error, more
         call.cancel, call.running = _nothing, None
         if call.timer is not None:
             call.timer.cancel()
         if not self._ordered:
-            self._complete(queue, call)
-        elif call is not next(iter(queue)) and not call.size and not self.hold(call, reply):
+            self._complete(call)
+        elif not taken:
             call.reply = None
             call.connection.abort(CloseReason.SLOW_CONSUMER)
-        while queue and (first := next(iter(queue))).ended:
-            self._complete(queue, first)
-        if not queue and self._queues.get(call.connection) is queue:
+        while queue.calls and (first := next(iter(queue.calls))).ended:
+            self._complete(first)
+        if not queue.calls and self._queues.get(call.connection) is queue:
             del self._queues[call.connection]
             self._last.pop(call.connection, _nothing)()
 
+    def expire(self, call: PendingCall) -> bool:
+        """It has taken too long. Is it the first of its connection?"""
+        first = not call.queue.expired
+        call.expired = call.queue.expired = True
+        return first
+
     def hold(self, call: PendingCall, reply: Reply) -> bool:
-        """Count ``reply`` as unsent until it is sent: it is on its way to the loop, or waits for an
-        earlier one. False if that would be too much. In any thread, before `end`."""
-        connection, size = call.connection, size_of(reply)
+        """Count ``reply`` as unsent until it is sent: it is on its way to the loop. False if that
+        would be too much. In any thread, before `end`; a call that was given up counts nothing."""
+        size = size_of(reply)
         with self._lock:
-            held = self._held.get(connection, 0)
-            if held and connection.over_max_unsent(held):
-                return False
-            self._held[connection] = held + size
-            call.size = size
+            return call.ended or self._count(call, size)
+
+    def _count(self, call: PendingCall, size: int) -> bool:
+        """While the lock is held."""
+        held = call.queue.held
+        if held and call.connection.over_max_unsent(held):
+            return False
+        call.queue.held, call.size = held + size, size
         return True
 
-    def _complete(self, queue: dict[PendingCall, None], call: PendingCall) -> None:
+    def _complete(self, call: PendingCall) -> None:
         with self._lock:
-            held = self._held.get(call.connection, 0) - call.size
+            call.queue.held -= call.size
             call.size = 0
-            if held > 0:
-                self._held[call.connection] = held
-            else:
-                self._held.pop(call.connection, None)
         if call.more is None:
-            del queue[call]
+            del call.queue.calls[call]
         call.complete()
 
     def cancel(self, connection: EngineConnection) -> None:
         """Cancel the calls of ``connection``: it is closed, so no reply can be sent."""
-        for call in tuple(self._queues.get(connection, ())):
+        queue = self._queues.get(connection)
+        for call in () if queue is None else tuple(queue.calls):
             call.reply = None
             call.cancel()
 
@@ -158,7 +184,6 @@ class PendingCalls:
         """Forget all pending calls; returns their connections."""
         connections = tuple(self._queues)
         self._queues.clear()
-        self._held.clear()
         self._last.clear()
         return connections
 
