@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import threading
 import time
@@ -442,3 +443,80 @@ def test_invalid_arguments_are_usage_errors(arguments: dict[str, Any], text: str
             make(**{"addresses": ["127.0.0.1:1"]} | arguments)
         assert "\n" not in str(caught.value)
     assert upstream.Upstreams is Upstreams
+
+
+# Connections and requests of an AsyncPool that are given up.
+
+
+def test_an_ended_connection_with_unsent_bytes_costs_a_request_no_time(run: Run) -> None:
+    def ends(sock: socket.socket) -> None:
+        assert sock.recv(4)
+        sock.shutdown(socket.SHUT_WR)
+        poller = select.poll()
+        poller.register(sock, 0)
+        assert poller.poll(DEADLINE * 1000)  # until the client has given it up
+
+    async def test() -> None:
+        pool = AsyncPool([where], connections=1, timeout=DEADLINE, max_frame=1 << 28, backoff=SHORT)
+        async with pool:
+            with pytest.raises(epollo.StreamEnded):
+                await pool.request(bytes(100_000_000))
+            assert await pool.request(b"x") == b"x"
+
+    with peer_that(ends, echo) as where:
+        run(test())
+
+
+def test_requests_that_were_given_up_are_no_load(run: Run) -> None:
+    def loses_the_first(sock: socket.socket) -> None:
+        read(sock, 1)
+        while messages := read(sock, 1):
+            sock.sendall(frame(messages[0] + b"first"))
+
+    async def test() -> None:
+        pool = AsyncPool(
+            [first, second],
+            connections=1,
+            timeout=DEADLINE,
+            backoff=SHORT,
+            match="bytes(0,4,stamp)",
+        )
+        async with pool:
+            with pytest.raises(epollo.ClientTimeout):
+                await pool.request(b"0000", timeout=SOON)
+            while not pool._upstreams[0].ready:
+                await asyncio.sleep(0.001)
+            replies = Counter([(await pool.request(b"0000"))[4:] for _ in range(10)])
+            assert min(replies[b"first"], replies[b""]) >= 4
+
+    with peer_that(loses_the_first) as first, peer_that(echo) as second:
+        run(test())
+
+
+def test_one_request_tries_an_address_that_has_not_replied(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+
+    async def test() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "monotonic", lambda: now[0])
+            pool = AsyncPool(
+                [bad, good], connections=1, timeout=DEADLINE, backoff=LONG, match="bytes(0,4,stamp)"
+            )
+        async with pool:
+            with pytest.raises(epollo.ClientTimeout):
+                await pool.request(b"0000", timeout=SOON)
+            for _ in range(3):
+                now[0] += 51
+                busy = [asyncio.create_task(pool.request(b"0000")) for _ in range(5)]
+                done, waiting = await asyncio.wait(busy, return_when="FIRST_COMPLETED")
+                while len(done) < 4:
+                    more, waiting = await asyncio.wait(waiting, return_when="FIRST_COMPLETED")
+                    done |= more
+                [asking] = waiting
+                asking.cancel()
+                assert [task.result()[4:] for task in done] == [b""] * 4
+
+    with peer_that(silent) as bad, peer_that(echo) as good:
+        run(test())

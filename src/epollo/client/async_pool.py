@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Self, Unpack
@@ -43,6 +44,8 @@ class AsyncPool(Upstreams[AsyncClient]):
             addresses, framing, timeout, max_frame, connections, time.monotonic, options
         )
         self._changed = asyncio.Event()
+        self._in_order = self._upstreams[0].arguments.match is None
+        self._waiting: Counter[AsyncClient] = Counter()  # calls that wait for a reply of it
 
     async def request(
         self, message: Buffer, *, idempotent: bool = False, timeout: Timeout = ...
@@ -56,12 +59,13 @@ class AsyncPool(Upstreams[AsyncClient]):
         """
         limit = self._limit_of(timeout)
         deadline = None if limit is None else self._clock() + limit
+        tries: Counter[Upstream[AsyncClient]] = Counter()
         try:
-            return await self._ask(message, deadline)
+            return await self._ask(message, deadline, tries)
         except (ConnectionClosed, FrameError):
             if not idempotent or self._closed:
                 raise
-        return await self._ask(message, deadline)
+        return await self._ask(message, deadline, tries)
 
     async def close(self) -> None:
         """Close all connections for good, each as `AsyncClient.close`, at the same time. Requests
@@ -88,31 +92,50 @@ class AsyncPool(Upstreams[AsyncClient]):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
+        if error is not None:
+            for each in self._upstreams:
+                for client in each.clients:
+                    client.hurry()
         await self.close()
 
-    async def _ask(self, message: Buffer, deadline: float | None) -> bytes:
-        upstream, client = await self._acquire(deadline)
+    async def _ask(
+        self, message: Buffer, deadline: float | None, tries: Counter[Upstream[AsyncClient]]
+    ) -> bytes:
+        """``tries`` counts what this call has tried of each address in vain."""
+        upstream, client = await self._acquire(deadline, tries)
         try:
-            reply = await client.request(message, timeout=self._seconds(deadline))
+            reply = await self._reply(client, message, deadline)
         except (ConnectionClosed, ClientTimeout, FrameError) as error:
             # A connection that had brought replies may end at any time: a server was restarted.
             if isinstance(error, ClientTimeout) or not client.replied:
                 upstream.fail(error)
+            tries[upstream] += 1
             raise
         if not upstream.healthy:
             upstream.succeed()
             self._wake()
         return reply
 
-    async def _acquire(self, deadline: float | None) -> tuple[Upstream[AsyncClient], AsyncClient]:
+    async def _reply(self, client: AsyncClient, message: Buffer, deadline: float | None) -> bytes:
+        self._waiting[client] += 1
+        try:
+            return await client.request(message, timeout=self._seconds(deadline))
+        finally:
+            self._waiting[client] -= 1
+            if not self._waiting[client]:
+                del self._waiting[client]
+
+    async def _acquire(
+        self, deadline: float | None, tries: Counter[Upstream[AsyncClient]]
+    ) -> tuple[Upstream[AsyncClient], AsyncClient]:
         """The live client to use next, and its address."""
-        tries: dict[Upstream[AsyncClient], int] = {}
         while True:
-            upstream = await self._choose(deadline)
-            await _prune(upstream)
-            client = min(upstream.clients, key=_load, default=None)
+            upstream = await self._choose(deadline, tries)
+            _prune(upstream)
+            client = min(upstream.clients, key=self._load, default=None)
             full = len(upstream.clients) + upstream.busy >= self.connections
-            if client is not None and (full or not client.open_requests):
+            if client is not None and (full or not self._load(client)):
+                upstream.tried()
                 return upstream, client
             try:
                 return upstream, await self._connect(upstream, deadline)
@@ -121,9 +144,9 @@ class AsyncPool(Upstreams[AsyncClient]):
                     return upstream, client
                 upstream.fail(error)
                 self._wake()
-                tries[upstream] = tries.get(upstream, 0) + 1
+                tries[upstream] += 1
                 if self._attempts is not None and all(
-                    tries.get(each, 0) >= self._attempts for each in self._upstreams
+                    tries[each] >= self._attempts for each in self._upstreams
                 ):
                     raise
 
@@ -145,8 +168,11 @@ class AsyncPool(Upstreams[AsyncClient]):
         upstream.clients.append(client)
         return client
 
-    async def _choose(self, deadline: float | None) -> Upstream[AsyncClient]:
-        """The address to use next; waits until one is ready."""
+    async def _choose(
+        self, deadline: float | None, tries: Counter[Upstream[AsyncClient]]
+    ) -> Upstream[AsyncClient]:
+        """The address to use next; waits until one is ready. A failed one that may be tried again
+        is, whatever the load of the others; but first come those that this call has not tried."""
         while True:
             self._check_open()
             usable = [
@@ -155,13 +181,23 @@ class AsyncPool(Upstreams[AsyncClient]):
                 if each.ready and (each.clients or each.busy < self.connections)
             ]
             if usable:
-                return min(usable, key=_open_requests)
+                return min(
+                    usable, key=lambda each: (tries[each], each.healthy, self._load_of(each))
+                )
             wait: float | None = None
             if not any(each.ready for each in self._upstreams):
                 wait = self._next_wait(deadline)
             elif deadline is not None and self._clock() >= deadline:
                 raise self._none_free()
             await self._wait(self._seconds(deadline) if wait is None else wait)
+
+    def _load(self, client: AsyncClient) -> int:
+        """The requests in the way of the next one. With ``match`` those that were given up are in
+        nobody's way, and their replies may never come."""
+        return client.open_requests if self._in_order else self._waiting[client]
+
+    def _load_of(self, upstream: Upstream[AsyncClient]) -> int:
+        return upstream.busy + sum(map(self._load, upstream.clients))
 
     async def _wait(self, seconds: float | None) -> None:
         """Wait until an address may have become usable, at most ``seconds``."""
@@ -179,20 +215,9 @@ class AsyncPool(Upstreams[AsyncClient]):
         return None if deadline is None else max(deadline - self._clock(), _SHORTEST)
 
 
-def _load(client: AsyncClient) -> int:
-    return client.open_requests
-
-
-def _open_requests(upstream: Upstream[AsyncClient]) -> int:
-    return upstream.busy + sum(map(_load, upstream.clients))
-
-
-async def _prune(upstream: Upstream[AsyncClient]) -> None:
+def _prune(upstream: Upstream[AsyncClient]) -> None:
     """Forget the clients whose connections have ended."""
-    dead = [client for client in upstream.clients if not client.live]
+    for client in upstream.clients:
+        if not client.live:
+            client.abort()
     upstream.clients = [client for client in upstream.clients if client.live]
-    for client in dead:
-        try:
-            await client.close()
-        except EpolloError:
-            pass

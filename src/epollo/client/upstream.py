@@ -75,6 +75,10 @@ class Upstream(Generic[C]):
     def begin(self, lease: object) -> None:
         """A caller uses it until `end`. If it is failed, the next may do so after a wait."""
         self.leases.add(lease)
+        self.tried()
+
+    def tried(self) -> None:
+        """A caller uses it. If it is failed, the next may do so after a wait."""
         if self.error is not None:
             self._attempts.begin()
 
