@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import pytest
 
 import epollo
 from epollo import AsyncClient, Backoff, Connection, address
+from epollo.client import async_dialing, asynchronous
+from epollo.client.transport import Transport
 from tests.certificates import server_context, trusting
 from tests.client import support
 from tests.client.support import (
@@ -815,3 +818,261 @@ def test_a_client_that_outlives_the_main_thread_connects_by_a_name() -> None:
             check=False,
         )
     assert done.stdout == "b'after main'\n", done.stderr
+
+
+# A close while something else is under way.
+
+
+def mute(began: threading.Event) -> Act:
+    """Takes a TLS handshake's first bytes and answers nothing."""
+
+    def act(sock: socket.socket) -> None:
+        assert sock.recv(100)
+        began.set()
+        silent(sock)
+
+    return act
+
+
+def test_a_close_stops_a_connect(run: Run) -> None:
+    began = threading.Event()
+
+    async def test() -> None:
+        with peer_that(mute(began)) as where:
+            client = AsyncClient(where, tls=trusting(), timeout=None)
+            entering = asyncio.create_task(client.__aenter__())
+            assert await asyncio.to_thread(began.wait, DEADLINE)
+            await client.close()
+            with pytest.raises(epollo.ConnectionClosed, match="closed here"):
+                await entering
+            assert not client.live
+
+    run(test())
+
+
+def test_a_connection_made_just_before_a_close_is_closed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dial(*arguments: Any) -> Transport:
+        transport = await async_dialing.dial(*arguments)
+        await client.close()
+        return transport
+
+    async def test() -> None:
+        monkeypatch.setattr(asynchronous, "dial", dial)
+        with pytest.raises(epollo.ConnectionClosed, match="closed here"):
+            await client.__aenter__()
+        assert not client.live
+
+    with peer_that(silent) as where:
+        client = AsyncClient(where, timeout=None)
+        run(test())
+
+
+def test_a_close_stops_the_wait_before_a_reconnect(run: Run) -> None:
+    async def test() -> None:
+        backoff = Backoff(first=1000, most=1000, jitter=0)
+        with peer_that(lambda _: None) as where:
+            client = await AsyncClient.connect(where, reconnect=backoff, timeout=None)
+            with pytest.raises(epollo.StreamEnded):
+                await client.receive()
+        tasks = [asyncio.create_task(client.request(b"")) for _ in range(2)]
+        while client._failure is None:  # the first attempt is made at once
+            await asyncio.sleep(0.001)
+        await client.close()
+        for task in tasks:
+            with pytest.raises(epollo.ConnectionClosed, match="closed here"):
+                await task
+
+    run(test())
+
+
+def test_a_close_stops_the_handshake_of_a_reconnect(run: Run) -> None:
+    began = threading.Event()
+
+    async def test() -> None:
+        acts = encrypted(lambda _: None), mute(began)
+        with peer_that(*acts) as where:
+            client = await AsyncClient.connect(
+                where, reconnect=NO_WAIT, timeout=None, tls=trusting()
+            )
+            with pytest.raises(epollo.StreamEnded):
+                await client.receive()
+            asking = asyncio.create_task(client.request(b""))
+            assert await asyncio.to_thread(began.wait, DEADLINE)
+            await client.close()
+            with pytest.raises(epollo.ConnectionClosed, match="closed here"):
+                await asking
+
+    run(test())
+
+
+@contextmanager
+def peer_that_stays() -> Iterator[str]:
+    """The address of a peer that neither reads nor ends its connection within the block."""
+    gone = threading.Event()
+    with peer_that(lambda _: gone.wait(DEADLINE)) as where:
+        try:
+            yield where
+        finally:
+            gone.set()
+
+
+def test_a_second_close_goes_on_if_the_first_is_cancelled(run: Run) -> None:
+    async def test() -> None:
+        with peer_that_stays() as where:
+            client = await AsyncClient.connect(where, timeout=DEADLINE)
+            asking = asyncio.create_task(client.request(b"hello"))
+            await asyncio.sleep(0)
+            client.timeout = None
+            first, second = (asyncio.create_task(client.close()) for _ in range(2))
+            await asyncio.sleep(0)
+            assert not second.done()
+            first.cancel()
+            with pytest.raises(epollo.ConnectionClosed, match="may be lost"):
+                await second
+            with pytest.raises(epollo.ConnectionClosed):
+                await asking
+
+    run(test())
+
+
+def test_a_block_left_with_an_error_waits_for_the_server_only_shortly(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asynchronous, "_AFTER_ERROR", SOON)
+
+    async def leave(where: str) -> None:
+        async with AsyncClient(where, timeout=None) as client:
+            await client.send(b"hello")
+            raise ZeroDivisionError
+
+    async def leave_pool(where: str) -> None:
+        async with epollo.AsyncPool([where], timeout=None) as pool:
+            asking = asyncio.create_task(pool.request(b"hello"))
+            while not any(client.open_requests for client in pool._upstreams[0].clients):
+                await asyncio.sleep(0.001)
+            asking.cancel()
+            raise ZeroDivisionError
+
+    async def test() -> None:
+        for left in leave, leave_pool:
+            with peer_that_stays() as where, pytest.raises(ZeroDivisionError):
+                await left(where)
+
+    run(test())
+
+
+# Reading and sending.
+
+
+def test_a_fast_peer_over_tls_leaves_the_loop_its_turns(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+
+    def endless(transport: Transport) -> bytes:
+        reads.append(1)
+        assert len(reads) < 1000
+        return frame(bytes(16 << 10))
+
+    async def test() -> None:
+        pushes: dict[str, Any] = {**MATCH, "on_push": lambda _: None}
+        async with client_of(encrypted(echo), tls=trusting(), **pushes) as client:
+            with monkeypatch.context() as patched:
+                patched.setattr(Transport, "receive_now", endless)
+                await client.send(b"go")
+                while not reads:
+                    await asyncio.sleep(0)
+                for _ in range(20):
+                    reads.clear()
+                    await asyncio.sleep(0)
+                    assert len(reads) <= 64
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENETUNREACH, "unreachable"), OSError(errno.ENOBUFS, "unreachable")]
+)
+def test_a_send_that_fails_is_noticed_though_the_stream_does_not_end(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def fail(transport: Transport, data: bytes) -> int:
+        raise error
+
+    async def test() -> None:
+        async with client_of(echo, timeout=None) as client:
+            assert await client.request(b"1") == b"1"
+            with monkeypatch.context() as patched:
+                patched.setattr(Transport, "try_send", fail)
+                with pytest.raises(epollo.ConnectionClosed, match="unreachable"):
+                    await client.request(b"2")
+
+    run(test())
+
+
+def test_a_cancelled_request_without_a_reply_in_time_closes_the_connection(run: Run) -> None:
+    async def test() -> None:
+        async with client_of(silent) as client:
+            asking = asyncio.create_task(client.request(b"1", timeout=SOON))
+            await asyncio.sleep(0)
+            asking.cancel()
+            waiting = client.request(b"2", timeout=None)
+            with pytest.raises(epollo.ConnectionClosed, match="a request had no reply"):
+                await waiting
+
+    run(test())
+
+
+def test_a_cancelled_request_whose_reply_came_leaves_the_connection(run: Run) -> None:
+    go_on = threading.Event()
+
+    def answers_one(sock: socket.socket) -> None:
+        sock.sendall(frame(read(sock, 1)[0]))
+        assert go_on.wait(DEADLINE)
+        echo(sock)
+
+    async def test() -> None:
+        async with client_of(answers_one) as client:
+            asking = asyncio.create_task(client.request(b"1", timeout=SOON))
+            await asyncio.sleep(0)
+            asking.cancel()
+            waiting = asyncio.create_task(client.request(b"2"))
+            while not client.late_replies:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(SOON)  # the deadline of the first passes
+            go_on.set()
+            assert await waiting == b"2"
+
+    run(test())
+
+
+def test_replies_that_were_taken_are_not_kept(run: Run) -> None:
+    async def test() -> None:
+        for match in {}, MATCH:
+            async with client_of(echo, **match) as client:
+                for _ in range(3):
+                    assert await client.request(b"1") == b"1"
+                assert client._connection is not None
+                assert client._connection._timed == []
+
+    run(test())
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_an_end_that_has_arrived_is_noticed_before_a_request_is_sent(
+    run: Run, secure: bool
+) -> None:
+    said = threading.Event()
+
+    async def test() -> None:
+        acts = [support.last_word(said, secure)] * 5
+        tls = trusting() if secure else None
+        async with client_of(*acts, tls=tls, reconnect=NO_WAIT) as client:
+            for _ in acts:
+                said.clear()
+                assert await client.request(b"hello") == b"last word"
+                assert said.wait(DEADLINE)  # the loop sees nothing meanwhile
+
+    run(test())

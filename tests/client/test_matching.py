@@ -392,6 +392,33 @@ def test_messages_that_are_not_received_are_bounded(
     assert told[0] < 1 << 11
 
 
+def test_requests_that_were_given_up_do_not_keep_the_client_reading(run: Run) -> None:
+    go_on = threading.Event()
+
+    def floods(sock: socket.socket) -> None:
+        read(sock, 1)
+        assert go_on.wait(DEADLINE)
+        try:
+            for _ in range(1 << 12):
+                sock.sendall(frame(bytes(1 << 16)))
+        except OSError:
+            pass
+
+    async def test() -> None:
+        async with async_client_of(floods) as client:
+            with pytest.raises(epollo.ClientTimeout):
+                await client.request(b"1", timeout=0.01)
+            go_on.set()
+            assert client._connection is not None
+            while client._connection._reading:
+                assert client.live
+                await asyncio.sleep(0.001)
+            assert await client.receive() == bytes(1 << 16)
+            client.abort()
+
+    run(test())
+
+
 def test_identifiers_are_free_on_a_new_connection(run: Run) -> None:
     def take(sock: socket.socket) -> None:
         read(sock, 1)

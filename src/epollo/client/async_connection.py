@@ -14,11 +14,20 @@ from epollo.client.outstanding import OutstandingById, TooManyOverdue
 from epollo.client.received import MAX_UNRECEIVED
 from epollo.client.stream import Stream
 from epollo.client.transport import Transport
-from epollo.client.wording import ENDED, OVERDUE, UNRECEIVED, broken_at_close, not_ended
+from epollo.client.wording import (
+    ENDED,
+    OVERDUE,
+    UNRECEIVED,
+    broken_at_close,
+    cut_at_close,
+    not_ended,
+)
 from epollo.errors import ClientTimeout, ConnectionClosed, UsageError
 from epollo.framing import Buffer
 
 _BATCH = 64 << 10  # bytes; as many are sent without waiting for the end of the loop's iteration
+
+_READ_AT_ONCE = 256 << 10  # bytes; after as many the loop has its turn
 
 _HIGH_WATER = 64 << 10  # unsent bytes over which callers wait; the same marks as asyncio's
 _LOW_WATER = 16 << 10
@@ -61,6 +70,7 @@ class AsyncConnection:
         self._timer_at = 0.0
         self._unsent = bytearray()
         self._flush_queued = False
+        self._ready_queued = False
         self._writable = asyncio.Event()
         self._writable.set()
         self._ended = False  # by `end`
@@ -70,6 +80,7 @@ class AsyncConnection:
         self._send_events = 0  # and to send at
         self._watched = 0
         self._finished: asyncio.Future[None] | None = None  # the end of an orderly close
+        self._cut = False  # was the socket closed before it?
         self._close_error: OSError | None = None
         self._late = 0
         self._watch(select.POLLIN)
@@ -113,7 +124,7 @@ class AsyncConnection:
         if deadline is not None:
             self._timed.append((reply, deadline))
             if len(self._timed) > self._prune_at:
-                self._timed = [each for each in self._timed if not each[0].done()]
+                self._timed = self._still_timed()
                 self._prune_at = _PRUNE_FROM + 2 * len(self._timed)
             if self._timer is None or deadline < self._timer_at:
                 self._set_timer(deadline)
@@ -150,14 +161,25 @@ class AsyncConnection:
             async with asyncio.timeout_at(deadline):
                 await self._writable.wait()
 
+    def notice_end(self) -> None:
+        """If the connection is idle, receive what has come: perhaps its end, before a message is
+        sent in vain."""
+        if not (self.open_requests or self._unsent) and self._reading:
+            self._on_ready()
+
     def update_reading(self) -> None:
-        """Pause reading while the queue is full and no request is open; resume it otherwise."""
-        reading = bool(self._in_order or self.by_id) or not self._queue.full
+        """Pause reading while the queue is full and no request waits; resume it otherwise."""
+        reading = not self._queue.full or self._waited_for()
         if reading is not self._reading:
             self._reading = reading
             self._update_watch()
             if reading and self._transport.encrypted:  # OpenSSL may hold bytes: no event for them
-                self._loop.call_soon(self._on_ready)
+                self._be_ready_soon()
+
+    def _waited_for(self) -> bool:
+        """Is a reply due that keeps the queue from growing, or that a caller waits for? With
+        ``match`` the replies of requests that were given up may never come."""
+        return bool(self._in_order) if self.by_id is None else self.by_id.waited_for()
 
     def end(self) -> None:
         """End the outgoing stream. Raises UsageError for TLS: Python has no half-close for it."""
@@ -182,6 +204,7 @@ class AsyncConnection:
         end first: see `Client.close`. Raises ClientTimeout and ConnectionClosed if messages that
         were sent may be lost."""
         owed = self.owed or bool(self._unsent) or bool(self._in_order or self.by_id)
+        self.owed = owed  # for a second task that closes meanwhile
         was_live = self.live
         self.stream.close("closed here")
         self._fail()
@@ -199,8 +222,13 @@ class AsyncConnection:
             if self._fd >= 0:
                 self._stop_watching()
                 (self._transport.abort if owed else self._transport.release)()
+            if not self._finished.done():
+                self._cut = True
+                self._finished.set_result(None)  # for a second task
         if late and owed:
             raise ClientTimeout(not_ended(self._name, timeout, unsent=unsent))
+        if self._cut and owed:
+            raise ConnectionClosed(cut_at_close(self._name))
         if self._close_error is not None and owed and was_live:
             raise ConnectionClosed(broken_at_close(self._name, self._close_error))
 
@@ -224,6 +252,16 @@ class AsyncConnection:
             raise
         self._update_watch()
 
+    def _be_ready_soon(self) -> None:
+        """Have `_on_ready` called in the next iteration of the loop, without an event."""
+        if not self._ready_queued:
+            self._ready_queued = True
+            self._loop.call_soon(self._on_queued)
+
+    def _on_queued(self) -> None:
+        self._ready_queued = False
+        self._on_ready()
+
     def _send(self) -> None:
         self._transport.send_some(self._unsent)
         self._send_events = self._transport.events if self._unsent else 0
@@ -234,6 +272,7 @@ class AsyncConnection:
             self._writable.set()
         if self._transport.failed:  # then the end of the incoming stream is near: read up to it
             self._reading = True
+            self._be_ready_soon()  # for some failures there is no event
         elif self._end_due and not self._unsent:
             self._end_due = False
             self._end_stream()
@@ -246,7 +285,8 @@ class AsyncConnection:
 
     def _receive(self) -> None:
         """Read, and handle what was read. OpenSSL keeps bytes that it has read already, for which
-        there is no event: with TLS read until there is no more."""
+        there is no event: with TLS read until there is no more, or go on in the next iteration."""
+        left = _READ_AT_ONCE
         while self._reading and self._fd >= 0 and self._finished is None:
             try:
                 data = self._transport.receive_now()
@@ -260,6 +300,10 @@ class AsyncConnection:
             self._feed(data)
             if not self._transport.encrypted:
                 break
+            left -= len(data)
+            if left <= 0:
+                self._be_ready_soon()
+                break
         self._read_events = self._transport.events or select.POLLIN
         self._transport.events = 0
 
@@ -271,12 +315,14 @@ class AsyncConnection:
             self._begin_finish()
             return
         self._deliver(self.stream.feed(data))
+        if not self.open_requests:  # keep no reply that was taken
+            self._timed.clear()
         self._transport.taken()
         if self._queue.on_push is not None:
             self._push()
         if not self.live:
             self.abort("")
-        elif self._queue.size > MAX_UNRECEIVED and self._reading and self.open_requests:
+        elif self._queue.size > MAX_UNRECEIVED and self._waited_for():
             self.abort(UNRECEIVED)
         else:
             self.update_reading()
@@ -376,15 +422,24 @@ class AsyncConnection:
         before theirs, and a dead connection may never report an error."""
         self._timer = None
         now = self._loop.time()
-        timed = [each for each in self._timed if not each[0].done()]
+        timed = self._still_timed()
         late = [reply for reply, deadline in timed if deadline <= now]
         for reply in late:
-            reply.set_exception(ClientTimeout(f"no reply from {self._name} in time"))
+            if not reply.done():
+                reply.set_exception(ClientTimeout(f"no reply from {self._name} in time"))
         self._timed = [each for each in timed if each[1] > now]
         if late and self.by_id is None:
             self.abort("a request had no reply")
         elif self._timed:
             self._set_timer(min(deadline for _, deadline in self._timed))
+
+    def _still_timed(self) -> list[tuple[Reply, float]]:
+        """The requests whose deadlines count, with these. Without ``match`` also the cancelled
+        ones whose replies have not come: the others' replies come after them."""
+        due: set[Reply] = set()
+        if any(reply.cancelled() for reply, _ in self._timed):
+            due.update(self._in_order)
+        return [each for each in self._timed if not each[0].done() or each[0] in due]
 
     def _fail(self) -> None:
         """Pass the connection's error to everything that waits for it."""

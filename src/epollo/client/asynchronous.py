@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -31,6 +32,8 @@ from epollo.errors import (
     UsageError,
 )
 from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
+
+_AFTER_ERROR = 1.0  # seconds; leaving the block with an error waits no longer for the server's end
 
 
 class AsyncClient(HasTimeout):
@@ -84,6 +87,7 @@ class AsyncClient(HasTimeout):
         self._lost = False  # is the loss of the last connection counted?
         self._failure: ConnectError | None = None
         self._closed = False
+        self._dialing: asyncio.Timeout | None = None  # `close` makes it pass
         self.peername = str(self._endpoint)
 
     @classmethod
@@ -231,12 +235,20 @@ class AsyncClient(HasTimeout):
         server's end up to ``timeout``, as `Client.close`. Raises ClientTimeout and
         ConnectionClosed if they may be lost.
         """
-        if self._connection is None:
-            self._closed = True
-            return
-        self._check()
+        if self._connection is not None:
+            self._check()
         self._closed = True
-        await self._connection.close(self._limit)
+        if self._dialing is not None:
+            self._dialing.reschedule(asyncio.get_running_loop().time())
+        if self._connection is not None:
+            await self._connection.close(self._limit)
+
+    def abort(self) -> None:
+        """Close at once and for good: unsent bytes are dropped, and open requests raise
+        ConnectionClosed."""
+        self._closed = True
+        if self._connection is not None:
+            self._connection.abort("closed here")
 
     def __aiter__(self) -> Self:
         return self
@@ -254,7 +266,8 @@ class AsyncClient(HasTimeout):
                 loop = asyncio.get_running_loop()
                 if self._backoff is not None:
                     self._attempts = Attempts(self._backoff, loop.time)
-                self._connection = await self._dial(deadline)
+                async with self._until_closed():
+                    self._connection = await self._dial(deadline)
                 self._loop = loop
         return self
 
@@ -264,11 +277,18 @@ class AsyncClient(HasTimeout):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
+        if error is not None:
+            self.hurry()
         try:
             await self.close()
         except (ClientTimeout, ConnectionClosed):
             if error is None:  # else the error of the block says more
                 raise
+
+    def hurry(self) -> None:
+        """An error or a cancellation is on its way: `close` shall wait for a second at most."""
+        if self._limit is None or self._limit > _AFTER_ERROR:
+            self._limit = _AFTER_ERROR
 
     def _check(self) -> None:
         self._owner.check()
@@ -296,6 +316,8 @@ class AsyncClient(HasTimeout):
 
     async def _ask(self, message: Buffer, deadline: float | None) -> Reply:
         connection = self._connection
+        if self._attempts is not None and connection is not None:
+            connection.notice_end()
         if connection is None or not (connection.writable and connection.live):
             connection = await self._writable(deadline)
         return connection.request(message, deadline)
@@ -327,10 +349,32 @@ class AsyncClient(HasTimeout):
         except TimeoutError:
             raise ConnectError(f"cannot connect to {self.peername}: not in time") from None
         try:
-            if not self._current().live and not self._closed:
-                await self._dial_again(self._current(), attempts, deadline)
+            if self._closed:
+                raise self._closed_here()
+            if not self._current().live:
+                async with self._until_closed():
+                    await self._dial_again(self._current(), attempts, deadline)
         finally:
             self._connecting.release()
+
+    @asynccontextmanager
+    async def _until_closed(self) -> AsyncIterator[None]:
+        """The block makes a connection. `close` stops it: ConnectionClosed."""
+        try:
+            async with asyncio.timeout(None) as self._dialing:
+                yield
+        except TimeoutError:
+            if not self._closed:
+                raise
+        finally:
+            self._dialing = None
+        if self._closed:  # perhaps just after it was connected
+            if self._connection is not None:
+                self._connection.abort("closed here")
+            raise self._closed_here()
+
+    def _closed_here(self) -> ConnectionClosed:
+        return ConnectionClosed(f"connection to {self.peername} is closed: closed here")
 
     async def _dial_again(
         self, lost: AsyncConnection, attempts: Attempts, deadline: float | None
@@ -350,7 +394,5 @@ class AsyncClient(HasTimeout):
                 continue
             self._late += lost.late
             self._connection, self._lost, self._failure = connection, False, None
-            if self._closed:
-                connection.abort("closed here")
             return
         raise failure or not_yet(self.peername, self._failure, attempts)

@@ -79,6 +79,10 @@ class OutstandingById(Generic[R]):
         """The request with ``identifier`` was not sent after all."""
         self._replies.pop(identifier, None)
 
+    def waited_for(self) -> bool:
+        """Does a caller wait for one of the replies?"""
+        return any(not reply.done() for reply in reversed(self._replies.values()))
+
     def replies(self) -> list[R]:
         return list(self._replies.values())
 

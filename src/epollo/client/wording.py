@@ -33,6 +33,11 @@ def broken_at_close(name: str, error: OSError) -> str:
     return f"connection to {name} is broken: {broken_by(error)}; what was sent may be lost"
 
 
+def cut_at_close(name: str) -> str:
+    """Two tasks closed, and the first did not wait for the server's end."""
+    return f"connection to {name} is closed: another close gave up; what was sent may be lost"
+
+
 def not_yet(name: str, failure: ConnectError | None, attempts: Attempts) -> ConnectError:
     """The next attempt to connect is later than the call's timeout."""
     why = (
