@@ -20,6 +20,7 @@ import pytest
 
 import epollo
 from epollo import AsyncClient, AsyncPool, Backoff, Pool
+from epollo.client.sync_transport import SyncTransport
 from tests.certificates import server_context, trusting
 from tests.client import support
 from tests.client.support import Act, encrypted, last_word, peer_that
@@ -333,6 +334,38 @@ def test_the_last_message_of_a_server_is_the_reply_though_sending_failed(
     with peer_that(refuses) as where, epollo.connect(where, **settings) as client:
         assert client.request(large) == b"refused"
     run(test())
+
+
+@pytest.mark.parametrize("match", [None, "bytes(0,1)"], ids=["in order", "matched"])
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_the_reply_is_returned_though_the_rest_of_its_request_cannot_be_sent(
+    monkeypatch: pytest.MonkeyPatch, secure: bool, match: str | None
+) -> None:
+    sending_the_rest = threading.Event()
+    send = SyncTransport.send
+
+    def observed(transport: SyncTransport, data: bytes, deadline: float | None) -> None:
+        sending_the_rest.set()
+        send(transport, data, deadline)
+
+    def refuses(sock: socket.socket) -> None:
+        if secure:
+            sock = server_context().wrap_socket(sock, server_side=True)
+        with sock:
+            sock.recv(1000)
+            sock.sendall(frame(b"\0 refused"))
+            assert sending_the_rest.wait(DEADLINE)
+
+    monkeypatch.setattr(SyncTransport, "send", observed)
+    tls = trusting() if secure else None
+    with (
+        peer_that(refuses) as where,
+        epollo.connect(where, tls=tls, match=match, max_frame=32 << 20, timeout=DEADLINE) as client,
+    ):
+        assert client.request(bytes(16 << 20)) == b"\0 refused"
+        assert not client.live
+        with pytest.raises(epollo.ConnectionClosed):
+            client.request(b"\0")
 
 
 def test_the_last_message_over_tls_is_received_on_asyncio(run: Run) -> None:

@@ -146,6 +146,72 @@ def test_a_callback_may_use_the_client_and_what_it_raises_is_raised() -> None:
         assert client.request(b"2") == b"2"
 
 
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_what_a_callback_sends_is_never_inside_another_message(secure: bool) -> None:
+    """The push comes while the kernel does not take the whole request."""
+    large = b"1" + bytes(16 << 20)
+    nested: list[bytes] = []
+
+    def act(sock: socket.socket) -> None:
+        sock.sendall(frame(b"news"))
+        echo(sock)
+
+    def pushed(message: bytes) -> None:
+        nested.append(client.request(b"2 " + message))
+
+    settings: dict[str, Any] = {"tls": trusting() if secure else None, "max_frame": 32 << 20}
+    with client_of(encrypted(act) if secure else act, on_push=pushed, **settings) as client:
+        assert client.request(large) == large
+        assert nested == [b"2 news"]
+        assert client.request(b"3") == b"3"
+
+
+def test_pushes_before_a_failure_reach_the_callback() -> None:
+    pushed: list[bytes] = []
+
+    def act(sock: socket.socket) -> None:
+        sock.sendall(frame(b"news"))
+        sock.shutdown(socket.SHUT_WR)
+        closed.wait(DEADLINE)
+
+    closed = threading.Event()
+    with client_of(act, on_push=pushed.append, max_frame=32 << 20) as client:
+        with pytest.raises(epollo.StreamEnded):
+            client.request(b"1" + bytes(16 << 20))
+        assert pushed == [b"news"]
+        closed.set()
+
+
+def test_a_call_of_a_callback_changes_no_limit_of_the_call_that_reads() -> None:
+    def act(sock: socket.socket) -> None:
+        read(sock, 1)
+        sock.sendall(frame(b"news"))
+        echo(sock)
+
+    def pushed(message: bytes) -> None:
+        assert client.request(b"2", timeout=None) == b"2"
+
+    with client_of(act, on_push=pushed) as client:
+        with pytest.raises(epollo.ClientTimeout, match=r"in 0\.2 s"):
+            client.request(b"1", timeout=SOON)
+
+
+def test_a_callback_that_connects_again_ends_the_request_of_the_old_connection() -> None:
+    def act(sock: socket.socket) -> None:
+        read(sock, 1)
+        sock.sendall(frame(b"news"))
+
+    def pushed(message: bytes) -> None:
+        while client.alive():
+            pass
+        assert client.request(b"2") == b"2"
+
+    with client_of(act, echo, on_push=pushed, reconnect=True) as client:
+        with pytest.raises(epollo.StreamEnded):
+            client.request(b"1")
+        assert client.request(b"3") == b"3"
+
+
 def test_what_an_async_callback_raises_is_told_to_the_loop() -> None:
     told: list[dict[str, Any]] = []
 

@@ -335,7 +335,7 @@ class Client(HasTimeout):
             except BaseException:
                 self._drop_if_taking()
                 raise
-            self._received.push()
+            self._push()
 
     def _reconnect(self, attempts: Attempts, deadline: float | None) -> None:
         self._transport.abort()
@@ -375,9 +375,7 @@ class Client(HasTimeout):
     def _broken(self, error: OSError) -> ConnectionClosed:
         """End the connection with ``error``; returns the error to raise."""
         self._stream.broken(error)
-        assert self._stream.fault is not None
-        fault = self._stream.fault()
-        return fault if isinstance(fault, ConnectionClosed) else ConnectionClosed(str(fault))
+        return _end_of(self._stream)
 
     def _close_transport(self, open_until_now: bool) -> None:
         if self._transport.fileno() < 0:
@@ -412,7 +410,7 @@ class Client(HasTimeout):
             while not self._replies:
                 self._read(deadline, unsent)
             if unsent:
-                self._send(bytes(unsent), deadline)
+                self._send_rest(unsent, deadline)
             self._replied = True
             return self._replies.popleft()
         except BaseException:
@@ -425,16 +423,21 @@ class Client(HasTimeout):
         reply = PendingReply()
         frame = self._add(table, message, reply)
         unsent = bytearray()
+        stream = self._stream
         try:
             unsent = self._send_request(frame)
             while reply.message is None:
+                if stream is not self._stream:  # on_push has connected again
+                    raise _end_of(stream)
                 self._read(deadline, unsent)
             if unsent:
-                self._send(bytes(unsent), deadline)
-        except BaseException:
+                self._send_rest(unsent, deadline)
+        except BaseException as error:
             reply.given_up = True
             if unsent:
                 self._drop("a message was not sent whole")
+                if isinstance(error, Exception):
+                    self._push()
             raise
         self._replied = True
         return reply.message
@@ -590,6 +593,19 @@ class Client(HasTimeout):
             self._drop("a message was not sent whole")
             raise
 
+    def _send_rest(self, unsent: bytearray, deadline: float | None) -> None:
+        """Send the rest of a request whose reply came before. A failure ends the connection; it is
+        not raised, for the reply is what the server had to say."""
+        try:
+            self._send(bytes(unsent), deadline)
+        except OSError as error:
+            if isinstance(error, ClientTimeout):
+                raise
+            self._receive_rest()
+            self._broken(error)
+        unsent.clear()
+        self._push()
+
     def _not_taken(self) -> ClientTimeout:
         """Close, since an unknown part of a message is sent. Returns the error to raise."""
         self._drop("a message was not taken")
@@ -598,7 +614,8 @@ class Client(HasTimeout):
         )
 
     def _read(self, deadline: float | None, unsent: bytearray | None = None) -> None:
-        """Wait until ``deadline`` for bytes, and decode them."""
+        """Wait until ``deadline`` for bytes, and decode them. While a frame is not sent whole,
+        on_push is not called: what it sent would be in the middle of that frame."""
         if self._stream.fault is None and self._received.size > MAX_UNRECEIVED:
             self._drop(UNRECEIVED)
         if self._stream.fault is not None:
@@ -616,7 +633,17 @@ class Client(HasTimeout):
         except BaseException:
             self._drop_if_taking()
             raise
-        self._received.push()
+        if not unsent:
+            self._push()
+
+    def _push(self) -> None:
+        """Call on_push, which may use the client: its calls have limits of their own."""
+        if self._received.on_push is not None:
+            limit = self._call_limit
+            try:
+                self._received.push()
+            finally:
+                self._call_limit = limit
 
     def _receive_rest(self) -> None:
         """Sending has failed: take what the server had sent before."""
@@ -655,6 +682,13 @@ class Client(HasTimeout):
             self._received.put_all(messages[replies:])
         else:
             self._received.put_all(messages)
+
+
+def _end_of(stream: Stream) -> ConnectionClosed:
+    """The error for the end of ``stream``."""
+    assert stream.fault is not None
+    fault = stream.fault()
+    return fault if isinstance(fault, ConnectionClosed) else ConnectionClosed(str(fault))
 
 
 class _Call:
