@@ -191,9 +191,11 @@ def test_a_call_of_a_callback_changes_no_limit_of_the_call_that_reads() -> None:
     def pushed(message: bytes) -> None:
         assert client.request(b"2", timeout=None) == b"2"
 
-    with client_of(act, on_push=pushed) as client:
-        with pytest.raises(epollo.ClientTimeout, match=r"in 0\.2 s"):
-            client.request(b"1", timeout=SOON)
+    with (
+        client_of(act, on_push=pushed) as client,
+        pytest.raises(epollo.ClientTimeout, match=r"in 0\.2 s"),
+    ):
+        client.request(b"1", timeout=SOON)
 
 
 def test_a_callback_that_connects_again_ends_the_request_of_the_old_connection() -> None:

@@ -22,7 +22,7 @@ from tests.certificates import server_context, trusting
 from tests.client.support import SOON, echo, encrypted, full_listener, peer_that, read, silent
 from tests.engines import Engine
 from tests.other_loops import Run
-from tests.support import DEADLINE, frame, in_a_fork, unused
+from tests.support import DEADLINE, frame, in_a_fork, until, unused
 
 LONG = Backoff(first=50, most=50, jitter=0)
 SHORT = Backoff(first=0.001, most=0.001)
@@ -339,6 +339,70 @@ def test_a_thread_that_waits_gets_the_connection_that_becomes_free() -> None:
             waiting = threading.Thread(target=lambda: pool.request(b"1"))
             waiting.start()
         waiting.join()
+
+
+def test_the_thread_that_waits_longest_is_first() -> None:
+    """Also if the thread that returns the connection wants it again at once."""
+    order: list[bytes] = []
+
+    def noting(sock: socket.socket) -> None:
+        while messages := read(sock, 1):
+            order.extend(messages)
+            sock.sendall(frame(messages[0]))
+
+    def waits(pool: Pool, message: bytes) -> threading.Thread:
+        count = len(pool._waiting)
+        thread = threading.Thread(target=pool.request, args=[message])
+        thread.start()
+        until(lambda: len(pool._waiting) > count)
+        return thread
+
+    with peer_that(noting) as where, Pool([where], connections=1, timeout=DEADLINE) as pool:
+        with pool.client():
+            threads = [waits(pool, b"%d" % number) for number in range(5)]
+        assert pool.request(b"again") == b"again"
+        for thread in threads:
+            thread.join()
+    assert order == [b"0", b"1", b"2", b"3", b"4", b"again"]
+
+
+def test_a_thread_that_waits_no_longer_lets_the_next_in() -> None:
+    raised: list[BaseException] = []
+
+    def gives_up() -> None:
+        try:
+            pool.request(b"late", timeout=SOON)
+        except epollo.ClientTimeout as error:
+            raised.append(error)
+
+    with peer_that(echo) as where, Pool([where], connections=1, timeout=DEADLINE) as pool:
+        with pool.client():
+            first = threading.Thread(target=gives_up)
+            first.start()
+            second = threading.Thread(target=lambda: pool.request(b"1"))
+            second.start()
+            first.join()
+            until(lambda: len(pool._waiting) == 1)
+        second.join()
+        assert [each.healthy for each in pool._upstreams] == [True]
+    assert "no connection of the pool became free" in str(raised[0])
+
+
+def test_a_request_that_spent_its_time_waiting_does_not_fail_the_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    acquire = Pool._acquire
+
+    def late(pool: Pool, lease: Any, deadline: float | None) -> epollo.Client:
+        client = acquire(pool, lease, deadline)
+        lease.began += DEADLINE
+        return client
+
+    monkeypatch.setattr(Pool, "_acquire", late)
+    with peer_that(silent) as where, Pool([where], backoff=LONG) as pool:
+        with pytest.raises(epollo.ClientTimeout):
+            pool.request(b"1", timeout=SOON)
+        assert [each.healthy for each in pool._upstreams] == [True]
 
 
 def test_a_close_is_bounded_and_wakes_who_waits(run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -45,7 +45,9 @@ class Pool(Upstreams[Client]):
         super().__init__(
             addresses, framing, timeout, max_frame, connections, time.monotonic, options
         )
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._returned = threading.Condition(self._lock)  # a lease ended; only `close` waits for it
+        self._waiting: deque[threading.Condition] = deque()  # threads, the oldest first
 
     def request(
         self, message: Buffer, *, idempotent: bool = False, timeout: Timeout = ...
@@ -85,9 +87,9 @@ class Pool(Upstreams[Client]):
     def close(self) -> None:
         """Close for good. Requests under way may end within ``timeout``; then their connections are
         closed, and they raise ConnectionClosed."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            self._wake_oldest()
             idle = [client for each in self._upstreams for client in each.clients]
             for each in self._upstreams:
                 each.clients.clear()
@@ -98,8 +100,8 @@ class Pool(Upstreams[Client]):
         deadline = self._deadline(...)
         for client in idle:
             _close(client, deadline)
-        with self._changed:
-            self._changed.wait_for(
+        with self._lock:
+            self._returned.wait_for(
                 lambda: not any(each.leases for each in self._upstreams), self._seconds(deadline)
             )
             leases = [lease for each in self._upstreams for lease in each.leases]
@@ -130,13 +132,18 @@ class Pool(Upstreams[Client]):
 
     def _ask(self, message: Buffer, deadline: float | None) -> bytes:
         lease = _Lease()
+        called = time.monotonic()
         try:
             client = self._acquire(lease, deadline)
             try:
                 reply = client.request(message, timeout=self._seconds(deadline))
-            except (ConnectionClosed, ClientTimeout, FrameError) as error:
+            except (ConnectionClosed, FrameError) as error:
                 self._failed(lease, error)
                 raise
+            except ClientTimeout as error:
+                if time.monotonic() - lease.began > lease.began - called:
+                    self._failed(lease, error)
+                raise  # most of the time was spent before: it does not show that the address fails
             self._succeeded(lease)
             return reply
         finally:
@@ -145,13 +152,16 @@ class Pool(Upstreams[Client]):
     def _acquire(self, lease: _Lease, deadline: float | None) -> Client:
         """A live client, which other threads cannot use until the lease is released."""
         tries: Counter[Upstream[Client]] = Counter()
+        again = False
         while True:
-            with self._changed:
-                upstream = self._choose(deadline)
+            with self._lock:
+                upstream = self._choose(deadline, again=again)
                 lease.upstream = upstream
+                lease.began = time.monotonic()
                 upstream.begin(lease)
                 if upstream.clients:
                     lease.client = upstream.clients.pop()
+            again = True
             if lease.client is not None:
                 if lease.client.alive():
                     return lease.client
@@ -160,7 +170,7 @@ class Pool(Upstreams[Client]):
             try:
                 return self._connect(lease, upstream, deadline)
             except ConnectError as error:
-                with self._changed:
+                with self._lock:
                     upstream.fail(error)
                 self._release(lease)
                 tries[upstream] += 1
@@ -177,24 +187,49 @@ class Pool(Upstreams[Client]):
         self._check_open()
         return client
 
-    def _choose(self, deadline: float | None) -> Upstream[Client]:
-        """The address to use next; waits until one has a connection free. ``_changed`` is held."""
+    def _choose(self, deadline: float | None, *, again: bool) -> Upstream[Client]:
+        """The address to use next; waits until one has a connection free. Who waits longest is
+        first, and who chooses ``again`` keeps that place. ``_lock`` is held."""
+        self._check_open()
+        if (again or not self._waiting) and (found := self._least_busy()):
+            return found
+        turn = threading.Condition(self._lock)
+        try:
+            (self._waiting.appendleft if again else self._waiting.append)(turn)
+            return self._wait(turn, deadline)
+        finally:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            self._wake_oldest()
+
+    def _wait(self, turn: threading.Condition, deadline: float | None) -> Upstream[Client]:
+        """Wait for a free connection until ``turn`` is the oldest that waits."""
         while True:
             self._check_open()
-            ready = [each for each in self._rotated() if each.ready]
-            free = [each for each in ready if each.busy < self.connections]
-            if free:
-                return min(free, key=lambda each: each.busy)
-            wait = None if ready else self._next_wait(deadline)
+            wait = (
+                None if any(each.ready for each in self._upstreams) else self._next_wait(deadline)
+            )
             if wait is None and deadline is not None and time.monotonic() >= deadline:
                 raise self._none_free()
-            self._changed.wait(self._seconds(deadline) if wait is None else max(wait, _SHORTEST))
+            if self._waiting[0] is turn and (found := self._least_busy()):
+                return found
+            turn.wait(self._seconds(deadline) if wait is None else max(wait, _SHORTEST))
+
+    def _least_busy(self) -> Upstream[Client] | None:
+        """Of the addresses that may be used now, the one with the fewest requests."""
+        ready = [each for each in self._rotated() if each.ready and each.busy < self.connections]
+        return min(ready, key=lambda each: each.busy, default=None)
+
+    def _wake_oldest(self) -> None:
+        """Of the threads that wait; it wakes the next when it waits no more. ``_lock`` is held."""
+        if self._waiting:
+            self._waiting[0].notify()
 
     def _succeeded(self, lease: _Lease) -> None:
         if lease.upstream is not None and not lease.upstream.healthy:
-            with self._changed:
+            with self._lock:
                 lease.upstream.succeed()
-                self._changed.notify_all()
+                self._wake_oldest()
 
     def _failed(self, lease: _Lease, error: Exception) -> None:
         """A connection that had brought replies may end at any time: a server was restarted. Only
@@ -202,7 +237,7 @@ class Pool(Upstreams[Client]):
         assert lease.client is not None
         assert lease.upstream is not None
         if isinstance(error, ClientTimeout) or not lease.client.replied:
-            with self._changed:
+            with self._lock:
                 lease.upstream.fail(error)
 
     def _release(self, lease: _Lease) -> None:
@@ -211,23 +246,25 @@ class Pool(Upstreams[Client]):
         if client is not None and (self._closed or not client.clean):
             _close(client, self._deadline(...))
             client = lease.client = None
-        with self._changed:
+        with self._lock:
             if upstream is not None:
                 upstream.end(lease)
                 if client is not None:
                     upstream.clients.append(client)
             lease.client = lease.upstream = None
-            self._changed.notify_all()
+            self._returned.notify_all()
+            self._wake_oldest()
         if client is not None and self._closed:  # meanwhile: `close` may not have seen it
             _close(client, self._deadline(...))
 
 
 class _Lease:
-    """The use of one connection by one call."""
+    """The use of one connection by one call, which ``began`` when the connection was free."""
 
-    __slots__ = ("client", "upstream")
+    __slots__ = ("began", "client", "upstream")
 
     def __init__(self) -> None:
+        self.began = 0.0
         self.upstream: Upstream[Client] | None = None
         self.client: Client | None = None
 
