@@ -12,6 +12,7 @@ import termios
 
 from epollo.address import close_with_reset
 from epollo.client.endpoint import Endpoint
+from epollo.client.forks import Owner
 from epollo.client.handshake import handshake_error
 from epollo.errors import UsageError
 
@@ -50,6 +51,7 @@ class Transport:
         sock.setblocking(False)
         self.events = 0
         self.taking = False
+        self._owner = Owner()
         self._socket = sock
         self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
         self._failure: OSError | None = None
@@ -155,8 +157,12 @@ class Transport:
 
     def abort(self) -> None:
         """Close at once, without a TLS close_notify. Bytes that the peer has not acknowledged are
-        dropped by the kernel too, instead of being kept for as long as the peer lives."""
-        if self._socket.family != socket.AF_UNIX and self.unsent():
+        dropped by the kernel too, instead of being kept for as long as the peer lives. The shutdown
+        ends the connection also if a forked child has the socket open."""
+        unsent = self.unsent()  # before the shutdown, whose FIN is counted too
+        if self._owner.here:
+            self.shut_down()
+        if self._socket.family != socket.AF_UNIX and unsent:
             close_with_reset(self._socket)
         else:
             self._socket.close()
