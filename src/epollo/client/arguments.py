@@ -67,6 +67,8 @@ def read_arguments(
         raise SettingError("on_push: needs match; without it a push cannot be told from a reply")
     if on_push is not None and not callable(on_push):
         raise SettingError(f"on_push: {on_push!r} is not a function")
+    if matching.is_async(on_push):
+        raise SettingError(f"on_push: {on_push!r} is async; pass a plain function")
     if not _is_number(keepalive) or not keepalive >= 0:
         raise SettingError(f"keepalive: {keepalive!r} is not a time of 0 s or more; 0 is never")
     backoff = reconnect if isinstance(reconnect, Backoff) else Backoff() if reconnect else None

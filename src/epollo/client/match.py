@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class Match:
             value = getattr(self, name)
             if not callable(value) and (value is not None or name == "get"):
                 raise SettingError(f"match: {name}={value!r} is not a function")
+            if is_async(value):
+                raise SettingError(f"match: {name}={value!r} is async; pass a plain function")
 
 
 def bytes_at(offset: int, size: int, *, stamp: bool = False) -> Match:
@@ -80,6 +83,12 @@ def parse(match: str | Getter | Match | None) -> Match | None:
     if callable(match):
         return Match(match)
     raise SettingError(f"match: {match!r} is not known; {_FORMS}")
+
+
+def is_async(function: object) -> bool:
+    """Would a call of ``function`` return a coroutine, which nobody awaits here?"""
+    call = getattr(type(function), "__call__", None)  # noqa: B004
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def _writer(offset: int, size: int) -> Stamper:
