@@ -503,12 +503,18 @@ def test_identifiers_are_free_on_a_new_connection(run: Run) -> None:
         assert client.request(bytearray(b"1")) == b"1"
 
 
+async def waits(message: bytes) -> bytes:
+    return message
+
+
 def test_invalid_arguments_are_setting_errors() -> None:
     for make in (epollo.connect, AsyncClient):
         for settings, text in (
             ({"match": 7}, "match: 7 is not known"),
             ({"on_push": print}, "on_push: needs match"),
             ({"match": BY_ONE, "on_push": 7}, "on_push: 7 is not a function"),
+            ({"match": BY_ONE, "on_push": waits}, "on_push: .* is async; pass a plain function"),
+            ({"match": waits}, "match: get=.* is async; pass a plain function"),
         ):
             arguments: dict[str, Any] = {"to": "127.0.0.1:1"} | settings
             with pytest.raises(epollo.SettingError, match=text):

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import ssl
 import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -391,6 +396,109 @@ def test_the_error_of_a_block_is_raised_before_that_of_its_close(run: Run) -> No
             client.send(b"1")
             raise ZeroDivisionError
         done.set()
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_leaving_a_block_with_an_error_does_not_wait_for_the_server(secure: bool) -> None:
+    """Without a limit it would wait for ever here."""
+
+    def stays(sock: socket.socket) -> None:
+        assert done.wait(DEADLINE)
+
+    done = threading.Event()
+    tls = trusting() if secure else None
+    act = encrypted(stays) if secure else stays
+    for use in (leave_a_client, leave_a_borrowed_client):
+        done.clear()
+        with peer_that(act) as where:
+            with pytest.raises(ZeroDivisionError):
+                use(where, tls)
+            assert not done.is_set()
+            done.set()
+
+
+def leave_a_client(where: str, tls: ssl.SSLContext | None) -> None:
+    with epollo.connect(where, tls=tls, timeout=None) as client:
+        client.send(b"1")
+        raise ZeroDivisionError
+
+
+def leave_a_borrowed_client(where: str, tls: ssl.SSLContext | None) -> None:
+    with epollo.Pool(where, tls=tls, timeout=None) as pool, pool.client() as client:
+        client.send(b"1")
+        raise ZeroDivisionError
+
+
+def test_leaving_a_pool_with_an_error_ends_the_requests_of_other_threads() -> None:
+    raised: list[epollo.EpolloError] = []
+    arrived = threading.Event()
+
+    def stays(sock: socket.socket) -> None:
+        read(sock, 1)
+        arrived.set()
+        sock.recv(1)
+
+    def ask() -> None:
+        try:
+            pool.request(b"1")
+        except epollo.EpolloError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=ask)
+    with peer_that(stays) as where:
+        with (  # noqa: PT012
+            pytest.raises(ZeroDivisionError),
+            epollo.Pool(where, timeout=None) as pool,
+        ):
+            thread.start()
+            assert arrived.wait(DEADLINE)
+            raise ZeroDivisionError
+        thread.join()
+    assert [type(error) for error in raised] == [epollo.ConnectionClosed]
+
+
+def test_a_forked_child_does_not_hide_the_end_of_a_connection_that_is_given_up(run: Run) -> None:
+    def waits_for_the_end(sock: socket.socket) -> None:
+        silent(sock)
+        ended.set()
+
+    async def test() -> None:
+        async with AsyncClient(where, timeout=DEADLINE) as client:
+            with held_by_a_child():
+                with pytest.raises(epollo.ClientTimeout):
+                    await client.request(b"1", timeout=SOON)
+                assert await asyncio.to_thread(ended.wait, DEADLINE)
+
+    ended = threading.Event()
+    for tls in (None, trusting()):
+        ended.clear()
+        act = encrypted(waits_for_the_end) if tls else waits_for_the_end
+        with peer_that(act) as where, epollo.connect(where, tls=tls) as client, held_by_a_child():
+            with pytest.raises(epollo.ClientTimeout):
+                client.request(b"1", timeout=SOON)
+            assert ended.wait(DEADLINE)
+    ended.clear()
+    with peer_that(waits_for_the_end) as where:
+        run(test())
+
+
+@contextmanager
+def held_by_a_child() -> Iterator[None]:
+    """A forked child has every descriptor open until the block is left."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork next to other threads
+        child = os.fork()
+    if not child:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    os.close(reading)
+    try:
+        yield
+    finally:
+        os.close(writing)
+        os.waitpid(child, 0)
 
 
 def test_a_reset_at_the_close_is_raised_if_messages_may_be_lost(run: Run) -> None:

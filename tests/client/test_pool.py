@@ -333,6 +333,14 @@ def test_a_client_is_borrowed_and_goes_back(engine: Engine) -> None:
             assert other.request(b"3") == b"a"
 
 
+def test_a_borrowed_client_that_has_ended_its_stream_does_not_go_back(engine: Engine) -> None:
+    with servers(engine, b"a") as (_, addresses), Pool(addresses, connections=1) as pool:
+        with pool.client() as client:
+            assert client.request(b"1") == b"a"
+            client.end()
+        assert pool.request(b"2") == b"a"
+
+
 def test_a_thread_that_waits_gets_the_connection_that_becomes_free() -> None:
     with peer_that(echo) as where, Pool([where], connections=1, timeout=DEADLINE) as pool:
         with pool.client():

@@ -37,6 +37,7 @@ from epollo.errors import (
 from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
 
 _CLOSE_NOTIFY_TIMEOUT = 1.0  # seconds to wait for it if no message is unanswered
+AFTER_ERROR = 1.0  # seconds; leaving the block with an error waits no longer for the server's end
 
 
 def connect(
@@ -146,8 +147,8 @@ class Client(HasTimeout):
 
     @property
     def clean(self) -> bool:
-        """Is there a connection, and no message on it that another caller could meet?"""
-        left = self._owed or self._pipelining or self._received
+        """Can another caller use the connection, without meeting a message that is left on it?"""
+        left = self._owed or self._pipelining or self._received or self._ended
         return self._stream.fault is None and not left
 
     def alive(self) -> bool:
@@ -253,7 +254,21 @@ class Client(HasTimeout):
         stream, and waits for the server's end up to the client's ``timeout``: a close with replies
         under way would be a reset, and the server would lose messages that it has not read yet
         (RFC 2525, 2.17). Raises ClientTimeout and ConnectionClosed if they may be lost.
+
+        Leaving ``with`` closes too. With an error in the block it waits for 1 s at most, and raises
+        that error.
         """
+        self._close(self._limit)
+
+    def close_after_error(self) -> None:
+        """`close`, but wait for 1 s at most, and raise no error of the close."""
+        limit = self._limit
+        try:
+            self._close(AFTER_ERROR if limit is None else min(limit, AFTER_ERROR))
+        except (ClientTimeout, ConnectionClosed):  # the error before says more
+            pass
+
+    def _close(self, limit: float | None) -> None:
         if not self._owner.here:  # in a forked child: the connection is the parent's
             self._transport.release()
             return
@@ -263,11 +278,10 @@ class Client(HasTimeout):
         waiting = not self._lock.acquire(blocking=False)
         if waiting:
             self._transport.shut_down()  # wakes the thread that is in a call
-            limit = self._limit
             if not self._lock.acquire(timeout=-1 if limit is None else min(limit, LONGEST_WAIT)):
                 return
         try:
-            self._close_transport(open_until_now and not waiting)
+            self._close_transport(open_until_now and not waiting, limit)
         finally:
             self._lock.release()
 
@@ -288,11 +302,10 @@ class Client(HasTimeout):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        try:
+        if error is None:
             self.close()
-        except (ClientTimeout, ConnectionClosed):
-            if error is None:  # else the error of the block says more
-                raise
+        else:
+            self.close_after_error()
 
     # The connection.
 
@@ -377,7 +390,7 @@ class Client(HasTimeout):
         self._stream.broken(error)
         return _end_of(self._stream)
 
-    def _close_transport(self, open_until_now: bool) -> None:
+    def _close_transport(self, open_until_now: bool, limit: float | None) -> None:
         if self._transport.fileno() < 0:
             return
         owed = self._owed or bool(self._awaited) or bool(self._by_id)
@@ -385,7 +398,8 @@ class Client(HasTimeout):
         if not open_until_now and not owed:
             self._transport.abort()
             return
-        limit = self._limit if owed else _CLOSE_NOTIFY_TIMEOUT
+        if not owed:
+            limit = _CLOSE_NOTIFY_TIMEOUT
         deadline = None if limit is None else time.monotonic() + limit
         try:
             self._transport.close(deadline, wait=owed or self._transport.encrypted)
@@ -594,8 +608,8 @@ class Client(HasTimeout):
             raise
 
     def _send_rest(self, unsent: bytearray, deadline: float | None) -> None:
-        """Send the rest of a request whose reply came before. A failure ends the connection; it is
-        not raised, for the reply is what the server had to say."""
+        """Send the rest of a request whose reply came before. A failure ends the connection, but is
+        not raised: the caller gets the reply."""
         try:
             self._send(bytes(unsent), deadline)
         except OSError as error:

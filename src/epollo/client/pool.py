@@ -12,7 +12,7 @@ from typing import Self, Unpack
 
 from epollo.address.dialing import LONGEST_WAIT
 from epollo.client.arguments import Timeout
-from epollo.client.blocking import Client
+from epollo.client.blocking import AFTER_ERROR, Client
 from epollo.client.upstream import PoolOptions, Upstream, Upstreams, with_timeout
 from epollo.errors import ClientTimeout, ConnectError, ConnectionClosed, EpolloError, FrameError
 from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
@@ -70,23 +70,31 @@ class Pool(Upstreams[Client]):
     @contextmanager
     def client(self, *, timeout: Timeout = ...) -> Iterator[Client]:
         """Borrow a connected client, for several calls on one connection. It goes back to the pool
-        afterwards, unless messages are left on it. Raises ConnectError and ClientTimeout."""
+        afterwards. It is closed instead if a message may be left on it, as after `Client.send`, or
+        after `Client.end`. Raises ConnectError and ClientTimeout."""
         lease = _Lease()
         try:
             client = self._acquire(lease, self._deadline(timeout))
             client.timeout = self.timeout
             try:
                 yield client
-            except (ConnectionClosed, ClientTimeout, FrameError) as error:
-                if not client.live:
+            except BaseException as error:
+                of_connection = isinstance(error, ConnectionClosed | ClientTimeout | FrameError)
+                if isinstance(error, Exception) and of_connection and not client.live:
                     self._failed(lease, error)
+                if not client.clean:
+                    client.close_after_error()
                 raise
         finally:
             self._release(lease)
 
     def close(self) -> None:
         """Close for good. Requests under way may end within ``timeout``; then their connections are
-        closed, and they raise ConnectionClosed."""
+        closed, and they raise ConnectionClosed. Leaving ``with`` closes too; with an error in the
+        block it waits for 1 s at most."""
+        self._close(self._limit)
+
+    def _close(self, limit: float | None) -> None:
         with self._lock:
             self._closed = True
             self._wake_oldest()
@@ -97,7 +105,7 @@ class Pool(Upstreams[Client]):
             for client in idle:
                 client.close()
             return
-        deadline = self._deadline(...)
+        deadline = None if limit is None else time.monotonic() + limit
         for client in idle:
             _close(client, deadline)
         with self._lock:
@@ -118,7 +126,10 @@ class Pool(Upstreams[Client]):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self.close()
+        limit = self._limit
+        if error is not None:
+            limit = AFTER_ERROR if limit is None else min(limit, AFTER_ERROR)
+        self._close(limit)
 
     def _deadline(self, timeout: Timeout) -> float | None:
         limit = self._limit_of(timeout)
@@ -188,8 +199,8 @@ class Pool(Upstreams[Client]):
         return client
 
     def _choose(self, deadline: float | None, *, again: bool) -> Upstream[Client]:
-        """The address to use next; waits until one has a connection free. Who waits longest is
-        first, and who chooses ``again`` keeps that place. ``_lock`` is held."""
+        """The address to use next; waits until one has a connection free. The thread that waits
+        longest is first; one that chooses ``again`` is before all. ``_lock`` is held."""
         self._check_open()
         if (again or not self._waiting) and (found := self._least_busy()):
             return found
