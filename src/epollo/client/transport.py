@@ -157,10 +157,10 @@ class Transport:
 
     def abort(self) -> None:
         """Close at once, without a TLS close_notify. Bytes that the peer has not acknowledged are
-        dropped by the kernel too, instead of being kept for as long as the peer lives. The shutdown
-        ends the connection also if a forked child has the socket open."""
+        dropped by the kernel too, instead of being kept for as long as the peer lives. If a
+        forked child has the socket open too, only a shutdown ends the connection."""
         unsent = self.unsent()  # before the shutdown, whose FIN is counted too
-        if self._owner.here:
+        if self._owner.shares:
             self.shut_down()
         if self._socket.family != socket.AF_UNIX and unsent:
             close_with_reset(self._socket)
