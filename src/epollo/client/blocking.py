@@ -37,7 +37,7 @@ from epollo.errors import (
 from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
 
 _CLOSE_NOTIFY_TIMEOUT = 1.0  # seconds to wait for it if no message is unanswered
-AFTER_ERROR = 1.0  # seconds; leaving the block with an error waits no longer for the server's end
+_AFTER_ERROR = 1.0  # seconds; leaving the block with an error waits no longer for the server's end
 
 
 def connect(
@@ -260,14 +260,6 @@ class Client(HasTimeout):
         """
         self._close(self._limit)
 
-    def close_after_error(self) -> None:
-        """`close`, but wait for 1 s at most, and raise no error of the close."""
-        limit = self._limit
-        try:
-            self._close(AFTER_ERROR if limit is None else min(limit, AFTER_ERROR))
-        except (ClientTimeout, ConnectionClosed):  # the error before says more
-            pass
-
     def _close(self, limit: float | None) -> None:
         if not self._owner.here:  # in a forked child: the connection is the parent's
             self._transport.release()
@@ -304,8 +296,11 @@ class Client(HasTimeout):
     ) -> None:
         if error is None:
             self.close()
-        else:
-            self.close_after_error()
+            return
+        try:
+            self._close(after_error(self._limit))
+        except (ClientTimeout, ConnectionClosed):  # the error of the block says more
+            pass
 
     # The connection.
 
@@ -696,6 +691,11 @@ class Client(HasTimeout):
             self._received.put_all(messages[replies:])
         else:
             self._received.put_all(messages)
+
+
+def after_error(limit: float | None) -> float:
+    """Seconds that the close after an error may take, if ``limit`` is that of other closes."""
+    return _AFTER_ERROR if limit is None else min(limit, _AFTER_ERROR)
 
 
 def _end_of(stream: Stream) -> ConnectionClosed:

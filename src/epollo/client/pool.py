@@ -12,7 +12,7 @@ from typing import Self, Unpack
 
 from epollo.address.dialing import LONGEST_WAIT
 from epollo.client.arguments import Timeout
-from epollo.client.blocking import AFTER_ERROR, Client
+from epollo.client.blocking import Client, after_error
 from epollo.client.upstream import PoolOptions, Upstream, Upstreams, with_timeout
 from epollo.errors import ClientTimeout, ConnectError, ConnectionClosed, EpolloError, FrameError
 from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
@@ -83,7 +83,7 @@ class Pool(Upstreams[Client]):
                 if isinstance(error, Exception) and of_connection and not client.live:
                     self._failed(lease, error)
                 if not client.clean:
-                    client.close_after_error()
+                    _close(client, time.monotonic() + after_error(self._limit))
                 raise
         finally:
             self._release(lease)
@@ -126,10 +126,7 @@ class Pool(Upstreams[Client]):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        limit = self._limit
-        if error is not None:
-            limit = AFTER_ERROR if limit is None else min(limit, AFTER_ERROR)
-        self._close(limit)
+        self._close(self._limit if error is None else after_error(self._limit))
 
     def _deadline(self, timeout: Timeout) -> float | None:
         limit = self._limit_of(timeout)
