@@ -694,7 +694,7 @@ class Client(HasTimeout):
 
 
 def after_error(limit: float | None) -> float:
-    """Seconds that the close after an error may take, if ``limit`` is that of other closes."""
+    """Seconds that the close after an error may take; other closes may take ``limit``."""
     return _AFTER_ERROR if limit is None else min(limit, _AFTER_ERROR)
 
 
