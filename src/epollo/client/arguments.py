@@ -88,6 +88,15 @@ def limit_of(timeout: float | None) -> float | None:
     return None if timeout is None or timeout > _LONGEST_TIMEOUT else timeout
 
 
+_AFTER_ERROR = 1.0  # seconds
+
+
+def after_error(limit: float | None) -> float:
+    """Seconds that a close may take when a block is left with an error; other closes may take
+    ``limit``."""
+    return _AFTER_ERROR if limit is None else min(limit, _AFTER_ERROR)
+
+
 class HasTimeout:
     """A client's ``timeout``, in seconds; None is no limit. Setting it raises SettingError."""
 

@@ -51,9 +51,9 @@ class AsyncConnection:
     def __init__(
         self, transport: Transport, endpoint: Endpoint, match: Match | None, queue: MessageQueue
     ) -> None:
-        self.stream = Stream(endpoint)
-        self.replied = False  # has it brought a reply?
-        self.owed = False  # was a message sent without a reply that shows its arrival?
+        self.stream: Stream = Stream(endpoint)
+        self.replied: bool = False  # has it brought a reply?
+        self.owed: bool = False  # was a message sent without a reply that shows its arrival?
         self.by_id: OutstandingById[Reply] | None = None
         if match is not None:
             self.by_id = OutstandingById(match)

@@ -95,7 +95,7 @@ class AsyncPool(Upstreams[AsyncClient]):
         if error is not None:
             for each in self._upstreams:
                 for client in each.clients:
-                    client.hurry()
+                    client.limit_close()
         await self.close()
 
     async def _ask(

@@ -14,6 +14,7 @@ from epollo.client.arguments import (
     ConnectOptions,
     HasTimeout,
     Timeout,
+    after_error,
     read_arguments,
 )
 from epollo.client.async_connection import AsyncConnection, Reply
@@ -32,8 +33,6 @@ from epollo.errors import (
     UsageError,
 )
 from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
-
-_AFTER_ERROR = 1.0  # seconds; leaving the block with an error waits no longer for the server's end
 
 
 class AsyncClient(HasTimeout):
@@ -88,7 +87,7 @@ class AsyncClient(HasTimeout):
         self._failure: ConnectError | None = None
         self._closed = False
         self._dialing: asyncio.Timeout | None = None  # `close` makes it pass
-        self.peername = str(self._endpoint)
+        self.peername: str = str(self._endpoint)
 
     @classmethod
     async def connect(
@@ -278,17 +277,16 @@ class AsyncClient(HasTimeout):
         tb: TracebackType | None,
     ) -> None:
         if error is not None:
-            self.hurry()
+            self.limit_close()
         try:
             await self.close()
         except (ClientTimeout, ConnectionClosed):
             if error is None:  # else the error of the block says more
                 raise
 
-    def hurry(self) -> None:
-        """An error or a cancellation is on its way: `close` shall wait for a second at most."""
-        if self._limit is None or self._limit > _AFTER_ERROR:
-            self._limit = _AFTER_ERROR
+    def limit_close(self) -> None:
+        """An error is on its way out: a `close` takes a second at most."""
+        self._limit = after_error(self._limit)
 
     def _check(self) -> None:
         self._owner.check()

@@ -16,6 +16,7 @@ from epollo.client.arguments import (
     ConnectOptions,
     HasTimeout,
     Timeout,
+    after_error,
     read_arguments,
 )
 from epollo.client.backoff import Attempts
@@ -37,7 +38,6 @@ from epollo.errors import (
 from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
 
 _CLOSE_NOTIFY_TIMEOUT = 1.0  # seconds to wait for it if no message is unanswered
-_AFTER_ERROR = 1.0  # seconds; leaving the block with an error waits no longer for the server's end
 
 
 def connect(
@@ -84,7 +84,7 @@ class PendingReply:
 
     def __init__(self) -> None:
         self.message: bytes | None = None
-        self.given_up = False
+        self.given_up: bool = False
 
     def done(self) -> bool:
         return self.given_up or self.message is not None
@@ -127,7 +127,7 @@ class Client(HasTimeout):
         self._replied = False  # has this connection brought a reply?
         self._owed = False  # was a message sent without a reply that shows its arrival?
         self._failure: ConnectError | None = None
-        self.peername = str(self._endpoint)
+        self.peername: str = str(self._endpoint)
         self._open(self._deadline(...))
 
     @property
@@ -691,11 +691,6 @@ class Client(HasTimeout):
             self._received.put_all(messages[replies:])
         else:
             self._received.put_all(messages)
-
-
-def after_error(limit: float | None) -> float:
-    """Seconds that the close after an error may take; other closes may take ``limit``."""
-    return _AFTER_ERROR if limit is None else min(limit, _AFTER_ERROR)
 
 
 def _end_of(stream: Stream) -> ConnectionClosed:

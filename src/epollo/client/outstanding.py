@@ -44,7 +44,7 @@ class OutstandingById(Generic[R]):
         self._replies: dict[Hashable, R] = {}
         self._number = 0  # of the next request, for Match.stamp
         self._check_at = MAX_OVERDUE
-        self.late = 0  # replies dropped
+        self.late: int = 0  # replies dropped
 
     def __len__(self) -> int:
         return len(self._replies)

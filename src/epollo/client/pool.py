@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from epollo.address.dialing import LONGEST_WAIT
-from epollo.client.arguments import Timeout
-from epollo.client.blocking import Client, after_error
+from epollo.client.arguments import Timeout, after_error
+from epollo.client.blocking import Client
 from epollo.client.upstream import PoolOptions, Upstream, Upstreams, with_timeout
 from epollo.errors import ClientTimeout, ConnectError, ConnectionClosed, EpolloError, FrameError
 from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing

@@ -17,7 +17,7 @@ class Received:
 
     def __init__(self, on_push: Callable[[bytes], object] | None) -> None:
         self.on_push = on_push
-        self.size = 0
+        self.size: int = 0
         self._messages: deque[bytes] = deque()
 
     def __bool__(self) -> bool:

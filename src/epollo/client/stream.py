@@ -79,6 +79,6 @@ def broken_by(error: Exception) -> str:
     """The cause of ``error``; for TLS, OpenSSL's name for it."""
     if isinstance(error, ssl.SSLEOFError):
         return "it ended without a TLS close_notify, so data may be missing"
-    if isinstance(error, ssl.SSLError) and error.reason:
+    if isinstance(error, ssl.SSLError) and getattr(error, "reason", None):
         return f"TLS: {tls_cause_of(error)}"
     return cause_of(error)

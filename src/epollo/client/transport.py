@@ -49,8 +49,8 @@ class Transport:
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
-        self.events = 0
-        self.taking = False
+        self.events: int = 0
+        self.taking: bool = False
         self._owner = Owner()
         self._socket = sock
         self._tls = sock if isinstance(sock, ssl.SSLSocket) else None

@@ -98,7 +98,7 @@ class Handshake(ConnectionStage):
     def __init__(self, connection: StagedConnection, filters: Sequence[Filter]) -> None:
         super().__init__(connection)
         self._filters = list(filters)
-        self.received_any = False
+        self.received_any: bool = False
         self._unsent = b""
         self._timer: Timer | None = None
         connection.loop.watch(connection.fd, self, READ)

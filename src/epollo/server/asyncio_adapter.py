@@ -42,7 +42,7 @@ class AsyncioAdapter:
         self._fd = engine.fileno()
         self._loop = asyncio.get_running_loop()
         self._over = self._loop.create_future()
-        self.post = self._loop.call_soon_threadsafe
+        self.post: Callable[[Callable[[], object]], object] = self._loop.call_soon_threadsafe
         _RUNNING.add(self)
 
     @property

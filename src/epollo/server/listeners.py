@@ -22,7 +22,7 @@ class Listeners:
     ) -> None:
         self._settings = settings
         self._protocol = protocol
-        self.binds = address.parse_all(settings.bind)
+        self.binds: list[address.Address] = address.parse_all(settings.bind)
         self._bind_given = bind_given
         self._acceptors: list[Acceptor] = []
         self.addresses: list[str] = []  # those that were bound

@@ -28,6 +28,8 @@ class MatchedConnection(BenchConnection):
 
     __slots__ = _NO_SLOTS
 
+    first_reply: int | None
+
     # What the backend adds:
     waiting: dict[Hashable, Entry]  # the messages outstanding, oldest first
     answered_last: deque[Hashable]  # identifiers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic_ns
 
 from epollo.bench.run.connection import BenchConnection
+from epollo.engine import Connection
 
 _NO_SLOTS: tuple[str, ...] = ()
 
@@ -14,6 +15,8 @@ class OneWayConnection(BenchConnection):
     which counts the message as answered, and ``received``, which counts any reply as extra."""
 
     __slots__ = _NO_SLOTS
+
+    transport: Connection | None
 
     @property
     def pending(self) -> bool:

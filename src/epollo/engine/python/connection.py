@@ -57,6 +57,7 @@ class Connection(BaseConnection):
     paused: int
     in_flight: int
     unsent: int
+    largest_unsent: int
     update_due: bool
     established: bool
     last_activity: int

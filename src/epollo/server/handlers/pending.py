@@ -20,8 +20,8 @@ class _Queue:
     def __init__(self) -> None:
         # In the order of their messages; dict keys, because removing one of many must be fast.
         self.calls: dict[PendingCall, None] = {}
-        self.held = 0  # bytes of replies, until they are sent
-        self.expired = False  # one of them has
+        self.held: int = 0  # bytes of replies, until they are sent
+        self.expired: bool = False  # one of them has
 
 
 class PendingCall:

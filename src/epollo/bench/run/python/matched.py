@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from time import monotonic_ns
 from typing import Any
 
+from epollo.bench.run.connection import Entry
 from epollo.bench.run.matched_connection import REMEMBERED, MatchedConnection
 from epollo.bench.run.python.pipeline import Pipeline
 from epollo.engine import Connection
@@ -26,6 +28,13 @@ class MatchedPipeline(MatchedConnection, Pipeline):
         "skipped",
         "waiting",
     )
+
+    answered: int
+    answered_last: deque[Hashable]
+    last_reply: int
+    number: int
+    skipped: int
+    waiting: dict[Hashable, Entry]
 
     def __init__(self, *settings: Any) -> None:
         super().__init__(*settings)

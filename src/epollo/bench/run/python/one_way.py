@@ -13,6 +13,9 @@ class OneWayPipeline(OneWayConnection, Pipeline):
 
     __slots__ = ()
 
+    answered: int
+    number: int
+
     def received(self, reply: bytes, connection: Connection) -> bytes | None:
         """Count a reply, which nobody expected, or a part of the greeting."""
         if self.greeting_due:
