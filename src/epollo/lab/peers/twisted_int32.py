@@ -10,7 +10,7 @@ from epollo.lab.peers.handler import handle
 from epollo.lab.peers.serving import BACKLOG, HOST, port_argument, print_ready
 
 
-class FramedEcho(Int32StringReceiver):
+class _FramedEcho(Int32StringReceiver):
     """One connection; Twisted decodes its frames."""
 
     MAX_LENGTH = 16 << 20  # bytes; Twisted's own default is 99,999
@@ -27,7 +27,7 @@ def main() -> None:
     epollreactor.install()
     from twisted.internet import reactor  # the installed one
 
-    factory = Factory.forProtocol(FramedEcho)
+    factory = Factory.forProtocol(_FramedEcho)
     port = reactor.listenTCP(port_argument(), factory, backlog=BACKLOG, interface=HOST)
     print_ready("twisted_int32", port.getHost().port)
     reactor.run()
