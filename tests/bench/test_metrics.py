@@ -92,7 +92,7 @@ def test_a_message_given_up_is_in_the_second_in_which_it_was_due(engine: str) ->
 
 # -- a run of days
 
-SECONDS = 20  # of the run, while memory is looked at
+SECONDS = 60  # of the run, while memory is looked at
 KEPT = 512  # bytes of each, at most: 42 MiB a day
 
 

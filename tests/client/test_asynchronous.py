@@ -18,7 +18,7 @@ import pytest
 
 import epollo
 from epollo import AsyncClient, Backoff, Connection, address
-from epollo.client import async_dialing, asynchronous
+from epollo.client import arguments, async_dialing, asynchronous
 from epollo.client.transport import Transport
 from tests.certificates import server_context, trusting
 from tests.client import support
@@ -940,7 +940,7 @@ def test_a_second_close_goes_on_if_the_first_is_cancelled(run: Run) -> None:
 def test_a_block_left_with_an_error_waits_for_the_server_only_shortly(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asynchronous, "_AFTER_ERROR", SOON)
+    monkeypatch.setattr(arguments, "_AFTER_ERROR", SOON)
 
     async def leave(where: str) -> None:
         async with AsyncClient(where, timeout=None) as client:
