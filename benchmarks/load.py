@@ -1,6 +1,7 @@
 """The load on a server: one run of a C load generator."""
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ def epollo_bench(
 
     Returns:
         `rate` in messages per second and, of an open loop, the part of the messages that were
-        sent more than a millisecond late, in percent, and by how much the 99.9 % were.
+        sent more than a millisecond late, in percent, and by how much the 99.9 % were. NaN is
+        what was not measured.
 
     Raises:
         BenchmarkError: a connection failed, a reply was wrong, or none came.
@@ -81,12 +83,19 @@ def epollo_bench(
         *("-d", f"{window.seconds}s", "--warmup", f"{window.warmup}s", "--json", "-"),
     ]
     result = json.loads(output(command, window.seconds + window.warmup + GRACE))
+    if not result["rate"]:
+        raise BenchmarkError(f"epollo bench: no reply within {window.seconds:g} s")
     return {
         "rate": result["rate"],
-        "p99_us": result["response"]["percentiles"]["99"] * 1e6,
-        "late_percent": result["late"] * 100,
-        "slip_p999_us": result["slip"]["percentiles"]["99.9"] * 1e6,
+        "p99_us": _scaled(result["response"]["percentiles"]["99"], 1e6),
+        "late_percent": _scaled(result["late"], 100),
+        "slip_p999_us": _scaled(result["slip"]["percentiles"]["99.9"], 1e6),
     }
+
+
+def _scaled(value: float | None, factor: float) -> float:
+    """``value`` in another unit; NaN if it was not measured, as the lateness of a closed loop."""
+    return math.nan if value is None else value * factor
 
 
 def run(
