@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -126,3 +128,12 @@ def test_an_object_without_received_is_told_of_what_looks_like_it(name: str) -> 
 
 def test_the_base_class_has_every_hook() -> None:
     assert {name for name in vars(BaseHandler) if not name.startswith("_")} == set(HOOKS)
+
+
+def test_the_class_of_a_handler_is_not_kept() -> None:
+    service = handler(connect_to=taking(1))
+    application(service)
+    kept = weakref.ref(type(service))
+    del service
+    gc.collect()
+    assert kept() is None

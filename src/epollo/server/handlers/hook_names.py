@@ -81,11 +81,23 @@ def _methods(handler: object) -> Iterator[tuple[str, Callable[..., Any]]]:
     """The public functions of an object or, if it is a module, those defined there. Properties
     are not evaluated."""
     for name in dir(handler):
-        found = None if name.startswith("_") else inspect.getattr_static(handler, name, None)
+        found = None if name.startswith("_") else _static(handler, name)
         if isinstance(found, FunctionType | staticmethod | classmethod) and not (
             isinstance(handler, ModuleType) and found.__module__ != handler.__name__
         ):
             yield name, getattr(handler, name)
+
+
+def _static(handler: object, name: str) -> object:
+    """The attribute as it stands in the object or in its classes, no property evaluated. Not by
+    `inspect.getattr_static`, which in CPython 3.12.1 keeps the class of every object it is given
+    (gh-118013)."""
+    classes = handler.__mro__ if isinstance(handler, type) else type(handler).__mro__
+    for holder in (handler, *classes):
+        namespace = getattr(holder, "__dict__", {})
+        if name in namespace:
+            return namespace[name]
+    return None
 
 
 def _required(call: Callable[..., Any]) -> int:
