@@ -2,6 +2,7 @@
 
     python -m benchmarks.instructions            # all engines; compare a commit with another one
     python -m benchmarks.instructions native
+    python -m benchmarks.instructions --forms  # of each form of handler
 
 The count does not depend on the machine's load: two runs of the same code differ by less than 1 %.
 The kernel's instructions are not part of it, nor is waiting for memory.
@@ -29,8 +30,9 @@ from unittest import mock
 from benchmarks import build
 from benchmarks.errors import BenchmarkError
 from epollo import Server
-from epollo.engine import EventLoop, available, new_loop
+from epollo.engine import Connection, EventLoop, available, new_loop
 from epollo.server.handlers.application import echo
+from epollo.server.handlers.handler import Handler
 
 DEPTHS = (1, 16)
 BLOCKS = 5  # counts of each depth, of which the lowest is reported
@@ -44,8 +46,35 @@ _NAME = re.compile(r"^desc: Trigger: Client Request: (.+)$", re.MULTILINE)
 _TOTAL = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
 
 
-def instructions(engine: str) -> dict[int, float]:
-    """Return the instructions per message by depth.
+class OfTheMessage:
+    """An object with ``received(message)``."""
+
+    def received(self, message: bytes) -> bytes:
+        return message
+
+
+class OfBoth:
+    """An object with ``received(message, connection)``."""
+
+    def received(self, message: bytes, _connection: Connection) -> bytes:
+        return message
+
+
+def of_the_message(message: bytes) -> bytes:
+    """The plainest form."""
+    return message
+
+
+FORMS: dict[str, Callable[[], Handler]] = {
+    "a function of both": lambda: echo,
+    "a function of the message": lambda: of_the_message,
+    "an object, of both": OfBoth,
+    "an object, of the message": OfTheMessage,
+}
+
+
+def instructions(engine: str, form: str = "a function of both") -> dict[int, float]:
+    """Return the instructions per message by depth, for a handler of the ``form``.
 
     Raises:
         BenchmarkError: valgrind, its headers or a C compiler is missing, or the run failed.
@@ -57,7 +86,7 @@ def instructions(engine: str) -> dict[int, float]:
     with TemporaryDirectory() as folder:
         output = f"--callgrind-out-file={folder}/out"
         callgrind = [valgrind, "-q", "--tool=callgrind", "--collect-atstart=no", output]
-        child = [sys.executable, "-m", "benchmarks.instructions", "--counted", engine]
+        child = [sys.executable, "-m", "benchmarks.instructions", "--counted", form, engine]
         run(callgrind + child)
         totals: dict[str, list[int]] = defaultdict(list)
         for path in Path(folder).glob("out.*"):
@@ -87,12 +116,12 @@ def read(path: Path) -> tuple[str, int]:
     return name[1] if name else "", int(total[1]) if total else 0
 
 
-def count(engine: str) -> None:
+def count(engine: str, form: str) -> None:
     """Run the server and its client in this process, which callgrind watches."""
     probe = new_loop(engine)
     probe.close()
     server = Server(
-        echo,
+        FORMS[form](),
         "127.0.0.1:0",
         engine=engine,
         # Not what is done once a period: in that time callgrind serves a fiftieth of the messages.
@@ -155,7 +184,10 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("engines", nargs="*", help=f"of {', '.join(available())}; default: all")
-    parser.add_argument("--counted", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--forms", action="store_true", help="of each form of handler, not only the built-in echo"
+    )
+    parser.add_argument("--counted", choices=FORMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     unknown = set(options.engines) - set(available())
     if unknown:
@@ -163,18 +195,22 @@ def main() -> int:
     try:
         for engine in options.engines or available():
             if options.counted:
-                count(engine)
-            else:
-                _show(engine, instructions(engine))
+                count(engine, options.counted)
+                continue
+            for form in FORMS if options.forms else list(FORMS)[:1]:
+                _show(engine, f", {form}" * options.forms, instructions(engine, form))
     except BenchmarkError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _show(engine: str, by_depth: dict[int, float]) -> None:
+def _show(engine: str, form: str, by_depth: dict[int, float]) -> None:
     for depth, number in by_depth.items():
-        print(f"{engine} engine, depth {depth}: {number:,.0f} instructions per message", flush=True)
+        print(
+            f"{engine} engine{form}, depth {depth}: {number:,.0f} instructions per message",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

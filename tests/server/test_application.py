@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 
 from epollo.errors import HandlerError
 from epollo.server.handlers.application import application, load
+from tests.engines import Engine
+from tests.support import Peer, frame
 
 CONNECTION: Any = object()
 
@@ -159,3 +162,32 @@ def test_what_cannot_be_loaded_is_one_line_that_says_why(module: str, path: str,
     with pytest.raises(HandlerError, match=why) as caught:
         load(path)
     assert "\n" not in str(caught.value)
+
+
+class OfTheMessage:
+    def received(self, message: bytes) -> bytes:
+        return message + caller()
+
+
+def caller() -> bytes:
+    """The file of what has called the handler."""
+    return Path(sys._getframe(2).f_code.co_filename).name.encode()
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        lambda message: message + caller(),
+        lambda message, _: message + caller(),
+        OfTheMessage(),
+        OfTheMessage().received,
+        functools.partial(lambda _, message: message + caller(), b""),
+    ],
+    ids=["of the message", "of both", "an object", "a method", "a partial"],
+)
+def test_nothing_stands_between_the_engine_and_a_plain_handler(
+    engine: Engine, handler: Any
+) -> None:
+    with engine.server(handler) as server, Peer(server.addresses[0]) as peer:
+        peer.send(frame(b"from "))
+        assert peer.message() not in (b"from application.py", b"from executor.py")

@@ -173,8 +173,10 @@ class ConnectionProtocol(Protocol):
         """The bounds of each of its connections."""
 
     @property
-    def received(self) -> Callable[[bytes, EngineConnection], Reply]:
-        """Called with each message, in order; what it returns is sent."""
+    def received(self) -> Callable[..., Reply]:
+        """Called with each message and its connection, in order; what it returns is sent. It is
+        called with the message only, if there is an attribute ``wants_connection`` that is False.
+        """
 
     def connected(self, connection: EngineConnection) -> None:
         """Called once when established; never if connecting failed."""

@@ -77,6 +77,10 @@ class ApplicationProtocol:
         )
         rate = settings.max_message_rate
         self._rates = MessageRates(rate) if rate else None
+        called_directly = isinstance(self.executor, InlineExecutor) and self._rates is None
+        self.wants_connection: bool = application.wants_connection or not called_directly
+        """Is `received` called with the connection, too? Else the engine calls the user's own
+        function, with the message."""
         self.groups: Groups = Groups()
         self.slow_handlers: SlowHandlers = SlowHandlers(application.name, settings.slow_handler)
         self._log = LogLimiter()
@@ -90,7 +94,9 @@ class ApplicationProtocol:
         self.on_empty = self.on_late = None
 
     @property
-    def received(self) -> Callable[[bytes, EngineConnection], Reply]:
+    def received(self) -> Callable[..., Reply]:
+        if not self.wants_connection:
+            return self.application.receive
         received = self.executor.received
         return received if self._rates is None else self._rates.limited(received)
 

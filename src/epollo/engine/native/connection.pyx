@@ -39,7 +39,6 @@ cdef extern from "Python.h":
         _Py_COMP_DIAG_POP
     }
     """
-    size_t PY_VECTORCALL_ARGUMENTS_OFFSET
     void forget_hash(object message)
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -315,9 +314,10 @@ cdef class ConnectionCore(Sender):
     @final
     cdef int _deliver(self, ConnectionContext context, object message) except -1:
         cdef PyObject *arguments[3]
-        arguments[0], arguments[1], arguments[2] = NULL, <PyObject *> message, <PyObject *> self
+        arguments[0] = <PyObject *> context.bound
+        arguments[1], arguments[2] = <PyObject *> message, <PyObject *> self
         reply = context.call(
-            context.received, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
+            context.received, arguments + context.first, context.arguments, NULL
         )
         if type(reply) is bytes:
             _pack(self, context, <bytes> reply)

@@ -24,8 +24,11 @@ cdef class LoopBuffers:
 
 cdef class ConnectionContext:
     cdef LoopBuffers buffers
-    cdef object received
+    cdef object received  # of a bound method, its function
+    cdef object bound  # and the object that it is bound to; else None
     cdef Vectorcall call  # how ``received`` is called
+    cdef Py_ssize_t first  # its first argument, of: ``bound``, the message, the connection
+    cdef size_t arguments  # how many it takes, and the flag that there is space before them
     cdef readonly object loop
     cdef readonly object protocol
     cdef readonly object encode

@@ -6,9 +6,12 @@ from cpython.object cimport PyObject
 from epollo.engine.native.formats cimport format_of
 from epollo.engine.native.protocol cimport NativeProtocol
 
+from types import MethodType
+
 from epollo.framing.own import checked
 
 cdef extern from "Python.h":
+    size_t PY_VECTORCALL_ARGUMENTS_OFFSET
     Vectorcall PyVectorcall_Function(PyObject *callable)
     object PyObject_Vectorcall(object callable, PyObject **arguments, size_t count, PyObject *names)
 
@@ -36,7 +39,14 @@ cdef class ConnectionContext:
         self.loop = loop
         self.buffers = buffers
         self.protocol = protocol
-        self.received = protocol.received
+        self.received, self.bound, self.first = protocol.received, None, 1
+        last = 2 if getattr(protocol, "wants_connection", True) else 1
+        self.arguments = last | PY_VECTORCALL_ARGUMENTS_OFFSET
+        if type(self.received) is MethodType:  # whose own call costs some 50 instructions
+            self.bound, self.received, self.first = (
+                self.received.__self__, self.received.__func__, 0
+            )
+            self.arguments = last + 1
         # The fastest way to call it is found once, not for each message.
         self.call = PyVectorcall_Function(<PyObject *> self.received)
         if self.call is NULL:

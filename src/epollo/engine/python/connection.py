@@ -160,14 +160,15 @@ class Connection(BaseConnection):
     def serve(self, messages: Iterable[bytes]) -> None:
         """Deliver the messages, in order; queue the replies."""
         context = self.context
-        received, encode = context.received, context.encode
+        received, wants_connection = context.received, context.wants_connection
+        encode = context.encode
         waiting = iter(messages)
         if messages:
             self.frame_started = context.loop.tick
         limit = SEND_NOW if self._head is None else 0
         try:
             for message in waiting:
-                reply = received(message, self)
+                reply = received(message, self) if wants_connection else received(message)
                 if type(reply) is bytes:
                     frame = encode(reply)
                     size = len(frame)

@@ -32,12 +32,14 @@ class ConnectionContext:
         "protocol",
         "received",
         "to_flush",
+        "wants_connection",
     )
 
     def __init__(self, loop: BufferedLoop, protocol: ConnectionProtocol) -> None:
         self.loop: BufferedLoop = loop
         self.protocol: ConnectionProtocol = protocol
-        self.received: Callable[[bytes, EngineConnection], Reply] = protocol.received
+        self.received: Callable[..., Reply] = protocol.received
+        self.wants_connection: bool = getattr(protocol, "wants_connection", True)
         self.framing: Framing = protocol.framing
         if not type(self.framing).__module__.startswith(OURS):  # `checked`, without a call
             self.framing = CheckedFraming(self.framing)

@@ -118,7 +118,10 @@ class CoroutineExecutor:
         stop.leave_behind(unfinished(self._application.name, left))
 
     def _received_plain(self, message: bytes, connection: EngineConnection) -> Reply:
-        return self.reply_in_order(connection, self._application.received(message, connection))
+        receive = self._application.receive
+        wants_connection = self._application.wants_connection
+        reply = receive(message, connection) if wants_connection else receive(message)
+        return self.reply_in_order(connection, reply)
 
     def _connected(self, connection: EngineConnection) -> None:
         """Call ``connected``; no message is delivered before it ends."""

@@ -49,7 +49,9 @@ class ThreadExecutor:
 
     def received(self, message: bytes, connection: EngineConnection) -> None:
         call = self._pending_calls.begin(connection)
-        job = self._submit(call, partial(self._application.received, message, connection))
+        application = self._application
+        arguments = (message, connection) if application.wants_connection else (message,)
+        job = self._submit(call, partial(application.receive, *arguments))
         call.cancel, call.running = partial(self._cancel, call, job), job
 
     def connected(self, connection: EngineConnection) -> None:
