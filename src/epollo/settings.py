@@ -11,23 +11,30 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from epollo.errors import SettingError
 from epollo.framing import Framing
-from epollo.setting_values import Addresses, ServerValues, SettingValues
+from epollo.setting_values import Addresses, Files, Names, ServerValues, SettingValues
 from epollo.suggestions import did_you_mean
 from epollo.units import parse_count, parse_number, parse_seconds, parse_size
 
 LOOPS = ("auto", "asyncio", "uvloop")
 PROXY_PROTOCOL = ("off", "optional", "required")
+TLS_VERSIONS = ("1.2", "1.3")
+CLIENT_CERTS = ("required", "optional")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LONGEST_TIME = 10 * 365 * 24 * 3600  # seconds; see `epollo.server.timeouts`
 
 
 def _setting(
-    default: Any, parse: Callable[[Any], Any], metavar: str, about: str, flag: str = ""
+    default: Any,
+    parse: Callable[[Any], Any],
+    metavar: str,
+    about: str,
+    flag: str = "",
+    many: bool = False,
 ) -> Any:
     about = f"{about}  [default: {default or 'none'}]"
     return field(
         default=default,
-        metadata={"parse": parse, "metavar": metavar, "about": about, "flag": flag},
+        metadata={"parse": parse, "metavar": metavar, "about": about, "flag": flag, "many": many},
     )
 
 
@@ -112,6 +119,29 @@ def _path(value: str | Path) -> str:
     return str(Path(value)) if value else ""
 
 
+def _paths(value: Files) -> tuple[str, ...]:
+    files = value if isinstance(value, tuple | list) else (value,)
+    if not all(isinstance(file, str | Path) for file in files):
+        raise ValueError(f"{value!r} is not a file such as 'cert.pem', nor a list of them")
+    return tuple(_path(file) for file in files if file)
+
+
+def _protocols(value: Names) -> tuple[str, ...]:
+    """Names of application protocols (RFC 7301, 3.1): each of at most 255 bytes."""
+    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else list(value)
+    names = [] if names == [""] else names
+    for name in names:
+        if not (isinstance(name, str) and name.isascii() and 1 <= len(name) <= 255):
+            raise ValueError(f"{name!r} is not a protocol such as 'h2': 1 to 255 ASCII letters")
+        if names.count(name) > 1:
+            raise ValueError(f"{name!r} is there twice; leave one out")
+    return tuple(names)
+
+
+def _version(value: str | float) -> str:
+    return _one_of(*TLS_VERSIONS)(str(value))
+
+
 def _context(value: ssl.SSLContext | None) -> ssl.SSLContext | None:
     if not value:
         return None
@@ -129,6 +159,17 @@ def _timeout(value: str | float) -> float:
     return seconds
 
 
+_WITH_TLS_CERT = (
+    "tls_cert",
+    "tls_key",
+    "tls_key_password_file",
+    "tls_ca",
+    "tls_crl",
+    "tls_alpn",
+    "tls_ciphers",
+)  # tls_client_certs and tls_min_version have defaults: see `epollo.server.contradictions`
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """How to serve. Sizes are bytes or text such as ``"64KiB"``, times seconds or ``"250ms"``."""
@@ -140,6 +181,7 @@ class Settings:
         "address to listen on: HOST:PORT, [IPv6]:PORT, unix:PATH or fd://N; port 0: any free port; "
         "may be repeated",
         "-b",
+        many=True,
     )
     framing: str | Framing = _setting(  # noqa: RUF009 (a field, like the others)
         "u32",
@@ -171,17 +213,43 @@ class Settings:
     max_message_rate: float = _setting(
         "none", _rate, "RATE", "maximum messages a second per connection; over it reading pauses"
     )
-    tls_cert: str = _setting(
-        "", _path, "FILE", "serve TLS with the certificate and its chain in this PEM file"
-    )
-    tls_key: str = _setting(
-        "",
-        _path,
+    tls_cert: tuple[str, ...] = _setting(
+        (),
+        _paths,
         "FILE",
-        "PEM file of the certificate's key, if the certificate's file does not contain it",
+        "serve TLS with the certificate and its chain in this PEM file; if repeated, each client "
+        "gets the certificate for the name it asks for (SNI), or else the first",
+        many=True,
+    )
+    tls_key: tuple[str, ...] = _setting(
+        (),
+        _paths,
+        "FILE",
+        "PEM file of the certificate's key, if the certificate's file does not contain it; one for "
+        "each certificate, in the same order",
+        many=True,
+    )
+    tls_key_password_file: str = _setting(
+        "", _path, "FILE", "file whose first line is the password of encrypted keys"
     )
     tls_ca: str = _setting(
         "", _path, "FILE", "require client certificates signed by a CA in this PEM file"
+    )
+    tls_client_certs: str = _setting(
+        "required",
+        _one_of(*CLIENT_CERTS),
+        "WORD",
+        "client certificates are required, or optional",
+    )
+    tls_crl: str = _setting(
+        "", _path, "FILE", "refuse client certificates revoked by a list (CRL) in this PEM file"
+    )
+    tls_alpn: tuple[str, ...] = _setting(
+        (), _protocols, "NAME,...", "application protocols (ALPN), the preferred one first"
+    )
+    tls_min_version: str = _setting("1.2", _version, "1.2|1.3", "lowest TLS version")
+    tls_ciphers: str = _setting(
+        "", str, "LIST", "ciphers for TLS 1.2, as openssl ciphers takes them"
     )
     tls: ssl.SSLContext | None = _setting(  # noqa: RUF009 (a field, like the others)
         None, _context, "", "an ssl.SSLContext instead of the files"
@@ -283,11 +351,13 @@ class Settings:
         return {name for name in names if getattr(self, name) != getattr(default, name)}
 
     def _check_tls(self) -> None:
-        for name in ("tls_cert", "tls_key", "tls_ca"):
+        for name in _WITH_TLS_CERT:
             if getattr(self, name) and self.tls is not None:
                 raise SettingError(f"{name}: the context given as tls has its own; leave it out")
             if getattr(self, name) and not self.tls_cert:
                 raise SettingError(f"{name}: needs tls_cert; give that too")
+        if self.tls_crl and not self.tls_ca:
+            raise SettingError("tls_crl: revokes client certificates; give tls_ca too")
 
 
 def settings_from(**values: Unpack[SettingValues]) -> Settings:

@@ -32,7 +32,7 @@ def _option(setting: Field[Any]) -> Callable[[Callable[..., Any]], Callable[...,
         names.insert(0, setting.metadata["flag"])
     return click.option(
         *names,
-        multiple=setting.name == "bind",
+        multiple=setting.metadata["many"],
         metavar=setting.metadata["metavar"],
         help=setting.metadata["about"],
     )
