@@ -60,6 +60,8 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Tag and content of each element of ``data``."""
     at = 0
     while at < len(data):
+        if at + 2 > len(data):
+            raise ValueError("not a certificate")
         tag, size, start = data[at], data[at + 1], at + 2
         if size & 0x80:  # the long form: the size of the length
             start += size & 0x7F

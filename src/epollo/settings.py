@@ -357,7 +357,11 @@ class Settings:
             if getattr(self, name) and not self.tls_cert:
                 raise SettingError(f"{name}: needs tls_cert; give that too")
         if self.tls_crl and not self.tls_ca:
-            raise SettingError("tls_crl: revokes client certificates; give tls_ca too")
+            raise SettingError("tls_crl: is for client certificates; give tls_ca too")
+        if self.tls_ciphers and self.tls_min_version == "1.3":
+            raise SettingError(
+                "tls_ciphers: is for TLS 1.2, and tls_min_version is 1.3; leave one of them out"
+            )
 
 
 def settings_from(**values: Unpack[SettingValues]) -> Settings:

@@ -127,7 +127,7 @@ def _names(cert: str) -> tuple[str, ...]:
         return names_in(Path(cert).read_bytes())
     except OSError as error:  # it was there a moment ago
         raise SettingError(f"tls_cert: cannot read {cert!r}: {cause_of(error)}") from None
-    except (ValueError, IndexError):
+    except ValueError:
         raise SettingError(f"tls_cert: cannot find the host names in {cert!r}") from None
 
 
@@ -171,6 +171,8 @@ def _load_certificate(
     password = _Password(password_file)
     try:
         context.load_cert_chain(cert, key or None, password=password)
+    except SettingError:  # of the password's file; it is a ValueError too
+        raise
     except ssl.SSLError as error:
         fault = _load_fault(error, cert, key)
         if password.used and error.reason not in _NOT_ITS_KEY:

@@ -62,7 +62,7 @@ class Certificates:
         except SettingError as error:
             self._failed = time.monotonic()
             self._log.log(
-                "tls",
+                "tls files unusable",
                 logging.ERROR,
                 "%s; new connections still get the certificates from before",
                 error,
@@ -70,7 +70,7 @@ class Certificates:
         else:
             self._failed = None
             names = ", ".join(map(repr, self._settings.tls_cert))
-            self._log.log("tls", logging.INFO, "TLS: read %s anew", names)
+            self._log.log("tls files read", logging.INFO, "TLS: read %s anew", names)
 
     def _wait(self, loop: EventLoop) -> None:
         loop.call_later(PERIOD, self._look)

@@ -134,11 +134,6 @@ CONTRADICTIONS = (
         "is for the certificates in tls_cert; give that too, or leave it out",
     ),
     Contradiction(
-        "tls_ciphers",
-        lambda case: case.settings.tls_min_version == "1.3",
-        "is for TLS 1.2 only, and tls_min_version is 1.3; leave one of them out",
-    ),
-    Contradiction(
         "in_flight",
         lambda case: case.plain and case.settings.in_flight > 1,
         "a plain handler handles one message at a time; make it async, or give threads too",
