@@ -139,7 +139,9 @@ def _protocols(value: Names) -> tuple[str, ...]:
 
 
 def _version(value: str | float) -> str:
-    return _one_of(*TLS_VERSIONS)(str(value))
+    if str(value) not in TLS_VERSIONS:
+        raise ValueError(f"{str(value)!r} is not one of {', '.join(TLS_VERSIONS)}")
+    return str(value)
 
 
 def _context(value: ssl.SSLContext | None) -> ssl.SSLContext | None:

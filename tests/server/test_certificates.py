@@ -311,7 +311,7 @@ def test_a_mistake_with_several_files_is_one_line(
             "tls_key: '.*two.key' is not the key of the certificate in '.*one.pem'",
         ),
         (files_of(one, nameless), "tls_cert: '.*nameless.pem' has no DNS name"),
-        (files_of(one, two, again), "tls_cert: every name of '.*again.pem' is also that of"),
+        (files_of(one, two, again), "tls_cert: every name in '.*again.pem' is in an earlier"),
         ({"tls_crl": crl, **files_of(one)}, "tls_crl: is for client certificates; give tls_ca"),
         (
             {"tls_ca": ca, "tls_crl": ca, **files_of(one)},
