@@ -140,8 +140,8 @@ def _check_names(cert: str, names: Sequence[str], new: Sequence[str]) -> None:
         )
     if not new:
         raise SettingError(
-            f"tls_cert: every name in {cert!r} is in an earlier certificate too, so no client would "
-            "get it; leave it out"
+            f"tls_cert: every name in {cert!r} is in an earlier certificate too, so no client "
+            "would get it; leave it out"
         )
 
 
