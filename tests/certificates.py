@@ -83,9 +83,10 @@ class Issued:
 
 
 def leaf_in(text: str) -> str:
-    """The first certificate in ``text``: that of a file, or of what ``openssl s_client`` prints."""
-    start = text.index(ssl.PEM_HEADER)
-    return text[start : text.index(ssl.PEM_FOOTER) + len(ssl.PEM_FOOTER)]
+    """The first certificate in a file or in what ``openssl s_client`` prints; empty if there is
+    none."""
+    _, head, rest = text.partition(ssl.PEM_HEADER)
+    return head and head + rest[: rest.index(ssl.PEM_FOOTER)] + ssl.PEM_FOOTER
 
 
 def revocations(by: trustme.CA, *revoked: bytes) -> bytes:

@@ -17,8 +17,10 @@ import pytest
 import trustme
 
 import epollo
-from epollo import CloseReason, Connection, Server, SettingError
+from epollo import CloseReason, Connection, Server, SettingError, Settings
+from epollo.engine import new_loop
 from epollo.server import certificates
+from epollo.server.log_limiter import LogLimiter
 from epollo.tls import server_context
 from tests.certificates import Issued, Pair, authority, encrypt, leaf_in, revocations, trusting
 from tests.engines import Engine
@@ -492,6 +494,49 @@ def test_what_failed_is_tried_again_though_no_file_changes(
         fails.clear()
         until_served(server.addresses[0], "", new.leaf)
         assert set(log.take()) == {log_line("tls_cert: cannot read 'one.pem': too many open files")}
+
+
+@pytest.mark.usefixtures("watched_often")
+def test_what_worked_is_not_read_again(
+    engine: Engine, one: Pair, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificates, "RETRY", 0.001)
+    with line_server(engine, **files_of(one)) as server:
+        one.cert.write_bytes(b"")
+        until(lambda: log.records)
+        new = one.issue()
+        replaced(one, new)
+        until_served(server.addresses[0], "", new.leaf)
+        context = server._protocol.certificates.context
+        looks: list[list[str]] = []
+        states = certificates._states
+
+        def counted(files: list[str]) -> Any:
+            looks.append(files)
+            return states(files)
+
+        monkeypatch.setattr(certificates, "_states", counted)
+        until(lambda: len(looks) > 5)
+        assert server._protocol.certificates.context is context
+        log.take()
+
+
+def test_a_file_that_has_just_changed_is_given_time(one: Pair) -> None:
+    """It may be half-written, or its key may come later."""
+    watched = certificates.Certificates(Settings(**files_of(one)), LogLimiter())
+    loop = new_loop("python")
+    watched.begin(loop)
+    former, new = watched.context, one.issue()
+    one.cert.write_bytes(new.cert[:200])
+    watched._look()
+    one.cert.write_bytes(new.cert)
+    watched._look()
+    one.key.write_bytes(new.key)
+    watched._look()
+    assert watched.context is former
+    watched._look()
+    assert watched.context is not former
+    loop.close()
 
 
 def log_line(error: str) -> str:
