@@ -132,6 +132,8 @@ _BENCH = {
     "cert certificate E": "{tls_cert FILE}",
     "key keyfile": "{tls_key FILE}",
     "sni servername": "{server_name NAME}",
+    "alpn": "{tls_alpn NAME,...}",
+    "tls-version ssl-version tlsv1.3": "{tls_min_version 1.3}",
     "ssl https": "{tls}",
     "output o out summary-export export outfile": "{json FILE}",
     "format g report": "{json}, {csv}, {html} or {plot FILE}",

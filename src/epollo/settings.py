@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -24,17 +24,12 @@ LONGEST_TIME = 10 * 365 * 24 * 3600  # seconds; see `epollo.server.timeouts`
 
 
 def _setting(
-    default: Any,
-    parse: Callable[[Any], Any],
-    metavar: str,
-    about: str,
-    flag: str = "",
-    many: bool = False,
+    default: Any, parse: Callable[[Any], Any], metavar: str, about: str, flag: str = ""
 ) -> Any:
     about = f"{about}  [default: {default or 'none'}]"
     return field(
         default=default,
-        metadata={"parse": parse, "metavar": metavar, "about": about, "flag": flag, "many": many},
+        metadata={"parse": parse, "metavar": metavar, "about": about, "flag": flag},
     )
 
 
@@ -128,10 +123,12 @@ def _paths(value: Files) -> tuple[str, ...]:
 
 def _protocols(value: Names) -> tuple[str, ...]:
     """Names of application protocols (RFC 7301, 3.1): each of at most 255 bytes."""
-    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else list(value)
-    names = [] if names == [""] else names
+    texts = [value] if isinstance(value, str) else list(value)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{value!r} is not a text such as 'h2,myproto', nor a list of names")
+    names = [name.strip() for text in texts if text for name in text.split(",")]
     for name in names:
-        if not (isinstance(name, str) and name.isascii() and 1 <= len(name) <= 255):
+        if not (name.isascii() and 1 <= len(name) <= 255):
             raise ValueError(f"{name!r} is not a protocol such as 'h2': 1 to 255 ASCII letters")
         if names.count(name) > 1:
             raise ValueError(f"{name!r} is there twice; leave one out")
@@ -142,6 +139,9 @@ def _version(value: str | float) -> str:
     if str(value) not in TLS_VERSIONS:
         raise ValueError(f"{str(value)!r} is not one of {', '.join(TLS_VERSIONS)}")
     return str(value)
+
+
+_version.__dict__["names"] = TLS_VERSIONS
 
 
 def _context(value: ssl.SSLContext | None) -> ssl.SSLContext | None:
@@ -183,7 +183,6 @@ class Settings:
         "address to listen on: HOST:PORT, [IPv6]:PORT, unix:PATH or fd://N; port 0: any free port; "
         "may be repeated",
         "-b",
-        many=True,
     )
     framing: str | Framing = _setting(  # noqa: RUF009 (a field, like the others)
         "u32",
@@ -221,7 +220,6 @@ class Settings:
         "FILE",
         "serve TLS with the certificate and its chain in this PEM file; if repeated, each client "
         "gets the certificate for the name it asks for (SNI), or else the first",
-        many=True,
     )
     tls_key: tuple[str, ...] = _setting(
         (),
@@ -229,7 +227,6 @@ class Settings:
         "FILE",
         "PEM file of the certificate's key, if the certificate's file does not contain it; one for "
         "each certificate, in the same order",
-        many=True,
     )
     tls_key_password_file: str = _setting(
         "", _path, "FILE", "file whose first line is the password of encrypted keys"
@@ -359,11 +356,16 @@ class Settings:
             if getattr(self, name) and not self.tls_cert:
                 raise SettingError(f"{name}: needs tls_cert; give that too")
         if self.tls_crl and not self.tls_ca:
-            raise SettingError("tls_crl: is for client certificates; give tls_ca too")
+            raise SettingError("tls_crl: needs tls_ca; give that too")
         if self.tls_ciphers and self.tls_min_version == "1.3":
             raise SettingError(
                 "tls_ciphers: is for TLS 1.2, and tls_min_version is 1.3; leave one of them out"
             )
+
+
+def takes_several(setting: Field[Any]) -> bool:
+    """May it have several values?"""
+    return isinstance(setting.metadata["parse"](setting.default), tuple)
 
 
 def settings_from(**values: Unpack[SettingValues]) -> Settings:

@@ -14,7 +14,10 @@ from epollo.server_names import Contexts, serve_by_name
 ANY = "any"
 """Instead of a client's CA file: trust any server."""
 
-MIN_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+TLS_1_2 = "1.2"
+"""The lowest version, unless another is given."""
+
+MIN_VERSIONS = {TLS_1_2: ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 CLIENT_CERTS = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL}
 
 _NOT_ITS_KEY = (
@@ -33,7 +36,7 @@ def server_context(
     crl: str = "",
     client_certs: str = "required",
     alpn: Sequence[str] = (),
-    min_version: str = "1.2",
+    min_version: str = TLS_1_2,
     ciphers: str = "",
 ) -> ssl.SSLContext:
     """A server's context, made from PEM files. Raises SettingError that names the file.
@@ -56,7 +59,7 @@ def server_context(
 
     def one(cert: str, key: str) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = MIN_VERSIONS[min_version]
+        context.minimum_version = _version(min_version)
         if ciphers:
             _set_ciphers(context, ciphers)
         _load_certificate(context, cert, key, key_password_file)
@@ -65,8 +68,7 @@ def server_context(
             context.verify_mode = CLIENT_CERTS[client_certs]
         if crl:
             _load_revoked(context, crl)
-        if alpn:
-            context.set_alpn_protocols(list(alpn))
+        _set_alpn(context, alpn)
         return context
 
     contexts = [one(*pair) for pair in zip(certs, keys or [""] * len(certs), strict=True)]
@@ -75,14 +77,23 @@ def server_context(
     return contexts[0]
 
 
-def client_context(ca: str = "", cert: str = "", key: str = "") -> ssl.SSLContext:
-    """A client's context for TLS 1.2 and later, made from PEM files.
+def client_context(
+    ca: str = "",
+    cert: str = "",
+    key: str = "",
+    *,
+    alpn: Sequence[str] = (),
+    min_version: str = TLS_1_2,
+) -> ssl.SSLContext:
+    """A client's context, made from PEM files.
 
     ``ca`` holds the CAs to trust instead of the system's; ``"any"`` trusts any server. ``cert``
-    and ``key`` are the client's own. Raises SettingError that names the file.
+    and ``key`` are the client's own; ``alpn`` and ``min_version`` as in `server_context`. Raises
+    SettingError that names the file.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = _version(min_version)
+    _set_alpn(context, alpn)
     if ca == ANY:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -95,6 +106,12 @@ def client_context(ca: str = "", cert: str = "", key: str = "") -> ssl.SSLContex
     elif key:
         raise SettingError("tls_key: needs a certificate; give tls_cert too")
     return context
+
+
+def _version(name: str) -> ssl.TLSVersion:
+    if name not in MIN_VERSIONS:
+        raise SettingError(f"tls_min_version: {name!r} is not one of {', '.join(MIN_VERSIONS)}")
+    return MIN_VERSIONS[name]
 
 
 def _files(given: str | Sequence[str]) -> list[str]:
@@ -212,6 +229,17 @@ def _load_trust(context: ssl.SSLContext, name: str, file: str) -> None:
         raise SettingError(f"{name}: no {what} in {file!r}; it must be PEM") from None
     except OSError as error:  # it was there a moment ago
         raise SettingError(f"{name}: cannot read {file!r}: {cause_of(error)}") from None
+
+
+def _set_alpn(context: ssl.SSLContext, names: Sequence[str]) -> None:
+    try:
+        if names:
+            context.set_alpn_protocols(list(names))
+    except (ssl.SSLError, ValueError):
+        listed = ", ".join(map(repr, names))
+        raise SettingError(
+            f"tls_alpn: {listed}: each protocol is 1 to 255 ASCII letters, such as 'h2'"
+        ) from None
 
 
 def _set_ciphers(context: ssl.SSLContext, ciphers: str) -> None:

@@ -180,6 +180,8 @@ def workload(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Workload]:
         ("--tls --tls-ca any", "tls_ca", "any"),
         ("--tls --tls-cert a.pem", "tls_cert", "a.pem"),
         ("--tls --tls-key a.key", "tls_key", "a.key"),
+        ("--tls --tls-alpn h2,chat", "tls_alpn", ("h2", "chat")),
+        ("--tls --tls-min-version 1.3", "tls_min_version", "1.3"),
         ("--tls --server-name example.org", "server_name", "example.org"),
         ("--proxy-header v2", "proxy_header", "v2"),
         ("--processes 2", "processes", 2),

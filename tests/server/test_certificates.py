@@ -314,7 +314,7 @@ def test_a_mistake_with_several_files_is_one_line(
         ),
         (files_of(one, nameless), "tls_cert: '.*nameless.pem' has no DNS name"),
         (files_of(one, two, again), "tls_cert: every name in '.*again.pem' is in an earlier"),
-        ({"tls_crl": crl, **files_of(one)}, "tls_crl: is for client certificates; give tls_ca"),
+        ({"tls_crl": crl, **files_of(one)}, "tls_crl: needs tls_ca; give"),
         (
             {"tls_ca": ca, "tls_crl": ca, **files_of(one)},
             "tls_crl: no certificate revocation list in '.*'; it must be PEM",
@@ -330,6 +330,8 @@ def test_a_mistake_with_several_files_is_one_line(
         ({"tls_cert": 5}, "tls_cert: 5 is not a file such as 'cert.pem', nor a list of them"),
         ({"tls_alpn": "h2"}, "tls_alpn: needs tls_cert; give that too"),
         ({"tls_alpn": "h2,,h3", **files_of(one)}, "tls_alpn: '' is not a protocol such as 'h2'"),
+        ({"tls_alpn": 2, **files_of(one)}, "tls_alpn: "),
+        ({"tls_alpn": [2], **files_of(one)}, r"tls_alpn: \[2\] is not a text such as"),
         ({"tls_alpn": "h2,h2", **files_of(one)}, "tls_alpn: 'h2' is there twice"),
         ({"tls_alpn": "x" * 256, **files_of(one)}, "tls_alpn: 'x*' is not a protocol"),
         ({"tls_alpn": "\u00fc", **files_of(one)}, "tls_alpn: '\u00fc' is not a protocol"),

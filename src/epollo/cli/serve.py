@@ -13,7 +13,7 @@ from epollo.cli.command import Command, traceback_option
 from epollo.server.handlers import application as handlers
 from epollo.server.server import Server, run_until_signalled
 from epollo.server.stopping import exit_within
-from epollo.settings import Settings, settings_from
+from epollo.settings import Settings, settings_from, takes_several
 
 _EXIT_SECONDS = 0.4  # for the interpreter to exit after the deadline of a stop
 
@@ -32,7 +32,7 @@ def _option(setting: Field[Any]) -> Callable[[Callable[..., Any]], Callable[...,
         names.insert(0, setting.metadata["flag"])
     return click.option(
         *names,
-        multiple=setting.metadata["many"],
+        multiple=takes_several(setting),
         metavar=setting.metadata["metavar"],
         help=setting.metadata["about"],
     )

@@ -32,9 +32,17 @@ HELP = "Help"
 
 
 def _addresses(text: str) -> tuple[str, ...]:
+    return _parts(text, "address")
+
+
+def _protocols(text: str) -> tuple[str, ...]:
+    return _parts(text, "name")
+
+
+def _parts(text: str, what: str) -> tuple[str, ...]:
     parts = tuple(part.strip() for part in text.split(","))
     if not all(parts):
-        raise ValueError(f"{text!r} has an empty address in it")
+        raise ValueError(f"{text!r} has an empty {what} in it")
     return parts
 
 
@@ -43,6 +51,7 @@ COUNT: dict[str, Any] = {"metavar": "N", "callback": parsed(parse_count)}
 NUMBER: dict[str, Any] = {"metavar": "N", "callback": parsed(parse_number)}
 TIME: dict[str, Any] = {"metavar": "TIME", "callback": parsed(parse_seconds)}
 ADDRESSES: dict[str, Any] = {"metavar": "ADDR,...", "callback": parsed(_addresses)}
+PROTOCOLS: dict[str, Any] = {"metavar": "NAME,...", "callback": parsed(_protocols)}
 SIZE: dict[str, Any] = {"metavar": "SIZE"}
 RATE: dict[str, Any] = {"metavar": "RATE"}
 FILE: dict[str, Any] = {"metavar": "FILE"}
@@ -186,6 +195,8 @@ def _option(
 @_option(TLS, "--tls-ca", about="Trusted CAs; any: do not verify.", default="the system's", **FILE)
 @_option(TLS, "--tls-cert", about="Client certificate.", **FILE)
 @_option(TLS, "--tls-key", about="Key of the client certificate.", **FILE)
+@_option(TLS, "--tls-alpn", about="Application protocols to offer (ALPN).", **PROTOCOLS)
+@_option(TLS, "--tls-min-version", about="Lowest TLS version: 1.2 or 1.3.", default="1.2", **NAME)
 @_option(
     TLS,
     "--server-name",
