@@ -580,6 +580,18 @@ def test_files_are_read_at_once_on_request(
         assert served(server.addresses[0], "") == newest.leaf
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.usefixtures("watched_often")
+def test_files_are_watched_with_async_handlers(engine: Engine, one: Pair, loop: str) -> None:
+    async def later(message: bytes, connection: Connection) -> bytes:
+        return answer(message, connection)
+
+    with engine.server(later, framing="line", loop=loop, **files_of(one)) as server:
+        new = one.issue()
+        replaced(one, new)
+        until_served(server.addresses[0], "", new.leaf)
+
+
 def test_files_that_changed_before_the_start_are_served(
     engine: Engine, one: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
