@@ -580,13 +580,12 @@ def test_files_are_read_at_once_on_request(
         assert served(server.addresses[0], "") == newest.leaf
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.usefixtures("watched_often")
-def test_files_are_watched_with_async_handlers(engine: Engine, one: Pair, loop: str) -> None:
+def test_files_are_watched_with_async_handlers(engine: Engine, one: Pair) -> None:
     async def later(message: bytes, connection: Connection) -> bytes:
         return answer(message, connection)
 
-    with engine.server(later, framing="line", loop=loop, **files_of(one)) as server:
+    with engine.server(later, framing="line", loop="asyncio", **files_of(one)) as server:
         new = one.issue()
         replaced(one, new)
         until_served(server.addresses[0], "", new.leaf)
