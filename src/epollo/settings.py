@@ -215,14 +215,14 @@ class Settings:
         "none", _rate, "RATE", "maximum messages a second per connection; over it reading pauses"
     )
     tls_cert: tuple[str, ...] = _setting(
-        (),
+        "",
         _paths,
         "FILE",
         "serve TLS with the certificate and its chain in this PEM file; if repeated, each client "
         "gets the certificate for the name it asks for (SNI), or else the first",
     )
     tls_key: tuple[str, ...] = _setting(
-        (),
+        "",
         _paths,
         "FILE",
         "PEM file of the certificate's key, if the certificate's file does not contain it; one for "
@@ -244,7 +244,7 @@ class Settings:
         "", _path, "FILE", "refuse client certificates revoked by a list (CRL) in this PEM file"
     )
     tls_alpn: tuple[str, ...] = _setting(
-        (), _protocols, "NAME,...", "application protocols (ALPN), the preferred one first"
+        "", _protocols, "NAME,...", "application protocols (ALPN), the preferred one first"
     )
     tls_min_version: str = _setting("1.2", _version, "1.2|1.3", "lowest TLS version")
     tls_ciphers: str = _setting(
