@@ -85,7 +85,7 @@ _SERVER = {
         "{tls_ca FILE}; with {tls_client_certs optional}, a client may have no certificate"
     ),
     "crl crl-file ssl-crl": "{tls_crl FILE}",
-    "alpn alpn-protocols": "{tls_alpn NAME,...}",
+    "alpn alpn-protocols": "{tls_alpn NAME}",
     "sni": "{tls_cert FILE} and {tls_key FILE} once for each name",
     "proxy proxy-headers forwarded-allow-ips proxy-allow-from proxy-allow-ips": (
         "{proxy_protocol required}, which reads a PROXY header; " + _HTTP

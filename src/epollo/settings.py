@@ -130,8 +130,6 @@ def _protocols(value: Names) -> tuple[str, ...]:
     for name in names:
         if not (name.isascii() and 1 <= len(name) <= 255):
             raise ValueError(f"{name!r} is not a protocol such as 'h2': 1 to 255 ASCII letters")
-        if names.count(name) > 1:
-            raise ValueError(f"{name!r} is there twice; leave one out")
     return tuple(names)
 
 
@@ -244,7 +242,10 @@ class Settings:
         "", _path, "FILE", "refuse client certificates revoked by a list (CRL) in this PEM file"
     )
     tls_alpn: tuple[str, ...] = _setting(
-        "", _protocols, "NAME,...", "application protocols (ALPN), the preferred one first"
+        "",
+        _protocols,
+        "NAME",
+        "application protocols (ALPN), the preferred one first, as in h2,chat; may be repeated",
     )
     tls_min_version: str = _setting("1.2", _version, "1.2|1.3", "lowest TLS version")
     tls_ciphers: str = _setting(
