@@ -158,6 +158,7 @@ _REPORT = {
     "json csv format": "not there; RESULT is JSON already; {html FILE} or {plot FILE}",
     "output o out": "{html FILE}",
     "compare diff baseline base": "name both files: epollo report BEFORE AFTER",
+    "force any-load ignore-load": "{different_load}",
     "threshold thresholds assert": "{fail_if LIMIT}",
 }
 

@@ -226,6 +226,12 @@ def _option(
     multiple=True,
     metavar="LIMIT",
 )
+@_option(
+    SCRIPTS,
+    "--different-load",
+    about="Let limits such as 'p99>1.2*before.json' be of a run of another load.",
+    is_flag=True,
+)
 @_option(SCRIPTS, "-q", "--quiet", about="Show no progress and no report.", is_flag=True)
 @traceback_option
 def bench(
@@ -233,6 +239,7 @@ def bench(
     find_rate: tuple[str, ...],
     fail_if: tuple[str, ...],
     stop_if: tuple[str, ...],
+    different_load: bool,
     quiet: bool,
     **given: Any,
 ) -> int:
@@ -251,12 +258,13 @@ def bench(
     wanted = {name: value for name, value in given.items() if value is not None}
     files = {name: wanted.pop(name) for name in Outputs.__slots__ if name in wanted}
     if find_rate:
-        _only_searching(fail_if, stop_if, wanted)
+        _only_searching(fail_if, stop_if, different_load, wanted)
         required = [thresholds.requirement(text) for text in find_rate]
         return run_search(address, wanted, Outputs(**files), required, quiet)
     limits = [thresholds.parse(text) for text in fail_if]
     stops = [thresholds.stopping(text) for text in stop_if]
-    return run_bench(address, _load(wanted), Outputs(**files), limits, quiet, stops)
+    load = _load(wanted)
+    return run_bench(address, load, Outputs(**files), limits, quiet, stops, different_load)
 
 
 def _load(given: dict[str, Any]) -> dict[str, Any]:
@@ -270,13 +278,18 @@ def _load(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _only_searching(
-    fail_if: tuple[str, ...], stop_if: tuple[str, ...], given: dict[str, Any]
+    fail_if: tuple[str, ...],
+    stop_if: tuple[str, ...],
+    different_load: bool,
+    given: dict[str, Any],
 ) -> None:
     """Raises UsageError for flags that have no effect in a search."""
     if fail_if:
         raise UsageError("--fail-if: not used with --find-rate; give all limits to that")
     if stop_if:
         raise UsageError("--stop-if: not used with --find-rate, which ends each run by itself")
+    if different_load:
+        raise UsageError("--different-load: not used with --find-rate, whose rates differ anyway")
     if "messages" in given:
         raise UsageError("--messages: --find-rate runs for --duration at each rate; leave it out")
     _only_one(given, "size", "payload", "template")
