@@ -21,7 +21,7 @@ _MOST, _SAMPLED = 7200, 720  # seconds: of a run with more than the first, the s
 _STANDS_OUT = 1.05  # times the median
 
 # These may differ between runs of the same load.
-_FREE = {"address", "seed", "duration", "messages"}
+_FREE = {"address", "seed", "duration", "messages", "until"}
 
 
 def of(sides: Sequence[Sequence[Result]], names: Sequence[str]) -> list[str]:

@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from epollo.bench.compare import caveats
-from epollo.bench.compare.estimates import (
+from epollo.bench.compare.letters import letter
+from epollo.bench.results.estimates import (
     Estimate,
     of_faults,
     of_percentile,
@@ -24,7 +25,6 @@ from epollo.bench.compare.estimates import (
     of_repeats,
     student,
 )
-from epollo.bench.compare.letters import letter
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import Result
 from epollo.bench.results.series import MINUTE, column, sum_of_responses
