@@ -41,7 +41,7 @@ class Exchange:
         accept = b",".join(value for name, value in request.headers if name == b"accept")
         try:
             encode, kind = choose_encoder(accept.decode("ascii", "replace"))
-        except ValueError:  # a version that is not a number
+        except (TypeError, ValueError):  # a version that is not a number
             encode, kind = choose_encoder("")
         return self._send(200, encode(self._registry), [("Content-Type", kind)])
 

@@ -13,6 +13,7 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     Metric,
 )
+from prometheus_client.utils import floatToGoString
 
 from epollo.bench.load.payload import Fault
 from epollo.bench.results.figures import RunFigures
@@ -143,7 +144,7 @@ class _Buckets:
 
     def cumulated(self) -> list[tuple[str, Any]]:
         """The upper bound of each bucket in seconds, and the values up to it."""
-        bounds = [*(f"{bound / 1e9:g}" for bound in _BOUNDS), "+Inf"]
+        bounds = [*(floatToGoString(bound / 1e9) for bound in _BOUNDS), "+Inf"]
         return list(zip(bounds, accumulate(self.counts), strict=True))
 
 
