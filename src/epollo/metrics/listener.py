@@ -11,7 +11,7 @@ from epollo import address
 from epollo.engine import CloseReason, EngineConnection, EventLoop, Limits, Timer
 from epollo.errors import PollerFull
 from epollo.framing import Framing, parse
-from epollo.metrics.exchange import Exchange
+from epollo.metrics.scrape import Scrape
 
 SECONDS = 5.0  # for a request and its response
 MOST = 16  # connections at a time
@@ -24,7 +24,7 @@ _log = logging.getLogger("epollo.metrics")
 class MetricsListener:
     """Listens on ``bind``, an address as text, and answers on ``loop``.
 
-    Nobody who connects can cost much: a request is small, an exchange has a deadline, and of more
+    No client can cost much: a request is small, a scrape has a deadline, and of more
     than ``MOST`` connections the oldest is closed. Raises AddressError and BindError.
 
     Attributes:
@@ -68,7 +68,7 @@ class MetricsListener:
         return response
 
     def connected(self, connection: EngineConnection) -> None:
-        connection.state = Exchange(self._registry)
+        connection.state = Scrape(self._registry)
 
     def closed(self, connection: EngineConnection, reason: CloseReason) -> None:
         self._open.pop(connection).cancel()

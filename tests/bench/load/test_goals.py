@@ -25,7 +25,9 @@ def test_a_goal_is_a_figure_and_a_part_of_it(
     text: str, goal: tuple[str, str, float, float]
 ) -> None:
     figure, span, percent, within = goal
-    assert parse_goals(text) == (Goal(text.strip(), figure, span, percent, pytest.approx(within)),)
+    [found] = parse_goals(text)
+    assert found == Goal(text.strip(), figure, span, percent, found.within)
+    assert found.within == pytest.approx(within)
 
 
 def test_several_goals_have_commas_between_them() -> None:

@@ -285,7 +285,7 @@ def _load(given: dict[str, Any]) -> dict[str, Any]:
     """The fields of a Workload. Raises UsageError for flags that would have no effect."""
     if "messages" in given and "duration" not in given:
         given["duration"] = None
-    if "until" in given:
+    if "until" in given and "/" not in given.get("rate", ""):  # else the rate is refused
         given.setdefault("duration", _MOST_UNTIL)
     _only_one(given, "size", "payload", "template")
     if "/" in given.get("rate", "") and given.get("duration") is not None:

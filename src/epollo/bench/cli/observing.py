@@ -20,8 +20,8 @@ _EXTRA = "metrics"
 
 @dataclass(frozen=True, slots=True)
 class Observers:
-    """Who is told of a run: ``update`` of the counts, ``show`` of each second, once it is over,
-    and ``watchers`` of each second that takes no more replies."""
+    """The observers of a run: ``update`` takes the counts, ``show`` each second once it is over,
+    and ``watchers`` each second that takes no more replies."""
 
     update: Callable[[RunFigures], object] | None = None
     show: Callable[[Second], object] = lambda _: None

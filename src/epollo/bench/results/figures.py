@@ -12,7 +12,7 @@ _COUNTS = ("sent", "answered", "bytes_sent", "bytes_received", "outstanding", "o
 
 @dataclass(frozen=True, slots=True)
 class RunFigures:
-    """What has been counted so far.
+    """The counts so far.
 
     Attributes:
         sent, answered, bytes_sent, bytes_received: of the window, as in Result.

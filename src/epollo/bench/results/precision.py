@@ -3,7 +3,7 @@
 The error comes from how the windows differ, which are seconds at first, by the method in
 `estimates`: it holds for latencies that are correlated from one window to the next.
 
-A run that ends when its interval is narrow ends too early: the error of so few windows is itself
+A run that ends when its interval is narrow ends too early: the error of a few windows is itself
 uncertain, and sooner or later it is estimated too low by chance. Three rules are against that.
 There are few checks, each after a tenth more time than the one before. The error is pooled: it is
 the root mean square of the errors at all checks since half of the present time, each scaled to the
@@ -116,10 +116,11 @@ class Windows:
         if self._seconds < self._next_check:
             return False
         self._next_check = math.ceil(self._seconds * _BETWEEN)
-        found = self.precisions()
+        estimates = self._estimates()
+        found = self._precisions(estimates)
         reached = all(each.distance <= each.within * _MARGIN for each in found)
         self._distances = [(n, each) for n, each in self._distances if n >= self._seconds / 2]
-        self._distances.append((self._seconds, [_distance(self._estimate(g)) for g in self._goals]))
+        self._distances.append((self._seconds, [_distance(estimate) for estimate in estimates]))
         return reached and self._seconds >= _FEWEST
 
     def amend(self, more: Histograms) -> None:
@@ -130,7 +131,15 @@ class Windows:
 
     def precisions(self) -> list[Precision]:
         """How precisely each figure is known by now."""
-        return [self._precision(place, goal) for place, goal in enumerate(self._goals)]
+        return self._precisions(self._estimates())
+
+    def _precisions(self, estimates: Sequence[Estimate | None]) -> list[Precision]:
+        return [self._precision(place, estimate) for place, estimate in enumerate(estimates)]
+
+    def _estimates(self) -> list[Estimate | None]:
+        """Of each goal, by now."""
+        wholes = {name: whole.packed() for name, whole in self._spans.items()}
+        return [self._estimate(goal, wholes) for goal in self._goals]
 
     def _join_pairs(self) -> None:
         pairs = zip(self._windows[::2], self._windows[1::2], strict=True)
@@ -138,8 +147,8 @@ class Windows:
         self._size *= 2
         self._filled = self._size
 
-    def _precision(self, place: int, goal: Goal) -> Precision:
-        estimate = self._estimate(goal)
+    def _precision(self, place: int, estimate: Estimate | None) -> Precision:
+        goal = self._goals[place]
         value = low = high = None
         if estimate is not None:
             scale = 1e9 if goal.span else 1.0
@@ -160,14 +169,14 @@ class Windows:
             return 1.0
         return math.sqrt(statistics.fmean(each**2 for each in (present, *before))) / present
 
-    def _estimate(self, goal: Goal) -> Estimate | None:
+    def _estimate(self, goal: Goal, wholes: dict[str, Histogram]) -> Estimate | None:
         windows = self._windows
         if not goal.span:
             return of_ratio([w.messages for w in windows], [w.seconds for w in windows])
         spans = [window.spans[goal.span] for window in windows]
         if goal.percent is None:
             return of_ratio([s.mean * s.total for s in spans], [s.total for s in spans])
-        whole = self._spans[goal.span]
+        whole = wholes[goal.span]
         return of_percentile(spans, goal.percent, whole) if whole.total else None
 
 
@@ -178,7 +187,7 @@ class _Window:
     spans: dict[str, Histogram]
 
     def followed_by(self, other: _Window) -> _Window:
-        spans = {name: span.merged(other.spans[name]) for name, span in self.spans.items()}
+        spans = {name: span.merged(other.spans[name]).packed() for name, span in self.spans.items()}
         return _Window(self.seconds + other.seconds, self.messages + other.messages, spans)
 
 

@@ -1,4 +1,4 @@
-"""One HTTP exchange, without I/O: a request comes in, and the figures go out."""
+"""One scrape over HTTP, without I/O: a request comes in, and the figures go out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TEXT = "text/plain; charset=utf-8"
 _METHODS = (b"GET", b"HEAD")
 
 
-class Exchange:
+class Scrape:
     """Answers one request for the figures in ``registry``; the connection is closed after it."""
 
     def __init__(self, registry: CollectorRegistry) -> None:

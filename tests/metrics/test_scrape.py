@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from epollo.metrics.exchange import Exchange
+from epollo.metrics.scrape import Scrape
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n"
 
@@ -21,7 +21,7 @@ def registry() -> CollectorRegistry:
 
 def response_to(request: bytes, registry: CollectorRegistry) -> tuple[int, dict[str, str], str]:
     """Status, headers and body."""
-    response = Exchange(registry).feed(request)
+    response = Scrape(registry).feed(request)
     assert response is not None
     head, _, body = response.decode().partition("\r\n\r\n")
     first, *lines = head.split("\r\n")
@@ -65,9 +65,9 @@ def test_an_accept_header_without_sense_changes_nothing(
 
 
 def test_a_request_may_come_byte_by_byte(registry: CollectorRegistry) -> None:
-    exchange = Exchange(registry)
-    responses = [exchange.feed(GET[n : n + 1]) for n in range(len(GET))]
-    assert responses[-1] == Exchange(registry).feed(GET)
+    scrape = Scrape(registry)
+    responses = [scrape.feed(GET[n : n + 1]) for n in range(len(GET))]
+    assert responses[-1] == Scrape(registry).feed(GET)
     assert responses[:-1] == [None] * (len(GET) - 1)
 
 
