@@ -17,7 +17,7 @@ from epollo.bench.run import open_seconds
 from epollo.bench.until import UntilPrecise
 from epollo.engine import available
 from tests.bench.support import made_up
-from tests.support import DEADLINE, epollo_here
+from tests.support import epollo_here, until
 
 PRECISE = "rate±90%"  # of a schedule: so precise on any machine
 NEVER = "p99.99999±5%"  # too few messages in the time
@@ -112,7 +112,7 @@ def test_a_search_ends_each_run_by_itself() -> None:
 
 
 class Slow:
-    """A run that waits to be stopped, and then tells its seconds."""
+    """A run that tells its seconds until it is stopped."""
 
     def __init__(self, sink: Any, seconds: int) -> None:
         self.stops: list[bool] = []
@@ -124,7 +124,7 @@ class Slow:
         result = made_up(seconds=self._seconds, rate=1000, duration=60.0, until=PRECISE)
         for second in result.seconds:
             self._sink.append(second)
-        assert self._stopped.wait(DEADLINE)
+        until(lambda: self._sink.append(result.seconds[-1]) or self._stopped.is_set())
         return result
 
     def stop(self, *, interrupted: bool = True) -> None:
@@ -142,8 +142,8 @@ def test_who_ended_the_run_is_told(asked: bool) -> None:
         return runs[0]
 
     load = bench.Workload(address="127.0.0.1:1", until=PRECISE, rate=1000, duration=60.0)
-    until = UntilPrecise(load, start)
+    run = UntilPrecise(load, start)
     if asked:
-        until.stop()
-    until.run()
+        run.stop()
+    run.run()
     assert runs[0].stops[0] is asked

@@ -38,6 +38,7 @@ class UntilPrecise:
         self._windows = Windows(workload.goals)
         self._queue: SimpleQueue[Second | Histograms | None] = SimpleQueue()
         self._watcher = Thread(target=self._watch, name="epollo-until", daemon=True)
+        self._reached = False  # the thread says so, and the next second ends the run
         self._run = start(self)
 
     def run(self) -> Result:
@@ -59,6 +60,9 @@ class UntilPrecise:
 
     def append(self, second: Second) -> None:
         self._queue.put(second)
+        if self._reached:
+            self._reached = False
+            self._run.stop(interrupted=False)
 
     def amend(self, place: int, more: Histograms) -> None:
         self._queue.put(more)
@@ -71,7 +75,7 @@ class UntilPrecise:
             if not isinstance(item, Second):
                 self._windows.amend(item)
             elif self._windows.append(item):
-                self._run.stop(interrupted=False)
+                self._reached = True
 
 
 def watched(workload: Workload, start: Callable[[Sequence[SecondSink]], Run]) -> Run:

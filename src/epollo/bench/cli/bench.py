@@ -106,8 +106,7 @@ def _option(
     AMOUNT,
     "--until",
     about="End as soon as a figure is known so precisely: 'p99±5%' or 'p99+-5%', also mean and "
-    "rate; may be repeated. -d or -n is then the most.",
-    default="-d 10m",
+    "rate; may be repeated. -d or -n, or 10 minutes, is then the most.",
     multiple=True,
     metavar="GOAL",
 )
