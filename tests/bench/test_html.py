@@ -17,6 +17,7 @@ import pytest
 from epollo.bench import Workload, find_rate
 from epollo.bench.compare.ratios import LOWER, SAME, Change, Comparison, Row
 from epollo.bench.output import html
+from epollo.bench.results.precision import Precision
 from epollo.bench.results.result import Result
 from epollo.bench.results.thresholds import parse
 from epollo.bench.results.verdict import Verdict
@@ -313,3 +314,9 @@ def test_it_is_printed_in_light_colours(tab: Browser, tmp_path: Path) -> None:
     assert tab.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert tab.run("getComputedStyle(document.querySelector('figure')).breakInside") == "avoid"
     assert tab.pdf().startswith(b"%PDF-")
+
+
+def test_the_verdict_says_how_precise_a_figure_is() -> None:
+    rough = Precision("p99±5%", "p99", 0.05, 0.01, 0.009, 0.012)
+    result = replace(made_up(duration=60.0, until="p99±5%"), precision=(rough,))
+    assert "p99 is 10 ms ±20 %, not within 5 % (p99±5%)" in html.page([result])

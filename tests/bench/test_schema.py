@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.precision import Precision
 from epollo.bench.results.result import Result
 from epollo.bench.results.thresholds import requirement
 from epollo.bench.search import Search
@@ -68,6 +69,13 @@ RESULTS = [
     pytest.param(made_up(seconds=2, rate="1k", arrival="poisson"), id="open loop"),
     pytest.param(
         made_up(seconds=2, source=("127.0.0.1",), size="64:9,1KiB:1", messages=2000), id="settings"
+    ),
+    pytest.param(
+        replace(
+            made_up(seconds=2, duration=60.0, until="p99±5%"),
+            precision=(Precision("p99±5%", "p99", 0.05, 0.01, 0.009, None),),
+        ),
+        id="precise",
     ),
     pytest.param(nothing(), id="nothing"),
 ]
@@ -127,8 +135,9 @@ def test_a_run_of_a_search_keeps_what_a_run_does() -> None:
 @pytest.mark.parametrize("made", [made_up(seconds=1), search(FAST)])
 def test_each_field_is_needed(made: Result | Search) -> None:
     document = json.loads(made.to_json())
-    # Without "search" it is taken for a result; and results of before have no "cpu".
-    for field in document.keys() - {"search", "cpu", "cpu_wait", "ended", "matched_by"}:
+    # Without "search" it is taken for a result; and results of before lack some.
+    later = {"cpu", "cpu_wait", "ended", "matched_by", "precision"}
+    for field in document.keys() - {"search"} - later:
         remainder = {name: value for name, value in document.items() if name != field}
         with pytest.raises(ValidationError, match=f"'{field}' is a required property"):
             Draft202012Validator(SCHEMA).validate(remainder)

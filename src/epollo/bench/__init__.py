@@ -31,7 +31,7 @@ _MODULE_OF = {
 def run(workload: Workload) -> Result:
     """Run ``workload`` to its end. Raises SettingError and ConnectError; EpolloError if one of
     several ``processes`` died."""
-    from epollo.bench.processes.running import new_run
+    from epollo.bench.runs import new_run
 
     return new_run(workload).run()
 

@@ -10,13 +10,13 @@ from statistics import NormalDist
 from time import monotonic
 from typing import Any
 
-from epollo.bench.processes.running import new_run
 from epollo.bench.recovery import MOST_SECONDS as MOST_RECOVERY
 from epollo.bench.recovery import Run, gentle_rate, recovers
 from epollo.bench.results import lateness, thresholds
 from epollo.bench.results.result import LATE, Result, merge
 from epollo.bench.results.thresholds import Threshold
 from epollo.bench.results.verdict import Verdict
+from epollo.bench.runs import new_run
 from epollo.bench.workload import Workload
 from epollo.errors import LimitError, SettingError
 from epollo.units import format_seconds
@@ -332,6 +332,8 @@ def _check_tolerance(tolerance: float) -> None:
 
 def _probing(workload: Workload) -> Workload:
     """The workload of the first run. Raises SettingError."""
+    if workload.until:
+        raise SettingError("until: a search ends each run by itself; leave it out")
     if workload.messages is not None:
         raise SettingError("messages: a search runs for a duration at each rate; leave it out")
     if workload.rate is None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, fields
 
 from epollo import address, framing
 from epollo.bench.load.contents import ORDERS, size_of
+from epollo.bench.load.goals import SHORTEST, Goal, parse_goals
 from epollo.bench.load.rates import Profile, parse_rate
 from epollo.bench.load.sizes import Sizes, parse_sizes
 from epollo.errors import EncodeError, SettingError
 from epollo.framing import DEFAULT_MAX_FRAME, Delimiter, Framing, LengthField, Raw
-from epollo.units import format_size
+from epollo.units import format_seconds, format_size
 
 _MAX_SIZE = 1 << 30
 _LONGEST = 1e9  # seconds; their nanoseconds fit into 64 bits
@@ -53,6 +54,10 @@ class Workload:
             are not included.
         duration: of the measured window; None is until ``messages`` are sent, or the length of the
             steps of ``rate``.
+        until: end as soon as figures are known so precisely: ``"p99±5%"`` ends the run when the
+            bounds of the 95 % interval of p99 are within 5 % of it; several with commas. ``+-`` is
+            ``±``. Figures are percentiles and ``mean``, of the response time or with ``service.``
+            or ``slip.`` before it, and ``rate``. ``duration`` or ``messages`` is then the most.
         warmup: time before the window, once all connections are open. If 0, a closed loop is
             measured from its first connect on.
         depth: messages outstanding on each connection of a closed loop.
@@ -97,6 +102,7 @@ class Workload:
     connections: int = 100
     messages: int | None = None
     duration: float | None = 10.0
+    until: str = ""
     warmup: float = 1.0
     depth: int = 1
     rate: str | float | None = None
@@ -134,6 +140,7 @@ class Workload:
         address.check_connectable(address.parse(self.address))
         self._check_bounds()
         self._check_loop()
+        self._check_goals()
         self._check_framing()
 
     @property
@@ -146,6 +153,11 @@ class Workload:
         """The rate over the window. Only for an open loop."""
         assert self.rate is not None
         return parse_rate(self.rate)
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """What ``until`` says."""
+        return parse_goals(self.until)
 
     @property
     def sizes(self) -> Sizes:
@@ -244,6 +256,27 @@ class Workload:
             raise SettingError(
                 "think: only for a closed loop; leave out the rate or the think time"
             )
+
+    def _check_goals(self) -> None:
+        """Refuse goals that the run cannot reach."""
+        goals = self.goals
+        if not goals:
+            return
+        if self.rate is not None and self.profile.seconds is not None:
+            raise SettingError(
+                "until: the rate changes, and the figures with it; give one rate, such as 10k"
+            )
+        if self.duration is not None and self.duration < SHORTEST:
+            raise SettingError(
+                f"duration: until needs at least {SHORTEST} seconds, and "
+                f"{format_seconds(self.duration)} is less; give the most that the run may last, "
+                "such as 10m"
+            )
+        for goal in goals:
+            if goal.span == "slip" and not self.open_loop:
+                raise SettingError(
+                    f"until: {goal.text!r}: only an open loop has a slip; give a rate too"
+                )
 
     def _check_framing(self) -> None:
         """Refuse framings that change messages, or cannot carry them."""

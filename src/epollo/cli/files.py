@@ -52,10 +52,10 @@ def check_page(path: str | None) -> None:
     check_installed("--html", "jinja2")
 
 
-def check_installed(option: str, package: str) -> None:
-    """Raises UsageError without ``package``, which epollo's extra `plot` installs."""
+def check_installed(option: str, package: str, extra: str = "plot") -> None:
+    """Raises UsageError without ``package``, which that extra of epollo installs."""
     if importlib.util.find_spec(package) is None:
-        raise UsageError(f"{option} needs {package}: pip install 'epollo[plot]'")
+        raise UsageError(f"{option} needs {package}: pip install 'epollo[{extra}]'")
 
 
 def write_text(path: str, text: str) -> None:

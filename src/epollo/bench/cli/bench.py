@@ -16,6 +16,8 @@ from epollo.cli.options import parsed
 from epollo.errors import UsageError
 from epollo.units import parse_count, parse_number, parse_seconds
 
+_MOST_UNTIL = 600.0  # seconds
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # The sections of the help.
@@ -100,6 +102,14 @@ def _option(
 @_option(AMOUNT, "-c", "--connections", about="Connections kept open.", default="100", **COUNT)
 @_option(AMOUNT, "-n", "--messages", about="Messages to send after the warm-up.", **COUNT)
 @_option(AMOUNT, "-d", "--duration", about="Measured time.", default="10s, or until -n", **TIME)
+@_option(
+    AMOUNT,
+    "--until",
+    about="End as soon as a figure is known so precisely: 'p99±5%' or 'p99+-5%', also mean and "
+    "rate; may be repeated. -d or -n, or 10 minutes, is then the most.",
+    multiple=True,
+    metavar="GOAL",
+)
 @_option(AMOUNT, "--warmup", about="Warm-up, not measured.", default="1s", **TIME)
 @_option(AMOUNT, "--timeout", about="Limit of each connect and each reply.", default="5s", **TIME)
 @_option(CLOSED, "--depth", about="Messages outstanding per connection.", default="1", **COUNT)
@@ -232,14 +242,22 @@ def _option(
     about="Let limits such as 'p99>1.2*before.json' be of a run of another load.",
     is_flag=True,
 )
+@_option(
+    SCRIPTS,
+    "--metrics",
+    about="Serve the run's figures to Prometheus on HOST:PORT or unix:PATH.",
+    metavar="ADDRESS",
+)
 @_option(SCRIPTS, "-q", "--quiet", about="Show no progress and no report.", is_flag=True)
 @traceback_option
 def bench(
     address: str | None,
     find_rate: tuple[str, ...],
+    until: tuple[str, ...],
     fail_if: tuple[str, ...],
     stop_if: tuple[str, ...],
     different_load: bool,
+    metrics: str | None,
     quiet: bool,
     **given: Any,
 ) -> int:
@@ -249,28 +267,33 @@ def bench(
     connection waits for its replies: a closed loop, which shows the highest throughput. With
     --rate, messages are sent on a fixed schedule: an open loop, which shows how long users wait.
 
-    Exit status 1 if there was an error, a limit of --fail-if was broken, or no rate was found.
+    Exit status 1 if there was an error, a limit of --fail-if was broken, a goal of --until was not
+    reached, or no rate was found.
     """
     from epollo.bench.cli.bench_session import run_bench, run_search
     from epollo.bench.output.files import Outputs
     from epollo.bench.results import thresholds
 
+    if until:
+        given["until"] = ",".join(until)
     wanted = {name: value for name, value in given.items() if value is not None}
     files = {name: wanted.pop(name) for name in Outputs.__slots__ if name in wanted}
     if find_rate:
-        _only_searching(fail_if, stop_if, different_load, wanted)
+        _only_searching(fail_if, stop_if, different_load, metrics, wanted)
         required = [thresholds.requirement(text) for text in find_rate]
         return run_search(address, wanted, Outputs(**files), required, quiet)
     limits = [thresholds.parse(text) for text in fail_if]
     stops = [thresholds.stopping(text) for text in stop_if]
     load = _load(wanted)
-    return run_bench(address, load, Outputs(**files), limits, quiet, stops, different_load)
+    return run_bench(address, load, Outputs(**files), limits, quiet, stops, different_load, metrics)
 
 
 def _load(given: dict[str, Any]) -> dict[str, Any]:
     """The fields of a Workload. Raises UsageError for flags that would have no effect."""
     if "messages" in given and "duration" not in given:
         given["duration"] = None
+    if "until" in given and "/" not in given.get("rate", ""):  # else the rate is refused
+        given.setdefault("duration", _MOST_UNTIL)
     _only_one(given, "size", "payload", "template")
     if "/" in given.get("rate", "") and given.get("duration") is not None:
         raise UsageError("--duration: --rate has a length for each step; leave one of them out")
@@ -281,6 +304,7 @@ def _only_searching(
     fail_if: tuple[str, ...],
     stop_if: tuple[str, ...],
     different_load: bool,
+    metrics: str | None,
     given: dict[str, Any],
 ) -> None:
     """Raises UsageError for flags that have no effect in a search."""
@@ -290,6 +314,10 @@ def _only_searching(
         raise UsageError("--stop-if: not used with --find-rate, which ends each run by itself")
     if different_load:
         raise UsageError("--different-load: not used with --find-rate, whose rates differ anyway")
+    if metrics is not None:
+        raise UsageError("--metrics: shows one run, and --find-rate has many; leave it out")
+    if "until" in given:
+        raise UsageError("--until: not used with --find-rate, which ends each run by itself")
     if "messages" in given:
         raise UsageError("--messages: --find-rate runs for --duration at each rate; leave it out")
     _only_one(given, "size", "payload", "template")

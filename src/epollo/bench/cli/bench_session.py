@@ -11,23 +11,25 @@ import click
 from rich.console import Console
 
 from epollo.bench.cli.local_server import echo_server
+from epollo.bench.cli.observing import Observers, check_metrics, metrics_of
 from epollo.bench.cli.stopping import Stopper
 from epollo.bench.output import probes
 from epollo.bench.output.files import Outputs
 from epollo.bench.output.live import Live
 from epollo.bench.output.partial import PartialFiles
 from epollo.bench.output.text import render
-from epollo.bench.processes.running import new_run
 from epollo.bench.results.result import Result
 from epollo.bench.results.second import Second
 from epollo.bench.results.thresholds import Threshold
 from epollo.bench.results.verdict import Verdict
+from epollo.bench.runs import new_run
 from epollo.bench.search import START, Probe, find_rate
 from epollo.bench.workload import Workload
 from epollo.cli.interrupts import on_interrupt
 from epollo.descriptors import allow_descriptors
 
 _PROBE_SECONDS = 3.0
+_NOBODY = Observers()
 _PLACEHOLDER = "127.0.0.1:1"  # until the local echo server is ready
 
 
@@ -39,12 +41,14 @@ def run_bench(
     quiet: bool,
     stop_limits: Sequence[Threshold] = (),
     different_load: bool = False,
+    metrics: str | None = None,
 ) -> int:
     """Run ``load``, the other fields of a Workload, against ``address``, or against a local echo
     server if it is None; returns the exit status. A run that breaks one of ``stop_limits`` ends
     early, and has failed. Raises LimitError for a limit that is of a run of a ``different_load``,
-    unless that is allowed."""
+    unless that is allowed. Figures of the run are served on ``metrics``, an address."""
     outputs.check()
+    check_metrics(metrics)
     stopper = Stopper(stop_limits)
     workload = Workload(address=address or _PLACEHOLDER, **load)
     for limit in () if different_load else (*limits, *stop_limits):
@@ -53,8 +57,11 @@ def run_bench(
         allow_descriptors(workload.connections)  # the server inherits the limit
     with on_interrupt(), _server(address, workload) as target:
         workload = replace(workload, address=target)
-        with PartialFiles(workload, outputs.paths) as partial:
-            result = _run(workload, quiet, partial, stopper)
+        with (
+            metrics_of(workload, metrics, quiet) as observers,
+            PartialFiles(workload, outputs.paths) as partial,
+        ):
+            result = _run(workload, quiet, partial, stopper, observers)
     verdict = Verdict.of(result, [*limits, *stop_limits])
     if stopper.broken is not None:
         verdict = verdict.stopped(*stopper.broken)
@@ -116,17 +123,19 @@ def _run(
     quiet: bool,
     partial: PartialFiles | None = None,
     stopper: Stopper | None = None,
+    observers: Observers = _NOBODY,
 ) -> Result:
     with Live(workload, Console(stderr=True, quiet=quiet)) as live:
 
         def update(second: Second) -> None:
             live.update(second)
+            observers.show(second)
             if partial is not None:
                 partial.update(second)
             if stopper is not None:
                 stopper.update(second, workload, run.stop)
 
-        run = new_run(workload, progress=update)
+        run = new_run(workload, update, observers.watchers, observers.update)
         stopping = False
 
         def stop(number: int, frame: object) -> None:

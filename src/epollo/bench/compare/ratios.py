@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from epollo.bench.compare import caveats
-from epollo.bench.compare.estimates import (
+from epollo.bench.compare.letters import letter
+from epollo.bench.compare.pieces import Pieces
+from epollo.bench.results.estimates import (
     RESOLUTION,
     Estimate,
     edges,
@@ -27,8 +29,6 @@ from epollo.bench.compare.estimates import (
     of_repeats,
     student,
 )
-from epollo.bench.compare.letters import letter
-from epollo.bench.compare.pieces import Pieces
 from epollo.bench.results.result import Result
 
 SAME = "no difference shown"

@@ -83,7 +83,8 @@ class Live:
         elapsed = second.start + second.seconds
         done = self._done(elapsed)
         left = elapsed / done - elapsed if done else math.inf
-        line = _line(f"{clock(elapsed)} elapsed, {clock(left)} left   ")
+        most = "at most " if self._workload.until else ""
+        line = _line(f"{clock(elapsed)} elapsed, {most}{clock(left)} left   ")
         full = round(done * _BAR_WIDTH)
         return line.append("━" * full, "green").append("━" * (_BAR_WIDTH - full), "bright_black")
 

@@ -66,7 +66,8 @@ def _head(result: Result) -> str:
     warmup = f"after {format_seconds(load.warmup)} of warm-up" if load.warmup else "without warm-up"
     early = ", ended early" if result.interrupted else ", not ended" if result.partial else ""
     measured = f"{format_seconds(result.elapsed)} measured {warmup}{early}"
-    return f"epollo bench {load.address}\n{described(load)}\n{measured}"
+    goals = f", until {load.until}" if load.until else ""
+    return f"epollo bench {load.address}\n{described(load)}{goals}\n{measured}"
 
 
 def _times(result: Result) -> str:

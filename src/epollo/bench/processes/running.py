@@ -26,29 +26,21 @@ from epollo.bench.processes.shard_messages import (
     Stop,
     ToShard,
 )
+from epollo.bench.results.figures import RunFigures
 from epollo.bench.results.result import Result, merge
 from epollo.bench.results.second import Second, merge_seconds
 from epollo.bench.results.series import RecordedSeries
-from epollo.bench.run.driver import Driver
 from epollo.bench.workload import Workload
-from epollo.errors import EpolloError, SettingError
+from epollo.errors import EpolloError
 
 _LEAD = 50_000_000  # ns, from sending Go to its time: long enough to reach a busy process
 _END_SECONDS = 5.0
 
 
-def new_run(
-    workload: Workload, progress: Callable[[Second], object] | None = None
-) -> Driver | Processes:
-    """The object that runs ``workload``: in this process, or in several. Raises SettingError if it
-    is not a Workload."""
-    if not isinstance(workload, Workload):
-        raise SettingError(f"workload: {workload!r} is not a Workload; write Workload(address=...)")
-    return (Driver if workload.processes == 1 else Processes)(workload, progress)
-
-
 class Processes:
-    """One run of one workload on several processes. ``progress`` is called once a second.
+    """One run of one workload on several processes. ``progress`` is called once a second, and the
+    seconds go to ``series``, which the result has. ``figures`` is called with the counts of all
+    processes, whenever one of them has told its own, which each does once a second.
 
     Each runs a shard of the connections and their messages. They open connections, begin the
     warm-up and begin the window at the same time, when all are ready. A process that dies ends the
@@ -56,12 +48,17 @@ class Processes:
     """
 
     def __init__(
-        self, workload: Workload, progress: Callable[[Second], object] | None = None
+        self,
+        workload: Workload,
+        progress: Callable[[Second], object] | None = None,
+        series: RecordedSeries | None = None,
+        figures: Callable[[RunFigures], object] | None = None,
     ) -> None:
         self.workload = workload
         self.shards: list[ShardProcess] = []
         self._progress = progress or (lambda _: None)
-        self._series = RecordedSeries()
+        self._series = RecordedSeries() if series is None else series
+        self._figures = figures
         self._stopped = False
 
     def run(self) -> Result:
@@ -69,12 +66,15 @@ class Processes:
         try:
             of = self.workload.processes
             for index in range(of):
-                self.shards.append(ShardProcess(self.workload, Shard(index, of)))
+                self.shards.append(
+                    ShardProcess(self.workload, Shard(index, of), self._figures is not None)
+                )
             if self._stopped:
                 self.stop()
             while running := self._running:
                 for pipe in wait([shard.pipe for shard in running]):
                     next(shard for shard in running if shard.pipe is pipe).receive()
+                self._tell_figures()
                 self._release()
                 self._report_seconds()
                 self._add_closed()
@@ -85,11 +85,12 @@ class Processes:
                 shard.wait()
         return self._result()
 
-    def stop(self) -> None:
-        """End early: send no more, wait for the replies. From any signal."""
+    def stop(self, *, interrupted: bool = True) -> None:
+        """End early: send no more, wait for the replies. From any thread or signal;
+        ``interrupted`` as in `Driver.stop`."""
         self._stopped = True
         for shard in self.shards:
-            shard.send(Stop())
+            shard.send(Stop(interrupted))
 
     @property
     def _running(self) -> list[ShardProcess]:
@@ -108,6 +109,14 @@ class Processes:
         """Report each second that all shards still running have reported."""
         for second in self._complete([(shard, shard.live) for shard in self.shards]):
             self._progress(second)
+
+    def _tell_figures(self) -> None:
+        """Tell the counts of all shards together, if one has told its own."""
+        if self._figures is not None and any(shard.told for shard in self.shards):
+            for shard in self.shards:
+                shard.told = False
+            every = [shard.figures for shard in self.shards if shard.figures is not None]
+            self._figures(RunFigures.sum(every))
 
     def _add_closed(self) -> None:
         """Keep each second that all shards still running have closed."""
@@ -142,12 +151,14 @@ class Processes:
 class ShardProcess:
     """The process of one shard, seen from the one that started it."""
 
-    def __init__(self, workload: Workload, shard: Shard) -> None:
+    def __init__(self, workload: Workload, shard: Shard, figures: bool = False) -> None:
         self.shard = shard
         self.waiting: bool = False  # for Go
         self.live: deque[Second] = deque()
         self.closed: deque[Second] = deque()
         self.amended: deque[Amended] = deque()
+        self.figures: RunFigures | None = None  # the last it told
+        self.told: bool = False  # since they were read
         self.outcome: Outcome | None = None
         ours, theirs = Pipe()
         self.pipe: Connection[Any, Any] = ours
@@ -161,7 +172,7 @@ class ShardProcess:
                 start_new_session=True,
             )
         with suppress(OSError):  # it is gone; `receive` will report that
-            self.pipe.send((workload, shard))
+            self.pipe.send((workload, shard, figures))
 
     def send(self, message: ToShard) -> None:
         """Send it a message, if it is still there."""
@@ -179,6 +190,8 @@ class ShardProcess:
             raise message
         if isinstance(message, Second):
             self.live.append(message)
+        elif isinstance(message, RunFigures):
+            self.figures, self.told = message, True
         elif isinstance(message, Closed):
             self.closed.append(message.second)
         elif isinstance(message, Amended):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from epollo.bench.results.figures import RunFigures
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import Result
 from epollo.bench.results.second import Second
@@ -48,8 +49,10 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End early."""
+    """End early; ``interrupted`` as in `Driver.stop`."""
+
+    interrupted: bool
 
 
-FromShard: TypeAlias = Ready | Second | Closed | Amended | Outcome | EpolloError
+FromShard: TypeAlias = Ready | RunFigures | Second | Closed | Amended | Outcome | EpolloError
 ToShard: TypeAlias = Go | Stop

@@ -42,9 +42,16 @@ class Worker:
     """Runs its shard of a workload; waits for `Go` before each phase."""
 
     def __init__(self, parent: Connection[Any, Any]) -> None:
-        workload, shard = parent.recv()
+        workload, shard, figures = parent.recv()
         self._parent = parent
-        self._driver = Driver(workload, parent.send, shard, opened=self._wait, sink=Sender(parent))
+        self._driver = Driver(
+            workload,
+            parent.send,
+            shard,
+            opened=self._wait,
+            sink=Sender(parent),
+            figures=parent.send if figures else None,
+        )
         self._starts: SimpleQueue[int] = SimpleQueue()
 
     def run(self) -> Outcome:
@@ -66,7 +73,7 @@ class Worker:
             while True:
                 message = self._parent.recv()
                 if isinstance(message, Stop):
-                    self._driver.stop()
+                    self._driver.stop(interrupted=message.interrupted)
                 else:
                     begin(message.at)
                     begin = self._driver.begin

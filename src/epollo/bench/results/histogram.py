@@ -135,6 +135,14 @@ class Histogram:
         """A new histogram with the values of both."""
         return Histogram.sum([self, other])
 
+    def packed(self) -> Histogram:
+        """A new histogram with the same values, which is smaller, and faster to read."""
+        indexes, counts = self._columns()
+        self._add_up()
+        packed = PackedCounts(array("I", indexes), array("Q", counts))
+        least, most = self.minimum, self.maximum
+        return Histogram.of_buckets(packed, self.total, self._sum, self._squares, least, most)
+
     @classmethod
     def sum(cls, histograms: Iterable[Histogram]) -> Self:
         """A new histogram with the values of all of them."""

@@ -9,7 +9,7 @@ from typing import Any
 from epollo.bench.workload import Workload
 
 # These may differ between runs of the same load.
-_FREE = {"address", "seed", "duration", "messages"}
+_FREE = {"address", "seed", "duration", "messages", "until"}
 # Figures of runs that differ in these may be compared. Paths differ between machines.
 _HARMLESS = {"warmup", "timeout", "source", "tls_ca", "tls_cert", "tls_key", "server_name"}
 _NAMES = [field.name for field in fields(Workload) if field.name not in _FREE]

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from epollo.bench.messages import matched_by
 from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.precision import Precision
 from epollo.bench.results.reading import (
     NO_RESULT,
     date,
@@ -68,6 +69,8 @@ class Result:
         seconds: the window, second by second.
         errors: how often each kind of error occurred.
         interrupted: the user ended it early.
+        precision: how precisely the figures are known for which the run was to go on, as ``until``
+            of the workload says; empty without that, and in a partial result.
         partial: the run did not end, or goes on: these are its figures so far. Those that are
             known only at the end are empty.
         lost: connections that were open and ended before the run did: broken, or timed out.
@@ -93,6 +96,7 @@ class Result:
     seconds: Sequence[Second]
     errors: dict[str, int]
     interrupted: bool = False
+    precision: tuple[Precision, ...] = ()
     partial: bool = False
     lost: int = 0
     cpu: float = 0.0
@@ -216,6 +220,7 @@ class Result:
             "started": self.started,
             "elapsed": self.elapsed,
             "interrupted": self.interrupted,
+            "precision": [each.to_document() for each in self.precision],
             "matched_by": matched_by(self.workload),
             "sent": self.sent,
             "messages": self.messages,
@@ -269,6 +274,7 @@ class Result:
             answered=[int(number(count)) for count in document["connections"]["answered"]],
             seconds=_all_seconds(document["seconds"], most_buckets),
             interrupted=bool(document["interrupted"]),
+            precision=tuple(map(Precision.of_document, document.get("precision", ()))),
             lost=int(number(document["connections"].get("lost", 0))),
             cpu=number(document.get("cpu", 0.0)),
             waited=optional(document.get("cpu_wait")),

@@ -216,6 +216,29 @@ class RecordedSeries(Series):
         return super()._read(place, length)
 
 
+class WatchedSeries(RecordedSeries):
+    """The seconds of a run that goes on, which ``watchers`` are given too."""
+
+    def __init__(self, watchers: Sequence[SecondSink]) -> None:
+        super().__init__()
+        self._watchers = watchers
+
+    def append(self, second: Second) -> None:
+        super().append(second)
+        for watcher in self._watchers:
+            watcher.append(second)
+
+    def amend(self, place: int, more: Histograms) -> None:
+        super().amend(place, more)
+        for watcher in self._watchers:
+            watcher.amend(place, more)
+
+    def complete(self) -> None:
+        super().complete()
+        for watcher in self._watchers:
+            watcher.complete()
+
+
 class FileSeries(Series):
     """The seconds in the file of a result."""
 

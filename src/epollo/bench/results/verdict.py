@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from epollo.bench.load.payload import Fault
 from epollo.bench.messages import are_distinct, assumes_order, matched_by
 from epollo.bench.results import lateness
+from epollo.bench.results.precision import Precision
 from epollo.bench.results.result import LATE, Result
 from epollo.bench.results.thresholds import Threshold
 from epollo.bench.workload import Workload
@@ -56,11 +58,13 @@ class Verdict:
     @property
     def failed(self) -> bool:
         """Is the exit status 1?"""
-        return bool(self.broken or self.fatal) or not self.result.messages
+        imprecise = not all(each.reached for each in self.result.precision)
+        return bool(self.broken or self.fatal or imprecise) or not self.result.messages
 
     def __str__(self) -> str:
-        faults = [*self.broken, self._errors(), self._lost()]
-        facts = [self._rate(), self._slip(), self._busy()]
+        reached, missed = self._precision(True), self._precision(False)
+        faults = [*self.broken, *missed, self._errors(), self._lost()]
+        facts = [*reached, self._rate(), self._slip(), self._busy()]
         parts = [*faults, *facts] if self.failed else [*facts, *faults]
         parts += [self._limits(), self._end()]
         line = "; ".join(part for part in parts if part)
@@ -104,6 +108,10 @@ class Verdict:
         part = f"{100 * busy:.0f} % of the time"
         return f"the tester was busy for {part}, and may limit the rate: add --processes"
 
+    def _precision(self, reached: bool) -> list[str]:
+        """The goals that were reached, or those that were not."""
+        return [precise(each) for each in self.result.precision if each.reached is reached]
+
     def _limits(self) -> str:
         if not self.held:
             return ""
@@ -116,11 +124,24 @@ class Verdict:
             return "a partial result: the run did not end, or goes on"
         if result.interrupted:
             return "ended early, as asked"
+        if result.precision and all(each.reached for each in result.precision):
+            return ""
         all_sent = load.messages is not None and result.sent >= load.messages
         to_the_end = load.seconds is not None and result.elapsed >= load.seconds * _WHOLE
         if all_sent or to_the_end or not result.messages:
             return ""
         return f"ended after {format_seconds(result.elapsed)}, when no connection was left"
+
+
+def precise(each: Precision) -> str:
+    """How precisely a figure is known, in words."""
+    if each.value is None:
+        return f"{each.figure} is not known: too few messages ({each.goal})"
+    show = "{:,.6g}/s".format if each.figure == "rate" else format_seconds
+    width = f"±{100 * each.distance:.2g} %"
+    known = width if each.distance < math.inf else "with no upper bound"
+    missed = "" if each.reached else f", not within {100 * each.within:g} %"
+    return f"{each.figure} is {show(each.value)} {known}{missed} ({each.goal})"
 
 
 def _counted(errors: dict[str, int]) -> str:

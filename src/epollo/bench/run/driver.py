@@ -13,6 +13,7 @@ from epollo.bench.load.expect import expectation
 from epollo.bench.load.matching import report
 from epollo.bench.load.shards import WHOLE, Shard
 from epollo.bench.messages import new_match, new_payload, new_preamble
+from epollo.bench.results.figures import RunFigures
 from epollo.bench.results.result import LATE, Result
 from epollo.bench.results.second import Second
 from epollo.bench.results.series import RecordedSeries, SecondSink
@@ -32,6 +33,7 @@ from epollo.errors import ConnectError
 
 _UNLIMITED = 1 << 62
 _CATCH_UP_SECONDS = 0.001
+_FIGURES_SECONDS = 1.0
 
 
 class Driver:
@@ -45,7 +47,8 @@ class Driver:
 
     The schedule of an open loop does not depend on the connections: a lost one is replaced.
 
-    The seconds go to ``sink``, if it is given, and are not in the result.
+    ``figures`` is called with the counts once a second too, from the start of the opening on. The
+    seconds go to ``sink``, if it is given, and are not in the result.
 
     If ``opened`` is given, it is called after the opening, and the warm-up waits for `begin`.
     """
@@ -57,8 +60,10 @@ class Driver:
         shard: Shard = WHOLE,
         opened: Callable[[], object] | None = None,
         sink: SecondSink | None = None,
+        figures: Callable[[RunFigures], object] | None = None,
     ) -> None:
         self.workload = workload
+        self._figures = figures
         self._shard = shard
         self._opened = opened or (lambda: self._begin_warm_up(monotonic_ns()))
         framing = workload.new_framing()
@@ -124,6 +129,7 @@ class Driver:
             if self._measures_all:
                 self._open_window(start)
             self._pool.open()
+            self._tell_figures()
             self._loop.run()
         finally:
             self.counters.finish(monotonic_ns())
@@ -133,6 +139,25 @@ class Driver:
         if self._pool.bug is not None:
             raise self._pool.bug
         return self._result()
+
+    def _tell_figures(self) -> None:
+        if self._figures is None:
+            return
+        counters, pool = self.counters, self._pool
+        self._figures(
+            RunFigures(
+                sent=counters.sent,
+                answered=counters.correct,
+                bytes_sent=counters.bytes_sent,
+                bytes_received=counters.bytes_received,
+                outstanding=counters.outstanding,
+                opened=pool.connect.total,
+                open=pool.open_count,
+                errors={str(error): count for error, count in counters.errors.items() if count},
+                lost=dict(counters.lost),
+            )
+        )
+        self._loop.call_later(_FIGURES_SECONDS, self._tell_figures)
 
     def _failed(self, error: BaseException, what: str) -> None:
         """A part of the tester itself raised: its figures would be wrong, so the run ends."""
@@ -144,9 +169,10 @@ class Driver:
         from any thread."""
         self._loop.call_threadsafe(partial(self._begin_warm_up, at))
 
-    def stop(self) -> None:
-        """End early: send no more, wait for the replies. From any thread or signal."""
-        self._loop.call_threadsafe(self._interrupt)
+    def stop(self, *, interrupted: bool = True) -> None:
+        """End early: send no more, wait for the replies. From any thread or signal. The result
+        tells whether it was ``interrupted``, or had measured what it was to measure."""
+        self._loop.call_threadsafe(partial(self._end_early, interrupted))
 
     @property
     def _measures_all(self) -> bool:
@@ -211,8 +237,8 @@ class Driver:
         while live and self._progress is not None:
             self._progress(live.popleft())
 
-    def _interrupt(self) -> None:
-        self._interrupted |= self.counters.sending
+    def _end_early(self, interrupted: bool) -> None:
+        self._interrupted |= interrupted and self.counters.sending
         now = monotonic_ns()
         if self._schedule is None or now < self.counters.begin:
             self.counters.finish(now)
@@ -262,7 +288,7 @@ class Driver:
             seconds=seconds if isinstance(seconds, RecordedSeries) else [],
             errors={str(error): count for error, count in counters.errors.items() if count},
             interrupted=self._interrupted,
-            lost=counters.lost,
+            lost=counters.lost.total(),
             cpu=self._processor.used,
             waited=self._processor.waited,
             outstanding=counters.average_outstanding,

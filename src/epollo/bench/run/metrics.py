@@ -56,7 +56,7 @@ class RunCounters:
         sink: SecondSink | None = None,
     ) -> None:
         self.errors: Counter[str] = Counter()
-        self.lost = 0  # connections
+        self.lost: Counter[str] = Counter()  # connections, by the reason
         self._early: Counter[str] = Counter()  # errors of messages due before the window
         self.seconds: SecondSink = RecordedSeries() if sink is None else sink
         self.live: deque[Second] | None = None  # seconds to be shown, before late replies to them

@@ -76,8 +76,14 @@ class ConnectionPool:
         self._created = 0  # in all
         self._ramping = self.count
         self._idle = 0
+        self._ended = 0  # of those that were open
         self._last_closed = 0  # ns; when one that was open last closed
         self._pauses = [0.0] * self.count  # seconds, before the last attempt of each slot
+
+    @property
+    def open_count(self) -> int:
+        """Connections open now."""
+        return self.connect.total - self._ended
 
     def open(self) -> None:
         """Open all of them, and give up those that do not answer from now on."""
@@ -135,15 +141,19 @@ class ConnectionPool:
     def on_closed(
         self, connection: BenchConnection, reason: CloseReason, error: BaseException | None
     ) -> None:
+        fault = ""
         broken = reason is not CloseReason.LOCAL and not connection.idle
         if reason is CloseReason.HANDLER_ERROR:
             self.bug = error
             self._loop.stop()
         elif broken:
             idle = reason is CloseReason.EOF and not connection.pending
-            self._counters.count(CLOSED_IDLE if idle else _error(reason, error))
-        if connection.connect_time is not None and (broken or connection.timed_out):
-            self._counters.lost += 1
+            fault = CLOSED_IDLE if idle else _error(reason, error)
+            self._counters.count(fault)
+        if connection.connect_time is not None:
+            self._ended += 1
+            if broken or connection.timed_out:
+                self._counters.lost[fault if broken else "timeout"] += 1
         self._idle -= connection.idle
         connection.abandon()
         self._remove(connection, error)

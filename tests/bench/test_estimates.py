@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 from scipy import stats
 
-from epollo.bench.compare.estimates import (
+from epollo.bench.results.estimates import (
     BEYOND,
     Estimate,
     of_faults,

@@ -1,0 +1,35 @@
+"""The run of a workload: in this process or in several, for a time or until it is precise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from epollo.bench.processes.running import Processes
+from epollo.bench.results.figures import RunFigures
+from epollo.bench.results.second import Second
+from epollo.bench.results.series import SecondSink, WatchedSeries
+from epollo.bench.run.driver import Driver
+from epollo.bench.until import Run, watched
+from epollo.bench.workload import Workload
+from epollo.errors import SettingError
+
+
+def new_run(
+    workload: Workload,
+    progress: Callable[[Second], object] | None = None,
+    watchers: Sequence[SecondSink] = (),
+    figures: Callable[[RunFigures], object] | None = None,
+) -> Run:
+    """The object that runs ``workload``. ``progress`` is called once a second; ``watchers`` get
+    each second once no more replies to its messages are awaited, and ``figures`` the counts of the
+    run once a second. Raises SettingError if it is not a Workload."""
+    if not isinstance(workload, Workload):
+        raise SettingError(f"workload: {workload!r} is not a Workload; write Workload(address=...)")
+
+    def start(more: Sequence[SecondSink]) -> Run:
+        series = WatchedSeries([*watchers, *more])
+        if workload.processes > 1:
+            return Processes(workload, progress, series, figures)
+        return Driver(workload, progress, sink=series, figures=figures)
+
+    return watched(workload, start)
