@@ -12,8 +12,8 @@ import pytest
 from scipy import stats
 
 from epollo.bench.compare import conditions
-from epollo.bench.results.estimates import of_repeated_faults, of_repeats, student
 from epollo.bench.compare.ratios import HIGHER, LOWER, SAME, Comparison, compare
+from epollo.bench.results.estimates import of_repeated_faults, of_repeats, student
 from epollo.bench.results.result import Result
 from tests.bench.simulation import Kind, alarms
 from tests.bench.support import made_up

@@ -177,7 +177,7 @@ class Windows:
         if goal.percent is None:
             return of_ratio([s.mean * s.total for s in spans], [s.total for s in spans])
         whole = wholes[goal.span]
-        return of_percentile(spans, goal.percent, whole) if whole.total else None
+        return of_percentile(whole, spans, goal.percent) if whole.total else None
 
 
 @dataclass(frozen=True, slots=True)
