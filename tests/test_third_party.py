@@ -79,12 +79,25 @@ def test_a_ratio_is_taken_within_a_round() -> None:
     found = []
     for number, (theirs, ours) in enumerate([(10.0, 20.0), (100.0, 100.0), (50.0, 150.0)], 1):
         for name, value in ((case.other, theirs), (EPOLLO, ours)):
-            values = {"rate": 1000.0, "p50_us": value, "p99_us": 2 * value}
+            values = {"rate": 1000.0, "p50_us": value, "p99_us": 2 * value, "waited": 0.0}
             found.append(Found(case.name, case.other, name, number, values))
     rows = page.rows(case, found)
     assert rows[0] == [case.name, case.other, "1,000 (1,000-1,000)", *spreads(50, 10, 100)]
     assert rows[-1][3:] == ["2.00 (1.00-3.00)"] * 2
-    assert "Not to be quoted" in page.method(Window(2.0, 0.4, 0), found)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "waited", "why"),
+    [(5, 0.0, None), (4, 0.0, "fewer than 5 rounds"), (5, 0.3, "for 30 % of the time")],
+)
+def test_a_run_that_is_not_to_be_quoted_says_so(
+    rounds: int, waited: float, why: str | None
+) -> None:
+    values = {"rate": 1.0, "p50_us": 1.0, "p99_us": 1.0, "waited": waited}
+    found = [Found("case", "redis-benchmark", EPOLLO, n, values) for n in range(1, rounds + 1)]
+    text = page.method(Window(2.0, 0.4, 0), found)
+    assert ("Not to be quoted" in text) == (why is not None)
+    assert (why or "") in text
 
 
 def spreads(*values: float) -> list[str]:

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -72,10 +73,14 @@ def first_line(*command: str) -> str:
 
 
 def measure(case: Case, number: int, server_core: int, window: Window) -> Iterator[Found]:
-    """Yield what both testers of a case see in one round."""
-    with case.serve(server_core) as port:
+    """Yield what both testers of a case see in one round, and the part of the time for which the
+    server was ready to run and had no core."""
+    with case.serve(server_core) as running:
         for name, tester in case.pair if number % 2 else case.pair[::-1]:
-            yield Found(case.name, case.other, name, number, tester(port, window))
+            waited, begin = running.waited, time.monotonic()
+            values = tester(running.port, window)
+            share = (running.waited - waited) / (time.monotonic() - begin)
+            yield Found(case.name, case.other, name, number, values | {"waited": share})
 
 
 def line(found: Found) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
 from benchmarks import markdown
 from benchmarks.load import Window
@@ -15,6 +16,7 @@ from benchmarks.third_party.testers import Values
 NAME = "third_party"
 FEWEST_ROUNDS = 5
 SHORTEST_SECONDS = 1.0
+MOST_WAITED = 0.02  # of the time, that a server may wait for its core
 RATIOS = ("p50_us", "p99_us")
 
 
@@ -70,6 +72,12 @@ def method(window: Window, found: Sequence[Found]) -> str:
         f" {window.seconds:g} s, with the lowest and the highest in brackets; a ratio is taken"
         " within a round. The server has one core, the tester another."
     )
+    waited = median(each.values["waited"] for each in found)
+    if waited > MOST_WAITED:
+        text += (
+            f" **Not to be quoted: other work took the cores. The servers waited for theirs for"
+            f" {100 * waited:.0f} % of the time.**"
+        )
     if rounds < FEWEST_ROUNDS or window.seconds < SHORTEST_SECONDS:
         text += (
             f" **Not to be quoted: fewer than {FEWEST_ROUNDS} rounds of {SHORTEST_SECONDS:g} s.**"

@@ -10,12 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 from benchmarks.errors import BenchmarkError
+from benchmarks.process import Running
 
 START_SECONDS = 10.0
 HOST = "127.0.0.1"
 
-Serve: TypeAlias = Callable[[int], AbstractContextManager[int]]
-"""Takes the server's core; its context gives the port."""
+Serve: TypeAlias = Callable[[int], AbstractContextManager[Running]]
+"""Takes the server's core."""
 
 
 def require(program: str, package: str) -> None:
@@ -25,21 +26,23 @@ def require(program: str, package: str) -> None:
 
 
 @contextmanager
-def sockperf(core: int) -> Iterator[int]:
+def sockperf(core: int) -> Iterator[Running]:
     """Run sockperf's server on TCP. It serves one connection at a time."""
     port = free_port()
-    with listening(["sockperf", "server", "--tcp", "-i", HOST, "-p", str(port)], port, core):
-        yield port
+    with listening(
+        ["sockperf", "server", "--tcp", "-i", HOST, "-p", str(port)], port, core
+    ) as running:
+        yield running
 
 
 @contextmanager
-def redis(core: int) -> Iterator[int]:
+def redis(core: int) -> Iterator[Running]:
     """Run redis-server, which writes nothing to disk."""
     port = free_port()
     with TemporaryDirectory() as folder:
         command = ["redis-server", "--bind", HOST, "--port", str(port), "--dir", folder]
-        with listening([*command, "--save", "", "--appendonly", "no"], port, core):
-            yield port
+        with listening([*command, "--save", "", "--appendonly", "no"], port, core) as running:
+            yield running
 
 
 def free_port() -> int:
@@ -49,7 +52,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def listening(command: list[str], port: int, core: int) -> Iterator[None]:
+def listening(command: list[str], port: int, core: int) -> Iterator[Running]:
     """Run the server on its core; its port accepts connections when the block begins.
 
     Raises:
@@ -63,7 +66,7 @@ def listening(command: list[str], port: int, core: int) -> Iterator[None]:
     )
     try:
         wait_until_accepting(process, port, command[0])
-        yield
+        yield Running(port, process.pid)
         if process.poll() is not None:
             raise BenchmarkError(f"{command[0]}: ended by itself with {process.returncode}")
     finally:

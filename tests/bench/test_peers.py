@@ -197,10 +197,10 @@ def test_every_reply_of_sockperfs_server_is_verified(tester: str) -> None:
     connection at a time."""
     if shutil.which("sockperf") is None:
         absent("Debian's sockperf")
-    with servers.sockperf(max(os.sched_getaffinity(0))) as port, TemporaryDirectory() as folder:
+    with servers.sockperf(max(os.sched_getaffinity(0))) as server, TemporaryDirectory() as folder:
         load: dict[str, Any] = {"connections": 1, "depth": 4, "match": "bytes(0,8,stamp)"}
         load |= {"payload": files(Path(folder), [sockperf_message()])}
-        where = f"127.0.0.1:{port}"
+        where = f"127.0.0.1:{server.port}"
         verified(where, tester, "sockperf", framing=SOCKPERF_FRAMING, **load)
 
 

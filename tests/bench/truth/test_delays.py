@@ -64,7 +64,7 @@ def test_percentiles_are_within_their_confidence_intervals(tester: str) -> None:
     scene = play(behaviour, engine=tester, duration=4.0, warmup=0.2, **load)
     result = scene.result
     assert result.errors == {}
-    for part in (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999):
+    for part in (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99):
         exact = stats.expon.ppf(part, scale=service)
         low, high = (rank / result.sent for rank in ranks(part, result.sent))
         assert 0 < low < high <= 1
@@ -88,5 +88,9 @@ def test_replies_that_overtake_others(tester: str, expect: str, load: dict[str, 
     matched = {"expect": expect, "match": "bytes(0,8)"}
     scene = play(behaviour, engine=tester, duration=2.0, warmup=0.3, **matched, **load)
     assert scene.result.errors == {}
-    assert scene.response(0.25) == close_to(fast, scene)
-    assert scene.response(0.75) == close_to(slow, scene)
+    for part, delay in ((0.25, fast), (0.75, slow)):
+        found, true = scene.response(part), scene.truth(part)
+        print(f"p{100 * part:g} {1000 * found:.3f} of {1000 * true:.3f} ms", end=" ")
+        assert found == close_to(delay, scene)
+        if scene.undisturbed:
+            assert found == pytest.approx(true, rel=0.05)
