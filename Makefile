@@ -67,7 +67,7 @@ bench: $(VENV)/bench-installed
 	@echo "== the server beside its peers; BENCH='--quick' for a short look"
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-testers: $(VENV)/installed
+testers: $(VENV)/bench-installed
 	@echo "== the load tester beside sockperf and redis-benchmark; TESTERS='--quick' for a short look"
 	@$(BIN)/python -m benchmarks.third_party $(TESTERS)
 
