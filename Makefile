@@ -18,7 +18,7 @@ NATIVE_SOURCES := $(wildcard src/epollo/*/native/*.p?? src/epollo/*/*/native/*.p
 NATIVE := setup.py $(NATIVE_SOURCES)
 
 .NOTPARALLEL: # all of them install into .venv
-.PHONY: help demo test check versions truth bench fuzz sequences sanitize pictures clean
+.PHONY: help demo test check versions truth bench testers fuzz sequences sanitize pictures clean
 
 help:
 	@echo "make demo   an echo server and 100 connections: the round trips they saw"
@@ -28,6 +28,7 @@ help:
 	@echo "make truth  what takes minutes and measures: the load tester against servers whose answer"
 	@echo "            is known, and how long a stop takes whatever a handler does"
 	@echo "make bench  the server beside its peers, in turns; writes benchmarks/results"
+	@echo "make testers  the load tester beside sockperf and redis-benchmark, on servers of theirs"
 	@echo "make fuzz   random streams through both engines, which must agree"
 	@echo "make sequences  every sequence of four events on a connection, and random walks"
 	@echo "make sanitize  the native engine under AddressSanitizer and UBSan"
@@ -65,6 +66,10 @@ truth: $(VENV)/test-installed
 bench: $(VENV)/bench-installed
 	@echo "== the server beside its peers; BENCH='--quick' for a short look"
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+testers: $(VENV)/bench-installed
+	@echo "== the load tester beside sockperf and redis-benchmark; TESTERS='--quick' for a short look"
+	@$(BIN)/python -m benchmarks.third_party $(TESTERS)
 
 fuzz: $(VENV)/fuzz-installed
 	@echo "== random streams through both engines; FUZZ='--streams 1000000 --seed N' for more"

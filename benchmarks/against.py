@@ -22,7 +22,7 @@ from benchmarks.__main__ import count, names
 from benchmarks.errors import BenchmarkError
 from benchmarks.load import Window
 from benchmarks.points import Point
-from benchmarks.process import ROOT, Running, serving
+from benchmarks.process import ROOT, serving
 from benchmarks.servers import Server
 
 CONNECTIONS = 100
@@ -56,17 +56,12 @@ def server(engine: str, site: Path | None) -> Server:
     return Server(name, f"{name}, {engine}", (*path, sys.executable, "-m", "epollo", *serve))
 
 
-def waited(running: Running) -> float:
-    """Return the seconds that the server has waited for its core."""
-    return int(Path(f"/proc/{running.pid}/schedstat").read_text().split()[1]) / 1e9
-
-
 def rate(measured: Server, point: Point, window: Window, core: int) -> float:
     """Return the messages a second; 0 if the server waited too long for its core."""
     with serving(measured, core) as running:
-        before = waited(running)
+        before = running.waited
         values = load.closed_loop(running.port, CONNECTIONS, point.depth, point.size, window)
-        share = (waited(running) - before) / (window.seconds + window.warmup)
+        share = (running.waited - before) / (window.seconds + window.warmup)
     return values["rate"] if share <= LARGEST_WAIT else 0.0
 
 

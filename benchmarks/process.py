@@ -37,6 +37,11 @@ class Running:
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    @property
+    def waited(self) -> float:
+        """The seconds for which its main thread was ready to run and had no core (schedstat)."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+
 
 @contextmanager
 def serving(server: Server, core: int) -> Iterator[Running]:

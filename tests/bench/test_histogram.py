@@ -8,10 +8,12 @@ import statistics
 from collections import deque
 from typing import Any
 
+import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.result import PERCENTILES
@@ -78,6 +80,39 @@ def test_a_percentile_is_a_value_that_so_many_do_not_exceed(
     rank = math.ceil(round(percent * 100) * len(values) / 10_000)
     exact = sorted(values)[rank - 1]
     assert exact <= of(values).percentile(percent) <= exact * 1.001
+
+
+DISTRIBUTIONS = {
+    "exponential": stats.expon(scale=200_000),
+    "lognormal": stats.lognorm(1.5, scale=50_000),
+    "heavy tail": stats.pareto(1.2, scale=30_000),
+    "narrow": stats.norm(10**9, 1000),
+    "two points": stats.rv_discrete(values=([10**6, 10**8], [0.5, 0.5])),
+    "small": stats.poisson(20),
+}
+
+
+@pytest.mark.parametrize("chance", DISTRIBUTIONS.values(), ids=DISTRIBUTIONS)
+def test_the_figures_are_those_of_numpy(chance: Any) -> None:
+    """Each percentile to a thousandth, of so many values that no rank is a whole number, which
+    numpy may round up; and the distribution's own lies between the order statistics that the
+    binomial distribution tells."""
+    values = np.rint(chance.rvs(size=20_011, random_state=np.random.default_rng(9))).astype(
+        np.int64
+    )
+    histogram = of(values.tolist())
+    percents = [*PERCENTILES, 0.5, 1, 10, 25]
+    exact = np.percentile(values, percents, method="inverted_cdf")
+    assert histogram.percentiles(percents) == pytest.approx(exact, rel=0.001)
+    assert all(np.array(histogram.percentiles(percents)) >= exact)
+    assert histogram.mean == pytest.approx(values.mean())
+    assert histogram.deviation == pytest.approx(values.std(), rel=1e-6)
+    for percent in (10, 50, 90, 99):
+        low, high = stats.binom.ppf([5e-7, 1 - 5e-7], len(values), percent / 100)
+        least, most = (100 * rank / len(values) for rank in (low, high + 1))
+        wanted = chance.ppf(percent / 100)
+        assert 0.999 * histogram.percentile(least) - 1 <= wanted
+        assert wanted <= 1.001 * histogram.percentile(most) + 1
 
 
 def test_a_thousandth_of_a_thousand_values_is_one_of_them() -> None:

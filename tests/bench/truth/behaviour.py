@@ -31,6 +31,9 @@ class Behaviour:
         since, until: ...behind that message, and up to that one; by number from 1 on.
         late: by how much a ``late`` reply is late.
         seed: of the service times drawn.
+        virtual: a message counts as arrived when it was due, not when it came: so what is due when
+            depends on the schedule of the tester alone, and on no machine.
+        exact: take a core, and the processor before others, to send replies when they are due.
         announced: the number of the message whose arrival is announced.
     """
 
@@ -47,6 +50,8 @@ class Behaviour:
     until: int = 0
     late: float = 0.0
     seed: int = 1
+    virtual: bool = False
+    exact: bool = True
     announced: int = 1
 
     def deed(self, number: int) -> int:

@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 from tests.bench.truth.behaviour import SECOND, Behaviour, Timing
+from tests.bench.truth.queues import Queue
 
 
 def stall_percentile(
@@ -50,24 +51,14 @@ def waiting_mean(*, service: float, stall: float, messages: int, connections: in
     return service + connections * stall / messages
 
 
-def queue_percentile(part: float, *, service: float, rate: float) -> float:
-    """The time in the system of M/M/1: Poisson arrivals, exponential service, one server.
-
-    It is exponential with the parameter mu - lambda (Kleinrock, Queueing Systems I, 5.114).
-    """
-    return -math.log(1 - part) / (1 / service - rate)
-
-
-def queue_spread(
-    part: float, *, service: float, rate: float, messages: int, runs: int
-) -> tuple[float, float]:
-    """Mean and standard deviation, over runs of so many messages, of the percentile that M/M/1 has
-    in one. They are simulated, since times in a queue depend on each other: a run knows less about
-    its percentiles than as many independent times would."""
+def queue_spread(part: float, queue: Queue, *, messages: int, runs: int) -> tuple[float, float]:
+    """Mean and standard deviation, over runs of so many messages, of a percentile of a queue. They
+    are simulated, since times in a queue depend on each other: a run knows less about its
+    percentiles than as many independent times would."""
     found = []
     for seed in range(runs):
-        arrivals = poisson(rate, messages, seed)
-        behaviour = Behaviour(service=service, exponential=True, queue=True, seed=runs + seed)
+        arrivals = poisson(queue.rate, messages, seed)
+        behaviour = queue.behaviour(seed=runs + seed)
         found.append(percentile(responses(behaviour, arrivals), part) / SECOND)
     mean = sum(found) / runs
     return mean, math.sqrt(sum((x - mean) ** 2 for x in found) / (runs - 1))
@@ -95,22 +86,6 @@ def percentile(values: Sequence[int], part: float) -> int:
     """The lowest value that ``part`` of the values do not exceed, exactly."""
     rank = math.ceil(round(part * len(values), 6))
     return sorted(values)[max(1, rank) - 1]
-
-
-def distance_from_exponential(values: Sequence[float], mean: float) -> float:
-    """Kolmogorov's and Smirnov's D: the largest distance between the distribution of the values and
-    the exponential one of that mean."""
-    count, furthest = len(values), 0.0
-    for place, value in enumerate(sorted(values)):
-        wanted = 1 - math.exp(-value / mean)
-        furthest = max(furthest, wanted - place / count, (place + 1) / count - wanted)
-    return furthest
-
-
-def distance_allowed(count: int) -> float:
-    """What D exceeds once in a thousand times if the distribution is the right one (Smirnov's
-    asymptotic: sqrt(-ln(0.001 / 2) / 2) / sqrt(n))."""
-    return math.sqrt(-math.log(0.0005) / 2 / count)
 
 
 def gaps(times: Sequence[int]) -> list[int]:

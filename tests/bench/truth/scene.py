@@ -156,6 +156,14 @@ def measure(behaviour: Behaviour, **load: Any) -> Scene:
     return scene
 
 
+def measure_beside_others(behaviour: Behaviour, **load: Any) -> Scene:
+    """The same on a machine that does other work: neither side comes first."""
+    with serving(behaviour) as witness:
+        scene = Scene(run(Workload(address=witness.address, **load)), witness.record())
+    check(scene)
+    return scene
+
+
 def play(behaviour: Behaviour, **load: Any) -> Scene:
     """A run in which both sides had the processor when they wanted it, or the last of some."""
     for _ in range(TRIES):

@@ -125,7 +125,7 @@ class Server:
         if len(self._record) + 1 == self._behaviour.announced:
             say("it came")
         number, index, intended = HEAD.unpack_from(message)
-        due = self._timing.due(arrived)
+        due = self._timing.due(intended if self._behaviour.virtual else arrived)
         deed = self._behaviour.deed(len(self._record) + 1)
         place = len(self._record)
         self._record.append([number, index, intended, arrived, due, NEVER, deed])
@@ -199,7 +199,8 @@ def be_exact() -> bool:
 
 def main(behaviour: str) -> None:
     """The program."""
-    server = Server(Behaviour(**json.loads(behaviour)), be_exact())
+    wanted = Behaviour(**json.loads(behaviour))
+    server = Server(wanted, wanted.exact and be_exact())
     server.run()
     server.write_record()
 

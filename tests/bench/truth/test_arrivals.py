@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
-from statistics import fmean
 
 import pytest
+from scipy import stats
 
 from tests.bench.truth.behaviour import SECOND, Behaviour
-from tests.bench.truth.models import (
-    distance_allowed,
-    distance_from_exponential,
-    gaps,
-    percentile,
-)
+from tests.bench.truth.models import gaps, percentile
+from tests.bench.truth.queues import SELDOM
 from tests.bench.truth.scene import Scene, play
 
 AT_ONCE = Behaviour()
@@ -50,16 +45,9 @@ def test_poisson_ones_have_exponential_gaps(tester: str, behaviour: Behaviour) -
     load = {"connections": 10, "rate": rate, "arrival": "poisson", "duration": 2, "warmup": 0.1}
     scene = play(behaviour, engine=tester, **load)
     found = [gap / SECOND for gap in gaps(intended(scene))]
-    assert distance_from_exponential(found, 1 / rate) < distance_allowed(len(found))
-    assert abs(correlation(found)) < 4 / len(found) ** 0.5
-    assert abs(scene.result.sent - 2 * rate) < 4 * (2 * rate) ** 0.5
-
-
-def correlation(values: list[float]) -> float:
-    """Of each value with the next one."""
-    mean = fmean(values)
-    between = fmean((a - mean) * (b - mean) for a, b in pairwise(values))
-    return between / fmean((a - mean) ** 2 for a in values)
+    assert stats.kstest(found, stats.expon(scale=1 / rate).cdf).pvalue > SELDOM
+    assert stats.spearmanr(found[:-1], found[1:]).pvalue > SELDOM
+    assert SELDOM < stats.poisson(2 * rate).cdf(scene.result.sent) < 1 - SELDOM
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from scipy import stats
 
 from tests.bench.truth.behaviour import SECOND, Behaviour
+from tests.bench.truth.queues import ranks
 from tests.bench.truth.scene import close_to, play
 
 LOADS = {
@@ -53,6 +55,25 @@ def test_two_delays(tester: str) -> None:
     assert 0.05 <= scene.result.response.above(round(between)) <= 0.06  # a pause may add to it
 
 
+def test_percentiles_are_within_their_confidence_intervals(tester: str) -> None:
+    """Delays by chance that know nothing of each other: each percentile of their distribution lies
+    between two order statistics of the run, which the binomial distribution tells."""
+    service = 0.02
+    behaviour = Behaviour(service=service, exponential=True)
+    load = {"connections": 50, "rate": 1000, "arrival": "poisson", "match": "bytes(0,8)"}
+    scene = play(behaviour, engine=tester, duration=4.0, warmup=0.2, **load)
+    result = scene.result
+    assert result.errors == {}
+    for part in (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99):
+        exact = stats.expon.ppf(part, scale=service)
+        low, high = (rank / result.sent for rank in ranks(part, result.sent))
+        assert 0 < low < high <= 1
+        print(
+            f"p{100 * part:g} {1000 * scene.response(part):.2f} of {1000 * exact:.2f} ms", end=" "
+        )
+        assert 0.999 * scene.response(low) - scene.grain <= exact <= 1.001 * scene.response(high)
+
+
 @pytest.mark.parametrize(
     "load",
     [{"rate": 400, "connections": 2}, {"connections": 2, "depth": 20}],
@@ -67,5 +88,9 @@ def test_replies_that_overtake_others(tester: str, expect: str, load: dict[str, 
     matched = {"expect": expect, "match": "bytes(0,8)"}
     scene = play(behaviour, engine=tester, duration=2.0, warmup=0.3, **matched, **load)
     assert scene.result.errors == {}
-    assert scene.response(0.25) == close_to(fast, scene)
-    assert scene.response(0.75) == close_to(slow, scene)
+    for part, delay in ((0.25, fast), (0.75, slow)):
+        found, true = scene.response(part), scene.truth(part)
+        print(f"p{100 * part:g} {1000 * found:.3f} of {1000 * true:.3f} ms", end=" ")
+        assert found == close_to(delay, scene)
+        if scene.undisturbed:
+            assert found == pytest.approx(true, rel=0.05)
