@@ -44,7 +44,7 @@ def run_bench(
     early, and has failed."""
     outputs.check()
     stopper = Stopper(stop_limits)
-    workload = Workload(address=address or _PLACEHOLDER, **load)
+    workload = new_workload(address, load)
     if address is None:
         allow_descriptors(workload.connections)  # the server inherits the limit
     with on_interrupt(), _server(address, workload) as target:
@@ -64,6 +64,11 @@ def run_bench(
     return 1 if verdict.failed else 0
 
 
+def new_workload(address: str | None, load: dict[str, Any]) -> Workload:
+    """A Workload of these fields; of any address if there is none yet. Raises UsageError."""
+    return Workload(address=address or _PLACEHOLDER, **load)
+
+
 def run_search(
     address: str | None,
     load: dict[str, Any],
@@ -73,9 +78,7 @@ def run_search(
 ) -> int:
     """Find the highest rate of ``load`` at which all ``limits`` hold; returns the exit status."""
     outputs.check_for_search()
-    workload = Workload(
-        address=address or _PLACEHOLDER, **{"duration": _PROBE_SECONDS, "rate": START} | load
-    )
+    workload = new_workload(address, {"duration": _PROBE_SECONDS, "rate": START} | load)
     if address is None:
         allow_descriptors(workload.connections)
     shown = not quiet and not outputs.take_stdout
