@@ -7,10 +7,11 @@ import tomllib
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from epollo.causes import clause
 from epollo.errors import SettingError
 
 _AT_LINE = re.compile(r"(.*) \(at line (\d+), column (\d+)\)", re.DOTALL)
-_KINDS = {dict: "a table", list: "an array"}
+_KINDS: dict[type, str] = {dict: "a table", list: "an array"}
 
 
 class ConfigFile:
@@ -78,8 +79,9 @@ class ConfigFile:
         match = _AT_LINE.fullmatch(message)
         if match is None:  # it ends with "(at end of document)"
             last = self._text.rstrip().count("\n") + 1
-            return f"{self.path}:{last}: {message.removesuffix(' (at end of document)')}"
-        return f"{self.path}:{match[2]}: {match[1]} (column {match[3]})"
+            message = message.removesuffix(" (at end of document)")
+            return f"{self.path}:{last}: {clause(message)}"
+        return f"{self.path}:{match[2]}: {clause(match[1])} (column {match[3]})"
 
 
 def _heads(text: str) -> Iterator[str]:

@@ -61,26 +61,6 @@ class Configured(Sectioned):
         """The names of all that may be given in a file."""
         return [str(param.name) for param in self.settings if param.name not in _NOT_IN_A_FILE]
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        rest = super().parse_args(ctx, args)
-        if not ctx.resilient_parsing:
-            names = [str(param.name) for param in self.settings]
-            others = [f"{PREFIX}BENCH_"] if self.prefix == PREFIX else []
-            try:
-                check_names(self.prefix, names, str(self.name), others)
-            except SettingError as error:
-                raise click.UsageError(str(error)) from None
-        return rest
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (UsageError, BindError, EngineMissing) as error:
-            text = str(error)
-            if not isinstance(error, SettingError | HandlerError):  # that has its names already
-                text = self.with_names(ctx, text)
-            raise type(error)(self._with_source(ctx, text)) from error.__cause__
-
     @property
     def several(self) -> dict[str, str]:
         """The keys that may have several values, and what joins them; "" if they stay apart."""
@@ -122,28 +102,6 @@ class Configured(Sectioned):
             if not isinstance(error, SettingError | HandlerError):  # that has its names already
                 text = self.with_names(ctx, text)
             raise type(error)(self._with_source(ctx, text)) from error.__cause__
-
-    @property
-    def several(self) -> dict[str, str]:
-        """The keys that may have several values, and what joins them; "" if they stay apart."""
-        kept_apart = {str(param.name): "" for param in self.params if getattr(param, "multiple", 0)}
-        return kept_apart | {
-            str(param.name): "," for param in self.params if str(param.metavar).endswith(",...")
-        }
-
-    def fix(self, key: str) -> str:
-        """What to write instead of ``key``, which a file cannot have."""
-        # Imported only here: most files have no such error.
-        from epollo.foreign_names import advice
-        from epollo.suggestions import did_you_mean
-
-        if key in self.elsewhere:
-            return self.elsewhere[key]
-        if key in _NOT_SETTINGS | _NOT_IN_A_FILE:
-            return f"write it on the command line, as --{key.replace('_', '-')}"
-        near = did_you_mean(key, self.keys)
-        known = advice(str(self.name), key, lambda name, value: f"{name} = {value}".rstrip(" ="))
-        return near or known or f"epollo {self.name} --show-config lists all of them"
 
     def name_of(self, ctx: click.Context, param: click.Parameter) -> str:
         return name_as_given(ctx, param)

@@ -46,7 +46,8 @@ def load_file(path: str) -> None:
     except UnicodeDecodeError:
         raise SettingError(f"{path!r} is not text in UTF-8") from None
     for each in parse_stream(io.StringIO(text)):
-        if each.error or "\0" in each.original.string:
+        sets_nothing = each.error or (each.key is not None and each.value is None)
+        if sets_nothing or "\0" in each.original.string:
             raise SettingError(f"{path}:{each.original.line}: not of the form NAME=VALUE")
     for name, value in dotenv_values(stream=io.StringIO(text)).items():
         if value is not None:

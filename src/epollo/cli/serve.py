@@ -102,6 +102,7 @@ def _option(
 @click.pass_context
 def serve(
     ctx: click.Context,
+    /,
     app: str | None,
     app_dir: str | None,
     factory: bool,

@@ -241,6 +241,7 @@ def _option(
 @click.pass_context
 def bench(
     ctx: click.Context,
+    /,
     address: str | None,
     find_rate: tuple[str, ...],
     fail_if: tuple[str, ...],
