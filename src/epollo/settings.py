@@ -34,9 +34,10 @@ def _setting(
 ) -> Any:
     """A field of Settings, and what the command line, the pages and the completion say of it.
 
-    Without a ``metavar``, only Python can set it. ``section`` begins a section of the help: without
-    it, a setting belongs to that of the setting before it. ``choices`` are values to complete; a
-    parser with names has them already."""
+    Without a ``metavar``, only Python can set it. ``section`` begins a section of the help; a
+    setting without one belongs to the section of the setting before it. ``choices`` are values to
+    complete; a parser with names has them already.
+    """
     return field(
         default=default,
         metadata={

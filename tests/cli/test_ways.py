@@ -61,7 +61,7 @@ def _needed(values: Values) -> str:
 
 
 def shown(*arguments: str) -> tuple[Settings, dict[str, str]]:
-    """What ``--show-config`` prints: the settings, and where each is from."""
+    """What ``--show-config`` prints: the settings, and the source of each."""
     run = epollo_here("serve", *arguments, "--show-config")
     assert (run.stderr, run.returncode) == ("", 0)
     values = tomllib.loads(run.stdout)

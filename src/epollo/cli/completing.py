@@ -21,7 +21,7 @@ def suggest(metavar: str, choices: Sequence[str] = ()) -> Completer:
     return lambda _ctx, _param, typed: [CompletionItem(typed, type=kind)] if kind else []
 
 
-directories = suggest("DIR")
+directories: Completer = suggest("DIR")
 
 
 def framings(ctx: click.Context, param: click.Parameter, typed: str) -> list[str]:

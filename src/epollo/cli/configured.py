@@ -1,7 +1,7 @@
 """Commands whose options may be given in the environment and in a file too.
 
 Precedence: the command line, the environment, the file, the default. click finds the values; this
-finds what is misspelt, and names in each error where the value was given.
+finds what is misspelt, and names in each error the source of the value.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Configured(Sectioned):
     ) -> None:
         super().__init__(*args, **settings)
         self.prefix = prefix
-        self.elsewhere = elsewhere or {}
+        self.elsewhere: Mapping[str, str] = elsewhere or {}
         for param in self.settings:
             param.envvar = prefix + str(param.name).upper()
 
@@ -144,7 +144,7 @@ def configured(usual: str) -> Callable[[Function], Function]:
                 is_flag=True,
                 expose_value=False,
                 callback=lambda ctx, _, value: ctx.meta.update({_SHOW: value}),
-                help="print each value, and where it is from, and exit",
+                help="print each value and its source, and exit",
             ),
             click.option(
                 "--config",

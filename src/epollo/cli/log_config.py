@@ -1,4 +1,4 @@
-"""Where the log of a command goes, and what of it."""
+"""The log of a command: to stderr, or as a file says."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 def configure_log(level: str, path: str | None, *, level_given: bool) -> None:
     """Log to stderr from ``level`` on, or as the file ``path`` says: JSON or YAML of
     logging.config.dictConfig, or else an INI file of logging.config.fileConfig, told apart by the
-    suffix, as uvicorn does. A level that was given is that of epollo's own loggers then. Raises
+    suffix, as uvicorn does. Then a level that was given is set for epollo's own loggers. Raises
     SettingError."""
     if path is None:
         logging.basicConfig(level=level.upper(), format=_FORMAT)

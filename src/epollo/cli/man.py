@@ -47,7 +47,7 @@ EXIT_STATUS = (
 
 EXAMPLES = (
     ("Serve the function handle of hello.py", "epollo serve hello:handle --bind 0.0.0.0:8091"),
-    ("Show each setting, and where it is from", "epollo serve --config epollo.toml --show-config"),
+    ("Show each setting and its source", "epollo serve --config epollo.toml --show-config"),
     ("Load-test a server", "epollo bench 127.0.0.1:8091 --duration 10s"),
     (
         "Fail if 1 % of the replies take longer than 5 ms",

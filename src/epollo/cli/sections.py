@@ -21,11 +21,11 @@ class Option(click.Option):
     """
 
     def __init__(self, *args: Any, section: str, usual: str = "", **settings: Any) -> None:
+        if usual:
+            settings["help"] = f"{settings['help']}  [default: {usual}]"
         super().__init__(*args, **settings)
         self.section = section
         self.usual = usual
-        if usual:
-            self.help = f"{self.help}  [default: {usual}]"
 
 
 class Sectioned(Command):

@@ -1,4 +1,4 @@
-"""``--show-config``: each value of a command, and where it is from, as a file of settings.
+"""``--show-config``: each value of a command and its source, as a file of settings.
 
 A default is shown as a comment: in a file it would be given, and contradict other settings.
 """
@@ -17,8 +17,8 @@ _ESCAPES = {0x7F: "\\u007f"}  # json does not escape it, TOML wants it escaped
 def show_config(ctx: click.Context, params: list[click.Parameter], not_in_file: set[str]) -> str:
     """The lines for ``params``; those named in ``not_in_file`` are comments in any case."""
     rows = [_row(ctx, param, comment=str(param.name) in not_in_file) for param in params]
-    width = max(len(left) for left, _ in rows)
-    return "\n".join(f"{left:<{width}}  # {right}" for left, right in rows)
+    width = max(len(shown) for shown, _ in rows)
+    return "\n".join(f"{shown:<{width}}  # {source}" for shown, source in rows)
 
 
 def _row(ctx: click.Context, param: click.Parameter, *, comment: bool) -> tuple[str, str]:
