@@ -108,9 +108,9 @@ def test_a_server_takes_its_settings_from_the_environment_and_a_file(tmp_path: P
 def test_the_server_of_a_load_test_takes_none_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("EPOLLO_MAX_FRAME", "5")  # less than a message of the test
+    monkeypatch.setenv("EPOLLO_MAX_CONNECTIONS", "1")  # less than the test makes
     monkeypatch.setenv("EPOLLO_BENCH_MESSAGES", "10")
-    run = epollo("bench", "-c", "1", "--warmup", "0")
+    run = epollo("bench", "-c", "2", "--warmup", "0")
     assert (run.stderr, run.returncode) == ("", 0)
 
 

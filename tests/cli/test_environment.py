@@ -37,10 +37,12 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return values
 
 
-@pytest.mark.parametrize("name", [*OF_KUBERNETES, "EPOLLO_NATIVE", "EPOLLO_INTEROP", "EPOLLOX"])
+@pytest.mark.parametrize(
+    "name", [*OF_KUBERNETES, "EPOLLO_NATIVE", "EPOLLO_INTEROP", "EPOLLO_VERSION", "EPOLLOX"]
+)
 def test_variables_of_others_are_no_settings(name: str, environment: dict[str, str]) -> None:
     environment[name] = OF_KUBERNETES.get(name, "require")
-    check_names("EPOLLO_", NAMES, "serve", [])
+    check_names("EPOLLO_", NAMES, "serve")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_an_unknown_variable_is_named_with_the_fix(
 ) -> None:
     environment[name] = "8091"
     with pytest.raises(SettingError) as refused:
-        check_names("EPOLLO_", NAMES, "serve", [])
+        check_names("EPOLLO_", NAMES, "serve")
     assert str(refused.value).startswith(f"no setting {name}: ")
     assert why in str(refused.value)
 
@@ -67,14 +69,15 @@ def test_the_variables_of_another_command_are_not_checked(environment: dict[str,
     environment |= {"EPOLLO_BENCH_RATE": "1", "EPOLLO_BENCH_RAT": "1"}
     check_names("EPOLLO_", NAMES, "serve", ["EPOLLO_BENCH_"])
     with pytest.raises(SettingError, match=r"^no setting EPOLLO_BENCH_RAT: did you mean EPOLLO_B"):
-        check_names("EPOLLO_BENCH_", ["rate"], "bench", [])
+        check_names("EPOLLO_BENCH_", ["rate"], "bench")
 
 
 def test_a_file_sets_what_is_not_set(tmp_path: Path, environment: dict[str, str]) -> None:
     environment["A"] = "before"
     file = tmp_path / ".env"
     file.write_text("# comment\nA=after\nexport B='two words'\nC=$D-${B}\nF=\n")
-    load_file(str(file))
+    places = load_file(str(file))
+    assert places == {"B": f"{file}:3", "C": f"{file}:4", "F": f"{file}:5"}
     assert environment == {"A": "before", "B": "two words", "C": "$D-two words", "F": ""}
 
 
@@ -113,3 +116,29 @@ def test_without_python_dotenv_the_option_says_what_to_install(tmp_path: Path) -
     assert run.stderr == (
         "epollo: error: --env-file: needs python-dotenv; pip install 'epollo[config]'\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("EPOLLO_MAX_FRAME=huge", "EPOLLO_MAX_FRAME: 'huge' is not a size"),
+        ("EPOLLO_MAX_FRAM=1KiB", "no setting EPOLLO_MAX_FRAM: did you mean EPOLLO_MAX_FRAME?"),
+        ("EPOLLO_FRAMING=u33", "EPOLLO_FRAMING: unknown framing 'u33'"),
+        ("EPOLLO_HIGH_WATER=1GiB", "EPOLLO_HIGH_WATER: is over EPOLLO_MAX_UNSENT, at which"),
+    ],
+)
+def test_an_error_in_a_file_of_variables_has_its_line(line: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "x.env").write_text(f"A=1\n\n{line}\n")
+    run = epollo("serve", "--env-file", "x.env", cwd=tmp_path)
+    assert run.stderr.startswith(f"epollo: error: x.env:3: {why}")
+    assert run.stderr.count("\n") == 1
+    assert run.returncode == 2
+
+
+def test_the_file_of_variables_is_shown_as_the_source(tmp_path: Path) -> None:
+    (tmp_path / "x.env").write_text("EPOLLO_CONFIG=x.toml\nEPOLLO_MAX_FRAME=1KiB\n")
+    (tmp_path / "x.toml").write_text("framing = 'line'\n")
+    run = epollo("serve", "--env-file", "x.env", "--show-config", cwd=tmp_path)
+    lines = [" ".join(line.split()) for line in run.stdout.splitlines()]
+    assert 'max_frame = "1KiB" # x.env:2: EPOLLO_MAX_FRAME' in lines
+    assert 'framing = "line" # x.toml:1' in lines

@@ -5,8 +5,10 @@ All of it is made from the dataclass: a new setting needs no new test.
 
 from __future__ import annotations
 
+import logging
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 import epollo
+from epollo.cli import serve
 from epollo.cli.show_config import toml_value
 from epollo.errors import SettingError
 from epollo.settings import Settings, given_by_commands, takes_several
@@ -69,6 +72,26 @@ def shown(*arguments: str) -> tuple[Settings, dict[str, str]]:
     return Settings(**values), {row[1]: row[2] for row in rows if row is not None}
 
 
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    """The settings of the server that ``epollo serve`` makes; it is not run."""
+    made: list[Settings] = []
+
+    def new_server(*_: Any, name: str | None = None, **values: Any) -> None:
+        made.append(Settings(**values))
+
+    def settings(*arguments: str) -> Settings:
+        run = epollo_here("serve", *arguments)
+        assert (run.stderr, run.returncode) == ("", 0)
+        return made.pop()
+
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    monkeypatch.setattr(serve, "Server", new_server)
+    monkeypatch.setattr(serve, "run_until_signalled", lambda server: server)
+    monkeypatch.setattr(serve, "exit_within", lambda *_: None)
+    return settings
+
+
 def flags(values: Values) -> list[str]:
     return [word for name in values for word in (f"--{name.replace('_', '-')}", values[name])]
 
@@ -82,26 +105,29 @@ every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting:
 
 @every_setting
 def test_a_setting_can_be_given_in_four_ways(
-    setting: Field[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: Field[Any],
+    served: Callable[..., Settings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     values = with_needed(setting.name, example(setting))
     in_python = Settings(**values)
     assert setting.name in in_python.changed
 
     on_the_command_line, origins = shown(*flags(values))
-    assert on_the_command_line == in_python
+    assert on_the_command_line == served(*flags(values)) == in_python
     assert origins[setting.name] == f"--{setting.name.replace('_', '-')}"
 
     file = tmp_path / "epollo.toml"
     file.write_text("\n" + "".join(f'{name} = "{value}"\n' for name, value in values.items()))
     in_a_file, origins = shown("--config", str(file))
-    assert in_a_file == in_python
+    assert in_a_file == served("--config", str(file)) == in_python
     assert origins[setting.name] == f"{file}:2"
 
     for name, value in values.items():
         monkeypatch.setenv(variable(name), value)
     in_the_environment, origins = shown()
-    assert in_the_environment == in_python
+    assert in_the_environment == served() == in_python
     assert origins[setting.name] == variable(setting.name)
 
 

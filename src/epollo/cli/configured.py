@@ -16,7 +16,17 @@ from epollo.causes import cause_of
 from epollo.cli.command import names_in
 from epollo.cli.completing import suggest
 from epollo.cli.environment import PREFIX, check_names, load_file
-from epollo.cli.origins import flag, is_given, keep, name_as_given, name_like, to_blame, use_file
+from epollo.cli.origins import (
+    flag,
+    is_given,
+    keep,
+    name_as_given,
+    name_like,
+    places_of_variables,
+    to_blame,
+    use_file,
+    use_variables,
+)
 from epollo.cli.sections import Option, Sectioned
 from epollo.cli.show_config import show_config
 from epollo.errors import BindError, EngineMissing, HandlerError, SettingError, UsageError
@@ -89,7 +99,7 @@ class Configured(Sectioned):
             names = [str(param.name) for param in self.settings]
             others = [f"{PREFIX}BENCH_"] if self.prefix == PREFIX else []
             try:
-                check_names(self.prefix, names, str(self.name), others)
+                check_names(self.prefix, names, str(self.name), others, places_of_variables(ctx))
             except SettingError as error:
                 raise click.UsageError(str(error)) from None
         return rest
@@ -217,6 +227,6 @@ def _load(ctx: click.Context, param: click.Parameter, path: str | None) -> None:
         return
     keep(ctx, param, path)
     try:
-        load_file(path)
+        use_variables(ctx, load_file(path))
     except SettingError as error:
         raise click.BadParameter(str(error), ctx, param) from None

@@ -5,53 +5,77 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 
 from epollo.causes import cause_of
 from epollo.errors import SettingError
 
 PREFIX = "EPOLLO_"
 
-_OF_THE_BUILD = {"EPOLLO_NATIVE", "EPOLLO_INTEROP"}
+_OF_OTHERS = {
+    *("EPOLLO_NATIVE", "EPOLLO_INTEROP"),  # read when epollo is built and tested
+    "EPOLLO_VERSION",  # images of containers often have such a variable
+}
 _OF_KUBERNETES = re.compile(  # set in each container if a Service is named epollo, or epollo-...
     r"EPOLLO_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
 
 
-def check_names(prefix: str, names: Collection[str], command: str, others: Collection[str]) -> None:
+def check_names(
+    prefix: str,
+    names: Collection[str],
+    command: str,
+    others: Collection[str] = (),
+    places: Mapping[str, str] | None = None,
+) -> None:
     """Raises SettingError for a variable that begins with ``prefix`` and is not one of ``names``:
-    it may be misspelt. Those that begin with one of ``others`` are of other commands."""
+    it may be misspelt. Those that begin with one of ``others`` are of other commands. ``places``
+    are the file and line of variables that are from a file."""
     known = {prefix + name.upper() for name in names}
     for variable in os.environ:
-        if not variable.startswith(prefix) or variable in known | _OF_THE_BUILD:
+        if not variable.startswith(prefix) or variable in known | _OF_OTHERS:
             continue
         if variable.startswith(tuple(others)) or _is_of_kubernetes(variable):
             continue
-        raise SettingError(f"no setting {variable}: {_fix(variable, prefix, known, command)}")
+        place = f"{places[variable]}: " if places and variable in places else ""
+        fix = _fix(variable, prefix, known, command)
+        raise SettingError(f"{place}no setting {variable}: {fix}")
 
 
-def load_file(path: str) -> None:
-    """Set the variables of a file, as of Docker and systemd, that are not set already. Raises
-    SettingError for a file that cannot be read, or with a line that sets nothing."""
+def load_file(path: str) -> dict[str, str]:
+    """Set the variables of a file of lines NAME=VALUE, except those that are set already; returns
+    the file and line of each one that it set. Raises SettingError for a file that cannot be read,
+    or with a line that sets nothing."""
     try:
         from dotenv import dotenv_values
-        from dotenv.parser import parse_stream
     except ModuleNotFoundError:
         raise SettingError("needs python-dotenv; pip install 'epollo[config]'") from None
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 (a pipe has a path too)
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 (errors name it as it was written)
             text = file.read()
     except OSError as error:
         raise SettingError(f"cannot read {path!r}: {cause_of(error)}") from None
     except UnicodeDecodeError:
         raise SettingError(f"{path!r} is not text in UTF-8") from None
+    places = {name: place for name, place in _places(text, path) if name not in os.environ}
+    values = dotenv_values(stream=io.StringIO(text))
+    os.environ.update({name: values[name] or "" for name in places})
+    return places
+
+
+def _places(text: str, path: str) -> Iterator[tuple[str, str]]:
+    """The name of each variable in ``text``, with the file and line."""
+    from dotenv.parser import parse_stream
+
     for each in parse_stream(io.StringIO(text)):
-        sets_nothing = each.error or (each.key is not None and each.value is None)
-        if sets_nothing or "\0" in each.original.string:
-            raise SettingError(f"{path}:{each.original.line}: not of the form NAME=VALUE")
-    for name, value in dotenv_values(stream=io.StringIO(text)).items():
-        if value is not None:
-            os.environ.setdefault(name, value)
+        statement = each.original.string  # with the blank lines before it
+        blank = statement[: len(statement) - len(statement.lstrip())].count("\n")
+        place = f"{path}:{each.original.line + blank}"
+        sets_nothing = each.key is not None and each.value is None
+        if each.error or sets_nothing or "\0" in statement:
+            raise SettingError(f"{place}: not of the form NAME=VALUE")
+        if each.key is not None:
+            yield each.key, place
 
 
 def _is_of_kubernetes(variable: str) -> bool:

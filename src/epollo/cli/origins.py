@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from epollo.cli.config_file import ConfigFile
 
 _FILE = f"{__name__}.file"
+_VARIABLES = f"{__name__}.variables"
 
 
 def use_file(ctx: click.Context, file: ConfigFile, several: Mapping[str, str]) -> None:
@@ -20,6 +21,17 @@ def use_file(ctx: click.Context, file: ConfigFile, several: Mapping[str, str]) -
     ctx.default_map = {
         key: _as_on_the_command_line(value, several.get(key)) for key, value in file.values.items()
     }
+
+
+def use_variables(ctx: click.Context, places: Mapping[str, str]) -> None:
+    """Remember the file and line of variables that are from a file."""
+    ctx.meta[_VARIABLES] = places
+
+
+def places_of_variables(ctx: click.Context) -> Mapping[str, str]:
+    """The file and line of each variable that is from a file."""
+    places: Mapping[str, str] = ctx.meta.get(_VARIABLES, {})
+    return places
 
 
 def _as_on_the_command_line(value: Any, joined_by: str | None) -> Any:
@@ -45,7 +57,8 @@ def origin(ctx: click.Context, param: click.Parameter) -> str:
         case ParameterSource.COMMANDLINE:
             return flag(param) if isinstance(param, click.Option) else "argument"
         case ParameterSource.ENVIRONMENT:
-            return str(param.envvar)
+            place = places_of_variables(ctx).get(str(param.envvar))
+            return f"{place}: {param.envvar}" if place else str(param.envvar)
         case ParameterSource.DEFAULT_MAP:
             file: ConfigFile = ctx.meta[_FILE]
             return file.place(param.name or "")
@@ -62,7 +75,7 @@ def name_as_given(ctx: click.Context, param: click.Parameter) -> str:
     """What to call it at the start of an error: as its user wrote it, with the file and line."""
     match ctx.get_parameter_source(param.name or ""):
         case ParameterSource.ENVIRONMENT:
-            return str(param.envvar)
+            return origin(ctx, param)
         case ParameterSource.DEFAULT_MAP:
             return f"{origin(ctx, param)}: {param.name}"
     return flag(param)
