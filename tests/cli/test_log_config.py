@@ -14,7 +14,6 @@ from tests.support import Peer, epollo, serving
 
 LOGGING: dict[str, Any] = {
     "version": 1,
-    "disable_existing_loggers": False,
     "formatters": {"short": {"format": "%(levelname)s|%(name)s|%(message)s"}},
     "handlers": {
         "file": {"class": "logging.FileHandler", "filename": "x.log", "formatter": "short"}
@@ -24,7 +23,6 @@ LOGGING: dict[str, Any] = {
 
 YAML = """\
 version: 1
-disable_existing_loggers: false
 formatters: {short: {format: "%(levelname)s|%(name)s|%(message)s"}}
 handlers: {file: {class: logging.FileHandler, filename: x.log, formatter: short}}
 root: {level: DEBUG, handlers: [file]}

@@ -59,4 +59,4 @@ def _yaml(path: str) -> Any:
 def _table(value: Any, path: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SettingError(f"log_config: {path}: is not a table of settings for logging")
-    return value
+    return {"disable_existing_loggers": False, **value}  # epollo's own exist already
