@@ -77,7 +77,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
     """The settings of the server that ``epollo serve`` makes; it is not run."""
     made: list[Settings] = []
 
-    def new_server(*_: Any, name: str | None = None, **values: Any) -> None:
+    def serve_application(_app: str | None, _factory: bool, values: Values) -> None:
         made.append(Settings(**values))
 
     def settings(*arguments: str) -> Settings:
@@ -86,9 +86,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
         return made.pop()
 
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
-    monkeypatch.setattr(serve, "Server", new_server)
-    monkeypatch.setattr(serve, "run_until_signalled", lambda server: server)
-    monkeypatch.setattr(serve, "exit_within", lambda *_: None)
+    monkeypatch.setattr(serve, "serve_application", serve_application)
     return settings
 
 

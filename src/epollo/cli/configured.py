@@ -43,7 +43,8 @@ _NOT_IN_A_FILE = {"config", "env_file"}  # read before it is
 class Configured(Sectioned):
     """A command whose options are settings.
 
-    Each option and argument has a variable, ``prefix`` and its name in capitals, and is a key of
+    Each option and argument has a variable, ``prefix`` and its name in capitals, before any
+    ``envvar`` that it has already, such as WEB_CONCURRENCY of other servers; and is a key of
     the file of ``--config``. ``elsewhere`` are settings that none of these can give, and what to
     write instead. The function of the command calls `is_shown` once the values are checked.
     """
@@ -59,7 +60,8 @@ class Configured(Sectioned):
         self.prefix = prefix
         self.elsewhere: Mapping[str, str] = elsewhere or {}
         for param in self.settings:
-            param.envvar = prefix + str(param.name).upper()
+            others = [param.envvar] if isinstance(param.envvar, str) else param.envvar or ()
+            param.envvar = [prefix + str(param.name).upper(), *others]
 
     @property
     def settings(self) -> list[click.Parameter]:

@@ -128,7 +128,7 @@ def _variables(commands: Iterable[click.Context]) -> Iterator[str]:
                 name = (
                     max(param.opts, key=len) if isinstance(param, click.Option) else param.metavar
                 )
-                yield from _item(str(param.envvar), f"{name} of {ctx.command_path}")
+                yield from _item(", ".join(param.envvar or ()), f"{name} of {ctx.command_path}")
     yield from _item("EPOLLO_NATIVE", "While it is built: auto, require or off; the native engine")
 
 

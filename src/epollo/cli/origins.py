@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +22,12 @@ def use_file(ctx: click.Context, file: ConfigFile, several: Mapping[str, str]) -
     ctx.default_map = {
         key: _as_on_the_command_line(value, several.get(key)) for key, value in file.values.items()
     }
+
+
+def variable(param: click.Parameter) -> str:
+    """The variable that gives the value of ``param``; if none is set, the one that could."""
+    names = [param.envvar] if isinstance(param.envvar, str) else list(param.envvar or ())
+    return next((name for name in names if os.environ.get(name)), names[0])
 
 
 def use_variables(ctx: click.Context, places: Mapping[str, str]) -> None:
@@ -57,8 +64,9 @@ def origin(ctx: click.Context, param: click.Parameter) -> str:
         case ParameterSource.COMMANDLINE:
             return flag(param) if isinstance(param, click.Option) else "argument"
         case ParameterSource.ENVIRONMENT:
-            place = places_of_variables(ctx).get(str(param.envvar))
-            return f"{place}: {param.envvar}" if place else str(param.envvar)
+            name = variable(param)
+            place = places_of_variables(ctx).get(name)
+            return f"{place}: {name}" if place else name
         case ParameterSource.DEFAULT_MAP:
             file: ConfigFile = ctx.meta[_FILE]
             return file.place(param.name or "")
@@ -89,7 +97,7 @@ def name_like(ctx: click.Context, param: click.Parameter, first: click.Parameter
         source = ctx.get_parameter_source(first.name or "")
     match source:
         case ParameterSource.ENVIRONMENT:
-            return str(param.envvar)
+            return variable(param)
         case ParameterSource.DEFAULT_MAP:
             return str(param.name)
     return flag(param)

@@ -115,16 +115,24 @@ def serve(
     if is_shown(ctx):
         return
     configure_log(settings.log_level, log_config, level_given="log_level" in values)
-    handler = _handler(app, app_dir, factory)
-    server = Server(handler, name=app, **values)
+    if app_dir is not None:
+        _import_from(app_dir)
+    serve_application(app, factory, values)
+
+
+def serve_application(app: str | None, factory: bool, values: dict[str, Any]) -> None:
+    """Serve ``app``, or the echo, with the settings ``values`` until a signal."""
+    server = Server(_handler(app, factory), name=app, **values)
     exit_within(_EXIT_SECONDS, run_until_signalled(server))
 
 
-def _handler(app: str | None, directory: str | None, factory: bool) -> Any:
+def _handler(app: str | None, factory: bool) -> Any:
     if app is None:
         return handlers.echo
-    if directory is not None:
-        if not Path(directory).is_dir():
-            raise SettingError(f"app_dir: {directory!r} is not a directory")
-        sys.path.insert(0, str(Path(directory).resolve()))
     return handlers.load_from_factory(app) if factory else handlers.load(app)
+
+
+def _import_from(directory: str) -> None:
+    if not Path(directory).is_dir():
+        raise SettingError(f"app_dir: {directory!r} is not a directory")
+    sys.path.insert(0, str(Path(directory).resolve()))
