@@ -76,10 +76,17 @@ _SERVER = {
     "ssl-keyfile keyfile key ssl-key tls-keyfile": "{tls_key FILE}",
     "ssl-ca-certs ca-certs ca cacert ssl-ca client-ca tls-ca-certs": "{tls_ca FILE}",
     "ssl https tls-on use-ssl": "{tls_cert FILE}, which serves TLS",
-    "ssl-keyfile-password keyfile-password": "not there; remove the password, openssl pkey -in",
-    "ssl-version ssl-ciphers ciphers ssl-cert-reqs cert-reqs": (
-        "not an option: in Python, tls= takes an ssl.SSLContext"
+    "ssl-keyfile-password keyfile-password key-password": (
+        "{tls_key_password_file FILE}, whose first line is the password"
     ),
+    "ssl-version tls-version min-tls-version ssl-min-version": "{tls_min_version 1.3}",
+    "ssl-ciphers ciphers": "{tls_ciphers LIST}",
+    "ssl-cert-reqs cert-reqs client-auth verify-client": (
+        "{tls_ca FILE}; with {tls_client_certs optional}, a client may have no certificate"
+    ),
+    "crl crl-file ssl-crl": "{tls_crl FILE}",
+    "alpn alpn-protocols": "{tls_alpn NAME}",
+    "sni": "{tls_cert FILE} and {tls_key FILE} once for each name",
     "proxy proxy-headers forwarded-allow-ips proxy-allow-from proxy-allow-ips": (
         "{proxy_protocol required}, which reads a PROXY header; " + _HTTP
     ),
@@ -125,6 +132,8 @@ _BENCH = {
     "cert certificate E": "{tls_cert FILE}",
     "key keyfile": "{tls_key FILE}",
     "sni servername": "{server_name NAME}",
+    "alpn": "{tls_alpn NAME,...}",
+    "tls-version ssl-version tlsv1.3": "{tls_min_version 1.3}",
     "ssl https": "{tls}",
     "output o out summary-export export outfile": "{json FILE}",
     "format g report": "{json}, {csv}, {html} or {plot FILE}",
@@ -150,6 +159,7 @@ _REPORT = {
     "json csv format": "not there; RESULT is JSON already; {html FILE} or {plot FILE}",
     "output o out": "{html FILE}",
     "compare diff baseline base": "name both files: epollo report BEFORE AFTER",
+    "force any-load ignore-load": "{different_load}",
     "threshold thresholds assert": "{fail_if LIMIT}",
 }
 

@@ -16,6 +16,12 @@ from epollo.framing import Framing
 Addresses: TypeAlias = str | tuple[str, ...] | list[str]
 """One address to listen on, or several."""
 
+Files: TypeAlias = str | Path | tuple[str | Path, ...] | list[str | Path]
+"""One file, or several."""
+
+Names: TypeAlias = str | tuple[str, ...] | list[str]
+"""Names in one text, with commas, or a list of them."""
+
 
 class ConnectionValues(TypedDict, total=False):
     """Every setting except ``bind`` and ``framing``. Sizes are bytes or text such as ``"64KiB"``,
@@ -30,9 +36,15 @@ class ConnectionValues(TypedDict, total=False):
     max_per_ip: str | int
     max_connect_rate_per_ip: str | float
     max_message_rate: str | float
-    tls_cert: str | Path
-    tls_key: str | Path
+    tls_cert: Files
+    tls_key: Files
+    tls_key_password_file: str | Path
     tls_ca: str | Path
+    tls_client_certs: str
+    tls_crl: str | Path
+    tls_alpn: Names
+    tls_min_version: str | float
+    tls_ciphers: str
     tls: ssl.SSLContext | None
     tls_timeout: str | float
     proxy_protocol: str

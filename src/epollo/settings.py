@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 from epollo.errors import SettingError
 from epollo.framing import Framing
 from epollo.framing.spec import HEADS
-from epollo.setting_values import Addresses, ServerValues, SettingValues
+from epollo.setting_values import Addresses, Files, Names, ServerValues, SettingValues
 from epollo.suggestions import did_you_mean
 from epollo.units import parse_count, parse_number, parse_seconds, parse_size
 
 LOOPS = ("auto", "asyncio", "uvloop")
 PROXY_PROTOCOL = ("off", "optional", "required")
+TLS_VERSIONS = ("1.2", "1.3")
+CLIENT_CERTS = ("required", "optional")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LONGEST_TIME = 10 * 365 * 24 * 3600  # seconds; see `epollo.server.timeouts`
 
@@ -144,6 +146,34 @@ def _path(value: str | Path) -> str:
     return str(Path(value)) if value else ""
 
 
+def _paths(value: Files) -> tuple[str, ...]:
+    files = value if isinstance(value, tuple | list) else (value,)
+    if not all(isinstance(file, str | Path) for file in files):
+        raise ValueError(f"{value!r} is not a file such as 'cert.pem', nor a list of them")
+    return tuple(_path(file) for file in files if file)
+
+
+def _protocols(value: Names) -> tuple[str, ...]:
+    """Names of application protocols (RFC 7301, 3.1): each of at most 255 bytes."""
+    texts = [value] if isinstance(value, str) else list(value)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{value!r} is not a text such as 'h2,myproto', nor a list of names")
+    names = [name.strip() for text in texts if text for name in text.split(",")]
+    for name in names:
+        if not (name.isascii() and 1 <= len(name) <= 255):
+            raise ValueError(f"{name!r} is not a protocol such as 'h2': 1 to 255 ASCII letters")
+    return tuple(names)
+
+
+def _version(value: str | float) -> str:
+    if str(value) not in TLS_VERSIONS:
+        raise ValueError(f"{str(value)!r} is not one of {', '.join(TLS_VERSIONS)}")
+    return str(value)
+
+
+_version.__dict__["names"] = TLS_VERSIONS
+
+
 def _context(value: ssl.SSLContext | None) -> ssl.SSLContext | None:
     if not value:
         return None
@@ -159,6 +189,17 @@ def _timeout(value: str | float) -> float:
     if not seconds:
         raise ValueError("must be more than 0")
     return seconds
+
+
+_WITH_TLS_CERT = (
+    "tls_cert",
+    "tls_key",
+    "tls_key_password_file",
+    "tls_ca",
+    "tls_crl",
+    "tls_alpn",
+    "tls_ciphers",
+)  # tls_client_certs and tls_min_version have defaults: see `epollo.server.contradictions`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,21 +259,45 @@ class Settings:
     max_message_rate: float = _setting(
         "none", _rate, "RATE", "maximum messages a second per connection; over it reading pauses"
     )
-    tls_cert: str = _setting(
+    tls_cert: tuple[str, ...] = _setting(
         "",
-        _path,
+        _paths,
         "FILE",
-        "serve TLS with the certificate and its chain in this PEM file",
+        "serve TLS with the certificate and its chain in this PEM file; if repeated, each client "
+        "gets the certificate for the name it asks for (SNI), or else the first",
         section="TLS and the PROXY header",
     )
-    tls_key: str = _setting(
+    tls_key: tuple[str, ...] = _setting(
         "",
-        _path,
+        _paths,
         "FILE",
-        "PEM file of the certificate's key, if the certificate's file does not contain it",
+        "PEM file of the certificate's key, if the certificate's file does not contain it; one for "
+        "each certificate, in the same order",
+    )
+    tls_key_password_file: str = _setting(
+        "", _path, "FILE", "file whose first line is the password of encrypted keys"
     )
     tls_ca: str = _setting(
         "", _path, "FILE", "require client certificates signed by a CA in this PEM file"
+    )
+    tls_client_certs: str = _setting(
+        "required",
+        _one_of(*CLIENT_CERTS),
+        "WORD",
+        "client certificates are required, or optional",
+    )
+    tls_crl: str = _setting(
+        "", _path, "FILE", "refuse client certificates revoked by a list (CRL) in this PEM file"
+    )
+    tls_alpn: tuple[str, ...] = _setting(
+        "",
+        _protocols,
+        "NAME",
+        "application protocols (ALPN), the preferred one first, as in h2,chat; may be repeated",
+    )
+    tls_min_version: str = _setting("1.2", _version, "1.2|1.3", "lowest TLS version")
+    tls_ciphers: str = _setting(
+        "", str, "LIST", "ciphers for TLS 1.2, as openssl ciphers takes them"
     )
     tls: ssl.SSLContext | None = _setting(  # noqa: RUF009 (a field, like the others)
         None, _context, "", "an ssl.SSLContext instead of the files"
@@ -346,11 +411,22 @@ class Settings:
         return {name for name in names if getattr(self, name) != getattr(default, name)}
 
     def _check_tls(self) -> None:
-        for name in ("tls_cert", "tls_key", "tls_ca"):
+        for name in _WITH_TLS_CERT:
             if getattr(self, name) and self.tls is not None:
                 raise SettingError(f"{name}: the context given as tls has its own; leave it out")
             if getattr(self, name) and not self.tls_cert:
                 raise SettingError(f"{name}: needs tls_cert; give that too")
+        if self.tls_crl and not self.tls_ca:
+            raise SettingError("tls_crl: needs tls_ca; give that too")
+        if self.tls_ciphers and self.tls_min_version == "1.3":
+            raise SettingError(
+                "tls_ciphers: is for TLS 1.2, and tls_min_version is 1.3; leave one of them out"
+            )
+
+
+def takes_several(setting: Field[Any]) -> bool:
+    """May it have several values?"""
+    return isinstance(setting.metadata["parse"](setting.default), tuple)
 
 
 def settings_from(**values: Unpack[SettingValues]) -> Settings:
@@ -391,8 +467,3 @@ def _instead_of(name: str, known: set[str]) -> str:
 def given_by_commands() -> Iterator[Field[Any]]:
     """The settings that a command line, the environment or a file can give: all but objects."""
     return (setting for setting in fields(Settings) if setting.metadata["metavar"])
-
-
-def takes_several(setting: Field[Any]) -> bool:
-    """May it have several values?"""
-    return isinstance(setting.metadata["parse"](setting.default), tuple)

@@ -23,6 +23,8 @@ from epollo.bench.workload import Workload
 
 FIGURES = ("rate", "mean", "p50", "p90", "p99", "p99.9")
 _USUAL = 200_000  # ns
+_SHOWN = ("rate", "p50", "p99")
+_SIDES = (" higher", " lower")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Kind:
     spread: float = 0.1  # standard deviation of the level's logarithm
     memory: float = 0.0  # correlation of a second's level with that of the one before
     slower: float = 1.0
+    between: float = 0.0  # standard deviation of the logarithm of a run's level
 
     def run(self, chance: random.Random) -> Result:
         levels = self._levels(chance)
@@ -57,13 +60,14 @@ class Kind:
         )
 
     def _levels(self, chance: random.Random) -> list[float]:
+        run = self.slower * math.exp(chance.gauss(0, self.between))
         level = chance.gauss(0, self.spread)
         levels = [level]
         for _ in range(self.seconds - 1):
             fresh = chance.gauss(0, self.spread) * math.sqrt(1 - self.memory**2)
             level = self.memory * level + fresh
             levels.append(level)
-        return [self.slower * math.exp(level) for level in levels]
+        return [run * math.exp(level) for level in levels]
 
     def _second(self, chance: random.Random, number: int, level: float) -> Second:
         response = Histogram()
@@ -88,7 +92,35 @@ def agreeing(kind: Kind, pairs: int, seed: int) -> dict[str, float]:
     return {name: same[name] / known[name] for name in FIGURES if known[name]}
 
 
+def alarms(kind: Kind, repeats: tuple[int, int], trials: int, seed: int) -> Counter[str]:
+    """In how many of so many comparisons of repeats of one kind a figure is said to be higher, or
+    lower: as ``"p99 higher"``."""
+    chance = random.Random(seed)  # noqa: S311
+    found: Counter[str] = Counter()
+    for _ in range(trials):
+        sides = [[kind.run(chance) for _ in range(count)] for count in repeats]
+        for row in compare(sides).rows:
+            found[f"{row.name} {row.changes[0].verdict}"] += 1
+    return found
+
+
 def main() -> None:
+    print_pairs()
+    print_repeats()
+
+
+def print_repeats() -> None:
+    trials = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+    print(f"\nrepeats that differ by 10 %: false alarms, in % of {trials} comparisons")
+    print(f"{'repeats':>10}", *(f"{name + side:>13}" for name in _SHOWN for side in _SIDES))
+    kind = Kind(seconds=3, messages=60, between=0.1)
+    for repeats in ((2, 2), (3, 1), (5, 1), (3, 3), (5, 5), (10, 1)):
+        found = alarms(kind, repeats, trials, seed=sum(repeats))
+        cells = [100 * found[name + side] / trials for name in _SHOWN for side in _SIDES]
+        print(f"{repeats[0]:>6} + {repeats[1]}", *(f"{cell:13.1f}" for cell in cells), flush=True)
+
+
+def print_pairs() -> None:
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 400
     print(f"no difference shown, in % of {pairs} pairs of runs that do not differ")
     print(f"{'seconds':>8} {'spread':>7} {'memory':>7}", *(f"{name:>7}" for name in FIGURES))

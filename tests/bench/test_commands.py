@@ -21,6 +21,7 @@ from epollo import Server
 from epollo.bench import Workload
 from epollo.bench.cli.bench import bench
 from tests.bench.hostile import Accepted, hostile
+from tests.bench.support import made_up
 from tests.bench.terminal import new_screen, run_here, terminal
 from tests.documents import ROOT, Document
 from tests.support import DEADLINE, Peer, epollo, epollo_here, serving
@@ -180,6 +181,8 @@ def workload(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Workload]:
         ("--tls --tls-ca any", "tls_ca", "any"),
         ("--tls --tls-cert a.pem", "tls_cert", "a.pem"),
         ("--tls --tls-key a.key", "tls_key", "a.key"),
+        ("--tls --tls-alpn h2,chat", "tls_alpn", ("h2", "chat")),
+        ("--tls --tls-min-version 1.3", "tls_min_version", "1.3"),
         ("--tls --server-name example.org", "server_name", "example.org"),
         ("--proxy-header v2", "proxy_header", "v2"),
         ("--processes 2", "processes", 2),
@@ -245,6 +248,15 @@ def test_a_limit_that_was_passed_is_status_1_in_words() -> None:
     assert verdict.startswith("verdict      FAILED: ")
     assert "p99>1ns" in verdict
     assert verdict.endswith("; 1 limit held")
+
+
+def test_a_limit_of_a_run_of_another_load_is_refused_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "before.json").write_text(made_up(seconds=1, depth=4).to_json())
+    limit = ["--fail-if", "p99>9000*before.json"]
+    refused = epollo_here("bench", *QUICK, *limit, cwd=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "this run is of another load than before.json: connections " in refused.stderr
+    assert "depth 1 instead of 4; run the same load, or add --different-load" in refused.stderr
 
 
 @pytest.mark.parametrize("without", [["-q"], ["--json", "-"]])

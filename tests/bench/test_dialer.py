@@ -21,6 +21,7 @@ from epollo import (
     SettingError,
     TLSHandshakeError,
     address,
+    tls,
 )
 from epollo.bench import Result, run
 from epollo.bench.run.dialer import Dialer
@@ -321,6 +322,28 @@ def test_a_clients_certificate_is_shown(
         loop.close()
 
 
+def test_a_protocol_is_offered_and_a_low_version_refused(
+    engine: Engine, loop: EventLoop, recorder: Recorder, tmp_path: Path, ca: str
+) -> None:
+    theirs = identity(tmp_path, "127.0.0.1")
+    load: dict[str, Any] = {"tls": True, "tls_ca": ca, "tls_alpn": ("one", "two")}
+    with engine.server(recorder, **theirs, tls_alpn="two,one") as server:
+        caller, _ = call(loop, dialer(server.addresses[0], **load, tls_min_version="1.3"))
+        assert caller.replies == [b"hello"]
+        state = recorder.connection().tls
+        assert state is not None
+        assert state.selected_alpn_protocol() == "two"
+    old = tls.server_context(theirs["tls_cert"], theirs["tls_key"])
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with engine.server(recorder, tls=old) as server:
+        caller, _ = call(loop, dialer(server.addresses[0], **load))
+        assert caller.replies == [b"hello"]
+        newer = dialer(server.addresses[0], **load, tls_min_version="1.3")
+        caller, _ = call(loop, newer)
+        assert "version" in str(newer.failed(caller.error))
+        loop.close()
+
+
 @pytest.mark.parametrize(
     ("act", "load", "why"),
     [
@@ -379,6 +402,18 @@ def test_each_handshake_is_a_whole_one_and_no_session_is_kept(
     ("to", "load", "why"),
     [
         ("127.0.0.1:1", {"tls_ca": "any"}, "tls_ca: only for TLS; give tls too"),
+        ("127.0.0.1:1", {"tls_alpn": ("h2",)}, "tls_alpn: only for TLS; give tls too"),
+        ("127.0.0.1:1", {"tls_min_version": "1.3"}, "tls_min_version: only for TLS; give tls too"),
+        (
+            "127.0.0.1:1",
+            {"tls": True, "tls_alpn": ("",)},
+            "tls_alpn: '': each protocol is 1 to 255",
+        ),
+        (
+            "127.0.0.1:1",
+            {"tls": True, "tls_min_version": "1"},
+            "tls_min_version: '1' is not one of",
+        ),
         ("127.0.0.1:1", {"server_name": "x"}, "server_name: only for TLS; give tls too"),
         ("127.0.0.1:1", {"tls": True, "tls_ca": "/no/such.pem"}, "tls_ca: cannot read '/no/such"),
         ("127.0.0.1:1", {"tls": True, "tls_ca": __file__}, "tls_ca: no certificate in"),

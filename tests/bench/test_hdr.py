@@ -6,6 +6,7 @@ The Java original reads it in tests/interop/test_hlog.py.
 
 from __future__ import annotations
 
+import random
 import struct
 import tracemalloc
 import zlib
@@ -92,6 +93,25 @@ def test_all_that_the_format_can_hold_comes_back(values: list[tuple[int, int]]) 
     read = Histogram.decode(ours.encode())
     assert list(read.buckets()) == list(ours.buckets())
     assert read.encode() == ours.encode()
+
+
+def test_words_of_all_lengths_in_any_order() -> None:
+    """Those of one or two bytes are read together, up to the next longer one."""
+    counts = [1, 63, 64, 127, 128, 8191, 8192, 16383, 16384, 1 << 20, 1 << 40, HIGHEST]
+    chance = random.Random(1)  # noqa: S311
+    for _ in range(300):
+        index, buckets = 0, {}
+        for _ in range(chance.randrange(1, 12)):
+            index += chance.choice([1, 2, 63, 64, 65, 127, 128, 4000])
+            buckets[index] = chance.choice(counts)
+        indexes, found = hdr.decode(hdr.encode(list(buckets), list(buckets.values()), HIGHEST))
+        assert dict(zip(indexes, found, strict=True)) == buckets
+
+
+@pytest.mark.parametrize("end", [b"\x80", b"\x80\x80", b"\xff" * 8])
+def test_a_last_word_that_is_cut_is_refused(end: bytes) -> None:
+    with pytest.raises(ValueError, match="its last count is incomplete"):
+        decoded(with_words(b"\x02\x80\x01\x80\x80\x01" + end))
 
 
 def test_a_count_that_the_format_cannot_hold_is_refused() -> None:

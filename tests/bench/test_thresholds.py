@@ -129,6 +129,24 @@ def test_a_limit_may_be_that_of_another_run(tmp_path: Path, result: Result) -> N
     assert thresholds.parse(f"rate<0.9 * {before}").check(result) is None
 
 
+def test_a_limit_of_a_run_of_another_load_is_refused(tmp_path: Path) -> None:
+    before = tmp_path / "before.json"
+    run = made_up(seconds=1)
+    before.write_text(run.to_json())
+    limit = thresholds.parse(f"p99>1.2*{before}")
+    limit.check_load(run.workload, "this run")
+    with pytest.raises(
+        LimitError, match=r"this run is of another load than .*before\.json: depth 4"
+    ):
+        limit.check_load(replace(run.workload, depth=4), "this run")
+    thresholds.parse("p99>5ms").check_load(replace(run.workload, depth=4), "this run")
+
+
+def test_a_directory_is_not_a_limit_and_the_condition_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LimitError, match=r"is a directory; .* RESULT --fail-if 'p99 higher'$"):
+        thresholds.parse(f"p99>1.2*{tmp_path}")
+
+
 def test_a_figure_that_the_other_run_has_not_is_an_error(tmp_path: Path) -> None:
     closed = tmp_path / "closed.json"
     closed.write_text(made_up(seconds=1).to_json())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import Files
+from tests.certificates import Files, encrypt
 from tests.cli.mistakes import APPLICATIONS, MISTAKES, Mistake, replaced
 from tests.support import epollo, epollo_here, unused
 
@@ -25,6 +25,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = Files(folder)
     Path(files.settings["tls_cert"]).rename(folder / "cert.pem")
     Path(files.settings["tls_key"]).rename(folder / "key.pem")
+    encrypt(folder / "key.pem", folder / "encrypted.pem", "open sesame")
     (folder / "package").mkdir()
     return folder
 

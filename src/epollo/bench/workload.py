@@ -80,7 +80,8 @@ class Workload:
         timeout: of each connect and each reply.
         source: addresses of this machine to connect from, in turn.
         tls: use TLS. ``tls_ca`` is a PEM file of trusted CAs instead of the system's, or ``"any"``:
-            do not verify; ``tls_cert`` and ``tls_key`` are those of the client.
+            do not verify; ``tls_cert`` and ``tls_key`` are those of the client, ``tls_alpn`` the
+            application protocols that it offers, ``tls_min_version`` is ``"1.2"`` or ``"1.3"``.
         server_name: name expected in the server's certificate instead of the address' host.
         greeting: messages that the server sends first on each connection; they are not measured.
         preamble: a file with a message that is sent first on each connection, or after the
@@ -117,6 +118,8 @@ class Workload:
     tls_ca: str = ""
     tls_cert: str = ""
     tls_key: str = ""
+    tls_alpn: tuple[str, ...] = ()
+    tls_min_version: str = "1.2"
     server_name: str = ""
     greeting: int = 0
     preamble: str = ""

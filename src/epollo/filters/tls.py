@@ -108,4 +108,6 @@ class TLS:
 
     def _explain(self, error: ssl.SSLError) -> str:
         what = "TLS record" if self.established else "TLS handshake"
+        if error.reason == "CALLBACK_FAILED":  # see `epollo.server_names`
+            return f"{what}: the server name is not ASCII"
         return f"{what}: {tls_cause_of(error)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import Callable
 
 from epollo import address, framing
@@ -13,6 +12,7 @@ from epollo.filters.base import Filter
 from epollo.filters.proxy import Proxy
 from epollo.filters.tls import TLS
 from epollo.framing.own import checked
+from epollo.server.certificates import Certificates
 from epollo.server.counters import Counters
 from epollo.server.groups.registry import Groups
 from epollo.server.handlers.application import Application
@@ -22,7 +22,6 @@ from epollo.server.log_limiter import LogLimiter, kind_of
 from epollo.server.rates import MessageRates
 from epollo.server.slow_handlers import SlowHandlers
 from epollo.settings import Settings
-from epollo.tls import server_context
 
 _log = logging.getLogger("epollo.server")
 
@@ -61,11 +60,12 @@ class ApplicationProtocol:
             in_flight=settings.in_flight,
         )
         self.executor: Executor = _executor_for(application, self.limits, settings)
-        self.tls: ssl.SSLContext | None = _tls_context(settings)
+        self._log = LogLimiter()
+        self.certificates: Certificates = Certificates(settings, self._log)
         self._settings = settings
         self._proxied = settings.proxy_protocol != "off"
         self.filters: Callable[[Connection], list[Filter]] | None = (
-            self._filters if self.tls is not None or self._proxied else None
+            self._filters if self.certificates.context is not None or self._proxied else None
         )
         self.counters: Counters = Counters()
         self.limiter: ConnectionLimiter = ConnectionLimiter(
@@ -83,7 +83,6 @@ class ApplicationProtocol:
         function, with the message."""
         self.groups: Groups = Groups()
         self.slow_handlers: SlowHandlers = SlowHandlers(application.name, settings.slow_handler)
-        self._log = LogLimiter()
         self.connected_count: int = 0
         self.on_empty: Callable[[], object] | None = None
         self.on_late: Callable[[Connection], object] | None = None
@@ -103,6 +102,7 @@ class ApplicationProtocol:
     def begin(self, loop: EventLoop) -> None:
         """``loop`` is about to serve the application."""
         self._log.begin(loop)
+        self.certificates.begin(loop)
         self.slow_handlers.begin(loop)
         loop.on_error = self._log_error
         if self._rates is not None:
@@ -153,8 +153,8 @@ class ApplicationProtocol:
         if self._proxied:
             required = self._settings.proxy_protocol == "required"
             filters.append(Proxy(self._settings.tls_timeout, required))
-        if self.tls is not None:
-            filters.append(TLS(self.tls, self._settings.tls_timeout))
+        if self.certificates.context is not None:
+            filters.append(TLS(self.certificates.context, self._settings.tls_timeout))
         return filters
 
     def check_empty(self) -> None:
@@ -206,9 +206,3 @@ def _executor_for(application: Application, limits: Limits, settings: Settings) 
             settings.handler_timeout,
         )
     return InlineExecutor(application)
-
-
-def _tls_context(settings: Settings) -> ssl.SSLContext | None:
-    if settings.tls_cert:
-        return server_context(settings.tls_cert, settings.tls_key, settings.tls_ca)
-    return settings.tls

@@ -124,6 +124,16 @@ CONTRADICTIONS = (
         "proxy_protocol too, or leave it out",
     ),
     Contradiction(
+        "tls_client_certs",
+        lambda case: not case.settings.tls_ca,
+        "there is no CA to verify them with; give tls_ca too, or leave it out",
+    ),
+    Contradiction(
+        "tls_min_version",
+        lambda case: not case.settings.tls_cert,
+        "is for the certificates in tls_cert; give that too, or leave it out",
+    ),
+    Contradiction(
         "in_flight",
         lambda case: case.plain and case.settings.in_flight > 1,
         "a plain handler handles one message at a time; make it async, or give threads too",

@@ -383,6 +383,16 @@ class Server:
         """
         self._publisher.publish(group, message, exclude)
 
+    def reload_certificates(self) -> None:
+        """Read the files of TLS anew now, for new connections. If they cannot be used, the log
+        says why, and the certificates from before are still served. Without files it does nothing.
+        Returns at once; callable from any thread and from signal handlers."""
+        loop, certificates = self._loop, self._protocol.certificates
+        if loop is None:
+            certificates.reload()
+        else:
+            loop.call_threadsafe(certificates.reload)
+
     def signals(self) -> AbstractContextManager[None]:
         """SIGINT and SIGTERM stop the server; a second one stops it at once, a third one ends the
         process. After the deadline of a stop, a function that blocks this thread is interrupted.

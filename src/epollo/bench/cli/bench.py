@@ -33,9 +33,17 @@ SCRIPTS = "For scripts and CI"
 
 
 def _addresses(text: str) -> tuple[str, ...]:
+    return _parts(text, "address")
+
+
+def _protocols(text: str) -> tuple[str, ...]:
+    return _parts(text, "name")
+
+
+def _parts(text: str, what: str) -> tuple[str, ...]:
     parts = tuple(part.strip() for part in text.split(","))
     if not all(parts):
-        raise ValueError(f"{text!r} has an empty address in it")
+        raise ValueError(f"{text!r} has an empty {what} in it")
     return parts
 
 
@@ -44,6 +52,7 @@ COUNT: dict[str, Any] = {"metavar": "N", "callback": parsed(parse_count)}
 NUMBER: dict[str, Any] = {"metavar": "N", "callback": parsed(parse_number)}
 TIME: dict[str, Any] = {"metavar": "TIME", "callback": parsed(parse_seconds)}
 ADDRESSES: dict[str, Any] = {"metavar": "ADDR,...", "callback": parsed(_addresses)}
+PROTOCOLS: dict[str, Any] = {"metavar": "NAME,...", "callback": parsed(_protocols)}
 SIZE: dict[str, Any] = {"metavar": "SIZE"}
 RATE: dict[str, Any] = {"metavar": "RATE"}
 FILE: dict[str, Any] = {"metavar": "FILE"}
@@ -199,6 +208,8 @@ def _option(
 @_option(TLS, "--tls-ca", about="Trusted CAs; any: do not verify.", default="the system's", **FILE)
 @_option(TLS, "--tls-cert", about="Client certificate.", **FILE)
 @_option(TLS, "--tls-key", about="Key of the client certificate.", **FILE)
+@_option(TLS, "--tls-alpn", about="Application protocols to offer (ALPN).", **PROTOCOLS)
+@_option(TLS, "--tls-min-version", about="Lowest TLS version: 1.2 or 1.3.", default="1.2", **NAME)
 @_option(
     TLS,
     "--server-name",
@@ -235,6 +246,12 @@ def _option(
     multiple=True,
     metavar="LIMIT",
 )
+@_option(
+    SCRIPTS,
+    "--different-load",
+    about="Let limits such as 'p99>1.2*before.json' be of a run of another load.",
+    is_flag=True,
+)
 @_option(SCRIPTS, "-q", "--quiet", about="Show no progress and no report.", is_flag=True)
 @configured("bench.toml")
 @traceback_option
@@ -246,6 +263,7 @@ def bench(
     find_rate: tuple[str, ...],
     fail_if: tuple[str, ...],
     stop_if: tuple[str, ...],
+    different_load: bool,
     quiet: bool,
     **given: Any,
 ) -> int:
@@ -264,7 +282,7 @@ def bench(
     wanted = {name: value for name, value in given.items() if value is not None}
     files = {name: wanted.pop(name) for name in Outputs.__slots__ if name in wanted}
     if find_rate:
-        _only_searching(fail_if, stop_if, wanted)
+        _only_searching(fail_if, stop_if, different_load, wanted)
         required = [thresholds.requirement(text) for text in find_rate]
         new_workload(address, wanted)
         if is_shown(ctx):
@@ -276,7 +294,7 @@ def bench(
     new_workload(address, load)
     if is_shown(ctx):
         return 0
-    return run_bench(address, load, Outputs(**files), limits, quiet, stops)
+    return run_bench(address, load, Outputs(**files), limits, quiet, stops, different_load)
 
 
 def _load(given: dict[str, Any]) -> dict[str, Any]:
@@ -290,13 +308,18 @@ def _load(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _only_searching(
-    fail_if: tuple[str, ...], stop_if: tuple[str, ...], given: dict[str, Any]
+    fail_if: tuple[str, ...],
+    stop_if: tuple[str, ...],
+    different_load: bool,
+    given: dict[str, Any],
 ) -> None:
     """Raises UsageError for flags that have no effect in a search."""
     if fail_if:
         raise UsageError("--fail-if: not used with --find-rate; give all limits to that")
     if stop_if:
         raise UsageError("--stop-if: not used with --find-rate, which ends each run by itself")
+    if different_load:
+        raise UsageError("--different-load: not used with --find-rate, whose rates differ anyway")
     if "messages" in given:
         raise UsageError("--messages: --find-rate runs for --duration at each rate; leave it out")
     _only_one(given, "size", "payload", "template")

@@ -38,13 +38,17 @@ def run_bench(
     limits: Sequence[Threshold],
     quiet: bool,
     stop_limits: Sequence[Threshold] = (),
+    different_load: bool = False,
 ) -> int:
     """Run ``load``, the other fields of a Workload, against ``address``, or against a local echo
     server if it is None; returns the exit status. A run that breaks one of ``stop_limits`` ends
-    early, and has failed."""
+    early, and has failed. Raises LimitError for a limit that is of a run of a ``different_load``,
+    unless that is allowed."""
     outputs.check()
     stopper = Stopper(stop_limits)
     workload = new_workload(address, load)
+    for limit in () if different_load else (*limits, *stop_limits):
+        limit.check_load(workload, "this run")
     if address is None:
         allow_descriptors(workload.connections)  # the server inherits the limit
     with on_interrupt(), _server(address, workload) as target:

@@ -12,32 +12,36 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from epollo.bench.compare import caveats
 from epollo.bench.compare.estimates import (
+    RESOLUTION,
     Estimate,
+    edges,
     of_faults,
     of_percentile,
     of_ratio,
+    of_repeated_faults,
     of_repeats,
     student,
 )
 from epollo.bench.compare.letters import letter
-from epollo.bench.results.histogram import Histogram
+from epollo.bench.compare.pieces import Pieces
 from epollo.bench.results.result import Result
-from epollo.bench.results.series import MINUTE, column, sum_of_responses
 
 SAME = "no difference shown"
 HIGHER = "higher"
 LOWER = "lower"
-_NOTHING = "not compared: nothing was measured"
-_SHORT = "not compared: too short"
-_FEW = "not compared: too few messages are above it"
-_SINGLE = "not compared: it is one message of each run"
+_NOT = "not compared: "
+NOTHING = f"{_NOT}nothing was measured"
+SHORT = f"{_NOT}too short"
+FEW = f"{_NOT}too few messages are above it"
+SINGLE = f"{_NOT}it is one message of each run"
 
-_PIECES = 120  # the most pieces of a run; those of a longer run have several seconds
+FIGURES = ("rate", "mean", "p50", "p90", "p99", "p99.9", "max", "errors")
+_PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,11 @@ class Change:
     def shown(self) -> bool:
         """Is there a difference?"""
         return self.verdict in (HIGHER, LOWER)
+
+    @property
+    def why_not(self) -> str:
+        """Why it is not compared; empty if it is."""
+        return self.verdict.removeprefix(_NOT) if self.verdict.startswith(_NOT) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,86 +101,66 @@ class Comparison:
     notes: list[str]
 
 
-def compare(sides: Sequence[Result | Sequence[Result]], names: Sequence[str] = ()) -> Comparison:
+def compare(
+    sides: Sequence[Result | Sequence[Result]],
+    names: Sequence[str] = (),
+    percents: Iterable[float] = (),
+) -> Comparison:
     """Compare the sides with the first one; each is a run or repeats of one.
 
-    ``names`` are the names of the sides; the default is A, B, C and so on.
+    ``names`` are the names of the sides; the default is A, B, C and so on. ``percents`` are
+    percentiles that are compared too, in addition to those of every comparison.
     """
     runs = [[side] if isinstance(side, Result) else list(side) for side in sides]
     called = list(names) or [letter(number) for number in range(len(runs))]
-    views = [[_view(run) for run in side] for side in runs]
-    return Comparison(called, [_row(f, views) for f in _FIGURES], caveats.of(runs, called))
+    wanted = sorted({*_PERCENTILES, *percents})
+    pieces = [[_pieces(run, wanted) for run in side] for side in runs]
+    rows = [_row(figure, pieces) for figure in _figures(wanted)]
+    return Comparison(called, rows, caveats.of(runs, called))
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """One run, and its window in pieces."""
-
-    result: Result
-    seconds: list[float]
-    sent: list[float]
-    messages: list[float]
-    errors: list[float]
-    responses: list[Histogram]
-
-
-def _view(result: Result) -> _View:
-    count = len(result.seconds)
-    size = max(1, math.ceil(count / _PIECES))
-    minutes = caveats.minutes(result) if size >= MINUTE else []
-    if minutes:
-        size = math.ceil(size / MINUTE) * MINUTE
-        step = size // MINUTE
-        responses = [
-            Histogram.sum(minutes[start : start + step]) for start in range(0, len(minutes), step)
-        ]
-    else:
-        step = caveats.sampled(result)
-        responses = [
-            sum_of_responses(result.seconds, range(start, min(start + size, count), step))
-            for start in range(0, count, size)
-        ]
-    seconds, sent, messages, errors = (
-        _sums(column(result.seconds, name), size)
-        for name in ("seconds", "sent", "messages", "errors")
-    )
-    return _View(result, seconds, sent, messages, errors, responses)
-
-
-def _sums(values: Sequence[float], size: int) -> list[float]:
-    """The sums of ``size`` values in a row."""
-    return [sum(values[start : start + size]) for start in range(0, len(values), size)]
+def _pieces(result: Result, percents: Sequence[float]) -> Pieces:
+    values = [value for percent in percents for value in edges(result.response, percent)]
+    return Pieces.of(result, values)
 
 
 @dataclass(frozen=True, slots=True)
 class _Figure:
-    """``value`` is the figure of a run; ``estimate`` is computed from its pieces, with an error."""
+    """``value`` is the figure of a run; ``estimate`` is computed from its pieces, with an error.
+    Values that differ by less than the part ``step`` may be equal."""
 
     name: str
     unit: str
     value: Callable[[Result], float | None]
     estimate: (
-        Callable[[_View], Estimate | None] | None
+        Callable[[Pieces], Estimate | None] | None
     )  # None: the seconds of a run do not show its error
+    step: Callable[[Result], float] = lambda _: 0.0
 
     @property
     def better(self) -> str:
         return HIGHER if self.name == "rate" else LOWER
 
 
-def _percentile(name: str, percent: float) -> _Figure:
+def name_of(percent: float) -> str:
+    """The name of the row of a percentile."""
+    return f"p{percent:.12g}"
+
+
+def _percentile(percent: float) -> _Figure:
     return _Figure(
-        name,
+        name_of(percent),
         "s",
         lambda result: _seconds(result.response.known_percentiles([percent])[0]),
-        lambda run: of_percentile(run.responses, percent, run.result.response),
+        lambda run: of_percentile(run.result.response, run.responses, percent),
+        lambda _: RESOLUTION,
     )
 
 
-def _mean(run: _View) -> Estimate | None:
-    totals = [response.total for response in run.responses]
-    amounts = [response.mean * response.total for response in run.responses]
-    return of_ratio(amounts, totals, run.result.response.mean)
+def _mean(run: Pieces) -> Estimate | None:
+    totals = [responses.total for responses in run.responses]
+    sums = [responses.sum for responses in run.responses]
+    return of_ratio(sums, totals, run.result.response.mean)
 
 
 def _seconds(nanoseconds: float | None) -> float | None:
@@ -187,23 +176,29 @@ def _rate(result: Result) -> float | None:
     return result.rate if result.elapsed else None
 
 
+def _one_message(result: Result) -> float:
+    return 1 / max(1, result.messages)
+
+
 def _part_failed(result: Result) -> float:
     return sum(result.errors.values()) / max(1, result.sent)
 
 
-_FIGURES = (
-    _Figure("rate", "/s", _rate, lambda run: of_ratio(run.messages, run.seconds)),
+def _figures(percents: Sequence[float]) -> list[_Figure]:
+    return [*_BEFORE, *map(_percentile, percents), *_AFTER]
+
+
+_BEFORE = (
+    _Figure("rate", "/s", _rate, lambda run: of_ratio(run.messages, run.seconds), _one_message),
     _Figure("mean", "s", _measured(lambda run: run.response.mean / 1e9), _mean),
-    _percentile("p50", 50.0),
-    _percentile("p90", 90.0),
-    _percentile("p99", 99.0),
-    _percentile("p99.9", 99.9),
+)
+_AFTER = (
     _Figure("max", "s", _measured(lambda run: run.response.maximum / 1e9), None),
     _Figure("errors", "", _part_failed, lambda run: of_faults(run.errors, sum(run.sent))),
 )
 
 
-def _row(figure: _Figure, sides: Sequence[Sequence[_View]]) -> Row:
+def _row(figure: _Figure, sides: Sequence[Sequence[Pieces]]) -> Row:
     values = [_middle(figure, side) for side in sides]
     changes = [
         _change(figure, (sides[0], side), (values[0], value))
@@ -212,7 +207,7 @@ def _row(figure: _Figure, sides: Sequence[Sequence[_View]]) -> Row:
     return Row(figure.name, figure.unit, figure.better, values, changes)
 
 
-def _middle(figure: _Figure, side: Sequence[_View]) -> float | None:
+def _middle(figure: _Figure, side: Sequence[Pieces]) -> float | None:
     """The figure of a side; None if one of its runs does not know it."""
     values = [known for run in side if (known := figure.value(run.result)) is not None]
     if len(values) < len(side):
@@ -226,7 +221,7 @@ def _middle(figure: _Figure, side: Sequence[_View]) -> float | None:
 
 def _change(
     figure: _Figure,
-    sides: tuple[Sequence[_View], Sequence[_View]],
+    sides: tuple[Sequence[Pieces], Sequence[Pieces]],
     values: tuple[float | None, float | None],
 ) -> Change:
     first, other = values
@@ -234,7 +229,7 @@ def _change(
         return Change(None, None, None, _unknown(sides))
     ratio = other / first if first else None
     if not any(values):
-        return Change(None, None, None, SAME if figure.name == "errors" else _NOTHING)
+        return Change(None, None, None, SAME if figure.name == "errors" else NOTHING)
     estimates = _estimates(figure, *sides)
     if isinstance(estimates, str):
         return Change(ratio, None, None, estimates)
@@ -243,33 +238,42 @@ def _change(
     return Change(ratio, low, high, verdict)
 
 
-def _unknown(sides: Sequence[Sequence[_View]]) -> str:
+def _unknown(sides: Sequence[Sequence[Pieces]]) -> str:
     """Why a figure of latency is not known."""
     measured = all(run.result.response.total for side in sides for run in side)
-    return _FEW if measured else _NOTHING
+    return FEW if measured else NOTHING
 
 
 def _estimates(
-    figure: _Figure, first: Sequence[_View], other: Sequence[_View]
+    figure: _Figure, first: Sequence[Pieces], other: Sequence[Pieces]
 ) -> tuple[Estimate, Estimate] | str:
     """The estimates of both sides; or why there are none."""
     if len(first) > 1 or len(other) > 1:
-        sides = [[_above_0(figure, run.result) for run in side] for side in (first, other)]
-        return of_repeats(*sides) if all(map(all, sides)) else _NOTHING
+        return _of_repeats(figure, first, other)
     if figure.estimate is None:
-        return _SINGLE
-    if any(caveats.too_short(run.result) for run in (*first, *other)):
-        return _SHORT
+        return SINGLE
+    if any(run.too_short for run in (*first, *other)):
+        return SHORT
     found = figure.estimate(first[0]), figure.estimate(other[0])
     if found[0] is None or found[1] is None:
-        return _FEW if figure.value(first[0].result) and figure.value(other[0].result) else _NOTHING
+        return FEW if figure.value(first[0].result) and figure.value(other[0].result) else NOTHING
     return found[0], found[1]
 
 
-def _above_0(figure: _Figure, result: Result) -> float:
-    """The figure; for errors, half an error more, as in of_faults."""
-    half = 0.5 / max(1, result.sent) if figure.name == "errors" else 0.0
-    return (figure.value(result) or 0.0) + half
+def _of_repeats(
+    figure: _Figure, first: Sequence[Pieces], other: Sequence[Pieces]
+) -> tuple[Estimate, Estimate] | str:
+    sides = [[run.result for run in side] for side in (first, other)]
+    if figure.name == "errors":
+        return of_repeated_faults(*([_faults(run) for run in side] for side in sides))
+    values = [[figure.value(run) or 0.0 for run in side] for side in sides]
+    step = max(figure.step(run) for side in sides for run in side)
+    return of_repeats(values[0], values[1], step) if all(map(all, values)) else NOTHING
+
+
+def _faults(result: Result) -> tuple[int, int]:
+    """Its errors, and the messages of which they are a part."""
+    return sum(result.errors.values()), max(1, result.sent)
 
 
 def _interval(first: Estimate, other: Estimate) -> tuple[float, float]:

@@ -43,15 +43,16 @@ def write(
     names: Sequence[str] = (),
     verdicts: Sequence[AnyVerdict] = (),
     comparison: Comparison | None = None,
+    broken: Sequence[str] = (),
 ) -> None:
     """Write a page of one or several results to a file; "-" is stdout.
 
     ``names`` are those of the results, such as their files; ``verdicts`` are those of the limits;
-    without them any error fails a run. Raises UsageError if matplotlib or jinja2 is missing, and
-    EpolloError if the file cannot be written.
+    without them any error fails a run. ``broken`` is what failed in the comparison. Raises
+    UsageError if matplotlib or jinja2 is missing, and EpolloError if the file cannot be written.
     """
     check_page(path)
-    write_text(path, page(results, names, verdicts, comparison))
+    write_text(path, page(results, names, verdicts, comparison, broken))
 
 
 def write_search(path: str, search: Search) -> None:
@@ -65,11 +66,12 @@ def page(
     names: Sequence[str] = (),
     verdicts: Sequence[AnyVerdict] = (),
     comparison: Comparison | None = None,
+    broken: Sequence[str] = (),
 ) -> str:
     """The HTML of the page. All user input is escaped."""
     from epollo.bench.output.pictures.panels import panels
 
-    return _rendered(results, names, verdicts, comparison, panels(results))
+    return _rendered(results, names, verdicts, comparison, panels(results), broken=broken)
 
 
 def search_page(search: Search) -> str:
@@ -86,6 +88,7 @@ def _rendered(
     comparison: Comparison | None,
     panels: Sequence[Panel],
     scope: str = "",
+    broken: Sequence[str] = (),
 ) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -104,6 +107,7 @@ def _rendered(
         runs=runs,
         key=_key(results[0]) if len(results) == 1 else [],
         compared=tables.compared(comparison) if comparison else None,
+        broken=broken,
         notes=comparison.notes if comparison else [],
         latencies=tables.latencies(results),
         pictures=[(panel, svg(panel)) for panel in panels],

@@ -16,7 +16,6 @@ from epollo.bench.results import csv, hlog, partial
 from epollo.bench.results.second import Second
 from epollo.bench.workload import Workload
 
-_SUFFIX = ".partial"
 _SWITCHING = 0.0002  # seconds; the interpreter's switch interval while a thread writes
 
 
@@ -25,7 +24,7 @@ class PartialFile:
     end the whole file is written, or the error told."""
 
     def __init__(self, path: str, line: Callable[[Second, float], str]) -> None:
-        self.path: Path = Path(f"{path}{_SUFFIX}")
+        self.path: Path = Path(f"{path}{partial.SUFFIX}")
         self._line = line
         self._file: TextIO | None = None
         with suppress(OSError):

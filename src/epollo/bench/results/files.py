@@ -45,7 +45,32 @@ def read_side(path: str | Path) -> list[tuple[Path, Result]]:
     place = Path(path)
     if not place.is_dir():
         return [(place, read(place))]
-    found = sorted(place.glob("*.json"))
+    files = _files_in(place)
+    found = [file for file in files if file.suffix == ".json"]
+    unfinished = [file for file in files if file.name.endswith(f".json{partial.SUFFIX}")]
+    if unfinished:
+        raise ResultFileError(
+            f"{unfinished[0]}: its run did not end; wait for it, or remove this file"
+        )
     if not found:
-        raise ResultFileError(f"{path}: no file in this directory is named *.json")
-    return [(file, read(file)) for file in found]
+        raise ResultFileError(
+            f"{path}: no file in this directory is named *.json; write the result of each repeat "
+            "there with epollo bench --json"
+        )
+    return [(file, _read_repeat(file)) for file in found]
+
+
+def _files_in(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError as error:
+        raise ResultFileError(f"cannot read {directory}: {cause_of(error)}") from None
+
+
+def _read_repeat(file: Path) -> Result:
+    try:
+        return read(file)
+    except ResultFileError as error:
+        raise ResultFileError(
+            f"{error}; remove the file from {file.parent}, or repeat its run"
+        ) from None

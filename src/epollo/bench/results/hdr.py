@@ -24,11 +24,13 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 import zlib
 from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from itertools import accumulate, chain, compress, islice
+from functools import cache
+from itertools import accumulate, chain, compress
 from operator import sub
 
 from epollo.errors import UsageError
@@ -41,11 +43,8 @@ _WORD_SIZE = 0xF0  # bits of a cookie that readers of version 2 ignore
 _OUTER_HEAD = struct.Struct(">II")
 _INNER_HEAD = struct.Struct(">IIIIQQd")
 _LONGEST_WORD = 9  # bytes
-_LONG_WORD = re.compile(rb"[\x80-\xff]{8}[\x00-\xff]|[\x80-\xff]{1,7}[\x00-\x7f]")
-# What a word of one byte means: how many buckets it stands for, whether it is a count, and which.
-_STEPS = [(word + 1) >> 1 if word & 1 else 1 for word in range(0x80)]
-_COUNTED = bytes(word != 0 and not word & 1 for word in range(0x100))
-_HALVES = bytes(word >> 1 for word in range(0x100))
+_LONG_WORD = re.compile(rb"[\x80-\xff]{8}[\x00-\xff]|[\x80-\xff]{2,7}[\x00-\x7f]")
+_LAST_BYTES = bytes(byte < 0x80 for byte in range(0x100))  # of words of up to eight bytes
 _HIGHEST_COUNT = (1 << 63) - 1
 _MOST = _INNER_HEAD.size + BUCKETS * _LONGEST_WORD  # bytes
 
@@ -126,9 +125,9 @@ def _content(data: bytes) -> bytes:
 
 
 def _counts(words: bytes) -> tuple[array[int], array[int]]:
-    """The indexes and the counts in ``words``. Nearly all words are of one byte, and a result has
-    millions of them, so those between two longer ones are taken together. Raises OverflowError for
-    an index beyond 32 bits."""
+    """The indexes and the counts in ``words``. Nearly all words are of one or two bytes, and a
+    result has millions of them, so those between two longer ones are taken together. Raises
+    OverflowError for an index beyond 32 bits."""
     indexes, counts = array("I"), array("Q")
     index = end = 0
     for match in _LONG_WORD.finditer(words):
@@ -148,14 +147,43 @@ def _counts(words: bytes) -> tuple[array[int], array[int]]:
 
 
 def _add_short(words: bytes, index: int, indexes: array[int], counts: array[int]) -> int:
-    """Add words of one byte, from the bucket ``index`` on; returns the index after them."""
-    if not words.isascii():
+    """Add words of one or two bytes, from the bucket ``index`` on; returns the index after them.
+
+    The last byte of a word and the byte before it, as a number of 16 bits, tell the word: so a
+    table has what each means."""
+    if not words:
+        return index
+    if words[-1] >= 0x80:
         raise ValueError("not an HdrHistogram: its last count is incomplete")
-    reached = list(accumulate(map(_STEPS.__getitem__, words), initial=index - 1))
-    counted = words.translate(_COUNTED)
-    indexes.extend(compress(islice(reached, 1, None), counted))
-    counts.extend(compress(words.translate(_HALVES), counted))
-    return reached[-1] + 1
+    steps, values = _meanings()
+    ends = list(compress(_overlapping(words), words.translate(_LAST_BYTES)))
+    reached = list(accumulate(map(steps.__getitem__, ends), initial=index))
+    found = list(map(values.__getitem__, ends))
+    indexes.extend(compress(reached, found))
+    counts.extend(filter(None, found))
+    return reached[-1]
+
+
+def _overlapping(data: bytes) -> array[int]:
+    """For each byte the number that it and the byte before make: the former has the high bits."""
+    padded = b"\0" + data + b"\0"
+    even, odd = len(data) + 1 & ~1, len(data) & ~1
+    numbers = array("H", bytes(2 * len(data)))
+    numbers[0::2] = array("H", padded[:even])
+    numbers[1::2] = array("H", padded[1 : 1 + odd])
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
+@cache
+def _meanings() -> tuple[list[int], list[int]]:
+    """What the last two bytes of a word mean: how many buckets it stands for, and their count."""
+    words = [
+        last >> 8 << 7 | last & 0x7F if last & 0x80 else last >> 8 for last in range(0x80 << 8)
+    ]
+    steps = [(word + 1) >> 1 if word & 1 else 1 for word in words]
+    return steps, [0 if word & 1 else word >> 1 for word in words]
 
 
 def _long(data: bytes) -> int:

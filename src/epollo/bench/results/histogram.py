@@ -145,9 +145,13 @@ class Histogram:
 
     def above(self, value: int) -> float:
         """The part of the values above ``value``, to the precision of the buckets."""
+        return self.counts_above([value])[value] / self.total if self.total else 0.0
+
+    def counts_above(self, values: Iterable[int]) -> dict[int, int]:
+        """How many values are above each of ``values``, to the precision of the buckets."""
         indexes, counts = self._columns()
-        over = sum(counts[bisect_right(indexes, bucket_of(value)) :])
-        return over / self.total if self.total else 0.0
+        places = {value: bisect_right(indexes, bucket_of(value)) for value in values}
+        return {value: sum(counts[place:]) for value, place in places.items()}
 
     def encode(self) -> str:
         """In HdrHistogram's own format: V2, compressed, base64 (HdrHistogram's
@@ -199,6 +203,14 @@ class Histogram:
     @property
     def maximum(self) -> int:
         return self._maximum
+
+    @property
+    def sum_of_values(self) -> int:
+        """The exact sum of the values. Without their squares, it takes half the time of `mean`."""
+        indexes, counts = self._unsummed
+        values = map(_highest_of_all().__getitem__, indexes)
+        more: int = sum(map(mul, values, counts))
+        return self._sum + more
 
     @property
     def mean(self) -> float:
@@ -336,6 +348,11 @@ def bucket_of(value: int) -> int:
 def _highest_of_all() -> list[int]:
     """The highest value of each bucket."""
     return [_bounds(index)[1] for index in range(hdr.BUCKETS)]
+
+
+def bounds_of(value: int) -> tuple[int, int]:
+    """The lowest and the highest value of the bucket of ``value``."""
+    return _bounds(bucket_of(value))
 
 
 def _bounds(index: int) -> tuple[int, int]:

@@ -43,6 +43,7 @@ class _Text:
         self._text = ""
         self._at = 0  # in the text
         self._before = 0  # bytes that are no longer in the text
+        self._longest = 0  # of the values so far
         self._ended = False
 
     def members(self, path: Path) -> Iterator[tuple[str, Any]]:
@@ -81,6 +82,9 @@ class _Text:
         """The next value, its place and its length."""
         if self._text[self._at : self._at + 1] not in _STARTS:
             self._peek()
+        # A value that is cut costs an exception, which counts the lines of the text.
+        if len(self._text) - self._at <= self._longest and not self._ended:
+            self._read_more()
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
@@ -91,6 +95,8 @@ class _Text:
                     raise
             self._read_more()
         start, self._at = self._at, end
+        if end - start > self._longest:
+            self._longest = end - start
         if not self._text.isascii():
             value = json.loads(self._text[start:end].encode("latin-1").decode())
         return value, self._before + start, end - start

@@ -15,6 +15,7 @@ from epollo.bench.results.second import Second
 from epollo.bench.workload import Workload
 
 UNTOLD = "untold"  # an error whose kind a partial result does not tell
+SUFFIX = ".partial"  # of the name of the file
 _MARK = "partial"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ NO_RESULT = "not a result of epollo bench --json"
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _LONGEST_REASON = 200  # characters of what is wrong with a file
 _LAST_DATE = 253_402_300_799  # seconds since the epoch, the last of the year 9999
+_TYPES = {int, float}
 _LIMIT = 1 << 64  # of counts and times; with larger ones the figures might overflow
 
 
@@ -43,6 +44,13 @@ def number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LIMIT:
         raise ValueError(f"{value!r} is not a number of 0 or more")
     return value
+
+
+def check_numbers(values: Sequence[Any]) -> None:
+    """Check each as `number` does. Usually all are valid, which is found at once."""
+    if not _TYPES.issuperset(map(type, values)) or min(values) < 0 or not sum(values) < _LIMIT:
+        for value in values:
+            number(value)
 
 
 def optional(value: Any) -> float | None:

@@ -279,7 +279,8 @@ class Result:
 
 def workload_of(document: dict[str, Any]) -> Workload:
     """The workload in a document."""
-    return Workload(**document | {"source": tuple(map(text, document["source"]))})
+    lists = {name: tuple(map(text, document.get(name, ()))) for name in ("source", "tls_alpn")}
+    return Workload(**document | lists)
 
 
 def check_version(document: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias, overload
 
 from epollo.bench.results.hdr import BUCKETS
 from epollo.bench.results.histogram import Histogram, StoredHistogram
-from epollo.bench.results.reading import number, typed_errors
+from epollo.bench.results.reading import check_numbers, typed_errors
 from epollo.bench.results.second import SECOND_HISTOGRAMS, Second
 
 Histograms: TypeAlias = tuple[Histogram, Histogram, Histogram]
@@ -27,6 +27,7 @@ _TIMES = ("start", "seconds", "target")
 _COUNTS = ("sent", "messages", "errors", "outstanding")
 _NAMES = (*_TIMES, *_COUNTS)
 _VALUES = itemgetter(*_NAMES)
+_UNTARGETED = itemgetter(*(name for name in _NAMES if name != "target"))
 _SMALL = 1 << 20  # bytes
 _LONG = 2 * 60 * MINUTE  # seconds; a longer run is summed up by minutes too
 
@@ -227,9 +228,7 @@ class FileSeries(Series):
         """Add the next second, which is at that place of the file. Raises ValueError and others
         for what is not a second."""
         values = _VALUES(document)
-        for name, value in zip(_NAMES, values, strict=True):
-            if name != "target" or value is not None:
-                number(value)
+        check_numbers(values if document["target"] is not None else _UNTARGETED(document))
         self._add(values, place, length)
 
     def set_minutes(self, texts: Sequence[str]) -> None:
@@ -249,16 +248,6 @@ def column(seconds: Sequence[Second], name: str) -> Sequence[float]:
         return seconds.column(name)
     values = (getattr(second, name) for second in seconds)
     return [math.nan if value is None else value for value in values]
-
-
-def sum_of_responses(seconds: Sequence[Second], places: Iterable[int]) -> Histogram:
-    """The responses of those seconds together."""
-    if not isinstance(seconds, FileSeries):
-        return Histogram.sum(seconds[place].response for place in places)
-    counts = array("Q", bytes(8 * BUCKETS))  # much faster, and the exact figures are lost anyway
-    for place in places:
-        seconds[place].response.add_to(counts)
-    return Histogram.of_dense(counts)
 
 
 def lines_of(seconds: Sequence[Second]) -> Iterator[str]:

@@ -8,11 +8,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 
 from epollo.bench.load.payload import Fault
-from epollo.bench.results import files
+from epollo.bench.results import files, loads
 from epollo.bench.results.result import HISTOGRAMS, IN_WARMUP, UNSENT, Result
 from epollo.bench.results.second import SECOND_HISTOGRAMS
+from epollo.bench.workload import Workload
 from epollo.engine import CloseReason
 from epollo.errors import LimitError
 from epollo.units import format_seconds, parse_number, parse_seconds
@@ -68,6 +70,7 @@ class Threshold:
         comparison: ``> >= < <= ==``.
         limit: in the unit of the figure.
         origin: describes the file the limit comes from; empty if the user wrote a value.
+        baseline: that file, and the load of its run; None if the user wrote a value.
     """
 
     text: str
@@ -76,11 +79,22 @@ class Threshold:
     comparison: str
     limit: float
     origin: str = ""
+    baseline: tuple[str, Workload] | None = None
 
     @property
     def fewest(self) -> int:
         """Messages that a run needs for this figure to be known."""
         return self.kind.fewest
+
+    def check_load(self, workload: Workload, called: str) -> None:
+        """Raises LimitError if the baseline is of a load that cannot be compared with
+        ``workload``, which is ``called`` that in the error."""
+        if self.baseline is None:
+            return
+        path, load = self.baseline
+        words = loads.incomparable(load, workload)
+        if words:
+            raise LimitError(loads.refusal(self.text, called, path, words))
 
     def check(self, result: Result) -> str | None:
         """Why ``result`` breaks the limit; None if it does not. A figure that was not measured
@@ -110,12 +124,11 @@ def parse(text: str) -> Threshold:
     """
     match = _LIMIT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise LimitError(f"fail-if: {text!r} is not a limit; write one such as p99>5ms or errors>0")
+        raise LimitError(f"fail-if: {text!r} is not a limit; {_instead(text)}")
     name, comparison, value = match.groups()
     figure = _figure(name, in_percent=value.endswith("%"))
     if "*" in value or value.endswith(".json"):
-        limit, origin = _of_baseline(figure, value, text)
-        return Threshold(text, name, figure, comparison, limit, origin)
+        return _of_baseline(Threshold(text, name, figure, comparison, math.inf), value)
     try:
         return Threshold(text, name, figure, comparison, figure.parse(value))
     except ValueError as error:
@@ -148,22 +161,34 @@ def requirement(text: str) -> Threshold:
     return replace(limit, comparison=_OPPOSITE[limit.comparison])
 
 
-def _of_baseline(figure: Figure, value: str, text: str) -> tuple[float, str]:
+def _of_baseline(threshold: Threshold, value: str) -> Threshold:
+    """The limit that is the figure of another run, with a factor."""
     match = _BASELINE.fullmatch(value)
     assert match is not None
-    path = match[2]
+    text, figure, path = threshold.text, threshold.kind, match[2]
     try:
         factor = float(match[1] or 1)
     except ValueError:
         factor = math.inf
     if math.isinf(factor):
         raise LimitError(f"fail-if: {text!r}: {match[1]} is not a number")
+    if Path(path).is_dir():
+        direction = "lower" if "<" in threshold.comparison else "higher"
+        raise LimitError(
+            f"fail-if: {text!r}: {path} is a directory; name one file in it, or compare results "
+            f"by: epollo report {path} RESULT --fail-if '{threshold.figure} {direction}'"
+        )
     baseline = files.read(path)
     known = figure.read(baseline)
     if known is None:
         raise LimitError(f"fail-if: {text!r}: {path}: {figure.missing(baseline)}")
     times = f"{factor:g} times the " if match[1] else "the "
-    return factor * known, f", {times}{figure.show(known)} of {path}"
+    return replace(
+        threshold,
+        limit=factor * known,
+        origin=f", {times}{figure.show(known)} of {path}",
+        baseline=(path, baseline.workload),
+    )
 
 
 def _figure(name: str, in_percent: bool) -> Figure:
@@ -183,6 +208,12 @@ def _figure(name: str, in_percent: bool) -> Figure:
     if name == "errors" or name in ERRORS:
         return _of_errors(name, in_percent)
     raise LimitError(f"fail-if: no figure {name!r}; {_advice(name)}")
+
+
+def _instead(text: object) -> str:
+    if isinstance(text, str) and {"higher", "lower"}.intersection(text.lower().split()):
+        return f"two results are compared by: epollo report BASELINE RESULT --fail-if {text!r}"
+    return "write one such as p99>5ms or errors>0"
 
 
 def _advice(name: str) -> str:

@@ -19,7 +19,7 @@ from epollo.errors import ConnectError, SettingError, TLSError
 from epollo.filters.base import Filter
 from epollo.filters.proxy import ProxyHeaderSender, header
 from epollo.filters.tls import TLS
-from epollo.tls import ANY, client_context
+from epollo.tls import ANY, TLS_1_2, client_context
 
 _ADVICE = Advice(
     name="give the name in the certificate as server_name",
@@ -103,15 +103,28 @@ def _version(workload: Workload) -> str:
     return workload.proxy_header
 
 
+_ONLY_TLS = ("tls_ca", "tls_cert", "tls_key", "tls_alpn", "tls_min_version", "server_name")
+
+
+def _context(workload: Workload) -> ssl.SSLContext:
+    return client_context(
+        workload.tls_ca,
+        workload.tls_cert,
+        workload.tls_key,
+        alpn=workload.tls_alpn,
+        min_version=workload.tls_min_version,
+    )
+
+
 def _target(workload: Workload) -> Endpoint:
     """The address, the framing and the TLS settings, tried once."""
     server, framing = address.parse(workload.address), workload.new_framing()
     if not workload.tls:
-        for field in ("tls_ca", "tls_cert", "tls_key", "server_name"):
-            if getattr(workload, field):
+        for field in _ONLY_TLS:
+            if getattr(workload, field) not in ("", (), TLS_1_2):
                 raise SettingError(f"{field}: only for TLS; give tls too")
         return Endpoint(server, framing, None, None)
-    context = client_context(workload.tls_ca, workload.tls_cert, workload.tls_key)
+    context = _context(workload)
     name = address.certificate_name(workload.server_name or server.host) or None
     if context.check_hostname and name is None:
         raise SettingError(f"server_name: {server} has no host; give the name in its certificate")
