@@ -115,7 +115,7 @@ def _check_command(words: list[str], where: str) -> None:
         assert found is not None
         command = found
     flags = {flag for option in command.params for flag in option.opts} | {"-h", "--help"}
-    for word in words:
+    for word in words[: words.index("|") if "|" in words else None]:
         assert not word.startswith("-") or word.partition("=")[0] in flags, f"{word} in: {where}"
 
 

@@ -37,6 +37,7 @@ def child_process(
         stdout=subprocess.PIPE,
         stderr=stderr,
         cwd=cwd,
+        env=_without_settings(),
         start_new_session=True,
     )
     try:
@@ -45,6 +46,12 @@ def child_process(
         yield process
     finally:
         end(process)
+
+
+def _without_settings() -> dict[str, str]:
+    """The environment without the settings of `epollo serve`: they are those of the user's own
+    server, and ``command`` has all that its server needs."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("EPOLLO_")}
 
 
 def ready_address(process: subprocess.Popen[bytes]) -> str:

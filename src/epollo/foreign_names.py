@@ -28,17 +28,17 @@ _SERVER = {
     "fd file-descriptor": "{bind fd://N}",
     "workers w processes worker nproc": _ONE_PROCESS,
     "reload reload-dir reload-include reload-exclude reload-delay auto-reload": _RESTART,
-    "app-dir chdir C pythonpath wd": "not there; start the command in that directory",
-    "factory": "not there; call the factory in the module, and name what it returned",
+    "chdir C pythonpath wd": "{app_dir DIR}",
     "app a application module": _APP,
-    "env-file env e": "not there; set the variables before the command",
-    "config c conf settings": "not there yet; write each setting as an option",
+    "env dotenv e": "{env_file FILE}",
+    "c conf config-file settings": "{config FILE}",
     "daemon D daemonize background": _NO_DAEMON,
     "pid pidfile pid-file": _NO_DAEMON,
     "user u group g uid gid m umask": (
         "not there yet; start the command as that user; {socket_mode} is for a Unix socket"
     ),
-    "log-config logger-class log-file logfile error-logfile error-log errorlog": _LOG,
+    "log-file logfile error-logfile error-log errorlog": _LOG,
+    "logger-class log-config-json log-config-dict logging": "{log_config FILE}",
     "access-log no-access-log access-logfile accesslog access-log-format": (
         "there is no access log; {log_level debug} logs every close"
     ),
@@ -101,7 +101,7 @@ _SERVER = {
     "listen-backlog somaxconn": "{backlog N}",
     "max-in-flight pipeline depth": "{in_flight N}",
     "unordered no-ordered": "{ordered no}",
-    "balance max-memory drain-delay broker access show-config": "not there yet",
+    "balance max-memory drain-delay broker access": "not there yet",
 }
 
 _BENCH = {
@@ -153,6 +153,7 @@ _BENCH = {
     "cluster": "not there yet",
     "protocol codec": "{framing SPEC}",
     "distribution": "{arrival poisson}",
+    "conf config-file settings scenario": "{config FILE}",
     "echo no-check": "{expect echo}, or any",
 }
 
@@ -177,8 +178,10 @@ COMMANDS = {
     "bench": "benchmark load test loadtest load-test attack wrk hey k6 perf stress client connect",
     "report": "compare diff show results",
     "lab": "experiment experiments pollers backlog peers",
-    "--help": "help man usage",
+    "--help": "help usage",
     "--version": "version",
+    "man": "manual manpage",
+    "completion": "complete completions autocomplete",
 }
 """Each command, and what people type instead of it."""
 

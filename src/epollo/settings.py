@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from epollo.errors import SettingError
 from epollo.framing import Framing
+from epollo.framing.spec import HEADS
 from epollo.setting_values import Addresses, Files, Names, ServerValues, SettingValues
 from epollo.suggestions import did_you_mean
 from epollo.units import parse_count, parse_number, parse_seconds, parse_size
@@ -24,12 +25,31 @@ LONGEST_TIME = 10 * 365 * 24 * 3600  # seconds; see `epollo.server.timeouts`
 
 
 def _setting(
-    default: Any, parse: Callable[[Any], Any], metavar: str, about: str, flag: str = ""
+    default: Any,
+    parse: Callable[[Any], Any],
+    metavar: str,
+    about: str,
+    flag: str = "",
+    *,
+    section: str = "",
+    choices: Sequence[str] = (),
 ) -> Any:
-    about = f"{about}  [default: {default or 'none'}]"
+    """A field of Settings, and what the command line, the pages and the completion say of it.
+
+    Without a ``metavar``, only Python can set it. ``section`` begins a section of the help; a
+    setting without one belongs to the section of the setting before it. ``choices`` are values to
+    complete; a parser with names has them already.
+    """
     return field(
         default=default,
-        metadata={"parse": parse, "metavar": metavar, "about": about, "flag": flag},
+        metadata={
+            "parse": parse,
+            "metavar": metavar,
+            "about": about,
+            "flag": flag,
+            "section": section,
+            "choices": tuple(choices or getattr(parse, "names", ())),
+        },
     )
 
 
@@ -84,6 +104,8 @@ def _mode(value: str | int | None) -> int | None:
     """A file's permissions: octal text, as for chmod(1), or the number itself."""
     if value in (None, "umask"):
         return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(f"{value!r} is not a mode such as '660', in octal")
     text = value if isinstance(value, str) else f"{value:o}"
     if not re.fullmatch("0?[0-7]{3}", text.rjust(3, "0")):
         raise ValueError(f"{value!r} is not a mode such as '660', in octal")
@@ -101,16 +123,26 @@ def _one_of(*names: str) -> Callable[[str], str]:
             raise ValueError(f"{value!r} is not one of {', '.join(names)}{hint and '; ' + hint}")
         return value
 
+    parse.__dict__["names"] = names
     return parse
 
 
 def _switch(value: str | bool) -> bool:
-    if value not in (True, False, "yes", "no"):
+    switched = _SWITCHES.get(value.lower() if isinstance(value, str) else str(value))
+    if switched is None:
         raise ValueError(f"{value!r} is neither yes nor no")
-    return value in (True, "yes")
+    return switched
+
+
+_SWITCHES = {"True": True, "False": False}
+_SWITCHES |= dict.fromkeys(("yes", "true", "on", "1"), True)  # as environments have them
+_SWITCHES |= dict.fromkeys(("no", "false", "off", "0"), False)
+_switch.__dict__["names"] = ("yes", "no")
 
 
 def _path(value: str | Path) -> str:
+    if not isinstance(value, str | Path):
+        raise ValueError(f"{value!r} is not the path of a file")
     return str(Path(value)) if value else ""
 
 
@@ -181,6 +213,7 @@ class Settings:
         "address to listen on: HOST:PORT, [IPv6]:PORT, unix:PATH or fd://N; port 0: any free port; "
         "may be repeated",
         "-b",
+        section="Address and framing",
     )
     framing: str | Framing = _setting(  # noqa: RUF009 (a field, like the others)
         "u32",
@@ -188,12 +221,26 @@ class Settings:
         "SPEC",
         "how messages are framed: u32, line, varint, netstring, delimiter:X ...",
         "-f",
+        choices=HEADS,
     )
-    engine: str = _setting("auto", str, "NAME", "event loop engine: auto, native or python")
+    engine: str = _setting(
+        "auto",
+        str,
+        "NAME",
+        "event loop engine: auto, native or python",
+        section="Engine",
+        choices=("auto", "native", "python"),
+    )
     poller: str = _setting(
-        "auto", str, "NAME", "system call to wait with: auto, epoll, poll, select or kqueue"
+        "auto",
+        str,
+        "NAME",
+        "system call to wait with: auto, epoll, poll, select or kqueue",
+        choices=("auto", "epoll", "poll", "select", "kqueue"),
     )
-    backlog: int = _setting("2048", parse_count, "N", "length of the accept queue")
+    backlog: int = _setting(
+        "2048", parse_count, "N", "length of the accept queue", section="Sockets"
+    )
     socket_mode: int | None = _setting(
         "umask", _mode, "MODE", "permissions of a Unix socket, such as 660; umask: set by the umask"
     )
@@ -201,7 +248,7 @@ class Settings:
         "60s", _keepalive, "TIME", "silence after which TCP probes the peer; 0: never"
     )
     max_connections: int = _setting(
-        "none", _bound, "N", "maximum open connections; others are refused"
+        "none", _bound, "N", "maximum open connections; others are refused", section="Limits"
     )
     max_per_ip: int = _setting(
         "none", _bound, "N", "maximum open connections per IP address; others are refused"
@@ -218,6 +265,7 @@ class Settings:
         "FILE",
         "serve TLS with the certificate and its chain in this PEM file; if repeated, each client "
         "gets the certificate for the name it asks for (SNI), or else the first",
+        section="TLS and the PROXY header",
     )
     tls_key: tuple[str, ...] = _setting(
         "",
@@ -263,7 +311,9 @@ class Settings:
         "WORD",
         "PROXY header before the first message: off, optional or required",
     )
-    max_frame: int = _setting("1MiB", parse_size, "SIZE", "largest frame to receive or send")
+    max_frame: int = _setting(
+        "1MiB", parse_size, "SIZE", "largest frame to receive or send", section="Memory"
+    )
     high_water: int = _setting(
         "64KiB", parse_size, "SIZE", "unsent bytes above which reading from the peer pauses"
     )
@@ -275,6 +325,7 @@ class Settings:
         _wait,
         "TIME",
         "close a connection that is silent for this long; 0: never",
+        section="Timeouts",
     )
     frame_timeout: float = _setting(
         "30s", _wait, "TIME", "limit from the first byte of a frame to its last; 0: no limit"
@@ -287,6 +338,7 @@ class Settings:
         _wait,
         "TIME",
         "log a handler that blocks the loop for longer than this; 0: never",
+        section="Handlers",
     )
     handler_timeout: float = _setting(
         "0",
@@ -316,10 +368,18 @@ class Settings:
         "loop of async handlers: auto (uvloop if installed), asyncio or uvloop",
     )
     graceful_timeout: float = _setting(
-        "30s", _seconds, "TIME", "time to answer received messages when told to stop"
+        "30s",
+        _seconds,
+        "TIME",
+        "time to answer received messages when told to stop",
+        section="Stop",
     )
     log_level: str = _setting(
-        "info", _one_of(*LOG_LEVELS), "LEVEL", "log level: debug, info, warning or error"
+        "info",
+        _one_of(*LOG_LEVELS),
+        "LEVEL",
+        "log level: debug, info, warning or error",
+        section="Log",
     )
 
     if TYPE_CHECKING:  # the fields have the types that a value is parsed to
@@ -402,3 +462,8 @@ def _instead_of(name: str, known: set[str]) -> str:
     hint = advice("serve", name, lambda setting, value: f"{setting}={value}" if value else setting)
     hint = did_you_mean(name, known) or hint
     return f": {hint}" if hint else f"; there are {', '.join(sorted(known))}"
+
+
+def given_by_commands() -> Iterator[Field[Any]]:
+    """The settings that a command line, the environment or a file can give: all but objects."""
+    return (setting for setting in fields(Settings) if setting.metadata["metavar"])

@@ -87,7 +87,25 @@ class Needs:
 
     def received(self, message):
         return message
+
+
+def broken_factory():
+    return no_such_name
 """,
+    "app.json": "5",
+    "unknown.toml": "max_frame = 1024\nmax_fram = 1024\n",
+    "foreign.toml": "port = 8091\n",
+    "context.toml": "tls = true\n",
+    "unit.toml": "# times\n\nidle_timeout = '5 parsecs'\n",
+    "bounds.toml": "in_flight = 0\n",
+    "contradiction.toml": "max_unsent = '1MiB'\nhigh_water = '2MiB'\n",
+    "kind.toml": "max_frame = [1]\n",
+    "spec.toml": "framing = 'u33'\n",
+    "several.toml": "bind = [\n  '127.0.0.1:0',\n  '8091',\n]\n",
+    "syntax.toml": "max_frame = 5\nhigh_water = ?\n",
+    "application.toml": "app = 'gone:handle'\n",
+    "load.toml": "rate = '1k'\ndepth = 2\n",
+    "wrong.env": "EPOLLO_MAX_FRAME=1KiB\nEPOLLO HIGH WATER\n",
     "broken.py": "x = 1\n\ndef handle(message)\n    return message\n",
     "deep.py": "import json\n\nlimits = json.loads('{')\n",
     "exits.py": "import sys\n\nsys.exit(3)\n",

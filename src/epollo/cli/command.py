@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -21,12 +21,16 @@ class Command(click.Command):
     """A command with options. Raises click.UsageError for a wrong command line."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing:  # the words so far, to complete the next one
+            return super().parse_args(ctx, args)
         words = list(args)
         try:
             self._check_words(ctx, words)
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             raise click.UsageError(self._unknown(ctx, _typed(words, error.option_name))) from None
+        except click.BadParameter as error:
+            raise click.UsageError(self._bad_value(ctx, error)) from None
         except click.UsageError as error:
             raise click.UsageError(_reworded(ctx, error)) from None
 
@@ -36,7 +40,26 @@ class Command(click.Command):
         except HandlerError as error:
             raise _with_traceback(ctx, error) from None
         except SettingError as error:
-            raise type(error)(self._with_flags(ctx, str(error))) from None
+            raise type(error)(self.with_names(ctx, str(error))) from None
+
+    def name_of(self, ctx: click.Context, param: click.Parameter) -> str:
+        """What to call ``param`` at the start of an error."""
+        return _name(param)
+
+    def with_names(self, ctx: click.Context, text: str) -> str:
+        """``text`` with flags for the names of settings."""
+        flags = {option.name or "": _name(option) for option in self._options(ctx)}
+        return names_in(flags).sub(
+            lambda match: flags.get(match[0].replace("-", "_"), match[0]), text
+        )
+
+    def _bad_value(self, ctx: click.Context, error: click.BadParameter) -> str:
+        if isinstance(error, click.MissingParameter) or error.param is None:
+            return _reworded(ctx, error)
+        message = error.message
+        if isinstance(error.param.type, click.types.BoolParamType):
+            message = re.sub("is not a valid boolean.*", "is neither yes nor no", message)
+        return f"{self.name_of(ctx, error.param)}: {message}"
 
     def _check_words(self, ctx: click.Context, words: list[str]) -> None:
         """Refuse options that click would misunderstand, and values that it would take."""
@@ -65,19 +88,18 @@ class Command(click.Command):
             hint = did_you_mean(typed, flags) or hint
         return f"no option {typed}: {hint or f'{ctx.command_path} --help lists all of them'}"
 
-    def _with_flags(self, ctx: click.Context, text: str) -> str:
-        """``text`` with flags for the names of settings, but not within quotes. A name that is also
-        a word is one at the start of ``text``, and in "give tls too"."""
-        flags = {option.name or "": _name(option) for option in self._options(ctx)}
-        names = "|".join(name for name in flags if "_" in name) or "(?!)"
-        words = "|".join(name for name in flags if "_" not in name)
-        setting = re.compile(
-            rf"^[\w-]+(?=:)|\b(?:{names})\b|(?<=give )(?:{words})(?= too)|'[^']*'|\"[^\"]*\""
-        )
-        return setting.sub(lambda match: flags.get(match[0].replace("-", "_"), match[0]), text)
-
     def _options(self, ctx: click.Context) -> Iterator[click.Option]:
         return (param for param in self.get_params(ctx) if isinstance(param, click.Option))
+
+
+def names_in(names: Iterable[str]) -> re.Pattern[str]:
+    """What finds ``names`` of settings in a text, but not within quotes, which it finds as a whole.
+    A name that is also a word is one at the start of the text, and in "give tls too"."""
+    long = "|".join(name for name in names if "_" in name) or "(?!)"
+    words = "|".join(name for name in names if "_" not in name)
+    return re.compile(
+        rf"^[\w-]+(?=:)|\b(?:{long})\b|(?<=give )(?:{words})(?= too)|--[a-z-]+|'[^']*'|\"[^\"]*\""
+    )
 
 
 class Group(click.Group):
@@ -174,8 +196,6 @@ def _reworded(ctx: click.Context, error: click.UsageError) -> str:
     """One of click's errors, in the form of the others: first the thing, then the fix."""
     if isinstance(error, click.MissingParameter):
         return f"{_name(error.param)}: is missing; write {ctx.command_path} {_name(error.param)}"
-    if isinstance(error, click.BadParameter):
-        return f"{_name(error.param)}: {error.message}"
     if isinstance(error, click.BadOptionUsage):
         for option in ctx.command.get_params(ctx):
             if error.option_name in option.opts:

@@ -1,4 +1,4 @@
-"""The commands: ``epollo serve``, ``epollo bench``, ``epollo report``, ``epollo lab``.
+"""The commands: ``epollo serve``, ``bench``, ``report``, ``lab``, ``completion`` and ``man``.
 
 Exit status: 0 done, 1 the run failed, 2 the command line was wrong. An error is one line on
 stderr that names the thing and the fix.
@@ -24,6 +24,8 @@ from epollo.errors import EpolloError
 def main() -> NoReturn:
     """Run the command that sys.argv names; exits."""
     accept_any_text()
+    if "_EPOLLO_COMPLETE" in os.environ:
+        import_module("epollo.cli.completion")  # its bash knows values with a colon
     try:
         status = cli.main(prog_name="epollo", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -118,3 +120,5 @@ cli.add_lazy(
 cli.add_lazy(
     "lab", "epollo.lab.commands", "Experiments on this machine: pollers, accept queue, peers."
 )
+cli.add_lazy("completion", "epollo.cli.completion", "Print a script that completes commands.")
+cli.add_lazy("man", "epollo.cli.man", "Print the manual page.")

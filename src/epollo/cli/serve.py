@@ -2,53 +2,137 @@
 
 from __future__ import annotations
 
-import logging
+import re
+import sys
 from collections.abc import Callable
-from dataclasses import Field, fields
+from dataclasses import Field
+from pathlib import Path
 from typing import Any
 
 import click
 
-from epollo.cli.command import Command, traceback_option
+from epollo.cli.command import traceback_option
+from epollo.cli.completing import directories, modules, suggest
+from epollo.cli.configured import Configured, configured, env_file_option, is_shown
+from epollo.cli.log_config import configure_log
+from epollo.cli.sections import Option
+from epollo.errors import SettingError
 from epollo.server.handlers import application as handlers
 from epollo.server.server import Server, run_until_signalled
 from epollo.server.stopping import exit_within
-from epollo.settings import Settings, settings_from, takes_several
+from epollo.settings import given_by_commands, settings_from, takes_several
 
 _EXIT_SECONDS = 0.4  # for the interpreter to exit after the deadline of a stop
+
+APPLICATION = "Application"
+
+
+class _Value(click.types.UnprocessedParamType):
+    """A value of a setting, in the type that a file has for it: its own parser takes that."""
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [value for value in re.split(r"[,\s]+", rv) if value]
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for each field of Settings; the field has its parser and its help."""
-    for setting in reversed(fields(Settings)):
-        if setting.metadata["metavar"]:  # without one, only Python can set it: an object
-            command = _option(setting)(command)
+    section, options = "", []
+    for setting in given_by_commands():
+        section = setting.metadata["section"] or section
+        options.append(_option(setting, section))
+    for option in reversed(options):
+        command = option(command)
     return command
 
 
-def _option(setting: Field[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _option(
+    setting: Field[Any], section: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     names = [f"--{setting.name.replace('_', '-')}", setting.name]
     if setting.metadata["flag"]:
         names.insert(0, setting.metadata["flag"])
     return click.option(
         *names,
+        cls=Option,
+        section=section,
+        type=_Value(),
         multiple=takes_several(setting),
         metavar=setting.metadata["metavar"],
         help=setting.metadata["about"],
+        usual=setting.default or "",
+        shell_complete=suggest(setting.metadata["metavar"], setting.metadata["choices"]),
     )
 
 
 @click.command(
-    cls=Command, epilog="Times take ms, s, m or h; sizes KiB, MiB or GiB; counts k or m."
+    cls=Configured,
+    elsewhere={"tls": "only Python can set it; write tls_cert and tls_key"},
+    epilog="Times take ms, s, m or h; sizes KiB, MiB or GiB; counts k or m. Each option is also "
+    "EPOLLO_ and its name in the environment, as EPOLLO_MAX_FRAME, and a key in the file.",
 )
-@click.argument("app", required=False, metavar="[APP]")
+@click.argument("app", required=False, metavar="[APP]", shell_complete=modules)
+@click.option(
+    "--app-dir",
+    cls=Option,
+    section=APPLICATION,
+    metavar="DIR",
+    help="look for APP in this directory",
+    usual="the current one",
+    shell_complete=directories,
+)
+@click.option(
+    "--factory",
+    cls=Option,
+    section=APPLICATION,
+    is_flag=True,
+    help="APP is a function without parameters that returns the handler",
+)
 @_options
+@click.option(
+    "--log-config",
+    cls=Option,
+    section="Log",
+    metavar="FILE",
+    help="configure logging from a .json, .yaml or .ini file",
+    shell_complete=suggest("FILE"),
+)
+@env_file_option
+@configured("epollo.toml")
 @traceback_option
-def serve(app: str | None, **given: Any) -> None:
+@click.pass_context
+def serve(
+    ctx: click.Context,
+    /,
+    app: str | None,
+    app_dir: str | None,
+    factory: bool,
+    log_config: str | None,
+    **given: Any,
+) -> None:
     """Serve APP, a handler written as module:attribute; by default the built-in echo."""
-    settings = {name: value for name, value in given.items() if value not in (None, ())}
-    level = settings_from(**settings).log_level.upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
-    handler = handlers.echo if app is None else handlers.load(app)
-    server = Server(handler, name=app, **settings)
+    values = {name: value for name, value in given.items() if value not in (None, ())}
+    settings = settings_from(**values)
+    if is_shown(ctx):
+        return
+    configure_log(settings.log_level, log_config, level_given="log_level" in values)
+    if app_dir is not None:
+        _import_from(app_dir)
+    serve_application(app, factory, values)
+
+
+def serve_application(app: str | None, factory: bool, values: dict[str, Any]) -> None:
+    """Serve ``app``, or the echo, with the settings ``values`` until a signal."""
+    server = Server(_handler(app, factory), name=app, **values)
     exit_within(_EXIT_SECONDS, run_until_signalled(server))
+
+
+def _handler(app: str | None, factory: bool) -> Any:
+    if app is None:
+        return handlers.echo
+    return handlers.load_from_factory(app) if factory else handlers.load(app)
+
+
+def _import_from(directory: str) -> None:
+    if not Path(directory).is_dir():
+        raise SettingError(f"app_dir: {directory!r} is not a directory")
+    sys.path.insert(0, str(Path(directory).resolve()))

@@ -194,3 +194,6 @@ _OTHER_NAMES = {
 """What others call a framing, and its form here."""
 
 _FORMS_BY_HEAD = {_head(form): form for form in _FRAMINGS}
+
+HEADS = tuple(_FORMS_BY_HEAD)
+"""What the spec of each framing begins with, for the completion of a command line."""

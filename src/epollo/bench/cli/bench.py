@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 import click
 
-from epollo.cli.command import Command as CheckedCommand
 from epollo.cli.command import traceback_option
+from epollo.cli.completing import framings, suggest
+from epollo.cli.configured import Configured, configured, is_shown
 from epollo.cli.options import parsed
+from epollo.cli.sections import Option
 from epollo.errors import UsageError
 from epollo.units import parse_count, parse_number, parse_seconds
 
@@ -30,7 +32,6 @@ TLS = "TLS"
 TESTER = "The tester itself"
 FILES = "Files (- is stdout; then no report is shown)"
 SCRIPTS = "For scripts and CI"
-HELP = "Help"
 
 
 def _addresses(text: str) -> tuple[str, ...]:
@@ -63,40 +64,29 @@ NAME: dict[str, Any] = {"metavar": "NAME"}
 FLAG: dict[str, Any] = {"is_flag": True, "default": None}
 
 
-class Grouped(CheckedCommand):
-    """A command whose help lists its options in sections."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        subjects: dict[str, list[tuple[str, str]]] = {}
-        for option in self.get_params(ctx):
-            record = option.get_help_record(ctx)
-            if record is not None and isinstance(option, click.Option):
-                subjects.setdefault(getattr(option, "subject", HELP), []).append(record)
-        for subject, records in subjects.items():
-            with formatter.section(subject):
-                formatter.write_dl(records)
-
-
-class Option(click.Option):
-    """An option that knows its section."""
-
-    def __init__(self, *args: Any, subject: str, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self.subject = subject
-
-
 def _option(
-    subject: str, *names: str, about: str, default: str = "", **settings: Any
+    section: str, *names: str, about: str, default: str = "", **settings: Any
 ) -> Callable[[Command], Command]:
     """An option that is None if not given, so that the Workload's default applies; ``default``
     describes it in the help."""
-    about += f"  [default: {default}]" if default else ""
-    return click.option(*names, cls=Option, subject=subject, help=about, **settings)
+    complete = settings.pop("complete", None) or suggest(str(settings.get("metavar")))
+    return click.option(
+        *names,
+        cls=Option,
+        section=section,
+        help=about,
+        usual=default,
+        shell_complete=complete,
+        **settings,
+    )
 
 
 @click.command(
-    cls=Grouped,
-    epilog="Times take ms, s, m or h; sizes KiB or MiB; counts and rates k or m.",
+    cls=Configured,
+    prefix="EPOLLO_BENCH_",
+    epilog="Times take ms, s, m or h; sizes KiB or MiB; counts and rates k or m. Each option is "
+    "also EPOLLO_BENCH_ and its name in the environment, as EPOLLO_BENCH_RATE, and a key in the "
+    "file.",
 )
 @click.argument("address", required=False, metavar="[ADDRESS]")
 @_option(AMOUNT, "-c", "--connections", about="Connections kept open.", default="100", **COUNT)
@@ -120,7 +110,14 @@ def _option(
     about="Messages a second: 50k; a ramp, 10k..100k/10s; or steps, 10k/5s,20k/5s.",
     **RATE,
 )
-@_option(OPEN, "--arrival", about="Arrivals: constant or poisson.", default="constant", **NAME)
+@_option(
+    OPEN,
+    "--arrival",
+    about="Arrivals: constant or poisson.",
+    default="constant",
+    complete=suggest("NAME", ("constant", "poisson")),
+    **NAME,
+)
 @_option(
     OPEN,
     "--find-rate",
@@ -153,6 +150,7 @@ def _option(
     "--payload-order",
     about="Order of the payload's messages: turn or random.",
     default="turn",
+    complete=suggest("NAME", ("turn", "random")),
     **NAME,
 )
 @_option(
@@ -161,12 +159,21 @@ def _option(
     about="Text of each message, with {number}, {connection} and {time} filled in.",
     **TEXT,
 )
-@_option(MESSAGE, "-f", "--framing", about="How messages are framed.", default="u32", **SPEC)
+@_option(
+    MESSAGE,
+    "-f",
+    "--framing",
+    about="How messages are framed.",
+    default="u32",
+    complete=framings,
+    **SPEC,
+)
 @_option(
     MESSAGE,
     "--expect",
     about="The correct reply: echo, any, none, or what module:function accepts.",
     default="echo",
+    complete=suggest("SPEC", ("echo", "any", "none")),
     **SPEC,
 )
 @_option(
@@ -200,7 +207,13 @@ def _option(
     default="0",
     **COUNT,
 )
-@_option(CONNECTION, "--proxy-header", about="Send a PROXY header: v1 or v2.", **NAME)
+@_option(
+    CONNECTION,
+    "--proxy-header",
+    about="Send a PROXY header: v1 or v2.",
+    complete=suggest("NAME", ("v1", "v2")),
+    **NAME,
+)
 @_option(TLS, "--tls", about="Use TLS.", **FLAG)
 @_option(TLS, "--tls-ca", about="Trusted CAs; any: do not verify.", default="the system's", **FILE)
 @_option(TLS, "--tls-cert", about="Client certificate.", **FILE)
@@ -215,7 +228,14 @@ def _option(
     **NAME,
 )
 @_option(TESTER, "--processes", about="Processes that share the load.", default="1", **COUNT)
-@_option(TESTER, "--engine", about="Engine: auto, native or python.", default="auto", **NAME)
+@_option(
+    TESTER,
+    "--engine",
+    about="Engine: auto, native or python.",
+    default="auto",
+    complete=suggest("NAME", ("auto", "native", "python")),
+    **NAME,
+)
 @_option(TESTER, "--seed", about="Seed of all random choices.", default="1", **COUNT)
 @_option(FILES, "--json", about="Write the result; epollo report reads it.", **FILE)
 @_option(FILES, "--hlog", about="Write histograms for HdrHistogram's tools.", **FILE)
@@ -249,8 +269,12 @@ def _option(
     metavar="ADDRESS",
 )
 @_option(SCRIPTS, "-q", "--quiet", about="Show no progress and no report.", is_flag=True)
+@configured("bench.toml")
 @traceback_option
+@click.pass_context
 def bench(
+    ctx: click.Context,
+    /,
     address: str | None,
     find_rate: tuple[str, ...],
     until: tuple[str, ...],
@@ -270,7 +294,7 @@ def bench(
     Exit status 1 if there was an error, a limit of --fail-if was broken, a goal of --until was not
     reached, or no rate was found.
     """
-    from epollo.bench.cli.bench_session import run_bench, run_search
+    from epollo.bench.cli.bench_session import new_workload, run_bench, run_search
     from epollo.bench.output.files import Outputs
     from epollo.bench.results import thresholds
 
@@ -281,10 +305,16 @@ def bench(
     if find_rate:
         _only_searching(fail_if, stop_if, different_load, metrics, wanted)
         required = [thresholds.requirement(text) for text in find_rate]
+        new_workload(address, wanted)
+        if is_shown(ctx):
+            return 0
         return run_search(address, wanted, Outputs(**files), required, quiet)
     limits = [thresholds.parse(text) for text in fail_if]
     stops = [thresholds.stopping(text) for text in stop_if]
     load = _load(wanted)
+    new_workload(address, load)
+    if is_shown(ctx):
+        return 0
     return run_bench(address, load, Outputs(**files), limits, quiet, stops, different_load, metrics)
 
 

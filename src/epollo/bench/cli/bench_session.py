@@ -50,7 +50,7 @@ def run_bench(
     outputs.check()
     check_metrics(metrics)
     stopper = Stopper(stop_limits)
-    workload = Workload(address=address or _PLACEHOLDER, **load)
+    workload = new_workload(address, load)
     for limit in () if different_load else (*limits, *stop_limits):
         limit.check_load(workload, "this run")
     if address is None:
@@ -75,6 +75,11 @@ def run_bench(
     return 1 if verdict.failed else 0
 
 
+def new_workload(address: str | None, load: dict[str, Any]) -> Workload:
+    """A Workload of these fields; of any address if there is none yet. Raises UsageError."""
+    return Workload(address=address or _PLACEHOLDER, **load)
+
+
 def run_search(
     address: str | None,
     load: dict[str, Any],
@@ -84,9 +89,7 @@ def run_search(
 ) -> int:
     """Find the highest rate of ``load`` at which all ``limits`` hold; returns the exit status."""
     outputs.check_for_search()
-    workload = Workload(
-        address=address or _PLACEHOLDER, **{"duration": _PROBE_SECONDS, "rate": START} | load
-    )
+    workload = new_workload(address, {"duration": _PROBE_SECONDS, "rate": START} | load)
     if address is None:
         allow_descriptors(workload.connections)
     shown = not quiet and not outputs.take_stdout

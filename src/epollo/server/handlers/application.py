@@ -64,8 +64,36 @@ def echo(message: bytes, _: Connection) -> bytes:
 
 
 def load(path: str, what: str = "handler") -> Any:
-    """The object that ``module:attribute`` names. Raises HandlerError, whose text calls the object
-    ``what`` and says what is missing."""
+    """The object that ``module:attribute`` names; of a class, an instance. Raises HandlerError,
+    whose text calls the object ``what`` and says what is missing."""
+    found = _find(path, what)
+    return _instance(found, path, what) if inspect.isclass(found) else found
+
+
+def load_from_factory(path: str) -> Any:
+    """The handler that the function named by ``module:attribute`` returns. Raises HandlerError."""
+    factory = _find(path, "factory")
+    if inspect.isclass(factory):
+        return _instance(factory, path, "factory")
+    if not callable(factory):
+        raise HandlerError(f"factory {path!r} is {_kind(factory)}, not a function")
+    if _is(inspect.iscoroutinefunction, factory):
+        raise HandlerError(f"factory {path!r} is async; make it a plain function")
+    try:
+        inspect.signature(factory).bind()
+    except ValueError:  # a built-in without a signature
+        pass
+    except TypeError as error:
+        raise HandlerError(
+            f"factory {path!r} needs arguments: {error}; without --factory, it is the handler"
+        ) from None
+    try:
+        return factory()
+    except (Exception, SystemExit) as error:
+        raise HandlerError(f"factory {path!r} raised {_described(error)}") from error
+
+
+def _find(path: str, what: str) -> Any:
     module_name, _, attribute = path.partition(":")
     if module_name.endswith(".py") or "/" in module_name:
         dotted = module_name.removeprefix("./").removesuffix(".py").replace("/", ".")
@@ -91,7 +119,7 @@ def load(path: str, what: str = "handler") -> Any:
                 f"{what} {path!r} not found: module {module_name!r} has no {attribute!r}"
                 f"{hint and '; ' + hint}"
             ) from None
-    return _instance(found, path, what) if inspect.isclass(found) else found
+    return found
 
 
 def application(handler: Handler, name: str | None = None) -> Application:
