@@ -41,6 +41,24 @@ class Options:
     mode: int | None = None
 
 
+def listen_beside(first: socket.socket, options: Options) -> socket.socket:
+    """A further socket on the TCP address of ``first``, which has SO_REUSEPORT: the kernel spreads
+    new connections over both (socket(7)). Raises OSError."""
+    sock = socket.socket(first.family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if first.family == socket.AF_INET6:
+            only_v6 = first.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_v6)
+        sock.bind(first.getsockname())
+        _start_listening(sock, options)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def listen(
     address: Address,
     backlog: int,
@@ -114,13 +132,17 @@ def _listening(family: int, sockaddr: Any, options: Options, only_v6: bool) -> B
             file = bind(sock, sockaddr, options.mode)
         else:
             sock.bind(sockaddr)
-        _set_for_accepted(sock, options)
-        sock.listen(options.backlog)
-        sock.setblocking(False)
+        _start_listening(sock, options)
     except BaseException:
         sock.close()
         raise
     return Bound(sock, file)
+
+
+def _start_listening(sock: socket.socket, options: Options) -> None:
+    _set_for_accepted(sock, options)
+    sock.listen(options.backlog)
+    sock.setblocking(False)
 
 
 def _set_for_accepted(listener: socket.socket, options: Options) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from epollo.cli.command import Command, traceback_option
-from epollo.server.handlers import application as handlers
-from epollo.server.server import Server, run_until_signalled
+from epollo.server.handlers.application import echo
 from epollo.server.stopping import exit_within
+from epollo.serving import serve_application
 from epollo.settings import Settings, settings_from, takes_several
 
 _EXIT_SECONDS = 0.4  # for the interpreter to exit after the deadline of a stop
@@ -34,6 +34,7 @@ def _option(setting: Field[Any]) -> Callable[[Callable[..., Any]], Callable[...,
         *names,
         multiple=takes_several(setting),
         metavar=setting.metadata["metavar"],
+        envvar="WEB_CONCURRENCY" if setting.name == "workers" else None,
         help=setting.metadata["about"],
     )
 
@@ -47,8 +48,10 @@ def _option(setting: Field[Any]) -> Callable[[Callable[..., Any]], Callable[...,
 def serve(app: str | None, **given: Any) -> None:
     """Serve APP, a handler written as module:attribute; by default the built-in echo."""
     settings = {name: value for name, value in given.items() if value not in (None, ())}
-    level = settings_from(**settings).log_level.upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
-    handler = handlers.echo if app is None else handlers.load(app)
-    server = Server(handler, name=app, **settings)
-    exit_within(_EXIT_SECONDS, run_until_signalled(server))
+    checked = settings_from(**settings)
+    process = "[%(process)d] " if checked.workers else ""
+    form = f"%(asctime)s {process}%(levelname)s %(message)s"
+    logging.basicConfig(level=checked.log_level.upper(), format=form)
+    stop = serve_application(echo if app is None else app, **settings)
+    if stop is not None:
+        exit_within(_EXIT_SECONDS, stop)
