@@ -18,8 +18,8 @@ From the supervisor:
 From a worker:
 
     ready(line)                 it serves; ``line`` is its ready line
-    failed(text, error, status, traceback)
-                                it cannot serve, and ends
+    failed(text, error, traceback)
+                                it cannot serve, and ends: ``text`` says why, ``error`` is the type
     alive(messages)             its loop runs; ``messages`` it has received, if they are counted
     stopping                    it drains, without being asked by the supervisor
     released                    it has closed its listeners

@@ -216,7 +216,7 @@ class Pool:
             level = logging.WARNING if status else logging.INFO
             _log.log(level, "worker %d %s", worker.pid, how if status else "has drained")
         elif self._stopping:
-            _log.info("worker %d %s", worker.pid, how)
+            _log.debug("worker %d %s", worker.pid, how)
         elif stage is Stage.SERVING:
             _log.error("worker %d %s; another takes its place", worker.pid, how)
             self.respawn(slot, worker.age)

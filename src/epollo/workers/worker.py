@@ -30,8 +30,10 @@ class Stage(Enum):
     DRAINING = "drains"
 
 
-class _RemoteTraceback(Exception):
-    """What an exception printed in another process (as in concurrent.futures)."""
+class RemoteTraceback(Exception):
+    """The cause of an error in a worker; its text is the traceback (as in concurrent.futures)."""
+
+    __module__ = "builtins"  # which a traceback does not print
 
 
 class Worker:
@@ -100,7 +102,7 @@ class Worker:
         known = isinstance(kind, type) and issubclass(kind, EpolloError)
         self.failure = kind(text) if known and kind is not None else WorkerError(text)
         if traceback:
-            self.failure.__cause__ = _RemoteTraceback(f"\n{traceback}")
+            self.failure.__cause__ = RemoteTraceback(f"\n{traceback}")
 
 
 def ending(status: int) -> str:

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from epollo.descriptors import all_descriptors
 from epollo.errors import EpolloError
-from epollo.server.handlers.application import echo, load
+from epollo.server.handlers.application import described, echo, load
 from epollo.server.server import check_descriptors
 from epollo.server.stopping import exit_within
 from epollo.workers.channel import Channel
@@ -81,21 +81,35 @@ def _serve(task: Task, sockets: Sequence[tuple[socket.socket, bool]], channel: C
             server.start()
             server.run()
     except EpolloError as error:
-        cause = error.__cause__
-        shown = "" if cause is None else "".join(traceback.format_exception(cause))
-        return _failed(channel, error, str(error), error.exit_status, shown)
-    except Exception as error:
-        if server is not None and server.is_ready:
-            raise
-        text = f"the application raised {type(error).__name__}: {error}"
-        return _failed(channel, error, text, 1, traceback.format_exc())
+        return _failed(channel, error, str(error), error.exit_status)
+    except (Exception, SystemExit) as error:
+        if server is None or not server.is_ready:
+            return _failed(channel, error, f"the application raised {described(error)}", 1)
+        if isinstance(error, SystemExit):
+            return error.code if isinstance(error.code, int) else 1
+        raise
     exit_within(_EXIT_SECONDS, server._stop)
     return 0
 
 
-def _failed(channel: Channel, error: BaseException, text: str, status: int, shown: str) -> int:
-    channel.send("failed", text=text, error=type(error).__name__, status=status, traceback=shown)
+def _failed(channel: Channel, error: BaseException, text: str, status: int) -> int:
+    shown = _traceback_of(error.__cause__)
+    channel.send("failed", text=text, error=type(error).__name__, traceback=shown)
     return status
+
+
+def _traceback_of(error: BaseException | None) -> str:
+    """The traceback of ``error`` from the application's first frame on; empty if there is none."""
+    if error is None:
+        return ""
+    frames = error.__traceback__
+    while frames is not None and _is_loading(frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(error.with_traceback(frames)))
+
+
+def _is_loading(file: str) -> bool:
+    return "importlib" in file or file.endswith("handlers/application.py")
 
 
 def _finish() -> None:

@@ -153,7 +153,7 @@ def _instance(found: type, path: str, what: str) -> Any:
             raise HandlerError(
                 f"{what} class {path!r} needs arguments: {error}; name an instance of it instead"
             ) from None
-        raise HandlerError(f"{what} class {path!r} raised {_described(error)}") from error
+        raise HandlerError(f"{what} class {path!r} raised {described(error)}") from error
 
 
 def _import(module_name: str, what: str) -> Any:
@@ -176,14 +176,14 @@ def _import(module_name: str, what: str) -> Any:
 
 
 def _import_failed(module_name: str, what: str, error: BaseException) -> HandlerError:
-    text = f"{what} module {module_name!r} cannot be imported: {_described(error)}"
+    text = f"{what} module {module_name!r} cannot be imported: {described(error)}"
     if isinstance(error, SystemExit):
         text += "; let only \"if __name__ == '__main__'\" run the program"
     return HandlerError(text)
 
 
-def _described(error: BaseException) -> str:
-    """The error that the user's code raised, and the line of that code that raised it."""
+def described(error: BaseException) -> str:
+    """The error that the user's code raised, and the line of that code that raised it: one line."""
     if isinstance(error, SyntaxError):  # its traceback ends in importlib
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
     places = traceback.extract_tb(error.__traceback__)
