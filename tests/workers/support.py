@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
-from collections.abc import Iterator, Sequence
+import struct
+import threading
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.support import Peer, ServerProcess, serving, until
 
@@ -19,6 +20,22 @@ VERSION = {version}
 
 def handle(message):
     return f"{{VERSION}} {{os.getpid()}}".encode()
+"""
+
+
+GREETING = """
+import os
+
+VERSION = {version}
+
+class Greeting:
+    def connected(self, connection):
+        connection.send(f"{{VERSION}} {{os.getpid()}}".encode())
+
+    def received(self, message):
+        return message
+
+handle = Greeting()
 """
 
 
@@ -39,9 +56,9 @@ class Supervised:
         """The processes that it has forked, and not reaped."""
         return children_of(self.pid)
 
-    def write(self, version: int | str) -> None:
+    def write(self, version: int | str, code: str = APPLICATION) -> None:
         """Other code on the disk."""
-        write(self.folder, version)
+        write(self.folder, version, code)
 
     def connect(self) -> Peer:
         return Peer(self.address)
@@ -56,15 +73,18 @@ class Supervised:
 
     def logged(self, text: str, times: int = 1) -> str:
         """Wait until ``text`` is in so many lines of its log; the last of them."""
-        until(lambda: len(self.lines(text)) >= times)
+        try:
+            until(lambda: len(self.lines(text)) >= times)
+        except AssertionError:
+            raise AssertionError(f"{text!r} is not in the log: {self.server.log}") from None
         return self.lines(text)[-1]
 
     def lines(self, text: str) -> list[str]:
         return [line for line in self.server.log if text in line]
 
 
-def write(folder: Path, version: int | str) -> None:
-    (folder / "app.py").write_text(APPLICATION.format(version=version))
+def write(folder: Path, version: int | str, code: str = APPLICATION) -> None:
+    (folder / "app.py").write_text(code.format(version=version))
 
 
 def answer(peer: Peer) -> tuple[str, int]:
@@ -115,8 +135,36 @@ def supervised(
         until(lambda: all(map(ended, children)))
 
 
-def run_python(code: str, folder: Path, *arguments: str) -> Sequence[str]:
-    """The command line of a Python program in ``folder``."""
-    path = folder / "program.py"
-    path.write_text(code)
-    return [sys.executable, os.fspath(path), *arguments]
+class Storm:
+    """Threads that connect, again and again, and wait for the greeting of `GREETING`. Every worker
+    sends that to each connection it accepts, so one without is lost."""
+
+    def __init__(self, server: Supervised, threads: int = 3) -> None:
+        self.versions: Counter[str] = Counter()
+        self.errors: list[str] = []
+        self._server = server
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
+
+    @property
+    def count(self) -> int:
+        return sum(self.versions.values())
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                with self._server.connect() as peer:
+                    self.versions[peer.message().split()[0].decode()] += 1
+            except (OSError, struct.error) as error:
+                self.errors.append(repr(error))
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        until(lambda: self.count > 100)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()

@@ -9,6 +9,7 @@ from epollo.settings import Settings
 from epollo.workers.pool import Pool
 from epollo.workers.recycling import reason_to_recycle
 from epollo.workers.slot import Slot
+from epollo.workers.worker import Worker
 
 _LONGEST_PERIOD = 1.0  # seconds
 _BEATS = 5  # within the timeout, at least
@@ -26,7 +27,7 @@ class Heartbeat:
         loop: EventLoop,
         settings: Settings,
         pool: Pool,
-        recycle: Callable[[Slot, str], object],
+        recycle: Callable[[Slot, Worker, str], object],
     ) -> None:
         self._loop = loop
         self._settings = settings
@@ -54,4 +55,4 @@ class Heartbeat:
         worker.unanswered += 1
         reason = reason_to_recycle(worker, self._settings)
         if reason:
-            self._recycle(slot, f"worker {worker.pid} {reason}")
+            self._recycle(slot, worker, reason)

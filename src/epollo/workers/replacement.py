@@ -11,6 +11,7 @@ from epollo.errors import EpolloError
 from epollo.workers.pool import Pool
 from epollo.workers.slot import Slot
 from epollo.workers.task import Task
+from epollo.workers.worker import Worker
 
 _log = logging.getLogger("epollo.supervisor")
 
@@ -27,7 +28,7 @@ class Replacements:
         self._task = task
         self._queue: deque[Slot] = deque()
         self._active: Slot | None = None  # its new worker boots
-        self._retry_at: dict[Slot, float] = {}  # after a recycling that failed
+        self._recycle_at: dict[Slot, float] = {}  # the earliest time for the next recycling
         self._reloading = self._again = False
         self._replaced = 0
         self._began = 0.0
@@ -49,18 +50,20 @@ class Replacements:
         self._queue = deque(self._pool.slots)
         self._next()
 
-    def recycle(self, slot: Slot, reason: str) -> None:
-        """Replace the worker of ``slot``."""
-        if slot is self._active or slot in self._queue:
+    def recycle(self, slot: Slot, worker: Worker, reason: str) -> None:
+        """Replace ``worker``, which serves ``slot``. If that has failed, or was not long ago, there
+        is a pause before."""
+        now = time.monotonic()
+        busy = slot is self._active or slot in self._queue or slot.booting is not None
+        if busy or now < self._recycle_at.get(slot, 0.0):
             return
-        if time.monotonic() >= self._retry_at.get(slot, 0.0) and slot.booting is None:
-            _log.info("%s; another takes its place", reason)
-            self._queue.append(slot)
-            self._next()
+        self._recycle_at[slot] = now + slot.recycling_pause.after(worker.age)
+        _log.info("worker %d %s; another takes its place", worker.pid, reason)
+        self._queue.append(slot)
+        self._next()
 
     def on_ready(self, slot: Slot) -> None:
         """A new worker serves ``slot``."""
-        self._retry_at.pop(slot, None)
         if slot is self._active:
             self._active = None
             self._replaced += 1
@@ -77,7 +80,7 @@ class Replacements:
             self._end()
         else:
             _log.error("the worker before goes on: %s", error)
-            self._retry_at[slot] = time.monotonic() + slot.pause.after(0.0)
+            self._recycle_at[slot] = time.monotonic() + slot.recycling_pause.after(0.0)
             self._next()
 
     def _next(self) -> None:

@@ -16,6 +16,7 @@ class Slot:
         self.current: Worker | None = None
         self.booting: Worker | None = None
         self.pause: RespawnPause = RespawnPause()
+        self.recycling_pause: RespawnPause = RespawnPause()
         self.timer: Timer | None = None  # until the next fork, while there is no worker
         self.given_up: bool = False
 

@@ -1,0 +1,81 @@
+"""SIGTTIN and SIGTTOU: one worker more, or one fewer, and no connection lost."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from tests.engines import Engine
+from tests.support import until
+from tests.workers.support import GREETING, Storm, Supervised, supervised, write
+
+
+def _more(server: Supervised, count: int, times: int = 1) -> None:
+    server.signal(signal.SIGTTIN)
+    server.logged(f"one worker more: {count}", times)
+
+
+def _fewer(server: Supervised, count: int, times: int = 1) -> None:
+    """Signals of one number that come together are one (signal(7)): so wait for each."""
+    server.signal(signal.SIGTTOU)
+    server.logged(f"one worker fewer: {count}", times)
+
+
+def test_one_worker_more_and_one_fewer(tmp_path: Path) -> None:
+    with supervised(tmp_path, workers=1) as server:
+        for count in (2, 3):
+            _more(server, count)
+            while len({server.ask()[1] for _ in range(60)}) < count:
+                pass
+        for count in (2, 1):
+            _fewer(server, count)
+            while len(server.workers) > count:
+                pass
+        assert {server.ask()[1] for _ in range(20)} == server.workers
+
+
+def test_the_last_worker_stays(tmp_path: Path) -> None:
+    with supervised(tmp_path, workers=1) as server:
+        before = server.workers
+        server.signal(signal.SIGTTOU)
+        server.logged("there are from 1 to 1024 workers; still 1")
+        assert (server.workers, server.ask()[1]) == (before, min(before))
+
+
+def test_no_connection_is_lost_when_workers_come_and_go(engine: Engine, tmp_path: Path) -> None:
+    write(tmp_path, 1, GREETING)
+    with supervised(tmp_path, *engine.flags, workers=4) as server, Storm(server) as storm:
+        for rounds in (1, 2):
+            for count in (3, 2, 1):
+                _fewer(server, count, rounds)
+            for count in (2, 3, 4):
+                _more(server, count, rounds)
+        before = storm.count
+        until(lambda: storm.count > before + 100)
+    assert storm.errors == []
+
+
+def test_workers_come_and_go_on_a_shared_socket(tmp_path: Path) -> None:
+    write(tmp_path, 1, GREETING)
+    with (
+        supervised(tmp_path, workers=3, bind=f"unix:{tmp_path}/socket") as server,
+        Storm(server) as storm,
+    ):
+        _fewer(server, 2)
+        _fewer(server, 1)
+        until(lambda: len(server.workers) == 1)
+        _more(server, 2)
+        server.logged(" serves", 4)
+    assert storm.errors == []
+
+
+def test_changes_during_a_reload(tmp_path: Path) -> None:
+    with supervised(tmp_path, workers=3) as server:
+        server.write(2)
+        server.signal(signal.SIGHUP)
+        _fewer(server, 2)
+        _more(server, 3)
+        _more(server, 4)
+        server.logged("reload done")
+        until(lambda: {server.ask()[0] for _ in range(60)} == {"2"})
+        until(lambda: len(server.workers) == 4)
