@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import json
 import socket
+from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -38,6 +39,7 @@ from epollo.engine.events import READ, WRITE
 
 PACKET = 1 << 16  # bytes of a message in one packet; the kernel's buffer holds several
 MOST_DESCRIPTORS = 64  # in one message; the kernel allows 253 (SCM_MAX_FD, unix(7))
+_SPACE = socket.CMSG_SPACE(MOST_DESCRIPTORS * array("i").itemsize)
 _MORE, _LAST = b"+", b"."
 
 
@@ -56,7 +58,7 @@ class Channel:
         sock.setblocking(False)
         self._socket = sock
         self._unsent: deque[tuple[bytes, tuple[int, ...]]] = deque()
-        self._begun = bytearray()  # of a message whose last packet has not come
+        self._partial = bytearray()  # of a message whose last packet has not come
         self.closed: bool = False
 
     def fileno(self) -> int:
@@ -100,9 +102,7 @@ class Channel:
         messages = []
         while not self.closed:
             try:
-                packet, descriptors, _, _ = socket.recv_fds(
-                    self._socket, 1 + PACKET, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-                )
+                packet, descriptors = self._receive_packet()
             except BlockingIOError:
                 break
             except ConnectionError:
@@ -110,12 +110,21 @@ class Channel:
             if not packet:
                 self.closed = True
                 break
-            self._begun += packet[1:]
+            self._partial += packet[1:]
             if packet[:1] == _LAST:
-                values = json.loads(self._begun)
-                self._begun.clear()
-                messages.append(Message(values.pop("kind"), values, tuple(descriptors)))
+                values = json.loads(self._partial)
+                self._partial.clear()
+                messages.append(Message(values.pop("kind"), values, descriptors))
         return messages
+
+    def _receive_packet(self) -> tuple[bytes, tuple[int, ...]]:
+        # Not socket.recv_fds, which ignores its flags.
+        packet, ancillary, _, _ = self._socket.recvmsg(1 + PACKET, _SPACE, socket.MSG_CMSG_CLOEXEC)
+        descriptors = array("i")
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+        return packet, tuple(descriptors)
 
     def close(self) -> None:
         self.closed = True

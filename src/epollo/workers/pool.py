@@ -27,8 +27,8 @@ KILL_SECONDS = 1.0
 _log = logging.getLogger("epollo.supervisor")
 
 
-class Listener(Protocol):
-    """Who is told what happens in the pool."""
+class PoolEvents(Protocol):
+    """What the pool tells the supervisor."""
 
     def on_ready(self, slot: Slot, worker: Worker) -> None:
         """``worker`` serves ``slot``."""
@@ -43,7 +43,7 @@ class Listener(Protocol):
 class Pool:
     """All slots and workers of one supervisor."""
 
-    def __init__(self, loop: EventLoop, task: Task, sockets: Sockets, listener: Listener) -> None:
+    def __init__(self, loop: EventLoop, task: Task, sockets: Sockets, events: PoolEvents) -> None:
         self.slots: list[Slot] = []
         self.generation: int = 0  # of the workers forked from now on: the reloads until now
         self._slot_of: dict[Worker, Slot] = {}  # of every worker that is not reaped
@@ -54,7 +54,7 @@ class Pool:
         self._task = task
         self._settings = task.settings
         self._sockets = sockets
-        self._listener = listener
+        self._events = events
 
     @property
     def empty(self) -> bool:
@@ -106,7 +106,7 @@ class Pool:
                     self._fork(slot)
                 except OSError as error:
                     failure = WorkerError(f"cannot start a worker: {cause_of(error)}")
-                    self._listener.on_boot_failed(slot, failure, 0.0)
+                    self._events.on_boot_failed(slot, failure, 0.0)
 
     def _fork(self, slot: Slot) -> None:
         ours, theirs = channel_pair()
@@ -164,7 +164,7 @@ class Pool:
             case "stopping":
                 self._on_stopping(worker)
             case "released":
-                self._listener.on_released(worker)
+                self._events.on_released(worker)
 
     def _on_ready(self, worker: Worker, line: str) -> None:
         slot = self._slot_of[worker]
@@ -177,7 +177,7 @@ class Pool:
         if before is not None:
             self.drain(before, "none")
         self.steer()
-        self._listener.on_ready(slot, worker)
+        self._events.on_ready(slot, worker)
 
     def _on_alive(self, worker: Worker, messages: int | None) -> None:
         worker.unanswered = 0
@@ -222,8 +222,8 @@ class Pool:
             self.respawn(slot, worker.age)
         else:
             error = worker.failure or WorkerError(f"worker {worker.pid} {how}, before it served")
-            self._listener.on_boot_failed(slot, error, worker.age)
-        self._listener.on_released(worker)
+            self._events.on_boot_failed(slot, error, worker.age)
+        self._events.on_released(worker)
 
     def drain(self, worker: Worker, queued: str) -> None:
         """Let ``worker`` stop, and kill it if it has not ended after the grace. ``queued`` says
@@ -261,7 +261,7 @@ class Pool:
             worker.kill(signal.SIGKILL)
 
     def kill(self, worker: Worker, reason: str) -> None:
-        """Kill ``worker``, which shows on stderr where it is."""
+        """Kill ``worker``; its traceback goes to stderr."""
         worker.kill(signal.SIGABRT, f"was killed: it {reason}")
         self._loop.call_later(KILL_SECONDS, partial(self._kill_now, worker, ""))
 

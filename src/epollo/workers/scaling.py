@@ -31,7 +31,7 @@ class Scaling:
         self._pool = pool
         self._sockets = sockets
         self._wanted = count
-        self._leaving: Slot | None = None  # is being given up
+        self._closing: Slot | None = None  # is being given up
         self._last: Worker | None = None  # its worker, which is about to close its sockets
 
     def change(self, by: int) -> None:
@@ -45,12 +45,12 @@ class Scaling:
 
     def on_ready(self, slot: Slot) -> None:
         """A worker serves ``slot``: if that is given up, it can now drain."""
-        if slot is self._leaving:
+        if slot is self._closing:
             self._loop.call_later(STEERING_SECONDS, self._drain)
 
     def on_boot_failed(self, slot: Slot) -> bool:
         """If ``slot`` is to be given up, it is now, and true is returned."""
-        if slot is not self._leaving or slot.current is not None:
+        if slot is not self._closing or slot.current is not None:
             return False
         self._remove()
         self._finish()
@@ -62,12 +62,12 @@ class Scaling:
             self._finish()
 
     def _act(self) -> None:
-        if self._leaving is not None:
+        if self._closing is not None:
             return
         while len(self._pool.slots) < self._wanted and self._add():
             pass
         if len(self._pool.slots) > self._wanted:
-            self._leaving = slot = self._pool.slots[-1]
+            self._closing = slot = self._pool.slots[-1]
             slot.given_up = True
             self._pool.steer()
             if slot.current is not None:
@@ -85,7 +85,7 @@ class Scaling:
         return True
 
     def _drain(self) -> None:
-        slot = self._leaving
+        slot = self._closing
         if slot is None or slot.current is None or self._last is not None:
             return  # it has died: the next one serves the queue, and then drains
         self._last = slot.current
@@ -98,6 +98,6 @@ class Scaling:
         _log.info("one worker fewer: %d", len(self._pool.slots))
 
     def _finish(self) -> None:
-        self._leaving = self._last = None
+        self._closing = self._last = None
         self._pool.steer()
         self._act()

@@ -43,7 +43,7 @@ class SlotSockets:
         return self._sockets[0 if self.shared else index]
 
     def close_others(self, index: int) -> None:
-        """Close all copies but that of the slot at ``index``."""
+        """Close all copies except the one of the slot at ``index``."""
         kept = self.of(index)
         for sock in self._sockets:
             if sock is not kept:
