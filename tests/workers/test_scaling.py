@@ -69,6 +69,46 @@ def test_workers_come_and_go_on_a_shared_socket(tmp_path: Path) -> None:
     assert storm.errors == []
 
 
+def test_connections_do_not_wait_for_the_boot_of_one_more(tmp_path: Path) -> None:
+    with supervised(tmp_path, workers=1) as server:
+        [before] = server.workers
+        (tmp_path / "app.py").write_text(
+            "import os, time\n"
+            "open('booting', 'w').close()\n"
+            "while os.path.exists('wait'): time.sleep(0.01)\n"
+            "handle = lambda m: f'2 {os.getpid()}'.encode()\n"
+        )
+        (tmp_path / "wait").touch()
+        _more(server, 2)
+        until((tmp_path / "booting").exists)
+        assert {server.ask()[1] for _ in range(50)} == {before}
+        (tmp_path / "wait").unlink()
+        until(lambda: {server.ask()[0] for _ in range(20)} == {"1", "2"})
+
+
+def test_a_worker_that_was_to_be_replaced_is_given_up(tmp_path: Path) -> None:
+    """Its replacement boots; then that one drains, and the slot is gone."""
+    with supervised(tmp_path, workers=2) as server:
+        (tmp_path / "app.py").write_text(
+            "import os, time\n"
+            "open(f'booting-{time.time()}', 'w').close()\n"
+            "while os.path.exists('wait'): time.sleep(0.01)\n"
+            "handle = lambda m: f'2 {os.getpid()}'.encode()\n"
+        )
+        server.signal(signal.SIGHUP)
+        server.logged(" serves", 3)
+        (tmp_path / "wait").touch()
+        until(lambda: len(list(tmp_path.glob("booting-*"))) == 2 or server.lines("reload done"))
+        server.signal(signal.SIGTTOU)
+        until(lambda: server.server.sleeps())
+        (tmp_path / "wait").unlink()
+        server.logged("one worker fewer: 1")
+        until(lambda: len(server.workers) == 1)
+        assert {server.ask()[1] for _ in range(30)} == server.workers
+        _more(server, 2)
+        until(lambda: {server.ask()[1] for _ in range(30)} == server.workers)
+
+
 def test_changes_during_a_reload(tmp_path: Path) -> None:
     with supervised(tmp_path, workers=3) as server:
         server.write(2)

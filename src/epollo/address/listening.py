@@ -32,18 +32,20 @@ class Options:
     ``backlog`` is the length of the accept queue; the kernel limits it to net.core.somaxconn
     (listen(2)). After ``keepalive`` seconds of silence TCP probes a peer; 0 is never. A peer whose
     kernel takes nothing for ``write_timeout`` seconds is gone; 0 is never. ``mode`` sets the
-    permissions of a Unix socket's file; by default the umask does.
+    permissions of a Unix socket's file; by default the umask does. With ``grouped``, others may
+    `listen_beside` a TCP socket.
     """
 
     backlog: int
     keepalive: float = 0
     write_timeout: float = 0
     mode: int | None = None
+    grouped: bool = False
 
 
 def listen_beside(first: socket.socket, options: Options) -> socket.socket:
-    """A further socket on the TCP address of ``first``, which has SO_REUSEPORT: the kernel spreads
-    new connections over both (socket(7)). Raises OSError."""
+    """A further socket on the TCP address of ``first``, which is ``grouped``: the kernel spreads
+    new connections over both (SO_REUSEPORT, socket(7)). Raises OSError."""
     sock = socket.socket(first.family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -140,7 +142,12 @@ def _listening(family: int, sockaddr: Any, options: Options, only_v6: bool) -> B
 
 
 def _start_listening(sock: socket.socket, options: Options) -> None:
+    """Listen on ``sock``, which is bound."""
     _set_for_accepted(sock, options)
+    if options.grouped and sock.family != socket.AF_UNIX:
+        # Only now: bound without it, the first socket is refused if another program listens there,
+        # and so is another program later. Before listen(2), which makes the group.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.listen(options.backlog)
     sock.setblocking(False)
 

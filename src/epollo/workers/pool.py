@@ -68,6 +68,8 @@ class Pool:
         slot = Slot(len(self.slots))
         self.slots.append(slot)
         self.boot(slot)
+        self._steered = None
+        self.steer()
 
     def steer(self) -> None:
         """New connections go to the slots whose workers accept them."""
@@ -101,7 +103,7 @@ class Pool:
         """Fork what is due. Between two turns of the loop, so that the new process is in none."""
         while self._due:
             slot = self._due.popleft()
-            if slot.booting is None and not self._stopping:
+            if slot.booting is None and slot in self.slots and not self._stopping:
                 try:
                     self._fork(slot)
                 except OSError as error:
@@ -205,6 +207,19 @@ class Pool:
             pid, status = os.waitpid(worker.pid, os.WNOHANG)
             if pid:
                 self._on_end(worker, status)
+        if os.getpid() == 1:  # in a container: orphans of workers are this process's children
+            self._reap_orphans()
+
+    def _reap_orphans(self) -> None:
+        workers = {worker.pid for worker in self._slot_of}
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None or ended.si_pid in workers:  # a worker: SIGCHLD comes for it too
+                return
+            os.waitpid(ended.si_pid, 0)
 
     def _on_end(self, worker: Worker, status: int) -> None:
         worker.receive_last()

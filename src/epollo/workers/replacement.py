@@ -96,8 +96,10 @@ class Replacements:
 
     def _is_replaceable(self, slot: Slot) -> bool:
         worker = slot.current
-        if worker is None or slot.booting is not None or slot.given_up:
-            return False  # a new one boots already, or soon; or none is to
+        if slot.booting is not None or slot.given_up:
+            return False
+        if worker is None:  # a new one boots, at once or after a pause, which a reload ends
+            return slot.timer is not None
         return not self._reloading or worker.generation < self._pool.generation
 
     def _end(self) -> None:

@@ -49,8 +49,11 @@ class Scaling:
             self._loop.call_later(STEERING_SECONDS, self._drain)
 
     def on_boot_failed(self, slot: Slot) -> bool:
-        """If ``slot`` is to be given up, it is now, and true is returned."""
-        if slot is not self._closing or slot.current is not None:
+        """If ``slot`` is being given up and has no worker, it ends now, and true is returned."""
+        if slot is not self._closing:
+            return False
+        if slot.current is not None:
+            self._loop.call_later(STEERING_SECONDS, self._drain)
             return False
         self._remove()
         self._finish()
@@ -86,8 +89,10 @@ class Scaling:
 
     def _drain(self) -> None:
         slot = self._closing
-        if slot is None or slot.current is None or self._last is not None:
-            return  # it has died: the next one serves the queue, and then drains
+        if slot is None or self._last is not None:
+            return
+        if slot.current is None or slot.booting is not None:
+            return  # the worker that boots serves the queue, and then drains
         self._last = slot.current
         self._remove()
         self._pool.drain(self._last, "own")

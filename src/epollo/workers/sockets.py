@@ -6,6 +6,8 @@ import logging
 import os
 import socket
 from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from epollo import address
 from epollo.errors import BindError
@@ -28,14 +30,12 @@ class SlotSockets:
         self._options = options
         self.shared: bool = inherited or first.socket.family == socket.AF_UNIX
         self._sockets = [first.socket]
-        if not self.shared:
-            # Only now: bound without it, the socket is refused if another program listens there,
-            # and another program that lacks the option is refused as well.
-            first.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
     def add(self) -> None:
-        """One more slot. Raises OSError."""
+        """One more slot, which gets no new connections before `steer` says so. Raises OSError."""
         if not self.shared:
+            with suppress(OSError):  # without steering, they wait until a worker serves the slot
+                steering.steer(self._first.socket, range(len(self._sockets)))
             self._sockets.append(address.listen_beside(self._first.socket, self._options))
 
     def of(self, index: int) -> socket.socket:
@@ -56,7 +56,7 @@ class SlotSockets:
 
     def steer(self, indices: Sequence[int], slots: int) -> None:
         """New connections go to the slots at ``indices``, of ``slots`` in all. Raises OSError."""
-        if self.shared or slots == 1:
+        if self.shared:
             return
         if len(indices) == slots:
             steering.steer_to_all(self._first.socket)
@@ -86,7 +86,7 @@ class Sockets:
 
     def open(self, slots: int) -> None:
         """Listen on every address, for ``slots`` slots. Raises BindError."""
-        options = options_of(self._settings)
+        options = replace(options_of(self._settings), grouped=True)
         for bind in self._binds:
             for bound in address.listen_all(bind, options, self._binds, _log.warning):
                 inherited = bind.fd is not None
@@ -95,11 +95,15 @@ class Sockets:
             self.add_slot()
 
     def add_slot(self) -> None:
-        """Listen for one more slot. Raises BindError."""
+        """Listen for one more slot. Raises BindError, and then listens for none more."""
+        added = []
         try:
             for each in self._addresses:
                 each.add()
+                added.append(each)
         except OSError as error:
+            for each in added:
+                each.remove_last()
             raise BindError(
                 f"cannot listen for one more worker: {os.strerror(error.errno or 0)}"
             ) from error

@@ -18,6 +18,7 @@ from functools import partial
 from types import FrameType
 
 from epollo import address
+from epollo.descriptors import all_descriptors
 from epollo.engine import new_loop
 from epollo.errors import EpolloError, UsageError
 from epollo.server.listeners import binds_or_systemd_sockets
@@ -73,7 +74,7 @@ class Supervisor:
             self._sockets.open(self._settings.workers)
             gc.collect()
             gc.freeze()  # pages without garbage to collect stay shared with the workers
-            with self._signals(), signal_wakeup(self._loop):
+            with all_descriptors(), self._signals(), signal_wakeup(self._loop):
                 self._serve()
         finally:
             gc.unfreeze()
@@ -86,12 +87,9 @@ class Supervisor:
         for _ in range(self._settings.workers):
             self._pool.add_slot()
         Heartbeat(self._loop, self._settings, self._pool, self._replacements.recycle)
-        try:
-            while not (self._stops and self._pool.empty):
-                self._pool.fork_due()
-                self._loop.poll()
-        finally:  # an error that is not expected
-            self._pool.kill_all()
+        while not (self._stops and self._pool.empty):
+            self._pool.fork_due()
+            self._loop.poll()
 
     # ---- What the pool tells
 

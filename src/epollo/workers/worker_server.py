@@ -95,8 +95,8 @@ class WorkerServer(Server):
         if first and self._ordered:
             return
         self.stop()
-        if first:
-            self._started.call_threadsafe(lambda: self._send("stopping"))
+        if first and self._loop is not None:
+            self._loop.call_threadsafe(lambda: self._send("stopping"))
 
     def _stop_anyway(self, stop: Callable[[], object]) -> None:
         """Stop, and end the process if the application does not let the stop end."""
