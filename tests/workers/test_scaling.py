@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.engines import Engine
-from tests.support import until
+from tests.support import frame, until
 from tests.workers.support import GREETING, Storm, Supervised, supervised, write
 
 
@@ -53,6 +55,31 @@ def test_no_connection_is_lost_when_workers_come_and_go(engine: Engine, tmp_path
         before = storm.count
         until(lambda: storm.count > before + 100)
     assert storm.errors == []
+
+
+def test_a_worker_accepts_its_queue_before_it_goes(engine: Engine, tmp_path: Path) -> None:
+    """It is busy, so that connections wait in its queue: more than a turn of its loop accepts."""
+    (tmp_path / "app.py").write_text(
+        "import os, time\n"
+        "class Busy:\n"
+        "    def connected(self, connection):\n"
+        "        connection.send(str(os.getpid()).encode())\n"
+        "    def received(self, message):\n"
+        "        time.sleep(2)\n"
+        "handle = Busy()\n"
+    )
+    with supervised(tmp_path, *engine.flags) as server, ExitStack() as peers:
+        last = max(server.workers)
+        while True:
+            peer = peers.enter_context(server.connect())
+            if int(peer.message()) == last:
+                break
+        peer.send(frame(b"be busy"))
+        queued = [peers.enter_context(server.connect()) for _ in range(400)]
+        _fewer(server, 1)
+        greetings = Counter(int(peer.message()) for peer in queued)
+        assert greetings[last] > 64
+        until(lambda: len(server.workers) == 1)
 
 
 def test_workers_come_and_go_on_a_shared_socket(tmp_path: Path) -> None:

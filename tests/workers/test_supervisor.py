@@ -247,6 +247,17 @@ def test_a_signal_lets_all_workers_drain(
         assert [server.server.line() for _ in range(2)] == ["stopped\n"] * 2
 
 
+def test_a_signal_that_follows_the_supervisors_order_is_the_same_one(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(SLOW)
+    with supervised(tmp_path) as server, server.connect() as peer:
+        peer.send(frame(b"0.7"))
+        assert server.server.line() == "begun\n"
+        server.signal(signal.SIGTERM)
+        until(lambda: len(server.workers) == 1)  # the idle one has ended, so this one drains
+        os.kill(min(server.workers), signal.SIGTERM)
+        assert peer.message() == b"done"
+
+
 def test_a_second_signal_aborts(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(SLOW)
     with supervised(tmp_path, "--graceful-timeout", "1h") as server, server.connect() as peer:
