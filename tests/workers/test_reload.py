@@ -192,7 +192,7 @@ def test_a_reload_reads_the_certificate_anew(tmp_path: Path) -> None:
         for name in (files.cert, files.key):
             Path(name).unlink()
         server.signal(signal.SIGHUP)
-        server.logged(f"no reload, nothing has changed: tls_cert: cannot read '{files.cert}'")
+        server.logged("no reload, nothing has changed: tls_cert: cannot read")
         assert _handshake(server, context)[3] == before
         identity(tmp_path, "127.0.0.1", by=files.authority)
         _reload(server)

@@ -52,7 +52,12 @@ class ApplicationProtocol:
     """Owns what the connections of one application share; tells the application, the counters and
     the log when one begins and ends."""
 
-    def __init__(self, settings: Settings, application: Application) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        application: Application,
+        certificates: Certificates | None = None,
+    ) -> None:
         self.application = application
         self.framing: framing.Framing = checked(framing.parse(settings.framing, settings.max_frame))
         self.limits: Limits = Limits(
@@ -62,7 +67,11 @@ class ApplicationProtocol:
         )
         self.executor: Executor = _executor_for(application, self.limits, settings)
         self._log = LogLimiter()
-        self.certificates: Certificates = Certificates(settings, self._log)
+        self.certificates: Certificates = (
+            Certificates(settings, self._log)
+            if certificates is None
+            else certificates.shared(self._log)
+        )
         self._settings = settings
         self._proxied = settings.proxy_protocol != "off"
         self.filters: Callable[[Connection], list[Filter]] | None = (

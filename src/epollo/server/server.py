@@ -16,6 +16,7 @@ from epollo.errors import SettingError
 from epollo.framing import Buffer
 from epollo.server import contradictions
 from epollo.server.application_protocol import ApplicationProtocol
+from epollo.server.certificates import Certificates
 from epollo.server.counters import Counts
 from epollo.server.groups.broker import Broker, LocalBroker
 from epollo.server.groups.publisher import Publisher
@@ -78,6 +79,8 @@ class Server:
     replaces the one in ``settings``.
     """
 
+    _inherited_certificates: Certificates | None = None  # made before a fork
+
     def __init__(
         self,
         handler: Handler = echo,
@@ -91,7 +94,9 @@ class Server:
         self.settings: Settings = chosen_settings(settings, bind, values)
         self._check_workers()
         bind_given = bind is not None or self.settings.bind != Settings().bind
-        self._protocol = ApplicationProtocol(self.settings, application(handler, name))
+        self._protocol = ApplicationProtocol(
+            self.settings, application(handler, name), self._inherited_certificates
+        )
         self._listeners = Listeners(self.settings, self._protocol, bind_given=bind_given)
         given = values.keys() if settings is None else settings.changed
         contradictions.check(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ssl
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from epollo.server.certificates import Certificates
+from epollo.server.log_limiter import LogLimiter
 from epollo.settings import Settings
-from epollo.tls import server_context
 
 
 @dataclass
@@ -17,28 +17,14 @@ class Task:
     path: str | None
     name: str | None
     settings: Settings
-    _context: ssl.SSLContext | None = field(default=None, init=False)
+    certificates: Certificates | None = field(default=None, init=False)
 
     def load_certificates(self) -> None:
-        """Make the TLS context that all workers inherit, or read its files anew. Raises
-        SettingError; then an earlier context goes on.
+        """Make the TLS context that workers inherit; later, anew if its files have changed. Raises
+        SettingError; then an earlier context stays.
 
         The keys of session tickets are in the context. All workers have the same, so a client may
-        resume its session with any of them. New certificates are loaded into the same context, to
-        keep these keys; but a file of CAs needs a new one, since none can be taken out.
+        resume its session with any of them.
         """
-        settings = self.settings
-        if not settings.tls_cert:
-            return
-        fresh = server_context(settings.tls_cert, settings.tls_key, settings.tls_ca)
-        if self._context is None or settings.tls_ca:
-            self._context = fresh
-        else:
-            self._context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
-
-    @property
-    def worker_settings(self) -> Settings:
-        """The settings of a worker's server: with the context instead of its files."""
-        if self._context is None:
-            return self.settings
-        return replace(self.settings, tls=self._context, tls_cert="", tls_key="", tls_ca="")
+        if self.certificates is None or self.certificates.changed:
+            self.certificates = Certificates(self.settings, LogLimiter())

@@ -76,7 +76,7 @@ def _serve(task: Task, sockets: Sequence[tuple[socket.socket, bool]], channel: C
         with all_descriptors() as limit:
             importlib.invalidate_caches()
             handler = echo if task.path is None else load(task.path)
-            server = WorkerServer(handler, task.name, task.worker_settings, sockets, channel)
+            server = WorkerServer(handler, task, sockets, channel)
             check_descriptors(server.settings.max_connections, limit)
             server.start()
             server.run()

@@ -11,8 +11,8 @@ from typing import Any
 
 from epollo.server.handlers.handler import Handler
 from epollo.server.server import Server
-from epollo.settings import Settings
 from epollo.workers.channel import Channel, ChannelWatch, Message
+from epollo.workers.task import Task
 
 _log = logging.getLogger("epollo.supervisor")
 
@@ -28,12 +28,12 @@ class WorkerServer(Server):
     def __init__(
         self,
         handler: Handler,
-        name: str | None,
-        settings: Settings,
+        task: Task,
         sockets: Sequence[tuple[socket.socket, bool]],
         channel: Channel,
     ) -> None:
-        super().__init__(handler, name=name, settings=settings)
+        self._inherited_certificates = task.certificates
+        super().__init__(handler, name=task.name, settings=task.settings)
         self._listeners.use([each for each, _ in sockets])
         self._sockets = sockets
         self._channel = channel
