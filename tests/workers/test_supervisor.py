@@ -256,6 +256,7 @@ def test_a_signal_that_follows_the_supervisors_order_is_the_same_one(tmp_path: P
         until(lambda: len(server.workers) == 1)  # the idle one has ended, so this one drains
         os.kill(min(server.workers), signal.SIGTERM)
         assert peer.message() == b"done"
+        assert server.server.wait() == 0
 
 
 def test_a_second_signal_aborts(tmp_path: Path) -> None:
