@@ -22,6 +22,7 @@ MORE = {
     "Memory": "[Limits](limits.md) explains them.",
     "Timeouts": "[Limits](limits.md#how-long) explains them.",
     "Handlers": "[Handlers that wait](async.md) explains them.",
+    "Workers": "[Workers](workers.md) explains them.",
 }
 """Where to read on, by section. A section without an entry is only its table."""
 

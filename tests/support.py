@@ -358,9 +358,9 @@ def started(
 ) -> Iterator[ServerProcess]:
     """A command that says on stdout that it is ready, and is killed when the context ends; ``env``
     is added to the environment. Its stderr goes to a file: a pipe that nobody reads would fill up
-    and stop it."""
+    and stop it. It appends to that: the position is shared with those who read."""
     with (
-        tempfile.TemporaryFile("w+") as log,
+        tempfile.TemporaryFile("a+") as log,
         subprocess.Popen(
             command,
             stdout=subprocess.PIPE,

@@ -73,7 +73,7 @@ class Zygote:
     def serving(self, *arguments: str, env: dict[str, str]) -> Iterator[ServerProcess]:
         """``epollo serve`` with these arguments, on a free port; killed with the context."""
         reader, writer = os.pipe()
-        with TemporaryFile("w+") as log, open(reader) as stdout:  # noqa: PTH123
+        with TemporaryFile("a+") as log, open(reader) as stdout:  # noqa: PTH123
             command = ["serve", "--bind", "127.0.0.1:0", *arguments]
             request = json.dumps({"command": command, "env": env}).encode()
             socket.send_fds(self._socket, [request], [writer, log.fileno()])

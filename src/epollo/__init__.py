@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         TLSError,
         TLSHandshakeError,
         UsageError,
+        WorkerError,
     )
     from epollo.errors import ConnectFailed as ConnectFailed
     from epollo.errors import ReplyTimeout as ReplyTimeout
@@ -60,7 +61,8 @@ if TYPE_CHECKING:
     from epollo.server.counters import Counts
     from epollo.server.groups.broker import Broker, LocalBroker
     from epollo.server.handlers.handler import BaseHandler, Handler
-    from epollo.server.server import Server, serve
+    from epollo.server.server import Server
+    from epollo.serving import serve
     from epollo.settings import Settings
 
 __version__ = "0.1.0"
@@ -108,6 +110,7 @@ __all__ = [
     "TLSError",
     "TLSHandshakeError",
     "UsageError",
+    "WorkerError",
     "connect",
     "framing",
     "serve",
@@ -137,7 +140,7 @@ _MODULE_OF = {
     "Server": "epollo.server.server",
     "Settings": "epollo.settings",
     "connect": "epollo.client",
-    "serve": "epollo.server.server",
+    "serve": "epollo.serving",
 }
 """The module of each public name; the errors are in `epollo.errors`."""
 

@@ -55,6 +55,10 @@ class BindError(EpolloError, OSError):
     """The server cannot listen on an address."""
 
 
+class WorkerError(EpolloError):
+    """A worker process that ended, or did not answer, before it served."""
+
+
 class PollerFull(EpolloError):
     """The poller cannot watch a descriptor (select's limit)."""
 

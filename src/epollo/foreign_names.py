@@ -14,9 +14,6 @@ from collections.abc import Callable
 
 _HTTP = "epollo speaks framed messages, not HTTP"
 _ONE_ADDRESS = "host and port are one address; write {bind HOST:PORT}"
-_ONE_PROCESS = (
-    "not there yet; a server is one process; {threads N} runs blocking handlers side by side"
-)
 _NO_DAEMON = "a server stays in the foreground; let systemd or another supervisor run it"
 _RESTART = "not there yet; stop the server and start it again"
 _LOG = "the log goes to stderr; redirect that"
@@ -26,7 +23,7 @@ _SERVER = {
     "host port p H ip address listen l interface-address": _ONE_ADDRESS,
     "uds unix-socket socket sock": "{bind unix:PATH}",
     "fd file-descriptor": "{bind fd://N}",
-    "workers w processes worker nproc": _ONE_PROCESS,
+    "w processes worker nproc": "{workers N}",
     "reload reload-dir reload-include reload-exclude reload-delay auto-reload": _RESTART,
     "chdir C pythonpath wd": "{app_dir DIR}",
     "app a application module": _APP,
@@ -46,24 +43,25 @@ _SERVER = {
     "use-colors no-use-colors color": "the log has no colours",
     "verbose v debug": "{log_level debug}",
     "quiet q silent": "{log_level warning}",
-    "timeout t handler-timeout worker-timeout": (
-        "say which: {idle_timeout}, {frame_timeout}, {write_timeout} or {graceful_timeout}"
+    "timeout t": (
+        "say which: {idle_timeout}, {frame_timeout}, {write_timeout}, {handler_timeout}, "
+        "{worker_timeout} or {graceful_timeout}"
     ),
     "timeout-keep-alive keep-alive-timeout read-timeout idle inactivity-timeout": (
         "{idle_timeout TIME}"
     ),
     "keep-alive keepalive-timeout tcp-keepalive keepalive-interval": "{keepalive TIME}",
     "send-timeout": "{write_timeout TIME}",
-    "timeout-graceful-shutdown shutdown-timeout grace drain-timeout timeout-worker-healthcheck": (
-        "{graceful_timeout TIME}"
-    ),
+    "timeout-graceful-shutdown shutdown-timeout grace drain-timeout": "{graceful_timeout TIME}",
+    "timeout-worker-healthcheck healthcheck": "{worker_timeout TIME}",
+    "preload preload-app": "not there; each worker imports the application, so that a reload can",
     "ssl-handshake-timeout handshake-timeout": "{tls_timeout TIME}",
     "limit-concurrency connections worker-connections concurrency max-clients maxclients": (
         "{max_connections N}"
     ),
     "max-connections-per-ip limit-conn per-ip": "{max_per_ip N}",
     "limit-max-requests max-requests max-requests-jitter": (
-        "not there; a process serves until it is stopped"
+        "{max_worker_messages N}, with jitter; {max_worker_age} and {max_worker_memory} are others"
     ),
     "rate limit-rate rate-limit limit-req max-rate": (
         "{max_message_rate RATE} limits messages, {max_connect_rate_per_ip RATE} connections"

@@ -27,6 +27,7 @@ class ConnectionValues(TypedDict, total=False):
     """Every setting except ``bind`` and ``framing``. Sizes are bytes or text such as ``"64KiB"``,
     times seconds or ``"250ms"``, counts numbers or ``"10k"``."""
 
+    workers: str | int
     engine: str
     poller: str
     backlog: str | int
@@ -61,6 +62,11 @@ class ConnectionValues(TypedDict, total=False):
     ordered: str | bool
     loop: str
     graceful_timeout: str | float
+    worker_timeout: str | float
+    boot_timeout: str | float
+    max_worker_age: str | float
+    max_worker_messages: str | int
+    max_worker_memory: str | int
     log_level: str
 
 

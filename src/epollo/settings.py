@@ -21,6 +21,7 @@ PROXY_PROTOCOL = ("off", "optional", "required")
 TLS_VERSIONS = ("1.2", "1.3")
 CLIENT_CERTS = ("required", "optional")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+MOST_WORKERS = 1024
 LONGEST_TIME = 10 * 365 * 24 * 3600  # seconds; see `epollo.server.timeouts`
 
 
@@ -114,6 +115,21 @@ def _mode(value: str | int | None) -> int | None:
 
 def _framing(value: str | Framing) -> str | Framing:
     return value if isinstance(value, Framing) else str(value)
+
+
+def _workers(value: str | int) -> int:
+    """Their number; 0 means one process without a supervisor."""
+    count = 0 if value == "none" else parse_count(value)
+    if count > MOST_WORKERS:
+        raise ValueError(f"{value!r} is over {MOST_WORKERS}")
+    return count
+
+
+def _size_or_none(value: str | int) -> int:
+    try:
+        return 0 if value == "none" else parse_size(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; write none for no limit") from None
 
 
 def _one_of(*names: str) -> Callable[[str], str]:
@@ -373,6 +389,29 @@ class Settings:
         "TIME",
         "time to answer received messages when told to stop",
         section="Stop",
+    )
+    workers: int = _setting(
+        "none",
+        _workers,
+        "N",
+        "processes that serve, under a supervisor that replaces them; none: one process",
+        "-w",
+        section="Workers",
+    )
+    worker_timeout: float = _setting(
+        "30s", _wait, "TIME", "replace a worker whose loop is blocked for longer; 0: never"
+    )
+    boot_timeout: float = _setting(
+        "2m", _wait, "TIME", "limit for a new worker until it serves; 0: no limit"
+    )
+    max_worker_age: float = _setting(
+        "0", _wait, "TIME", "replace a worker before it is older, up to a tenth earlier; 0: never"
+    )
+    max_worker_messages: int = _setting(
+        "none", _bound, "N", "replace a worker before it receives more messages, roughly"
+    )
+    max_worker_memory: int = _setting(
+        "none", _size_or_none, "SIZE", "replace a worker whose resident memory is larger, roughly"
     )
     log_level: str = _setting(
         "info",

@@ -40,6 +40,11 @@ REFUSED: list[tuple[Any, dict[str, Any]]] = [
     (later, {"ordered": False}),
     (plain, {"ordered": False, "threads": 2}),
     (plain, {"loop": "asyncio"}),
+    (plain, {"worker_timeout": "30s"}),
+    (plain, {"boot_timeout": "2m"}),
+    (plain, {"max_worker_age": "1h"}),
+    (plain, {"max_worker_messages": "1m"}),
+    (plain, {"max_worker_memory": "1GiB"}),
 ]
 ACCEPTED: list[tuple[Any, dict[str, Any]]] = [
     (plain, {"max_unsent": "32KiB"}),  # below the default of high_water, which nobody gave
@@ -53,6 +58,7 @@ ACCEPTED: list[tuple[Any, dict[str, Any]]] = [
     (plain, {"handler_timeout": "1s", "threads": 2}),
     (plain, {"handler_timeout": 0}),
     (later, {"handler_timeout": "1s"}),
+    (plain, {"worker_timeout": 0}),
     (plain, {"keepalive": 0, "bind": UNIX}),
     (plain, {"socket_mode": "umask"}),
     (plain, {"socket_mode": "660", "bind": ["127.0.0.1:0", UNIX]}),

@@ -23,13 +23,14 @@ from epollo.address.forms import (
     peer_name,
 )
 from epollo.address.inherited import activated
-from epollo.address.listening import Options, listen, listen_all
+from epollo.address.listening import Bound, Options, listen, listen_all, listen_beside
 from epollo.address.resolving import no_delay, resolve
 from epollo.address.socket_files import SocketFile
 
 __all__ = [
     "FORMS",
     "Address",
+    "Bound",
     "Options",
     "SocketFile",
     "activated",
@@ -43,6 +44,7 @@ __all__ = [
     "host_of",
     "listen",
     "listen_all",
+    "listen_beside",
     "no_delay",
     "of",
     "parse",

@@ -32,13 +32,33 @@ class Options:
     ``backlog`` is the length of the accept queue; the kernel limits it to net.core.somaxconn
     (listen(2)). After ``keepalive`` seconds of silence TCP probes a peer; 0 is never. A peer whose
     kernel takes nothing for ``write_timeout`` seconds is gone; 0 is never. ``mode`` sets the
-    permissions of a Unix socket's file; by default the umask does.
+    permissions of a Unix socket's file; by default the umask does. With ``grouped``, others may
+    `listen_beside` a TCP socket.
     """
 
     backlog: int
     keepalive: float = 0
     write_timeout: float = 0
     mode: int | None = None
+    grouped: bool = False
+
+
+def listen_beside(first: socket.socket, options: Options) -> socket.socket:
+    """A further socket on the TCP address of ``first``, which is ``grouped``: the kernel spreads
+    new connections over both (SO_REUSEPORT, socket(7)). Raises OSError."""
+    sock = socket.socket(first.family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if first.family == socket.AF_INET6:
+            only_v6 = first.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_v6)
+        sock.bind(first.getsockname())
+        _start_listening(sock, options)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def listen(
@@ -114,13 +134,22 @@ def _listening(family: int, sockaddr: Any, options: Options, only_v6: bool) -> B
             file = bind(sock, sockaddr, options.mode)
         else:
             sock.bind(sockaddr)
-        _set_for_accepted(sock, options)
-        sock.listen(options.backlog)
-        sock.setblocking(False)
+        _start_listening(sock, options)
     except BaseException:
         sock.close()
         raise
     return Bound(sock, file)
+
+
+def _start_listening(sock: socket.socket, options: Options) -> None:
+    """Listen on ``sock``, which is bound."""
+    _set_for_accepted(sock, options)
+    if options.grouped and sock.family != socket.AF_UNIX:
+        # Only now: bound without it, the first socket is refused if another program listens there,
+        # and so is another program later. Before listen(2), which makes the group.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.listen(options.backlog)
+    sock.setblocking(False)
 
 
 def _set_for_accepted(listener: socket.socket, options: Options) -> None:

@@ -12,15 +12,19 @@ from epollo.causes import cause_of
 from epollo.errors import SettingError
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
+_FORMAT_OF_SEVERAL = "%(asctime)s [%(process)d] %(levelname)s %(message)s"
 
 
-def configure_log(level: str, path: str | None, *, level_given: bool) -> None:
+def configure_log(
+    level: str, path: str | None, *, level_given: bool, several_processes: bool
+) -> None:
     """Log to stderr from ``level`` on, or as the file ``path`` says: JSON or YAML of
     logging.config.dictConfig, or else an INI file of logging.config.fileConfig, told apart by the
     suffix, as uvicorn does. Then a level that was given is set for epollo's own loggers. Raises
     SettingError."""
     if path is None:
-        logging.basicConfig(level=level.upper(), format=_FORMAT)
+        form = _FORMAT_OF_SEVERAL if several_processes else _FORMAT
+        logging.basicConfig(level=level.upper(), format=form)
         return
     try:
         _apply(path)

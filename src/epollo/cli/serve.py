@@ -11,14 +11,14 @@ from typing import Any
 
 import click
 
+from epollo import serving
 from epollo.cli.command import traceback_option
 from epollo.cli.completing import directories, modules, suggest
 from epollo.cli.configured import Configured, configured, env_file_option, is_shown
 from epollo.cli.log_config import configure_log
 from epollo.cli.sections import Option
 from epollo.errors import SettingError
-from epollo.server.handlers import application as handlers
-from epollo.server.server import Server, run_until_signalled
+from epollo.server.handlers.application import echo
 from epollo.server.stopping import exit_within
 from epollo.settings import given_by_commands, settings_from, takes_several
 
@@ -58,6 +58,7 @@ def _option(
         type=_Value(),
         multiple=takes_several(setting),
         metavar=setting.metadata["metavar"],
+        envvar="WEB_CONCURRENCY" if setting.name == "workers" else None,
         help=setting.metadata["about"],
         usual=setting.default or "",
         shell_complete=suggest(setting.metadata["metavar"], setting.metadata["choices"]),
@@ -114,7 +115,12 @@ def serve(
     settings = settings_from(**values)
     if is_shown(ctx):
         return
-    configure_log(settings.log_level, log_config, level_given="log_level" in values)
+    configure_log(
+        settings.log_level,
+        log_config,
+        level_given="log_level" in values,
+        several_processes=bool(settings.workers),
+    )
     if app_dir is not None:
         _import_from(app_dir)
     serve_application(app, factory, values)
@@ -122,14 +128,9 @@ def serve(
 
 def serve_application(app: str | None, factory: bool, values: dict[str, Any]) -> None:
     """Serve ``app``, or the echo, with the settings ``values`` until a signal."""
-    server = Server(_handler(app, factory), name=app, **values)
-    exit_within(_EXIT_SECONDS, run_until_signalled(server))
-
-
-def _handler(app: str | None, factory: bool) -> Any:
-    if app is None:
-        return handlers.echo
-    return handlers.load_from_factory(app) if factory else handlers.load(app)
+    stop = serving.serve_application(echo if app is None else app, factory=factory, **values)
+    if stop is not None:
+        exit_within(_EXIT_SECONDS, stop)
 
 
 def _import_from(directory: str) -> None:

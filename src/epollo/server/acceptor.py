@@ -35,7 +35,7 @@ class Acceptor:
         file: SocketFile | None = None,
     ) -> None:
         self._loop = loop
-        self._listener = listener
+        self.listener: socket.socket = listener
         self._bound = bound
         self._file = file
         self._protocol = protocol
@@ -51,14 +51,14 @@ class Acceptor:
         listener. Those that are left in the queue are reset, though the kernel has acknowledged
         their requests."""
         try:
-            if self._listener.fileno() >= 0:
+            if self.listener.fileno() >= 0:
                 if most and self._source is not None:
                     self._source.accept(most)
                 if os.getpid() == self._process:  # a forked process must not remove the path
                     self._remove_file()
         finally:  # a signal handler may have raised
-            if self._listener.fileno() >= 0:
-                self._loop.unlisten(self._listener)
+            if self.listener.fileno() >= 0:
+                self._loop.unlisten(self.listener)
             self._give_up_reserve()
 
     def _remove_file(self) -> None:
@@ -94,14 +94,14 @@ class Acceptor:
             warn("connection refused: no descriptors left; raise ulimit -n")
         else:
             warn(f"cannot accept: {error.strerror}; trying again in {RETRY_SECONDS:g} s")
-            self._loop.unwatch(self._listener.fileno())
+            self._loop.unwatch(self.listener.fileno())
             self._loop.call_later(RETRY_SECONDS, self._resume)
 
     def _refuse_one(self) -> bool:
         if not self._give_up_reserve():
             return False
         try:
-            with self._listener.accept()[0]:
+            with self.listener.accept()[0]:
                 self._counters.accepted += 1
                 self._counters.count_refused(Refusal.DESCRIPTORS)
         except BlockingIOError:  # the peer has gone already
@@ -113,11 +113,11 @@ class Acceptor:
         return True
 
     def _resume(self) -> None:
-        if self._listener.fileno() >= 0:
+        if self.listener.fileno() >= 0:
             if self._reserve is None:
                 self._reserve = _open_reserve()
             accept = self._admit if self._limiter.bounded else self._attach
-            self._source = self._loop.listen(self._listener, accept, self._failed)
+            self._source = self._loop.listen(self.listener, accept, self._failed)
 
     def _give_up_reserve(self) -> bool:
         reserve, self._reserve = self._reserve, None

@@ -19,6 +19,7 @@ from epollo.server.handlers.application import Application
 from epollo.server.handlers.executor import Executor, InlineExecutor
 from epollo.server.limits import ConnectionLimiter
 from epollo.server.log_limiter import LogLimiter, kind_of
+from epollo.server.message_count import MessageCount
 from epollo.server.rates import MessageRates
 from epollo.server.slow_handlers import SlowHandlers
 from epollo.settings import Settings
@@ -51,7 +52,12 @@ class ApplicationProtocol:
     """Owns what the connections of one application share; tells the application, the counters and
     the log when one begins and ends."""
 
-    def __init__(self, settings: Settings, application: Application) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        application: Application,
+        certificates: Certificates | None = None,
+    ) -> None:
         self.application = application
         self.framing: framing.Framing = checked(framing.parse(settings.framing, settings.max_frame))
         self.limits: Limits = Limits(
@@ -61,7 +67,11 @@ class ApplicationProtocol:
         )
         self.executor: Executor = _executor_for(application, self.limits, settings)
         self._log = LogLimiter()
-        self.certificates: Certificates = Certificates(settings, self._log)
+        self.certificates: Certificates = (
+            Certificates(settings, self._log)
+            if certificates is None
+            else certificates.shared(self._log)
+        )
         self._settings = settings
         self._proxied = settings.proxy_protocol != "off"
         self.filters: Callable[[Connection], list[Filter]] | None = (
@@ -77,7 +87,14 @@ class ApplicationProtocol:
         )
         rate = settings.max_message_rate
         self._rates = MessageRates(rate) if rate else None
-        called_directly = isinstance(self.executor, InlineExecutor) and self._rates is None
+        self.message_count: MessageCount | None = (
+            MessageCount() if settings.max_worker_messages else None
+        )
+        called_directly = (
+            isinstance(self.executor, InlineExecutor)
+            and self._rates is None
+            and self.message_count is None
+        )
         self.wants_connection: bool = application.wants_connection or not called_directly
         """Is `received` called with the connection, too? Else the engine calls the user's own
         function, with the message."""
@@ -97,6 +114,8 @@ class ApplicationProtocol:
         if not self.wants_connection:
             return self.application.receive
         received = self.executor.received
+        if self.message_count is not None:
+            received = self.message_count.counted(received)
         return received if self._rates is None else self._rates.limited(received)
 
     def begin(self, loop: EventLoop) -> None:

@@ -7,6 +7,7 @@ with.
 
 from __future__ import annotations
 
+import copy
 import logging
 import ssl
 import time
@@ -44,11 +45,23 @@ class Certificates:
         self._failed: float | None = None  # when they could not be used, if they cannot
         self.context: ssl.SSLContext | None = _context(settings) if self._files else settings.tls
 
+    @property
+    def changed(self) -> bool:
+        """Have the files changed since they were read?"""
+        return _states(self._files) != self._loaded
+
+    def shared(self, log: LogLimiter) -> Certificates:
+        """The same context, for a server in a process forked from this one: the keys of its session
+        tickets are the same in all of them. The server watches the files by itself."""
+        other = copy.copy(self)
+        other._log = log
+        return other
+
     def begin(self, loop: EventLoop) -> None:
         """Watch the files as long as ``loop`` runs."""
         if self._files:
             self._loop = loop
-            if _states(self._files) != self._loaded:  # since this object was made
+            if self.changed:  # since this object was made
                 self.reload()
             self._wait(loop)
 

@@ -65,7 +65,20 @@ class Contradiction:
             raise SettingError(f"{self.setting}: {self.why}")
 
 
+def _needs_workers(setting: str) -> Contradiction:
+    return Contradiction(
+        setting,
+        lambda case: not case.settings.workers and bool(getattr(case.settings, setting)),
+        "it is for workers, and there are none; give workers too, or leave it out",
+    )
+
+
 CONTRADICTIONS = (
+    _needs_workers("worker_timeout"),
+    _needs_workers("boot_timeout"),
+    _needs_workers("max_worker_age"),
+    _needs_workers("max_worker_messages"),
+    _needs_workers("max_worker_memory"),
     Contradiction(
         "high_water",
         lambda case: case.settings.high_water > case.settings.max_unsent,

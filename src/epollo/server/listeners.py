@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 
 from epollo import address
@@ -25,24 +27,26 @@ class Listeners:
         self.binds: list[address.Address] = address.parse_all(settings.bind)
         self._bind_given = bind_given
         self._acceptors: list[Acceptor] = []
+        self._given: Sequence[socket.socket] | None = None
         self.addresses: list[str] = []  # those that were bound
+
+    def use(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept from ``sockets``, which listen already, instead of binding any."""
+        self._given = sockets
 
     def open(self, loop: EventLoop) -> None:
         """Listen on every address. Raises BindError."""
+        if self._given is not None:
+            for listener in self._given:
+                self._accept(loop, listener, address.of(listener.getsockname()))
+            return
         for bind in self.binds:
             self._listen(loop, bind)
 
     def use_systemd_sockets(self) -> None:
         """Listen on the sockets that systemd passed, unless ``bind`` was given."""
-        passed = address.activated()
-        if passed and not self._bind_given:
-            self.binds = passed
-        elif unserved := [str(each) for each in passed if each not in self.binds]:
-            _log.warning(
-                "not served, since bind says otherwise: %s, passed by systemd; leave bind out, or"
-                " name them there",
-                ", ".join(unserved),
-            )
+        if self._given is None:
+            self.binds = binds_or_systemd_sockets(self.binds, bind_given=self._bind_given)
 
     def stop_accepting(self, *, accept_queued: bool = False) -> None:
         """Close every listener; before that, accept what is in its queue if ``accept_queued``, but
@@ -52,16 +56,53 @@ class Listeners:
             for acceptor in reversed(self._acceptors):
                 each.callback(acceptor.close, most)
 
+    def leave_queued(self, sockets: Collection[socket.socket]) -> None:
+        """Close the listeners of ``sockets``: other processes accept what is in their queues."""
+        for acceptor in self._acceptors:
+            if acceptor.listener in sockets:
+                acceptor.close()
+
     def close(self) -> None:
         """Close every listener and forget it."""
         self.stop_accepting()
         self._acceptors.clear()
 
     def _listen(self, loop: EventLoop, bind: address.Address) -> None:
-        settings, protocol = self._settings, self._protocol
-        options = address.Options(
-            settings.backlog, settings.keepalive, settings.write_timeout, settings.socket_mode
-        )
+        options = options_of(self._settings)
         for listener, file in address.listen_all(bind, options, self.binds, _log.warning):
-            self.addresses.append(str(address.of(listener.getsockname())))
-            self._acceptors.append(Acceptor(loop, listener, bind, protocol, protocol.limiter, file))
+            self._accept(loop, listener, bind, file)
+
+    def _accept(
+        self,
+        loop: EventLoop,
+        listener: socket.socket,
+        bind: address.Address,
+        file: address.SocketFile | None = None,
+    ) -> None:
+        protocol = self._protocol
+        self.addresses.append(str(address.of(listener.getsockname())))
+        self._acceptors.append(Acceptor(loop, listener, bind, protocol, protocol.limiter, file))
+
+
+def options_of(settings: Settings) -> address.Options:
+    """How to listen, as ``settings`` say."""
+    return address.Options(
+        settings.backlog, settings.keepalive, settings.write_timeout, settings.socket_mode
+    )
+
+
+def binds_or_systemd_sockets(
+    binds: list[address.Address], *, bind_given: bool
+) -> list[address.Address]:
+    """The sockets that systemd passed to this process, if any, unless ``bind`` was given. Raises
+    BindError."""
+    passed = address.activated()
+    if passed and not bind_given:
+        return passed
+    if unserved := [str(each) for each in passed if each not in binds]:
+        _log.warning(
+            "not served, since bind says otherwise: %s, passed by systemd; leave bind out, or"
+            " name them there",
+            ", ".join(unserved),
+        )
+    return binds

@@ -12,9 +12,11 @@ from typing import Self, Unpack
 
 from epollo.descriptors import SPARE, all_descriptors
 from epollo.engine import NOT_BUILT, CloseReason, Connection, EventLoop, native_missed, new_loop
+from epollo.errors import SettingError
 from epollo.framing import Buffer
 from epollo.server import contradictions
 from epollo.server.application_protocol import ApplicationProtocol
+from epollo.server.certificates import Certificates
 from epollo.server.counters import Counts
 from epollo.server.groups.broker import Broker, LocalBroker
 from epollo.server.groups.publisher import Publisher
@@ -40,28 +42,11 @@ _HANDSHAKE_SECONDS = 1.0  # after a stop, for handshakes that had begun, and for
 _log = logging.getLogger("epollo.server")
 
 
-def serve(
-    handler: Handler = echo,
-    bind: Addresses | None = None,
-    *,
-    name: str | None = None,
-    settings: Settings | None = None,
-    **values: Unpack[ServerValues],
-) -> None:
-    """Serve ``handler`` on ``bind`` (127.0.0.1:8091) until SIGINT or SIGTERM, then drain.
-
-    The ready line, printed once the server listens, shows the handler as ``name``. The keyword
-    arguments are the fields of `epollo.Settings`; or give all of them as ``settings``. Raises
-    UsageError for invalid arguments, and BindError.
-    """
-    run_until_signalled(Server(handler, bind, name=name, settings=settings, **values))
-
-
 def run_until_signalled(server: Server) -> Stop:
     """Start ``server``, print its ready line, and run it until SIGINT or SIGTERM. Meanwhile this
     process may have as many descriptors as its hard limit allows."""
     with all_descriptors() as limit:
-        _check_descriptors(server.settings.max_connections, limit)
+        check_descriptors(server.settings.max_connections, limit)
         server.start()
         with server.signals():  # before the ready line, after which others may send signals
             print(server.ready_line, flush=True)
@@ -69,7 +54,8 @@ def run_until_signalled(server: Server) -> Stop:
     return server._stop
 
 
-def _check_descriptors(connections: int, limit: int) -> None:
+def check_descriptors(connections: int, limit: int) -> None:
+    """Log a warning if this process may have fewer descriptors than ``connections`` take."""
     if connections and connections + SPARE > limit:
         _log.warning(
             "max_connections is %d, but the limit of descriptors allows about %d; "
@@ -93,6 +79,8 @@ class Server:
     replaces the one in ``settings``.
     """
 
+    _inherited_certificates: Certificates | None = None  # made before a fork
+
     def __init__(
         self,
         handler: Handler = echo,
@@ -104,8 +92,11 @@ class Server:
         **values: Unpack[ServerValues],
     ) -> None:
         self.settings: Settings = chosen_settings(settings, bind, values)
+        self._check_workers()
         bind_given = bind is not None or self.settings.bind != Settings().bind
-        self._protocol = ApplicationProtocol(self.settings, application(handler, name))
+        self._protocol = ApplicationProtocol(
+            self.settings, application(handler, name), self._inherited_certificates
+        )
         self._listeners = Listeners(self.settings, self._protocol, bind_given=bind_given)
         given = values.keys() if settings is None else settings.changed
         contradictions.check(
@@ -128,6 +119,12 @@ class Server:
         self.addresses: list[str] = self._listeners.addresses
         """The bound addresses, once started: port 0 is replaced by the real port."""
 
+    def _check_workers(self) -> None:
+        if self.settings.workers:
+            raise SettingError(
+                "workers: a Server is one process; call epollo.serve('module:attribute', workers=N)"
+            )
+
     @property
     def connections(self) -> frozenset[Connection]:
         """The open connections: a copy, from any thread. Outside the loop's thread, each of them
@@ -146,7 +143,9 @@ class Server:
         where = ", ".join(self.addresses)
         loop = self._started
         how = f"{loop.name} engine, {loop.poller_name}, framing {self._protocol.framing.name}"
-        line = f"epollo: serving {self._protocol.application.name} on {where} ({how}, 1 worker)"
+        count = max(1, self.settings.workers)
+        how += f", {count} worker{'s' if count > 1 else ''}"
+        line = f"epollo: serving {self._protocol.application.name} on {where} ({how})"
         missed = native_missed(self.settings.engine, self.settings.poller)
         return f"{line}; {NOT_BUILT}" if missed else line
 

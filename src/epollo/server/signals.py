@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
@@ -40,13 +40,16 @@ class Signals:
         self._count = 0
 
     @contextmanager
-    def handled(self, stop: Callable[[], object]) -> Iterator[None]:
-        """Each signal calls ``stop``; the third one ends the process at once. Does nothing outside
-        the main thread (signal(7))."""
+    def handled(
+        self,
+        stop: Callable[[], object],
+        numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+    ) -> Iterator[None]:
+        """Each signal of ``numbers`` calls ``stop``; the third one ends the process at once. Does
+        nothing outside the main thread (signal(7))."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGINT, signal.SIGTERM)
         before = [
             (number, signal.signal(number, partial(self._handle, stop))) for number in numbers
         ]

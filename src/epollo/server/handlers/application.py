@@ -70,6 +70,12 @@ def load(path: str, what: str = "handler") -> Any:
     return _instance(found, path, what) if inspect.isclass(found) else found
 
 
+def load_application(path: str, *, factory: bool) -> Any:
+    """The handler that ``path`` names, or that the ``factory`` returns which it names. Raises
+    HandlerError."""
+    return load_from_factory(path) if factory else load(path)
+
+
 def load_from_factory(path: str) -> Any:
     """The handler that the function named by ``module:attribute`` returns. Raises HandlerError."""
     factory = _find(path, "factory")
@@ -90,7 +96,7 @@ def load_from_factory(path: str) -> Any:
     try:
         return factory()
     except (Exception, SystemExit) as error:
-        raise HandlerError(f"factory {path!r} raised {_described(error)}") from error
+        raise HandlerError(f"factory {path!r} raised {described(error)}") from error
 
 
 def _find(path: str, what: str) -> Any:
@@ -181,7 +187,7 @@ def _instance(found: type, path: str, what: str) -> Any:
             raise HandlerError(
                 f"{what} class {path!r} needs arguments: {error}; name an instance of it instead"
             ) from None
-        raise HandlerError(f"{what} class {path!r} raised {_described(error)}") from error
+        raise HandlerError(f"{what} class {path!r} raised {described(error)}") from error
 
 
 def _import(module_name: str, what: str) -> Any:
@@ -204,14 +210,14 @@ def _import(module_name: str, what: str) -> Any:
 
 
 def _import_failed(module_name: str, what: str, error: BaseException) -> HandlerError:
-    text = f"{what} module {module_name!r} cannot be imported: {_described(error)}"
+    text = f"{what} module {module_name!r} cannot be imported: {described(error)}"
     if isinstance(error, SystemExit):
         text += "; let only \"if __name__ == '__main__'\" run the program"
     return HandlerError(text)
 
 
-def _described(error: BaseException) -> str:
-    """The error that the user's code raised, and the line of that code that raised it."""
+def described(error: BaseException) -> str:
+    """The error that the user's code raised, and the line of that code that raised it: one line."""
     if isinstance(error, SyntaxError):  # its traceback ends in importlib
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
     places = traceback.extract_tb(error.__traceback__)

@@ -1,0 +1,108 @@
+"""One worker more, or one fewer: SIGTTIN and SIGTTOU, as gunicorn and unicorn know them."""
+
+from __future__ import annotations
+
+import logging
+
+from epollo.engine import EventLoop
+from epollo.errors import BindError
+from epollo.settings import MOST_WORKERS
+from epollo.workers.pool import Pool
+from epollo.workers.slot import Slot
+from epollo.workers.sockets import Sockets
+from epollo.workers.worker import Worker
+
+STEERING_SECONDS = 0.25
+"""From the moment on which new connections are steered away from a slot, until its worker accepts
+what is in the queue and closes it: TCP handshakes that have begun end in the meantime."""
+
+_log = logging.getLogger("epollo.supervisor")
+
+
+class Scaling:
+    """Adds slots, and gives up the last one.
+
+    One at a time: the kernel numbers the sockets of a group anew when one is closed, so none may be
+    added before that has happened.
+    """
+
+    def __init__(self, loop: EventLoop, pool: Pool, sockets: Sockets, count: int) -> None:
+        self._loop = loop
+        self._pool = pool
+        self._sockets = sockets
+        self._wanted = count
+        self._closing: Slot | None = None  # is being given up
+        self._last: Worker | None = None  # its worker, which is about to close its sockets
+
+    def change(self, by: int) -> None:
+        """``by`` workers more."""
+        wanted = self._wanted + by
+        if not 1 <= wanted <= MOST_WORKERS:
+            _log.warning("there are from 1 to %d workers; still %d", MOST_WORKERS, self._wanted)
+            return
+        self._wanted = wanted
+        self._act()
+
+    def on_ready(self, slot: Slot) -> None:
+        """A worker serves ``slot``: if that is given up, it can now drain."""
+        if slot is self._closing:
+            self._loop.call_later(STEERING_SECONDS, self._drain)
+
+    def on_boot_failed(self, slot: Slot) -> bool:
+        """If ``slot`` is being given up and has no worker, it ends now, and true is returned."""
+        if slot is not self._closing:
+            return False
+        if slot.current is not None:
+            self._loop.call_later(STEERING_SECONDS, self._drain)
+            return False
+        self._remove()
+        self._finish()
+        return True
+
+    def on_released(self, worker: Worker) -> None:
+        """``worker`` has closed its sockets."""
+        if worker is self._last:
+            self._finish()
+
+    def _act(self) -> None:
+        if self._closing is not None:
+            return
+        while len(self._pool.slots) < self._wanted and self._add():
+            pass
+        if len(self._pool.slots) > self._wanted:
+            self._closing = slot = self._pool.slots[-1]
+            slot.given_up = True
+            self._pool.steer()
+            if slot.current is not None:
+                self._loop.call_later(STEERING_SECONDS, self._drain)
+
+    def _add(self) -> bool:
+        try:
+            self._sockets.add_slot()
+        except BindError as error:
+            _log.error("still %d workers: %s", len(self._pool.slots), error)
+            self._wanted = len(self._pool.slots)
+            return False
+        self._pool.add_slot()
+        _log.info("one worker more: %d", len(self._pool.slots))
+        return True
+
+    def _drain(self) -> None:
+        slot = self._closing
+        if slot is None or self._last is not None:
+            return
+        if slot.current is None or slot.booting is not None:
+            return  # the worker that boots serves the queue, and then drains
+        self._last = slot.current
+        self._remove()
+        self._pool.drain(self._last, "own")
+
+    def _remove(self) -> None:
+        self._sockets.remove_last_slot()
+        self._pool.slots.pop()
+        _log.info("one worker fewer: %d", len(self._pool.slots))
+
+    def _finish(self) -> None:
+        self._closing = self._last = None
+        self._pool.steer()
+        self._act()

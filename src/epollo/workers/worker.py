@@ -1,0 +1,121 @@
+"""One worker, as the supervisor sees it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from epollo import errors
+from epollo.engine import EventLoop
+from epollo.errors import EpolloError, WorkerError
+from epollo.workers.channel import Channel, ChannelWatch, Message
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+JITTER = 0.1  # limits of a worker are lowered by up to this part: not all reach them at once
+
+
+class Stage(Enum):
+    """What a worker does: each goes from one to the next."""
+
+    BOOTING = "boots"
+    SERVING = "serves"
+    DRAINING = "drains"
+
+
+class RemoteTraceback(Exception):
+    """The cause of an error in a worker; its text is the traceback (as in concurrent.futures)."""
+
+    __module__ = "builtins"  # which a traceback does not print
+
+
+class Worker:
+    """A worker process, from its fork until the supervisor has reaped it.
+
+    ``generation`` counts the reloads before its fork: two workers of the same have the same code.
+    """
+
+    def __init__(self, pid: int, generation: int, channel: Channel) -> None:
+        self.pid: int = pid
+        self.generation: int = generation
+        self.stage: Stage = Stage.BOOTING
+        self.ready_line: str = ""
+        self.failure: EpolloError | None = None  # why it cannot serve, as it says itself
+        self.kill_reason: str = ""  # why the supervisor has killed it
+        self.unanswered: int = 0  # pings in a row
+        self.messages: int = 0  # that it has received, if they are counted
+        self.limit_share: float = 1 - JITTER * random.random()  # noqa: S311 (spreads, hides nothing)
+        self._channel = channel
+        self._watch: ChannelWatch | None = None
+        self._born = time.monotonic()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the fork."""
+        return time.monotonic() - self._born
+
+    @property
+    def memory(self) -> int:
+        """Resident bytes; 0 if they are not known."""
+        try:
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE
+        except (OSError, IndexError, ValueError):
+            return 0
+
+    def watch(self, loop: EventLoop, received: Callable[[Worker, Message], object]) -> None:
+        """Call ``received`` for each message. The end of its stream says nothing that the end of
+        the process does not say."""
+        self._watch = ChannelWatch(
+            loop, self._channel, lambda message: received(self, message), _ignore
+        )
+
+    def send(self, kind: str, **values: Any) -> None:
+        if self._watch is not None:
+            self._watch.send(kind, **values)
+
+    def receive_last(self) -> None:
+        """It has ended: handle what it has said before, and close the channel."""
+        if self._watch is not None:
+            self._watch.receive()
+            self._watch.unwatch()
+        self._channel.close()
+
+    def close_channel(self) -> None:
+        """In a process that was forked later: close the copy."""
+        self._channel.close()
+
+    def kill(self, number: signal.Signals, reason: str = "") -> None:
+        """Send it a signal. It is not reaped yet, so no other process has its number."""
+        self.kill_reason = self.kill_reason or reason
+        os.kill(self.pid, number)
+
+    def fail(self, text: str, error: str, traceback: str) -> None:
+        """It cannot serve: remember the error, as one of the same type if that is epollo's own."""
+        kind = getattr(errors, error, None) if error in vars(errors) else None
+        known = isinstance(kind, type) and issubclass(kind, EpolloError)
+        self.failure = kind(text) if known and kind is not None else WorkerError(text)
+        if traceback:
+            self.failure.__cause__ = RemoteTraceback(f"\n{traceback}")
+
+
+def ending(status: int) -> str:
+    """How a process has ended, by its wait status."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"ended with status {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:  # a real-time signal
+        name = f"signal {-code}"
+    return f"was killed by {name}"
+
+
+def _ignore() -> None:
+    pass

@@ -1,0 +1,133 @@
+"""What runs in a worker process, from the fork to its end."""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import importlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from epollo.descriptors import all_descriptors
+from epollo.errors import EpolloError
+from epollo.server.handlers.application import described, echo, load_application
+from epollo.server.server import check_descriptors
+from epollo.server.stopping import exit_within
+from epollo.workers.channel import Channel
+from epollo.workers.task import Task
+from epollo.workers.worker_server import WorkerServer
+
+_EXIT_SECONDS = 0.4  # for the interpreter to exit after the deadline of a stop
+
+
+def become_worker(
+    task: Task,
+    sockets: Sequence[tuple[socket.socket, bool]],
+    channel: Channel,
+    give_up: Callable[[], object],
+) -> NoReturn:
+    """Serve ``task`` on ``sockets`` in this process, which was just forked, and end it. ``give_up``
+    closes what it has of the supervisor's."""
+    status = 1
+    try:
+        _reset_signals()
+        atexit._clear()  # the supervisor's are not for this process
+        give_up()
+        status = _serve(task, sockets, channel)
+        _finish()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(status)
+
+
+def _reset_signals() -> None:
+    """Signals of the terminal go to the whole group of processes: the supervisor acts on them. Not
+    SIG_IGN, which programs that a handler starts would inherit (signal(7))."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _ignore)
+    for number in (
+        signal.SIGTERM,
+        signal.SIGCHLD,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+    ):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _serve(task: Task, sockets: Sequence[tuple[socket.socket, bool]], channel: Channel) -> int:
+    """Serve until the end; returns the exit status."""
+    server = None
+    try:
+        faulthandler.enable()  # a worker that is stuck is killed by SIGABRT, and shows where
+    except (AttributeError, OSError, ValueError):  # no stderr
+        pass
+    try:
+        with all_descriptors() as limit:
+            importlib.invalidate_caches()
+            handler = (
+                echo if task.path is None else load_application(task.path, factory=task.factory)
+            )
+            server = WorkerServer(handler, task, sockets, channel)
+            check_descriptors(server.settings.max_connections, limit)
+            server.start()
+            server.run()
+    except EpolloError as error:
+        return _failed(channel, error, str(error), error.exit_status)
+    except (Exception, SystemExit) as error:
+        if server is None or not server.is_ready:
+            return _failed(channel, error, f"the application raised {described(error)}", 1)
+        if isinstance(error, SystemExit):
+            return error.code if isinstance(error.code, int) else 1
+        raise
+    exit_within(_EXIT_SECONDS, server._stop)
+    return 0
+
+
+def _failed(channel: Channel, error: BaseException, text: str, status: int) -> int:
+    shown = _traceback_of(error.__cause__)
+    channel.send("failed", text=text, error=type(error).__name__, traceback=shown)
+    return status
+
+
+def _traceback_of(error: BaseException | None) -> str:
+    """The traceback of ``error`` from the application's first frame on; empty if there is none."""
+    if error is None:
+        return ""
+    frames = error.__traceback__
+    while frames is not None and _is_loading(frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(error.with_traceback(frames)))
+
+
+def _is_loading(file: str) -> bool:
+    return "importlib" in file or file.endswith("handlers/application.py")
+
+
+def _finish() -> None:
+    """What an interpreter does at its exit, for the application."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    logging.shutdown()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):  # closed, or None
+            pass
+
+
+def _ignore(*_: object) -> None:
+    pass
