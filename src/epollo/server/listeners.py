@@ -27,6 +27,11 @@ class Listeners:
         self._acceptors: list[Acceptor] = []
         self.addresses: list[str] = []  # those that were bound
 
+    @property
+    def files(self) -> list[str]:
+        """The paths of Unix sockets that were made."""
+        return [path for acceptor in self._acceptors if (path := acceptor.path)]
+
     def open(self, loop: EventLoop) -> None:
         """Listen on every address. Raises BindError."""
         for bind in self.binds:
