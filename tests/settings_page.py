@@ -21,6 +21,8 @@ MORE = {
     "TLS and the PROXY header": "[TLS](tls.md) and [the PROXY header](proxy.md) explain them.",
     "Memory": "[Limits](limits.md) explains them.",
     "Timeouts": "[Limits](limits.md#how-long) explains them.",
+    "Stop": "[Stopping](stopping.md) explains them.",
+    "Process": "[Stopping](stopping.md#user-group-pid-file-name) explains them.",
     "Handlers": "[Handlers that wait](async.md) explains them.",
     "Workers": "[Workers](workers.md) explains them.",
 }

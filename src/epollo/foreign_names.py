@@ -30,10 +30,11 @@ _SERVER = {
     "env dotenv e": "{env_file FILE}",
     "c conf config-file settings": "{config FILE}",
     "daemon D daemonize background": _NO_DAEMON,
-    "pid pidfile pid-file": _NO_DAEMON,
-    "user u group g uid gid m umask": (
-        "not there yet; start the command as that user; {socket_mode} is for a Unix socket"
-    ),
+    "pid pidfile": "{pid_file FILE}",
+    "u uid run-as": "{user NAME}",
+    "g gid": "{group NAME}",
+    "m umask": "not there; {socket_mode MODE} is for a Unix socket",
+    "proc-name n name title": "{process_name TEXT}",
     "log-file logfile error-logfile error-log errorlog": _LOG,
     "logger-class log-config-json log-config-dict logging": "{log_config FILE}",
     "access-log no-access-log access-logfile accesslog access-log-format": (
@@ -52,6 +53,8 @@ _SERVER = {
     ),
     "keep-alive keepalive-timeout tcp-keepalive keepalive-interval": "{keepalive TIME}",
     "send-timeout": "{write_timeout TIME}",
+    "memory-limit memory max-rss": "{max_memory SIZE}, which limits what connections hold",
+    "shutdown-delay pre-stop lame-duck": "{drain_delay TIME}",
     "timeout-graceful-shutdown shutdown-timeout grace drain-timeout": "{graceful_timeout TIME}",
     "timeout-worker-healthcheck healthcheck": "{worker_timeout TIME}",
     "preload preload-app": "not there; each worker imports the application, so that a reload can",
@@ -99,7 +102,7 @@ _SERVER = {
     "listen-backlog somaxconn": "{backlog N}",
     "max-in-flight pipeline depth": "{in_flight N}",
     "unordered no-ordered": "{ordered no}",
-    "balance max-memory drain-delay broker access": "not there yet",
+    "balance broker access": "not there yet",
 }
 
 _BENCH = {

@@ -17,6 +17,7 @@ class CloseReason(StrEnum):
     TLS_ERROR = "tls_error"  # the handshake failed, or a record is invalid
     PROXY_ERROR = "proxy_error"  # the PROXY header is missing or invalid
     SLOW_CONSUMER = "slow_consumer"  # more than max_unsent bytes waited for the peer
+    MEMORY = "memory"  # max_memory was exceeded, and it held the most bytes
     HANDLER_ERROR = "handler_error"  # the handler raised, or returned an invalid reply
     REFUSED = "refused"  # never established: the peer, or the poller's limit, refused
     SHUTDOWN = "shutdown"  # the server stopped

@@ -52,6 +52,7 @@ class ConnectionValues(TypedDict, total=False):
     max_frame: str | int
     high_water: str | int
     max_unsent: str | int
+    max_memory: str | int
     idle_timeout: str | float
     frame_timeout: str | float
     write_timeout: str | float
@@ -62,11 +63,18 @@ class ConnectionValues(TypedDict, total=False):
     ordered: str | bool
     loop: str
     graceful_timeout: str | float
+    drain_quiet: str | float
+    drain_delay: str | float
+    goodbye_over: str | float
     worker_timeout: str | float
     boot_timeout: str | float
     max_worker_age: str | float
     max_worker_messages: str | int
     max_worker_memory: str | int
+    user: str | int
+    group: str | int
+    pid_file: str | Path
+    process_name: str
     log_level: str
 
 

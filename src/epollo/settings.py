@@ -94,6 +94,19 @@ def _wait(value: str | float) -> float:
         raise ValueError(f"{error}; write 0 for no limit") from None
 
 
+def _budget(value: str | int) -> int:
+    """Bytes; 0 means no limit."""
+    try:
+        return 0 if value in ("none", 0) else parse_size(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; write none for no limit") from None
+
+
+def _name(value: str | int) -> str:
+    """The name of a user or a group, or its number."""
+    return str(value)
+
+
 def _keepalive(value: str | float) -> float:
     seconds = _wait(value)
     if seconds and not 1 <= seconds <= 32767:  # tcp(7): whole seconds, MAX_TCP_KEEPIDLE
@@ -336,6 +349,12 @@ class Settings:
     max_unsent: int = _setting(
         "16MiB", parse_size, "SIZE", "unsent bytes above which the connection is closed"
     )
+    max_memory: int = _setting(
+        "none",
+        _budget,
+        "SIZE",
+        "bytes that all connections may hold; over it the one that holds most is closed",
+    )
     idle_timeout: float = _setting(
         "0",
         _wait,
@@ -390,6 +409,15 @@ class Settings:
         "time to answer received messages when told to stop",
         section="Stop",
     )
+    drain_quiet: float = _setting(
+        "1s", _seconds, "TIME", "silence after which a stop closes a connection; 0: at once"
+    )
+    drain_delay: float = _setting(
+        "0", _seconds, "TIME", "after SIGTERM, time to go on accepting before the stop begins"
+    )
+    goodbye_over: float = _setting(
+        "0", _seconds, "TIME", "time over which a stop spreads the closes; 0: no spreading"
+    )
     workers: int = _setting(
         "none",
         _workers,
@@ -412,6 +440,20 @@ class Settings:
     )
     max_worker_memory: int = _setting(
         "none", _size_or_none, "SIZE", "replace a worker whose resident memory is larger, roughly"
+    )
+    user: str = _setting(
+        "",
+        _name,
+        "NAME",
+        "user to run as, once the addresses are bound",
+        section="Process",
+    )
+    group: str = _setting("", _name, "NAME", "group to run as; by default the user's own")
+    pid_file: str = _setting(
+        "", _path, "FILE", "file to write the process's number to while it serves"
+    )
+    process_name: str = _setting(
+        "", str, "TEXT", "name of the process in ps and top; needs setproctitle"
     )
     log_level: str = _setting(
         "info",

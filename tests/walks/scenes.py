@@ -99,7 +99,7 @@ def tls_message(running: RunningServer) -> None:
 def stopped(running: RunningServer) -> None:
     with running.connected() as client:
         with running.route:
-            running.server.stop()
+            running.server.stop(quick=True)  # as SIGINT does: no timer is part of the route
             running.turns_until(lambda: running.application.closed)
         _expect(client, b"")
 

@@ -39,6 +39,8 @@ MOST_CALLS = 256  # due timers; and as many calls of other threads
 MOST_FLUSHED = 1024  # connections
 MOST_ENDED = 64  # connections, told of their end, or ended by a deadline
 
+_OUTPUT_LOST = (CloseReason.SLOW_CONSUMER, CloseReason.MEMORY)
+
 _log = logging.getLogger("epollo.engine")
 
 _LOOPS: weakref.WeakSet[BaseLoop] = weakref.WeakSet()
@@ -139,6 +141,10 @@ class BaseLoop(ABC):
     @abstractmethod
     def sweep(self, bounds: Bounds) -> list[tuple[BaseConnection, CloseReason]]:
         """The next tick: the connections over one of the ``bounds``, and which."""
+
+    @abstractmethod
+    def limit_growth(self, limit: int, tell: Callable[[], object]) -> None:
+        """Call ``tell`` each time that connections were given ``limit`` bytes more to hold."""
 
     @abstractmethod
     def _new_context(self, protocol: ConnectionProtocol) -> Any: ...
@@ -367,7 +373,7 @@ class BaseLoop(ABC):
         """Disable it now; close the descriptor, and call ``closed``, at the end of the turn. With
         ``abort``, the kernel drops what the peer has not taken."""
         if abort and not self._inherited:
-            lost = connection.reason is CloseReason.SLOW_CONSUMER  # what the kernel never had
+            lost = connection.reason in _OUTPUT_LOST  # what the kernel never had
             drop_unacknowledged(connection.socket, lost)
         self._leave_stage(connection.fd)
         self.disable(connection.fd)

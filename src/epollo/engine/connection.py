@@ -9,6 +9,7 @@ The native engine calls the methods in `CALLED_BY_NATIVE`; a test compares the l
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import ssl
@@ -23,15 +24,17 @@ from epollo import address
 from epollo.engine.events import READ, WRITE
 from epollo.engine.filter_io import FilterIO
 from epollo.engine.groups import groups_of
-from epollo.engine.held_back import compact
+from epollo.engine.held_back import compact, held_bytes
 from epollo.engine.interface import ConnectionContext, ConnectionProtocol, LoopInterface
 from epollo.engine.pauses import FAILED, HIGH_WATER, IN_FLIGHT, RATE, REPLYING, SEALED, USER
 from epollo.engine.replies import ReplyingConnection
 from epollo.engine.stages import Connecting, Handshake, Lingering, has_unread, would_reset
+from epollo.engine.tcp_info import seconds_since_data
 from epollo.errors import ConnectionClosed, FilterError, FrameError, FrameTooLarge, FrameTruncated
 from epollo.framing import Buffer
 from epollo.reasons import CloseReason
 
+TICKS = 0xFFFFFFFF  # the native engine counts ticks in 32 bits, and starts again at 0
 DRAIN_READS = 64  # of one connection; a peer that never stops sending must not delay a stop
 
 
@@ -91,6 +94,7 @@ class BaseConnection(ReplyingConnection):
     find_peer: Callable[[], None]  # sets ``peer``; raises OSError if not connected
     check_eof: Callable[[], None]  # raises FrameTruncated inside a frame
     has_partial_frame: Callable[[], bool]
+    partial_size: Callable[[], int]  # bytes of the incomplete frame
     release: Callable[[], None]  # closes the descriptor
 
     # Data:
@@ -143,6 +147,37 @@ class BaseConnection(ReplyingConnection):
     def tls(self) -> ssl.SSLObject | None:
         """The TLS state, for getpeercert() and selected_alpn_protocol(); None without TLS."""
         return None if self.filter_io is None else self.filter_io.filter.tls
+
+    @property
+    def in_frame(self) -> bool:
+        """Has a frame begun that is not complete, or a record of the filter, in which one may
+        begin?"""
+        filter_io = self.filter_io
+        if filter_io is not None and filter_io.filter.partial:
+            return True
+        return self.has_partial_frame()
+
+    @property
+    def busy(self) -> bool:
+        """Is something due: a reply, output, or the rest of a frame?"""
+        due = self.unsent or self.in_flight or self.held_back or self.paused & _WAITING
+        return bool(due) or self.in_frame
+
+    def silence(self, tick_seconds: float) -> float:
+        """For how many seconds, at least, no byte has come. Infinite if its handler has paused it:
+        nothing would be read. Without TCP, ticks tell, which take ``tick_seconds`` each."""
+        if self.paused & USER:
+            return math.inf
+        seconds = seconds_since_data(self.socket)
+        if seconds is None:
+            ticks = self.loop.tick - self.last_activity & TICKS
+            return max(0, ticks - 1) * tick_seconds
+        return seconds
+
+    @property
+    def buffered(self) -> int:
+        """Bytes in memory: unsent ones, an incomplete frame, messages that are held back."""
+        return self.unsent + self.partial_size() + held_bytes(self.held_back)
 
     def __repr__(self) -> str:
         why = f": {self.reason}" if self.reason else ""
@@ -220,7 +255,19 @@ class BaseConnection(ReplyingConnection):
             self.loop.dispatching = False
         if self.reason is None and self.paused and not self.paused & USER:
             return  # `update_state` continues when a reply is sent, or the peer takes its output
-        self.end(CloseReason.SHUTDOWN)
+        self._say_farewell()
+        if not self.paused & IN_FLIGHT:  # else `update_state` continues when the hook has ended
+            self.end(CloseReason.SHUTDOWN)
+
+    def _say_farewell(self) -> None:
+        """All that has come is answered: call what the server wants called before the end."""
+        farewells = getattr(self.protocol, "farewells", None)
+        farewell = farewells.pop(self, None) if farewells else None
+        if farewell is not None and self.reason is None:
+            try:
+                farewell(self)
+            except BaseException as error:
+                self.handler_raised(error)
 
     def _finish(self) -> None:
         """All is answered and sent: close, and linger if a close could destroy the output."""

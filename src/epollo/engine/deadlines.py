@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from epollo.engine.connection import FLUSHING, OPEN, BaseConnection
+from epollo.engine.connection import FLUSHING, OPEN, TICKS, BaseConnection
 from epollo.engine.interface import Bounds
 from epollo.reasons import CloseReason
-
-_TICKS = 0xFFFFFFFF  # the native engine counts ticks in 32 bits, and starts again at 0
 
 
 def overdue(connection: BaseConnection, bounds: Bounds) -> CloseReason | None:
@@ -21,20 +19,12 @@ def overdue(connection: BaseConnection, bounds: Bounds) -> CloseReason | None:
         connection.last_activity = tick
     if not connection.unsent:
         connection.write_progress = tick
-    if connection.frame_started != tick and not _has_partial(connection):
+    if connection.frame_started != tick and not connection.in_frame:
         connection.frame_started = tick
-    if bounds.write and (tick - connection.write_progress) & _TICKS > bounds.write:
+    if bounds.write and (tick - connection.write_progress) & TICKS > bounds.write:
         return CloseReason.WRITE_TIMEOUT
-    if bounds.frame and (tick - connection.frame_started) & _TICKS > bounds.frame:
+    if bounds.frame and (tick - connection.frame_started) & TICKS > bounds.frame:
         return CloseReason.FRAME_TIMEOUT
-    if bounds.idle and (tick - connection.last_activity) & _TICKS > bounds.idle:
+    if bounds.idle and (tick - connection.last_activity) & TICKS > bounds.idle:
         return CloseReason.IDLE_TIMEOUT
     return None
-
-
-def _has_partial(connection: BaseConnection) -> bool:
-    """Has a frame begun that is not complete, or a record of the filter, in which one may begin?"""
-    filter_io = connection.filter_io
-    if filter_io is not None and filter_io.filter.partial:
-        return True
-    return connection.has_partial_frame()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from operator import length_hint
+from typing import Any
 
 FEW = 64  # messages, which are kept as they are
 
@@ -37,9 +38,26 @@ class HeldBack:
     def __length_hint__(self) -> int:
         return len(self._sizes) - self._next
 
+    @property
+    def size(self) -> int:
+        """Bytes in memory: all of the read, until the last message is taken."""
+        return len(self._data)
+
 
 def compact(messages: Iterator[bytes]) -> Iterator[bytes]:
     """``messages``, in little memory if they are many."""
     if type(messages) is HeldBack or length_hint(messages) <= FEW:
         return messages
     return HeldBack(messages)
+
+
+def held_bytes(held_back: Iterable[bytes]) -> int:
+    """Bytes of the messages that are still to come from ``held_back``, without taking any."""
+    if not held_back:
+        return 0
+    if isinstance(held_back, HeldBack):
+        return held_back.size
+    # The iterator of a list, or of a tuple: what it would be made of again (pickle's protocol).
+    made_of: Any = held_back.__reduce__()
+    first: int = made_of[2] if len(made_of) > 2 else 0
+    return sum(map(len, made_of[1][0][first:]))

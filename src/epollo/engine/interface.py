@@ -131,6 +131,18 @@ class EngineConnection(Connection[Any], Protocol):
         """Look at ``paused`` again when the turn ends."""
 
     @property
+    def busy(self) -> bool:
+        """Is something due: a reply, output, or the rest of a frame?"""
+
+    def silence(self, tick_seconds: float) -> float:
+        """For how many seconds, at least, no byte has come; infinite if its handler has paused it.
+        Without TCP, ticks tell, which take ``tick_seconds`` each."""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes in memory: unsent ones, an incomplete frame, messages that are held back."""
+
+    @property
     def established(self) -> bool:
         """Was it ever connected? Then ``connected`` was called."""
 
@@ -185,6 +197,14 @@ class ConnectionProtocol(Protocol):
         """Called exactly once, the last call of all."""
 
 
+class LeavingProtocol(ConnectionProtocol, Protocol):
+    """A protocol whose connections may have a farewell, which no protocol need have."""
+
+    farewells: dict[EngineConnection, Callable[[EngineConnection], object]]
+    """By connection, what is called once when it is drained and all that came is answered, before
+    the end. It may send, and `defer`."""
+
+
 class FilteringProtocol(ConnectionProtocol, Protocol):
     """A protocol with filters between socket and framing, which no protocol need have."""
 
@@ -226,7 +246,7 @@ class EventLoop(Protocol):
     def wakeup_fd(self) -> int:
         """For signal.set_wakeup_fd: a signal that comes just before the loop waits wakes it."""
 
-    def connections(self) -> Iterable[Connection]:
+    def connections(self) -> Iterable[EngineConnection]:
         """All that were established and are not yet closed: a copy, in any thread."""
 
     def newcomers(self) -> Iterable[Connection]:
@@ -278,6 +298,10 @@ class EventLoop(Protocol):
     def enforce(self, bounds: Bounds) -> None:
         """The next tick of the clock of deadlines: end every connection over one of the
         ``bounds``."""
+
+    def limit_growth(self, limit: int, tell: Callable[[], object]) -> None:
+        """Call ``tell`` each time that connections were given ``limit`` bytes more to hold: output
+        that the kernel does not take, and reads that end inside a frame or are held back."""
 
     slow_after: float
     """Seconds from which on ``on_slow`` is told that one read, and what the handler did with it,

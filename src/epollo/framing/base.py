@@ -30,7 +30,12 @@ class Decoder(ABC):
             """Has a frame begun that is not complete? ``frame_timeout`` limits its time. Anything
             but a bool: not known; then bytes that complete no message have begun one."""
 
+        @property
+        def partial_size(self) -> int:
+            """Bytes of it that are in memory; 0 if not known."""
+
     else:
+        partial_size = 0
         partial = None  # not a property: a subclass may have an attribute of this name
 
     @abstractmethod

@@ -102,6 +102,10 @@ class DelimiterDecoder(Decoder):
     def partial(self) -> bool:
         return bool(self._partial) and self._fault is None
 
+    @property
+    def partial_size(self) -> int:
+        return len(self._partial)
+
     def eof(self) -> None:
         if self.partial:
             size = len(self._partial)

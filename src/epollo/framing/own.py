@@ -33,17 +33,22 @@ class CheckedDecoder(Decoder):
     """Gives what the decoder of ``own`` returns, as a list of bytes. Raises TypeError if it cannot;
     and what the decoder raises. The decoder is made for the first bytes, or for the end."""
 
-    __slots__ = ("_decoder", "_ended", "_own", "_partial")
+    __slots__ = ("_decoder", "_ended", "_own", "_partial", "_size")
 
     def __init__(self, own: Framing) -> None:
         self._own = own
         self._decoder: Decoder | None = None
         self._ended = False
         self._partial = False
+        self._size = 0  # bytes since the last read that left none
 
     @property
     def partial(self) -> bool:
         return self._partial
+
+    @property
+    def partial_size(self) -> int:
+        return self._size
 
     def feed(self, data: Buffer) -> list[bytes]:
         view = memoryview(data).cast("B")
@@ -58,6 +63,7 @@ class CheckedDecoder(Decoder):
             raise
         told = decoder.partial
         self._partial = told if isinstance(told, bool) else not messages
+        self._size = (0 if messages else self._size) + count if self._partial else 0
         return messages
 
     def eof(self) -> None:

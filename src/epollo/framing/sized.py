@@ -64,6 +64,10 @@ class SizedDecoder(Decoder):
     def partial(self) -> bool:
         return self._partial is not None and self._fault is None
 
+    @property
+    def partial_size(self) -> int:
+        return 0 if self._partial is None else len(self._partial)
+
     def eof(self) -> None:
         if self._partial is not None and self._fault is None:
             have = len(self._partial)

@@ -46,6 +46,11 @@ class Acceptor:
         self._source: AcceptSource | None = None
         self._resume()
 
+    @property
+    def path(self) -> str:
+        """Of the Unix socket's file; empty if there is none."""
+        return "" if self._file is None else self._file.path
+
     def close(self, most: int = 0) -> None:
         """Accept up to ``most`` of the connections that are queued, then no more, and close the
         listener. Those that are left in the queue are reset, though the kernel has acknowledged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from epollo import address, framing
 from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Limits, Reply
@@ -19,6 +20,7 @@ from epollo.server.handlers.application import Application
 from epollo.server.handlers.executor import Executor, InlineExecutor
 from epollo.server.limits import ConnectionLimiter
 from epollo.server.log_limiter import LogLimiter, kind_of
+from epollo.server.memory_budget import MemoryBudget
 from epollo.server.message_count import MessageCount
 from epollo.server.rates import MessageRates
 from epollo.server.slow_handlers import SlowHandlers
@@ -44,6 +46,7 @@ LEVELS = {
     CloseReason.TLS_ERROR: logging.INFO,
     CloseReason.PROXY_ERROR: logging.INFO,
     CloseReason.SLOW_CONSUMER: logging.INFO,
+    CloseReason.MEMORY: logging.DEBUG,  # `MemoryBudget` logs it
     CloseReason.HANDLER_ERROR: logging.ERROR,
 }
 
@@ -102,12 +105,13 @@ class ApplicationProtocol:
         self.slow_handlers: SlowHandlers = SlowHandlers(application.name, settings.slow_handler)
         self.connected_count: int = 0
         self.on_empty: Callable[[], object] | None = None
-        self.on_late: Callable[[Connection], object] | None = None
+        self.farewells: dict[EngineConnection, Callable[[EngineConnection], object]] = {}
 
     def restart(self) -> None:
-        """Start again with no connections, no ``on_empty`` and no ``on_late``."""
+        """Start again with no connections and no ``on_empty``."""
         self.connected_count = 0
-        self.on_empty = self.on_late = None
+        self.on_empty = None
+        self.farewells.clear()
 
     @property
     def received(self) -> Callable[..., Reply]:
@@ -122,6 +126,9 @@ class ApplicationProtocol:
         """``loop`` is about to serve the application."""
         self._log.begin(loop)
         self.certificates.begin(loop)
+        if self._settings.max_memory:
+            warn = partial(self._log.log, CloseReason.MEMORY, logging.WARNING)
+            MemoryBudget(self._settings.max_memory, warn).begin(loop)
         self.slow_handlers.begin(loop)
         loop.on_error = self._log_error
         if self._rates is not None:
@@ -140,8 +147,6 @@ class ApplicationProtocol:
             self.limiter.identify(connection, _host(connection.peername))
             if connection.closed:
                 return
-        if self.on_late is not None:
-            self.on_late(connection)
         self.executor.connected(connection)
 
     def closed(self, connection: EngineConnection, reason: CloseReason) -> None:
@@ -153,6 +158,7 @@ class ApplicationProtocol:
         else:
             self.counters.count_refused(refusal)
         self.groups.forget(connection)
+        self.farewells.pop(connection, None)
         if self._rates is not None:
             self._rates.forget(connection)
         if not connection.established:  # closed before ``connected``

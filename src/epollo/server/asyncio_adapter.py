@@ -147,6 +147,33 @@ async def call(hook: Callable[[Any], object], argument: object, stop: Stop) -> b
     return True
 
 
+def begin_hook(
+    hook: Callable[[Any], object],
+    argument: object,
+    stop: Stop,
+    report: Callable[[BaseException], object],
+) -> asyncio.Task[None]:
+    """Call ``hook``, an async one, in a task, at most until the deadline of ``stop``; ``report`` is
+    told what it raises."""
+
+    async def run() -> None:
+        try:
+            await call(hook, argument, stop)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            report(error)
+
+    return asyncio.get_running_loop().create_task(run(), name=TASK_NAME)
+
+
+async def end_hook(task: asyncio.Task[None] | None) -> None:
+    """The server ends: cancel the hook of `begin_hook` if it still runs."""
+    if task is not None and not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CLEANUP_SECONDS)
+
+
 async def finish(executor: Executor, stop: Stop) -> None:
     """Wait for the executor's calls, at most until the deadline, without blocking the loop."""
     if isinstance(executor, CoroutineExecutor):

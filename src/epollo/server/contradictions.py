@@ -86,6 +86,24 @@ CONTRADICTIONS = (
         "max_unsent",
     ),
     Contradiction(
+        "max_memory",
+        lambda case: 0 < case.settings.max_memory < case.settings.max_frame,
+        "is under max_frame, so that a single frame could be over it; raise max_memory, or lower "
+        "max_frame",
+    ),
+    Contradiction(
+        "drain_quiet",
+        lambda case: case.settings.drain_quiet > case.settings.graceful_timeout,
+        "is over graceful_timeout, which ends all connections before; lower drain_quiet, or raise "
+        "graceful_timeout",
+    ),
+    Contradiction(
+        "goodbye_over",
+        lambda case: case.settings.goodbye_over > case.settings.graceful_timeout,
+        "is over graceful_timeout, which ends all connections before; lower goodbye_over, or raise "
+        "graceful_timeout",
+    ),
+    Contradiction(
         "max_per_ip",
         lambda case: 0 < case.settings.max_connections < case.settings.max_per_ip,
         "is over max_connections, so it is never reached; lower max_per_ip, or raise "

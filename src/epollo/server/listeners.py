@@ -30,6 +30,11 @@ class Listeners:
         self._given: Sequence[socket.socket] | None = None
         self.addresses: list[str] = []  # those that were bound
 
+    @property
+    def files(self) -> list[str]:
+        """The paths of Unix sockets that were made."""
+        return [path for acceptor in self._acceptors if (path := acceptor.path)]
+
     def use(self, sockets: Sequence[socket.socket]) -> None:
         """Accept from ``sockets``, which listen already, instead of binding any."""
         self._given = sockets

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from epollo.descriptors import SPARE, all_descriptors
-from epollo.engine import NOT_BUILT, CloseReason, Connection, EventLoop, native_missed, new_loop
+from epollo.engine import (
+    NOT_BUILT,
+    CloseReason,
+    Connection,
+    EventLoop,
+    Timer,
+    native_missed,
+    new_loop,
+)
 from epollo.errors import SettingError
 from epollo.framing import Buffer
 from epollo.server import contradictions
 from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.certificates import Certificates
 from epollo.server.counters import Counts
+from epollo.server.goodbye import Goodbye
 from epollo.server.groups.broker import Broker, LocalBroker
 from epollo.server.groups.publisher import Publisher
 from epollo.server.handlers.application import application, echo
 from epollo.server.handlers.handler import Handler
 from epollo.server.listeners import Listeners
+from epollo.server.process import ServerProcess, check_not_given
 from epollo.server.signals import Signals, signal_wakeup
 from epollo.server.stopping import (
     CLEANUP_SECONDS,
@@ -39,16 +51,23 @@ from epollo.units import parse_seconds
 
 _HANDSHAKE_SECONDS = 1.0  # after a stop, for handshakes that had begun, and for their first message
 
+STOPPING_RAISED = "the handler raised in stopping"
+
 _log = logging.getLogger("epollo.server")
 
 
 def run_until_signalled(server: Server) -> Stop:
     """Start ``server``, print its ready line, and run it until SIGINT or SIGTERM. Meanwhile this
     process may have as many descriptors as its hard limit allows."""
+    process = ServerProcess(server.settings)
+    server._process_settings_apply = True
     with all_descriptors() as limit:
         check_descriptors(server.settings.max_connections, limit)
         server.start()
-        with server.signals():  # before the ready line, after which others may send signals
+        with server.closed_on_error():
+            process.begin(server._listeners.files)
+        # Before the ready line, after which others may send signals.
+        with process.ready(), server.signals():
             print(server.ready_line, flush=True)
             server.run()
     return server._stop
@@ -113,6 +132,11 @@ class Server:
         self._run_lock = threading.Lock()  # held while the server runs
         self._stopping = False
         self._stop_requested = False
+        self._delays: list[Timer | None] = []  # one while the stop is delayed
+        self._told_stopping = False
+        self._stopping_task: Any = None  # runs an async ``stopping``
+        self._aborted = False
+        self._process_settings_apply = False
         self._stop = Stop(self.settings.graceful_timeout)
         self._watchdog = Watchdog(self._stop)
         self._signals = Signals(self._watchdog)
@@ -155,13 +179,15 @@ class Server:
         if self._loop is not None:
             raise RuntimeError("the server is started already")
         self._loop = new_loop(self.settings.engine, self.settings.poller)
-        self._stopping = self._stop_requested = False
+        self._stopping = self._stop_requested = self._told_stopping = self._aborted = False
+        self._delays.clear()
+        self._stopping_task = None
         self._signals.restart()
         self._stop.clear()
         self._protocol.restart()
         self.addresses.clear()
         try:
-            TimeoutSweeper(self._loop, self.settings)
+            self._sweeper = TimeoutSweeper(self._loop, self.settings)
             self._protocol.begin(self._loop)
             self._listeners.use_systemd_sockets()
             self._publisher.begin(self._loop)
@@ -187,6 +213,8 @@ class Server:
     def _running(self) -> Iterator[None]:
         """The server runs for the ``with`` block; once at a time, since each end would be the end
         of the other."""
+        if not self._process_settings_apply:
+            check_not_given(self.settings)
         if not self._run_lock.acquire(blocking=False):
             raise RuntimeError("the server is running already; make another Server, or stop it")
         try:
@@ -281,6 +309,7 @@ class Server:
         from epollo.server import asyncio_adapter
 
         self._stop.ensure()
+        await asyncio_adapter.end_hook(self._stopping_task)
         await asyncio_adapter.finish(self._protocol.executor, self._stop)
         application = self._protocol.application
         with self._protocol.slow_handlers.in_hook(application, "stopped"):
@@ -298,46 +327,124 @@ class Server:
         if self._thread is not None:
             self._thread.ready()
 
-    def stop(self, grace: float | None = None) -> None:
-        """Stop accepting, answer the messages that have arrived, send the replies, close. After
-        ``grace`` seconds (default: ``graceful_timeout``) abort the remaining connections. Returns
-        at once; callable from any thread and from signal handlers. A second call aborts at once.
+    def stop(
+        self, grace: str | float | None = None, *, delay: str | float = 0, quick: bool = False
+    ) -> None:
+        """Stop accepting, answer what has arrived, and end each connection when it was silent for
+        ``drain_quiet``, spread over ``goodbye_over``; after ``grace`` seconds (default:
+        ``graceful_timeout``) abort the remaining connections. Returns at once; callable from any
+        thread and from signal handlers.
+
+        With ``delay``, go on accepting for that time before. With ``quick``, end connections
+        as soon as what has arrived is answered, with no quiet period and not spread. A second call
+        ends the delay; if there is none, it aborts at once.
         """
         loop = self._loop
         seconds = self.settings.graceful_timeout if grace is None else parse_seconds(grace)
-        if loop is not None:
+        if loop is None:
+            return
+        drain = partial(self._drain, loop, seconds, quick)
+        if self._delays and self._end_delay():
+            self._stop.hurry(seconds)
+            loop.call_threadsafe(drain)
+        elif delay and not self._stop_requested:
+            later = parse_seconds(delay)
+            self._stop_requested = True
+            self._delays.append(None)
+            self._stop.delay(later, seconds)
+            loop.call_threadsafe(partial(self._delay, loop, later, drain))
+        else:
             self._stop_requested = True
             self._stop.begin(seconds)
-            loop.call_threadsafe(lambda: self._drain(loop, seconds))
+            loop.call_threadsafe(drain)
 
-    def _drain(self, loop: EventLoop, grace: float) -> None:
+    def _delay(self, loop: EventLoop, seconds: float, drain: Callable[[], object]) -> None:
+        """Go on accepting for that long; the application knows already."""
+
+        def end() -> None:
+            if self._end_delay():
+                drain()
+
+        if self._delays:  # else a second call has ended it already
+            self._delays[:] = [loop.call_later(seconds, end)]
+            self._tell_stopping(loop)
+
+    def _end_delay(self) -> bool:
+        """The stop is delayed no more; false if it was not. In any thread, and in signal handlers:
+        of two, one gets true."""
+        try:
+            timer = self._delays.pop()
+        except IndexError:
+            return False
+        if timer is not None:
+            timer.cancel()
+        return True
+
+    def _drain(self, loop: EventLoop, grace: float, quick: bool) -> None:
         if self._stopping:
-            try:
-                self._listeners.stop_accepting()
-            finally:
-                self._abort()
+            self._abort()
             return
         self._stopping = True
-        late: list[Connection] = []
+        loop.call_later(grace, self._abort)
+        deadline = time.monotonic() + grace
+        self._tell_stopping(loop)
+        goodbye = partial(self._say_goodbye, loop, deadline, quick)
+        task = self._stopping_task
+        if task is None or task.done():
+            goodbye()
+        else:
+            task.add_done_callback(lambda _: loop.call_threadsafe(goodbye))
+
+    def _tell_stopping(self, loop: EventLoop) -> None:
+        """Call ``stopping``, once. An async one runs in a task."""
+        application = self._protocol.application
+        told, self._told_stopping = self._told_stopping, True
+        if told or not application.has("stopping"):
+            return
+        if application.is_async("stopping"):
+            from epollo.server import asyncio_adapter
+
+            self._stopping_task = asyncio_adapter.begin_hook(
+                application.stopping, self, self._stop, partial(loop.report, what=STOPPING_RAISED)
+            )
+            return
+        try:
+            with self._protocol.slow_handlers.in_hook(application, "stopping"):
+                application.stopping(self)
+        except BaseException as error:
+            loop.report(error, STOPPING_RAISED)
+
+    def _say_goodbye(self, loop: EventLoop, deadline: float, quick: bool) -> None:
+        """Accept no more, and end each connection when its time has come."""
+        if self._aborted:
+            return
+        settings, application = self.settings, self._protocol.application
+        quiet, pace = (0.0, 0.0) if quick else (settings.drain_quiet, settings.goodbye_over)
+        farewell = self._protocol.executor.closing if application.has("closing") else None
         try:
             self._listeners.stop_accepting(accept_queued=True)
+            self._on_released()
         finally:  # whatever it raises, such as StopOverdue: the server ends
             self._protocol.on_empty = self._finish
-            loop.call_later(grace, self._abort)
-            if loop.advance_newcomers():
-                self._protocol.on_late, self._protocol.on_empty = late.append, self._finish_if_empty
-                loop.call_later(_HANDSHAKE_SECONDS, partial(self._end_newcomers, loop, late))
-            for connection in loop.connections():
-                connection.drain()
+            late = loop.advance_newcomers()
+            if late:
+                self._protocol.on_empty = self._finish_if_empty
+                loop.call_later(_HANDSHAKE_SECONDS, partial(self._end_newcomers, loop))
+            if quiet:
+                self._sweeper.start()
+            goodbye = Goodbye(
+                loop, quiet, pace, self._sweeper.period, farewell, self._protocol.farewells
+            )
+            goodbye.begin(max(0.0, deadline - time.monotonic()), late)
             self._protocol.check_empty()
 
-    def _end_newcomers(self, loop: EventLoop, late: Sequence[Connection]) -> None:
+    def _on_released(self) -> None:
+        """The listeners are closed."""
+
+    def _end_newcomers(self, loop: EventLoop) -> None:
         """The handshakes that had begun before the stop have had their time."""
         for newcomer in loop.newcomers():
             newcomer.abort(CloseReason.SHUTDOWN)
-        for connection in late:
-            if not connection.closed:
-                connection.drain()
 
     def _finish_if_empty(self) -> None:
         """The last connection is closed: end `run`, unless a handshake is not over yet."""
@@ -346,13 +453,27 @@ class Server:
 
     def _abort(self) -> None:
         """Close all connections; wait for their handlers at most `CLEANUP_SECONDS`."""
-        loop = self._loop
-        if loop is not None:
-            for connection in (*loop.newcomers(), *loop.connections()):
-                connection.abort(CloseReason.SHUTDOWN)
-        self._protocol.check_empty()
-        if loop is not None:
-            loop.call_later(CLEANUP_SECONDS, self._finish)
+        loop, self._aborted = self._loop, True
+        self._protocol.on_empty = self._finish
+        try:
+            self._listeners.stop_accepting()
+            self._on_released()
+        finally:
+            if loop is not None:
+                for connection in (*loop.newcomers(), *loop.connections()):
+                    connection.abort(CloseReason.SHUTDOWN)
+            self._protocol.check_empty()
+            if loop is not None:
+                loop.call_later(CLEANUP_SECONDS, self._finish)
+
+    @contextmanager
+    def closed_on_error(self) -> Iterator[None]:
+        """Close the server if the ``with`` block raises."""
+        try:
+            yield
+        except BaseException:
+            self._close()
+            raise
 
     def close(self) -> None:
         """Close a server that was started but is not running; `run` itself closes at its end.
@@ -393,10 +514,20 @@ class Server:
             loop.call_threadsafe(certificates.reload)
 
     def signals(self) -> AbstractContextManager[None]:
-        """SIGINT and SIGTERM stop the server; a second one stops it at once, a third one ends the
-        process. After the deadline of a stop, a function that blocks this thread is interrupted.
-        Works only in the main thread (signal(7))."""
-        return self._signals.handled(self.stop)
+        """SIGINT and SIGTERM stop the server: SIGINT with no quiet period, SIGTERM after
+        ``drain_delay``. A second one ends the delay or, if there is none, closes all connections;
+        a third one ends the process. After the deadline of a stop, a function that blocks this
+        thread is interrupted. Works only in the main thread (signal(7))."""
+        return self._signals.handled(self._stop_by_signal)
+
+    def _stop_by_signal(self, number: int) -> bool:
+        """Returns false if it has only ended the delay of a stop."""
+        delayed = bool(self._delays)
+        if number == signal.SIGTERM:
+            self.stop(delay=self.settings.drain_delay)
+        else:  # Ctrl-C: somebody waits
+            self.stop(quick=True)
+        return not delayed
 
     def __enter__(self) -> Self:
         """Serve in a thread. Returns when ``started`` has run there; raises its error. An error
@@ -420,7 +551,7 @@ class Server:
         tb: TracebackType | None,
     ) -> None:
         if not self._stop_requested:  # a second call would abort the drain
-            self.stop()
+            self.stop(quick=True)
         if self._thread is not None:
             thread, self._thread = self._thread, None
             thread.join(self._stop)

@@ -42,11 +42,12 @@ class Signals:
     @contextmanager
     def handled(
         self,
-        stop: Callable[[], object],
+        stop: Callable[[int], bool],
         numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
     ) -> Iterator[None]:
-        """Each signal of ``numbers`` calls ``stop``; the third one ends the process at once. Does
-        nothing outside the main thread (signal(7))."""
+        """Each signal of ``numbers`` calls ``stop`` with its number; the third one ends the process
+        at once. One for which ``stop`` returns false does not count. Does nothing outside the main
+        thread (signal(7))."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -61,7 +62,7 @@ class Signals:
                 _BEFORE.remove(before)
                 _restore(before)
 
-    def _handle(self, stop: Callable[[], object], number: int, frame: FrameType | None) -> None:
+    def _handle(self, stop: Callable[[int], bool], number: int, frame: FrameType | None) -> None:
         if self._watchdog.sent_signal():
             return
         self._count += 1
@@ -69,7 +70,8 @@ class Signals:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self._watchdog.end_process()
-        stop()
+        if not stop(number):
+            self._count -= 1
 
 
 def _restore(handlers: Handlers) -> None:

@@ -69,6 +69,15 @@ class Stop:
         for callback in tuple(self._callbacks):
             callback()
 
+    def delay(self, seconds: float, grace: float) -> None:
+        """A stop is asked for that begins after ``seconds``; or earlier, by `hurry`."""
+        self.begin(seconds + grace)
+
+    def hurry(self, grace: float) -> None:
+        """The stop begins now, not after its delay."""
+        self._deadline = None
+        self.begin(grace)
+
     def ensure(self) -> None:
         """The server ends for another reason: set the deadline, unless a stop was asked for."""
         if self._deadline is None:

@@ -27,14 +27,21 @@ class TimeoutSweeper:
     def __init__(self, loop: EventLoop, settings: Settings) -> None:
         timeouts = (settings.idle_timeout, settings.frame_timeout, settings.write_timeout)
         self._loop = loop
+        self._runs = False
         period = min([LONGEST_PERIOD, *(seconds / 8 for seconds in timeouts if seconds)])
-        self._period = max(period, SHORTEST_PERIOD, max(timeouts) / (MOST_SWEEPS - 1))
-        self._bounds = Bounds(*(math.ceil(seconds / self._period) for seconds in timeouts))
+        self.period: float = max(period, SHORTEST_PERIOD, max(timeouts) / (MOST_SWEEPS - 1))
+        self._bounds = Bounds(*(math.ceil(seconds / self.period) for seconds in timeouts))
         if any(timeouts):
+            self.start()
+
+    def start(self) -> None:
+        """Sweep from now on, timeouts or not: ticks tell for how long a connection was silent."""
+        if not self._runs:
+            self._runs = True
             self._wait()
 
     def _wait(self) -> None:
-        self._loop.call_later(self._period, self._sweep)
+        self._loop.call_later(self.period, self._sweep)
 
     def _sweep(self) -> None:
         self._wait()

@@ -82,7 +82,9 @@ class WorkerServer(Server):
             )
         finally:
             self._stop_anyway(lambda: self.stop(grace))
-            self._started.call_threadsafe(lambda: self._send("released"))
+
+    def _on_released(self) -> None:
+        self._send("released")
 
     def _orphaned(self) -> None:
         """The supervisor has ended without a word."""
@@ -90,13 +92,14 @@ class WorkerServer(Server):
             _log.warning("the supervisor is gone; this worker drains and ends")
             self._stop_anyway(self.stop)
 
-    def _on_sigterm(self) -> None:
+    def _on_sigterm(self, _: int) -> bool:
         first, self._signalled = not self._signalled, True
         if first and self._ordered:
-            return
+            return True
         self.stop()
         if first and self._loop is not None:
             self._loop.call_threadsafe(lambda: self._send("stopping"))
+        return True
 
     def _stop_anyway(self, stop: Callable[[], object]) -> None:
         """Stop, and end the process if the application does not let the stop end."""

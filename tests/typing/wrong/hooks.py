@@ -15,6 +15,10 @@ class Signatures(epollo.BaseHandler):
 
     def disconnected(self, connection: epollo.Connection) -> None: ...  # wrong
 
+    def stopping(self) -> None: ...  # wrong
+
+    def closing(self, connection: epollo.Connection, why: str) -> None: ...  # wrong
+
 
 class Name(epollo.BaseHandler):
     @override

@@ -2,6 +2,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from epollo.engine.native.decoder cimport Cursor
 from epollo.engine.native.context cimport ConnectionContext
+from epollo.engine.native.formats cimport Found
 from epollo.engine.native.sending cimport Sender
 
 
@@ -10,6 +11,8 @@ cdef class ConnectionCore(Sender):
     cdef bint well(self, uint32_t idle) except -1
     cdef int _receive_filtered(self) except -1
     cdef Py_ssize_t _receive(self, Cursor *cursor) except -2
+    cdef Py_ssize_t _receive_more(self, Cursor *cursor) except -2
+    cdef bint _keep_rest(self, Found found, Cursor *cursor) except -1
     cdef int _consume(self, Cursor *cursor) except -1
     cdef bint _deliver_whole(self, Cursor *cursor) except -1
     cdef bint _dispatch_native(self, Cursor *cursor) except -1

@@ -101,6 +101,8 @@ cdef class ConnectionCore(Sender):
         cdef Cursor cursor = Cursor(
             <const uint8_t *> PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain), False
         )
+        if self.partial is not None:
+            self.context.buffers.grown += cursor.count
         if self.paused:
             self._deliver_held(&cursor)
         else:
@@ -149,6 +151,14 @@ cdef class ConnectionCore(Sender):
             return False
         return True if self.partial.fallback is None else bool(self.partial.fallback.partial)
 
+    def partial_size(self):
+        """Bytes of the incomplete frame."""
+        if self.partial is None:
+            return 0
+        if self.partial.fallback is not None:
+            return self.partial.fallback.partial_size
+        return self.partial.held if self.partial.message is None else self.partial.received
+
     @final
     cdef bint well(self, uint32_t idle) except -1:
         """Is it certain, without a closer look, that the peer is not late?"""
@@ -164,22 +174,34 @@ cdef class ConnectionCore(Sender):
 
     @final
     cdef Py_ssize_t _receive(self, Cursor *cursor) except -2:
-        """One read(2); the bytes of a long message go to their place in it."""
+        """One recv(2)."""
+        cdef uint8_t *input = self.context.buffers.input
+        cdef Py_ssize_t count
+        if self.partial is not None:
+            return self._receive_more(cursor)
+        count = recv(self.fd, input, READ_SIZE, 0)
+        cursor[0] = Cursor(input, count, False)
+        return count
+
+    @final
+    cdef Py_ssize_t _receive_more(self, Cursor *cursor) except -2:
+        """The same for a partial frame: the bytes of a long message go to their place in it."""
         cdef iovec vectors[2]
         cdef uint8_t *place = NULL
-        cdef Py_ssize_t wanted = 0, count
-        cdef uint8_t *input = self.context.buffers.input
-        if self.partial is not None:
-            wanted = self.partial.wanted(&place)
+        cdef Py_ssize_t wanted = self.partial.wanted(&place), count
+        cdef LoopBuffers buffers = self.context.buffers
+        cdef uint8_t *input = buffers.input
         if wanted < LARGE:
             count = recv(self.fd, input, READ_SIZE, 0)
             cursor[0] = Cursor(input, count, False)
+            buffers.grown += max(0, count)
             return count
         vectors[0] = iovec(place, wanted)
         vectors[1] = iovec(input, READ_SIZE)
         count = readv(self.fd, vectors, 2)
         if count > 0:
             self.partial.received += min(count, wanted)
+            buffers.grown += count
         cursor[0] = Cursor(input, max(0, count - wanted), False)
         return count
 
@@ -212,6 +234,7 @@ cdef class ConnectionCore(Sender):
             if self.partial is not None:
                 message = self.complete(context.format, cursor)
                 if message is None:
+                    self.grow(0)  # `_receive_more` and `feed` have counted
                     return cursor.needs_fallback
                 # A sweep sets this for every stream without a partial frame. So it is right
                 # already, unless earlier reads have begun a frame.
@@ -224,7 +247,7 @@ cdef class ConnectionCore(Sender):
                 handled = False
                 found = find_frame(context.format, cursor.data, cursor.count, &span)
                 if found != WHOLE:
-                    return self.keep(found, context.format, cursor)
+                    return self._keep_rest(found, cursor)
                 message = _again(message, cursor.data + span.start, span.stop - span.start)
                 skip(cursor, span.size)
                 handled = True
@@ -236,6 +259,15 @@ cdef class ConnectionCore(Sender):
                 self.handler_raised(error)
             else:
                 self.bad_stream(error)
+        return False
+
+    @final
+    cdef bint _keep_rest(self, Found found, Cursor *cursor) except -1:
+        """A frame has begun and is not complete. True if only the fallback can go on."""
+        cdef Py_ssize_t count = cursor.count
+        if self.keep(found, self.context.format, cursor):
+            return True
+        self.grow(count)
         return False
 
     @final
@@ -344,6 +376,7 @@ cdef class ConnectionCore(Sender):
         """Delivery is paused, or the next frame needs the fallback: decode what is left at once."""
         if self.stage >= FLUSHING:
             return 0
+        cdef Py_ssize_t count = cursor.count
         error = None
         try:
             messages = self.all_messages(self.context.format, cursor)
@@ -355,6 +388,8 @@ cdef class ConnectionCore(Sender):
             self._deliver_all(messages)
         if error is not None:
             self.bad_stream(error)
+        elif self.paused or self.has_partial_frame():
+            self.grow(count)
         return 0
 
     @final

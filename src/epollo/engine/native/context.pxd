@@ -20,6 +20,9 @@ cdef class LoopBuffers:
     cdef unsigned long thread
     cdef list to_flush
     cdef uint32_t tick  # counts the sweeps
+    cdef Py_ssize_t grown  # bytes that connections were given to hold; see `epollo.engine.growth`
+    cdef Py_ssize_t growth_limit
+    cdef object tell_growth
 
 
 cdef class ConnectionContext:

@@ -13,6 +13,7 @@ from epollo.framing.own import checked
 cdef extern from "Python.h":
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
     Vectorcall PyVectorcall_Function(PyObject *callable)
+    Py_ssize_t PY_SSIZE_T_MAX
     object PyObject_Vectorcall(object callable, PyObject **arguments, size_t count, PyObject *names)
 
 
@@ -22,6 +23,7 @@ cdef class LoopBuffers:
 
     def __cinit__(self):
         self.to_flush = []
+        self.growth_limit = PY_SSIZE_T_MAX
         self.input = <uint8_t *> PyMem_Malloc(READ_SIZE)
         self.output = <uint8_t *> PyMem_Malloc(REPLY_SIZE)
         if self.input is NULL or self.output is NULL:

@@ -191,6 +191,11 @@ cdef class LoopCore:
                     found.append((source, reason))
         return found
 
+    def limit_growth(self, Py_ssize_t limit, tell):
+        """Call ``tell`` each time that connections were given ``limit`` bytes more to hold."""
+        self._buffers.grown, self._buffers.growth_limit = 0, limit
+        self._buffers.tell_growth = tell
+
     def _new_context(self, protocol):
         return ConnectionContext(self, self._buffers, protocol)
 

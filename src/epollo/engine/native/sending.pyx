@@ -57,6 +57,7 @@ cdef class Sender(Endpoint):
             if self.outbox is None:
                 self.outbox = Outbox()
             self.outbox.refer(data, 0)
+            self.context.buffers.grown += PyBytes_GET_SIZE(data)
             self.relieve()
 
     def queue_raw(self, bytes data not None):
@@ -69,6 +70,8 @@ cdef class Sender(Endpoint):
         self.outbox.refer(data, 0)
         if self.context.buffers.serving is self or self.blocked or self.outbox.size > REPLY_SIZE:
             self.relieve()
+        if self.outbox is not None:
+            self.grow(PyBytes_GET_SIZE(data))
         self.schedule_update()
 
     def discard(self):
@@ -145,6 +148,9 @@ cdef class Sender(Endpoint):
         if self.outbox is None:
             self.outbox = Outbox()
             self.blocked = True
+        buffers.grown += buffers.used - sent  # `relieve` looks at the limit
+        if last is not None:
+            buffers.grown += PyBytes_GET_SIZE(last) + trailer
         part = min(sent, buffers.used)
         self.outbox.copy(buffers.output + part, buffers.used - part)
         buffers.used = 0
@@ -181,6 +187,16 @@ cdef class Sender(Endpoint):
         return 0
 
     @final
+    cdef int grow(self, Py_ssize_t count) except -1:
+        """It was given ``count`` bytes to hold, at most; see `Growth`."""
+        cdef LoopBuffers buffers = self.context.buffers
+        buffers.grown += count
+        if buffers.grown > buffers.growth_limit:
+            buffers.grown = 0
+            buffers.tell_growth()
+        return 0
+
+    @final
     cdef int relieve(self) except -1:
         """Much is queued, or the kernel takes no more: send, or check the watermarks, now."""
         if self.stage == CLOSED:
@@ -191,4 +207,4 @@ cdef class Sender(Endpoint):
             self.send_outbox()  # a peer that reads meanwhile is not slow
         self.check_watermarks()
         self.schedule_update()
-        return 0
+        return self.grow(0)

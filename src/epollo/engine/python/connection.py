@@ -98,7 +98,8 @@ class Connection(BaseConnection):
         # messages that were held back come before bytes that are still to be read.
         if (events != READ or self.paused or self.held_back) and not self._may_read(events):
             return
-        buffer = self.context.buffer
+        context = self.context
+        buffer = context.buffer
         try:
             count = self.socket.recv_into(buffer)
         except BlockingIOError:  # readiness is a hint: select(2), BUGS
@@ -106,9 +107,11 @@ class Connection(BaseConnection):
         except OSError as error:
             self.drop(CloseReason.RESET, error)
             return
-        self.last_activity = self.context.loop.tick
+        self.last_activity = context.loop.tick
         if self.filter_io is not None:
             self.filter_io.receive(self, bytes(buffer[:count]))
+            if context.counts_growth:
+                self._count_kept(count)
             return
         if not count:
             self.end_of_stream()
@@ -121,6 +124,13 @@ class Connection(BaseConnection):
             self.bad_stream(error)
         else:
             self.serve(messages)
+            if context.counts_growth:
+                self._count_kept(count)
+
+    def _count_kept(self, count: int) -> None:
+        """A read of ``count`` bytes was served: tell the loop if a part of it has to be kept."""
+        if self.held_back or self._decoder.partial:
+            self.context.loop.growth.add(count)
 
     def _may_read(self, events: int) -> bool:
         """Handle everything that is not simply bytes to read. May it be read then?"""
@@ -154,6 +164,10 @@ class Connection(BaseConnection):
     def has_partial_frame(self) -> bool:
         """Has a frame begun that is not complete?"""
         return bool(self._decoder.partial)
+
+    def partial_size(self) -> int:
+        """Bytes of the incomplete frame."""
+        return self._decoder.partial_size
 
     # ---- Messages
 
@@ -207,6 +221,7 @@ class Connection(BaseConnection):
             self.unsent += size
             self._send_head()
             if self.unsent or self.paused or self._events & WRITE:
+                self.context.loop.growth.add(min(size, self.unsent))
                 self.schedule_update()
 
     queue_raw = transmit
@@ -231,6 +246,8 @@ class Connection(BaseConnection):
             self.filter_io.send(self, bytes(data))
         else:
             self._offer(data)
+            if self._head is not None:
+                self.context.loop.growth.add(len(self._head))
 
     def send_unsent(self) -> None:
         """The kernel has room again: offer it the unsent bytes, once."""
@@ -272,6 +289,7 @@ class Connection(BaseConnection):
             self.largest_unsent = size
         else:
             self.largest_unsent = max(size, self.largest_unsent)
+            self.context.loop.growth.add(size)
             if 0 < size < SMALL:
                 self._join_last(outbox)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
+from epollo.engine.growth import Growth
 from epollo.engine.interface import ConnectionProtocol, EngineConnection, LoopInterface, Reply
 from epollo.filters.base import Filter
 from epollo.framing import Buffer, Framing
@@ -18,6 +19,7 @@ class BufferedLoop(LoopInterface, Protocol):
 
     buffer: memoryview  # to read into
     to_flush: list[Any]
+    growth: Growth  # of what all of them hold
 
 
 class ConnectionContext:
@@ -25,6 +27,7 @@ class ConnectionContext:
 
     __slots__ = (
         "buffer",
+        "counts_growth",
         "encode",
         "filters",
         "framing",
@@ -46,4 +49,5 @@ class ConnectionContext:
         self.encode: Callable[[Buffer], bytes] = self.framing.encode
         self.filters: _Filters | None = getattr(protocol, "filters", None)
         self.buffer: memoryview = loop.buffer
+        self.counts_growth: bool = loop.growth.limited  # before the first connection
         self.to_flush: list[Any] = loop.to_flush

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from itertools import islice
 
 from epollo.engine.base_loop import MOST_FLUSHED, MOST_OTHERS, BaseLoop
 from epollo.engine.connection import BaseConnection
 from epollo.engine.deadlines import overdue
 from epollo.engine.events import PEER_ENDED, READ, WRITE
+from epollo.engine.growth import Growth
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
 from epollo.engine.python.connection import Connection
 from epollo.engine.python.context import ConnectionContext
@@ -44,6 +46,7 @@ class Loop(BaseLoop):
         self._sources: dict[int, EventSource] = {}
         self._disabled: set[int] = set()  # those of them that the poller does not watch
         self.buffer: memoryview = memoryview(bytearray(READ_SIZE))
+        self.growth: Growth = Growth()
         self._rotation = 0  # which events that are no messages come first, if they are many
         super().__init__()
         self._heap = self._timers.heap
@@ -129,6 +132,10 @@ class Loop(BaseLoop):
             for source in self._sources.values()
             if isinstance(source, Connection) and (reason := overdue(source, bounds)) is not None
         ]
+
+    def limit_growth(self, limit: int, tell: Callable[[], object]) -> None:
+        """Call ``tell`` each time that connections were given ``limit`` bytes more to hold."""
+        self.growth = Growth(limit, tell)
 
     def _descriptor(self) -> int:
         return self._poller.fileno()

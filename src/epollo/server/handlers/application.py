@@ -22,6 +22,8 @@ HOOKS = {
     "connected": ["connection"],
     "disconnected": ["connection", "reason"],
     "started": ["server"],
+    "stopping": ["server"],
+    "closing": ["connection"],
     "stopped": ["server"],
 }
 """The optional hooks of an object, with their parameters."""
@@ -47,6 +49,8 @@ class Application:
     connected: Callable[[Connection], object]
     disconnected: Callable[[Connection, CloseReason], object]
     started: Callable[[Any], object]  # takes the Server
+    stopping: Callable[[Any], object]
+    closing: Callable[[Connection], object]
     stopped: Callable[[Any], object]
     asynchronous: frozenset[str]  # the names of the async ones
 

@@ -71,6 +71,7 @@ class CoroutineExecutor:
 
     received: Callable[[bytes, EngineConnection], Reply]
     connected: Callable[[EngineConnection], object]
+    closing: Callable[[EngineConnection], object]
 
     def __init__(
         self, application: Application, in_flight: int, ordered: bool, timeout: float = 0
@@ -83,7 +84,6 @@ class CoroutineExecutor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._disconnecting: dict[Connection, None] = {}
         self._parked_task: ParkedTask | None = None
-        self._connect: Any = application.connected
 
     def begin(self, engine: EventLoop) -> None:
         application, self._loop = self._application, asyncio.get_running_loop()
@@ -94,7 +94,8 @@ class CoroutineExecutor:
         self._start = runner.start
         is_async = application.is_async
         self.received = runner.received if is_async("received") else self._received_plain
-        self.connected = self._connected if is_async("connected") else application.connected
+        self.connected = self._alone("connected", application.connected)
+        self.closing = self._alone("closing", application.closing)
 
     def disconnected(
         self, connection: EngineConnection, reason: CloseReason, done: Callable[[], object]
@@ -123,9 +124,16 @@ class CoroutineExecutor:
         reply = receive(message, connection) if wants_connection else receive(message)
         return self.reply_in_order(connection, reply)
 
-    def _connected(self, connection: EngineConnection) -> None:
-        """Call ``connected``; no message is delivered before it ends."""
-        self._start(_without_reply(self._connect(connection)), connection, self._in_flight)
+    def _alone(self, name: str, hook: Any) -> Callable[[EngineConnection], object]:
+        """Calls ``hook``; if it is async, no message is delivered before it ends."""
+        if not self._application.is_async(name):
+            call: Callable[[EngineConnection], object] = hook
+            return call
+
+        def start(connection: EngineConnection) -> None:
+            self._start(_without_reply(hook(connection)), connection, self._in_flight)
+
+        return start
 
     def new_parked_task(self) -> ParkedTask:
         """A fresh parked task; see `EagerCallbacks`."""

@@ -24,6 +24,8 @@ class Executor(Protocol):
 
     @property
     def connected(self) -> Callable[[EngineConnection], object]: ...
+    @property
+    def closing(self) -> Callable[[EngineConnection], object]: ...
     def disconnected(
         self, connection: EngineConnection, reason: CloseReason, done: Callable[[], object]
     ) -> None:
@@ -41,6 +43,7 @@ class InlineExecutor:
         self._application = application
         self.received: Callable[[bytes, EngineConnection], Reply] = application.received
         self.connected: Callable[[EngineConnection], object] = application.connected
+        self.closing: Callable[[EngineConnection], object] = application.closing
 
     def begin(self, engine: EventLoop) -> None:
         """Nothing to prepare."""

@@ -60,5 +60,12 @@ class BaseHandler:
     def started(self, server: Any, /) -> object:
         """The `epollo.Server` listens. Called before it accepts a connection."""
 
+    def stopping(self, server: Any, /) -> object:
+        """The `epollo.Server` is to stop. Called once, while it still accepts and serves."""
+
+    def closing(self, connection: Connection[Any], /) -> object:
+        """The server is about to end the connection, because it stops, and all that came is
+        answered. What it sends is sent before the close."""
+
     def stopped(self, server: Any, /) -> object:
         """The last connection of the `epollo.Server` has ended."""

@@ -57,10 +57,11 @@ class ThreadExecutor:
     def connected(self, connection: EngineConnection) -> None:
         """Call ``connected``; no message is delivered before it returns. It is called even if the
         peer is gone by then, because `disconnected` will be."""
-        call = self._pending_calls.begin(connection, self._in_flight)
-        connect = self._application.connected
-        job = self._submit(call, lambda: _ignore(connect(connection)))
-        call.running = job
+        self._call_alone(self._application.connected, connection)
+
+    def closing(self, connection: EngineConnection) -> None:
+        """Call ``closing``; the connection ends when it has returned."""
+        self._call_alone(self._application.closing, connection)
 
     def disconnected(
         self, connection: EngineConnection, reason: CloseReason, done: Callable[[], object]
@@ -81,6 +82,13 @@ class ThreadExecutor:
         self._pool.close(stop.seconds_left)
         left = {**self._disconnecting, **dict.fromkeys(self._pending_calls.abandon())}
         stop.leave_behind(unfinished(self._application.name, left))
+
+    def _call_alone(
+        self, hook: Callable[[EngineConnection], object], connection: EngineConnection
+    ) -> None:
+        """Call ``hook``; no message is delivered before it returns."""
+        call = self._pending_calls.begin(connection, self._in_flight)
+        call.running = self._submit(call, lambda: _ignore(hook(connection)))
 
     def _submit(self, call: PendingCall, function: Callable[[], Reply]) -> Job:
         return self._pool.submit(partial(self._handle, call, function))

@@ -1,0 +1,66 @@
+"""The settings that are about the whole process: its user, its pid file, its name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from epollo.errors import SettingError
+from epollo.process_identity import PidFile, become, identity, set_process_name
+from epollo.settings import Settings
+
+_SETTINGS = ("user", "group", "pid_file", "process_name")
+
+_log = logging.getLogger("epollo.server")
+
+
+class ServerProcess:
+    """Applies these settings to a process that is only there to serve. Raises SettingError before
+    anything is changed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._identity = identity(settings.user, settings.group)
+        self._pid_file = PidFile(settings.pid_file) if settings.pid_file else None
+
+    def begin(self, socket_files: Sequence[str]) -> None:
+        """The addresses are bound: write the pid file, then give up root. The files of Unix sockets
+        are given to the new user, as they are removed at the end."""
+        if self._settings.process_name:
+            set_process_name(self._settings.process_name)
+        files = list(socket_files)
+        if self._pid_file is not None:
+            self._pid_file.write()
+            files.append(str(self._pid_file.path))
+        if self._identity is not None:
+            try:
+                become(self._identity, files)
+            except OSError as error:
+                self._remove_pid_file()
+                raise SettingError(
+                    f"user: cannot become {self._settings.user or self._settings.group!r}: "
+                    f"{error.strerror}; the process needs CAP_SETUID, CAP_SETGID and CAP_CHOWN"
+                ) from None
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """The process serves for the ``with`` block; then its pid file is removed."""
+        try:
+            yield
+        finally:
+            self._remove_pid_file()
+
+    def _remove_pid_file(self) -> None:
+        if self._pid_file is not None and (left := self._pid_file.remove()):
+            _log.warning(left)
+
+
+def check_not_given(settings: Settings) -> None:
+    """Raises SettingError for a setting that only `epollo.serve` and the command line apply."""
+    for name in _SETTINGS:
+        if getattr(settings, name):
+            raise SettingError(
+                f"{name}: is about the whole process, so only epollo.serve and the command line "
+                "apply it; leave it out of epollo.Server"
+            )
