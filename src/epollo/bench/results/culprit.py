@@ -129,10 +129,11 @@ def shares(result: Measured) -> Shares | None:
 def _own_part(result: Measured, delays: Delays, stamped: bool) -> float:
     """The part of the time from a message's stamp to its reply in which the tester had it: before
     the message left, and after its reply had arrived."""
-    if not stamped:
-        return min(1.0, _typical_lag(delays) / max(1.0, result.service.mean))
     load = result.workload
     at_once = not (load.open_loop or load.think)  # else the next message does not follow the reply
+    if not stamped:  # a loop that is late to read is as late, on average, to send what follows
+        own = _typical_lag(delays) * (2 if at_once else 1)
+        return min(1.0, own / max(1.0, result.service.mean))
     own = _sum(delays.reads) + (_sum(delays.sends) if at_once else 0.0)
     return min(1.0, own / max(1.0, _sum(delays.waits)))
 
