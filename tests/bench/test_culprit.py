@@ -305,7 +305,7 @@ def test_a_server_elsewhere_may_be_slow_because_of_the_network() -> None:
 def test_what_is_not_known_is_not_told() -> None:
     nothing = replace(sampled(50), reads=times(), lags=times())
     said = str(Verdict.of(with_delays(50, nothing)))
-    assert "who took the response times is not known: too few replies were sampled" in said
+    assert "the cause of the response times is not known: too few replies were sampled" in said
     assert "not known" not in str(Verdict.of(with_delays(50, None)))  # of an older result
 
 

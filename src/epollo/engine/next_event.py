@@ -14,7 +14,7 @@ from epollo.engine.stages import ConnectionStage, StagedConnection
 
 
 class ServedConnection(StagedConnection, Protocol):
-    """What is needed of the connection."""
+    """The part of a connection that is used here."""
 
     def ready(self, events: int) -> None: ...
     def abort(self) -> None: ...

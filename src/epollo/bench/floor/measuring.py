@@ -20,7 +20,7 @@ from epollo.units import format_size
 SECONDS = 0.2
 WORTHWHILE = 2.0  # seconds; the floor is not measured before a shorter run unless asked for
 _WARMUP = 0.05
-_LARGEST = 1 << 20  # bytes of a message; the floor of larger ones is that of memory
+_LARGEST = 1 << 20  # bytes of a message; larger ones measure the memory instead
 
 
 def is_worthwhile(workload: Workload) -> bool:

@@ -1,5 +1,4 @@
-"""Whose time the response times are: the tester's, the server's, or that of a machine without a
-processor left."""
+"""Whose time the response times are: the tester's, the server's, or a busy machine's."""
 
 from __future__ import annotations
 
@@ -41,7 +40,7 @@ class Measured(Protocol):
 
 
 class Culprit(StrEnum):
-    """Who took most of the response times."""
+    """The side that had the largest part of the response times."""
 
     NONE = "none"  # they are short, or near the tester's floor
     READER = "reader"  # the tester read late, or sent late: it was busy, or stopped
@@ -87,8 +86,8 @@ class Shares:
 
 
 def culprit(result: Measured) -> Culprit:
-    """Who took most of the response times of ``result``. If those are short, still whoever held up
-    the tester: a closed loop has few messages in such a time, but would have sent more."""
+    """The side that had the largest part of the response times of ``result``. If those are short,
+    what held up the tester: a closed loop sends few messages in such a time."""
     if not result.response.total:
         return Culprit.NONE
     if is_slow(result):

@@ -1,4 +1,4 @@
-"""Who took the response times, in words, and what to do about it."""
+"""The culprit of long response times in words, and what to do about it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _WITHOUT = "ready to run and had no processor"
 
 
 def blame(result: Result) -> str:
-    """Who took the response times, if they are long; empty if they are not, and for a result
-    without delays."""
+    """The culprit, as a part of the verdict; empty if there is none, and for a result without
+    delays."""
     delays = result.delays
     if delays is None:
         return ""
@@ -27,7 +27,7 @@ def blame(result: Result) -> str:
         case Culprit.SERVER:
             return f"{_server(result.workload)} was slow: {_elsewhere(result)}"
         case Culprit.UNKNOWN:
-            return "who took the response times is not known: too few replies were sampled"
+            return "the cause of the response times is not known: too few replies were sampled"
         case Culprit.NONE:
             return ""
 

@@ -14,7 +14,7 @@ _TIMES = ("waits", "reads", "sends", "lags")
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """What was sampled in the window. Histograms hold nanoseconds.
+    """The samples of the window. Histograms hold nanoseconds.
 
     Attributes:
         waits: of the replies sampled, the time from the send of the oldest message outstanding on

@@ -168,7 +168,7 @@ class Result:
 
     @property
     def culprit(self) -> Culprit:
-        """Who took most of the response times, if they are long."""
+        """The side that had the largest part of the response times, if they are long."""
         return culprit(self)
 
     @property

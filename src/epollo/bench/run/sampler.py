@@ -1,4 +1,4 @@
-"""Samples where the time of replies goes: some times a second, not for each message."""
+"""Samples how the time of replies is spent: some times a second, not for each message."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Sampler:
         self._timer: Timer | None = None
         self._due = 0
         self._waited = 0  # for a processor, at the last moment
-        self._begun: tuple[OtherThreads, Pressure] | None = None
+        self._others: tuple[OtherThreads, Pressure] | None = None
         self._ended = False
         self.delays: Delays | None = None  # once it is over
 
@@ -83,7 +83,7 @@ class Sampler:
         """The window begins. Nothing, if the run is over already."""
         if self._ended:
             return
-        self._begun = OtherThreads(self._processes), Pressure()
+        self._others = OtherThreads(self._processes), Pressure()
         self._stamps = ReceiveStamps()
         self._queue = RunQueue()
         self._waited = self._queue.waited or 0
@@ -93,10 +93,10 @@ class Sampler:
     def stop(self) -> None:
         """The window is over."""
         self._ended = True
-        if self._begun is None:
+        if self._others is None:
             return
-        server, pressure = self._begun
-        self._begun = None
+        server, pressure = self._others
+        self._others = None
         self._give_up_chosen()
         self._connections.clear()
         assert self._timer is not None

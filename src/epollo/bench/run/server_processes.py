@@ -22,7 +22,7 @@ _LONGEST_SEARCH = 0.1  # seconds of work: a machine may have many processes
 
 def server_processes(server: Address) -> list[int]:
     """The processes that have the socket of ``server`` open. Empty if it is not on this machine,
-    belongs to another user, or is not found with 0.1 s of work; and where Linux has no /proc."""
+    belongs to another user, or is not found with 0.1 s of work; and without Linux's /proc."""
     inodes = set(_unix(server.path) if server.path else _tcp(server))
     if sys.platform != "linux" or not inodes:
         return []
