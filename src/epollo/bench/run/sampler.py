@@ -20,8 +20,12 @@ from epollo.engine.connection import BaseConnection
 from epollo.engine.events import READ
 from epollo.engine.next_event import NextEvent
 
-_INTERVAL = 20_000_000  # ns
-_PATIENCE = 50  # intervals, after which another connection is sampled instead
+_INTERVAL = 20_000_000  # ns, between the moments
+_PATIENCE = 50  # moments, after which another connection is sampled instead
+# Stamps cost 1 % of the tester's time, so they are switched on for a burst of samples at a time.
+_BURST = 10  # samples
+_APART = 0.005  # seconds, between two samples of a burst
+_PAUSE = 0.1, 0.3  # seconds without stamps, from and to
 _TRIES = 4  # connections looked at for one that can be sampled
 _MOST = 64  # connections to choose from: those of a large run are a random part
 
@@ -46,8 +50,8 @@ class Sample:
 
 
 class Sampler:
-    """Every 20 ms, notes how late the loop is, and chooses a connection: of its next reply it
-    learns how long it was waited for, and how long it waited in the kernel.
+    """Every 20 ms, notes how late the loop is. In bursts with pauses, chooses a connection: of its
+    next reply it learns how long it was waited for, and how long it waited in the kernel.
 
     The moments are evenly spaced, and a late loop makes up for each of them, so that a long stall
     counts as often as it would for replies.
@@ -65,6 +69,8 @@ class Sampler:
         self._queue: RunQueue | None = None
         self._chosen: _Chosen | None = None
         self._timer: Timer | None = None
+        self._next_sample: Timer | None = None
+        self._left = 0  # samples of this burst
         self._due = 0
         self._waited = 0  # for a processor, at the last moment
         self._others: tuple[OtherThreads, Pressure] | None = None
@@ -84,7 +90,7 @@ class Sampler:
         if self._ended:
             return
         self._others = OtherThreads(self._processes), Pressure()
-        self._stamps = ReceiveStamps()
+        self._begin_burst()
         self._queue = RunQueue()
         self._waited = self._queue.waited or 0
         self._due = monotonic_ns()
@@ -101,12 +107,14 @@ class Sampler:
         self._connections.clear()
         assert self._timer is not None
         assert self._queue is not None
-        assert self._stamps is not None
         self._note_lags()
         self._timer.cancel()
+        if self._next_sample is not None:
+            self._next_sample.cancel()
         known = self._queue.waited is not None
         self._queue.close()
-        self._stamps.close()
+        if self._stamps is not None:
+            self._stamps.close()
         self.delays = Delays(
             waits=self._waits,
             reads=self._reads,
@@ -125,9 +133,23 @@ class Sampler:
 
     def _sample(self) -> None:
         self._note_lags()
-        if self._stamps is not None and self._stamps.available:
+        if self._chosen is None:
+            if self._next_sample is None:
+                self._choose()
+        elif not self._chosen.waits_on():
+            self._give_up_chosen()
             self._choose()
         self._set_timer()
+
+    def _begin_burst(self) -> None:
+        self._next_sample = None
+        self._stamps, self._left = ReceiveStamps(), _BURST
+
+    def _end_burst(self) -> None:
+        if self._stamps is not None:
+            self._stamps.close()
+        pause = self._chance.uniform(*_PAUSE)
+        self._next_sample = self._loop.call_later(pause, self._begin_burst)
 
     def _note_lags(self) -> None:
         """How late the loop is, for each moment since the last time."""
@@ -145,14 +167,11 @@ class Sampler:
         self._lags_without_core += without_core * total
 
     def _choose(self) -> None:
-        """Choose the next connection, unless a reply to the one chosen is still to come."""
-        if self._chosen is not None:
-            self._chosen.moments += 1
-            if self._chosen.pending and self._chosen.moments < _PATIENCE:
-                return
-            self._give_up_chosen()
-        assert self._stamps is not None
+        """Choose the next connection, if the kernel gives stamps."""
+        self._next_sample = None
         assert self._queue is not None
+        if self._stamps is None or not self._stamps.available:
+            return
         for _ in range(_TRIES):
             connection = self._next_connection()
             if connection is None:
@@ -178,10 +197,17 @@ class Sampler:
 
     def _note(self, sample: Sample) -> None:
         self._chosen = None
+        if self._others is None:  # the window is over
+            return
         self._waits.record(sample.wait)
         self._reads.record(sample.read)
         self._sends.record(sample.send)
         self._own_without_core += sample.without_core
+        self._left -= 1
+        if self._left:
+            self._next_sample = self._loop.call_later(_APART, self._choose)
+        else:
+            self._end_burst()
 
 
 class _Chosen:
@@ -195,7 +221,7 @@ class _Chosen:
         found: Callable[[Sample], object],
     ) -> None:
         assert isinstance(connection.transport, BaseConnection)
-        self.moments: int = 0  # since it was chosen
+        self._moments = 0  # since it was chosen
         self._connection = connection
         self._transport = connection.transport
         self._stamps = stamps
@@ -213,6 +239,11 @@ class _Chosen:
         """Is it still waited for?"""
         event, transport = self._event, self._transport
         return event is not None and transport.loop.source_of(transport.fd) is event
+
+    def waits_on(self) -> bool:
+        """Is it still waited for, one moment later? Not for ever."""
+        self._moments += 1
+        return self._moments < _PATIENCE and (self.pending or self._sample is not None)
 
     def give_up(self) -> None:
         """Wait for it no more."""
