@@ -12,7 +12,7 @@ from epollo.bench.results.histogram import Histogram
 from epollo.bench.workload import Workload
 
 SLOW = 1_000_000  # ns; faster responses, on average, need no culprit
-_FLOORS = 5.0  # times the tester's own floor; likewise
+_FLOORS = 5.0  # times the least of the tester's own floor; likewise
 _FEWEST = 5  # replies sampled; with fewer, the timers of the loop tell more
 _TIMER = 1_000_000  # ns that the loop's timers are late in any case: pollers count milliseconds
 _HELD_UP = 0.25  # of the window without a processor, from which on the machine is named in any case
@@ -151,7 +151,7 @@ def _typical_lag(delays: Delays) -> float:
 def is_slow(result: Measured) -> bool:
     """Are the response times so long, on average, that someone is to be named?"""
     mean = result.response.mean
-    return mean >= SLOW and (result.floor is None or mean >= _FLOORS * result.floor.p50)
+    return mean >= SLOW and (result.floor is None or mean >= _FLOORS * result.floor.minimum)
 
 
 def _lacks_cores(result: Measured) -> bool:

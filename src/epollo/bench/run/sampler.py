@@ -22,7 +22,8 @@ from epollo.engine.next_event import NextEvent
 
 _INTERVAL = 20_000_000  # ns, between the moments
 _PATIENCE = 50  # moments, after which another connection is sampled instead
-# Stamps cost 1 % of the tester's time, so they are switched on for a burst of samples at a time.
+# Stamps cost the tester up to 1 % of its time, so they are switched on for bursts of samples: for
+# about a quarter of the time.
 _BURST = 10  # samples
 _APART = 0.005  # seconds, between two samples of a burst
 _PAUSE = 0.1, 0.3  # seconds without stamps, from and to
