@@ -239,10 +239,10 @@ def _option(
 @click.option(
     "--floor/--no-floor",
     cls=Option,
-    subject=TESTER,
+    section=TESTER,
+    usual="for runs of 2s or more",
     default=None,
-    help="Measure the tester's own floor first, against a server that does nothing.  "
-    "[default: for runs of 2s or more]",
+    help="Measure the tester's own floor first, against a server that does nothing.",
 )
 @_option(TESTER, "--seed", about="Seed of all random choices.", default="1", **COUNT)
 @_option(FILES, "--json", about="Write the result; epollo report reads it.", **FILE)
