@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import bson
@@ -66,3 +67,9 @@ def mongodb_twice(message: bytes, reply: bytes) -> bool:
 def sockperf(message: bytes, reply: bytes) -> bool:
     """Is sockperf's reply the message, without the flag of a client?"""
     return reply == message[:9] + bytes([message[9] & ~1]) + message[10:]
+
+
+def same_after_50_ms(message: bytes, reply: bytes) -> bool:
+    """The same, by a function that takes too long."""
+    time.sleep(0.05)
+    return message == reply

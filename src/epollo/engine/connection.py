@@ -26,6 +26,7 @@ from epollo.engine.filter_io import FilterIO
 from epollo.engine.groups import groups_of
 from epollo.engine.held_back import compact, held_bytes
 from epollo.engine.interface import ConnectionContext, ConnectionProtocol, LoopInterface
+from epollo.engine.next_event import NextEvent
 from epollo.engine.pauses import FAILED, HIGH_WATER, IN_FLIGHT, RATE, REPLYING, SEALED, USER
 from epollo.engine.replies import ReplyingConnection
 from epollo.engine.stages import Connecting, Handshake, Lingering, has_unread, would_reset
@@ -470,6 +471,16 @@ class BaseConnection(ReplyingConnection):
         if events != self._events:
             self._events = events
             self.loop.watch(self.fd, self, events)
+
+    def watch_next_event(
+        self, before: Callable[[int], object], after: Callable[[], object]
+    ) -> NextEvent | None:
+        """Have ``before`` (with the events) and ``after`` called just before and after the next
+        event is served, in the loop's thread. None if the connection waits for anything but bytes
+        to read."""
+        if self.stage != OPEN or self._events != READ or self.paused:
+            return None
+        return NextEvent(self, before, after)
 
     # ---- Messages for the peer
 

@@ -358,6 +358,9 @@ class LoopInterface(Protocol):
     def disable(self, fd: int) -> None:
         """Keep ``fd``, but report no event of it until it is watched again."""
 
+    def source_of(self, fd: int) -> EventSource | None:
+        """The source that is watched at ``fd``, or disabled."""
+
     def schedule_flush(self, connection: Any) -> None:
         """Flush ``connection``, and update its state, when the turn ends."""
 

@@ -236,6 +236,14 @@ def _option(
     complete=suggest("NAME", ("auto", "native", "python")),
     **NAME,
 )
+@click.option(
+    "--floor/--no-floor",
+    cls=Option,
+    section=TESTER,
+    usual="for runs of 2s or more",
+    default=None,
+    help="Measure the tester's own floor first, against a server that does nothing.",
+)
 @_option(TESTER, "--seed", about="Seed of all random choices.", default="1", **COUNT)
 @_option(FILES, "--json", about="Write the result; epollo report reads it.", **FILE)
 @_option(FILES, "--hlog", about="Write histograms for HdrHistogram's tools.", **FILE)
@@ -283,6 +291,7 @@ def bench(
     different_load: bool,
     metrics: str | None,
     quiet: bool,
+    floor: bool | None,
     **given: Any,
 ) -> int:
     """Load-test the framed server at ADDRESS; verify and time every reply.
@@ -303,7 +312,7 @@ def bench(
     wanted = {name: value for name, value in given.items() if value is not None}
     files = {name: wanted.pop(name) for name in Outputs.__slots__ if name in wanted}
     if find_rate:
-        _only_searching(fail_if, stop_if, different_load, metrics, wanted)
+        _only_searching(fail_if, stop_if, different_load, metrics, floor, wanted)
         required = [thresholds.requirement(text) for text in find_rate]
         new_workload(address, wanted)
         if is_shown(ctx):
@@ -311,11 +320,11 @@ def bench(
         return run_search(address, wanted, Outputs(**files), required, quiet)
     limits = [thresholds.parse(text) for text in fail_if]
     stops = [thresholds.stopping(text) for text in stop_if]
-    load = _load(wanted)
+    load, outputs = _load(wanted), Outputs(**files)
     new_workload(address, load)
     if is_shown(ctx):
         return 0
-    return run_bench(address, load, Outputs(**files), limits, quiet, stops, different_load, metrics)
+    return run_bench(address, load, outputs, limits, quiet, stops, different_load, metrics, floor)
 
 
 def _load(given: dict[str, Any]) -> dict[str, Any]:
@@ -335,6 +344,7 @@ def _only_searching(
     stop_if: tuple[str, ...],
     different_load: bool,
     metrics: str | None,
+    floor: bool | None,
     given: dict[str, Any],
 ) -> None:
     """Raises UsageError for flags that have no effect in a search."""
@@ -348,6 +358,8 @@ def _only_searching(
         raise UsageError("--metrics: shows one run, and --find-rate has many; leave it out")
     if "until" in given:
         raise UsageError("--until: not used with --find-rate, which ends each run by itself")
+    if floor:
+        raise UsageError("--floor: not measured with --find-rate; leave it out")
     if "messages" in given:
         raise UsageError("--messages: --find-rate runs for --duration at each rate; leave it out")
     _only_one(given, "size", "payload", "template")

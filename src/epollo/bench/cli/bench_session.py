@@ -13,6 +13,7 @@ from rich.console import Console
 from epollo.bench.cli.local_server import echo_server
 from epollo.bench.cli.observing import Observers, check_metrics, metrics_of
 from epollo.bench.cli.stopping import Stopper
+from epollo.bench.floor.measuring import is_worthwhile, measure_floor
 from epollo.bench.output import probes
 from epollo.bench.output.files import Outputs
 from epollo.bench.output.live import Live
@@ -42,11 +43,15 @@ def run_bench(
     stop_limits: Sequence[Threshold] = (),
     different_load: bool = False,
     metrics: str | None = None,
+    floor: bool | None = None,
 ) -> int:
     """Run ``load``, the other fields of a Workload, against ``address``, or against a local echo
     server if it is None; returns the exit status. A run that breaks one of ``stop_limits`` ends
-    early, and has failed. Raises LimitError for a limit that is of a run of a ``different_load``,
-    unless that is allowed. Figures of the run are served on ``metrics``, an address."""
+    early, and has failed. Figures of the run are served on ``metrics``, an address. The tester's
+    ``floor`` is measured first; None: if the run is long.
+
+    Raises LimitError for a limit that is of a run of a ``different_load``, unless that is allowed.
+    """
     outputs.check()
     check_metrics(metrics)
     stopper = Stopper(stop_limits)
@@ -57,11 +62,14 @@ def run_bench(
         allow_descriptors(workload.connections)  # the server inherits the limit
     with on_interrupt(), _server(address, workload) as target:
         workload = replace(workload, address=target)
+        wanted = is_worthwhile(workload) if floor is None else floor
+        found = measure_floor(workload) if wanted else None
         with (
             metrics_of(workload, metrics, quiet) as observers,
             PartialFiles(workload, outputs.paths) as partial,
         ):
             result = _run(workload, quiet, partial, stopper, observers)
+            result = replace(result, floor=found)
     verdict = Verdict.of(result, [*limits, *stop_limits])
     if stopper.broken is not None:
         verdict = verdict.stopped(*stopper.broken)

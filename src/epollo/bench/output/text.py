@@ -8,15 +8,18 @@ from collections.abc import Iterator, Sequence
 
 from epollo.bench.load.rates import Profile, Step
 from epollo.bench.output.wording import (
+    arrival,
     described,
     fairness,
     figure_ns,
+    floor,
     format_ns,
     histograms,
     percentiles_ns,
     spread,
     tester,
 )
+from epollo.bench.results.culprit_words import parts
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.partial import UNTOLD
 from epollo.bench.results.result import PERCENTILES, Result
@@ -170,6 +173,9 @@ def _amounts(result: Result) -> str:
         ("fairness", fairness(result)),
         ("outstanding", _outstanding(result)),
         ("tester", tester(result)),
+        ("arrival", arrival(result)),
+        ("time", parts(result)),
+        ("floor", floor(result)),
     ]
     return "\n".join(f"{name:<13}{words}" for name, words in lines if words)
 

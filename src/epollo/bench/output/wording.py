@@ -153,6 +153,29 @@ def tester(result: Result) -> str:
     return f"{busy}, ready to run but without a processor for {100 * (result.waiting or 0):.0f} %"
 
 
+def arrival(result: Result) -> str:
+    """How long after their arrival replies were read; empty if that was not measured."""
+    delays = result.delays
+    if delays is None or not delays.lags.total:
+        return ""
+    if not delays.reads.total:
+        lag = format_ns(delays.lags.mean)
+        return f"not known: no receive stamps; the tester's loop was {lag} late on average"
+    return f"replies read later by: {spread(delays.reads)}, of {delays.reads.total:,} sampled"
+
+
+def floor(result: Result) -> str:
+    """The tester's own floor; empty if it was not measured."""
+    found = result.floor
+    if found is None:
+        return ""
+    words = f"median {format_ns(found.p50)}, p99 {format_ns(found.p99)}: this tester and a server"
+    words += f" that does nothing, {found.exchange}"
+    if not result.response.total or not found.is_near(result.response.percentile(50)):
+        return words
+    return f"{words}; the response times are near it: mostly the tester's own"
+
+
 def fairness(result: Result) -> str:
     """The correct replies of the connections; empty if there is only one connection."""
     if len(result.answered) < 2:

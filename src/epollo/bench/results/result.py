@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from epollo.bench.messages import matched_by
+from epollo.bench.results.culprit import Culprit, Shares, culprit, shares
+from epollo.bench.results.delays import Delays
+from epollo.bench.results.floor import Floor
 from epollo.bench.results.histogram import Histogram
 from epollo.bench.results.precision import Precision
 from epollo.bench.results.reading import (
@@ -79,6 +82,8 @@ class Result:
             divided by its length. None for a result of version 2.
         waited: seconds in which it was ready to run and had no processor, likewise; None if that is
             not known.
+        delays: where the time of the replies went; None if it was not measured.
+        floor: what the tester itself takes for an exchange; None if it was not measured.
     """
 
     workload: Workload
@@ -102,6 +107,8 @@ class Result:
     cpu: float = 0.0
     waited: float | None = None
     outstanding: float | None = None
+    delays: Delays | None = None
+    floor: Floor | None = None
 
     @property
     def messages(self) -> int:
@@ -158,6 +165,16 @@ class Result:
     def waiting(self) -> float | None:
         """The part of the window in which the tester was ready to run and had no processor."""
         return None if self.waited is None else self._part(self.waited)
+
+    @property
+    def culprit(self) -> Culprit:
+        """The side that had the largest part of the response times, if they are long."""
+        return culprit(self)
+
+    @property
+    def shares(self) -> Shares | None:
+        """The parts of the mean response time; None if they are not known."""
+        return shares(self)
 
     def _part(self, seconds: float) -> float:
         return seconds / self.elapsed / self.workload.processes if self.elapsed else 0.0
@@ -232,6 +249,10 @@ class Result:
             "late": self.late if self.slip.total else None,
             "cpu": self.cpu,
             "cpu_wait": self.waited,
+            "floor": None if self.floor is None else self.floor.to_document(),
+            "delays": None if self.delays is None else self.delays.to_document(),
+            "culprit": self.culprit,
+            "shares": None if (parts := self.shares) is None else parts.to_document(),
             "response": summary(self.response),
             "service": summary(self.service),
             "slip": summary(self.slip),
@@ -279,6 +300,8 @@ class Result:
             cpu=number(document.get("cpu", 0.0)),
             waited=optional(document.get("cpu_wait")),
             outstanding=optional(document["concurrency"]) if document["version"] > 2 else None,
+            floor=Floor.of_document(found) if (found := document.get("floor")) else None,
+            delays=Delays.of_document(found) if (found := document.get("delays")) else None,
             **known,
         )
 
@@ -355,6 +378,7 @@ def merge(results: Sequence[Result]) -> Result:
         cpu=sum(result.cpu for result in results),
         outstanding=_sum_of_known(result.outstanding for result in results),
         waited=_sum_of_known(result.waited for result in results),
+        delays=Delays.merged(r.delays for r in results if r.delays is not None),
         **merged,
     )
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from epollo.bench.load.payload import Fault
 from epollo.bench.messages import are_distinct, assumes_order, matched_by
 from epollo.bench.results import lateness
+from epollo.bench.results.culprit import Culprit
+from epollo.bench.results.culprit_words import blame
 from epollo.bench.results.precision import Precision
 from epollo.bench.results.result import LATE, Result
 from epollo.bench.results.thresholds import Threshold
@@ -64,7 +66,7 @@ class Verdict:
     def __str__(self) -> str:
         reached, missed = self._precision(True), self._precision(False)
         faults = [*self.broken, *missed, self._errors(), self._lost()]
-        facts = [*reached, self._rate(), self._slip(), self._busy()]
+        facts = [*reached, self._rate(), self._slip(), self._busy(), blame(self.result)]
         parts = [*faults, *facts] if self.failed else [*facts, *faults]
         parts += [self._limits(), self._end()]
         line = "; ".join(part for part in parts if part)
@@ -96,14 +98,14 @@ class Verdict:
         if not result.slip.total:
             return ""
         late = f"{100 * result.late:.3g} % sent over {format_seconds(LATE / 1e9)} late"
-        if result.on_time:
+        if result.on_time or (self._blames_tester and not result.lost):  # `blame` says why
             return late
         return f"{late}, so the tester {lateness.cause(result)}: {lateness.advice(result)}"
 
     def _busy(self) -> str:
         """Only for a closed loop: the slip shows how an open loop's tester kept up."""
         busy = self.result.busy
-        if self.result.workload.open_loop or busy < _BUSY:
+        if self.result.workload.open_loop or busy < _BUSY or self._blames_tester:
             return ""
         part = f"{100 * busy:.0f} % of the time"
         return f"the tester was busy for {part}, and may limit the rate: add --processes"
@@ -111,6 +113,11 @@ class Verdict:
     def _precision(self, reached: bool) -> list[str]:
         """The goals that were reached, or those that were not."""
         return [precise(each) for each in self.result.precision if each.reached is reached]
+
+    @property
+    def _blames_tester(self) -> bool:
+        known = self.result.delays is not None
+        return known and self.result.culprit in (Culprit.READER, Culprit.MACHINE)
 
     def _limits(self) -> str:
         if not self.held:

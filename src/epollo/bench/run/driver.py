@@ -24,7 +24,9 @@ from epollo.bench.run.expired import ExpiredRequests
 from epollo.bench.run.metrics import NEVER, SECOND, RunCounters
 from epollo.bench.run.pool import ConnectionPool
 from epollo.bench.run.processor import ProcessorTime
+from epollo.bench.run.sampler import Sampler
 from epollo.bench.run.schedule import Schedule
+from epollo.bench.run.server_processes import server_processes
 from epollo.bench.run.unsent import count_unsent
 from epollo.bench.workload import Workload
 from epollo.descriptors import allow_descriptors
@@ -97,6 +99,8 @@ class Driver:
             watch_all=bool(workload.reconnect_every or workload.think),
         )
         self._timeout_ns = context.timeout_ns
+        local = [] if shard.index else server_processes(self._dialer.address)
+        self._sampler = Sampler(self._loop, local)
         self._pool = ConnectionPool(
             context,
             self._loop,
@@ -104,6 +108,7 @@ class Driver:
             self._dialer,
             _pipeline(workload, backend),
             self._all_ramped_up,
+            self._sampler.add,
         )
         self._schedule: Schedule | None = None
         self._processor = ProcessorTime()  # of the window
@@ -211,6 +216,7 @@ class Driver:
 
     def _begin_window(self) -> None:
         self._processor.start()
+        self._sampler.start()
         self.counters.begin_area()
 
     def _end_window(self) -> None:
@@ -250,6 +256,7 @@ class Driver:
         """No more is sent: wait for the replies, no longer than the timeout."""
         self._pool.halt()
         self._processor.stop()
+        self._sampler.stop()
         if self._schedule is not None:
             self._end_schedule(self._schedule)
         self._loop.call_later(self.workload.timeout, self._loop.stop)
@@ -292,6 +299,7 @@ class Driver:
             cpu=self._processor.used,
             waited=self._processor.waited,
             outstanding=counters.average_outstanding,
+            delays=self._sampler.delays,
         )
 
 

@@ -41,7 +41,7 @@ class ConnectionPool:
     come of them.
 
     Each has a *slot*, which its replacement takes over. ``ramped_up`` is called when each has had
-    a reply to each of its first messages, or has failed.
+    a reply to each of its first messages, or has failed; ``connected``, with each that connects.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class ConnectionPool:
         dialer: Dialer,
         new_connection: Callable[..., BenchConnection],
         ramped_up: Callable[[], object],
+        connected: Callable[[BenchConnection], object],
     ) -> None:
         workload = context.workload
         self.workload: Workload = workload
@@ -67,6 +68,7 @@ class ConnectionPool:
         self._shard = shard
         self._new_connection = new_connection
         self._ramped_up = ramped_up
+        self._connected = connected
         rate = workload.connection_rate
         own = rate and rate / shard.of
         delay = shard.index / rate if rate else 0.0
@@ -110,6 +112,7 @@ class ConnectionPool:
     def on_connected(self, connection: BenchConnection) -> None:
         assert connection.connect_time is not None
         self.connect.record(connection.connect_time)
+        self._connected(connection)
         if self._schedule is not None:
             self._schedule.add(connection)
         if not self._counters.sending:

@@ -27,6 +27,7 @@ from epollo.engine.deadlines import overdue
 from epollo.engine.native.connection import Connection
 from epollo.engine.native.listener import Listener
 from epollo.engine.native.context import ConnectionContext
+from epollo.engine.next_event import NextEvent
 from epollo.errors import EngineMissing
 
 cdef extern from "<sys/epoll.h>" nogil:
@@ -52,6 +53,7 @@ cdef uint32_t ENDS = ~READ & ~(<uint32_t> _events.WRITE)  # come, as a rule, wit
 cdef uint32_t PEER_ENDED = _events.PEER_ENDED
 
 cdef object CONNECTION = Connection
+cdef object NEXT_EVENT = NextEvent
 
 
 cdef class LoopCore:
@@ -303,7 +305,7 @@ cdef class LoopCore:
             source = self._sources[fd] if fd < PyList_GET_SIZE(self._sources) else None
             if type(source) is CONNECTION and (others or not events & ENDS):
                 (<ConnectionCore> source).serve_ready(events)
-            elif not others:
+            elif not others and (events & ENDS or type(source) is not NEXT_EVENT):
                 self._events[self._others] = self._events[self._served - 1]
                 self._others += 1
                 continue

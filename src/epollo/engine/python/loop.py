@@ -17,6 +17,7 @@ from epollo.engine.deadlines import overdue
 from epollo.engine.events import PEER_ENDED, READ, WRITE
 from epollo.engine.growth import Growth
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
+from epollo.engine.next_event import NextEvent
 from epollo.engine.python.connection import Connection
 from epollo.engine.python.context import ConnectionContext
 from epollo.engine.python.poller import Poller, new_poller
@@ -181,7 +182,10 @@ class Loop(BaseLoop):
             # one: it is closed after the batch (`_close_scheduled`). A listener's may, but an event
             # to read does no harm.
             source = sources.get(fd)
-            if others is not None and (events & _ENDS or type(source) is not Connection):
+            kind = type(source)
+            if others is not None and (
+                events & _ENDS or (kind is not Connection and kind is not NextEvent)
+            ):
                 others.append((fd, events))
             elif source is not None:
                 try:

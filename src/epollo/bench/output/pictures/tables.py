@@ -9,14 +9,17 @@ from epollo.bench.compare.letters import letter
 from epollo.bench.compare.ratios import Change, Comparison, Row
 from epollo.bench.compare.text import figure, interval
 from epollo.bench.output.wording import (
+    arrival,
     fairness,
     figure_ns,
+    floor,
     histograms,
     named,
     percentiles_ns,
     spread,
     tester,
 )
+from epollo.bench.results.culprit_words import parts
 from epollo.bench.results.result import PERCENTILES, Result
 from epollo.bench.results.second import Second
 from epollo.units import UNKNOWN, format_seconds, format_size
@@ -146,6 +149,9 @@ _AMOUNTS: Sequence[tuple[str, Callable[[Result], str]]] = (
     ("Rate", _rate),
     ("On time", _late),
     ("Tester", tester),
+    ("Arrival", arrival),
+    ("Response time", parts),
+    ("Tester's floor", floor),
     (
         "Outstanding",
         lambda result: f"{result.concurrency:,.1f} messages on average" if result.elapsed else "",
