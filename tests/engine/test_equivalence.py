@@ -80,6 +80,7 @@ def test_scenes_by_seed_come_to_the_same_and_end_for_all_reasons() -> None:
         CloseReason.WRITE_TIMEOUT,
         CloseReason.TLS_ERROR,
         CloseReason.PROXY_ERROR,
+        CloseReason.MEMORY,
     }
     assert {reason for _, reason in ends} == set(CloseReason) - out_of_reach
 
