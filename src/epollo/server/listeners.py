@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 
 from epollo import address
@@ -29,6 +29,7 @@ class Listeners:
         self._acceptors: list[Acceptor] = []
         self._given: Sequence[socket.socket] | None = None
         self.addresses: list[str] = []  # those that were bound
+        self.on_closed: Callable[[], object] | None = None  # called once, when none is left
 
     @property
     def files(self) -> list[str]:
@@ -58,6 +59,9 @@ class Listeners:
         no more than it holds, while further ones come. A second call does nothing."""
         most = self._settings.backlog if accept_queued else 0
         with ExitStack() as each:  # all of them, though one raises
+            if self.on_closed is not None:
+                each.callback(self.on_closed)
+                self.on_closed = None
             for acceptor in reversed(self._acceptors):
                 each.callback(acceptor.close, most)
 

@@ -423,7 +423,6 @@ class Server:
         farewell = self._protocol.executor.closing if application.has("closing") else None
         try:
             self._listeners.stop_accepting(accept_queued=True)
-            self._on_released()
         finally:  # whatever it raises, such as StopOverdue: the server ends
             self._protocol.on_empty = self._finish
             late = loop.advance_newcomers()
@@ -437,9 +436,6 @@ class Server:
             )
             goodbye.begin(max(0.0, deadline - time.monotonic()), late)
             self._protocol.check_empty()
-
-    def _on_released(self) -> None:
-        """The listeners are closed."""
 
     def _end_newcomers(self, loop: EventLoop) -> None:
         """The handshakes that had begun before the stop have had their time."""
@@ -457,7 +453,6 @@ class Server:
         self._protocol.on_empty = self._finish
         try:
             self._listeners.stop_accepting()
-            self._on_released()
         finally:
             if loop is not None:
                 for connection in (*loop.newcomers(), *loop.connections()):

@@ -35,6 +35,7 @@ class WorkerServer(Server):
         self._inherited_certificates = task.certificates
         super().__init__(handler, name=task.name, settings=task.settings)
         self._listeners.use([each for each, _ in sockets])
+        self._listeners.on_closed = self._say_released
         self._sockets = sockets
         self._channel = channel
         self._watch: ChannelWatch | None = None
@@ -83,7 +84,7 @@ class WorkerServer(Server):
         finally:
             self._stop_anyway(lambda: self.stop(grace))
 
-    def _on_released(self) -> None:
+    def _say_released(self) -> None:
         self._send("released")
 
     def _orphaned(self) -> None:
