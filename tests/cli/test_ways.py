@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
     """The settings of the server that ``epollo serve`` makes; it is not run."""
     made: list[Settings] = []
 
-    def serve_application(_app: str | None, _factory: bool, values: Values) -> None:
+    def serve_application(
+        _app: str | None, _factory: bool, values: Values, _watched: Sequence[str]
+    ) -> None:
         made.append(Settings(**values))
 
     def settings(*arguments: str) -> Settings:
