@@ -52,13 +52,18 @@ class Developed:
             raise AssertionError(f"{text!r} is not in {self.stderr}") from None
 
     def version(self) -> str:
-        """The version of the code that answers a new connection."""
-        with Peer(self.ready()) as peer:
-            return answer(peer)[0]
+        """The version of the code that answers a new connection. One that the old code accepts
+        just before its end is ended with it."""
+        while True:
+            with suppress(OSError, struct.error), Peer(self.ready()) as peer:
+                return answer(peer)[0]
 
     def serves(self, version: int) -> None:
         """Wait until that version answers."""
-        until(lambda: self.version() == str(version))
+        try:
+            until(lambda: self.version() == str(version))
+        except AssertionError:
+            raise AssertionError(f"{version} does not serve: {self.stderr}") from None
 
 
 def _open(path: Path) -> IO[bytes]:

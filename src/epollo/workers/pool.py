@@ -243,7 +243,7 @@ class Pool:
             _log.log(level, "worker %d %s", worker.pid, how if status else "has drained")
         elif self._stopping:
             _log.debug("worker %d %s", worker.pid, how)
-        elif worker.outdated and stage is Stage.BOOTING:
+        elif worker.outdated:  # it may have begun to serve, just before it was killed
             self.boot(slot)
         elif stage is Stage.SERVING:
             _log.error("worker %d %s; another takes its place", worker.pid, how)
