@@ -211,6 +211,16 @@ def test_several_values_are_divided_by_commas_or_spaces(
     assert len(getattr(settings, setting.name)) == 2
 
 
+def test_an_array_in_the_environment_has_values_with_commas_and_spaces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EPOLLO_TLS_CERT", '["my, own.pem", "other.pem"]')
+    monkeypatch.setenv("EPOLLO_BIND", "[::1]:0,[::1]:1")  # no array, though it begins like one
+    settings, _ = shown()
+    assert settings.tls_cert == ("my, own.pem", "other.pem")
+    assert settings.bind == ("[::1]:0", "[::1]:1")
+
+
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for setting in SETTINGS:
         monkeypatch.setenv(variable(setting.name), "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import Field
@@ -30,9 +29,6 @@ APPLICATION = "Application"
 
 class _Value(click.types.UnprocessedParamType):
     """A value of a setting, in the type that a file has for it: its own parser takes that."""
-
-    def split_envvar_value(self, rv: str) -> list[str]:
-        return [value for value in re.split(r"[,\s]+", rv) if value]
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
