@@ -76,8 +76,11 @@ def developing(
 ) -> Iterator[Developed]:
     """``epollo serve --reload``, ended by SIGINT. Fails if a process is left behind."""
     command = [sys.executable, "-m", "epollo", "serve", app, "--bind", "127.0.0.1:0", "--reload"]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # as most users have it
     with _open(folder / "stdout") as stdout, _open(folder / "stderr") as stderr:
-        process = subprocess.Popen([*command, *flags], cwd=folder, stdout=stdout, stderr=stderr)
+        process = subprocess.Popen(
+            [*command, *flags], cwd=folder, stdout=stdout, stderr=stderr, env=environment
+        )
     server = Developed(folder, process)
     children: set[int] = set()
     try:
@@ -218,14 +221,18 @@ def test_signals_end_a_server_that_waits_for_a_change(tmp_path: Path) -> None:
 def test_connections_of_the_old_code_end_at_once(tmp_path: Path) -> None:
     """They do not have to be silent for a second: a peer that never pauses gets the new code."""
     write(tmp_path, 1)
-    with developing(tmp_path) as server, Peer(server.ready()) as peer:
+    with developing(tmp_path, "--graceful-timeout", "1h") as server, Peer(server.ready()) as peer:
         assert answer(peer)[0] == "1"
         write(tmp_path, 2)
-        while True:
+
+        def is_ended() -> bool:
             try:
                 answer(peer)
-            except (OSError, struct.error):  # the end
-                break
+            except (OSError, struct.error):
+                return True
+            return False
+
+        until(is_ended)
         assert server.version() == "2"
 
 
