@@ -15,7 +15,7 @@ from collections.abc import Callable
 _HTTP = "epollo speaks framed messages, not HTTP"
 _ONE_ADDRESS = "host and port are one address; write {bind HOST:PORT}"
 _NO_DAEMON = "a server stays in the foreground; let systemd or another supervisor run it"
-_RESTART = "not there yet; stop the server and start it again"
+_RELOAD = "only the command has it: epollo serve APP --reload"
 _LOG = "the log goes to stderr; redirect that"
 _APP = "not there; name the application as module:attribute"
 
@@ -24,7 +24,10 @@ _SERVER = {
     "uds unix-socket socket sock": "{bind unix:PATH}",
     "fd file-descriptor": "{bind fd://N}",
     "w processes worker nproc": "{workers N}",
-    "reload reload-dir reload-include reload-exclude reload-delay auto-reload": _RESTART,
+    "reload reload-dir auto-reload autoreload watch": _RELOAD,
+    "reload-include reload-exclude reload-delay": (
+        "not there; --reload-dir DIR, once for each, says what is watched"
+    ),
     "chdir C pythonpath wd": "{app_dir DIR}",
     "app a application module": _APP,
     "env dotenv e": "{env_file FILE}",

@@ -23,6 +23,12 @@ From a worker:
     alive(messages)             its loop runs; ``messages`` it has received, if they are counted
     stopping                    it drains, without being asked by the supervisor
     released                    it has closed its listeners
+
+From the process that watches files:
+
+    watching                    no change is missed from now on
+    changed(files)              files have changed
+    failed(text)                it cannot watch, and ends
 """
 
 from __future__ import annotations

@@ -39,6 +39,9 @@ class PoolEvents(Protocol):
     def on_released(self, worker: Worker) -> None:
         """``worker`` has closed its listeners, or has ended."""
 
+    def on_forked(self) -> None:
+        """In a new worker: this process is no supervisor any more."""
+
 
 class Pool:
     """All slots and workers of one supervisor."""
@@ -87,6 +90,13 @@ class Pool:
             slot.timer = None
         if slot not in self._due:
             self._due.append(slot)
+
+    def boot_anew(self) -> None:
+        """Workers that boot have begun with code that has changed since: let others boot."""
+        for worker in self._slot_of:
+            if worker.stage is Stage.BOOTING:
+                worker.outdated = True
+                worker.kill(signal.SIGKILL)
 
     def respawn(self, slot: Slot, lifetime: float) -> None:
         """Boot a worker for ``slot``, whose last one has lived for ``lifetime`` seconds."""
@@ -137,6 +147,7 @@ class Pool:
         for worker in self._slot_of:
             worker.close_channel()
         self._sockets.close_other_slots(index)
+        self._events.on_forked()
 
     def _add(self, slot: Slot, worker: Worker) -> None:
         self._slot_of[worker] = slot
@@ -232,6 +243,8 @@ class Pool:
             _log.log(level, "worker %d %s", worker.pid, how if status else "has drained")
         elif self._stopping:
             _log.debug("worker %d %s", worker.pid, how)
+        elif worker.outdated:  # it may have begun to serve, just before it was killed
+            self.boot(slot)
         elif stage is Stage.SERVING:
             _log.error("worker %d %s; another takes its place", worker.pid, how)
             self.respawn(slot, worker.age)

@@ -44,7 +44,8 @@ class Replacements:
         except EpolloError as error:
             _log.error("no reload, nothing has changed: %s", error)
             return
-        _log.info("reload: %d workers are replaced, one after the other", len(self._pool.slots))
+        count = _workers(len(self._pool.slots))
+        _log.info("reload: %s to be replaced, one after the other", count)
         self._pool.generation += 1
         self._reloading, self._replaced, self._began = True, 0, time.monotonic()
         self._queue = deque(self._pool.slots)
@@ -91,15 +92,15 @@ class Replacements:
                 self._pool.boot(slot)
         if self._active is None and self._reloading:
             seconds = time.monotonic() - self._began
-            _log.info("reload done: %d workers replaced in %.1f s", self._replaced, seconds)
+            _log.info("reload done: %s replaced in %.1f s", _workers(self._replaced), seconds)
             self._end()
 
     def _is_replaceable(self, slot: Slot) -> bool:
         worker = slot.current
         if slot.booting is not None or slot.given_up:
             return False
-        if worker is None:  # a new one boots, at once or after a pause, which a reload ends
-            return slot.timer is not None
+        if worker is None:  # none boots, or only after a pause, which a reload ends
+            return True
         return not self._reloading or worker.generation < self._pool.generation
 
     def _end(self) -> None:
@@ -107,3 +108,7 @@ class Replacements:
         self._again = False
         if again:
             self.reload()
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker{'' if count == 1 else 's'}"

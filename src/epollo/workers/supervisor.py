@@ -12,7 +12,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
@@ -23,6 +23,7 @@ from epollo.engine import new_loop
 from epollo.errors import EpolloError, UsageError
 from epollo.server.listeners import binds_or_systemd_sockets
 from epollo.server.signals import signal_wakeup
+from epollo.workers.file_watcher import FileWatcher
 from epollo.workers.heartbeat import Heartbeat
 from epollo.workers.pool import Pool
 from epollo.workers.replacement import Replacements
@@ -45,9 +46,13 @@ _log = logging.getLogger("epollo.supervisor")
 
 
 class Supervisor:
-    """Serves a task with the workers that its settings ask for, until SIGINT or SIGTERM."""
+    """Serves a task with the workers that its settings ask for, until SIGINT or SIGTERM.
 
-    def __init__(self, task: Task, *, bind_given: bool) -> None:
+    With ``watched``, directories, it is for development: when a .py file in them changes, it
+    reloads. If a worker does not boot, it waits for the next change.
+    """
+
+    def __init__(self, task: Task, *, bind_given: bool, watched: Sequence[str] = ()) -> None:
         if sys.platform != "linux":
             raise UsageError("workers: there are none on this system, only on Linux; leave it out")
         if threading.current_thread() is not threading.main_thread():
@@ -62,6 +67,7 @@ class Supervisor:
         self._pool = Pool(self._loop, task, self._sockets, self)
         self._replacements = Replacements(self._pool, task)
         self._scaling = Scaling(self._loop, self._pool, self._sockets, task.settings.workers)
+        self._watcher = FileWatcher(watched) if watched else None
         self._announced = False  # that all serve
         self._stops = 0  # signals that ask for a stop
         self._failure: BaseException | None = None
@@ -71,6 +77,11 @@ class Supervisor:
         does not boot; but once all have served, that is only logged."""
         try:
             self._task.load_certificates()
+            if self._watcher is not None:
+                # Two edits within a second may leave a file of the same size and time: then Python
+                # would take the bytecode of the first one.
+                sys.dont_write_bytecode = True
+                self._watcher.start()
             self._sockets.open(self._settings.workers)
             gc.collect()
             gc.freeze()  # pages without garbage to collect stay shared with the workers
@@ -78,6 +89,8 @@ class Supervisor:
                 self._serve()
         finally:
             gc.unfreeze()
+            if self._watcher is not None:
+                self._watcher.close()
             self._sockets.close()
             self._loop.close()
         if self._failure is not None:
@@ -87,8 +100,11 @@ class Supervisor:
         for _ in range(self._settings.workers):
             self._pool.add_slot()
         Heartbeat(self._loop, self._settings, self._pool, self._replacements.recycle)
+        if self._watcher is not None:
+            self._watcher.watch(self._loop, self._on_change, self._fail)
         while not (self._stops and self._pool.empty):
-            self._pool.fork_due()
+            if self._watcher is None or self._watcher.ready:
+                self._pool.fork_due()
             self._loop.poll()
 
     # ---- What the pool tells
@@ -104,6 +120,9 @@ class Supervisor:
                 self._fail(error)
 
     def on_boot_failed(self, slot: Slot, error: EpolloError, lifetime: float) -> None:
+        if self._watcher is not None:
+            self._wait_for_change(slot, error)
+            return
         if not self._announced:
             self._fail(error)
             return
@@ -115,6 +134,26 @@ class Supervisor:
 
     def on_released(self, worker: Worker) -> None:
         self._scaling.on_released(worker)
+
+    def on_forked(self) -> None:
+        if self._watcher is not None:
+            self._watcher.give_up()
+
+    # ---- Development
+
+    def _on_change(self, files: list[str]) -> None:
+        if not self._stops:
+            _log.info("changed: %s", ", ".join(files))
+            self._pool.boot_anew()
+            self._replacements.reload()
+
+    def _wait_for_change(self, slot: Slot, error: EpolloError) -> None:
+        """A worker has not booted."""
+        if error.__cause__ is not None:
+            print(str(error.__cause__).strip("\n"), file=sys.stderr)
+        self._replacements.on_boot_failed(slot, error)
+        if not self._scaling.on_boot_failed(slot) and slot.current is None:
+            _log.error("a worker does not boot; waiting for a change: %s", error)
 
     # ---- Signals
 

@@ -49,6 +49,7 @@ class Worker:
         self.ready_line: str = ""
         self.failure: EpolloError | None = None  # why it cannot serve, as it says itself
         self.kill_reason: str = ""  # why the supervisor has killed it
+        self.outdated: bool = False  # its code has changed while it booted, so it was killed
         self.unanswered: int = 0  # pings in a row
         self.messages: int = 0  # that it has received, if they are counted
         self.limit_share: float = 1 - JITTER * random.random()  # noqa: S311 (spreads, hides nothing)
