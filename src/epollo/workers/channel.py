@@ -12,7 +12,8 @@ From the supervisor:
 
     ping                        answer with alive
     drain(grace, queued)        stop within ``grace`` seconds. Before that, accept what is in the
-                                accept queues of ``queued``: all sockets, its own ones, or none
+                                accept queues of ``queued``: all sockets, its own ones, none, or
+                                those at these indices
     abort                       stop at once
 
 From a worker:
@@ -23,6 +24,8 @@ From a worker:
     alive(messages)             its loop runs; ``messages`` it has received, if they are counted
     stopping                    it drains, without being asked by the supervisor
     released                    it has closed its listeners
+
+Two supervisors speak over such a channel too: `epollo.workers.handover`.
 """
 
 from __future__ import annotations
