@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from epollo.errors import HandlerError
+from epollo.errors import HandlerError, SettingError
 from epollo.server.handlers.application import echo, load_application
 from epollo.server.handlers.handler import Handler
 from epollo.server.server import Server, run_until_signalled
@@ -63,6 +64,8 @@ def serve_application(
     if isinstance(handler, str) and name is None:
         name = handler
     if not chosen.workers and not watched:
+        if "_EPOLLO_HANDOVER" in os.environ:
+            raise SettingError("workers: a supervisor can only hand over to another; set workers")
         loaded: Handler = (
             load_application(handler, factory=factory) if isinstance(handler, str) else handler
         )

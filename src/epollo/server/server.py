@@ -34,6 +34,7 @@ from epollo.server.groups.publisher import Publisher
 from epollo.server.handlers.application import application, echo
 from epollo.server.handlers.handler import Handler
 from epollo.server.listeners import Listeners
+from epollo.server.notices import Notices
 from epollo.server.process import ServerProcess, check_not_given
 from epollo.server.signals import Signals, signal_wakeup
 from epollo.server.stopping import (
@@ -59,13 +60,16 @@ _log = logging.getLogger("epollo.server")
 def run_until_signalled(server: Server) -> Stop:
     """Start ``server``, print its ready line, and run it until SIGINT or SIGTERM. Meanwhile this
     process may have as many descriptors as its hard limit allows."""
-    process = ServerProcess(server.settings)
+    process, notices = ServerProcess(server.settings), Notices()
+    server._on_stopping = notices.stopping
     server._process_settings_apply = True
     with all_descriptors() as limit:
         check_descriptors(server.settings.max_connections, limit)
         server.start()
         with server.closed_on_error():
             process.begin(server._listeners.files)
+        begin = partial(notices.begin, server._started, server.ready_line)
+        server._started.call_threadsafe(begin)  # in the first turn, when ``started`` has returned
         # Before the ready line, after which others may send signals.
         with process.ready(), server.signals():
             print(server.ready_line, flush=True)
@@ -134,6 +138,7 @@ class Server:
         self._stop_requested = False
         self._delays: list[Timer | None] = []  # one while the stop is delayed
         self._told_stopping = False
+        self._on_stopping: Callable[[], object] | None = None  # of the process
         self._stopping_task: Any = None  # runs an async ``stopping``
         self._aborted = False
         self._process_settings_apply = False
@@ -399,6 +404,8 @@ class Server:
         """Call ``stopping``, once. An async one runs in a task."""
         application = self._protocol.application
         told, self._told_stopping = self._told_stopping, True
+        if self._on_stopping is not None and not told:
+            self._on_stopping()
         if told or not application.has("stopping"):
             return
         if application.is_async("stopping"):

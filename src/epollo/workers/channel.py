@@ -12,7 +12,8 @@ From the supervisor:
 
     ping                        answer with alive
     drain(grace, queued)        stop within ``grace`` seconds. Before that, accept what is in the
-                                accept queues of ``queued``: all sockets, its own ones, or none
+                                accept queues of ``queued``: all sockets, its own ones, none, or
+                                those at these indices
     abort                       stop at once
 
 From a worker:
@@ -29,6 +30,8 @@ From the process that watches files:
     watching                    no change is missed from now on
     changed(files)              files have changed
     failed(text)                it cannot watch, and ends
+
+Two supervisors speak over such a channel too: `epollo.workers.handover`.
 """
 
 from __future__ import annotations

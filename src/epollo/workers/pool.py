@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -49,6 +50,8 @@ class Pool:
     def __init__(self, loop: EventLoop, task: Task, sockets: Sockets, events: PoolEvents) -> None:
         self.slots: list[Slot] = []
         self.generation: int = 0  # of the workers forked from now on: the reloads until now
+        self.not_for_workers: list[Channel] = []  # channels of the supervisor to other supervisors
+        self.steering: bool = True  # false once another supervisor decides
         self._slot_of: dict[Worker, Slot] = {}  # of every worker that is not reaped
         self._due: deque[Slot] = deque()  # those for which to fork before the next turn
         self._stopping = False
@@ -60,9 +63,9 @@ class Pool:
         self._events = events
 
     @property
-    def empty(self) -> bool:
-        """Has every worker ended?"""
-        return not self._slot_of
+    def over(self) -> bool:
+        """Has every worker ended, since all were to stop?"""
+        return self._stopping and not self._slot_of
 
     # ---- Slots
 
@@ -71,13 +74,17 @@ class Pool:
         slot = Slot(len(self.slots))
         self.slots.append(slot)
         self.boot(slot)
+        self.steer_anew()
+
+    def steer_anew(self) -> None:
+        """As `steer`, though the slots are the same: their sockets, or the groups, are not."""
         self._steered = None
         self.steer()
 
     def steer(self) -> None:
         """New connections go to the slots whose workers accept them."""
         accepting = [slot.index for slot in self.slots if slot.accepts]
-        if accepting != self._steered and not self._stopping:
+        if accepting != self._steered and self.steering and not self._stopping:
             self._steered = accepting
             self._sockets.steer(accepting)
 
@@ -143,7 +150,8 @@ class Pool:
     def _give_up(self, index: int, ours: Channel) -> None:
         """In a new worker: close what belongs to the supervisor and to other workers. While another
         process holds an end of a channel, or a listener, its close would not be seen."""
-        ours.close()
+        for channel in (ours, *self.not_for_workers):
+            channel.close()
         for worker in self._slot_of:
             worker.close_channel()
         self._sockets.close_other_slots(index)
@@ -253,18 +261,26 @@ class Pool:
             self._events.on_boot_failed(slot, error, worker.age)
         self._events.on_released(worker)
 
-    def drain(self, worker: Worker, queued: str) -> None:
+    def drain(self, worker: Worker, queued: str | list[int]) -> None:
         """Let ``worker`` stop, and kill it if it has not ended after the grace. ``queued`` says
         which connections it accepts before that, of those in accept queues: all, those of its own
-        sockets, or none."""
+        sockets, or none; or those of the sockets at these indices."""
         self._slot_of[worker].remove(worker)
         worker.stage = Stage.DRAINING
         grace = self._settings.graceful_timeout
         worker.send("drain", grace=grace, queued=queued)
         self._kill_after(worker, grace)
 
-    def stop(self) -> None:
+    def retire(self, queued: Callable[[int], list[int]]) -> None:
+        """Let every worker stop, since those of another supervisor serve. ``queued`` says for the
+        index of a slot of which sockets its worker accepts what is in the queues."""
+        self._end(lambda slot: queued(slot.index))
+
+    def stop(self, queued: str = "all") -> None:
         """Let every worker stop; those that boot end at once. No other is forked."""
+        self._end(lambda _: queued)
+
+    def _end(self, queued: Callable[[Slot], str | list[int]]) -> None:
         self._stopping = True
         self._due.clear()
         for slot in self.slots:
@@ -272,7 +288,7 @@ class Pool:
                 slot.timer.cancel()
         for worker in list(self._slot_of):
             if worker.stage is Stage.SERVING:
-                self.drain(worker, "all")
+                self.drain(worker, queued(self._slot_of[worker]))
             elif worker.stage is Stage.BOOTING:
                 worker.kill(signal.SIGTERM)
                 self._kill_after(worker, self._settings.graceful_timeout)

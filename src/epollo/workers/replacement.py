@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 
 from epollo.errors import EpolloError
 from epollo.workers.pool import Pool
@@ -23,15 +24,22 @@ class Replacements:
     has not reached.
     """
 
-    def __init__(self, pool: Pool, task: Task) -> None:
+    def __init__(self, pool: Pool, task: Task, reloaded: Callable[[], object]) -> None:
+        """``reloaded`` is called at the end of the last reload of those that were asked for."""
         self._pool = pool
         self._task = task
+        self._reloaded = reloaded
         self._queue: deque[Slot] = deque()
         self._active: Slot | None = None  # its new worker boots
         self._recycle_at: dict[Slot, float] = {}  # the earliest time for the next recycling
         self._reloading = self._again = False
         self._replaced = 0
         self._began = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Is a worker being replaced, or are several?"""
+        return self._reloading or self._active is not None
 
     def reload(self) -> None:
         """Replace all workers by such that import the application anew. During a reload: once more
@@ -43,6 +51,7 @@ class Replacements:
             self._task.load_certificates()
         except EpolloError as error:
             _log.error("no reload, nothing has changed: %s", error)
+            self._reloaded()
             return
         count = _workers(len(self._pool.slots))
         _log.info("reload: %s to be replaced, one after the other", count)
@@ -108,6 +117,8 @@ class Replacements:
         self._again = False
         if again:
             self.reload()
+        else:
+            self._reloaded()
 
 
 def _workers(count: int) -> str:

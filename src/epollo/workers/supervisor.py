@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 import sys
 import threading
@@ -22,9 +23,12 @@ from epollo.descriptors import all_descriptors
 from epollo.engine import new_loop
 from epollo.errors import EpolloError, UsageError
 from epollo.server.listeners import binds_or_systemd_sockets
+from epollo.server.notices import Notices
 from epollo.server.signals import signal_wakeup
 from epollo.workers.file_watcher import FileWatcher
+from epollo.workers.handover import Handover
 from epollo.workers.heartbeat import Heartbeat
+from epollo.workers.inheritance import inheritance
 from epollo.workers.pool import Pool
 from epollo.workers.replacement import Replacements
 from epollo.workers.scaling import Scaling
@@ -37,6 +41,7 @@ _SIGNALS = (
     signal.SIGTERM,
     signal.SIGINT,
     signal.SIGHUP,
+    signal.SIGUSR2,
     signal.SIGTTIN,
     signal.SIGTTOU,
     signal.SIGCHLD,
@@ -60,14 +65,24 @@ class Supervisor:
         self._settings = task.settings
         self._task = task
         binds = address.parse_all(task.settings.bind)
-        binds = binds_or_systemd_sockets(binds, bind_given=bind_given)
+        self._inheritance = inheritance()
+        passed = address.activated() if self._inheritance is None else self._inheritance.systemd
+        binds = binds_or_systemd_sockets(binds, passed, bind_given=bind_given)
         # The engine to read: nothing here depends on speed.
         self._loop = new_loop("python", "auto")
         self._sockets = Sockets(task.settings, binds)
         self._pool = Pool(self._loop, task, self._sockets, self)
-        self._replacements = Replacements(self._pool, task)
+        self._replacements = Replacements(self._pool, task, self._on_reloaded)
         self._scaling = Scaling(self._loop, self._pool, self._sockets, task.settings.workers)
         self._watcher = FileWatcher(watched) if watched else None
+        systemd = [each.fd for each in passed if each.fd is not None]
+        self._handover = Handover(
+            self._loop, task.settings, self._pool, self._sockets, systemd, self
+        )
+        self._handover_asked = False
+        self._held: list[int] = []  # signals to act on when another supervisor has come or gone
+        self._notices = Notices()
+        self._ready_line = ""
         self._announced = False  # that all serve
         self._stops = 0  # signals that ask for a stop
         self._failure: BaseException | None = None
@@ -82,11 +97,14 @@ class Supervisor:
                 # would take the bytecode of the first one.
                 sys.dont_write_bytecode = True
                 self._watcher.start()
-            self._sockets.open(self._settings.workers)
+            self._sockets.open(self._settings.workers, self._inheritance)
             gc.collect()
             gc.freeze()  # pages without garbage to collect stay shared with the workers
             with all_descriptors(), self._signals(), signal_wakeup(self._loop):
                 self._serve()
+        except EpolloError as error:
+            self._refuse(error)
+            raise
         finally:
             gc.unfreeze()
             if self._watcher is not None:
@@ -102,7 +120,11 @@ class Supervisor:
         Heartbeat(self._loop, self._settings, self._pool, self._replacements.recycle)
         if self._watcher is not None:
             self._watcher.watch(self._loop, self._on_change, self._fail)
-        while not (self._stops and self._pool.empty):
+        if self._inheritance is not None:
+            self._pool.not_for_workers.append(self._inheritance.channel)
+            self._inheritance.watch(self._loop, self._on_owned, self._on_alone)
+        while not (self._pool.over and (self._handover.done or not self._handover.running)):
+            self._begin_handover()
             if self._watcher is None or self._watcher.ready:
                 self._pool.fork_due()
             self._loop.poll()
@@ -114,10 +136,19 @@ class Supervisor:
         self._replacements.on_ready(slot)
         if not self._announced and all(each.current for each in self._pool.slots):
             self._announced = True
-            try:
-                print(worker.ready_line, flush=True)
-            except OSError as error:  # the reader of our output has exited, or its disk is full
-                self._fail(error)
+            self._ready_line = worker.ready_line
+            if self._inheritance is None:
+                self._announce()
+            else:
+                self._inheritance.claim(len(self._pool.slots))
+
+    def _announce(self) -> None:
+        """All workers serve."""
+        self._notices.begin(self._loop, self._ready_line)
+        try:
+            print(self._ready_line, flush=True)
+        except OSError as error:  # the reader of our output has exited, or its disk is full
+            self._fail(error)
 
     def on_boot_failed(self, slot: Slot, error: EpolloError, lifetime: float) -> None:
         if self._watcher is not None:
@@ -134,6 +165,9 @@ class Supervisor:
 
     def on_released(self, worker: Worker) -> None:
         self._scaling.on_released(worker)
+
+    def _on_reloaded(self) -> None:
+        self._notices.ready(self._ready_line.removeprefix("epollo: "))
 
     def on_forked(self) -> None:
         if self._watcher is not None:
@@ -155,6 +189,68 @@ class Supervisor:
         if not self._scaling.on_boot_failed(slot) and slot.current is None:
             _log.error("a worker does not boot; waiting for a change: %s", error)
 
+    # ---- The supervisor before
+
+    def _on_owned(self) -> None:
+        """It has handed over, or has ended."""
+        if not self._stops:
+            self._sockets.own()
+            self._pool.steer_anew()
+            self._announce()
+
+    def _on_alone(self) -> None:
+        """It has ended, and all its workers."""
+        _log.info("the supervisor before has ended")
+        self._sockets.alone = True
+        self._pool.steer_anew()
+        self._act_on_held()
+
+    def _refuse(self, error: BaseException) -> None:
+        if self._inheritance is not None:
+            self._inheritance.refuse(" ".join(str(error).split()))
+
+    # ---- The supervisor after
+
+    def _ask_handover(self) -> None:
+        if os.getpid() == 1:
+            _log.error("no handover: the end of process 1 would end the container; send SIGHUP")
+        elif self._handover.running:
+            _log.warning("no second handover: the process of the last one has not ended")
+        else:
+            self._handover_asked = True
+
+    def _begin_handover(self) -> None:
+        """Begin one that was asked for, unless there is something to wait for."""
+        before = self._inheritance
+        if not self._handover_asked or self._stops or not self._announced:
+            return
+        if self._replacements.busy or self._scaling.busy or (before and not before.over):
+            return
+        self._handover_asked = False
+        self._notices.reloading()
+        self._handover.begin()
+
+    def on_handover_failed(self, why: str) -> None:
+        _log.error("no handover, this supervisor goes on: %s", why)
+        self._on_reloaded()
+        self._act_on_held()
+
+    def on_handed_over(self, pid: int) -> None:
+        _log.info("process %d serves in place of this supervisor, which drains and ends", pid)
+        self._notices.hand_over(pid)
+        self._act_on_held()
+
+    def _act_on_held(self) -> None:
+        held, self._held = self._held, []
+        for number in held:
+            self._act(number)
+
+    def _must_wait(self, number: int) -> bool:
+        """While there are two supervisors, their groups of sockets stay as they are."""
+        before = self._inheritance
+        scales = number in (signal.SIGTTIN, signal.SIGTTOU)
+        return self._handover.booting or (scales and before is not None and not before.over)
+
     # ---- Signals
 
     @contextmanager
@@ -174,28 +270,46 @@ class Supervisor:
         self._loop.call_threadsafe(partial(self._act, number))
 
     def _act(self, number: int) -> None:
+        if number == signal.SIGCHLD:
+            self._pool.reap()
+            self._handover.reap()
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            self._stop()
+        elif self._stops:
+            pass
+        elif self._handover.done:
+            self._handover.signal(number)
+        elif number == signal.SIGUSR2:
+            self._ask_handover()
+        elif self._must_wait(number):
+            self._held.append(number)
+        else:
+            self._change(number)
+
+    def _change(self, number: int) -> None:
         match number:
-            case signal.SIGCHLD:
-                self._pool.reap()
-            case signal.SIGTERM | signal.SIGINT:
-                self._stop()
-            case signal.SIGHUP if not self._stops:
+            case signal.SIGHUP:
+                self._notices.reloading()
                 self._replacements.reload()
-            case signal.SIGTTIN if not self._stops:
+            case signal.SIGTTIN:
                 self._scaling.change(1)
-            case signal.SIGTTOU if not self._stops:
+            case signal.SIGTTOU:
                 self._scaling.change(-1)
 
     def _stop(self) -> None:
         self._stops += 1
-        if self._stops == 1:
+        if self._stops == 1 and not self._handover.done:
+            self._notices.stopping()
+            borrowed = self._sockets.borrowed
             self._sockets.close()
-            self._pool.stop()
-        else:
+            self._pool.stop("none" if borrowed else "all")
+            self._handover.stop()
+        elif self._stops > 1:
             self._pool.abort()
 
     def _fail(self, error: BaseException) -> None:
         """It cannot serve: end all, and raise the first error."""
+        self._refuse(error)
         if self._failure is None:
             self._failure = error
             if not self._stops:

@@ -50,10 +50,10 @@ def become_worker(
 
 
 def _reset_signals() -> None:
-    """Signals of the terminal go to the whole group of processes: the supervisor acts on them. Not
-    SIG_IGN, which programs that a handler starts would inherit (signal(7))."""
+    """Signals of the terminal, and of pkill(1), go to all processes: the supervisor acts on them.
+    Not SIG_IGN, which programs that a handler starts would inherit (signal(7))."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(number, _ignore)
     for number in (
         signal.SIGTERM,

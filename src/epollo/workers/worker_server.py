@@ -69,7 +69,7 @@ class WorkerServer(Server):
             case "abort":
                 self._stop_anyway(self.stop)
 
-    def _drain_as_ordered(self, grace: float, queued: str) -> None:
+    def _drain_as_ordered(self, grace: float, queued: str | list[int]) -> None:
         if self._stop_requested:
             return
         self._ordered = True
@@ -77,8 +77,8 @@ class WorkerServer(Server):
             self._listeners.leave_queued(
                 [
                     each
-                    for each, shared in self._sockets
-                    if queued == "none" or (shared and queued == "own")
+                    for index, (each, shared) in enumerate(self._sockets)
+                    if not _accepts(queued, index, shared=shared)
                 ]
             )
         finally:
@@ -110,3 +110,10 @@ class WorkerServer(Server):
     def _send(self, kind: str, **values: Any) -> None:
         if self._watch is not None:
             self._watch.send(kind, **values)
+
+
+def _accepts(queued: str | list[int], index: int, *, shared: bool) -> bool:
+    """Does it accept what is in the queue of the socket at ``index``?"""
+    if isinstance(queued, list):
+        return index in queued
+    return queued == "all" or (queued == "own" and not shared)
