@@ -240,9 +240,10 @@ def sampled(
 
 
 def with_delays(mean: float, delays: Delays | None, **load: Any) -> Result:
-    """A run whose messages all took ``mean`` ms."""
+    """A run whose messages all took ``mean`` ms, but for a quick one."""
     result = made_up(lambda *_: mean * MS, seconds=1, connections=10, **load)
-    return replace(result, delays=delays, cpu=0.1, outstanding=10.0)
+    service = result.service.merged(times(0.01))
+    return replace(result, service=service, delays=delays, cpu=0.1, outstanding=10.0)
 
 
 @pytest.mark.parametrize(
@@ -306,6 +307,14 @@ def test_the_shares_are_the_whole() -> None:
     assert shares.reader + shares.machine + shares.server == pytest.approx(1)
     assert shares.reader == pytest.approx(0.22, abs=0.001)
     assert shares.machine == pytest.approx(0.08 + 0.7 * 0.2, abs=0.001)
+
+
+def test_what_each_message_took_was_no_wait_for_a_processor() -> None:
+    """A server that sleeps for 40 ms may be starved by its other messages meanwhile."""
+    result = with_delays(50, sampled(50, server_starved=0.8))
+    assert result.culprit is Culprit.MACHINE
+    slow = replace(result, service=times(*[40] * 10, *[60] * 10))
+    assert slow.culprit is Culprit.SERVER
 
 
 @pytest.mark.parametrize(

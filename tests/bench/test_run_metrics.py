@@ -194,8 +194,12 @@ def test_lost_connections_are_told_by_their_reason() -> None:
 @pytest.mark.parametrize(
     ("given", "status", "words"),
     [
-        (["--metrics", "nonsense"], 2, "bad address 'nonsense': no port"),
-        (["--metrics", "unix:no/such/socket"], 1, "cannot listen on unix:no/such/socket"),
+        (["--metrics", "nonsense"], 2, "--metrics: bad address 'nonsense': no port"),
+        (
+            ["--metrics", "unix:no/such/socket"],
+            1,
+            "--metrics: cannot listen on unix:no/such/socket",
+        ),
         (["--metrics", "127.0.0.1:0", "--find-rate", "p99<5ms"], 2, "--metrics: shows one run"),
     ],
 )

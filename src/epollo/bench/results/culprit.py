@@ -117,7 +117,9 @@ def shares(result: Measured) -> Shares | None:
         own_starved = _part(delays.own_without_core, _sum(delays.reads) + _sum(delays.sends))
     machine = slip * lags_starved + own * own_starved
     elsewhere = 1 - slip - own
-    at_server = elsewhere * _server_starved(result, delays)
+    # A message without a wait for a processor takes the least time at least.
+    most = max(0.0, elsewhere - result.service.minimum / response)
+    at_server = min(most, elsewhere * _server_starved(result, delays))
     return Shares(
         reader=slip + own - machine,
         machine=machine + at_server,
