@@ -11,6 +11,7 @@ from epollo.engine import CloseReason, Connection
 from epollo.reasons import Refusal
 from epollo.server.counters import Counters
 from epollo.server.rates import ConnectionRates
+from epollo.server.shared_counts import ENTRIES, Share
 
 _log = logging.getLogger("epollo.server")
 
@@ -30,13 +31,19 @@ class ConnectionLimiter:
         *,
         max_rate_per_ip: float = 0,
         proxied: bool = False,
+        share: Share | None = None,
     ) -> None:
         self.counters = counters
         self.bounded: bool = bool(max_connections or max_per_ip or max_rate_per_ip)
         self._max_connections = max_connections
         self._max_per_ip = max_per_ip
         self._max_rate_per_ip = max_rate_per_ip
-        self._rates = ConnectionRates(max_rate_per_ip) if max_rate_per_ip else None
+        self._rates = (
+            ConnectionRates(max_rate_per_ip, share, self._warn_table_full)
+            if max_rate_per_ip
+            else None
+        )
+        self._share = share
         self._proxied = proxied
         self._hosts: dict[Connection, str] = {}
         self._open_by_host: dict[str, int] = {}
@@ -53,23 +60,77 @@ class ConnectionLimiter:
             return ""
 
     def refusal(self, host: str) -> Refusal | None:
-        """Why a new connection from ``host`` is refused; None if it is not."""
-        if self._max_connections and self.counters.open >= self._max_connections:
+        """Why a new connection from ``host`` is refused; None if it is not. Then it has a place,
+        and `add` or `withdraw` comes next."""
+        if self._max_connections and self._is_full():
             return Refusal.MAX_CONNECTIONS
-        return self._refusal_of(host) if host else None
+        refusal = self._refusal_of(host) if host else None
+        if refusal is not None:
+            self.settle()
+        return refusal
+
+    def _is_full(self) -> bool:
+        open_here, share = self.counters.open, self._share
+        if open_here >= self._max_connections:
+            return True
+        if share is None:
+            return False
+        share.set_open(open_here + 1)
+        if share.open() <= self._max_connections:
+            return False
+        share.set_open(open_here)
+        return True
 
     def _refusal_of(self, host: str) -> Refusal | None:
-        if self._max_per_ip and self._open_by_host.get(host, 0) >= self._max_per_ip:
+        if self._max_per_ip and self._is_full_for(host):
             return Refusal.MAX_PER_IP
         if self._rates is not None and self._rates.is_over(host):
+            self._share_count(host)
             return Refusal.MAX_CONNECT_RATE_PER_IP
         return None
+
+    def _is_full_for(self, host: str) -> bool:
+        open_here = self._open_by_host.get(host, 0)
+        if open_here >= self._max_per_ip:
+            return True
+        if self._share is None:
+            return False
+        self._share_count(host, 1)
+        if self._share.count(host) <= self._max_per_ip:
+            return False
+        self._share_count(host)
+        return True
+
+    def _share_count(self, host: str, more: int = 0) -> None:
+        """Let the other processes know how many connections ``host`` has here."""
+        if self._share is not None and self._max_per_ip:
+            count = self._open_by_host.get(host, 0) + more
+            if not self._share.set_count(host, count):
+                self._warn_table_full(host)
+
+    def _warn_table_full(self, host: str) -> None:
+        self.warn(
+            f"{host} is counted by this worker alone: {ENTRIES} addresses can be shared, and some "
+            "fewer if many of them share a row"
+        )
+
+    def settle(self) -> None:
+        """Let the other processes know how many connections are open here."""
+        if self._share is not None and self._max_connections:
+            self._share.set_open(self.counters.open)
+
+    def withdraw(self, host: str) -> None:
+        """A connection from ``host`` was not refused, but it could not be served."""
+        self._share_count(host)
+        self.settle()
 
     def add(self, connection: Connection, host: str) -> None:
         """Count ``connection`` for ``host``."""
         if host and not connection.closed:
             self._hosts[connection] = host
             self._open_by_host[host] = self._open_by_host.get(host, 0) + 1
+        elif host:
+            self.withdraw(host)
 
     def remove(self, connection: Connection) -> Refusal | None:
         """Count a closed ``connection`` no more. Returns why `identify` refused it, if it did."""
@@ -78,6 +139,7 @@ class ConnectionLimiter:
             self._open_by_host[host] -= 1
             if not self._open_by_host[host]:
                 del self._open_by_host[host]
+            self._share_count(host)
         return self._refused.pop(connection, None)
 
     def identify(self, connection: Connection, host: str) -> None:
