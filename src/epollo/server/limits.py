@@ -11,7 +11,7 @@ from epollo.engine import CloseReason, Connection
 from epollo.reasons import Refusal
 from epollo.server.counters import Counters
 from epollo.server.rates import ConnectionRates
-from epollo.server.shared_counts import ENTRIES, Share
+from epollo.server.shared_counts import Share
 
 _log = logging.getLogger("epollo.server")
 
@@ -38,11 +38,7 @@ class ConnectionLimiter:
         self._max_connections = max_connections
         self._max_per_ip = max_per_ip
         self._max_rate_per_ip = max_rate_per_ip
-        self._rates = (
-            ConnectionRates(max_rate_per_ip, share, self._warn_table_full)
-            if max_rate_per_ip
-            else None
-        )
+        self._rates = ConnectionRates(max_rate_per_ip) if max_rate_per_ip else None
         self._share = share
         self._proxied = proxied
         self._hosts: dict[Connection, str] = {}
@@ -70,58 +66,46 @@ class ConnectionLimiter:
         return refusal
 
     def _is_full(self) -> bool:
-        open_here, share = self.counters.open, self._share
-        if open_here >= self._max_connections:
+        count = self.counters.open
+        if count >= self._max_connections:
             return True
-        if share is None:
-            return False
-        share.set_open(open_here + 1)
-        if share.open() <= self._max_connections:
-            return False
-        share.set_open(open_here)
-        return True
+        share = self._share
+        return share is not None and not share.admits(count + 1, self._max_connections)
 
     def _refusal_of(self, host: str) -> Refusal | None:
         if self._max_per_ip and self._is_full_for(host):
             return Refusal.MAX_PER_IP
         if self._rates is not None and self._rates.is_over(host):
-            self._share_count(host)
+            self._settle_host(host)
             return Refusal.MAX_CONNECT_RATE_PER_IP
         return None
 
     def _is_full_for(self, host: str) -> bool:
-        open_here = self._open_by_host.get(host, 0)
-        if open_here >= self._max_per_ip:
+        count = self._open_by_host.get(host, 0)
+        if count >= self._max_per_ip:
             return True
         if self._share is None:
             return False
-        self._share_count(host, 1)
-        if self._share.count(host) <= self._max_per_ip:
-            return False
-        self._share_count(host)
-        return True
+        admitted = self._share.admits_host(host, count + 1, self._max_per_ip)
+        if admitted is None:
+            self._warn_unshared(host)
+        return admitted is False
 
-    def _share_count(self, host: str, more: int = 0) -> None:
-        """Let the other processes know how many connections ``host`` has here."""
-        if self._share is not None and self._max_per_ip:
-            count = self._open_by_host.get(host, 0) + more
-            if not self._share.set_count(host, count):
-                self._warn_table_full(host)
-
-    def _warn_table_full(self, host: str) -> None:
-        self.warn(
-            f"{host} is counted by this worker alone: {ENTRIES} addresses can be shared, and some "
-            "fewer if many of them share a row"
-        )
+    def _warn_unshared(self, host: str) -> None:
+        self.warn(f"connections of {host} are counted by this worker alone: the table is full")
 
     def settle(self) -> None:
         """Let the other processes know how many connections are open here."""
         if self._share is not None and self._max_connections:
             self._share.set_open(self.counters.open)
 
+    def _settle_host(self, host: str) -> None:
+        if self._share is not None and self._max_per_ip:
+            self._share.set_host(host, self._open_by_host.get(host, 0))
+
     def withdraw(self, host: str) -> None:
         """A connection from ``host`` was not refused, but it could not be served."""
-        self._share_count(host)
+        self._settle_host(host)
         self.settle()
 
     def add(self, connection: Connection, host: str) -> None:
@@ -139,7 +123,7 @@ class ConnectionLimiter:
             self._open_by_host[host] -= 1
             if not self._open_by_host[host]:
                 del self._open_by_host[host]
-            self._share_count(host)
+            self._settle_host(host)
         return self._refused.pop(connection, None)
 
     def identify(self, connection: Connection, host: str) -> None:

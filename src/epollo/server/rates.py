@@ -13,7 +13,6 @@ from functools import partial
 
 from epollo.engine import EngineConnection, EventLoop, Reply
 from epollo.engine.pauses import RATE
-from epollo.server.shared_counts import Share
 
 _SHORTEST_PAUSE = 0.01  # seconds; a timer for each message would cost more than the message
 _ROUNDING = 1e-6  # seconds
@@ -65,18 +64,9 @@ class MessageRates:
 
 
 class ConnectionRates:
-    """Tells whether one more connection of a host is over ``rate`` a second, over all processes
-    that have a ``share``: the time at which a bucket is full is the latest that any of them has
-    set. ``unshared`` is told of a host that has no entry there."""
+    """Tells whether one more connection of a host is over ``rate`` a second."""
 
-    def __init__(
-        self,
-        rate: float,
-        share: Share | None = None,
-        unshared: Callable[[str], object] | None = None,
-    ) -> None:
-        self._share = share
-        self._unshared = unshared
+    def __init__(self, rate: float) -> None:
         self._interval = 1 / rate
         self._burst = max(1.0, self._interval)  # seconds
         self._full_at: dict[str, float] = {}
@@ -85,22 +75,13 @@ class ConnectionRates:
     def is_over(self, host: str) -> bool:
         """Count a new connection of ``host``, unless it is over the rate."""
         now = time.monotonic()
-        before = self._full_at.get(host, now)
-        if self._share is not None:
-            before = max(before, self._share.full_at(host))
-        full_at = max(now, before) + self._interval
+        full_at = max(now, self._full_at.get(host, now)) + self._interval
         if full_at - now > self._burst + _ROUNDING:
             return True
         self._full_at[host] = full_at
-        if self._share is not None and not self._share.set_full_at(host, full_at):
-            self._tell_unshared(host)
         if len(self._full_at) > self._most:
             self._forget_full(now)
         return False
-
-    def _tell_unshared(self, host: str) -> None:
-        if self._unshared is not None:
-            self._unshared(host)
 
     def _forget_full(self, now: float) -> None:
         """Keep only the hosts that have come within a burst: at a cost per connection that does not
