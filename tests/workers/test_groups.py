@@ -86,7 +86,7 @@ def test_each_member_gets_each_message_once_and_in_order(
     ):
         publishers = [peers[0] for peers in at.values()]
         _publish(publishers, range(300))
-        expected = dict.fromkeys(range(3), list(range(300)))
+        expected = {name: list(range(300)) for name in range(3)}
         for peers in at.values():
             for peer in peers:
                 assert _received(peer, 900) == expected
