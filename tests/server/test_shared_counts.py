@@ -9,17 +9,17 @@ from epollo.engine import Connection
 from epollo.reasons import Refusal
 from epollo.server.counters import Counters
 from epollo.server.limits import ConnectionLimiter
-from epollo.server.shared_counts import _WAYS, ENTRIES, Share, SharedCounts
+from epollo.server.shared_counts import _WAYS, ENTRIES, Cell, SharedCounts
 from tests.logs import Log
 from tests.support import in_a_fork
 
 
-def _shares(count: int = 2, *, by_host: bool = True) -> tuple[SharedCounts, list[Share]]:
+def _shares(count: int = 2, *, by_host: bool = True) -> tuple[SharedCounts, list[Cell]]:
     shared = SharedCounts(count, by_host=by_host)
     cells = [shared.take() for _ in range(count)]
     assert cells == list(range(count))
     assert shared.take() is None
-    return shared, [Share(shared, cell) for cell in range(count)]
+    return shared, [Cell(shared, cell) for cell in range(count)]
 
 
 def test_the_limit_is_on_the_sum() -> None:
@@ -56,7 +56,7 @@ def test_a_cell_that_is_released_counts_nothing() -> None:
         assert other.admits_host(f"host {number}", 3, 3)
     other.set_open(0)
     assert shared.take() == 0
-    assert Share(shared, 0).admits(3, 3)
+    assert Cell(shared, 0).admits(3, 3)
 
 
 def test_many_addresses_each_have_their_own_count() -> None:
@@ -105,7 +105,7 @@ class _Connection:
 def test_a_connection_that_cannot_be_served_gives_its_place_back(log: Log) -> None:
     _, shares = _shares()
     one, other = (
-        ConnectionLimiter(Counters(), max_connections=1, max_per_ip=1, share=share)
+        ConnectionLimiter(Counters(), max_connections=1, max_per_ip=1, cell=share)
         for share in shares
     )
     assert one.refusal("192.0.2.1") is None
@@ -125,7 +125,7 @@ def test_a_connection_that_cannot_be_served_gives_its_place_back(log: Log) -> No
 def test_one_that_is_refused_for_its_address_has_no_place(log: Log) -> None:
     _, shares = _shares()
     one, other = (
-        ConnectionLimiter(Counters(), max_connections=2, max_per_ip=1, share=share)
+        ConnectionLimiter(Counters(), max_connections=2, max_per_ip=1, cell=share)
         for share in shares
     )
     assert one.refusal("192.0.2.1") is None
@@ -137,7 +137,7 @@ def test_one_that_is_refused_for_its_address_has_no_place(log: Log) -> None:
 
 def test_an_address_without_an_entry_is_counted_alone_and_logged(log: Log) -> None:
     _, (share, _) = _shares()
-    limiter = ConnectionLimiter(Counters(), max_per_ip=1, share=share)
+    limiter = ConnectionLimiter(Counters(), max_per_ip=1, cell=share)
     *hosts, last = _of_one_row(_WAYS + 1)
     for host in hosts:
         assert limiter.refusal(host) is None
@@ -161,6 +161,6 @@ def test_memory_is_taken_as_it_is_used() -> None:
     shared = SharedCounts(1024, by_host=True)
     cell = shared.take()
     assert cell is not None
-    assert Share(shared, cell).admits_host("192.0.2.1", 1, 1)
+    assert Cell(shared, cell).admits_host("192.0.2.1", 1, 1)
     after = _shared_memory()
     assert after - before < 1 << 20

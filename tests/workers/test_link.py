@@ -10,7 +10,7 @@ import pytest
 
 from epollo.engine import EventLoop
 from epollo.workers.broker import WorkersBroker
-from epollo.workers.link import HELLO, Link, frame_of
+from epollo.workers.link import HELLO, PeerLink, frame_of
 from tests.logs import Log
 
 MOST = 1 << 16
@@ -20,7 +20,7 @@ class End:
     """One end, and what it was delivered."""
 
     def __init__(self, sock: socket.socket, pid: int) -> None:
-        self.link = Link(sock, pid)
+        self.link = PeerLink(sock, pid)
         self.delivered: list[tuple[str, bytes]] = []
 
     def deliver(self, group: str, message: bytes) -> None:
@@ -119,7 +119,10 @@ def test_what_was_sent_arrives_from_one_that_ended_with_input_unread(
 
 def _brokers(loop: EventLoop) -> tuple[WorkersBroker, WorkersBroker, list[bytes]]:
     one, other = socket.socketpair()
-    first, second = WorkersBroker([Link(one, 2)], MOST), WorkersBroker([Link(other, 1)], MOST)
+    first, second = (
+        WorkersBroker([PeerLink(one, 2)], MOST),
+        WorkersBroker([PeerLink(other, 1)], MOST),
+    )
     received: list[bytes] = []
     first.subscribe(lambda *_: None)
     second.subscribe(lambda _, message: received.append(message))

@@ -11,7 +11,7 @@ from epollo.engine import CloseReason, Connection
 from epollo.reasons import Refusal
 from epollo.server.counters import Counters
 from epollo.server.rates import ConnectionRates
-from epollo.server.shared_counts import Share
+from epollo.server.shared_counts import Cell
 
 _log = logging.getLogger("epollo.server")
 
@@ -31,7 +31,7 @@ class ConnectionLimiter:
         *,
         max_rate_per_ip: float = 0,
         proxied: bool = False,
-        share: Share | None = None,
+        cell: Cell | None = None,
     ) -> None:
         self.counters = counters
         self.bounded: bool = bool(max_connections or max_per_ip or max_rate_per_ip)
@@ -39,7 +39,8 @@ class ConnectionLimiter:
         self._max_per_ip = max_per_ip
         self._max_rate_per_ip = max_rate_per_ip
         self._rates = ConnectionRates(max_rate_per_ip) if max_rate_per_ip else None
-        self._share = share
+        self._cell = cell
+        self.shares_total: bool = bool(cell is not None and max_connections)
         self._proxied = proxied
         self._hosts: dict[Connection, str] = {}
         self._open_by_host: dict[str, int] = {}
@@ -69,8 +70,8 @@ class ConnectionLimiter:
         count = self.counters.open
         if count >= self._max_connections:
             return True
-        share = self._share
-        return share is not None and not share.admits(count + 1, self._max_connections)
+        cell = self._cell
+        return cell is not None and not cell.admits(count + 1, self._max_connections)
 
     def _refusal_of(self, host: str) -> Refusal | None:
         if self._max_per_ip and self._is_full_for(host):
@@ -84,9 +85,9 @@ class ConnectionLimiter:
         count = self._open_by_host.get(host, 0)
         if count >= self._max_per_ip:
             return True
-        if self._share is None:
+        if self._cell is None:
             return False
-        admitted = self._share.admits_host(host, count + 1, self._max_per_ip)
+        admitted = self._cell.admits_host(host, count + 1, self._max_per_ip)
         if admitted is None:
             self._warn_unshared(host)
         return admitted is False
@@ -96,12 +97,12 @@ class ConnectionLimiter:
 
     def settle(self) -> None:
         """Let the other processes know how many connections are open here."""
-        if self._share is not None and self._max_connections:
-            self._share.set_open(self.counters.open)
+        if self.shares_total and self._cell is not None:
+            self._cell.set_open(self.counters.open)
 
     def _settle_host(self, host: str) -> None:
-        if self._share is not None and self._max_per_ip:
-            self._share.set_host(host, self._open_by_host.get(host, 0))
+        if self._cell is not None and self._max_per_ip:
+            self._cell.set_host(host, self._open_by_host.get(host, 0))
 
     def withdraw(self, host: str) -> None:
         """A connection from ``host`` was not refused, but it could not be served."""
@@ -120,10 +121,11 @@ class ConnectionLimiter:
         """Count a closed ``connection`` no more. Returns why `identify` refused it, if it did."""
         host = self._hosts.pop(connection, None)
         if host is not None:
-            self._open_by_host[host] -= 1
-            if not self._open_by_host[host]:
+            self._open_by_host[host] = count = self._open_by_host[host] - 1
+            if not count:
                 del self._open_by_host[host]
-            self._settle_host(host)
+            if self._cell is not None and self._max_per_ip:
+                self._cell.set_host(host, count)
         return self._refused.pop(connection, None)
 
     def identify(self, connection: Connection, host: str) -> None:

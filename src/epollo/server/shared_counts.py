@@ -26,6 +26,8 @@ _WAYS = 8
 ENTRIES = _ROWS * _WAYS  # addresses of one process; before all are in use, a row may be
 _LEAST_CELLS = 16  # workers may be added, and those that drain have one too
 _ROW_BITS = _ROWS - 1
+_WORDS = 2 * _WAYS  # in a row: of each entry its key, then its count
+_TABLE = 2 * ENTRIES
 
 
 class SharedCounts:
@@ -37,7 +39,7 @@ class SharedCounts:
         self._taken: set[int] = set()
         self._by_host = by_host
         entries = cells * ENTRIES if by_host else 0
-        sizes = [mmap.PAGESIZE, 8 * cells, 16 * entries]
+        sizes = [mmap.PAGESIZE, 8 * cells, 2 * 8 * entries]
         starts = [0]
         for size in sizes:
             starts.append(starts[-1] - -size // mmap.PAGESIZE * mmap.PAGESIZE)
@@ -57,19 +59,23 @@ class SharedCounts:
 
     def take(self) -> int | None:
         """A cell for a process; None if there is none left."""
-        for cell in range(self.cells):
-            if cell not in self._taken:
-                self._taken.add(cell)
-                self._set_used()
-                return cell
-        return None
+        free = (cell for cell in range(self.cells) if cell not in self._taken)
+        cell = next(free, None)
+        if cell is not None:
+            self._taken.add(cell)
+            self._set_used()
+        return cell
 
     def release(self, cell: int) -> None:
         """The process of ``cell`` has ended: its connections are closed."""
         self.open[cell] = 0
         if self._by_host:
-            size = 16 * ENTRIES  # whole pages
-            self._memory.madvise(mmap.MADV_REMOVE, self._tables_at + cell * size, size)
+            size = _TABLE * 8  # whole pages
+            start = self._tables_at + cell * size
+            try:
+                self._memory.madvise(mmap.MADV_REMOVE, start, size)
+            except OSError:  # a system that cannot give pages back
+                self._memory[start : start + size] = bytes(size)
         self._taken.discard(cell)
         self._set_used()
 
@@ -85,49 +91,50 @@ def counts_for(settings: Settings) -> SharedCounts | None:
     return SharedCounts(cells, by_host=bool(settings.max_per_ip))
 
 
-class Share:
-    """The counts as one of the processes sees them, which owns ``cell``. In one thread."""
+class Cell:
+    """The counts of one process, which owns the cell at ``index``. In one thread."""
 
-    def __init__(self, shared: SharedCounts, cell: int) -> None:
-        self._cell = cell
+    def __init__(self, shared: SharedCounts, index: int) -> None:
+        self._index = index
         self._used = shared.used
         self._open = shared.open
         self._entries = shared.entries
-        self._own_table = 2 * ENTRIES * cell
-        # Taken and released between a write and a read it is a memory barrier: others see what was
-        # written before this process reads what they have written.
-        self._barrier = threading.Lock()
+        self._own_table = _TABLE * index
+        # A lock, taken and released between a write and a read, is a memory barrier: others see
+        # what was written before this process reads what they have written.
+        lock = threading.Lock()
+        self._acquire, self._release = lock.acquire, lock.release
 
     def set_open(self, count: int) -> None:
         """This process has ``count`` open connections."""
-        self._open[self._cell] = count
+        self._open[self._index] = count
 
     def admits(self, count: int, most: int) -> bool:
         """May this process have ``count`` open connections, one more than before, if all together
         may have ``most``? Then they are counted."""
-        self._open[self._cell] = count
-        with self._barrier:
-            pass
+        self._open[self._index] = count
+        self._acquire()
+        self._release()
         if sum(self._open[: self._used[0]]) <= most:
             return True
-        self._open[self._cell] = count - 1
+        self._open[self._index] = count - 1
         return False
 
     def admits_host(self, host: str, count: int, most: int) -> bool | None:
         """The same for the connections of ``host``. None if no entry is left: then they are not
         counted, and the others do not know of them."""
         key, entries = hash(host) or 1, self._entries  # 0 is no key
-        row = (key & _ROW_BITS) * 2 * _WAYS
+        row = (key & _ROW_BITS) * _WORDS
         at = self._own_table + row
         if entries[at] != key:
             at = self._own_entry(key, at)
             if at < 0:
                 return None
         entries[at + 1] = count
-        with self._barrier:
-            pass
+        self._acquire()
+        self._release()
         total = 0
-        for start in range(row, self._used[0] * 2 * ENTRIES, 2 * ENTRIES):
+        for start in range(row, self._used[0] * _TABLE, _TABLE):
             there = entries[start]
             if there == key:
                 total += entries[start + 1]
@@ -141,7 +148,7 @@ class Share:
     def set_host(self, host: str, count: int) -> None:
         """This process has ``count`` connections of ``host``: fewer than before."""
         key = hash(host) or 1
-        at = self._own_table + (key & _ROW_BITS) * 2 * _WAYS
+        at = self._own_table + (key & _ROW_BITS) * _WORDS
         if self._entries[at] != key:
             at = self._search(key, at)
         if at >= 0:
@@ -149,7 +156,7 @@ class Share:
 
     def _search(self, key: int, first: int) -> int:
         """Where the entry of ``key`` is, in the row that begins at ``first``; -1 if it has none."""
-        for at in range(first, first + 2 * _WAYS, 2):
+        for at in range(first, first + _WORDS, 2):
             there = self._entries[at]
             if there == key:
                 return at
@@ -162,7 +169,7 @@ class Share:
         at = self._search(key, first)
         if at >= 0:
             return at
-        for at in range(first, first + 2 * _WAYS, 2):
+        for at in range(first, first + _WORDS, 2):
             if not self._entries[at + 1]:
                 self._entries[at] = key
                 return at

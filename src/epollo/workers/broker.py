@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from epollo.engine import EventLoop
 from epollo.server.groups.broker import Deliver
 from epollo.units import format_size
-from epollo.workers.link import HELLO, Link, frame_of
+from epollo.workers.link import HELLO, PeerLink, frame_of
 
 MEETING_SECONDS = 1.0
 """For the workers that serve to answer a new one, before that accepts connections."""
@@ -30,7 +30,7 @@ class WorkersBroker:
     once, and exactly once while no worker is killed or stuck.
     """
 
-    def __init__(self, links: Sequence[Link], most: int) -> None:
+    def __init__(self, links: Sequence[PeerLink], most: int) -> None:
         self._set_links({link.pid: link for link in links})
         self._most = most
         self._deliver: Deliver = _ignore
@@ -86,7 +86,7 @@ class WorkersBroker:
 
     def add(self, pid: int, descriptor: int) -> None:
         """A new worker, and this one's end of the link with it."""
-        link = Link(socket.socket(fileno=descriptor), pid)
+        link = PeerLink(socket.socket(fileno=descriptor), pid)
         self._set_links({**self._links, pid: link})
         if self._loop is not None:
             link.say(HELLO)
@@ -102,11 +102,11 @@ class WorkersBroker:
             link.close()
             self._set_links({key: each for key, each in self._links.items() if key != pid})
 
-    def _set_links(self, links: dict[int, Link]) -> None:
+    def _set_links(self, links: dict[int, PeerLink]) -> None:
         self._links = links
         self._sending = tuple(links.values())  # other threads go through it
 
-    def _receive(self, link: Link) -> None:
+    def _receive(self, link: PeerLink) -> None:
         link.receive(self._deliver)
 
     def _flush(self) -> None:
@@ -119,14 +119,14 @@ class WorkersBroker:
     def _send_last(self) -> None:
         for link in self._sending:
             link.flush()
-        self._poll(select.POLLOUT, lambda link: link.unsent > 0, _LAST_SECONDS, Link.flush)
+        self._poll(select.POLLOUT, lambda link: link.unsent > 0, _LAST_SECONDS, PeerLink.flush)
 
     def _poll(
         self,
         event: int,
-        waits: Callable[[Link], bool],
+        waits: Callable[[PeerLink], bool],
         seconds: float,
-        act: Callable[[Link], object],
+        act: Callable[[PeerLink], object],
     ) -> None:
         """Call ``act`` for each link that is ready, while one of them ``waits``."""
         deadline = time.monotonic() + seconds

@@ -44,7 +44,7 @@ def frame_of(group: str, message: bytes) -> bytes:
     return b"".join((_HEADER.pack(size, len(name)), name, message))
 
 
-class Link:
+class PeerLink:
     """One end of the link with the worker ``pid``. With ``awaited``, that one serves already, so it
     is worth a wait until it has answered.
 

@@ -17,10 +17,10 @@ from epollo.causes import cause_of
 from epollo.engine import EventLoop
 from epollo.engine.timers import Timer
 from epollo.errors import EpolloError, WorkerError
-from epollo.server.shared_counts import Share, SharedCounts, counts_for
+from epollo.server.shared_counts import Cell, SharedCounts, counts_for
 from epollo.workers.channel import Channel, Message, channel_pair
 from epollo.workers.inherited import Inherited
-from epollo.workers.link import Link
+from epollo.workers.link import PeerLink
 from epollo.workers.slot import Slot
 from epollo.workers.sockets import Sockets
 from epollo.workers.task import Task
@@ -182,8 +182,8 @@ class Pool:
         inherited = Inherited(
             self._sockets.of(index),
             theirs,
-            [Link(end, worker.pid, awaited=worker.answers) for worker, _, end in links],
-            None if cell is None or self._counts is None else Share(self._counts, cell),
+            [PeerLink(end, worker.pid, awaited=worker.answers) for worker, _, end in links],
+            None if cell is None or self._counts is None else Cell(self._counts, cell),
         )
         others = [end for _, end, _ in links]
         become_worker(self._task, inherited, partial(self._give_up, index, ours, others))
@@ -191,8 +191,10 @@ class Pool:
     def _give_up(self, index: int, ours: Channel, others: list[socket.socket]) -> None:
         """In a new worker: close what belongs to the supervisor and to other workers. While another
         process holds an end of a channel, or a listener, its close would not be seen."""
-        for each in (ours, *others, *self.not_for_workers):
-            each.close()
+        for channel in (ours, *self.not_for_workers):
+            channel.close()
+        for end in others:
+            end.close()
         for worker in self._slot_of:
             worker.close_channel()
         self._sockets.close_other_slots(index)

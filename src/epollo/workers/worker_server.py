@@ -33,7 +33,7 @@ class WorkerServer(Server):
         inherited: Inherited,
     ) -> None:
         self._inherited_certificates = task.certificates
-        self._share = inherited.share
+        self._cell = inherited.cell
         self._broker = WorkersBroker(inherited.links, task.settings.max_unsent)
         super().__init__(handler, name=task.name, broker=self._broker, settings=task.settings)
         self._listeners.use([each for each, _ in inherited.sockets])
