@@ -277,13 +277,23 @@ class Settings:
         "60s", _keepalive, "TIME", "silence after which TCP probes the peer; 0: never"
     )
     max_connections: int = _setting(
-        "none", _bound, "N", "maximum open connections; others are refused", section="Limits"
+        "none",
+        _bound,
+        "N",
+        "maximum open connections of all workers; others are refused",
+        section="Limits",
     )
     max_per_ip: int = _setting(
-        "none", _bound, "N", "maximum open connections per IP address; others are refused"
+        "none",
+        _bound,
+        "N",
+        "maximum open connections per IP address, of all workers; others are refused",
     )
     max_connect_rate_per_ip: float = _setting(
-        "none", _rate, "RATE", "maximum connections a second per IP address; others are refused"
+        "none",
+        _rate,
+        "RATE",
+        "maximum connections a second per IP address and worker; others are refused",
     )
     max_message_rate: float = _setting(
         "none", _rate, "RATE", "maximum messages a second per connection; over it reading pauses"

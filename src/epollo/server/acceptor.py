@@ -79,8 +79,15 @@ class Acceptor:
         refusal = self._limiter.refusal(host)
         if refusal is not None:
             self._limiter.refuse(sock, refusal, host)
-        elif (connection := self._attach(sock)) is not None:
-            self._limiter.add(connection, host)
+            return
+        connection = None
+        try:
+            connection = self._attach(sock)
+        finally:
+            if connection is None:
+                self._limiter.withdraw(host)
+            else:
+                self._limiter.add(connection, host)
 
     def _attach(self, sock: socket.socket) -> Connection | None:
         self._counters.accepted += 1

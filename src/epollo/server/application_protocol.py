@@ -23,6 +23,7 @@ from epollo.server.log_limiter import LogLimiter, kind_of
 from epollo.server.memory_budget import MemoryBudget
 from epollo.server.message_count import MessageCount
 from epollo.server.rates import MessageRates
+from epollo.server.shared_counts import Cell
 from epollo.server.slow_handlers import SlowHandlers
 from epollo.settings import Settings
 
@@ -60,6 +61,7 @@ class ApplicationProtocol:
         settings: Settings,
         application: Application,
         certificates: Certificates | None = None,
+        cell: Cell | None = None,
     ) -> None:
         self.application = application
         self.framing: framing.Framing = checked(framing.parse(settings.framing, settings.max_frame))
@@ -87,6 +89,7 @@ class ApplicationProtocol:
             settings.max_per_ip,
             max_rate_per_ip=settings.max_connect_rate_per_ip,
             proxied=self._proxied,
+            cell=cell,
         )
         rate = settings.max_message_rate
         self._rates = MessageRates(rate) if rate else None
@@ -157,6 +160,8 @@ class ApplicationProtocol:
             self.counters.count_closed(reason)
         else:
             self.counters.count_refused(refusal)
+        if self.limiter.shares_total:
+            self.limiter.settle()
         self.groups.forget(connection)
         self.farewells.pop(connection, None)
         if self._rates is not None:

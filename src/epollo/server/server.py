@@ -36,6 +36,7 @@ from epollo.server.handlers.handler import Handler
 from epollo.server.listeners import Listeners
 from epollo.server.notices import Notices
 from epollo.server.process import ServerProcess, check_not_given
+from epollo.server.shared_counts import Cell
 from epollo.server.signals import Signals, signal_wakeup
 from epollo.server.stopping import (
     CLEANUP_SECONDS,
@@ -103,6 +104,7 @@ class Server:
     """
 
     _inherited_certificates: Certificates | None = None  # made before a fork
+    _cell: Cell | None = None  # of the limits that hold over several processes
 
     def __init__(
         self,
@@ -118,7 +120,7 @@ class Server:
         self._check_workers()
         bind_given = bind is not None or self.settings.bind != Settings().bind
         self._protocol = ApplicationProtocol(
-            self.settings, application(handler, name), self._inherited_certificates
+            self.settings, application(handler, name), self._inherited_certificates, self._cell
         )
         self._listeners = Listeners(self.settings, self._protocol, bind_given=bind_given)
         given = values.keys() if settings is None else settings.changed

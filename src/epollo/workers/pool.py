@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from epollo.causes import cause_of
 from epollo.engine import EventLoop
 from epollo.engine.timers import Timer
 from epollo.errors import EpolloError, WorkerError
+from epollo.server.shared_counts import Cell, SharedCounts, counts_for
 from epollo.workers.channel import Channel, Message, channel_pair
+from epollo.workers.inherited import Inherited
+from epollo.workers.link import PeerLink
 from epollo.workers.slot import Slot
 from epollo.workers.sockets import Sockets
 from epollo.workers.task import Task
@@ -61,6 +66,7 @@ class Pool:
         self._settings = task.settings
         self._sockets = sockets
         self._events = events
+        self._counts = counts_for(task.settings)
 
     @property
     def over(self) -> bool:
@@ -128,30 +134,67 @@ class Pool:
                     self._events.on_boot_failed(slot, failure, 0.0)
 
     def _fork(self, slot: Slot) -> None:
-        ours, theirs = channel_pair()
-        sockets = self._sockets.of(slot.index)
         for stream in (sys.stdout, sys.stderr):  # or both processes would write what is buffered
             if stream is not None:
                 stream.flush()
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            pid = os.fork()
-            if not pid:
-                give_up = partial(self._give_up, slot.index, ours)
-                become_worker(self._task, sockets, theirs, give_up)
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            theirs.close()
-        self._add(slot, Worker(pid, self.generation, ours))
+        cell = None if self._counts is None else self._take_cell(self._counts)
+        with ExitStack() as passed, ExitStack() as kept:  # closed here; closed here on failure
+            if cell is not None:
+                kept.callback(self._release_cell, cell)
+            ours, theirs = channel_pair()
+            kept.callback(ours.close)
+            passed.callback(theirs.close)
+            links = []
+            for worker in self._slot_of:
+                one, other = socket.socketpair()
+                links.append((worker, kept.enter_context(one), passed.enter_context(other)))
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            try:
+                pid = os.fork()
+                if not pid:
+                    self._become_worker(slot.index, ours, theirs, links, cell)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            kept.pop_all()
+        for worker, end, _ in links:
+            worker.give("link", end, worker=pid)
+        self._add(slot, Worker(pid, self.generation, ours, cell))
 
-    def _give_up(self, index: int, ours: Channel) -> None:
+    def _take_cell(self, counts: SharedCounts) -> int | None:
+        cell = counts.take()
+        if cell is None:
+            _log.warning("too many workers: one more counts its connections for itself")
+        return cell
+
+    def _release_cell(self, cell: int) -> None:
+        if self._counts is not None:
+            self._counts.release(cell)
+
+    def _become_worker(
+        self,
+        index: int,
+        ours: Channel,
+        theirs: Channel,
+        links: list[tuple[Worker, socket.socket, socket.socket]],
+        cell: int | None,
+    ) -> NoReturn:
+        """In the new process. Of each link the other worker gets the first end."""
+        inherited = Inherited(
+            self._sockets.of(index),
+            theirs,
+            [PeerLink(end, worker.pid, awaited=worker.answers) for worker, _, end in links],
+            None if cell is None or self._counts is None else Cell(self._counts, cell),
+        )
+        others = [end for _, end, _ in links]
+        become_worker(self._task, inherited, partial(self._give_up, index, ours, others))
+
+    def _give_up(self, index: int, ours: Channel, others: list[socket.socket]) -> None:
         """In a new worker: close what belongs to the supervisor and to other workers. While another
         process holds an end of a channel, or a listener, its close would not be seen."""
         for channel in (ours, *self.not_for_workers):
             channel.close()
+        for end in others:
+            end.close()
         for worker in self._slot_of:
             worker.close_channel()
         self._sockets.close_other_slots(index)
@@ -243,6 +286,10 @@ class Pool:
     def _on_end(self, worker: Worker, status: int) -> None:
         worker.receive_last()
         slot, stage = self._slot_of.pop(worker), worker.stage
+        if worker.cell is not None:
+            self._release_cell(worker.cell)
+        for other in self._slot_of:
+            other.send("unlink", worker=worker.pid)
         slot.remove(worker)
         self.steer()
         how = worker.kill_reason or ending(status)

@@ -8,11 +8,10 @@ import importlib
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NoReturn
 
 from epollo.descriptors import all_descriptors
@@ -21,26 +20,22 @@ from epollo.server.handlers.application import described, echo, load_application
 from epollo.server.server import check_descriptors
 from epollo.server.stopping import exit_within
 from epollo.workers.channel import Channel
+from epollo.workers.inherited import Inherited
 from epollo.workers.task import Task
 from epollo.workers.worker_server import WorkerServer
 
 _EXIT_SECONDS = 0.4  # for the interpreter to exit after the deadline of a stop
 
 
-def become_worker(
-    task: Task,
-    sockets: Sequence[tuple[socket.socket, bool]],
-    channel: Channel,
-    give_up: Callable[[], object],
-) -> NoReturn:
-    """Serve ``task`` on ``sockets`` in this process, which was just forked, and end it. ``give_up``
-    closes what it has of the supervisor's."""
+def become_worker(task: Task, inherited: Inherited, give_up: Callable[[], object]) -> NoReturn:
+    """Serve ``task`` in this process, which was just forked, and end it. ``give_up`` closes what it
+    has of the supervisor's and does not need."""
     status = 1
     try:
         _reset_signals()
         atexit._clear()  # the supervisor's are not for this process
         give_up()
-        status = _serve(task, sockets, channel)
+        status = _serve(task, inherited)
         _finish()
     except BaseException:
         traceback.print_exc()
@@ -65,8 +60,9 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _serve(task: Task, sockets: Sequence[tuple[socket.socket, bool]], channel: Channel) -> int:
+def _serve(task: Task, inherited: Inherited) -> int:
     """Serve until the end; returns the exit status."""
+    channel = inherited.channel
     server = None
     try:
         faulthandler.enable()  # a worker that is stuck is killed by SIGABRT, and shows where
@@ -78,7 +74,7 @@ def _serve(task: Task, sockets: Sequence[tuple[socket.socket, bool]], channel: C
             handler = (
                 echo if task.path is None else load_application(task.path, factory=task.factory)
             )
-            server = WorkerServer(handler, task, sockets, channel)
+            server = WorkerServer(handler, task, inherited)
             check_descriptors(server.settings.max_connections, limit)
             server.start()
             server.run()

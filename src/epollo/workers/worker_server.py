@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import signal
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 from epollo.server.handlers.handler import Handler
 from epollo.server.server import Server
-from epollo.workers.channel import Channel, ChannelWatch, Message
+from epollo.workers.broker import WorkersBroker
+from epollo.workers.channel import ChannelWatch, Message
+from epollo.workers.inherited import Inherited
 from epollo.workers.task import Task
 
 _log = logging.getLogger("epollo.supervisor")
@@ -29,15 +30,16 @@ class WorkerServer(Server):
         self,
         handler: Handler,
         task: Task,
-        sockets: Sequence[tuple[socket.socket, bool]],
-        channel: Channel,
+        inherited: Inherited,
     ) -> None:
         self._inherited_certificates = task.certificates
-        super().__init__(handler, name=task.name, settings=task.settings)
-        self._listeners.use([each for each, _ in sockets])
+        self._cell = inherited.cell
+        self._broker = WorkersBroker(inherited.links, task.settings.max_unsent)
+        super().__init__(handler, name=task.name, broker=self._broker, settings=task.settings)
+        self._listeners.use([each for each, _ in inherited.sockets])
         self._listeners.on_closed = self._say_released
-        self._sockets = sockets
-        self._channel = channel
+        self._sockets = inherited.sockets
+        self._channel = inherited.channel
         self._watch: ChannelWatch | None = None
         self._ordered = self._signalled = False
         self.is_ready: bool = False
@@ -48,6 +50,8 @@ class WorkerServer(Server):
     def start(self) -> None:
         super().start()
         self._watch = ChannelWatch(self._started, self._channel, self._obey, self._orphaned)
+        self._watch.receive()  # links with workers that were forked meanwhile
+        self._broker.begin(self._started)
         self._started.call_threadsafe(self._say_ready)
 
     def signals(self) -> AbstractContextManager[None]:
@@ -66,6 +70,10 @@ class WorkerServer(Server):
                 self._send("alive", messages=None if count is None else count.total)
             case "drain":
                 self._drain_as_ordered(values["grace"], values["queued"])
+            case "link":
+                self._broker.add(values["worker"], *message.descriptors)
+            case "unlink":
+                self._broker.remove(values["worker"])
             case "abort":
                 self._stop_anyway(self.stop)
 
