@@ -32,15 +32,16 @@ def become_worker(
     sockets: Sequence[tuple[socket.socket, bool]],
     channel: Channel,
     give_up: Callable[[], object],
+    begin: Callable[[], object],
 ) -> NoReturn:
     """Serve ``task`` on ``sockets`` in this process, which was just forked, and end it. ``give_up``
-    closes what it has of the supervisor's."""
+    closes what it has of the supervisor's; ``begin`` gives it its own name and user."""
     status = 1
     try:
         _reset_signals()
         atexit._clear()  # the supervisor's are not for this process
         give_up()
-        status = _serve(task, sockets, channel)
+        status = _serve(task, sockets, channel, begin)
         _finish()
     except BaseException:
         traceback.print_exc()
@@ -65,7 +66,12 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _serve(task: Task, sockets: Sequence[tuple[socket.socket, bool]], channel: Channel) -> int:
+def _serve(
+    task: Task,
+    sockets: Sequence[tuple[socket.socket, bool]],
+    channel: Channel,
+    begin: Callable[[], object],
+) -> int:
     """Serve until the end; returns the exit status."""
     server = None
     try:
@@ -73,6 +79,7 @@ def _serve(task: Task, sockets: Sequence[tuple[socket.socket, bool]], channel: C
     except (AttributeError, OSError, ValueError):  # no stderr
         pass
     try:
+        begin()
         with all_descriptors() as limit:
             importlib.invalidate_caches()
             handler = (
