@@ -363,7 +363,8 @@ class Settings:
         "none",
         _budget,
         "SIZE",
-        "bytes that all connections may hold; over it the one that holds most is closed",
+        "bytes that all connections may hold, divided among the workers; over it the one that "
+        "holds most is closed",
     )
     idle_timeout: float = _setting(
         "0",
@@ -455,7 +456,7 @@ class Settings:
         "",
         _name,
         "NAME",
-        "user to run as, once the addresses are bound",
+        "user to run as, once the addresses are bound; the supervisor of workers stays root",
         section="Process",
     )
     group: str = _setting("", _name, "NAME", "group to run as; by default the user's own")

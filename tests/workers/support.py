@@ -49,6 +49,7 @@ class Supervised:
         self.address = server.address
         self.pid = server.process.pid  # of the supervisor; of the last one, after handovers
         self.handovers = 0
+        self._over = False
 
     @property
     def workers(self) -> set[int]:
@@ -68,10 +69,17 @@ class Supervised:
             return answer(peer)
 
     def signal(self, number: signal.Signals) -> None:
+        if self._over:
+            return
         if self.handovers:
             os.kill(self.pid, number)
         else:
             self.server.signal(number)
+
+    def ended(self) -> None:
+        """It ends with status 0; the context sends it no further signal."""
+        assert self.server.wait() == 0
+        self._over = True
 
     def hand_over(self) -> int:
         """Let another supervisor take the place, and wait for that; returns the one before."""

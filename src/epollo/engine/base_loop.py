@@ -97,6 +97,7 @@ class BaseLoop(ABC):
         self.waiting = self.polling = self.dispatching = False
         self.tick = 0
         self.slow_after = math.inf
+        self.crossing_seconds: float = 0.0
         self.on_slow: Callable[[BaseConnection, float], object] = _ignore
         self.on_error: Callable[[BaseException, str], object] = _log_error
         self.to_flush = []

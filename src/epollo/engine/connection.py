@@ -29,7 +29,7 @@ from epollo.engine.interface import ConnectionContext, ConnectionProtocol, LoopI
 from epollo.engine.next_event import NextEvent
 from epollo.engine.pauses import FAILED, HIGH_WATER, IN_FLIGHT, RATE, REPLYING, SEALED, USER
 from epollo.engine.replies import ReplyingConnection
-from epollo.engine.stages import Connecting, Handshake, Lingering, has_unread, would_reset
+from epollo.engine.stages import Connecting, Handshake, Lingering, has_unread, linger_seconds
 from epollo.engine.tcp_info import seconds_since_data
 from epollo.errors import ConnectionClosed, FilterError, FrameError, FrameTooLarge, FrameTruncated
 from epollo.framing import Buffer
@@ -271,14 +271,18 @@ class BaseConnection(ReplyingConnection):
                 self.handler_raised(error)
 
     def _finish(self) -> None:
-        """All is answered and sent: close, and linger if a close could destroy the output."""
+        """All is answered and sent: close, and linger if a close could destroy the output, or if
+        a message that crosses the end shall not be answered by a reset."""
         self._enter(FLUSHING)
         if self.filter_io is not None and self.filter_io.close(self):
             return
-        if self.reason in _ENDS_OF_STREAM or not would_reset(self.socket):
+        crossing = self.loop.crossing_seconds if self.reason is CloseReason.SHUTDOWN else 0.0
+        ended = self.reason in _ENDS_OF_STREAM
+        seconds = 0.0 if ended else linger_seconds(self.socket, crossing)
+        if not seconds:
             self.drop()
         elif self._enter(LINGERING):
-            Lingering(self)
+            Lingering(self, seconds)
 
     # ---- Every way to end: `end` reads no more but still answers and sends; `drop` closes now
 

@@ -307,6 +307,8 @@ class EventLoop(Protocol):
     """Seconds from which on ``on_slow`` is told that one read, and what the handler did with it,
     held the loop for so long; infinite at first."""
     on_slow: Callable[[Any, float], object]
+    crossing_seconds: float
+    """How long a drained connection is kept for what crosses its end on the wire; 0 at first."""
     on_error: Callable[[BaseException, str], object]
     """Is told of errors that are no connection's close reason, and of what raised them; at first it
     logs them."""
@@ -350,6 +352,7 @@ class LoopInterface(Protocol):
     polling: bool  # in a turn
     dispatching: bool  # giving sources their events
     tick: int  # counts the sweeps; connections keep it in place of a time
+    crossing_seconds: float  # for what crosses the end of a drained connection on the wire
     replies: dict[Any, Any]  # by connection, its `Replies` while some are not queued whole
 
     def watch(self, fd: int, source: EventSource, events: int) -> None:

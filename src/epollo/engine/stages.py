@@ -221,12 +221,13 @@ class Lingering(ConnectionStage):
     up. nginx calls it lingering_close.
     """
 
-    __slots__ = ("_timer", "_unacknowledged")
+    __slots__ = ("_seconds", "_timer", "_unacknowledged")
 
-    def __init__(self, connection: StagedConnection) -> None:
+    def __init__(self, connection: StagedConnection, seconds: float) -> None:
         super().__init__(connection)
+        self._seconds = seconds
         self._unacknowledged = _unacknowledged(connection.socket)
-        self._timer = connection.loop.call_later(LINGER_SECONDS, self._time_is_up)
+        self._timer = connection.loop.call_later(seconds, self._time_is_up)
         try:
             connection.socket.shutdown(socket.SHUT_WR)
         except OSError:  # ENOTCONN: the peer is gone already
@@ -259,7 +260,7 @@ class Lingering(ConnectionStage):
         left = _unacknowledged(self.connection.socket)
         if 0 < left < self._unacknowledged:
             self._unacknowledged = left
-            self._timer = self.connection.loop.call_later(LINGER_SECONDS, self._time_is_up)
+            self._timer = self.connection.loop.call_later(self._seconds, self._time_is_up)
         else:
             self.connection.drop()
 
@@ -275,9 +276,11 @@ def drop_unacknowledged(sock: socket.socket, lost: bool) -> None:
         pass
 
 
-def would_reset(sock: socket.socket) -> bool:
-    """Could close() destroy what is on its way to the peer?"""
-    return has_unread(sock) or _unacknowledged(sock) > 0
+def linger_seconds(sock: socket.socket, crossing: float) -> float:
+    """How long to linger: longer than ``crossing`` if close() could destroy what is on its way to
+    the peer."""
+    would_reset = has_unread(sock) or _unacknowledged(sock) > 0
+    return LINGER_SECONDS if would_reset else crossing
 
 
 def _unacknowledged(sock: socket.socket) -> int:

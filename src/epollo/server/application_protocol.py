@@ -131,7 +131,10 @@ class ApplicationProtocol:
         self.certificates.begin(loop)
         if self._settings.max_memory:
             warn = partial(self._log.log, CloseReason.MEMORY, logging.WARNING)
-            MemoryBudget(self._settings.max_memory, warn).begin(loop)
+            workers = self._settings.workers
+            name = "max_memory of a worker" if workers else "max_memory"
+            most = self._settings.max_memory // max(1, workers)
+            MemoryBudget(most, warn, name).begin(loop)
         self.slow_handlers.begin(loop)
         loop.on_error = self._log_error
         if self._rates is not None:

@@ -92,6 +92,12 @@ CONTRADICTIONS = (
         "max_frame",
     ),
     Contradiction(
+        "max_memory",
+        lambda case: 0 < case.settings.max_memory < case.settings.max_frame * case.settings.workers,
+        "is divided among the workers, and the part of each is under max_frame; raise max_memory, "
+        "or lower max_frame",
+    ),
+    Contradiction(
         "drain_quiet",
         lambda case: case.settings.drain_quiet > case.settings.graceful_timeout,
         "is over graceful_timeout, which ends all connections before; lower drain_quiet, or raise "

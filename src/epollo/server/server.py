@@ -142,7 +142,8 @@ class Server:
         self._told_stopping = False
         self._on_stopping: Callable[[], object] | None = None  # of the process
         self._stopping_task: Any = None  # runs an async ``stopping``
-        self._aborted = False
+        self._aborted = self._quick = False
+        self._goodbye: Goodbye | None = None
         self._process_settings_apply = False
         self._stop = Stop(self.settings.graceful_timeout)
         self._watchdog = Watchdog(self._stop)
@@ -187,6 +188,7 @@ class Server:
             raise RuntimeError("the server is started already")
         self._loop = new_loop(self.settings.engine, self.settings.poller)
         self._stopping = self._stop_requested = self._told_stopping = self._aborted = False
+        self._quick, self._goodbye = False, None
         self._delays.clear()
         self._stopping_task = None
         self._signals.restart()
@@ -392,15 +394,22 @@ class Server:
             self._abort()
             return
         self._stopping = True
+        self._quick = self._quick or quick
         loop.call_later(grace, self._abort)
         deadline = time.monotonic() + grace
         self._tell_stopping(loop)
-        goodbye = partial(self._say_goodbye, loop, deadline, quick)
+        goodbye = partial(self._say_goodbye, loop, deadline)
         task = self._stopping_task
         if task is None or task.done():
             goodbye()
         else:
             task.add_done_callback(lambda _: loop.call_threadsafe(goodbye))
+
+    def _hurry(self) -> None:
+        """The stop that has begun becomes a quick one."""
+        self._quick = True
+        if self._goodbye is not None and self._loop is not None:
+            self._goodbye.hurry()
 
     def _tell_stopping(self, loop: EventLoop) -> None:
         """Call ``stopping``, once. An async one runs in a task."""
@@ -423,12 +432,12 @@ class Server:
         except BaseException as error:
             loop.report(error, STOPPING_RAISED)
 
-    def _say_goodbye(self, loop: EventLoop, deadline: float, quick: bool) -> None:
+    def _say_goodbye(self, loop: EventLoop, deadline: float) -> None:
         """Accept no more, and end each connection when its time has come."""
         if self._aborted:
             return
         settings, application = self.settings, self._protocol.application
-        quiet, pace = (0.0, 0.0) if quick else (settings.drain_quiet, settings.goodbye_over)
+        quiet, pace = (0.0, 0.0) if self._quick else (settings.drain_quiet, settings.goodbye_over)
         farewell = self._protocol.executor.closing if application.has("closing") else None
         try:
             self._listeners.stop_accepting(accept_queued=True)
@@ -440,7 +449,7 @@ class Server:
                 loop.call_later(_HANDSHAKE_SECONDS, partial(self._end_newcomers, loop))
             if quiet:
                 self._sweeper.start()
-            goodbye = Goodbye(
+            self._goodbye = goodbye = Goodbye(
                 loop, quiet, pace, self._sweeper.period, farewell, self._protocol.farewells
             )
             goodbye.begin(max(0.0, deadline - time.monotonic()), late)

@@ -11,9 +11,13 @@ socket. Neither side waits for the other: what the other does not take is queued
 From the supervisor:
 
     ping                        answer with alive
-    drain(grace, queued)        stop within ``grace`` seconds. Before that, accept what is in the
+    drain(grace, queued, delay, quick, signals)
+                                stop within ``grace`` seconds. Before that, accept what is in the
                                 accept queues of ``queued``: all sockets, its own ones, none, or
-                                those at these indices
+                                those at these indices. With a ``delay``, go on accepting until
+                                another drain comes, or for that many seconds and one. If ``quick``,
+                                without a quiet period, and not spread. ``signals``: how many to
+                                stop the supervisor has had
     abort                       stop at once
     link(worker)                a further worker, by its process, and one end of the link with it
     unlink(worker)              that worker has ended

@@ -21,6 +21,7 @@ from epollo.server.shared_counts import Cell, SharedCounts, counts_for
 from epollo.workers.channel import Channel, Message, channel_pair
 from epollo.workers.inherited import Inherited
 from epollo.workers.link import PeerLink
+from epollo.workers.processes import Processes
 from epollo.workers.slot import Slot
 from epollo.workers.sockets import Sockets
 from epollo.workers.task import Task
@@ -52,26 +53,37 @@ class PoolEvents(Protocol):
 class Pool:
     """All slots and workers of one supervisor."""
 
-    def __init__(self, loop: EventLoop, task: Task, sockets: Sockets, events: PoolEvents) -> None:
+    def __init__(
+        self,
+        loop: EventLoop,
+        task: Task,
+        sockets: Sockets,
+        processes: Processes,
+        events: PoolEvents,
+    ) -> None:
         self.slots: list[Slot] = []
         self.generation: int = 0  # of the workers forked from now on: the reloads until now
         self.not_for_workers: list[Channel] = []  # channels of the supervisor to other supervisors
         self.steering: bool = True  # false once another supervisor decides
         self._slot_of: dict[Worker, Slot] = {}  # of every worker that is not reaped
         self._due: deque[Slot] = deque()  # those for which to fork before the next turn
-        self._stopping = False
+        self.stopping: bool = False  # no other worker is forked
+        self.stop_signalled: bool = False  # to the supervisor: perhaps to the workers as well
+        self._signals = 0  # those to stop, of the supervisor
+        self._delay = 0.0  # seconds, while the stop is delayed
         self._steered: list[int] | None = None
         self._loop = loop
         self._task = task
         self._settings = task.settings
         self._sockets = sockets
+        self._processes = processes
         self._events = events
         self._counts = counts_for(task.settings)
 
     @property
     def over(self) -> bool:
         """Has every worker ended, since all were to stop?"""
-        return self._stopping and not self._slot_of
+        return self.stopping and not self._slot_of
 
     # ---- Slots
 
@@ -90,7 +102,7 @@ class Pool:
     def steer(self) -> None:
         """New connections go to the slots whose workers accept them."""
         accepting = [slot.index for slot in self.slots if slot.accepts]
-        if accepting != self._steered and self.steering and not self._stopping:
+        if accepting != self._steered and self.steering:
             self._steered = accepting
             self._sockets.steer(accepting)
 
@@ -113,7 +125,7 @@ class Pool:
 
     def respawn(self, slot: Slot, lifetime: float) -> None:
         """Boot a worker for ``slot``, whose last one has lived for ``lifetime`` seconds."""
-        if slot.booting is not None or slot.timer is not None or self._stopping:
+        if slot.booting is not None or slot.timer is not None or self.stopping:
             return
         pause = slot.pause.after(lifetime)
         if not pause:
@@ -126,7 +138,7 @@ class Pool:
         """Fork what is due. Between two turns of the loop, so that the new process is in none."""
         while self._due:
             slot = self._due.popleft()
-            if slot.booting is None and slot in self.slots and not self._stopping:
+            if slot.booting is None and slot in self.slots and not self.stopping:
                 try:
                     self._fork(slot)
                 except OSError as error:
@@ -186,7 +198,9 @@ class Pool:
             None if cell is None or self._counts is None else Cell(self._counts, cell),
         )
         others = [end for _, end, _ in links]
-        become_worker(self._task, inherited, partial(self._give_up, index, ours, others))
+        give_up = partial(self._give_up, index, ours, others)
+        begin = partial(self._processes.become_worker, index)
+        become_worker(self._task, inherited, give_up, begin)
 
     def _give_up(self, index: int, ours: Channel, others: list[socket.socket]) -> None:
         """In a new worker: close what belongs to the supervisor and to other workers. While another
@@ -235,8 +249,8 @@ class Pool:
         worker.ready_line = line
         before = slot.promote(worker)
         _log.info("worker %d serves", worker.pid)
-        if self._stopping:
-            self.drain(worker, "all")
+        if self.stopping:
+            self._stop_worker(worker)
             return
         if before is not None:
             self.drain(before, "none")
@@ -251,15 +265,14 @@ class Pool:
     def _on_stopping(self, worker: Worker) -> None:
         """Someone else has sent it SIGTERM."""
         slot = self._slot_of[worker]
-        if worker.stage is not Stage.SERVING:
+        if worker.stage is not Stage.SERVING or self.stopping or self.stop_signalled:
             return
         worker.stage = Stage.DRAINING
         slot.remove(worker)
-        self._kill_after(worker, self._settings.graceful_timeout)
-        if not self._stopping:
-            _log.info("worker %d was told to stop; another takes its place", worker.pid)
-            self.steer()
-            self.respawn(slot, worker.age)
+        self._kill_after(worker, self._settings.drain_delay + self._settings.graceful_timeout)
+        _log.info("worker %d was told to stop; another takes its place", worker.pid)
+        self.steer()
+        self.respawn(slot, worker.age)
 
     # ---- The ends of workers
 
@@ -296,54 +309,90 @@ class Pool:
         if stage is Stage.DRAINING:
             level = logging.WARNING if status else logging.INFO
             _log.log(level, "worker %d %s", worker.pid, how if status else "has drained")
-        elif self._stopping:
-            _log.debug("worker %d %s", worker.pid, how)
-        elif worker.outdated:  # it may have begun to serve, just before it was killed
+        elif worker.outdated and not self.stopping:  # it may have begun to serve, just before
             self.boot(slot)
         elif stage is Stage.SERVING:
-            _log.error("worker %d %s; another takes its place", worker.pid, how)
+            successor = "" if self.stopping else "; another takes its place"
+            _log.error("worker %d %s%s", worker.pid, how, successor)
             self.respawn(slot, worker.age)
+        elif self.stopping:
+            _log.debug("worker %d %s", worker.pid, how)
         else:
             error = worker.failure or WorkerError(f"worker {worker.pid} {how}, before it served")
             self._events.on_boot_failed(slot, error, worker.age)
         self._events.on_released(worker)
 
-    def drain(self, worker: Worker, queued: str | list[int]) -> None:
+    def drain(self, worker: Worker, queued: str | list[int], *, quick: bool = False) -> None:
         """Let ``worker`` stop, and kill it if it has not ended after the grace. ``queued`` says
         which connections it accepts before that, of those in accept queues: all, those of its own
-        sockets, or none; or those of the sockets at these indices."""
+        sockets, or none; or those of the sockets at these indices. If ``quick``, without a quiet
+        period."""
         self._slot_of[worker].remove(worker)
         worker.stage = Stage.DRAINING
         grace = self._settings.graceful_timeout
-        worker.send("drain", grace=grace, queued=queued)
+        self._send_drain(worker, queued, quick=quick)
         self._kill_after(worker, grace)
+
+    def _send_drain(
+        self,
+        worker: Worker,
+        queued: str | list[int],
+        *,
+        delay: float = 0.0,
+        quick: bool = False,
+    ) -> None:
+        worker.send(
+            "drain",
+            grace=self._settings.graceful_timeout,
+            queued=queued,
+            delay=delay,
+            quick=quick,
+            signals=self._signals,
+        )
 
     def retire(self, queued: Callable[[int], list[int]]) -> None:
         """Let every worker stop, since those of another supervisor serve. ``queued`` says for the
         index of a slot of which sockets its worker accepts what is in the queues."""
-        self._end(lambda slot: queued(slot.index))
+        self.stop(0.0, self._signals)
+        for worker, slot in list(self._slot_of.items()):
+            if worker.stage is Stage.SERVING:
+                self.drain(worker, queued(slot.index))
 
-    def stop(self, queued: str = "all") -> None:
-        """Let every worker stop; those that boot end at once. No other is forked."""
-        self._end(lambda _: queued)
-
-    def _end(self, queued: Callable[[Slot], str | list[int]]) -> None:
-        self._stopping = True
+    def stop(self, delay: float, signals: int) -> None:
+        """Fork no more, and end the workers that boot; those that serve go on for ``delay``
+        seconds, until `drain_all`. ``signals``: how many to stop the supervisor has had."""
+        self.stopping, self._delay, self._signals = True, delay, signals
         self._due.clear()
         for slot in self.slots:
             if slot.timer is not None:
                 slot.timer.cancel()
         for worker in list(self._slot_of):
-            if worker.stage is Stage.SERVING:
-                self.drain(worker, queued(self._slot_of[worker]))
-            elif worker.stage is Stage.BOOTING:
+            if worker.stage is Stage.BOOTING:
                 worker.kill(signal.SIGTERM)
-                self._kill_after(worker, self._settings.graceful_timeout)
+                self._kill_after(worker, delay + self._settings.graceful_timeout)
+            elif delay and worker.stage is Stage.SERVING:
+                self._stop_worker(worker)
 
-    def abort(self) -> None:
+    def _stop_worker(self, worker: Worker) -> None:
+        """``worker`` serves when the stop begins, or comes to serve later. During a delay it stays
+        in its slot."""
+        if self._delay:
+            self._send_drain(worker, "all", delay=self._delay)
+        else:
+            self.drain(worker, "all")
+
+    def drain_all(self, signals: int, queued: str = "all", *, quick: bool = False) -> None:
+        """Let every worker drain. Those that drain already are told too: one may still be in a
+        delay, and if ``quick``, all are to be. ``queued`` as for `drain`."""
+        self._delay, self._signals = 0.0, signals
+        for worker in list(self._slot_of):
+            if worker.stage is not Stage.BOOTING:
+                self.drain(worker, queued, quick=quick)
+
+    def abort(self, signals: int) -> None:
         """Every worker stops at once."""
         for worker in self._slot_of:
-            worker.send("abort")
+            worker.send("abort", signals=signals)
             self._kill_after(worker, 0.0)
 
     def kill_all(self) -> None:

@@ -65,7 +65,7 @@ class Replacements:
         is a pause before."""
         now = time.monotonic()
         busy = slot is self._active or slot in self._queue or slot.booting is not None
-        if busy or now < self._recycle_at.get(slot, 0.0):
+        if busy or self._pool.stopping or now < self._recycle_at.get(slot, 0.0):
             return
         self._recycle_at[slot] = now + slot.recycling_pause.after(worker.age)
         _log.info("worker %d %s; another takes its place", worker.pid, reason)

@@ -108,6 +108,11 @@ class SlotSockets:
         """The file of a Unix socket is another supervisor's."""
         self._file = None
 
+    @property
+    def file(self) -> str:
+        """The path of a Unix socket that is this supervisor's; empty if there is none."""
+        return "" if self._file is None else self._file.path
+
     def close(self) -> None:
         """Remove the file of a Unix socket; close the supervisor's copies."""
         try:
@@ -230,6 +235,11 @@ class Sockets:
     def of(self, index: int) -> list[tuple[socket.socket, bool]]:
         """The sockets of the slot at ``index``; true for those that it shares with all others."""
         return [(each.of(index), each.shared) for each in self._addresses]
+
+    @property
+    def files(self) -> list[str]:
+        """The paths of Unix sockets that were made."""
+        return [each.file for each in self._addresses if each.file]
 
     def close_other_slots(self, index: int) -> None:
         """In the worker of the slot at ``index``: close its copies of other slots' sockets."""

@@ -20,8 +20,8 @@ from types import FrameType
 
 from epollo import address
 from epollo.descriptors import all_descriptors
-from epollo.engine import new_loop
-from epollo.errors import EpolloError, UsageError
+from epollo.engine import Timer, new_loop
+from epollo.errors import EpolloError, SettingError, UsageError
 from epollo.server.listeners import binds_or_systemd_sockets
 from epollo.server.notices import Notices
 from epollo.server.signals import signal_wakeup
@@ -30,6 +30,7 @@ from epollo.workers.handover import Handover
 from epollo.workers.heartbeat import Heartbeat
 from epollo.workers.inheritance import inheritance
 from epollo.workers.pool import Pool
+from epollo.workers.processes import Processes
 from epollo.workers.replacement import Replacements
 from epollo.workers.scaling import Scaling
 from epollo.workers.slot import Slot
@@ -68,10 +69,11 @@ class Supervisor:
         self._inheritance = inheritance()
         passed = address.activated() if self._inheritance is None else self._inheritance.systemd
         binds = binds_or_systemd_sockets(binds, passed, bind_given=bind_given)
+        self._processes = Processes(task.settings)
         # The engine to read: nothing here depends on speed.
         self._loop = new_loop("python", "auto")
         self._sockets = Sockets(task.settings, binds)
-        self._pool = Pool(self._loop, task, self._sockets, self)
+        self._pool = Pool(self._loop, task, self._sockets, self._processes, self)
         self._replacements = Replacements(self._pool, task, self._on_reloaded)
         self._scaling = Scaling(self._loop, self._pool, self._sockets, task.settings.workers)
         self._watcher = FileWatcher(watched) if watched else None
@@ -84,7 +86,9 @@ class Supervisor:
         self._notices = Notices()
         self._ready_line = ""
         self._announced = False  # that all serve
-        self._stops = 0  # signals that ask for a stop
+        self._stops = 0  # 1: the workers are to drain, 2: they were aborted
+        self._delay: Timer | None = None  # until they drain
+        self._terms = 0  # SIGTERMs, which may go to the whole group of processes
         self._failure: BaseException | None = None
 
     def run(self) -> None:
@@ -98,6 +102,9 @@ class Supervisor:
                 sys.dont_write_bytecode = True
                 self._watcher.start()
             self._sockets.open(self._settings.workers, self._inheritance)
+            self._processes.begin(self._sockets.files)
+            if self._inheritance is None:
+                self._processes.write_pid_file()
             gc.collect()
             gc.freeze()  # pages without garbage to collect stay shared with the workers
             with all_descriptors(), self._signals(), signal_wakeup(self._loop):
@@ -110,6 +117,7 @@ class Supervisor:
             if self._watcher is not None:
                 self._watcher.close()
             self._sockets.close()
+            self._processes.end()
             self._loop.close()
         if self._failure is not None:
             raise self._failure
@@ -195,6 +203,10 @@ class Supervisor:
         """It has handed over, or has ended."""
         if not self._stops:
             self._sockets.own()
+            try:
+                self._processes.write_pid_file()
+            except SettingError as error:
+                _log.error("%s", error)
             self._pool.steer_anew()
             self._announce()
 
@@ -237,6 +249,7 @@ class Supervisor:
 
     def on_handed_over(self, pid: int) -> None:
         _log.info("process %d serves in place of this supervisor, which drains and ends", pid)
+        self._processes.end()  # the new one writes its own pid file when it hears of it
         self._notices.hand_over(pid)
         self._act_on_held()
 
@@ -263,18 +276,23 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if number in (signal.SIGTERM, signal.SIGINT) and self._stops > 1:
-            self._pool.kill_all()
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._pool.stop_signalled = True  # now: a worker may soon say that it got one too
+            if self._stops > 1:
+                self._pool.kill_all()
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
         self._loop.call_threadsafe(partial(self._act, number))
 
     def _act(self, number: int) -> None:
         if number == signal.SIGCHLD:
             self._pool.reap()
             self._handover.reap()
-        elif number in (signal.SIGTERM, signal.SIGINT):
-            self._stop()
+        elif number == signal.SIGTERM:
+            self._terms += 1
+            self._stop(self._settings.drain_delay, quick=False)
+        elif number == signal.SIGINT:
+            self._stop(0.0, quick=True)
         elif self._stops:
             pass
         elif self._handover.done:
@@ -296,16 +314,36 @@ class Supervisor:
             case signal.SIGTTOU:
                 self._scaling.change(-1)
 
-    def _stop(self) -> None:
-        self._stops += 1
-        if self._stops == 1 and not self._handover.done:
+    def _stop(self, delay: float, *, quick: bool) -> None:
+        """Let the workers drain after ``delay``. The second time, end the delay; if there is none,
+        abort."""
+        if not self._stops:
+            self._stops = 1
+            if self._handover.done:  # the workers drain already
+                if quick:
+                    self._pool.drain_all(self._terms, quick=True)
+                return
             self._notices.stopping()
-            borrowed = self._sockets.borrowed
-            self._sockets.close()
-            self._pool.stop("none" if borrowed else "all")
+            if self._sockets.borrowed:  # another supervisor's workers accept
+                delay = 0.0
+            self._pool.stop(delay, self._terms)
             self._handover.stop()
-        elif self._stops > 1:
-            self._pool.abort()
+            if delay:
+                self._delay = self._loop.call_later(delay, partial(self._drain, quick=quick))
+            else:
+                self._drain(quick=quick)
+        elif self._delay is not None:
+            self._delay.cancel()
+            self._drain(quick=quick)
+        else:
+            self._stops += 1
+            self._pool.abort(self._terms)
+
+    def _drain(self, *, quick: bool) -> None:
+        self._delay = None
+        queued = "none" if self._sockets.borrowed else "all"
+        self._sockets.close()  # first: then no connection can wait in a queue that nobody accepts
+        self._pool.drain_all(self._terms, queued, quick=quick)
 
     def _fail(self, error: BaseException) -> None:
         """It cannot serve: end all, and raise the first error."""
@@ -313,4 +351,4 @@ class Supervisor:
         if self._failure is None:
             self._failure = error
             if not self._stops:
-                self._stop()
+                self._stop(0.0, quick=True)

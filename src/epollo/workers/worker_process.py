@@ -27,15 +27,20 @@ from epollo.workers.worker_server import WorkerServer
 _EXIT_SECONDS = 0.4  # for the interpreter to exit after the deadline of a stop
 
 
-def become_worker(task: Task, inherited: Inherited, give_up: Callable[[], object]) -> NoReturn:
+def become_worker(
+    task: Task,
+    inherited: Inherited,
+    give_up: Callable[[], object],
+    begin: Callable[[], object],
+) -> NoReturn:
     """Serve ``task`` in this process, which was just forked, and end it. ``give_up`` closes what it
-    has of the supervisor's and does not need."""
+    has of the supervisor's and does not need; ``begin`` gives it its own name and user."""
     status = 1
     try:
         _reset_signals()
         atexit._clear()  # the supervisor's are not for this process
         give_up()
-        status = _serve(task, inherited)
+        status = _serve(task, inherited, begin)
         _finish()
     except BaseException:
         traceback.print_exc()
@@ -60,7 +65,7 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _serve(task: Task, inherited: Inherited) -> int:
+def _serve(task: Task, inherited: Inherited, begin: Callable[[], object]) -> int:
     """Serve until the end; returns the exit status."""
     channel = inherited.channel
     server = None
@@ -69,6 +74,7 @@ def _serve(task: Task, inherited: Inherited) -> int:
     except (AttributeError, OSError, ValueError):  # no stderr
         pass
     try:
+        begin()
         with all_descriptors() as limit:
             importlib.invalidate_caches()
             handler = (

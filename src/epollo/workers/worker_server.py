@@ -15,6 +15,8 @@ from epollo.workers.channel import ChannelWatch, Message
 from epollo.workers.inherited import Inherited
 from epollo.workers.task import Task
 
+_SPARE_SECONDS = 1.0  # added to a delay that the supervisor ends, so that it does so first
+
 _log = logging.getLogger("epollo.supervisor")
 
 
@@ -22,8 +24,9 @@ class WorkerServer(Server):
     """A server on sockets that listen already. It tells the supervisor when it serves, answers that
     it is alive, and drains when the supervisor says so, or is gone.
 
-    SIGTERM makes it drain too, a second one makes it stop at once. One that comes with the
-    supervisor's own order, as to a whole group of processes, asks for nothing more.
+    SIGTERM makes it drain too, after ``drain_delay``. A second one ends that delay or, if there is
+    none, makes it stop at once. A signal that comes with the supervisor's own order, as to a whole
+    group of processes, asks for nothing more.
     """
 
     def __init__(
@@ -41,7 +44,10 @@ class WorkerServer(Server):
         self._sockets = inherited.sockets
         self._channel = inherited.channel
         self._watch: ChannelWatch | None = None
-        self._ordered = self._signalled = False
+        self._process_settings_apply = True  # the supervisor has applied them
+        self._signals_here = 0  # those to stop
+        self._signals_there = 0  # the same of the supervisor, when it gave its last order
+        self._abort_ordered = False
         self.is_ready: bool = False
 
     def _check_workers(self) -> None:
@@ -69,18 +75,31 @@ class WorkerServer(Server):
                 count = self._protocol.message_count
                 self._send("alive", messages=None if count is None else count.total)
             case "drain":
-                self._drain_as_ordered(values["grace"], values["queued"])
+                self._drain_as_ordered(**values)
             case "link":
                 self._broker.add(values["worker"], *message.descriptors)
             case "unlink":
                 self._broker.remove(values["worker"])
             case "abort":
+                self._abort_ordered = True
+                self._signals_there = values["signals"]
                 self._stop_anyway(self.stop)
 
-    def _drain_as_ordered(self, grace: float, queued: str | list[int]) -> None:
-        if self._stop_requested:
-            return
-        self._ordered = True
+    def _drain_as_ordered(
+        self, grace: float, queued: str | list[int], delay: float, quick: bool, signals: int
+    ) -> None:
+        self._signals_there = signals
+        if not self._stop_requested:
+            self._begin_drain(grace, queued, delay, quick)
+        elif self._delays and not delay:
+            self.stop(grace, quick=quick)
+        elif quick:
+            self._hurry()
+
+    def _begin_drain(
+        self, grace: float, queued: str | list[int], delay: float, quick: bool
+    ) -> None:
+        spare = _SPARE_SECONDS if delay else 0.0
         try:
             self._listeners.leave_queued(
                 [
@@ -90,7 +109,7 @@ class WorkerServer(Server):
                 ]
             )
         finally:
-            self._stop_anyway(lambda: self.stop(grace))
+            self._stop_anyway(lambda: self.stop(grace, delay=delay + spare, quick=quick))
 
     def _say_released(self) -> None:
         self._send("released")
@@ -102,12 +121,18 @@ class WorkerServer(Server):
             self._stop_anyway(self.stop)
 
     def _on_sigterm(self, _: int) -> bool:
-        first, self._signalled = not self._signalled, True
-        if first and self._ordered:
-            return True
-        self.stop()
-        if first and self._loop is not None:
-            self._loop.call_threadsafe(lambda: self._send("stopping"))
+        """Returns false if it has ended a delay, here or by the supervisor's order."""
+        self._signals_here += 1
+        if self._signals_here > 1 and self._signals_here <= self._signals_there:
+            return self._abort_ordered
+        delayed = bool(self._delays)
+        if self._signals_here > 1:
+            self.stop()
+            return not delayed
+        if not self._stop_requested:
+            self.stop(delay=self.settings.drain_delay)
+            if self._loop is not None:
+                self._loop.call_threadsafe(lambda: self._send("stopping"))
         return True
 
     def _stop_anyway(self, stop: Callable[[], object]) -> None:
