@@ -293,6 +293,11 @@ class Pool:
                 worker.kill(signal.SIGTERM)
                 self._kill_after(worker, self._settings.graceful_timeout)
 
+    def reopen_logs(self) -> None:
+        """Tell every worker to open its log files anew."""
+        for worker in self._slot_of:
+            worker.send("reopen_logs")
+
     def abort(self) -> None:
         """Every worker stops at once."""
         for worker in self._slot_of:

@@ -22,6 +22,7 @@ from epollo import address
 from epollo.descriptors import all_descriptors
 from epollo.engine import new_loop
 from epollo.errors import EpolloError, UsageError
+from epollo.logs.files import reopen_log_files
 from epollo.server.listeners import binds_or_systemd_sockets
 from epollo.server.notices import Notices
 from epollo.server.signals import signal_wakeup
@@ -44,6 +45,7 @@ _SIGNALS = (
     signal.SIGUSR2,
     signal.SIGTTIN,
     signal.SIGTTOU,
+    signal.SIGUSR1,
     signal.SIGCHLD,
 )
 
@@ -275,6 +277,8 @@ class Supervisor:
             self._handover.reap()
         elif number in (signal.SIGTERM, signal.SIGINT):
             self._stop()
+        elif number == signal.SIGUSR1:
+            self._reopen_logs()
         elif self._stops:
             pass
         elif self._handover.done:
@@ -285,6 +289,13 @@ class Supervisor:
             self._held.append(number)
         else:
             self._change(number)
+
+    def _reopen_logs(self) -> None:
+        """Here, in the workers, and in the supervisor that has taken over."""
+        reopen_log_files()
+        self._pool.reopen_logs()
+        if self._handover.done:
+            self._handover.signal(signal.SIGUSR1)
 
     def _change(self, number: int) -> None:
         match number:

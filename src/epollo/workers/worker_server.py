@@ -66,6 +66,8 @@ class WorkerServer(Server):
                 self._send("alive", messages=None if count is None else count.total)
             case "drain":
                 self._drain_as_ordered(values["grace"], values["queued"])
+            case "reopen_logs":
+                self.reopen_logs()
             case "abort":
                 self._stop_anyway(self.stop)
 
