@@ -3,6 +3,7 @@
     python -m benchmarks.instructions            # all engines; compare a commit with another one
     python -m benchmarks.instructions native
     python -m benchmarks.instructions --forms  # of each form of handler
+    python -m benchmarks.instructions --counting  # with messages and bytes counted
 
 The count does not depend on the machine's load: two runs of the same code differ by less than 1 %.
 The kernel's instructions are not part of it, nor is waiting for memory.
@@ -73,8 +74,11 @@ FORMS: dict[str, Callable[[], Handler]] = {
 }
 
 
-def instructions(engine: str, form: str = "a function of both") -> dict[int, float]:
-    """Return the instructions per message by depth, for a handler of the ``form``.
+def instructions(
+    engine: str, form: str = "a function of both", *, counting: bool = False
+) -> dict[int, float]:
+    """Return the instructions per message by depth, for a handler of the ``form``; if ``counting``,
+    with the counters of each connection, and of all.
 
     Raises:
         BenchmarkError: valgrind, its headers or a C compiler is missing, or the run failed.
@@ -87,7 +91,7 @@ def instructions(engine: str, form: str = "a function of both") -> dict[int, flo
         output = f"--callgrind-out-file={folder}/out"
         callgrind = [valgrind, "-q", "--tool=callgrind", "--collect-atstart=no", output]
         child = [sys.executable, "-m", "benchmarks.instructions", "--counted", form, engine]
-        run(callgrind + child)
+        run(callgrind + child + ["--counting"] * counting)
         totals: dict[str, list[int]] = defaultdict(list)
         for path in Path(folder).glob("out.*"):
             name, total = read(path)
@@ -116,7 +120,7 @@ def read(path: Path) -> tuple[str, int]:
     return name[1] if name else "", int(total[1]) if total else 0
 
 
-def count(engine: str, form: str) -> None:
+def count(engine: str, form: str, *, counting: bool) -> None:
     """Run the server and its client in this process, which callgrind watches."""
     probe = new_loop(engine)
     probe.close()
@@ -129,6 +133,7 @@ def count(engine: str, form: str) -> None:
         frame_timeout=0,
         write_timeout=0,
         slow_handler=0,
+        access_log="log" if counting else "off",
     )
     with mock.patch.object(
         type(probe), "run", lambda loop: _count_turns(loop, server.addresses[0])
@@ -187,6 +192,11 @@ def main() -> int:
     parser.add_argument(
         "--forms", action="store_true", help="of each form of handler, not only the built-in echo"
     )
+    parser.add_argument(
+        "--counting",
+        action="store_true",
+        help="with messages and bytes counted, as for --access-log",
+    )
     parser.add_argument("--counted", choices=FORMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     unknown = set(options.engines) - set(available())
@@ -195,10 +205,11 @@ def main() -> int:
     try:
         for engine in options.engines or available():
             if options.counted:
-                count(engine, options.counted)
+                count(engine, options.counted, counting=options.counting)
                 continue
             for form in FORMS if options.forms else list(FORMS)[:1]:
-                _show(engine, f", {form}" * options.forms, instructions(engine, form))
+                counts = instructions(engine, form, counting=options.counting)
+                _show(engine, f", {form}" * options.forms, counts)
     except BenchmarkError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1

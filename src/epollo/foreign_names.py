@@ -16,7 +16,6 @@ _HTTP = "epollo speaks framed messages, not HTTP"
 _ONE_ADDRESS = "host and port are one address; write {bind HOST:PORT}"
 _NO_DAEMON = "a server stays in the foreground; let systemd or another supervisor run it"
 _RELOAD = "only the command has it: epollo serve APP --reload"
-_LOG = "the log goes to stderr; redirect that"
 _APP = "not there; name the application as module:attribute"
 
 _SERVER = {
@@ -38,12 +37,12 @@ _SERVER = {
     "g gid": "{group NAME}",
     "m umask": "not there; {socket_mode MODE} is for a Unix socket",
     "proc-name n name title": "{process_name TEXT}",
-    "log-file logfile error-logfile error-log errorlog": _LOG,
+    "logfile error-logfile error-log errorlog": "{log_file FILE}",
     "logger-class log-config-json log-config-dict logging": "{log_config FILE}",
-    "access-log no-access-log access-logfile accesslog access-log-format": (
-        "there is no access log; {log_level debug} logs every close"
-    ),
-    "log-format log-json": "not there yet; the log is text",
+    "access-logfile accesslog": "{access_log FILE}",
+    "no-access-log": "not needed; there is no access log without {access_log FILE}",
+    "access-log-format": "not there; {log_format json} has every field",
+    "log-json json-logs": "{log_format json}",
     "use-colors no-use-colors color": "the log has no colours",
     "verbose v debug": "{log_level debug}",
     "quiet q silent": "{log_level warning}",

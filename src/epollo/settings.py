@@ -22,6 +22,7 @@ TLS_VERSIONS = ("1.2", "1.3")
 CLIENT_CERTS = ("required", "optional")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MOST_WORKERS = 1024
+LOG_FORMATS = ("text", "json")
 LONGEST_TIME = 10 * 365 * 24 * 3600  # seconds; see `epollo.server.timeouts`
 
 
@@ -173,6 +174,13 @@ def _path(value: str | Path) -> str:
     if not isinstance(value, str | Path):
         raise ValueError(f"{value!r} is not the path of a file")
     return str(Path(value)) if value else ""
+
+
+def _access_log(value: str | Path) -> str:
+    """Where to: "log", a path, or "off"."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError(f"{value!r} is neither log nor off, nor the path of a file")
+    return str(Path(value))
 
 
 def _paths(value: Files) -> tuple[str, ...]:
@@ -472,6 +480,18 @@ class Settings:
         "LEVEL",
         "log level: debug, info, warning or error",
         section="Log",
+    )
+    log_format: str = _setting("text", _one_of(*LOG_FORMATS), "text|json", "form of log lines")
+    log_file: str = _setting(
+        "", _path, "FILE", "append the log to this file, opened anew on SIGUSR1; default: stderr"
+    )
+    access_log: str = _setting(
+        "off",
+        _access_log,
+        "log|FILE",
+        "log each connection when it ends, to the log or to a file, opened anew on SIGUSR1; off: "
+        "do not",
+        choices=("log",),
     )
 
     if TYPE_CHECKING:  # the fields have the types that a value is parsed to

@@ -5,7 +5,6 @@ All of it is made from the dataclass: a new setting needs no new test.
 
 from __future__ import annotations
 
-import logging
 import re
 import tomllib
 from collections.abc import Callable, Sequence
@@ -87,7 +86,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
         assert (run.stderr, run.returncode) == ("", 0)
         return made.pop()
 
-    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    monkeypatch.setattr(serve, "configure_log", lambda *_, **__: None)
     monkeypatch.setattr(serve, "serve_application", serve_application)
     return settings
 

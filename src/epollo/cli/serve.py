@@ -140,7 +140,9 @@ def serve(
         settings.log_level,
         log_config,
         level_given="log_level" in values,
-        several_processes=bool(settings.workers),
+        form=settings.log_format,
+        file=settings.log_file,
+        with_process=bool(settings.workers),
     )
     if app_dir is not None:
         _import_from(app_dir)

@@ -26,6 +26,7 @@ from epollo.engine.pushes import Pushes
 from epollo.engine.replies import Replies
 from epollo.engine.stages import ConnectionStage, Handshake, drop_unacknowledged
 from epollo.engine.timers import Timer, Timers
+from epollo.engine.traffic import Traffic
 from epollo.engine.wakeup import Alarm, Wakeup
 from epollo.errors import EngineMissing
 from epollo.reasons import CloseReason
@@ -70,6 +71,7 @@ class BaseLoop(ABC):
     name: ClassVar[str]
     _new_listener: ClassVar[type[Listener]] = Listener
     _new_connection: ClassVar[type[Any]]
+    new_traffic: ClassVar[type[Traffic]] = Traffic
 
     thread: int | None  # the one that is, or was last, in `poll`
     tick: int  # counts the sweeps; connections keep it in place of a time

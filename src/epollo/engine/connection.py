@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from functools import partial
+from itertools import count
 from operator import length_hint
 from typing import Any
 
@@ -31,11 +32,14 @@ from epollo.engine.pauses import FAILED, HIGH_WATER, IN_FLIGHT, RATE, REPLYING, 
 from epollo.engine.replies import ReplyingConnection
 from epollo.engine.stages import Connecting, Handshake, Lingering, has_unread, linger_seconds
 from epollo.engine.tcp_info import seconds_since_data
+from epollo.engine.traffic import Traffic
 from epollo.errors import ConnectionClosed, FilterError, FrameError, FrameTooLarge, FrameTruncated
 from epollo.framing import Buffer
 from epollo.reasons import CloseReason
 
 TICKS = 0xFFFFFFFF  # the native engine counts ticks in 32 bits, and starts again at 0
+NEW_IDS = count(1)  # for the connections of this process
+
 DRAIN_READS = 64  # of one connection; a peer that never stops sending must not delay a stop
 
 
@@ -100,6 +104,8 @@ class BaseConnection(ReplyingConnection):
 
     # Data:
     context: ConnectionContext
+    id: int  # no other connection of this process has, or had, the same
+    traffic: Traffic | None  # what it counts with; None if nothing is counted
     socket: socket.socket
     fd: int
     state: Any  # the handler's own

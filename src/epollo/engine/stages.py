@@ -20,6 +20,7 @@ from epollo.engine.events import READ, WRITE
 from epollo.engine.filter_io import FilteredConnection, FilterIO
 from epollo.engine.interface import LoopInterface
 from epollo.engine.timers import Timer
+from epollo.engine.traffic import Traffic
 from epollo.errors import FilterError
 from epollo.filters.base import Filter
 from epollo.reasons import CloseReason
@@ -35,6 +36,7 @@ class StagedConnection(FilteredConnection, Protocol):
     fd: int
     peer: str | None
     filter_io: FilterIO | None
+    traffic: Traffic | None
 
     @property
     def loop(self) -> LoopInterface: ...
@@ -124,6 +126,7 @@ class Handshake(ConnectionStage):
 
     def _receive(self) -> None:
         data = self.connection.socket.recv(READ_SIZE)
+        self._count(len(data), 0)
         if data:
             self.received_any = True
             self._advance(data)
@@ -175,6 +178,7 @@ class Handshake(ConnectionStage):
             sent = connection.socket.send(self._unsent)
         except BlockingIOError:
             sent = 0
+        self._count(0, sent)
         self._unsent = self._unsent[sent:]
         connection.loop.watch(connection.fd, self, WRITE if self._unsent else READ)
 
@@ -192,11 +196,18 @@ class Handshake(ConnectionStage):
         self._unsent += self._filters[0].output.read()
         if self._unsent:
             try:
-                self.connection.socket.send(self._unsent)
+                self._count(0, self.connection.socket.send(self._unsent))
             except OSError:  # the peer takes nothing more
                 pass
         self.leave()
         self.connection.refuse(error)
+
+    def _count(self, received: int, sent: int) -> None:
+        """Count more bytes."""
+        traffic = self.connection.traffic
+        if traffic is not None:
+            traffic.bytes_in += received
+            traffic.bytes_out += sent
 
     def _start_timer(self) -> None:
         self.leave()

@@ -186,6 +186,14 @@ CONTRADICTIONS = (
         "with one message in flight, replies cannot change their order; give in_flight over 1 too",
     ),
     Contradiction(
+        "access_log",
+        lambda case: (
+            case.settings.access_log == "log" and case.settings.log_level in ("warning", "error")
+        ),
+        "its lines have level info, which log_level leaves out; give a file instead of log, or "
+        "another log_level",
+    ),
+    Contradiction(
         "loop",
         lambda case: case.settings.loop != "auto" and not case.application.asynchronous,
         "only async handlers run on an asyncio loop; make the handler async, or leave it out",

@@ -146,12 +146,12 @@ class ConnectionLimiter:
         sock.close()
         self._warn_refused(refusal, host)
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, **fields: object) -> None:
         """Log at most once a second: thousands of connections may be refused in that time."""
         now = time.monotonic()
         if now - self._last_warning >= 1:
             self._last_warning = now
-            _log.warning(text)
+            _log.warning("%s", text, extra=fields)
 
     def _warn_refused(self, refusal: Refusal, host: str) -> None:
         if refusal is Refusal.MAX_PER_IP:
@@ -160,4 +160,4 @@ class ConnectionLimiter:
             limit = f"max_connect_rate_per_ip is {self._max_rate_per_ip:g}, and {host} made more"
         else:
             limit = f"max_connections is {self._max_connections}, and as many are open"
-        self.warn(f"connection refused: {limit}")
+        self.warn(f"connection refused: {limit}", refusal=str(refusal), host=host)

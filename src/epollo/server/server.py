@@ -24,6 +24,7 @@ from epollo.engine import (
 )
 from epollo.errors import SettingError
 from epollo.framing import Buffer
+from epollo.logs.files import reopen_log_files
 from epollo.server import contradictions
 from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.certificates import Certificates
@@ -526,12 +527,23 @@ class Server:
         else:
             loop.call_threadsafe(certificates.reload)
 
+    def reopen_logs(self) -> None:
+        """Open the log files of this process anew, after they were moved away: the access log, and
+        the file of ``epollo serve --log-file``. Returns at once; callable from any thread and
+        from signal handlers."""
+        loop = self._loop
+        if loop is None:
+            reopen_log_files()
+        else:
+            loop.call_threadsafe(reopen_log_files)
+
     def signals(self) -> AbstractContextManager[None]:
         """SIGINT and SIGTERM stop the server: SIGINT with no quiet period, SIGTERM after
         ``drain_delay``. A second one ends the delay or, if there is none, closes all connections;
         a third one ends the process. After the deadline of a stop, a function that blocks this
-        thread is interrupted. Works only in the main thread (signal(7))."""
-        return self._signals.handled(self._stop_by_signal)
+        thread is interrupted. SIGUSR1 calls `reopen_logs`, unless the program handles it itself.
+        Works only in the main thread (signal(7))."""
+        return self._signals.handled(self._stop_by_signal, reopen_logs=self.reopen_logs)
 
     def _stop_by_signal(self, number: int) -> bool:
         """Returns false if it has only ended the delay of a stop."""

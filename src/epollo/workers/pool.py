@@ -389,6 +389,11 @@ class Pool:
             if worker.stage is not Stage.BOOTING:
                 self.drain(worker, queued, quick=quick)
 
+    def reopen_logs(self) -> None:
+        """Tell every worker to open its log files anew."""
+        for worker in self._slot_of:
+            worker.send("reopen_logs")
+
     def abort(self, signals: int) -> None:
         """Every worker stops at once."""
         for worker in self._slot_of:

@@ -22,6 +22,7 @@ from epollo import address
 from epollo.descriptors import all_descriptors
 from epollo.engine import Timer, new_loop
 from epollo.errors import EpolloError, SettingError, UsageError
+from epollo.logs.files import reopen_log_files
 from epollo.server.listeners import binds_or_systemd_sockets
 from epollo.server.notices import Notices
 from epollo.server.signals import signal_wakeup
@@ -45,6 +46,7 @@ _SIGNALS = (
     signal.SIGUSR2,
     signal.SIGTTIN,
     signal.SIGTTOU,
+    signal.SIGUSR1,
     signal.SIGCHLD,
 )
 
@@ -293,6 +295,8 @@ class Supervisor:
             self._stop(self._settings.drain_delay, quick=False)
         elif number == signal.SIGINT:
             self._stop(0.0, quick=True)
+        elif number == signal.SIGUSR1:
+            self._reopen_logs()
         elif self._stops:
             pass
         elif self._handover.done:
@@ -303,6 +307,13 @@ class Supervisor:
             self._held.append(number)
         else:
             self._change(number)
+
+    def _reopen_logs(self) -> None:
+        """Here, in the workers, and in the supervisor that has taken over."""
+        reopen_log_files()
+        self._pool.reopen_logs()
+        if self._handover.done:
+            self._handover.signal(signal.SIGUSR1)
 
     def _change(self, number: int) -> None:
         match number:

@@ -53,7 +53,7 @@ def _reset_signals() -> None:
     """Signals of the terminal, and of pkill(1), go to all processes: the supervisor acts on them.
     Not SIG_IGN, which programs that a handler starts would inherit (signal(7))."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, _ignore)
     for number in (
         signal.SIGTERM,

@@ -80,6 +80,8 @@ class WorkerServer(Server):
                 self._broker.add(values["worker"], *message.descriptors)
             case "unlink":
                 self._broker.remove(values["worker"])
+            case "reopen_logs":
+                self.reopen_logs()
             case "abort":
                 self._abort_ordered = True
                 self._signals_there = values["signals"]

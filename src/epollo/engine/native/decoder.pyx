@@ -230,7 +230,7 @@ cdef class Decoder(StreamDecoder):
         cdef Cursor cursor
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            cursor = Cursor(<const uint8_t *> view.buf, view.len, False)
+            cursor = Cursor(<const uint8_t *> view.buf, view.len, False, 0)
             return self.all_messages(self.format, &cursor)
         finally:
             PyBuffer_Release(&view)
