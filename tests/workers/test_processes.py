@@ -117,3 +117,12 @@ def test_a_part_of_the_budget_under_one_frame_is_refused() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert "--max-memory: is divided among the workers, and the part of each is under" in line
+
+
+def test_the_pid_file_follows_a_handover(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    with supervised(tmp_path, "--pid-file", str(path)) as server:
+        server.hand_over()
+        until(path.exists)
+        assert int(path.read_text()) == server.pid
+    until(lambda: not path.exists())
