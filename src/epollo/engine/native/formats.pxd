@@ -16,6 +16,10 @@ cdef struct Span:  # of a frame, counted from its first byte
 cdef enum:
     LONGEST_HEADER = 24
 
+cdef struct Number:  # the length in a frame
+    uint64_t value  # at most 2^63 - 1
+    Py_ssize_t width  # bytes that it takes
+
 cdef struct Envelope:  # bytes that go on the wire before a message, and after it
     Py_ssize_t header
     Py_ssize_t trailer
@@ -45,20 +49,59 @@ cdef class LengthFormat(FrameFormat):
     cdef int64_t adjust
 
 
-cdef class VarintFormat(FrameFormat):
-    cdef Found _measured(
-        self, Py_ssize_t header, Py_ssize_t length, Py_ssize_t count, Span *span
-    ) noexcept
+cdef class AnnouncedFormat(FrameFormat):
+    cdef Py_ssize_t offset
+    cdef int64_t adjust
+    cdef uint64_t most_value
+    cdef bint whole  # the message is the whole frame
+    cdef uint8_t ending  # the byte that ends every frame, if there is a trailer
+
+    cdef Found read(self, Octets data, Py_ssize_t count, Number *number) noexcept
+    cdef Py_ssize_t write(self, uint64_t length, uint8_t *place) noexcept
 
 
-cdef class NetstringFormat(FrameFormat):
+cdef class DigitsFormat(AnnouncedFormat):
+    cdef Py_ssize_t size
+
+
+cdef class DigitsUntilFormat(AnnouncedFormat):
     cdef Py_ssize_t most_digits
+    cdef uint8_t stop
+
+
+cdef class BcdFormat(AnnouncedFormat):
+    cdef Py_ssize_t size
+
+
+cdef class VarintFormat(AnnouncedFormat):
+    cdef Py_ssize_t most_width
+
+
+cdef class BerFormat(AnnouncedFormat):
+    pass
 
 
 cdef class DelimiterFormat(FrameFormat):
     cdef bint line
+    cdef bytes start  # of every frame; may be empty
+    cdef const uint8_t *start_data
+    cdef Py_ssize_t start_size
+    cdef bytes end
+    cdef const uint8_t *end_data
+    cdef Py_ssize_t end_size
 
     cdef Py_ssize_t _partial_delimiter(self, Octets data, Py_ssize_t count) noexcept
+
+
+cdef class HeadersFormat(FrameFormat):
+    cdef Py_ssize_t most
+    cdef bytes alias
+    cdef const char *alias_data
+    cdef Py_ssize_t alias_size
+
+    cdef Found _ended(self, Octets data, Py_ssize_t count, Py_ssize_t seen) noexcept
+    cdef Found _parse(self, Octets data, Py_ssize_t count, Span *span) noexcept
+    cdef Found _of_length(self, Octets line, Py_ssize_t size, int64_t *length) noexcept
 
 
 cdef class FixedFormat(FrameFormat):
