@@ -42,7 +42,9 @@ class Announced(SizedFraming):
         if not -_LIMIT < adjust < _LIMIT:
             raise bad_spec(name, f"adjust={adjust} is not a 32-bit number")
         if offset >= max_frame:
-            raise bad_spec(name, f"its length begins at byte {offset}, over max_frame ({max_frame})")
+            raise bad_spec(
+                name, f"its length begins at byte {offset}, over max_frame ({max_frame})"
+            )
 
     @abstractmethod
     def read(self, buffer: Buffer, start: int, stop: int) -> Number | None:

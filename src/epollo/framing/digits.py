@@ -57,8 +57,10 @@ class DigitsUntil(Announced):
         super().__init__(name, max_frame, offset=offset, adjust=adjust)
         self.end: Final = end
         if len(end) != 1 or end.isdigit():
-            raise bad_spec(name, f"end={end.decode(errors='backslashreplace')} is not one byte"
-                           " other than a digit")
+            raise bad_spec(
+                name,
+                f"end={end.decode(errors='backslashreplace')} is not one byte other than a digit",
+            )
         self._end = end[0]
         self.max_digits: Final = len(str(max(0, max_frame - adjust)))
         self.most_width = self.max_digits + 1

@@ -102,15 +102,16 @@ class Headers(SoughtFraming):
         Raises EncodeError if it is too short for that.
         """
         header = self._header_for(len(message))
-        message = header + message[len(header) :]
-        return self.encode(message)
+        if not header:
+            raise EncodeError(f"no frame of {self.name} has {len(message)} bytes")
+        return self.encode(header + message[len(header) :])
 
     def length_place(self, size: int) -> range:
         """The bytes that ``with_length`` overwrites in a message of ``size`` bytes."""
         return range(len(self._header_for(size)))
 
     def _header_for(self, size: int) -> bytes:
-        """A header that says how long the rest of ``size`` bytes is."""
+        """A header that says how long the rest of ``size`` bytes is; empty if there is none."""
         for padding in (b"", b" "):  # a frame of 31 bytes needs it
             for digits in range(1, MOST_DIGITS + 1):
                 length = b"%d" % max(0, size - (len(_HEADER) - 2) - len(padding) - digits)
@@ -118,7 +119,7 @@ class Headers(SoughtFraming):
                     header = _HEADER % (padding + length)
                     if len(header) + int(length) == size:
                         return header
-        raise EncodeError(f"no frame of {self.name} has {size} bytes")
+        return b""
 
 
 _HEADER = b"Content-Length: %b\r\n\r\n"

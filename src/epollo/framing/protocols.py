@@ -59,11 +59,11 @@ PROTOCOLS = {
     "kerberos": Protocol("u32", "Kerberos over TCP: RFC 4120, 7.2.2"),
     "bgp": Protocol("length(offset=16,size=2,adjust=-18)", "BGP-4: RFC 4271, 4.1"),
     "bmp": Protocol("length(offset=1,size=4,adjust=-5)", "BGP Monitoring Protocol: RFC 7854, 4.1"),
-    "pcep": Protocol("length(offset=2,size=2,adjust=-4)", "Path Computation Element: RFC 5440, 6.1"),
-    "openflow": Protocol("length(offset=2,size=2,adjust=-4)", "OpenFlow Switch 1.3.5, 7.1"),
-    "mysql": Protocol(
-        "length(size=3,adjust=1,order=little)", "MySQL Internals, Protocol::Packet"
+    "pcep": Protocol(
+        "length(offset=2,size=2,adjust=-4)", "Path Computation Element: RFC 5440, 6.1"
     ),
+    "openflow": Protocol("length(offset=2,size=2,adjust=-4)", "OpenFlow Switch 1.3.5, 7.1"),
+    "mysql": Protocol("length(size=3,adjust=1,order=little)", "MySQL Internals, Protocol::Packet"),
     "tds": Protocol("length(offset=2,size=2,adjust=-4)", "SQL Server: MS-TDS, 2.2.3.1"),
     "cassandra": Protocol("length(offset=5,size=4)", "CQL native protocol v3 and v4, 2"),
     "9p": Protocol("length(size=4,adjust=-4,order=little)", "Plan 9, intro(5)"),
