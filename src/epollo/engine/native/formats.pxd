@@ -1,4 +1,5 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 ctypedef const uint8_t *Octets
 
@@ -25,12 +26,22 @@ cdef struct Envelope:  # bytes that go on the wire before a message, and after i
     Py_ssize_t trailer
 
 
+cdef struct Remembered:  # of the last frame found, and the last message wrapped: most are alike
+    uint64_t begin  # the first bytes of the frame
+    uint64_t mask  # of those that tell its size; 0: nothing is remembered
+    Span span
+    Py_ssize_t message  # bytes of the message; -1: nothing is remembered
+    uint64_t header
+    Envelope sizes
+
+
 cdef class FrameFormat:
     cdef readonly object framing
     cdef Py_ssize_t max_frame
     cdef int64_t plain  # bytes of the longest message if the framing is u32; else -1
     cdef bytes trailer
     cdef const uint8_t *trailer_data
+    cdef Remembered last
 
     cdef int _end_with(self, bytes trailer) except -1
     cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept
@@ -54,6 +65,7 @@ cdef class AnnouncedFormat(FrameFormat):
     cdef int64_t adjust
     cdef uint64_t most_value
     cdef bint whole  # the message is the whole frame
+    cdef Py_ssize_t told  # the first byte of a frame that tells its size
     cdef uint8_t ending  # the byte that ends every frame, if there is a trailer
 
     cdef Found read(self, Octets data, Py_ssize_t count, Number *number) noexcept
@@ -125,10 +137,23 @@ cdef inline Found find_frame(
         return format.find(data, count, 0, span)
     length = u32_of(data)
     if length > format.plain:
-        return format.find(data, count, 0, span)
+        return find_alike(format, data, count, span)
     span.start = 4
     span.stop = span.size = 4 + length
     return WHOLE if count >= span.size else PART
+
+
+cdef inline Found find_alike(
+    FrameFormat format, Octets data, Py_ssize_t count, Span *span
+) noexcept:
+    """The same, without a call if the frame has the length of the one before."""
+    cdef uint64_t begin
+    if format.last.mask and count >= <Py_ssize_t> sizeof(uint64_t):
+        memcpy(&begin, data, sizeof(uint64_t))
+        if not (begin ^ format.last.begin) & format.last.mask:
+            span[0] = format.last.span
+            return WHOLE if count >= span.size else PART
+    return format.find(data, count, 0, span)
 
 
 cdef inline bint wrap_message(
@@ -136,6 +161,10 @@ cdef inline bint wrap_message(
 ) noexcept:
     """`FrameFormat.wrap`, in the same way."""
     if size > format.plain:
+        if size == format.last.message:
+            memcpy(header, &format.last.header, sizeof(uint64_t))
+            sizes[0] = format.last.sizes
+            return True
         return format.wrap(data, size, header, sizes)
     put_u32(header, <uint32_t> size)
     sizes.header = 4

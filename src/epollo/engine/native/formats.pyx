@@ -31,6 +31,10 @@ cdef extern from "<strings.h>" nogil:
     int strncasecmp(const char *one, const char *other, size_t length)
 
 
+cdef Py_ssize_t WORD = sizeof(uint64_t)
+cdef uint64_t ALL = ~(<uint64_t> 0)  # bits
+
+
 cdef class FrameFormat:
     """One framing's; shared by any number of connections."""
 
@@ -38,6 +42,8 @@ cdef class FrameFormat:
         self.framing = framing
         self.max_frame = min(framing.max_frame, INT64_MAX)
         self.plain = -1
+        self.last.mask = 0
+        self.last.message = -1
         self._end_with(b"")
 
     cdef int _end_with(self, bytes trailer) except -1:
@@ -111,6 +117,7 @@ cdef class AnnouncedFormat(FrameFormat):
     def __init__(self, framing):
         super().__init__(framing)
         self.offset = framing.offset
+        self.told = 0 if isinstance(framing, Ber) else framing.offset
         self.adjust = framing.adjust
         self.whole = framing.in_place
         # Larger ones are invalid, or so large that sizes could overflow; adjust has 32 bits.
@@ -145,6 +152,10 @@ cdef class AnnouncedFormat(FrameFormat):
         span.start = 0 if self.whole else end
         span.stop = stop
         span.size = stop + trailer
+        if not trailer and end <= WORD <= count:
+            memcpy(&self.last.begin, data, WORD)
+            self.last.mask = ALL << 8 * self.told & ALL >> 8 * (WORD - end)
+            self.last.span = span[0]
         if count < span.size:
             return PART
         return BAD if trailer and data[stop] != self.ending else WHOLE
@@ -155,7 +166,13 @@ cdef class AnnouncedFormat(FrameFormat):
         cdef int64_t length = size - self.adjust
         sizes.trailer = len(self.trailer)
         sizes.header = 0 if length < 0 else self.write(<uint64_t> length, header)
-        return sizes.header and size <= self.max_frame - sizes.header - sizes.trailer
+        if not sizes.header or size > self.max_frame - sizes.header - sizes.trailer:
+            return False
+        if sizes.header <= WORD:
+            memcpy(&self.last.header, header, sizes.header)
+            self.last.sizes = sizes[0]
+            self.last.message = size
+        return True
 
 
 cdef bint is_whole(
@@ -166,7 +183,7 @@ cdef bint is_whole(
     sizes.header = sizes.trailer = 0
     if data is NULL or not size:
         return False
-    return format.find(data, size, 0, &span) == WHOLE and span.size == size
+    return find_alike(format, data, size, &span) == WHOLE and span.size == size
 
 
 cdef class DigitsFormat(AnnouncedFormat):
