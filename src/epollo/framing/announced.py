@@ -1,7 +1,7 @@
 """Frames that contain their length in a notation such as decimal digits: the base of all of them.
 
-A notation reads a length and writes one. Where it is in the frame, what it counts and what is
-invalid is the same for all notations, and stands here. A length of fixed width in binary is
+A notation reads a length and writes one. Its place in the frame, what it counts and what is
+invalid are the same for all notations, and stand here. A length of fixed width in binary is
 `epollo.framing.length`.
 """
 

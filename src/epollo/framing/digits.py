@@ -43,7 +43,7 @@ class Digits(Announced):
 class DigitsUntil(Announced):
     """A decimal length without leading zeros, then the byte ``end``.
 
-    RFC 6587, 3.4.1 (syslog over TCP), where ``end`` is a space. A length with more digits than one
+    RFC 6587, 3.4.1 (syslog over TCP), with a space as ``end``. A length with more digits than one
     for ``max_frame`` has is too large at the first extra digit; the error's size is then of the
     number in the digits so far. Leading zeros, and anything but digits, are corrupt as soon as they
     are received.

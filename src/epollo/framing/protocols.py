@@ -1,4 +1,4 @@
-"""The names of protocols: how each frames its messages, and where that is specified.
+"""The names of protocols: the framing of each, and its specification.
 
 A protocol is here if one framing serves a whole connection of it. ``docs/framing.md`` has the same
 table.

@@ -10,7 +10,7 @@ from epollo.framing.base import Buffer, Decoder, Fault, Framing, fault_of
 
 
 class Extent(NamedTuple):
-    """Where a frame's message begins and ends, and the frame's size, in bytes from its start."""
+    """The begin and end of a frame's message, and the frame's size, in bytes from its start."""
 
     begin: int
     end: int

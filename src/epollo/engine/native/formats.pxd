@@ -1,5 +1,4 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
 ctypedef const uint8_t *Octets
 
@@ -16,6 +15,7 @@ cdef struct Span:  # of a frame, counted from its first byte
 
 cdef enum:
     LONGEST_HEADER = 24
+    REMEMBERED = 256  # bytes of a block of headers
 
 cdef struct Number:  # the length in a frame
     uint64_t value  # at most 2^63 - 1
@@ -102,6 +102,7 @@ cdef class DelimiterFormat(FrameFormat):
     cdef const uint8_t *end_data
     cdef Py_ssize_t end_size
 
+    cdef Octets _end_in(self, Octets data, Py_ssize_t count) noexcept
     cdef Py_ssize_t _partial_delimiter(self, Octets data, Py_ssize_t count) noexcept
 
 
@@ -110,6 +111,8 @@ cdef class HeadersFormat(FrameFormat):
     cdef bytes alias
     cdef const char *alias_data
     cdef Py_ssize_t alias_size
+    cdef uint8_t block[REMEMBERED]  # the headers of the last frame: many are the same again
+    cdef Py_ssize_t block_size  # bytes; 0: nothing is remembered
 
     cdef Found _ended(self, Octets data, Py_ssize_t count, Py_ssize_t seen) noexcept
     cdef Found _parse(self, Octets data, Py_ssize_t count, Span *span) noexcept
@@ -147,10 +150,8 @@ cdef inline Found find_alike(
     FrameFormat format, Octets data, Py_ssize_t count, Span *span
 ) noexcept:
     """The same, without a call if the frame has the length of the one before."""
-    cdef uint64_t begin
     if format.last.mask and count >= <Py_ssize_t> sizeof(uint64_t):
-        memcpy(&begin, data, sizeof(uint64_t))
-        if not (begin ^ format.last.begin) & format.last.mask:
+        if not (u64_of(data) ^ format.last.begin) & format.last.mask:
             span[0] = format.last.span
             return WHOLE if count >= span.size else PART
     return format.find(data, count, 0, span)
@@ -162,7 +163,7 @@ cdef inline bint wrap_message(
     """`FrameFormat.wrap`, in the same way."""
     if size > format.plain:
         if size == format.last.message:
-            memcpy(header, &format.last.header, sizeof(uint64_t))
+            put_u64(header, format.last.header)
             sizes[0] = format.last.sizes
             return True
         return format.wrap(data, size, header, sizes)
@@ -182,3 +183,12 @@ cdef inline uint32_t u32_of(Octets data) noexcept:
 cdef inline void put_u32(uint8_t *place, uint32_t value) noexcept:
     place[0], place[1] = <uint8_t> (value >> 24), <uint8_t> (value >> 16)
     place[2], place[3] = <uint8_t> (value >> 8), <uint8_t> value
+
+
+cdef inline uint64_t u64_of(Octets data) noexcept:
+    return <uint64_t> u32_of(data) << 32 | u32_of(data + 4)
+
+
+cdef inline void put_u64(uint8_t *place, uint64_t value) noexcept:
+    put_u32(place, <uint32_t> (value >> 32))
+    put_u32(place + 4, <uint32_t> value)

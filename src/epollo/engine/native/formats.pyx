@@ -153,8 +153,8 @@ cdef class AnnouncedFormat(FrameFormat):
         span.stop = stop
         span.size = stop + trailer
         if not trailer and end <= WORD <= count:
-            memcpy(&self.last.begin, data, WORD)
-            self.last.mask = ALL << 8 * self.told & ALL >> 8 * (WORD - end)
+            self.last.begin = u64_of(data)
+            self.last.mask = ALL >> 8 * self.told & ALL << 8 * (WORD - end)
             self.last.span = span[0]
         if count < span.size:
             return PART
@@ -169,7 +169,7 @@ cdef class AnnouncedFormat(FrameFormat):
         if not sizes.header or size > self.max_frame - sizes.header - sizes.trailer:
             return False
         if sizes.header <= WORD:
-            memcpy(&self.last.header, header, sizes.header)
+            self.last.header = u64_of(header)  # what is behind the header does not matter
             self.last.sizes = sizes[0]
             self.last.message = size
         return True
@@ -343,10 +343,7 @@ cdef class DelimiterFormat(FrameFormat):
             if count < start:
                 return HEADER
         cdef Py_ssize_t begin = max(start, seen - self.end_size + 1)
-        if self.end_size == 1:
-            found = <Octets> memchr(data + begin, self.end_data[0], count - begin)
-        else:
-            found = <Octets> memmem(data + begin, count - begin, self.end_data, self.end_size)
+        found = self._end_in(data + begin, count - begin)
         cdef Py_ssize_t stop = count if found is NULL else found - data
         span.start = start
         span.size = stop + self.end_size
@@ -378,9 +375,17 @@ cdef class DelimiterFormat(FrameFormat):
         if self._partial_delimiter(data, size):
             return False
         memcpy(header, self.start_data, sizes.header)
-        if self.end_size == 1:
-            return memchr(data, self.end_data[0], size) is NULL
-        return memmem(data, size, self.end_data, self.end_size) is NULL
+        return self._end_in(data, size) is NULL
+
+    cdef Octets _end_in(self, Octets data, Py_ssize_t count) noexcept:
+        """The first delimiter in ``data``; NULL if there is none."""
+        cdef Octets found, stop = data + count - self.end_size + 1
+        while data < stop:  # faster than memmem(3), for all but odd delimiters
+            found = <Octets> memchr(data, self.end_data[0], stop - data)
+            if found is NULL or not memcmp(found, self.end_data, self.end_size):
+                return found
+            data = found + 1
+        return NULL
 
 
 cdef class HeadersFormat(FrameFormat):
@@ -394,6 +399,10 @@ cdef class HeadersFormat(FrameFormat):
 
     cdef Found find(self, Octets data, Py_ssize_t count, Py_ssize_t seen, Span *span) noexcept:
         cdef Found found = WHOLE
+        cdef Py_ssize_t size = self.block_size
+        if size and not seen and count >= size and not memcmp(data, self.block, size):
+            span[0] = self.last.span
+            return WHOLE if count >= span.size else PART
         if seen:  # each byte is searched once; lines are read when all are there
             found = self._ended(data, count, seen)
         return self._parse(data, count, span) if found == WHOLE else found
@@ -437,6 +446,10 @@ cdef class HeadersFormat(FrameFormat):
             return BAD
         span.start = 0
         span.stop = span.size = size + max(length, 0)
+        if size <= REMEMBERED:
+            memcpy(self.block, data, size)
+            self.block_size = size
+            self.last.span = span[0]
         return WHOLE if count >= span.size else PART
 
     cdef Found _of_length(self, Octets line, Py_ssize_t size, int64_t *length) noexcept:
