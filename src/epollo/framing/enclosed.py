@@ -40,7 +40,9 @@ class Enclosed(SoughtFraming):
         if seen < len(self.start):
             self._check_start(received[start:begin])
         end = received.find(self.delimiter, max(begin, start + seen - len(self.delimiter) + 1))
-        size = (len(received) - self._begun(received, begin) if end < 0 else end) - begin
+        size = (
+            len(received) - self._partial_delimiter(received, begin) if end < 0 else end
+        ) - begin
         if size > self.max_frame:
             # The size of the message is unknown: its end has not been received.
             raise FrameTooLarge(self.max_frame + 1, self.max_frame)
@@ -54,7 +56,7 @@ class Enclosed(SoughtFraming):
                 wrong = bytes(found[: at + 1])
                 raise FrameCorrupt(f"frame begins with {wrong!r} instead of {self.start!r}")
 
-    def _begun(self, received: bytearray, begin: int) -> int:
+    def _partial_delimiter(self, received: bytearray, begin: int) -> int:
         """How many of the last bytes may be the first ones of the delimiter."""
         most = min(len(self.delimiter) - 1, len(received) - begin)
         return next((n for n in range(most, 0, -1) if received.endswith(self.delimiter[:n])), 0)
