@@ -49,7 +49,7 @@ class DigitsUntil(Announced):
     are received.
     """
 
-    what = "length"  # in errors
+    what: str = "length"  # in errors
 
     def __init__(
         self, name: str, max_frame: int, *, end: bytes, offset: int = 0, adjust: int = 0

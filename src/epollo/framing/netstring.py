@@ -11,8 +11,8 @@ class Netstring(DigitsUntil):
     ``max_frame`` limits the whole frame.
     """
 
-    trailer = b","
-    what = "netstring length"
+    trailer: bytes = b","
+    what: str = "netstring length"
 
     def __init__(self, name: str, max_frame: int) -> None:
         super().__init__(name, max_frame, end=b":")
