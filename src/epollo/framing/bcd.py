@@ -22,7 +22,7 @@ class Bcd(Announced):
     ) -> None:
         super().__init__(name, max_frame, offset=offset, adjust=adjust)
         self.size: Final = size
-        self.most_width = size
+        self.most_width: int = size
         if not 1 <= size <= MOST_BYTES:
             raise bad_spec(name, f"size={size} is not from 1 to {MOST_BYTES}")
 

@@ -23,7 +23,7 @@ class Digits(Announced):
     ) -> None:
         super().__init__(name, max_frame, offset=offset, adjust=adjust)
         self.size: Final = size
-        self.most_width = size
+        self.most_width: int = size
         if not 1 <= size <= MOST_DIGITS:
             raise bad_spec(name, f"size={size} is not from 1 to {MOST_DIGITS}")
 
@@ -63,7 +63,7 @@ class DigitsUntil(Announced):
             )
         self._end = end[0]
         self.max_digits: Final = len(str(max(0, max_frame - adjust)))
-        self.most_width = self.max_digits + 1
+        self.most_width: int = self.max_digits + 1
 
     def read(self, buffer: Buffer, start: int, stop: int) -> Number | None:
         length = 0
