@@ -256,7 +256,7 @@ class Settings:
         "u32",
         _framing,
         "SPEC",
-        "how messages are framed: u32, line, varint, netstring, delimiter:X ...",
+        "how messages are framed: u32, line, mqtt, headers, delimiter:X ...",
         "-f",
         choices=HEADS,
     )
