@@ -13,7 +13,6 @@ import pytest
 from epollo import CloseReason, Connection, ConnectionClosed, Server
 from epollo.engine import stages
 from tests.engines import Engine
-from tests.logs import Log
 from tests.support import (
     DEADLINE,
     Peer,
@@ -159,31 +158,3 @@ def test_resets_in_a_storm_keep_no_other_peer_waiting(
         until(lambda: handler.ends.qsize() == count)
     handler.opened.queue.clear()
     assert before <= most
-
-
-@pytest.mark.parametrize("deed", ["close", "raise"])
-def test_a_fault_behind_held_back_messages_is_reached_after_them(
-    engine: Engine, deed: str, log: Log
-) -> None:
-    class Handler(Recorder):
-        def received(self, message: bytes, connection: Connection) -> None:
-            super().received(message, connection)
-            if message == b"pause":
-                connection.pause_reading()
-            elif deed == "close":
-                connection.close()
-            else:
-                raise ZeroDivisionError
-
-    handler = Handler()
-    with (
-        engine.server(handler, max_frame=100) as server,
-        Peer(server.addresses[0]) as peer,
-    ):
-        peer.send(frame(b"pause") + frame(b"end") + b"\xff" * 8)
-        connection = handler.connection()
-        assert handler.message() == b"pause"
-        connection.resume_reading()
-        assert handler.message() == b"end"
-        assert handler.end() == ("local" if deed == "close" else "handler_error")
-    assert len(log.take()) == (deed == "raise")

@@ -71,7 +71,6 @@ NEXT_STAGES: dict[int, tuple[Stage, ...]] = {
 
 
 _WAITING = HIGH_WATER | IN_FLIGHT | RATE | REPLYING  # these pauses end by themselves
-_FAULTS = (CloseReason.BAD_FRAME, CloseReason.FRAME_TOO_LARGE)  # of the peer's stream
 _CLEAN_ENDS = (None, CloseReason.EOF, CloseReason.LOCAL, CloseReason.SHUTDOWN)
 _ENDS_OF_STREAM = (CloseReason.EOF, CloseReason.TRUNCATED)
 _ORDERLY = (None, CloseReason.EOF, CloseReason.RESET)  # drops that take nothing from the peer
@@ -364,8 +363,7 @@ class BaseConnection(ReplyingConnection):
         end of the turn."""
         if self.stage == CLOSED:
             return
-        not_reached = self.held_back and self.reason in _FAULTS  # see `_deliver_held_back`
-        if reason is not None and (self.reason in _CLEAN_ENDS or not_reached):
+        if reason is not None and self.reason in _CLEAN_ENDS:
             self.reason, self.error = reason, error
         if self._enter(CLOSED):
             if self.paused & REPLYING:
@@ -448,7 +446,9 @@ class BaseConnection(ReplyingConnection):
         if not OPEN <= self.stage <= FLUSHING:
             return
         if self.held_back and not self.paused:
-            self._deliver_held_back()
+            messages, self.held_back = self.held_back, ()
+            self.schedule_update()
+            self.serve(messages)
         elif self._is_over():
             self._finish()
         else:
@@ -458,18 +458,6 @@ class BaseConnection(ReplyingConnection):
             waits = self.reason is not None or self.paused & _WAITING
             if self.stage == STOPPING and not waits:
                 self.loop.call_threadsafe(self.drain)
-
-    def _deliver_held_back(self) -> None:
-        """Deliver it before any fault that was found behind it: a handler that now closes or raises
-        ends the connection for that reason, as it would if it had not been paused."""
-        messages, self.held_back = self.held_back, ()
-        reason, error = self.reason, self.error
-        if reason in _FAULTS:
-            self.reason = self.error = None
-        self.schedule_update()
-        self.serve(messages)
-        if self.reason is None:
-            self.reason, self.error = reason, error
 
     def _is_over(self) -> bool:
         """Has it ended, with nothing left to deliver or send? A handler that has paused it may
