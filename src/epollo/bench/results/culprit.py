@@ -16,6 +16,7 @@ SLOW = 1_000_000  # ns; faster responses, on average, need no culprit
 _FLOORS = 5.0  # times the least of the tester's own floor; likewise
 _FEWEST = 5  # replies sampled; with fewer, the timers of the loop tell more
 _TIMER = 1_000_000  # ns that the loop's timers are late in any case: pollers count milliseconds
+_DISTURBED = 0.3  # of the response time without a processor: how slow the server is, nobody knows
 _HELD_UP = 0.25  # of the window without a processor, from which on the machine is named in any case
 
 
@@ -69,13 +70,16 @@ class Shares:
 
     @property
     def largest(self) -> Culprit:
-        """Whose part is the largest."""
+        """Whose part is the largest. A server that lacks a processor for much of the time is not
+        named: without that it would be faster in the rest of the time, too."""
         parts = {
             Culprit.READER: self.reader,
             Culprit.MACHINE: self.machine,
             Culprit.SERVER: self.server,
         }
-        return max(parts, key=lambda who: parts[who])
+        largest = max(parts, key=lambda who: parts[who])
+        disturbed = largest is Culprit.SERVER and self.machine >= _DISTURBED
+        return Culprit.MACHINE if disturbed else largest
 
     def to_document(self) -> dict[str, Any]:
         return {
