@@ -11,8 +11,8 @@ socket. Neither side waits for the other: what the other does not take is queued
 From the supervisor:
 
     ping                        answer with alive
-    drain(grace, queued)        stop within ``grace`` seconds. Before that, accept what is in the
-                                accept queues of ``queued``: all sockets, its own ones, or none
+    drain(grace, queued)        stop within ``grace`` seconds. Before that, accept what is in its
+                                accept queues if ``queued`` is all; none leaves it to others
     abort                       stop at once
 
 From a worker:

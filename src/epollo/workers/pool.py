@@ -15,6 +15,8 @@ from epollo.engine import EventLoop
 from epollo.engine.timers import Timer
 from epollo.errors import EpolloError, WorkerError
 from epollo.workers.channel import Channel, Message, channel_pair
+from epollo.workers.distributor import Distributor
+from epollo.workers.handover import Handover
 from epollo.workers.slot import Slot
 from epollo.workers.sockets import Sockets
 from epollo.workers.task import Task
@@ -43,7 +45,14 @@ class PoolEvents(Protocol):
 class Pool:
     """All slots and workers of one supervisor."""
 
-    def __init__(self, loop: EventLoop, task: Task, sockets: Sockets, events: PoolEvents) -> None:
+    def __init__(
+        self,
+        loop: EventLoop,
+        task: Task,
+        sockets: Sockets,
+        distributor: Distributor,
+        events: PoolEvents,
+    ) -> None:
         self.slots: list[Slot] = []
         self.generation: int = 0  # of the workers forked from now on: the reloads until now
         self._slot_of: dict[Worker, Slot] = {}  # of every worker that is not reaped
@@ -54,6 +63,7 @@ class Pool:
         self._task = task
         self._settings = task.settings
         self._sockets = sockets
+        self._distributor = distributor
         self._events = events
 
     @property
@@ -73,6 +83,7 @@ class Pool:
 
     def steer(self) -> None:
         """New connections go to the slots whose workers accept them."""
+        self._distributor.use([each for slot in self.slots if (each := slot.accepting_handover)])
         accepting = [slot.index for slot in self.slots if slot.accepts]
         if accepting != self._steered and not self._stopping:
             self._steered = accepting
@@ -112,6 +123,12 @@ class Pool:
 
     def _fork(self, slot: Slot) -> None:
         ours, theirs = channel_pair()
+        try:
+            handover = self._distributor.new_handover()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         sockets = self._sockets.of(slot.index)
         for stream in (sys.stdout, sys.stderr):  # or both processes would write what is buffered
             if stream is not None:
@@ -120,22 +137,28 @@ class Pool:
         try:
             pid = os.fork()
             if not pid:
-                give_up = partial(self._give_up, slot.index, ours)
-                become_worker(self._task, sockets, theirs, give_up)
+                give_up = partial(self._give_up, slot.index, ours, handover)
+                pair = None if handover is None else handover.theirs
+                become_worker(self._task, sockets, pair, theirs, give_up)
         except OSError:
             ours.close()
+            if handover is not None:
+                handover.end()
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             theirs.close()
-        self._add(slot, Worker(pid, self.generation, ours))
+        if handover is not None:
+            self._distributor.add(handover)
+        self._add(slot, Worker(pid, self.generation, ours, handover))
 
-    def _give_up(self, index: int, ours: Channel) -> None:
+    def _give_up(self, index: int, ours: Channel, handover: Handover | None) -> None:
         """In a new worker: close what belongs to the supervisor and to other workers. While another
         process holds an end of a channel, or a listener, its close would not be seen."""
         ours.close()
         for worker in self._slot_of:
             worker.close_channel()
+        self._distributor.give_up(handover)
         self._sockets.close_other_slots(index)
 
     def _add(self, slot: Slot, worker: Worker) -> None:
@@ -225,6 +248,8 @@ class Pool:
         worker.receive_last()
         slot, stage = self._slot_of.pop(worker), worker.stage
         slot.remove(worker)
+        if worker.handover is not None:
+            self._distributor.ended(worker.handover)
         self.steer()
         how = worker.kill_reason or ending(status)
         if stage is Stage.DRAINING:
@@ -242,8 +267,7 @@ class Pool:
 
     def drain(self, worker: Worker, queued: str) -> None:
         """Let ``worker`` stop, and kill it if it has not ended after the grace. ``queued`` says
-        which connections it accepts before that, of those in accept queues: all, those of its own
-        sockets, or none."""
+        whether it accepts before that what is in its accept queues: all, or none."""
         self._slot_of[worker].remove(worker)
         worker.stage = Stage.DRAINING
         grace = self._settings.graceful_timeout

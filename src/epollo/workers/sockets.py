@@ -8,6 +8,7 @@ import socket
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 from epollo import address
 from epollo.errors import BindError
@@ -18,45 +19,59 @@ from epollo.workers import steering
 _log = logging.getLogger("epollo.supervisor")
 
 
+class WorkerSocket(NamedTuple):
+    """One address that a worker serves, and its socket; None if the supervisor accepts."""
+
+    address: str
+    socket: socket.socket | None
+
+
 class SlotSockets:
-    """The sockets of one address that is listened on: one for each slot, or one that all share.
+    """The sockets of one address that is listened on: one for each slot, or one that is ``exact``.
 
     A TCP address has a group of sockets (SO_REUSEPORT), each with an accept queue of its own. Unix
-    sockets know no such groups, and an inherited socket is one: all workers accept from it.
+    sockets know no such groups, and an inherited socket is one. From these, and with exact balance
+    from all, the supervisor accepts.
     """
 
-    def __init__(self, first: address.Bound, options: address.Options, *, inherited: bool) -> None:
+    def __init__(self, first: address.Bound, options: address.Options, *, exact: bool) -> None:
         self._first = first
         self._options = options
-        self.shared: bool = inherited or first.socket.family == socket.AF_UNIX
+        self._name = str(address.of(first.socket.getsockname()))
+        self.exact: bool = exact or first.socket.family == socket.AF_UNIX
         self._sockets = [first.socket]
+
+    @property
+    def first(self) -> socket.socket:
+        """The first socket, or the only one."""
+        return self._first.socket
 
     def add(self) -> None:
         """One more slot, which gets no new connections before `steer` says so. Raises OSError."""
-        if not self.shared:
+        if not self.exact:
             with suppress(OSError):  # without steering, they wait until a worker serves the slot
                 steering.steer(self._first.socket, range(len(self._sockets)))
             self._sockets.append(address.listen_beside(self._first.socket, self._options))
 
-    def of(self, index: int) -> socket.socket:
+    def of(self, index: int) -> WorkerSocket:
         """The socket of the slot at ``index``."""
-        return self._sockets[0 if self.shared else index]
+        return WorkerSocket(self._name, None if self.exact else self._sockets[index])
 
     def close_others(self, index: int) -> None:
         """Close all copies except the one of the slot at ``index``."""
-        kept = self.of(index)
+        kept = self.of(index).socket
         for sock in self._sockets:
             if sock is not kept:
                 sock.close()
 
     def remove_last(self) -> None:
         """Close the supervisor's copy of the last slot's socket."""
-        if not self.shared:
+        if not self.exact:
             self._sockets.pop().close()
 
     def steer(self, indices: Sequence[int], slots: int) -> None:
         """New connections go to the slots at ``indices``, of ``slots`` in all. Raises OSError."""
-        if self.shared:
+        if self.exact:
             return
         if len(indices) == slots:
             steering.steer_to_all(self._first.socket)
@@ -86,11 +101,12 @@ class Sockets:
 
     def open(self, slots: int) -> None:
         """Listen on every address, for ``slots`` slots. Raises BindError."""
-        options = replace(options_of(self._settings), grouped=True)
+        all_exact = self._settings.balance == "exact"
+        options = replace(options_of(self._settings), grouped=not all_exact)
         for bind in self._binds:
             for bound in address.listen_all(bind, options, self._binds, _log.warning):
-                inherited = bind.fd is not None
-                self._addresses.append(SlotSockets(bound, options, inherited=inherited))
+                exact = all_exact or bind.fd is not None
+                self._addresses.append(SlotSockets(bound, options, exact=exact))
         for _ in range(1, slots):
             self.add_slot()
 
@@ -109,9 +125,14 @@ class Sockets:
             ) from error
         self._slots += 1
 
-    def of(self, index: int) -> list[tuple[socket.socket, bool]]:
-        """The sockets of the slot at ``index``; true for those that it shares with all others."""
-        return [(each.of(index), each.shared) for each in self._addresses]
+    @property
+    def exact(self) -> list[socket.socket]:
+        """Those from which the supervisor accepts."""
+        return [each.first for each in self._addresses if each.exact]
+
+    def of(self, index: int) -> list[WorkerSocket]:
+        """The addresses and sockets of the slot at ``index``."""
+        return [each.of(index) for each in self._addresses]
 
     def close_other_slots(self, index: int) -> None:
         """In the worker of the slot at ``index``: close its copies of other slots' sockets."""

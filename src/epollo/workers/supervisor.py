@@ -23,6 +23,7 @@ from epollo.engine import new_loop
 from epollo.errors import EpolloError, UsageError
 from epollo.server.listeners import binds_or_systemd_sockets
 from epollo.server.signals import signal_wakeup
+from epollo.workers.distributor import Distributor
 from epollo.workers.heartbeat import Heartbeat
 from epollo.workers.pool import Pool
 from epollo.workers.replacement import Replacements
@@ -59,7 +60,8 @@ class Supervisor:
         # The engine to read: nothing here depends on speed.
         self._loop = new_loop("python", "auto")
         self._sockets = Sockets(task.settings, binds)
-        self._pool = Pool(self._loop, task, self._sockets, self)
+        self._distributor = Distributor(self._loop)
+        self._pool = Pool(self._loop, task, self._sockets, self._distributor, self)
         self._replacements = Replacements(self._pool, task)
         self._scaling = Scaling(self._loop, self._pool, self._sockets, task.settings.workers)
         self._announced = False  # that all serve
@@ -72,12 +74,14 @@ class Supervisor:
         try:
             self._task.load_certificates()
             self._sockets.open(self._settings.workers)
+            self._distributor.listen(self._sockets.exact)
             gc.collect()
             gc.freeze()  # pages without garbage to collect stay shared with the workers
             with all_descriptors(), self._signals(), signal_wakeup(self._loop):
                 self._serve()
         finally:
             gc.unfreeze()
+            self._distributor.close()
             self._sockets.close()
             self._loop.close()
         if self._failure is not None:
@@ -150,6 +154,7 @@ class Supervisor:
     def _stop(self) -> None:
         self._stops += 1
         if self._stops == 1:
+            self._distributor.finish(self._settings.backlog)
             self._sockets.close()
             self._pool.stop()
         else:

@@ -15,6 +15,7 @@ from epollo import errors
 from epollo.engine import EventLoop
 from epollo.errors import EpolloError, WorkerError
 from epollo.workers.channel import Channel, ChannelWatch, Message
+from epollo.workers.handover import Handover
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -42,8 +43,11 @@ class Worker:
     ``generation`` counts the reloads before its fork: two workers of the same have the same code.
     """
 
-    def __init__(self, pid: int, generation: int, channel: Channel) -> None:
+    def __init__(
+        self, pid: int, generation: int, channel: Channel, handover: Handover | None = None
+    ) -> None:
         self.pid: int = pid
+        self.handover: Handover | None = handover  # if the supervisor accepts connections for it
         self.generation: int = generation
         self.stage: Stage = Stage.BOOTING
         self.ready_line: str = ""

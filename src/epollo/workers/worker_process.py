@@ -21,6 +21,7 @@ from epollo.server.handlers.application import described, echo, load_application
 from epollo.server.server import check_descriptors
 from epollo.server.stopping import exit_within
 from epollo.workers.channel import Channel
+from epollo.workers.sockets import WorkerSocket
 from epollo.workers.task import Task
 from epollo.workers.worker_server import WorkerServer
 
@@ -29,18 +30,20 @@ _EXIT_SECONDS = 0.4  # for the interpreter to exit after the deadline of a stop
 
 def become_worker(
     task: Task,
-    sockets: Sequence[tuple[socket.socket, bool]],
+    sockets: Sequence[WorkerSocket],
+    pair: socket.socket | None,
     channel: Channel,
     give_up: Callable[[], object],
 ) -> NoReturn:
-    """Serve ``task`` on ``sockets`` in this process, which was just forked, and end it. ``give_up``
-    closes what it has of the supervisor's."""
+    """Serve ``task`` on ``sockets`` in this process, which was just forked, and end it. From
+    ``pair`` come the connections that the supervisor accepts. ``give_up`` closes what it has of the
+    supervisor's."""
     status = 1
     try:
         _reset_signals()
         atexit._clear()  # the supervisor's are not for this process
         give_up()
-        status = _serve(task, sockets, channel)
+        status = _serve(task, sockets, pair, channel)
         _finish()
     except BaseException:
         traceback.print_exc()
@@ -65,7 +68,9 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _serve(task: Task, sockets: Sequence[tuple[socket.socket, bool]], channel: Channel) -> int:
+def _serve(
+    task: Task, sockets: Sequence[WorkerSocket], pair: socket.socket | None, channel: Channel
+) -> int:
     """Serve until the end; returns the exit status."""
     server = None
     try:
@@ -78,7 +83,7 @@ def _serve(task: Task, sockets: Sequence[tuple[socket.socket, bool]], channel: C
             handler = (
                 echo if task.path is None else load_application(task.path, factory=task.factory)
             )
-            server = WorkerServer(handler, task, sockets, channel)
+            server = WorkerServer(handler, task, sockets, pair, channel)
             check_descriptors(server.settings.max_connections, limit)
             server.start()
             server.run()

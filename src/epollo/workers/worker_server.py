@@ -9,9 +9,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from epollo.engine import EventLoop
+from epollo.server.admission import Admission
 from epollo.server.handlers.handler import Handler
+from epollo.server.listeners import NewSource
 from epollo.server.server import Server
 from epollo.workers.channel import Channel, ChannelWatch, Message
+from epollo.workers.intake import Intake
+from epollo.workers.sockets import WorkerSocket
 from epollo.workers.task import Task
 
 _log = logging.getLogger("epollo.supervisor")
@@ -29,18 +34,31 @@ class WorkerServer(Server):
         self,
         handler: Handler,
         task: Task,
-        sockets: Sequence[tuple[socket.socket, bool]],
+        sockets: Sequence[WorkerSocket],
+        pair: socket.socket | None,
         channel: Channel,
     ) -> None:
         self._inherited_certificates = task.certificates
         super().__init__(handler, name=task.name, settings=task.settings)
-        self._listeners.use([each for each, _ in sockets])
+        self._sockets = [each.socket for each in sockets if each.socket is not None]
+        self._listeners.use(
+            self._sockets,
+            [each.address for each in sockets],
+            None if pair is None else self._take_from(pair),
+        )
         self._listeners.on_closed = self._say_released
-        self._sockets = sockets
+        self._intake: Intake | None = None
         self._channel = channel
         self._watch: ChannelWatch | None = None
         self._ordered = self._signalled = False
         self.is_ready: bool = False
+
+    def _take_from(self, pair: socket.socket) -> NewSource:
+        def new_source(loop: EventLoop, admission: Admission) -> Intake:
+            self._intake = Intake(loop, pair, admission)
+            return self._intake
+
+        return new_source
 
     def _check_workers(self) -> None:
         """The supervisor has read the setting."""
@@ -63,6 +81,8 @@ class WorkerServer(Server):
         match message.kind:
             case "ping":
                 count = self._protocol.message_count
+                if self._intake is not None:
+                    self._intake.report()
                 self._send("alive", messages=None if count is None else count.total)
             case "drain":
                 self._drain_as_ordered(values["grace"], values["queued"])
@@ -74,13 +94,7 @@ class WorkerServer(Server):
             return
         self._ordered = True
         try:
-            self._listeners.leave_queued(
-                [
-                    each
-                    for each, shared in self._sockets
-                    if queued == "none" or (shared and queued == "own")
-                ]
-            )
+            self._listeners.leave_queued(self._sockets if queued == "none" else ())
         finally:
             self._stop_anyway(lambda: self.stop(grace))
 

@@ -1,0 +1,205 @@
+"""Exact balance: the supervisor accepts connections, and passes each to the worker with the fewest.
+
+A connection that no worker can take stays in the accept queue. A worker that does not answer for
+`LATE_SECONDS` gets no more, and what it has not read is passed to others, until it answers.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from epollo.engine import EventLoop
+from epollo.engine.events import READ
+from epollo.engine.listener import ACCEPTS_PER_TURN, Listener
+from epollo.engine.timers import Timer
+from epollo.workers.handover import Handover
+
+LATE_SECONDS = 0.25
+RETRY_SECONDS = 1.0  # after accept(2) has failed, such as with EMFILE
+
+_log = logging.getLogger("epollo.supervisor")
+
+
+class Distributor:
+    """Accepts from some listeners for all workers. Without listeners it does nothing."""
+
+    def __init__(self, loop: EventLoop) -> None:
+        self._loop = loop
+        self._sources: list[_Source] = []
+        self._used: list[Handover] = []  # of the workers that get new connections
+        self._all: list[Handover] = []
+        self._waiting: deque[socket.socket] = deque()  # accepted, and with no worker
+        self._timer: Timer | None = None
+        self._finished = False
+
+    def listen(self, listeners: Iterable[socket.socket]) -> None:
+        """Accept from ``listeners``, whose owner closes them."""
+        self._sources = [_Source(self, self._loop, each) for each in listeners]
+
+    def new_handover(self) -> Handover | None:
+        """For a new worker; None if there are no listeners. Raises OSError."""
+        return Handover() if self._sources else None
+
+    def add(self, handover: Handover) -> None:
+        """A worker was started. It gets connections from `use` on."""
+        self._all.append(handover)
+        handover.watch(self._loop, self._go_on)
+
+    def use(self, handovers: Sequence[Handover]) -> None:
+        """New connections go to the workers of ``handovers``. What others have not read is taken
+        back."""
+        if self._finished or handovers == self._used:
+            return
+        before, self._used = self._used, list(handovers)
+        for each in before:
+            if each not in self._used:
+                self._take_back(each)
+        self._go_on()
+
+    def ended(self, handover: Handover) -> None:
+        """Its worker has ended: others get what it has not begun to serve."""
+        self._all.remove(handover)
+        if handover in self._used:
+            self._used.remove(handover)
+        self._waiting.extendleft(reversed(handover.end()))
+        if self._finished:
+            self._close_waiting()
+        self._go_on()
+
+    def finish(self, most: int) -> None:
+        """Accept what is in the accept queues, up to ``most`` from each, pass it on, and accept no
+        more."""
+        if self._finished:
+            return
+        self._stop_watching()
+        for source in self._sources:
+            source.accept(most)
+        self._finished = True
+        self._assign([each for each in self._used if not each.stuck] or self._used)
+
+    def close(self) -> None:
+        """Close the connections that no worker has taken."""
+        for each in self._all:
+            self._waiting.extend(each.end())
+        self._all.clear()
+        self._close_waiting()
+
+    def give_up(self, own: Handover | None) -> None:
+        """In a new worker, whose side is in ``own``: close the copies of all connections."""
+        for each in self._all:
+            each.give_up()
+        for connection in self._waiting:
+            connection.close()
+        if own is not None:
+            own.give_up(own=True)
+
+    def accepted(self, connection: socket.socket) -> None:
+        """A source has accepted ``connection``."""
+        self._waiting.append(connection)
+
+    def pass_on(self) -> None:
+        """A source has accepted all for now."""
+        if not self._finished:
+            self._go_on()
+
+    # ---- Passing on
+
+    def _go_on(self) -> None:
+        """Something has changed: pass on what waits, and accept more if workers take it."""
+        self._assign([each for each in self._used if each.takes_more])
+        if not self._finished:
+            self._update_watch()
+        if self._timer is None and (self._waiting or any(each.waits for each in self._all)):
+            self._timer = self._loop.call_later(LATE_SECONDS, self._check)
+
+    def _assign(self, handovers: Sequence[Handover]) -> None:
+        candidates = list(handovers)
+        while self._waiting and candidates:
+            chosen = min(candidates, key=_load)
+            chosen.add(self._waiting.popleft())
+            if not self._finished and not chosen.takes_more:
+                candidates.remove(chosen)
+        for each in handovers:
+            self._waiting.extendleft(reversed(each.flush()))
+
+    def _update_watch(self) -> None:
+        wanted = not self._waiting and any(each.takes_more for each in self._used)
+        for source in self._sources:
+            source.watch(wanted)
+
+    def _stop_watching(self) -> None:
+        for source in self._sources:
+            source.watch(False)
+
+    def _check(self) -> None:
+        """Pass over the workers that do not answer."""
+        self._timer = None
+        for each in self._used:
+            if not each.stuck and each.is_late(LATE_SECONDS):
+                taken = self._take_back(each)
+                _log.debug("a worker is late: %d connections are passed to others", taken)
+                each.probe()
+        self._go_on()
+
+    def _take_back(self, handover: Handover) -> int:
+        taken = handover.take_back()
+        self._waiting.extendleft(reversed(taken))
+        return len(taken)
+
+    def _close_waiting(self) -> None:
+        if self._waiting:
+            _log.warning("%d connections were closed: no worker is left", len(self._waiting))
+        while self._waiting:
+            self._waiting.popleft().close()
+
+
+class _Source:
+    """One listener. Not an `epollo.engine.listener.Listener` itself, so that a new worker can close
+    its copy, which a loop would replace."""
+
+    def __init__(self, distributor: Distributor, loop: EventLoop, listener: socket.socket) -> None:
+        self._distributor = distributor
+        self._loop = loop
+        self._socket = listener
+        self._listener = Listener(listener, distributor.accepted, self._failed, loop.report)
+        self._watched = False
+        self._pausing = False
+
+    def ready(self, events: int) -> None:
+        """The loop calls this."""
+        self.accept(ACCEPTS_PER_TURN)
+        self._distributor.pass_on()
+
+    def accept(self, most: int) -> None:
+        self._listener.accept(most)
+
+    def watch(self, wanted: bool) -> None:
+        """Accept, or leave connections in the accept queue."""
+        wanted = wanted and not self._pausing and self._socket.fileno() >= 0
+        if wanted and not self._watched:
+            self._loop.watch(self._socket.fileno(), self, READ)
+        elif self._watched and not wanted:
+            self._loop.unwatch(self._socket.fileno())
+        self._watched = wanted
+
+    def abort(self) -> None:
+        """The loop is closed."""
+
+    def _failed(self, error: OSError) -> None:
+        if self._pausing:
+            return
+        _log.warning("cannot accept: %s; trying again in %g s", error.strerror, RETRY_SECONDS)
+        self._pausing = True
+        self.watch(False)
+        self._loop.call_later(RETRY_SECONDS, self._resume)
+
+    def _resume(self) -> None:
+        self._pausing = False
+        self._distributor.pass_on()
+
+
+def _load(handover: Handover) -> int:
+    return handover.load
