@@ -69,16 +69,16 @@ class Distributor:
             self._close_waiting()
         self._go_on()
 
-    def finish(self, most: int) -> None:
-        """Accept what is in the accept queues, up to ``most`` from each, pass it on, and accept no
-        more."""
+    def finish(self, most: int, handovers: Sequence[Handover]) -> None:
+        """Accept what is in the accept queues, up to ``most`` from each, pass it to the workers of
+        ``handovers``, whether they answer or not, and accept no more."""
         if self._finished:
             return
         self._stop_watching()
         for source in self._sources:
             source.accept(most)
         self._finished = True
-        self._assign([each for each in self._used if not each.stuck] or self._used)
+        self._assign([each for each in self._used if not each.stuck] or handovers)
 
     def close(self) -> None:
         """Close the connections that no worker has taken."""

@@ -54,7 +54,8 @@ def receive(sock: socket.socket) -> Packet:
     for level, kind, value in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             descriptors.frombytes(value[: len(value) - len(value) % descriptors.itemsize])
-    return Packet(*_PASSED.unpack(data), descriptors)
+    number, family, size = _PASSED.unpack(data)
+    return Packet(number, family, size, descriptors)
 
 
 def answer(sock: socket.socket, number: int, connections: int) -> None:

@@ -71,6 +71,11 @@ class Pool:
         """Has every worker ended?"""
         return not self._slot_of
 
+    @property
+    def handovers(self) -> list[Handover]:
+        """Of the workers that serve."""
+        return [slot.handover for slot in self.slots if slot.handover is not None]
+
     # ---- Slots
 
     def add_slot(self) -> None:
@@ -83,7 +88,9 @@ class Pool:
 
     def steer(self) -> None:
         """New connections go to the slots whose workers accept them."""
-        self._distributor.use([each for slot in self.slots if (each := slot.accepting_handover)])
+        self._distributor.use(
+            [slot.handover for slot in self.slots if slot.accepts and slot.handover is not None]
+        )
         accepting = [slot.index for slot in self.slots if slot.accepts]
         if accepting != self._steered and not self._stopping:
             self._steered = accepting

@@ -28,9 +28,9 @@ class Slot:
         return worker is not None and worker.unanswered < 2 and not self.given_up
 
     @property
-    def accepting_handover(self) -> Handover | None:
-        """The way to the worker that takes the connections of exact balance, if there is one."""
-        return self.current.handover if self.accepts and self.current is not None else None
+    def handover(self) -> Handover | None:
+        """The way of connections to the worker, if the supervisor accepts any."""
+        return None if self.current is None else self.current.handover
 
     def promote(self, worker: Worker) -> Worker | None:
         """``worker`` has booted and serves from now on; returns the one that it replaces."""
