@@ -120,7 +120,7 @@ def test_each_goes_to_the_worker_with_the_fewest(scene: Callable[[int], Scene]) 
     four.workers[2].report()
     four.until(lambda: four.loads[2] == 5, *four.workers)
     four.connect(20)
-    four.until(lambda: sum(four.loads) == 100, *four.workers)
+    four.until(lambda: sum(each.taken for each in four.workers) == 120, *four.workers)
     assert four.loads == [25] * 4
 
 
