@@ -129,11 +129,11 @@ def test_what_a_worker_does_not_read_goes_to_another(scene: Callable[[int], Scen
     stuck, other = two.workers
     two.connect(40)
     two.until(lambda: other.taken == 40, other)
-    assert (stuck.passed.stuck, stuck.passed.load) == (True, 0)
+    assert (stuck.passed.silent, stuck.passed.load) == (True, 0)
     two.connect(10)
     two.until(lambda: other.taken == 50, other)
     stuck.take_all()  # the probe
-    two.until(lambda: not stuck.passed.stuck)
+    two.until(lambda: not stuck.passed.silent)
     two.connect(10)
     two.until(lambda: stuck.taken == 10, *two.workers)
 
@@ -145,7 +145,7 @@ def test_what_a_worker_has_read_is_not_given_to_another(scene: Callable[[int], S
     two.connect(1)
     two.until(lambda: slow.passed.load == 1)
     assert slow.take(answering=False) == 1
-    two.until(lambda: slow.passed.stuck, other)
+    two.until(lambda: slow.passed.silent, other)
     assert (slow.passed.load, other.taken) == (1, 0)
     two.distributor.ended(slow.passed)
     two.until(lambda: other.taken == 1, other)
@@ -197,7 +197,7 @@ def test_all_that_waits_is_passed_at_the_end(scene: Callable[[int], Scene]) -> N
     """Even to workers that do not answer: there are no others."""
     two = scene(2)
     peers = two.connect(7 * MOST_UNANSWERED)
-    two.until(lambda: all(each.passed.stuck for each in two.workers))
+    two.until(lambda: all(each.passed.silent for each in two.workers))
     two.distributor.finish(len(peers), [each.passed for each in two.workers])
     for each in two.workers:
         each.take_all()

@@ -9,7 +9,7 @@ import socket
 from epollo.address import Address, SocketFile
 from epollo.engine import EventLoop
 from epollo.engine.interface import AcceptSource
-from epollo.server.admission import Admission
+from epollo.server.attacher import Attacher
 
 RETRY_SECONDS = 1.0
 
@@ -28,15 +28,15 @@ class Acceptor:
         loop: EventLoop,
         listener: socket.socket,
         bound: Address,
-        admission: Admission,
+        attacher: Attacher,
         file: SocketFile | None = None,
     ) -> None:
         self._loop = loop
         self.listener: socket.socket = listener
         self._bound = bound
         self._file = file
-        self._admission = admission
-        self._warn = admission.limiter.warn
+        self._attacher = attacher
+        self._warn = attacher.limiter.warn
         self._process = os.getpid()
         self._reserve: int | None = _open_reserve()
         self._source: AcceptSource | None = None
@@ -81,7 +81,7 @@ class Acceptor:
             return False
         try:
             with self.listener.accept()[0]:
-                self._admission.refuse_for_descriptors()
+                self._attacher.refuse_for_descriptors()
         except BlockingIOError:  # the peer has gone already
             pass
         except OSError:
@@ -94,7 +94,7 @@ class Acceptor:
         if self.listener.fileno() >= 0:
             if self._reserve is None:
                 self._reserve = _open_reserve()
-            self._source = self._loop.listen(self.listener, self._admission.admit, self._failed)
+            self._source = self._loop.listen(self.listener, self._attacher.attach, self._failed)
 
     def _give_up_reserve(self) -> bool:
         reserve, self._reserve = self._reserve, None

@@ -47,13 +47,12 @@ class Counters:
 
     def count_refused(self, refusal: Refusal) -> None:
         self._refused[refusal] += 1
-        self._count_gone()
+        self._gone += 1
+        if self.on_gone is not None:
+            self.on_gone()
 
     def count_closed(self, reason: CloseReason) -> None:
         self._closed[reason] += 1
-        self._count_gone()
-
-    def _count_gone(self) -> None:
         self._gone += 1
         if self.on_gone is not None:
             self.on_gone()

@@ -11,8 +11,8 @@ from typing import Protocol, TypeAlias
 from epollo import address
 from epollo.engine import EventLoop
 from epollo.server.acceptor import Acceptor
-from epollo.server.admission import Admission
 from epollo.server.application_protocol import ApplicationProtocol
+from epollo.server.attacher import Attacher
 from epollo.settings import Settings
 
 _log = logging.getLogger("epollo.server")
@@ -31,7 +31,7 @@ class ConnectionSource(Protocol):
         """Take up to ``most`` of the connections that wait, then no more."""
 
 
-NewSource: TypeAlias = Callable[[EventLoop, Admission], ConnectionSource]
+NewSource: TypeAlias = Callable[[EventLoop, Attacher], ConnectionSource]
 
 
 class Listeners:
@@ -79,7 +79,7 @@ class Listeners:
         for listener in self._given:
             self._accept(loop, listener, address.of(listener.getsockname()))
         if self._new_source is not None:
-            self._acceptors.append(self._new_source(loop, self._admission(loop)))
+            self._acceptors.append(self._new_source(loop, self._attacher(loop)))
 
     def use_systemd_sockets(self) -> None:
         """Listen on the sockets that systemd passed, unless ``bind`` was given."""
@@ -121,10 +121,10 @@ class Listeners:
         bind: address.Address,
         file: address.SocketFile | None = None,
     ) -> None:
-        self._acceptors.append(Acceptor(loop, listener, bind, self._admission(loop), file))
+        self._acceptors.append(Acceptor(loop, listener, bind, self._attacher(loop), file))
 
-    def _admission(self, loop: EventLoop) -> Admission:
-        return Admission(loop, self._protocol, self._protocol.limiter)
+    def _attacher(self, loop: EventLoop) -> Attacher:
+        return Attacher(loop, self._protocol, self._protocol.limiter)
 
 
 def options_of(settings: Settings) -> address.Options:

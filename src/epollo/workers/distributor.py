@@ -28,7 +28,7 @@ class Distributor:
 
     def __init__(self, loop: EventLoop) -> None:
         self._loop = loop
-        self._sources: list[_Source] = []
+        self._queues: list[_AcceptQueue] = []
         self._used: list[Handover] = []  # of the workers that get new connections
         self._all: list[Handover] = []
         self._waiting: deque[socket.socket] = deque()  # accepted, and with no worker
@@ -37,16 +37,16 @@ class Distributor:
 
     def listen(self, listeners: Iterable[socket.socket]) -> None:
         """Accept from ``listeners``, whose owner closes them."""
-        self._sources = [_Source(self, self._loop, each) for each in listeners]
+        self._queues = [_AcceptQueue(self, self._loop, each) for each in listeners]
 
     def new_handover(self) -> Handover | None:
         """For a new worker; None if there are no listeners. Raises OSError."""
-        return Handover() if self._sources else None
+        return Handover() if self._queues else None
 
     def add(self, handover: Handover) -> None:
         """A worker was started. It gets connections from `use` on."""
         self._all.append(handover)
-        handover.watch(self._loop, self._go_on)
+        handover.watch(self._loop, self._proceed)
 
     def use(self, handovers: Sequence[Handover]) -> None:
         """New connections go to the workers of ``handovers``. What others have not read is taken
@@ -57,7 +57,7 @@ class Distributor:
         for each in before:
             if each not in self._used:
                 self._take_back(each)
-        self._go_on()
+        self._proceed()
 
     def ended(self, handover: Handover) -> None:
         """Its worker has ended: others get what it has not begun to serve."""
@@ -67,7 +67,7 @@ class Distributor:
         self._waiting.extendleft(reversed(handover.end()))
         if self._finished:
             self._close_waiting()
-        self._go_on()
+        self._proceed()
 
     def finish(self, most: int, handovers: Sequence[Handover]) -> None:
         """Accept what is in the accept queues, up to ``most`` from each, pass it to the workers of
@@ -75,10 +75,10 @@ class Distributor:
         if self._finished:
             return
         self._stop_watching()
-        for source in self._sources:
-            source.accept(most)
+        for queue in self._queues:
+            queue.accept(most)
         self._finished = True
-        self._assign([each for each in self._used if not each.stuck] or handovers)
+        self._assign([each for each in self._used if not each.silent] or handovers)
 
     def close(self) -> None:
         """Close the connections that no worker has taken."""
@@ -97,17 +97,17 @@ class Distributor:
             own.give_up(own=True)
 
     def accepted(self, connection: socket.socket) -> None:
-        """A source has accepted ``connection``."""
+        """A queue has accepted ``connection``."""
         self._waiting.append(connection)
 
     def pass_on(self) -> None:
-        """A source has accepted all for now."""
+        """A queue has accepted all for now."""
         if not self._finished:
-            self._go_on()
+            self._proceed()
 
     # ---- Passing on
 
-    def _go_on(self) -> None:
+    def _proceed(self) -> None:
         """Something has changed: pass on what waits, and accept more if workers take it."""
         self._assign([each for each in self._used if each.takes_more])
         if not self._finished:
@@ -127,22 +127,22 @@ class Distributor:
 
     def _update_watch(self) -> None:
         wanted = not self._waiting and any(each.takes_more for each in self._used)
-        for source in self._sources:
-            source.watch(wanted)
+        for queue in self._queues:
+            queue.watch(wanted)
 
     def _stop_watching(self) -> None:
-        for source in self._sources:
-            source.watch(False)
+        for queue in self._queues:
+            queue.watch(False)
 
     def _check(self) -> None:
         """Pass over the workers that do not answer."""
         self._timer = None
         for each in self._used:
-            if not each.stuck and each.is_late(LATE_SECONDS):
+            if not each.silent and each.is_late(LATE_SECONDS):
                 taken = self._take_back(each)
                 _log.debug("a worker is late: %d connections are passed to others", taken)
                 each.probe()
-        self._go_on()
+        self._proceed()
 
     def _take_back(self, handover: Handover) -> int:
         taken = handover.take_back()
@@ -156,7 +156,7 @@ class Distributor:
             self._waiting.popleft().close()
 
 
-class _Source:
+class _AcceptQueue:
     """One listener. Not an `epollo.engine.listener.Listener` itself, so that a new worker can close
     its copy, which a loop would replace."""
 

@@ -59,7 +59,7 @@ def receive(sock: socket.socket) -> Packet:
 
 
 def answer(sock: socket.socket, number: int, connections: int) -> None:
-    """The worker has read packet ``number``, or 0 if it says so unasked, and then has so many
+    """The worker has read packet ``number``, or was not asked if that is 0; with it, it has
     ``connections`` open. Raises OSError."""
     sock.send(_ANSWER.pack(number, connections))
 
@@ -83,7 +83,7 @@ class Handover:
         self._open = 0  # connections, as the worker says
         self._loop: EventLoop | None = None
         self._answered: Callable[[], object] = _ignore
-        self.stuck: bool = False
+        self.silent: bool = False
 
     @property
     def load(self) -> int:
@@ -93,7 +93,7 @@ class Handover:
     @property
     def takes_more(self) -> bool:
         """May another connection be passed now?"""
-        return not self.stuck and self._unanswered + len(self._unsent) < MOST_UNANSWERED
+        return not self.silent and self._unanswered + len(self._unsent) < MOST_UNANSWERED
 
     @property
     def waits(self) -> bool:
@@ -101,7 +101,7 @@ class Handover:
         return bool(self._sent)
 
     def is_late(self, seconds: float) -> bool:
-        """Has a packet not been answered for so many ``seconds``?"""
+        """Has a packet not been answered for ``seconds``?"""
         return any(time.monotonic() - each.at >= seconds for each in islice(self._sent.values(), 1))
 
     def watch(self, loop: EventLoop, answered: Callable[[], object]) -> None:
@@ -129,8 +129,8 @@ class Handover:
         return []
 
     def probe(self) -> None:
-        """Ask for an answer; the worker is ``stuck`` until it comes."""
-        self.stuck = True
+        """Ask for an answer; the worker is ``silent`` until it comes."""
+        self.silent = True
         self._send(socket.AF_UNSPEC, [])
 
     def _send(self, family: int, connections: list[socket.socket]) -> bool:
@@ -164,7 +164,7 @@ class Handover:
             except BlockingIOError:
                 break
             number, self._open = _ANSWER.unpack(data)
-            self.stuck, read = False, True
+            self.silent, read = False, True
             for connection in self._take(number):
                 connection.close()
         return read

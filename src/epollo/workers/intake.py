@@ -7,7 +7,7 @@ import socket
 from epollo.engine import EventLoop
 from epollo.engine.events import READ, WRITE
 from epollo.engine.timers import Timer
-from epollo.server.admission import Admission
+from epollo.server.attacher import Attacher
 from epollo.workers.handover import Packet, answer, receive
 
 REPORT_SECONDS = 0.02
@@ -22,11 +22,11 @@ class Intake:
 
     path = ""
 
-    def __init__(self, loop: EventLoop, pair: socket.socket, admission: Admission) -> None:
+    def __init__(self, loop: EventLoop, pair: socket.socket, attacher: Attacher) -> None:
         self.listener: socket.socket = pair
         self._loop = loop
-        self._admission = admission
-        self._counters = admission.limiter.counters
+        self._attacher = attacher
+        self._counters = attacher.limiter.counters
         self._unanswered: Packet | None = None  # is read, but the answer cannot be sent yet
         self._report_timer: Timer | None = None
         self._closed = False
@@ -77,7 +77,7 @@ class Intake:
                 return
             if not self._answer(packet):
                 return
-            self._admit(packet)
+            self._attach(packet)
 
     def _answer(self, packet: Packet) -> bool:
         """Answer first. If this process ends before, others serve what is in the packet; if after,
@@ -96,13 +96,13 @@ class Intake:
         self._unanswered = None
         return True
 
-    def _admit(self, packet: Packet) -> None:
-        admit = self._admission.admit
+    def _attach(self, packet: Packet) -> None:
+        attach = self._attacher.attach
         for fd in packet.descriptors:
             try:
-                admit(socket.socket(packet.family, socket.SOCK_STREAM, 0, fd))
+                attach(socket.socket(packet.family, socket.SOCK_STREAM, 0, fd))
             except BaseException as error:
                 self._loop.report(error, "a connection could not be accepted")
         missing = packet.size - len(packet.descriptors)
         if missing:
-            self._admission.refuse_for_descriptors(missing)
+            self._attacher.refuse_for_descriptors(missing)

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from epollo.engine import EventLoop
-from epollo.server.admission import Admission
+from epollo.server.attacher import Attacher
 from epollo.server.handlers.handler import Handler
 from epollo.server.listeners import NewSource
 from epollo.server.server import Server
@@ -54,8 +54,8 @@ class WorkerServer(Server):
         self.is_ready: bool = False
 
     def _take_from(self, pair: socket.socket) -> NewSource:
-        def new_source(loop: EventLoop, admission: Admission) -> Intake:
-            self._intake = Intake(loop, pair, admission)
+        def new_source(loop: EventLoop, attacher: Attacher) -> Intake:
+            self._intake = Intake(loop, pair, attacher)
             return self._intake
 
         return new_source

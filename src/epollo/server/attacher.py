@@ -11,8 +11,8 @@ from epollo.reasons import Refusal
 from epollo.server.limits import ConnectionLimiter
 
 
-class Admission:
-    """Takes accepted sockets for one protocol, within the limits on connections."""
+class Attacher:
+    """Attaches accepted sockets to the loop, for one protocol, within the limits on connections."""
 
     def __init__(
         self, loop: EventLoop, protocol: ConnectionProtocol, limiter: ConnectionLimiter
@@ -23,9 +23,9 @@ class Admission:
         self._counters = limiter.counters
 
     @property
-    def admit(self) -> Callable[[socket.socket], object]:
+    def attach(self) -> Callable[[socket.socket], object]:
         """The function to call with each accepted socket."""
-        return self._admit if self.limiter.bounded else self._attach
+        return self._attach_within_limits if self.limiter.bounded else self._attach
 
     def refuse_for_descriptors(self, count: int = 1) -> None:
         """Count ``count`` connections that were refused since this process has no descriptor."""
@@ -34,7 +34,7 @@ class Admission:
             self._counters.count_refused(Refusal.DESCRIPTORS)
         self.limiter.warn("connection refused: no descriptors left; raise ulimit -n")
 
-    def _admit(self, sock: socket.socket) -> None:
+    def _attach_within_limits(self, sock: socket.socket) -> None:
         host = self.limiter.host_of(sock)
         refusal = self.limiter.refusal(host)
         if refusal is not None:
