@@ -31,10 +31,10 @@ def _found(one: dict[str, float], two: dict[str, float], rounds: int = 5) -> lis
 def _values(rate: float, ran: float, waited: float, load: float = 0.1) -> dict[str, float]:
     return {
         "rate": rate,
-        "server_cores": ran,
-        "server_waited": waited,
+        "serving_cores": ran,
+        "serving_ready": ran + waited,
         "load_cores": load,
-        "load_waited": 0.0,
+        "load_ready": load,
         "cpu_us": 1e6 * ran / rate,
         "outside": 0.0,
     }

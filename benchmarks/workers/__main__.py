@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         description="Measure how workers share connections, and what a second core brings.",
     )
     options.add_argument("--rounds", type=count, default=5, help="turns of every server")
-    options.add_argument("--seconds", type=float, default=1.5, help="window of a measurement")
+    options.add_argument("--seconds", type=float, default=1.2, help="window of a measurement")
     options.add_argument("--warmup", type=float, default=0.4, help="seconds before the window")
     options.add_argument(
         "--output", type=Path, metavar="DIR",

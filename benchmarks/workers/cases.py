@@ -180,7 +180,12 @@ def observe(command: list[str], group: Group, plan: Plan) -> Values:
     ) as process:
         try:
             time.sleep(plan.warmup + 0.05 * plan.seconds)
-            sides = {"load": (process.pid,), "supervisor": (group.main,), "server": group.pids}
+            sides = {
+                "load": (process.pid,),
+                "supervisor": (group.main,),
+                "server": group.pids,
+                "serving": group.workers or (group.main,),
+            }
             before, begin = {name: usage(pids) for name, pids in sides.items()}, time.monotonic()
             time.sleep(0.9 * plan.seconds)
             used = {name: usage(pids) - before[name] for name, pids in sides.items()}
@@ -198,7 +203,10 @@ def observe(command: list[str], group: Group, plan: Plan) -> Values:
     return {
         "rate": rate,
         **{f"{name}_cores": each.ran / seconds for name, each in used.items()},
-        **{f"{name}_waited": each.waited / seconds for name, each in used.items()},
+        **{
+            f"{name}_ready": min(len(pids), (used[name].ran + used[name].waited) / seconds)
+            for name, pids in sides.items()
+        },
         "cpu_us": 1e6 * used["server"].ran / seconds / rate,
     }
 

@@ -201,19 +201,14 @@ def accounted(case: Case, found: Sequence[Found]) -> Figure | None:
 
 def unhindered(values: Values) -> float:
     """Return the messages per second, had the server never waited for a core."""
-    return values["rate"] / values["server_cores"] * wanted_cores(values, "server")
-
-
-def wanted_cores(values: Values, side: str) -> float:
-    """Return the cores that one side used or waited for."""
-    return values[f"{side}_cores"] + values[f"{side}_waited"]
+    return values["rate"] / values["serving_cores"] * values["serving_ready"]
 
 
 def ready(
-    case: Case, variant: Variant, found: Sequence[Found], side: str = "server"
+    case: Case, variant: Variant, found: Sequence[Found], side: str = "serving"
 ) -> Figure | None:
     """Return the cores that one side used or waited for."""
-    return figure([wanted_cores(v, side) for v in rounds(found, case, variant).values()])
+    return of(found, case, variant, f"{side}_ready")
 
 
 def limit(case: Case, found: Sequence[Found]) -> str:

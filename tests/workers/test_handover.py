@@ -10,10 +10,16 @@ from contextlib import ExitStack
 
 import pytest
 
-from epollo.engine import EventLoop, new_loop
+from epollo.engine import CloseReason, Connection, EventLoop, Limits, new_loop
+from epollo.framing import parse
+from epollo.server.attacher import Attacher
+from epollo.server.counters import Counters
+from epollo.server.limits import ConnectionLimiter
 from epollo.workers import handover
 from epollo.workers.distributor import Distributor
 from epollo.workers.handover import MOST_UNANSWERED, Handover
+from epollo.workers.intake import Intake
+from tests.engines import Engine
 from tests.logs import Log
 from tests.support import many_descriptors, until
 
@@ -185,12 +191,28 @@ def test_a_worker_that_leaves_gives_back_what_it_has_not_read(
 ) -> None:
     two = scene(2)
     leaving, other = two.workers
-    two.connect(20)
-    two.until(lambda: sum(two.loads) == 20)
+    two.connect(10)
+    two.until(lambda: sum(two.loads) == 10)
     assert leaving.take() > 0
+    two.connect(10)
+    two.until(lambda: sum(two.loads) == 20 and leaving.passed.load > leaving.taken)
     two.use(other)
     two.until(lambda: other.taken + leaving.taken == 20, other)
     assert leaving.passed.load == leaving.taken
+
+
+def test_a_worker_tells_that_a_connection_has_ended(engine: Engine) -> None:
+    loop, counters, passed = engine.loop(), Counters(), Handover()
+    intake = Intake(loop, passed.theirs, Attacher(loop, Echo(), ConnectionLimiter(counters)))
+    try:
+        counters.accepted = 3
+        counters.count_closed(CloseReason.EOF)
+        until(lambda: loop.poll(0.01) is not None and passed.read_answers())
+        assert passed.load == 2
+    finally:
+        intake.close()
+        passed.end()
+        loop.close()
 
 
 def test_all_that_waits_is_passed_at_the_end(scene: Callable[[int], Scene]) -> None:
@@ -228,3 +250,16 @@ def test_many_are_passed_at_once(scene: Callable[[int], Scene]) -> None:
         three.connect(900)
         three.until(lambda: sum(each.taken for each in three.workers) == 900, *three.workers)
     assert three.loads == [300] * 3
+
+
+class Echo:
+    """A protocol that is never asked."""
+
+    framing = parse("u32")
+    limits = Limits()
+
+    def received(self, message: bytes, connection: Connection) -> bytes:
+        return message
+
+    def connected(self, connection: Connection) -> None: ...
+    def closed(self, connection: Connection, reason: CloseReason) -> None: ...
