@@ -73,7 +73,9 @@ class Handover:
     """The supervisor's side of the pair of one worker."""
 
     def __init__(self) -> None:
-        self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._ours = ours
+        self.theirs: socket.socket = theirs
         self._ours.setblocking(False)
         self.theirs.setblocking(False)
         self._unsent: deque[socket.socket] = deque()
@@ -162,6 +164,8 @@ class Handover:
             try:
                 data = self._ours.recv(_ANSWER.size)
             except BlockingIOError:
+                break
+            if not data:  # no process has the worker's end any more
                 break
             number, self._open = _ANSWER.unpack(data)
             self.silent, read = False, True
