@@ -15,7 +15,7 @@ from epollo.engine import EventLoop
 from epollo.engine.events import READ
 from epollo.engine.listener import ACCEPTS_PER_TURN, Listener
 from epollo.engine.timers import Timer
-from epollo.workers.handover import Handover
+from epollo.workers.passage import Passage
 
 LATE_SECONDS = 0.25
 RETRY_SECONDS = 1.0  # after accept(2) has failed, such as with EMFILE
@@ -29,8 +29,8 @@ class Distributor:
     def __init__(self, loop: EventLoop) -> None:
         self._loop = loop
         self._queues: list[_AcceptQueue] = []
-        self._used: list[Handover] = []  # of the workers that get new connections
-        self._all: list[Handover] = []
+        self._used: list[Passage] = []  # of the workers that get new connections
+        self._all: list[Passage] = []
         self._waiting: deque[socket.socket] = deque()  # accepted, and with no worker
         self._timer: Timer | None = None
         self._finished = False
@@ -39,46 +39,46 @@ class Distributor:
         """Accept from ``listeners``, whose owner closes them."""
         self._queues = [_AcceptQueue(self, self._loop, each) for each in listeners]
 
-    def new_handover(self) -> Handover | None:
+    def new_passage(self) -> Passage | None:
         """For a new worker; None if there are no listeners. Raises OSError."""
-        return Handover() if self._queues else None
+        return Passage() if self._queues else None
 
-    def add(self, handover: Handover) -> None:
+    def add(self, passage: Passage) -> None:
         """A worker was started. It gets connections from `use` on."""
-        self._all.append(handover)
-        handover.watch(self._loop, self._proceed)
+        self._all.append(passage)
+        passage.watch(self._loop, self._proceed)
 
-    def use(self, handovers: Sequence[Handover]) -> None:
-        """New connections go to the workers of ``handovers``. What others have not read is taken
+    def use(self, passages: Sequence[Passage]) -> None:
+        """New connections go to the workers of ``passages``. What others have not read is taken
         back."""
-        if self._finished or handovers == self._used:
+        if self._finished or passages == self._used:
             return
-        before, self._used = self._used, list(handovers)
+        before, self._used = self._used, list(passages)
         for each in before:
             if each not in self._used:
                 self._take_back(each)
         self._proceed()
 
-    def ended(self, handover: Handover) -> None:
+    def ended(self, passage: Passage) -> None:
         """Its worker has ended: others get what it has not begun to serve."""
-        self._all.remove(handover)
-        if handover in self._used:
-            self._used.remove(handover)
-        self._waiting.extendleft(reversed(handover.end()))
+        self._all.remove(passage)
+        if passage in self._used:
+            self._used.remove(passage)
+        self._waiting.extendleft(reversed(passage.end()))
         if self._finished:
             self._close_waiting()
         self._proceed()
 
-    def finish(self, most: int, handovers: Sequence[Handover]) -> None:
+    def finish(self, most: int, passages: Sequence[Passage]) -> None:
         """Accept what is in the accept queues, up to ``most`` from each, pass it to the workers of
-        ``handovers``, whether they answer or not, and accept no more."""
+        ``passages``, whether they answer or not, and accept no more."""
         if self._finished:
             return
         self._stop_watching()
         for queue in self._queues:
             queue.accept(most)
         self._finished = True
-        self._assign([each for each in self._used if not each.silent] or handovers)
+        self._assign([each for each in self._used if not each.silent] or passages)
 
     def close(self) -> None:
         """Close the connections that no worker has taken."""
@@ -87,7 +87,7 @@ class Distributor:
         self._all.clear()
         self._close_waiting()
 
-    def give_up(self, own: Handover | None) -> None:
+    def give_up(self, own: Passage | None) -> None:
         """In a new worker, whose side is in ``own``: close the copies of all connections."""
         for each in self._all:
             each.give_up()
@@ -115,14 +115,14 @@ class Distributor:
         if self._timer is None and (self._waiting or any(each.waits for each in self._all)):
             self._timer = self._loop.call_later(LATE_SECONDS, self._check)
 
-    def _assign(self, handovers: Sequence[Handover]) -> None:
-        candidates = list(handovers)
+    def _assign(self, passages: Sequence[Passage]) -> None:
+        candidates = list(passages)
         while self._waiting and candidates:
             chosen = min(candidates, key=_load)
             chosen.add(self._waiting.popleft())
             if not self._finished and not chosen.takes_more:
                 candidates.remove(chosen)
-        for each in handovers:
+        for each in passages:
             self._waiting.extendleft(reversed(each.flush()))
 
     def _update_watch(self) -> None:
@@ -144,8 +144,8 @@ class Distributor:
                 each.probe()
         self._proceed()
 
-    def _take_back(self, handover: Handover) -> int:
-        taken = handover.take_back()
+    def _take_back(self, passage: Passage) -> int:
+        taken = passage.take_back()
         self._waiting.extendleft(reversed(taken))
         return len(taken)
 
@@ -201,5 +201,5 @@ class _AcceptQueue:
         self._distributor.pass_on()
 
 
-def _load(handover: Handover) -> int:
-    return handover.load
+def _load(passage: Passage) -> int:
+    return passage.load

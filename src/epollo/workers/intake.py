@@ -8,7 +8,7 @@ from epollo.engine import EventLoop
 from epollo.engine.events import READ, WRITE
 from epollo.engine.timers import Timer
 from epollo.server.attacher import Attacher
-from epollo.workers.handover import Packet, answer, receive
+from epollo.workers.passage import Packet, answer, receive
 
 REPORT_SECONDS = 0.02
 """After a connection has ended, until the supervisor is told: many ends are one report."""
@@ -17,7 +17,7 @@ _PACKETS_PER_TURN = 16
 
 
 class Intake:
-    """Takes connections from this worker's end of the pair (`epollo.workers.handover`), as if this
+    """Takes connections from this worker's end of the pair (`epollo.workers.passage`), as if this
     process had accepted them itself."""
 
     path = ""

@@ -16,7 +16,7 @@ from epollo.engine.timers import Timer
 from epollo.errors import EpolloError, WorkerError
 from epollo.workers.channel import Channel, Message, channel_pair
 from epollo.workers.distributor import Distributor
-from epollo.workers.handover import Handover
+from epollo.workers.passage import Passage
 from epollo.workers.slot import Slot
 from epollo.workers.sockets import Sockets
 from epollo.workers.task import Task
@@ -72,9 +72,9 @@ class Pool:
         return not self._slot_of
 
     @property
-    def handovers(self) -> list[Handover]:
+    def passages(self) -> list[Passage]:
         """Of the workers that serve."""
-        return [slot.handover for slot in self.slots if slot.handover is not None]
+        return [slot.passage for slot in self.slots if slot.passage is not None]
 
     # ---- Slots
 
@@ -89,7 +89,7 @@ class Pool:
     def steer(self) -> None:
         """New connections go to the slots whose workers accept them."""
         self._distributor.use(
-            [slot.handover for slot in self.slots if slot.accepts and slot.handover is not None]
+            [slot.passage for slot in self.slots if slot.accepts and slot.passage is not None]
         )
         accepting = [slot.index for slot in self.slots if slot.accepts]
         if accepting != self._steered and not self._stopping:
@@ -131,7 +131,7 @@ class Pool:
     def _fork(self, slot: Slot) -> None:
         ours, theirs = channel_pair()
         try:
-            handover = self._distributor.new_handover()
+            passage = self._distributor.new_passage()
         except OSError:
             ours.close()
             theirs.close()
@@ -144,28 +144,28 @@ class Pool:
         try:
             pid = os.fork()
             if not pid:
-                give_up = partial(self._give_up, slot.index, ours, handover)
-                pair = None if handover is None else handover.theirs
+                give_up = partial(self._give_up, slot.index, ours, passage)
+                pair = None if passage is None else passage.theirs
                 become_worker(self._task, sockets, pair, theirs, give_up)
         except OSError:
             ours.close()
-            if handover is not None:
-                handover.end()
+            if passage is not None:
+                passage.end()
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             theirs.close()
-        if handover is not None:
-            self._distributor.add(handover)
-        self._add(slot, Worker(pid, self.generation, ours, handover))
+        if passage is not None:
+            self._distributor.add(passage)
+        self._add(slot, Worker(pid, self.generation, ours, passage))
 
-    def _give_up(self, index: int, ours: Channel, handover: Handover | None) -> None:
+    def _give_up(self, index: int, ours: Channel, passage: Passage | None) -> None:
         """In a new worker: close what belongs to the supervisor and to other workers. While another
         process holds an end of a channel, or a listener, its close would not be seen."""
         ours.close()
         for worker in self._slot_of:
             worker.close_channel()
-        self._distributor.give_up(handover)
+        self._distributor.give_up(passage)
         self._sockets.close_other_slots(index)
 
     def _add(self, slot: Slot, worker: Worker) -> None:
@@ -255,8 +255,8 @@ class Pool:
         worker.receive_last()
         slot, stage = self._slot_of.pop(worker), worker.stage
         slot.remove(worker)
-        if worker.handover is not None:
-            self._distributor.ended(worker.handover)
+        if worker.passage is not None:
+            self._distributor.ended(worker.passage)
         self.steer()
         how = worker.kill_reason or ending(status)
         if stage is Stage.DRAINING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from epollo.engine.timers import Timer
-from epollo.workers.handover import Handover
+from epollo.workers.passage import Passage
 from epollo.workers.respawn import RespawnPause
 from epollo.workers.worker import Stage, Worker
 
@@ -28,9 +28,9 @@ class Slot:
         return worker is not None and worker.unanswered < 2 and not self.given_up
 
     @property
-    def handover(self) -> Handover | None:
+    def passage(self) -> Passage | None:
         """The way of connections to the worker, if the supervisor accepts any."""
-        return None if self.current is None else self.current.handover
+        return None if self.current is None else self.current.passage
 
     def promote(self, worker: Worker) -> Worker | None:
         """``worker`` has booted and serves from now on; returns the one that it replaces."""

@@ -154,7 +154,7 @@ class Supervisor:
     def _stop(self) -> None:
         self._stops += 1
         if self._stops == 1:
-            self._distributor.finish(self._settings.backlog, self._pool.handovers)
+            self._distributor.finish(self._settings.backlog, self._pool.passages)
             self._sockets.close()
             self._pool.stop()
         else:

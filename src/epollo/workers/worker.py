@@ -15,7 +15,7 @@ from epollo import errors
 from epollo.engine import EventLoop
 from epollo.errors import EpolloError, WorkerError
 from epollo.workers.channel import Channel, ChannelWatch, Message
-from epollo.workers.handover import Handover
+from epollo.workers.passage import Passage
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -44,10 +44,10 @@ class Worker:
     """
 
     def __init__(
-        self, pid: int, generation: int, channel: Channel, handover: Handover | None = None
+        self, pid: int, generation: int, channel: Channel, passage: Passage | None = None
     ) -> None:
         self.pid: int = pid
-        self.handover: Handover | None = handover  # if the supervisor accepts connections for it
+        self.passage: Passage | None = passage  # if the supervisor accepts connections for it
         self.generation: int = generation
         self.stage: Stage = Stage.BOOTING
         self.ready_line: str = ""

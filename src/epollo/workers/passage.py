@@ -69,7 +69,7 @@ class _Sent(NamedTuple):
     at: float  # time.monotonic()
 
 
-class Handover:
+class Passage:
     """The supervisor's side of the pair of one worker."""
 
     def __init__(self) -> None:

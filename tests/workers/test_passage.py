@@ -15,10 +15,10 @@ from epollo.framing import parse
 from epollo.server.attacher import Attacher
 from epollo.server.counters import Counters
 from epollo.server.limits import ConnectionLimiter
-from epollo.workers import handover
+from epollo.workers import passage
 from epollo.workers.distributor import Distributor
-from epollo.workers.handover import MOST_UNANSWERED, Handover
 from epollo.workers.intake import Intake
+from epollo.workers.passage import MOST_UNANSWERED, Passage
 from tests.engines import Engine
 from tests.logs import Log
 from tests.support import many_descriptors, until
@@ -27,14 +27,14 @@ from tests.support import many_descriptors, until
 class Fake:
     """A worker's end, and what it has taken."""
 
-    def __init__(self, passed: Handover) -> None:
+    def __init__(self, passed: Passage) -> None:
         self.passed = passed
         self.taken = 0
         self.ended = 0
 
     def take(self, *, answering: bool = True) -> int:
         """Read one packet; how many connections were in it."""
-        packet = handover.receive(self.passed.theirs)
+        packet = passage.receive(self.passed.theirs)
         for fd in packet.descriptors:
             os.close(fd)
         if answering:
@@ -43,7 +43,7 @@ class Fake:
         return packet.size
 
     def report(self, number: int = 0) -> None:
-        handover.answer(self.passed.theirs, number, self.taken - self.ended)
+        passage.answer(self.passed.theirs, number, self.taken - self.ended)
 
     def take_all(self) -> None:
         try:
@@ -68,8 +68,8 @@ class Scene:
         self.use(*self.workers)
         stack.callback(self.distributor.close)
 
-    def _new(self) -> Handover:
-        passed = self.distributor.new_handover()
+    def _new(self) -> Passage:
+        passed = self.distributor.new_passage()
         assert passed is not None
         self.distributor.add(passed)
         return passed
@@ -202,7 +202,7 @@ def test_a_worker_that_leaves_gives_back_what_it_has_not_read(
 
 
 def test_a_worker_tells_that_a_connection_has_ended(engine: Engine) -> None:
-    loop, counters, passed = engine.loop(), Counters(), Handover()
+    loop, counters, passed = engine.loop(), Counters(), Passage()
     intake = Intake(loop, passed.theirs, Attacher(loop, Echo(), ConnectionLimiter(counters)))
     try:
         counters.accepted = 3
