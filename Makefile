@@ -26,7 +26,8 @@ help:
 	@echo "make check  format, lint, types, layers of imports and tests: what CI runs"
 	@echo "make versions  the tests on each Python that epollo supports"
 	@echo "make truth  what takes minutes and measures: the load tester against servers whose answer"
-	@echo "            is known, and how long a stop takes whatever a handler does"
+	@echo "            is known, how long a stop takes whatever a handler does, and what is lost over"
+	@echo "            reloads"
 	@echo "make bench  the server beside its peers, in turns; writes benchmarks/results"
 	@echo "make testers  the load tester beside sockperf and redis-benchmark, on servers of theirs"
 	@echo "make workers  workers: how connections are spread, and what a second core brings"
@@ -61,8 +62,8 @@ versions: $(VENV)/versions-installed
 	@$(BIN)/nox $(VERSIONS)
 
 truth: $(VENV)/test-installed
-	@echo "== the load tester against servers whose answer is known, and stops, with the figures"
-	@$(PYTEST) -m truth -s -v tests/bench/truth tests/server/test_stopping.py $(TRUTH)
+	@echo "== the load tester against servers whose answer is known, stops and reloads, with the figures"
+	@$(PYTEST) -m truth -s -v tests/bench/truth tests/server/test_stopping.py tests/workers/test_witness.py $(TRUTH)
 
 bench: $(VENV)/bench-installed
 	@echo "== the server beside its peers; BENCH='--quick' for a short look"

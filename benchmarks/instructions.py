@@ -3,16 +3,19 @@
     python -m benchmarks.instructions            # all engines; compare a commit with another one
     python -m benchmarks.instructions native
     python -m benchmarks.instructions --forms  # of each form of handler
+    python -m benchmarks.instructions --counting  # with messages and bytes counted
+    python -m benchmarks.instructions --framing mqtt --framing headers
 
 The count does not depend on the machine's load: two runs of the same code differ by less than 1 %.
 The kernel's instructions are not part of it, nor is waiting for memory.
 
 An echo server of the library runs under callgrind. Its client is in the same thread: it sends, the
-loop makes one turn, which alone is counted, and the client receives. Frames are u32, messages have
-64 bytes, and depth is the number of messages per turn.
+loop makes one turn, which alone is counted, and the client receives. Frames have 68 bytes; by
+default they are of u32. Depth is the number of messages per turn.
 """
 
 import argparse
+import contextlib
 import ctypes
 import gc
 import os
@@ -30,7 +33,10 @@ from unittest import mock
 from benchmarks import build
 from benchmarks.errors import BenchmarkError
 from epollo import Server
+from epollo import framing as framings
+from epollo.bench.load.length_inside import LengthInside, is_length_inside
 from epollo.engine import Connection, EventLoop, available, new_loop
+from epollo.errors import EncodeError, FramingSpecError
 from epollo.server.handlers.application import echo
 from epollo.server.handlers.handler import Handler
 
@@ -38,7 +44,7 @@ DEPTHS = (1, 16)
 BLOCKS = 5  # counts of each depth, of which the lowest is reported
 TURNS = 200  # of a block
 WARM_UP_TURNS = 300  # CPython specializes what runs often
-FRAME = (64).to_bytes(4) + bytes(64)
+FRAME_SIZE = 68  # of u32 with 64 bytes
 CLIENT_TIMEOUT = 60.0  # seconds; under valgrind everything takes fifty times as long
 NOTHING = "nothing"
 
@@ -73,8 +79,11 @@ FORMS: dict[str, Callable[[], Handler]] = {
 }
 
 
-def instructions(engine: str, form: str = "a function of both") -> dict[int, float]:
-    """Return the instructions per message by depth, for a handler of the ``form``.
+def instructions(
+    engine: str, form: str = "a function of both", spec: str = "u32", *, counting: bool = False
+) -> dict[int, float]:
+    """Return the instructions per message by depth, for a handler of the ``form``, and a framing;
+    if ``counting``, with the counters of each connection, and of all.
 
     Raises:
         BenchmarkError: valgrind, its headers or a C compiler is missing, or the run failed.
@@ -87,7 +96,8 @@ def instructions(engine: str, form: str = "a function of both") -> dict[int, flo
         output = f"--callgrind-out-file={folder}/out"
         callgrind = [valgrind, "-q", "--tool=callgrind", "--collect-atstart=no", output]
         child = [sys.executable, "-m", "benchmarks.instructions", "--counted", form, engine]
-        run(callgrind + child)
+        child += ["--framing", spec]
+        run(callgrind + child + ["--counting"] * counting)
         totals: dict[str, list[int]] = defaultdict(list)
         for path in Path(folder).glob("out.*"):
             name, total = read(path)
@@ -116,7 +126,21 @@ def read(path: Path) -> tuple[str, int]:
     return name[1] if name else "", int(total[1]) if total else 0
 
 
-def count(engine: str, form: str) -> None:
+def a_frame(spec: str) -> bytes:
+    """A frame of that framing, of the size that all have."""
+    framing = framings.parse(spec)
+    for size in range(FRAME_SIZE, 0, -1):
+        with contextlib.suppress(EncodeError):
+            message = b"x" * size
+            if is_length_inside(framing):
+                message = LengthInside(lambda *_: b"x" * FRAME_SIZE, framing).message(0, 0, 0)
+            frame = framing.encode(message)
+            if len(frame) == FRAME_SIZE:
+                return frame
+    raise BenchmarkError(f"no frame of {spec} has {FRAME_SIZE} bytes")
+
+
+def count(engine: str, form: str, spec: str, *, counting: bool) -> None:
     """Run the server and its client in this process, which callgrind watches."""
     probe = new_loop(engine)
     probe.close()
@@ -124,19 +148,21 @@ def count(engine: str, form: str) -> None:
         FORMS[form](),
         "127.0.0.1:0",
         engine=engine,
+        framing=spec,
         # Not what is done once a period: in that time callgrind serves a fiftieth of the messages.
         idle_timeout=0,
         frame_timeout=0,
         write_timeout=0,
         slow_handler=0,
+        access_log="log" if counting else "off",
     )
     with mock.patch.object(
-        type(probe), "run", lambda loop: _count_turns(loop, server.addresses[0])
+        type(probe), "run", lambda loop: _count_turns(loop, server.addresses[0], a_frame(spec))
     ):
         server.run()
 
 
-def _count_turns(loop: EventLoop, address: str) -> None:
+def _count_turns(loop: EventLoop, address: str, frame: bytes) -> None:
     library = ctypes.CDLL(str(build.CALLGRIND))
     host, _, port = address.rpartition(":")
     with socket.create_connection((host, int(port)), CLIENT_TIMEOUT) as client:
@@ -146,9 +172,9 @@ def _count_turns(loop: EventLoop, address: str) -> None:
         # That depends on what else is in the pool, so each block finds something else there.
         ballast: list[bytes] = []
         for depth in DEPTHS:
-            _echo_turns(loop, client, depth, WARM_UP_TURNS, _nothing)
+            _echo_turns(loop, client, frame * depth, WARM_UP_TURNS, _nothing)
             for _ in range(BLOCKS):
-                _echo_turns(loop, client, depth, TURNS, library.toggle)
+                _echo_turns(loop, client, frame * depth, TURNS, library.toggle)
                 library.dump(str(depth).encode())
                 ballast += [bytes(size) for size in range(0, 512, 8)]
         for _ in range(TURNS):
@@ -158,9 +184,8 @@ def _count_turns(loop: EventLoop, address: str) -> None:
 
 
 def _echo_turns(
-    loop: EventLoop, client: socket.socket, depth: int, turns: int, toggle: Callable[[], object]
+    loop: EventLoop, client: socket.socket, frames: bytes, turns: int, toggle: Callable[[], object]
 ) -> None:
-    frames = FRAME * depth
     poll = loop.poll
     for _ in range(turns):
         client.sendall(frames)
@@ -187,19 +212,31 @@ def main() -> int:
     parser.add_argument(
         "--forms", action="store_true", help="of each form of handler, not only the built-in echo"
     )
+    parser.add_argument(
+        "--counting",
+        action="store_true",
+        help="with messages and bytes counted, as for --access-log",
+    )
+    parser.add_argument(
+        "--framing", action="append", metavar="SPEC", help="of this framing; may be repeated (u32)"
+    )
     parser.add_argument("--counted", choices=FORMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     unknown = set(options.engines) - set(available())
     if unknown:
         parser.error(f"no engine {', '.join(sorted(unknown))}; there are {', '.join(available())}")
+    specs = options.framing or ["u32"]
     try:
         for engine in options.engines or available():
             if options.counted:
-                count(engine, options.counted)
+                count(engine, options.counted, specs[0], counting=options.counting)
                 continue
-            for form in FORMS if options.forms else list(FORMS)[:1]:
-                _show(engine, f", {form}" * options.forms, instructions(engine, form))
-    except BenchmarkError as error:
+            for spec in specs:
+                for form in FORMS if options.forms else list(FORMS)[:1]:
+                    what = f", {form}" * options.forms + f", {spec}" * bool(options.framing)
+                    counts = instructions(engine, form, spec, counting=options.counting)
+                    _show(engine, what, counts)
+    except (BenchmarkError, FramingSpecError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     return 0

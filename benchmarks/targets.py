@@ -133,7 +133,7 @@ TARGETS = (
         for point in limits.POINTS
     ),
     Target(BLOCKING.label, waiting.rate(BLOCKING, SMALL), None, 6000, unit="messages/s"),
-    memory(NATIVE, 200),
+    memory(NATIVE, 240),
     memory(PYTHON, 700),
     beside_idle(NATIVE, 0.95),
     beside_idle(PYTHON, 0.95),

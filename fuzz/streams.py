@@ -12,13 +12,16 @@ from random import Random
 
 from epollo.errors import EncodeError
 from epollo.framing import (
+    Announced,
+    Ber,
     Delimiter,
+    Enclosed,
     Fixed,
     Framing,
+    Headers,
     LengthField,
     LengthPrefix,
     Line,
-    Netstring,
     Raw,
     Varint,
     parse,
@@ -38,6 +41,12 @@ _LIMITS = (1, 2, 4, 8, 12, 20, 63, 64, 65, 100, 128, 300, 8193, 8200, 20_000, 65
 _WIDE_LIMITS = (1 << 20, 1 << 20, 1 << 20, 1 << 40, (1 << 63) - 1, 1 << 70)
 
 _TELLING = (b"0", b"1", b"7:", b"12", b":", b",", b"\0", b"\1", b"\x7f", b"\x80", b"\xff")
+_HEADERS = (
+    *(b"Content-Length: 1\r\n", b"l:2\r\n", b"content-length:\t003 \r\n", b"x: y\r\n", b"\r\n"),
+    *(b"Transfer-Encoding: chunked\r\n", b"Content-Length : 1\r\n", b" 1\r\n", b"a\n", b"\r"),
+    *(b"CONTENT-LENGTHY: 9\r\n", b"L:\r\n", b"Content-Length\x0b: 1\r\n", b"l", b"Content-Length"),
+    *(b"GET / HTTP/1.1\r\n", b"Content-Length: " + b"9" * 18 + b"\r\n\r\n", b"l: 1048577\r\n\r\n"),
+)
 _TEXTUAL = (b"\r", b"\n", b"\r\n", b"-", b"--", b"a", b"b", b"aab", b"ab", b"0:,", b"01:x,")
 _FOREIGN = (
     b"GET / HTTP/1.1\r\nHost: example\r\n\r\n",
@@ -82,8 +91,8 @@ def family_of(framing: Framing) -> str:
 
 
 FAMILIES = (
-    *("lengthprefix", "lengthfield", "own", "varint", "netstring"),
-    *("delimiter", "line", "fixed", "raw"),
+    *("lengthprefix", "lengthfield", "own", "varint", "netstring", "digits", "digitsuntil", "bcd"),
+    *("ber", "headers", "delimiter", "enclosed", "line", "fixed", "raw"),
 )
 
 
@@ -137,6 +146,38 @@ def _delimiter(chance: Random, limit: int) -> Framing:
     return parse(f"delimiter:{spec}", limit)
 
 
+def _enclosed(chance: Random, limit: int) -> Framing:
+    start = chance.choice((r"\x0b", "-", "--", "aab", "ab", "a" * 30))
+    end = chance.choice((r"\x1c\r", "-", "--", "aab", "aba", r"\r\n", "b"))
+    return parse(f"delimiter(end={end},start={start})", limit)
+
+
+def _announced(chance: Random, limit: int) -> Framing:
+    """One with its length in a notation, anywhere."""
+    offset = chance.choice((0, 0, 0, 1, 2, 4, 70))
+    adjust = chance.choice((0, 0, 1, 3, -1, -2, -offset - 2, 40, -(1 << 31) + 1, (1 << 31) - 1))
+    notation = chance.choice(("digits(size=", "digits(end=", "bcd(size=", "varint(size="))
+    if notation == "digits(end=":
+        first = chance.choice((":", '" "', r"\xff", "x"))
+    else:
+        most = {"digits(size=": 18, "bcd(size=": 9, "varint(size=": 10}[notation]
+        first = str(chance.choice((1, 2, 3, 4, 4, most)))
+    return parse(f"{notation}{first},offset={offset},adjust={adjust})", max(limit, offset + 1))
+
+
+def _named(chance: Random, limit: int) -> Framing:
+    specs = ("ber", "ber", "ldap", "mqtt", "syslog", "digits(size=4)", "bcd(size=2)", "minecraft")
+    return parse(chance.choice(specs), max(limit, 2))
+
+
+def _headers(chance: Random, limit: int) -> Framing:
+    return parse(chance.choice(("headers", "headers", "headers(alias=l)")), limit)
+
+
+def _line(chance: Random, limit: int) -> Framing:
+    return parse(chance.choice(("line", "line(end=crlf)")), limit)
+
+
 def _fixed(chance: Random, limit: int) -> Framing:
     size = chance.choice((1, 2, 7, 64, 65, 100, 8192, 8200, 70_000))
     return parse(f"fixed:{size}", max(size, limit))
@@ -151,7 +192,12 @@ _MAKERS: tuple[Callable[[Random, int], Framing], ...] = (
     lambda chance, limit: parse(chance.choice(("varint", "protobuf")), limit),
     lambda _, limit: parse("netstring", limit),
     _delimiter,
-    lambda _, limit: parse("line", limit),
+    _enclosed,
+    _announced,
+    _announced,
+    _named,
+    _headers,
+    _line,
     _fixed,
     lambda _, limit: parse("raw", limit),
 )
@@ -170,7 +216,7 @@ def _parts(chance: Random, framing: Framing, largest: int) -> Iterator[bytes]:
     elif hostility < 0.75:
         yield chance.choice(_FOREIGN)
     elif hostility < 0.85:
-        words = (*_TELLING, *_TEXTUAL)
+        words = _HEADERS if isinstance(framing, Headers) else (*_TELLING, *_TEXTUAL)
         yield b"".join(chance.choice(words) for _ in range(chance.randint(1, 20)))
     else:
         yield _mutated(chance, a_frame(chance, framing, longest))
@@ -210,20 +256,53 @@ def a_frame(chance: Random, framing: Framing, longest: int) -> bytes:
     size = framing.size if isinstance(framing, Fixed) else a_size(chance, longest)
     message = a_message(chance, size)
     if isinstance(framing, LengthField):
-        return _announced(chance, framing, size, size)
+        return _with_length(chance, framing, size, size)
+    if isinstance(framing, Announced):
+        return _notated(chance, framing, size, message)
+    if isinstance(framing, Headers):
+        return _with_headers(chance, framing, size, message)
+    if isinstance(framing, Enclosed):
+        return framing.start + message.replace(framing.delimiter, b"") + framing.delimiter
     if isinstance(framing, Delimiter):
         return message.replace(framing.delimiter, b"") + framing.delimiter
     if isinstance(framing, Line):
         return message.replace(b"\n", b"") + chance.choice((b"\n", b"\r\n"))
-    if isinstance(framing, Varint) and chance.random() < 0.2:
-        return _padded_varint(chance, size) + message
     try:
         return framing.encode(message)
     except EncodeError:  # the header has no room in max_frame
         return framing.encode(b"") if framing.max_frame >= 3 else message[:1]
 
 
-def _announced(chance: Random, framing: LengthField, announced: int, real: int) -> bytes:
+def _notated(chance: Random, framing: Announced, announced: int, message: bytes) -> bytes:
+    """A frame that says to have ``announced`` bytes behind its length, or nearly."""
+    start = a_message(chance, framing.offset)
+    if isinstance(framing, Ber):
+        start = chance.choice(
+            (b"\x30", b"\x30", b"\x02", b"\x1f\x05", b"\xbf\x8f\x4f", b"\x1f\x80\x80")
+        )
+    value = max(0, announced - framing.adjust)
+    width = 0 if chance.random() < 0.7 else chance.randint(1, framing.most_width)
+    number = framing.write(value, width)
+    if isinstance(framing, Varint) and chance.random() < 0.2:
+        number = _padded_varint(chance, value)
+    if number is None:
+        number = framing.write(value) or framing.write(len(message)) or b""
+    return start + number + message + framing.trailer
+
+
+def _with_headers(chance: Random, framing: Headers, announced: int, body: bytes) -> bytes:
+    """A frame of some headers, among them one of a body of ``announced`` bytes."""
+    names = [b"Content-Length", b"content-length", b"CONTENT-LENGTH", framing.alias or b"l"]
+    length = chance.choice(names) + chance.choice((b":", b": ", b":\t")) + b"%d" % announced
+    lines = [b"X-%d: %d" % (n, n) for n in range(chance.choice((0, 0, 1, 3, 40)))]
+    if announced or chance.random() < 0.7:
+        lines.insert(chance.randint(0, len(lines)), length)
+    if chance.random() < 0.02:
+        lines.append(b"x" * chance.choice((65_000, 65_536, 70_000)))
+    return b"".join(line + b"\r\n" for line in lines) + b"\r\n" + body
+
+
+def _with_length(chance: Random, framing: LengthField, announced: int, real: int) -> bytes:
     """A frame that says to be of ``announced`` bytes and is of ``real`` ones, where it can."""
     value = announced - framing.adjust - framing.end
     if chance.random() < 0.7:  # else it may come out too small
@@ -241,17 +320,18 @@ def _oversized(chance: Random, framing: Framing) -> bytes:
     if isinstance(framing, LengthField):
         if chance.random() < 0.2:
             size = chance.choice(_EDGES) + chance.choice((0, framing.adjust + framing.end))
-        return _announced(chance, framing, size, chance.choice((0, 5, min(size, LARGEST))))
-    if isinstance(framing, Netstring):
-        digits = len(str(framing.max_frame))
-        length = max(0, size - chance.choice((0, digits + 2, digits + 1)))
-        end = chance.choice((b",", b";", b""))
-        return b"%d:%b%b" % (length, a_message(chance, min(length, LARGEST)), end)
-    if isinstance(framing, Varint):
-        length = max(0, size - chance.choice((0, 1, 2, 3)))
-        return _padded_varint(chance, length) + a_message(chance, min(length, LARGEST))
+        return _with_length(chance, framing, size, chance.choice((0, 5, min(size, LARGEST))))
+    if isinstance(framing, Headers):
+        length = max(0, size - chance.choice((0, 25, 30)))
+        return _with_headers(chance, framing, length, b"x" * min(length, LARGEST))
+    if isinstance(framing, Announced):
+        length = max(0, size - framing.offset - chance.choice((0, 1, 2, 3, 4, 5)))
+        frame = _notated(chance, framing, length, a_message(chance, min(length, LARGEST)))
+        return frame[:-1] + b";" if framing.trailer and chance.random() < 0.3 else frame
     message = a_message(chance, min(size, LARGEST))
-    if isinstance(framing, Delimiter):
+    if isinstance(framing, Enclosed) and chance.random() < 0.9:
+        message = framing.start + message
+    if isinstance(framing, Delimiter | Enclosed):
         end = framing.delimiter
         return message + chance.choice((end, end[:-1], b""))
     return message + chance.choice((b"\r\n", b"\n", b"\r", b"\r\r\n", b""))
@@ -279,7 +359,9 @@ def _mutated(chance: Random, frame: bytes) -> bytes:
     at = (
         chance.randrange(near) if chance.random() < 0.7 else len(frame) - 1 - chance.randrange(near)
     )
-    byte = bytes([chance.choice((0, 1, 0x2C, 0x30, 0x39, 0x3A, 0x7F, 0x80, 0xFF, 0x0A, 0x0D))])
+    byte = bytes(
+        [chance.choice((0, 1, 0x2C, 0x20, 0x30, 0x39, 0x3A, 0x7F, 0x80, 0xFF, 0x0A, 0x0D))]
+    )
     insert, rest = chance.choice(((byte, 1), (b"", 1), (frame[at : at + 1], 0), (byte, 0)))
     return frame[:at] + insert + frame[at + rest :]
 

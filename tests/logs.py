@@ -14,11 +14,13 @@ class Log(logging.Handler):
         super().__init__(level)
         self.records: list[logging.LogRecord] = []
         self.slow: list[str] = []
+        self.stacks: list[str] = []  # of some of those
         self.tracebacks = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         if SLOW in record.msg:
             self.slow.append(record.getMessage())
+            self.stacks += [record.stack_info] if record.stack_info else []
         else:
             self.records.append(record)
             self.tracebacks += record.exc_info is not None

@@ -25,6 +25,7 @@ MORE = {
     "Process": "[Stopping](stopping.md#user-group-pid-file-name) explains them.",
     "Handlers": "[Handlers that wait](async.md) explains them.",
     "Workers": "[Workers](workers.md) explains them.",
+    "Log": "[Logs](logs.md) explains them.",
 }
 """Where to read on, by section. A section without an entry is only its table."""
 

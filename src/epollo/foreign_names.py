@@ -15,8 +15,7 @@ from collections.abc import Callable
 _HTTP = "epollo speaks framed messages, not HTTP"
 _ONE_ADDRESS = "host and port are one address; write {bind HOST:PORT}"
 _NO_DAEMON = "a server stays in the foreground; let systemd or another supervisor run it"
-_RESTART = "not there yet; stop the server and start it again"
-_LOG = "the log goes to stderr; redirect that"
+_RELOAD = "only the command has it: epollo serve APP --reload"
 _APP = "not there; name the application as module:attribute"
 
 _SERVER = {
@@ -24,7 +23,10 @@ _SERVER = {
     "uds unix-socket socket sock": "{bind unix:PATH}",
     "fd file-descriptor": "{bind fd://N}",
     "w processes worker nproc": "{workers N}",
-    "reload reload-dir reload-include reload-exclude reload-delay auto-reload": _RESTART,
+    "reload reload-dir auto-reload autoreload watch": _RELOAD,
+    "reload-include reload-exclude reload-delay": (
+        "not there; --reload-dir DIR, once for each, says what is watched"
+    ),
     "chdir C pythonpath wd": "{app_dir DIR}",
     "app a application module": _APP,
     "env dotenv e": "{env_file FILE}",
@@ -35,12 +37,12 @@ _SERVER = {
     "g gid": "{group NAME}",
     "m umask": "not there; {socket_mode MODE} is for a Unix socket",
     "proc-name n name title": "{process_name TEXT}",
-    "log-file logfile error-logfile error-log errorlog": _LOG,
+    "logfile error-logfile error-log errorlog": "{log_file FILE}",
     "logger-class log-config-json log-config-dict logging": "{log_config FILE}",
-    "access-log no-access-log access-logfile accesslog access-log-format": (
-        "there is no access log; {log_level debug} logs every close"
-    ),
-    "log-format log-json": "not there yet; the log is text",
+    "access-logfile accesslog": "{access_log FILE}",
+    "no-access-log": "not needed; there is no access log without {access_log FILE}",
+    "access-log-format": "not there; {log_format json} has every field",
+    "log-json json-logs": "{log_format json}",
     "use-colors no-use-colors color": "the log has no colours",
     "verbose v debug": "{log_level debug}",
     "quiet q silent": "{log_level warning}",

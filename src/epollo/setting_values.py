@@ -77,6 +77,9 @@ class ConnectionValues(TypedDict, total=False):
     pid_file: str | Path
     process_name: str
     log_level: str
+    log_format: str
+    log_file: str | Path
+    access_log: str | Path
 
 
 class ServerValues(ConnectionValues, total=False):

@@ -23,6 +23,7 @@ CLIENT_CERTS = ("required", "optional")
 BALANCE = ("slot", "exact")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MOST_WORKERS = 1024
+LOG_FORMATS = ("text", "json")
 LONGEST_TIME = 10 * 365 * 24 * 3600  # seconds; see `epollo.server.timeouts`
 
 
@@ -176,6 +177,13 @@ def _path(value: str | Path) -> str:
     return str(Path(value)) if value else ""
 
 
+def _access_log(value: str | Path) -> str:
+    """Where to: "log", a path, or "off"."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError(f"{value!r} is neither log nor off, nor the path of a file")
+    return str(Path(value))
+
+
 def _paths(value: Files) -> tuple[str, ...]:
     files = value if isinstance(value, tuple | list) else (value,)
     if not all(isinstance(file, str | Path) for file in files):
@@ -249,7 +257,7 @@ class Settings:
         "u32",
         _framing,
         "SPEC",
-        "how messages are framed: u32, line, varint, netstring, delimiter:X ...",
+        "how messages are framed: u32, line, mqtt, headers, delimiter:X ...",
         "-f",
         choices=HEADS,
     )
@@ -278,13 +286,23 @@ class Settings:
         "60s", _keepalive, "TIME", "silence after which TCP probes the peer; 0: never"
     )
     max_connections: int = _setting(
-        "none", _bound, "N", "maximum open connections; others are refused", section="Limits"
+        "none",
+        _bound,
+        "N",
+        "maximum open connections of all workers; others are refused",
+        section="Limits",
     )
     max_per_ip: int = _setting(
-        "none", _bound, "N", "maximum open connections per IP address; others are refused"
+        "none",
+        _bound,
+        "N",
+        "maximum open connections per IP address, of all workers; others are refused",
     )
     max_connect_rate_per_ip: float = _setting(
-        "none", _rate, "RATE", "maximum connections a second per IP address; others are refused"
+        "none",
+        _rate,
+        "RATE",
+        "maximum connections a second per IP address and worker; others are refused",
     )
     max_message_rate: float = _setting(
         "none", _rate, "RATE", "maximum messages a second per connection; over it reading pauses"
@@ -354,7 +372,8 @@ class Settings:
         "none",
         _budget,
         "SIZE",
-        "bytes that all connections may hold; over it the one that holds most is closed",
+        "bytes that all connections may hold, divided among the workers; over it the one that "
+        "holds most is closed",
     )
     idle_timeout: float = _setting(
         "0",
@@ -453,7 +472,7 @@ class Settings:
         "",
         _name,
         "NAME",
-        "user to run as, once the addresses are bound",
+        "user to run as, once the addresses are bound; the supervisor of workers stays root",
         section="Process",
     )
     group: str = _setting("", _name, "NAME", "group to run as; by default the user's own")
@@ -469,6 +488,18 @@ class Settings:
         "LEVEL",
         "log level: debug, info, warning or error",
         section="Log",
+    )
+    log_format: str = _setting("text", _one_of(*LOG_FORMATS), "text|json", "form of log lines")
+    log_file: str = _setting(
+        "", _path, "FILE", "append the log to this file, opened anew on SIGUSR1; default: stderr"
+    )
+    access_log: str = _setting(
+        "off",
+        _access_log,
+        "log|FILE",
+        "log each connection when it ends, to the log or to a file, opened anew on SIGUSR1; off: "
+        "do not",
+        choices=("log",),
     )
 
     if TYPE_CHECKING:  # the fields have the types that a value is parsed to

@@ -125,7 +125,8 @@ def test_a_reader_that_is_stopped_for_50_ms_is_named(tester: str, load: list[str
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="binds processes to a core")
-def test_a_machine_that_is_busy_with_other_work_is_named(tester: str) -> None:
+@pytest.mark.parametrize("load", [[], ["--rate", "100"]], ids=["closed", "open"])
+def test_a_machine_that_is_busy_with_other_work_is_named(tester: str, load: list[str]) -> None:
     with ExitStack() as stack:
         stack.enter_context(on_one_core())
         server = stack.enter_context(serving())
@@ -133,7 +134,7 @@ def test_a_machine_that_is_busy_with_other_work_is_named(tester: str) -> None:
             hog = subprocess.Popen([sys.executable, "-S", "-c", HOG])
             stack.callback(hog.wait)
             stack.callback(hog.kill)
-        result = measured(server.address, "-c", "4", "--engine", tester)
+        result = measured(server.address, "-c", "4", "--engine", tester, *load)
     assert result.culprit is Culprit.MACHINE, told(result)
     assert "the machine was busy: " in str(Verdict.of(result))
     assert ": stop other programs" in str(Verdict.of(result))
@@ -239,9 +240,10 @@ def sampled(
 
 
 def with_delays(mean: float, delays: Delays | None, **load: Any) -> Result:
-    """A run whose messages all took ``mean`` ms."""
+    """A run whose messages all took ``mean`` ms, but for a quick one."""
     result = made_up(lambda *_: mean * MS, seconds=1, connections=10, **load)
-    return replace(result, delays=delays, cpu=0.1, outstanding=10.0)
+    service = result.service.merged(times(0.01))
+    return replace(result, service=service, delays=delays, cpu=0.1, outstanding=10.0)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +256,8 @@ def with_delays(mean: float, delays: Delays | None, **load: Any) -> Result:
         (sampled(50, read=30, own_without_core=290 * MS), Culprit.MACHINE),
         (sampled(50, server_without_core=0.7), Culprit.MACHINE),
         (sampled(50, server_without_core=0.3), Culprit.SERVER),
+        (sampled(50, server_without_core=0.1, server_starved=0.7), Culprit.MACHINE),
+        (sampled(50, server_without_core=0.7, server_starved=0.3), Culprit.SERVER),
         (replace(sampled(50, lag=30), reads=times()), Culprit.READER),
         (replace(sampled(50, lag=30, lags_without_core=290 * MS), reads=times()), Culprit.MACHINE),
         (replace(sampled(50), reads=times()), Culprit.SERVER),
@@ -263,6 +267,23 @@ def with_delays(mean: float, delays: Delays | None, **load: Any) -> Result:
 )
 def test_the_largest_share_is_named(delays: Delays | None, culprit: Culprit) -> None:
     assert with_delays(50, delays).culprit is culprit
+
+
+def test_a_long_stall_counts_no_more_than_the_message_that_waited_for_it() -> None:
+    """Without stamps: one stall of 400 ms in 2 s, and else a server that takes 5 ms."""
+    lags = times(*[0.5] * 80, *range(20, 420, 20))
+    delays = replace(sampled(5), reads=times(), lags=lags)
+    assert with_delays(5, delays).culprit is Culprit.SERVER
+    assert with_delays(5, delays, rate=1000).culprit is Culprit.READER  # all of them waited
+
+
+def test_a_server_that_stalls_is_slow_though_a_closed_loop_has_few_messages_then() -> None:
+    result = replace(made_up(rate=None, seconds=1, connections=10), delays=sampled(50))
+    stalls = replace(result, response=times(*[0.1] * 990, *[50] * 10), cpu=0.1, outstanding=10.0)
+    assert stalls.response.mean < MS
+    assert stalls.culprit is Culprit.SERVER
+    rare = replace(stalls, response=times(*[0.1] * 9990, *[50] * 10))
+    assert rare.culprit is Culprit.NONE
 
 
 def test_the_next_message_of_an_open_loop_does_not_wait_for_a_check() -> None:
@@ -286,6 +307,14 @@ def test_the_shares_are_the_whole() -> None:
     assert shares.reader + shares.machine + shares.server == pytest.approx(1)
     assert shares.reader == pytest.approx(0.22, abs=0.001)
     assert shares.machine == pytest.approx(0.08 + 0.7 * 0.2, abs=0.001)
+
+
+def test_what_each_message_took_was_no_wait_for_a_processor() -> None:
+    """A server that sleeps for 40 ms may be starved by its other messages meanwhile."""
+    result = with_delays(50, sampled(50, server_starved=0.8))
+    assert result.culprit is Culprit.MACHINE
+    slow = replace(result, service=times(*[40] * 10, *[60] * 10))
+    assert slow.culprit is Culprit.SERVER
 
 
 @pytest.mark.parametrize(
@@ -316,6 +345,21 @@ def test_times_near_the_floor_are_the_testers_own() -> None:
     assert "\nfloor        median 50 µs, p99 100 µs: this tester" in render(Verdict.of(far))
 
 
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        ({"expect": "checks:slow"}, "a function of --expect or --match took long, or something"),
+        ({"match": "checks:slow"}, "a function of --expect or --match took long, or something"),
+        ({}, ": something stopped the tester"),
+        ({"rate": 1000}, ": stop other programs, or lower --rate"),
+    ],
+)
+def test_only_a_function_that_there_is_may_be_slow(load: dict[str, Any], words: str) -> None:
+    said = str(Verdict.of(with_delays(50, sampled(50, read=30), **load)))
+    assert words in said
+    assert ("a function" in said) is ("slow" in str(load))
+
+
 def test_the_floor_of_a_busy_machine_hides_no_slow_server() -> None:
     floor = Floor(100, 0.05 * MS, 15 * MS, 30 * MS, "64 B messages")
     assert replace(with_delays(50, sampled(50)), floor=floor).culprit is Culprit.SERVER
@@ -336,7 +380,7 @@ def test_what_is_not_known_is_not_told() -> None:
 
 
 def test_a_file_keeps_it() -> None:
-    delays = sampled(50, read=30, server_without_core=0.2, pressure=0.9)
+    delays = sampled(50, read=30, server_without_core=0.2, server_starved=0.4, pressure=0.9)
     floor = Floor(100, 0.04 * MS, 0.05 * MS, 0.1 * MS, "64 B messages")
     before = replace(with_delays(50, delays), floor=floor)
     after = Result.from_json(before.to_json())
@@ -344,6 +388,7 @@ def test_a_file_keeps_it() -> None:
     assert after.floor == floor
     assert after.delays is not None
     assert after.delays.pressure == 0.9
+    assert after.delays.server_starved == 0.4
     assert after.shares is not None
     assert before.shares is not None
     assert after.shares.reader == pytest.approx(before.shares.reader, rel=0.01)

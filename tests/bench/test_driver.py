@@ -860,6 +860,10 @@ IN_PLACE = {  # a whole frame of each protocol
     "length(offset=2,size=2,adjust=-4)": "0300001611e00000000100c0010ac1020100c2020102",  # S7
     "length(offset=4,size=4,adjust=-8,order=little)": "48454c460c00000000000001",  # OPC UA
     "length(size=3,adjust=1,order=little)": "010000000e",  # MySQL
+    "mqtt": "100f00044d5154540402003c0003616263",
+    "ldap": "300c020101600702010304008000",
+    "digits(offset=1,size=2)": "ff3033616263",
+    "headers": "436f6e74656e742d4c656e6774683a20320d0a0d0a7b7d",
 }
 
 

@@ -161,6 +161,17 @@ def test_a_bucket_is_narrower_than_a_thousandth_of_its_value(value: int) -> None
     assert low == high if value < 2048 else (high + 1 - low) / low < 0.001
 
 
+def test_the_sum_of_small_values() -> None:
+    times = Histogram()
+    for value, count in ((10, 3), (500, 2), (2_000_000, 1)):
+        times.record_many(value, count)
+    assert [times.sum_up_to(value) for value in (9, 10, 499, 500, 1_999_000)] == [
+        *(0, 30, 30, 1030, 1030)
+    ]
+    assert times.sum_up_to(2_000_000) == pytest.approx(2_001_030, rel=0.001)
+    assert Histogram().sum_up_to(10) == 0
+
+
 def test_an_empty_one_has_figures_of_0() -> None:
     empty = Histogram()
     assert empty.percentiles(PERCENTILES) == [0] * len(PERCENTILES)

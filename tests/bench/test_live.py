@@ -12,6 +12,7 @@ from rich.console import Console
 from epollo.bench import Workload
 from epollo.bench.output.live import Live, clock, figures
 from epollo.bench.results.histogram import Histogram
+from epollo.bench.results.precision import Precision
 from tests.bench.support import made_up
 
 
@@ -64,6 +65,21 @@ def test_a_narrow_terminal_gets_two_lines_still(width: int) -> None:
     assert max(frame.count("\n") for frame in frames[:-3]) == 1
     assert screen.count("\n") == screen.count("\x1b[1A")
     assert screen.endswith("\x1b[1A\x1b[2K")
+
+
+def test_it_tells_how_precise_the_figures_are_by_now() -> None:
+    screen = Screen()
+    load = Workload(address="127.0.0.1:1", duration=60, until="p99±5%,mean±2%")
+    known = {"value": 0.01, "low": 0.0094, "high": 0.0112}
+    unknown = {"value": 0.01, "low": 0.009, "high": None}
+    precision = [
+        Precision("p99±5%", "p99", 0.05, **known),
+        Precision("mean±2%", "mean", 0.02, **unknown),
+    ]
+    with Live(load, console(screen)) as live:
+        live.precise(precision)
+        live.update(made_up().seconds[0])
+    assert "p99 ±12 %, wanted ±5 %   mean not known, wanted ±2 %" in screen.getvalue()
 
 
 def test_its_end_is_announced_while_replies_are_waited_for() -> None:

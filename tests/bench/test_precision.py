@@ -115,6 +115,17 @@ def test_late_replies_are_in_the_figure() -> None:
     assert windows.precisions()[0].value == pytest.approx(1.0, rel=0.01)
 
 
+@pytest.mark.parametrize("seconds", [1, 12])
+def test_a_short_run_does_not_know_how_precise_it_is(seconds: int) -> None:
+    """One second differs from no other; a few may be equal by chance."""
+    windows = Windows(parse_goals("p50±50%,mean±50%,rate±50%"))
+    for second in seconds_of(Independent(1000), np.random.default_rng(1), seconds):
+        windows.append(second)
+    for known in windows.precisions():
+        assert known.value is not None
+        assert (known.low, known.high, known.reached) == (None, None, False)
+
+
 def test_seconds_without_a_message_are_no_error() -> None:
     windows = Windows(parse_goals("p99±5%,mean±5%,rate±5%"))
     second = made_up(seconds=1, per_second=0).seconds[0]
@@ -140,6 +151,11 @@ def measured(*precision: Precision) -> Result:
             replace(PRECISE, high=None),
             True,
             "FAILED: p99 is 10 ms with no upper bound, not within 5 % (p99±5%); ",
+        ),
+        (
+            replace(PRECISE, low=None, high=None),
+            True,
+            "FAILED: p99 is 10 ms, but the run was too short to tell how precise that is (p99",
         ),
         (
             Precision(**KNOWN, value=None, low=None, high=None),

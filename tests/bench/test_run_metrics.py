@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -147,6 +148,29 @@ def test_the_figures_grow_while_it_runs(processes: str) -> None:
             assert value(found["target_rate"]) == pytest.approx(100)
 
 
+@pytest.mark.parametrize("port", ["0", "fixed"])
+def test_a_quiet_run_only_tells_a_port_that_nobody_knows(port: str) -> None:
+    with Server(lambda message: message, "127.0.0.1:0") as server:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            number = port if port == "0" else str(free.getsockname()[1])
+        load = [server.addresses[0], "-c", "1", "-n", "10", "-R", "1000", "--warmup", "0", "-q"]
+        run = epollo_here("bench", *load, "--metrics", f"127.0.0.1:{number}")
+    assert run.returncode == 0, run.stderr
+    assert ("epollo: metrics on " in run.stderr) is (port == "0")
+
+
+def test_an_address_that_cannot_be_used_is_told_with_the_option() -> None:
+    with Server(lambda message: message, "127.0.0.1:0") as server:
+        taken = epollo_here("bench", server.addresses[0], "--metrics", server.addresses[0])
+        wrong = epollo_here("bench", server.addresses[0], "--metrics", "nowhere")
+    assert taken.stderr.startswith(
+        f"epollo: error: --metrics: cannot listen on {server.addresses[0]}"
+    )
+    assert taken.returncode == 1
+    assert wrong.stderr.startswith("epollo: error: --metrics: bad address 'nowhere': ")
+    assert wrong.returncode == 2
+
+
 def test_lost_connections_are_told_by_their_reason() -> None:
     """The server answers the first message of each connection: a connection is given up after the
     timeout, and replaced."""
@@ -170,8 +194,12 @@ def test_lost_connections_are_told_by_their_reason() -> None:
 @pytest.mark.parametrize(
     ("given", "status", "words"),
     [
-        (["--metrics", "nonsense"], 2, "bad address 'nonsense': no port"),
-        (["--metrics", "unix:no/such/socket"], 1, "cannot listen on unix:no/such/socket"),
+        (["--metrics", "nonsense"], 2, "--metrics: bad address 'nonsense': no port"),
+        (
+            ["--metrics", "unix:no/such/socket"],
+            1,
+            "--metrics: cannot listen on unix:no/such/socket",
+        ),
         (["--metrics", "127.0.0.1:0", "--find-rate", "p99<5ms"], 2, "--metrics: shows one run"),
     ],
 )

@@ -142,8 +142,10 @@ def test_who_ended_the_run_is_told(asked: bool) -> None:
         return runs[0]
 
     load = bench.Workload(address="127.0.0.1:1", until=PRECISE, rate=1000, duration=60.0)
-    run = UntilPrecise(load, start)
+    checks: list[Any] = []
+    run = UntilPrecise(load, start, checks.append)
     if asked:
         run.stop()
     run.run()
     assert runs[0].stops[0] is asked
+    assert [each.figure for each in checks[0]] == ["rate"]  # after 8 seconds

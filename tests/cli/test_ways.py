@@ -5,10 +5,9 @@ All of it is made from the dataclass: a new setting needs no new test.
 
 from __future__ import annotations
 
-import logging
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
     """The settings of the server that ``epollo serve`` makes; it is not run."""
     made: list[Settings] = []
 
-    def serve_application(_app: str | None, _factory: bool, values: Values) -> None:
+    def serve_application(
+        _app: str | None, _factory: bool, values: Values, _watched: Sequence[str]
+    ) -> None:
         made.append(Settings(**values))
 
     def settings(*arguments: str) -> Settings:
@@ -85,7 +86,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
         assert (run.stderr, run.returncode) == ("", 0)
         return made.pop()
 
-    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    monkeypatch.setattr(serve, "configure_log", lambda *_, **__: None)
     monkeypatch.setattr(serve, "serve_application", serve_application)
     return settings
 
@@ -207,6 +208,16 @@ def test_several_values_are_divided_by_commas_or_spaces(
     monkeypatch.setenv(variable(setting.name), divider.join([one, one]))
     settings, _ = shown(*flags(values))
     assert len(getattr(settings, setting.name)) == 2
+
+
+def test_an_array_in_the_environment_has_values_with_commas_and_spaces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EPOLLO_TLS_CERT", '["my, own.pem", "other.pem"]')
+    monkeypatch.setenv("EPOLLO_BIND", "[::1]:0,[::1]:1")  # no array, though it begins like one
+    settings, _ = shown()
+    assert settings.tls_cert == ("my, own.pem", "other.pem")
+    assert settings.bind == ("[::1]:0", "[::1]:1")
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import pytest
 
 from epollo.errors import EncodeError, FrameError, FrameTruncated
-from epollo.framing import Buffer, Framing, LengthField
+from epollo.framing import Announced, Buffer, Framing, Headers, LengthField
 from tests.engines import NATIVE_MODULES
 
 HELLO = b"HELLO, WORLD"
@@ -125,14 +125,23 @@ def assert_truncated(framing: Framing, stream: bytes, text: str) -> None:
         assert outcome(framing, chunks) == Outcome([], FrameTruncated, text), chunks
 
 
+def whole(framing: Framing, message: bytes) -> bytes:
+    """``message``, which ``framing`` can send: with a length in it, if that has to be there."""
+    if isinstance(framing, Announced | Headers) and framing.in_place:
+        return framing.with_length(message)
+    return message
+
+
 def sendable(framing: Framing, messages: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
     """For each message that can be sent: its frame, and the message to be received."""
     sent = []
     for message in messages:
         try:
-            frame = framing.encode(message)
+            frame = framing.encode(whole(framing, message))
         except EncodeError:
             continue
+        if isinstance(framing, Announced | Headers) and framing.in_place:
+            message = frame
         if isinstance(framing, LengthField) and framing.in_place:
             message = frame[framing.strip :]
         sent.append((frame, message))

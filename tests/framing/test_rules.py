@@ -15,11 +15,16 @@ from epollo.errors import (
 )
 from epollo.framing import Framing, Line, parse
 from tests.framing.framings import FRAMINGS, PREFIXES, streams
-from tests.framing.support import chunkings, cut, outcome, pieces, sendable
+from tests.framing.support import chunkings, cut, outcome, pieces, sendable, whole
 
 every_framing = pytest.mark.parametrize("spec", FRAMINGS)
 
 MESSAGES = {"fixed:7": b"message"}
+
+
+def a_message(framing: Framing) -> bytes:
+    """A message that ``framing`` can send."""
+    return whole(framing, MESSAGES.get(framing.name, b"a message longer than any header"))
 
 
 @every_framing
@@ -95,7 +100,7 @@ def test_every_split_point_of_three_frames(spec: str) -> None:
 @every_framing
 def test_the_end_of_the_stream_inside_a_frame_is_an_error(spec: str) -> None:
     framing = parse(spec)
-    stream = framing.encode(MESSAGES.get(spec, b"a message longer than any header"))
+    stream = framing.encode(a_message(framing))
     framing.decoder().eof()
     for size in range(1, len(stream)):
         ends = {outcome(framing, chunks)[1:] for chunks in chunkings(stream[:size])}
@@ -173,7 +178,7 @@ def test_only_bytes_can_be_encoded(spec: str, wrong: object) -> None:
 @every_framing
 def test_a_message_may_be_any_buffer(spec: str) -> None:
     framing = parse(spec)
-    message = MESSAGES.get(spec, b"a message longer than any header")
+    message = a_message(framing)
     frame = framing.encode(message)
     for kind in (bytearray, memoryview):
         sent = kind(message)
@@ -192,7 +197,7 @@ def test_a_view_of_wider_items_is_taken_as_its_bytes() -> None:
 def test_decoding_does_not_change_a_framing(spec: str) -> None:
     """Two decoders of one framing share no state."""
     framing = parse(spec)
-    frame = framing.encode(MESSAGES.get(spec, b"a message longer than any header"))
+    frame = framing.encode(a_message(framing))
     one, other = framing.decoder(), framing.decoder()
     assert one.feed(frame[:3]) == []
     assert len(other.feed(frame)) == 1

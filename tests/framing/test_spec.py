@@ -117,7 +117,7 @@ def test_an_unknown_framing_is_one_line_with_the_names(spec: str) -> None:
     with pytest.raises(FramingSpecError, match=r"unknown framing .* known are u8, u16") as caught:
         parse(spec)
     assert "\n" not in str(caught.value)
-    assert "delimiter:X, fixed:N, length(size=N), dns, kafka" in str(caught.value)
+    assert "delimiter:X, fixed:N, length(size=N), digits(size=N)" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +146,16 @@ def test_an_unknown_framing_is_one_line_with_the_names(spec: str) -> None:
         ("nul", "delimiter:\\0"),
         ("delimiter=,", "delimiter:X"),
         ("raw(size=2)", "raw"),
+        ("mqtt5", "mqtt"),
+        ("hl7", "mllp"),
+        ("LDAP", "ldap"),
+        ("iso8583", "digits(size=4)"),
+        ("digit(size=4)", "digits(size=N)"),
+        ("asn1", "ber"),
+        ("content-length", "headers"),
+        ("crlf", "line(end=crlf)"),
+        ("syslgo", "syslog"),
+        ("tacacs+", "tacacs"),
     ],
 )
 def test_a_near_miss_is_answered_with_a_name(spec: str, hint: str) -> None:
@@ -191,6 +201,28 @@ def test_a_near_miss_is_answered_with_a_name(spec: str, hint: str) -> None:
         ("length(size=2,strip=-1)", "strip=-1 is below 0"),
         ("length(size=2", "write it as length(size=2), with ) at its end only"),
         ("length(size=2)x", "with ) at its end only"),
+        ("digits()", 'give either size, as size=4, or end, as end=" "'),
+        ("digits(size=4,end=:)", "give either size"),
+        ("digits(size=19)", "size=19 is not from 1 to 18"),
+        ("digits(size=x)", "size=x is not a whole number such as 4"),
+        ("digits(end=)", "end= is not one byte other than a digit"),
+        ("digits(end=5)", "end=5 is not one byte other than a digit"),
+        ("digits(end=ab)", "end=ab is not one byte other than a digit"),
+        (r"digits(end=\q)", r"there is no escape \q"),
+        ("digits(size=4", "write it as digits(size=4), with ) at its end only"),
+        ('digits(end=")', "with ) at its end only"),
+        ("digits(size=4,strip=4)", "there is no 'strip'; there are size, end, offset, adjust"),
+        ("bcd()", "size is missing; it is a number of bytes from 1 to 9"),
+        ("bcd(size=10)", "size=10 is not from 1 to 9"),
+        ("varint(size=11)", "size=11 is not from 1 to 10"),
+        ("varint(offset=-1)", "offset=-1 is not from 0 to 2147483647"),
+        ("varint(adjust=2147483648)", "adjust=2147483648 is not a 32-bit number"),
+        ("varint(offset=1000)", "its length begins at byte 1000, over max_frame (1000)"),
+        ("delimiter(start=x)", "end is missing"),
+        ("delimiter(end=x,start=)", "start and end are at least one byte"),
+        ("delimiter(end=)", "the delimiter is empty"),
+        ("line(end=cr)", "end=cr is neither lf nor crlf"),
+        ("headers(alias=a b)", "alias=a b is not the name of a header"),
         ("length(offset=999,size=2)", "its length ends at byte 1001, over max_frame (1000)"),
     ],
 )

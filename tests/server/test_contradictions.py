@@ -23,6 +23,7 @@ async def later(message: bytes) -> bytes:
 
 REFUSED: list[tuple[Any, dict[str, Any]]] = [
     (plain, {"high_water": "32MiB"}),
+    (plain, {"access_log": "log", "log_level": "error"}),
     (plain, {"high_water": "64KiB", "max_unsent": "32KiB"}),
     (plain, {"max_per_ip": 10, "max_connections": 5}),
     (plain, {"max_memory": "512KiB"}),

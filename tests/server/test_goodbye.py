@@ -75,6 +75,28 @@ def test_a_peer_that_was_silent_before_the_stop_is_ended_at_once(
         assert peer.receive_all() == b""
 
 
+def test_a_message_that_crosses_the_end_is_not_answered_by_a_reset(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(goodbye, "CROSSING_SECONDS", 3600.0)
+    with engine.server(Recorder(), drain_quiet="0.1") as server, Peer(server.addresses[0]) as peer:
+        assert peer.ask(b"hello") == b"hello"
+        server.stop(grace=3600)
+        assert peer.receive_all() == b""
+        peer.send(frame(b"crossing") * 2)
+        assert peer.receive_all() == b""  # not reset
+        peer.end()
+        until(lambda: not server.connections)
+
+
+def test_a_peer_that_does_not_end_its_side_is_not_waited_for(engine: Engine) -> None:
+    with engine.server(Recorder(), drain_quiet="0.1") as server, Peer(server.addresses[0]) as peer:
+        assert peer.ask(b"hello") == b"hello"
+        server.stop(grace=3600)
+        assert peer.receive_all() == b""
+        until(lambda: not server.connections)
+
+
 def silence(connection: Any) -> float:
     seconds: float = connection.silence(0.25)
     return seconds
@@ -120,7 +142,7 @@ def test_a_frame_that_has_begun_and_a_reply_that_is_due_are_waited_for(engine: E
         until(lambda: any(each.in_frame for each in busy_ones(server)))
         server.stop(grace=3600)
         assert idle.receive_all() == b""
-        assert len(server.connections) == 2
+        until(lambda: len(server.connections) == 2)  # once the peer has ended it too
         release.set()
         assert slow.receive_all() == frame(b"slow")
         partial.send(frame(b"hello")[6:])

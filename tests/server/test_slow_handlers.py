@@ -34,6 +34,13 @@ class Blocks:
         assert self.release.wait(DEADLINE)
 
 
+class BlocksAtOnce(Blocks):
+    """The same in the first step of its coroutine."""
+
+    async def received(self, message: bytes) -> Any:
+        return super().received(message)
+
+
 class BlocksLater(Blocks):
     """The same in a task, after the first step of its coroutine."""
 
@@ -42,12 +49,12 @@ class BlocksLater(Blocks):
         return super().received(message)
 
 
-@pytest.mark.parametrize("kind", [Blocks, BlocksLater])
+@pytest.mark.parametrize("kind", [Blocks, BlocksAtOnce, BlocksLater])
 def test_the_place_in_the_code_is_named(
     engine: Engine, log: Log, kind: type[Blocks], loop_name: str
 ) -> None:
     handler = kind()
-    loop = loop_name if kind is BlocksLater else "auto"
+    loop = "auto" if kind is Blocks else loop_name
     server = engine.server(handler, loop=loop, slow_handler=0.05)
     with server, Peer(server.addresses[0]) as peer:
         peer.send(frame(b"block"))
@@ -56,6 +63,22 @@ def test_the_place_in_the_code_is_named(
         assert peer.message() == b"block"
     held = rf"handler {kind.__name__} held the loop for \d+ ms and still holds it, at Blocks\.block"
     assert re.fullmatch(rf"{held} in {HERE}:\d+", log.slow[0])
+    calls = re.findall(r", line \d+, in (\w+)", log.stacks[0])
+    first = ["received"] if kind is Blocks else ["received", "received"]
+    assert calls[: len(first) + 1] == [*first, "block"], "from the call of the application on"
+
+
+def test_it_is_named_before_it_returns_and_then_with_its_peer(engine: Engine, log: Log) -> None:
+    handler = Blocks()
+    with engine.server(handler, slow_handler=0.1) as server, Peer(server.addresses[0]) as peer:
+        began = time.monotonic()
+        peer.send(frame(b"block"))
+        until(lambda: log.slow)
+        assert time.monotonic() - began >= 0.1
+        handler.release.set()
+        assert peer.message() == b"block"
+        until(lambda: len(log.slow) == 2)  # though no second has passed, perhaps
+    assert "with the messages of one read from 127.0.0.1:" in log.slow[1]
 
 
 class Hooked(Blocks):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import struct
 import threading
@@ -46,10 +47,9 @@ class Supervised:
         self.server = server
         self.folder = folder
         self.address = server.address
-
-    @property
-    def pid(self) -> int:
-        return self.server.process.pid
+        self.pid = server.process.pid  # of the supervisor; of the last one, after handovers
+        self.handovers = 0
+        self._over = False
 
     @property
     def workers(self) -> set[int]:
@@ -69,7 +69,34 @@ class Supervised:
             return answer(peer)
 
     def signal(self, number: signal.Signals) -> None:
-        self.server.signal(number)
+        if self._over:
+            return
+        if self.handovers:
+            os.kill(self.pid, number)
+        else:
+            self.server.signal(number)
+
+    def ended(self) -> None:
+        """It ends with status 0; the context sends it no further signal."""
+        assert self.server.wait() == 0
+        self._over = True
+
+    def hand_over(self) -> int:
+        """Let another supervisor take the place, and wait for that; returns the one before."""
+        self.signal(signal.SIGUSR2)
+        return self.took_over()
+
+    def took_over(self) -> int:
+        """Wait for the ready line of the new supervisor, and until workers of the one before accept
+        no more."""
+        before, workers = self.pid, self.workers
+        self.handovers += 1
+        line = self.logged(" serves in place of this supervisor", self.handovers)
+        self.pid = int(line.split(" INFO process ")[1].split()[0])
+        self.ready_line = self.server.line()
+        workers.discard(self.pid)
+        until(lambda: not any(map(_listens, workers)))
+        return before
 
     def logged(self, text: str, times: int = 1) -> str:
         """Wait until ``text`` is in so many lines of its log; the last of them."""
@@ -99,6 +126,29 @@ def children_of(pid: int) -> set[int]:
         return set()
 
 
+def sockets_of(pid: int) -> set[str]:
+    """The sockets that a process has open."""
+    folder = f"/proc/{pid}/fd"
+    links = (os.readlink(f"{folder}/{name}") for name in os.listdir(folder))  # noqa: PTH115, PTH208
+    return {link for link in links if link.startswith("socket:")}
+
+
+def _listens(pid: int) -> bool:
+    """Does it have a socket that listens?"""
+    try:
+        tables = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6", "unix")]
+        own = sockets_of(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    listening = set()
+    for table in tables[:2]:
+        listening |= {line.split()[9] for line in table.splitlines()[1:] if line.split()[3] == "0A"}
+    listening |= {  # with the flag SO_ACCEPTCON
+        line.split()[6] for line in tables[2].splitlines()[1:] if line.split()[3] == "00010000"
+    }
+    return any(f"socket:[{inode}]" in own for inode in listening)
+
+
 def ended(pid: int) -> bool:
     """Has the process ended? A zombie has."""
     try:
@@ -126,12 +176,17 @@ def supervised(
         try:
             yield each
             children = each.workers
-            each.signal(signal.SIGTERM)
+            if each.handovers == 0:
+                each.signal(signal.SIGTERM)
             assert server.wait() == 0
+            if each.handovers:  # else it may have ended, and its number be that of another
+                assert not ended(each.pid)
+                each.signal(signal.SIGTERM)
+                until(lambda: ended(each.pid))
         finally:
             children |= each.workers
             if not ended(each.pid):
-                server.process.kill()  # then its workers find out, and drain
+                os.kill(each.pid, signal.SIGKILL)  # then its workers find out, and drain
         until(lambda: all(map(ended, children)))
 
 

@@ -209,12 +209,12 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
 
 
 def test_limits_are_as_if_the_worker_had_accepted(engine: Engine, tmp_path: Path) -> None:
-    flags = ["--max-connections", "2", *engine.flags]
+    flags = ["--max-connections", "4", *engine.flags]  # of all workers
     with _balanced(tmp_path, "exact", *flags, workers=2) as server, ExitStack() as stack:
         assert sorted(_ask_all(server, stack, 4).values()) == [2, 2]
         with server.connect() as refused:
             assert refused.receive_until_gone() == b""
-        server.logged("max_connections is 2, and as many are open")
+        server.logged("max_connections is 4, and as many are open")
 
 
 def test_peers_have_their_names(engine: Engine, tmp_path: Path) -> None:

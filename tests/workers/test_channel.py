@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -122,3 +123,43 @@ def test_an_error_of_one_message_does_not_stop_the_next(
     loop.poll(0)
     assert kinds == ["one", "two"]
     assert errors[0] == "a message of kind one was not handled: one"
+
+
+def test_the_last_messages_of_a_process_arrive_though_it_has_not_read_all(
+    pair: tuple[Channel, Channel],
+) -> None:
+    ours, theirs = pair
+    ours.send("ping")
+    theirs.send("failed", text="why")
+    theirs.close()
+    assert ours.receive() == [Message("failed", {"text": "why"})]
+    assert ours.closed
+
+
+def test_a_socket_that_is_given_is_closed_here(pair: tuple[Channel, Channel]) -> None:
+    ours, theirs = pair
+    one, other = socket.socketpair()
+    with other:
+        ours.give("link", one, worker=1)
+        assert one.fileno() < 0
+        [message] = theirs.receive()
+        with socket.socket(fileno=message.descriptors[0]) as received:
+            other.send(b"hello")
+            assert received.recv(100) == b"hello"
+
+
+def test_a_given_socket_is_closed_also_if_nobody_takes_it(pair: tuple[Channel, Channel]) -> None:
+    ours, theirs = pair
+    one, other = socket.socketpair()
+    last, rest = socket.socketpair()
+    with other, rest:
+        while not ours.unsent:
+            ours.send("text", text="x" * 10_000)
+        ours.give("link", one, worker=1)
+        assert one.fileno() >= 0
+        theirs.close()
+        ours.flush()
+        assert one.fileno() < 0
+        ours.close()
+        ours.give("link", last, worker=1)
+        assert last.fileno() < 0

@@ -18,8 +18,9 @@ Group = tuple[SlotSockets, list[socket.socket]]
 @pytest.fixture
 def group() -> Iterator[Group]:
     options = address.Options(backlog=128, grouped=True)
-    [bound] = address.listen_all(address.parse("127.0.0.1:0"), options)
-    sockets = SlotSockets(bound, options, exact=False)
+    where = address.parse("127.0.0.1:0")
+    [bound] = address.listen_all(where, options)
+    sockets = SlotSockets(where, 0, bound, options)
     for _ in range(3):
         sockets.add()
     yield sockets, _sockets_of(sockets)
@@ -74,7 +75,7 @@ def test_the_last_one_can_be_closed_and_another_added(group: Group) -> None:
     assert _spread(sockets[:3]) == [0, 0, 100]
     slots.add()
     assert _spread(_sockets_of(slots))[3] == 0
-    slots.steer([3], 4)
+    slots.steer([3], alone=True)
     assert _spread(_sockets_of(slots)) == [0, 0, 0, 100]
 
 

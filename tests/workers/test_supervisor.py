@@ -18,7 +18,7 @@ from epollo import HandlerError, SettingError
 from tests.engines import Engine
 from tests.support import DEADLINE, Peer, epollo_here, frame, python, serving, until
 from tests.support import epollo as run
-from tests.workers.support import answer, ended, supervised, write
+from tests.workers.support import answer, ended, sockets_of, supervised, write
 
 
 def test_the_ready_line_comes_when_all_workers_serve(engine: Engine, tmp_path: Path) -> None:
@@ -195,18 +195,12 @@ def test_a_worker_has_no_descriptors_of_the_others(tmp_path: Path) -> None:
         server.signal(signal.SIGHUP)
         server.logged("reload done")
         until(lambda: len(server.workers) == 4)
-        sockets = {pid: _sockets_of(pid) for pid in server.workers}
+        sockets = {pid: sockets_of(pid) for pid in server.workers}
         for pid, own in sockets.items():
             for other, others in sockets.items():
                 assert pid == other or not own & others
             # Its listener, and those that only it has: its channel, and what wakes its loop.
-            assert len(own & _sockets_of(server.pid)) == 1
-
-
-def _sockets_of(pid: int) -> set[str]:
-    folder = f"/proc/{pid}/fd"
-    links = (os.readlink(f"{folder}/{name}") for name in os.listdir(folder))  # noqa: PTH115, PTH208
-    return {link for link in links if link.startswith("socket:")}
+            assert len(own & sockets_of(server.pid)) == 1
 
 
 # ---- The end

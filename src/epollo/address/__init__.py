@@ -23,7 +23,7 @@ from epollo.address.forms import (
     peer_name,
 )
 from epollo.address.inherited import activated
-from epollo.address.listening import Bound, Options, listen, listen_all, listen_beside
+from epollo.address.listening import Bound, Options, adopt, listen, listen_all, listen_beside
 from epollo.address.resolving import no_delay, resolve
 from epollo.address.socket_files import SocketFile
 
@@ -34,6 +34,7 @@ __all__ = [
     "Options",
     "SocketFile",
     "activated",
+    "adopt",
     "bind_source",
     "certificate_name",
     "check_connectable",

@@ -6,6 +6,7 @@ import math
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from epollo.address.forms import Address, of
@@ -61,6 +62,19 @@ def listen_beside(first: socket.socket, options: Options) -> socket.socket:
     return sock
 
 
+def adopt(
+    sock: socket.socket, options: Options, file: SocketFile | None = None, *, relisten: bool = True
+) -> None:
+    """Apply ``options`` to ``sock``, which listens already with other ones, and to its ``file``;
+    the length of the accept queue only with ``relisten``. Raises OSError."""
+    _set_for_accepted(sock, options)
+    if relisten:
+        sock.listen(options.backlog)
+    sock.setblocking(False)
+    if file is not None and options.mode is not None:
+        Path(file.path).chmod(options.mode)
+
+
 def listen(
     address: Address,
     backlog: int,
@@ -82,13 +96,15 @@ def listen_all(
     failed: Callable[[str], object] = lambda _: None,
     *,
     most: int | None = None,
+    existing: Callable[[Any], Bound | None] = lambda _: None,
 ) -> list[Bound]:
     """A non-blocking listening socket for each of the addresses that a name has, or for ``most``.
 
     If at least one can be listened on, the others are only told to ``failed`` (sshd does so): a
     name may have addresses that this machine lacks. ``others`` are the other addresses to listen
-    on: an IPv6 socket does not take an IPv4 port that is among them. Raises BindError that names
-    the address and the cause.
+    on: an IPv6 socket does not take an IPv4 port that is among them. ``existing`` returns the
+    socket that this process has already for a socket address. Raises BindError that names the
+    address and the cause.
     """
     if address.fd is not None:
         return [Bound(_inherited(address.fd, options), None)]
@@ -100,7 +116,8 @@ def listen_all(
     bound, errors = [], []
     for family, sockaddr in found:
         try:
-            bound.append(_listening(family, sockaddr, options, only_v6))
+            have = existing(sockaddr)
+            bound.append(have or _listening(family, sockaddr, options, only_v6))
         except OSError as error:
             errors.append((address if len(found) == 1 else of(sockaddr), error))
     if not bound:

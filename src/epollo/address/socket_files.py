@@ -38,6 +38,10 @@ class SocketFile:
         status = os.lstat(path)
         return cls(str(Path(path).absolute()), status.st_dev, status.st_ino)
 
+    def is_at(self, path: str) -> bool:
+        """Is ``path`` the path of this file?"""
+        return str(Path(path).absolute()) == self.path
+
     def remove(self) -> None:
         """Remove it, unless the path is another file's by now. The socket must still be open.
 

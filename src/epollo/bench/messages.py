@@ -7,15 +7,20 @@ from dataclasses import replace
 from time import monotonic_ns
 from typing import Protocol
 
-from epollo.bench.load.contents import FilePayload, messages_of, read
-from epollo.bench.load.length_inside import LengthInside, length_inside
+from epollo.bench.load.contents import FilePayload, messages_of, read, size_of
+from epollo.bench.load.length_inside import (
+    LengthInside,
+    is_length_inside,
+    length_inside,
+    with_length,
+)
 from epollo.bench.load.matching import match_of
 from epollo.bench.load.payload import NUMBER, TIME, Fault, Payload
 from epollo.bench.load.template import TemplatePayload, fields
 from epollo.bench.workload import Workload
 from epollo.client.match import Match, describe
 from epollo.errors import EncodeError, SettingError
-from epollo.framing import Delimiter, Framing, Line
+from epollo.framing import DEFAULT_MAX_FRAME, Delimiter, Enclosed, Framing, Line
 
 _TRIED = 2  # messages, whose identifiers are compared before a run
 _MANY = 10**9  # messages, and connections, if the workload sets no limit
@@ -44,9 +49,9 @@ def new_payload(workload: Workload, framing: Framing) -> Messages:
         return _file_payload(workload, framing)
     if workload.template:
         return _checked("template", TemplatePayload(workload.template), workload, framing)
-    text = isinstance(framing, Line | Delimiter)
+    text = isinstance(framing, Line | Delimiter | Enclosed)
     payload = Payload(workload.sizes.draw(workload.seed), text)
-    return LengthInside(payload.message, framing) if length_inside(framing) else payload
+    return LengthInside(payload.message, framing) if is_length_inside(framing) else payload
 
 
 def _file_payload(workload: Workload, framing: Framing) -> Messages:
@@ -56,7 +61,7 @@ def _file_payload(workload: Workload, framing: Framing) -> Messages:
         frames = {message: framing.encode(message) for message in messages}
     except EncodeError as error:
         raise SettingError(f"payload: {error}; use another payload, or another framing") from None
-    inside = length_inside(framing)
+    inside = is_length_inside(framing)
     return FilePayload([frames[message] for message in messages] if inside else messages)
 
 
@@ -65,9 +70,12 @@ def are_distinct(workload: Workload) -> bool:
     correct reply in the wrong order noticed."""
     if workload.payload:
         return False
-    length = length_inside(workload.new_framing())
+    framing = workload.new_framing()
     if workload.template:
-        return not length and not {"number", "time"}.isdisjoint(fields(workload.template))
+        return not is_length_inside(framing) and not {"number", "time"}.isdisjoint(
+            fields(workload.template)
+        )
+    length = length_inside(framing, workload.sizes.most)
     unique = NUMBER if not length or length.start >= NUMBER.stop else TIME
     overwritten = length.start < unique.stop and unique.start < length.stop
     return workload.sizes.least >= unique.stop and not overwritten
@@ -109,31 +117,38 @@ def new_match(workload: Workload, payload: Messages, framing: Framing) -> Match 
     cannot have that identifier."""
     match = match_of(workload.match)
     if match is not None:
-        match = _fitting(match, framing, workload.match)
+        match = _fitting(match, framing, workload)
         _check_identifier(match, payload, workload)
     return match
 
 
-def _fitting(match: Match, framing: Framing, spec: str) -> Match:
+def _fitting(match: Match, framing: Framing, workload: Workload) -> Match:
     """``match`` for messages of ``framing``. Raises SettingError if that cannot carry the stamp."""
-    length = length_inside(framing)
     if match.at is None:
         stamp = match.stamp
-        if stamp is None or not length:
+        if stamp is None or not is_length_inside(framing):
             return match
-        return replace(match, stamp=lambda *given: framing.encode(stamp(*given)))
-    if match.stamp is not None and isinstance(framing, Line | Delimiter):
+        return replace(match, stamp=lambda *given: with_length(framing, stamp(*given)))
+    if match.stamp is not None and isinstance(framing, Line | Delimiter | Enclosed):
         raise SettingError(
             f"match: a stamp is binary, and may have the delimiter of {framing.name} in it; use "
             "a template with {number}, and bytes(OFFSET,SIZE)"
         )
     offset, size = match.at
+    length = length_inside(framing, _largest(workload))
     if length.start < offset + size and offset < length.stop:
         raise SettingError(
-            f"match: {spec} overlaps the length that {framing.name} writes into bytes "
+            f"match: {workload.match} overlaps the length that {framing.name} writes into bytes "
             f"{length.start} to {length.stop - 1}; use other bytes"
         )
     return match
+
+
+def _largest(workload: Workload) -> int:
+    """The size of the largest message, in bytes; with a template, of a large one."""
+    if workload.template:
+        return DEFAULT_MAX_FRAME
+    return size_of(workload.payload) if workload.payload else workload.sizes.most
 
 
 def _check_identifier(match: Match, payload: Messages, workload: Workload) -> None:
@@ -174,11 +189,12 @@ def _checked(name: str, payload: Messages, workload: Workload, framing: Framing)
     """Return ``payload`` if the framing can carry its messages: those with the smallest and the
     largest numbers are tried."""
     try:
-        for message in _extremes(payload, workload):
+        checked = LengthInside(payload.message, framing) if is_length_inside(framing) else payload
+        for message in _extremes(checked, workload):
             framing.encode(message)
     except EncodeError as error:
         raise SettingError(f"{name}: {error}; use another {name}, or another framing") from None
-    return LengthInside(payload.message, framing) if length_inside(framing) else payload
+    return checked
 
 
 def _extremes(payload: Messages, workload: Workload) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from epollo.bench.processes.running import Processes
 from epollo.bench.results.figures import RunFigures
+from epollo.bench.results.precision import Precision
 from epollo.bench.results.second import Second
 from epollo.bench.results.series import SecondSink, WatchedSeries
 from epollo.bench.run.driver import Driver
@@ -19,10 +20,12 @@ def new_run(
     progress: Callable[[Second], object] | None = None,
     watchers: Sequence[SecondSink] = (),
     figures: Callable[[RunFigures], object] | None = None,
+    checked: Callable[[Sequence[Precision]], object] | None = None,
 ) -> Run:
     """The object that runs ``workload``. ``progress`` is called once a second; ``watchers`` get
     each second once no more replies to its messages are awaited, and ``figures`` the counts of the
-    run once a second. Raises SettingError if it is not a Workload."""
+    run once a second. ``checked`` is called, in another thread, with how precise the figures are
+    for which the run goes on. Raises SettingError if it is not a Workload."""
     if not isinstance(workload, Workload):
         raise SettingError(f"workload: {workload!r} is not a Workload; write Workload(address=...)")
 
@@ -32,4 +35,4 @@ def new_run(
             return Processes(workload, progress, series, figures)
         return Driver(workload, progress, sink=series, figures=figures)
 
-    return watched(workload, start)
+    return watched(workload, start, checked)

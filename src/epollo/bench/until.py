@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Protocol
 
-from epollo.bench.results.precision import Windows
+from epollo.bench.results.precision import Precision, Windows
 from epollo.bench.results.result import Result
 from epollo.bench.results.second import Second
 from epollo.bench.results.series import Histograms, SecondSink
@@ -31,11 +31,18 @@ class UntilPrecise:
     ``until`` goals of ``workload`` are reached.
 
     A second comes to the sink when no more replies to its messages are awaited: some seconds later.
-    A thread computes, because that would delay messages of the run.
+    A thread computes, because that would delay messages of the run; it calls ``checked`` with how
+    precise the figures are, after each check.
     """
 
-    def __init__(self, workload: Workload, start: Callable[[SecondSink], Run]) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        start: Callable[[SecondSink], Run],
+        checked: Callable[[Sequence[Precision]], object],
+    ) -> None:
         self._windows = Windows(workload.goals)
+        self._checked = checked
         self._queue: SimpleQueue[Second | Histograms | None] = SimpleQueue()
         self._watcher = Thread(target=self._watch, name="epollo-until", daemon=True)
         self._reached = False  # the thread says so, and the next second ends the run
@@ -74,12 +81,24 @@ class UntilPrecise:
         while (item := self._queue.get()) is not None:
             if not isinstance(item, Second):
                 self._windows.amend(item)
-            elif self._windows.append(item):
-                self._reached = True
+            else:
+                self._add(item)
+
+    def _add(self, second: Second) -> None:
+        before = self._windows.checked
+        if self._windows.append(second):
+            self._reached = True
+        if self._windows.checked is not before:
+            self._checked(self._windows.checked)
 
 
-def watched(workload: Workload, start: Callable[[Sequence[SecondSink]], Run]) -> Run:
-    """The run that ``start`` makes with sinks of its seconds, with the goals of ``workload``."""
+def watched(
+    workload: Workload,
+    start: Callable[[Sequence[SecondSink]], Run],
+    checked: Callable[[Sequence[Precision]], object] | None = None,
+) -> Run:
+    """The run that ``start`` makes with sinks of its seconds, with the goals of ``workload``.
+    ``checked`` as in `UntilPrecise`."""
     if not workload.goals:
         return start(())
-    return UntilPrecise(workload, lambda sink: start((sink,)))
+    return UntilPrecise(workload, lambda sink: start((sink,)), checked or (lambda _: None))

@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields
 from epollo import address, framing
 from epollo.bench.load.contents import ORDERS, size_of
 from epollo.bench.load.goals import SHORTEST, Goal, parse_goals
+from epollo.bench.load.length_inside import is_length_inside, with_length
 from epollo.bench.load.rates import Profile, parse_rate
 from epollo.bench.load.sizes import Sizes, parse_sizes
 from epollo.errors import EncodeError, SettingError
-from epollo.framing import DEFAULT_MAX_FRAME, Delimiter, Framing, LengthField, Raw
+from epollo.framing import DEFAULT_MAX_FRAME, Delimiter, Enclosed, Framing, LengthField, Raw
 from epollo.units import format_seconds, format_size
 
 _MAX_SIZE = 1 << 30
@@ -34,7 +35,7 @@ _NAMES = {
     "None": "None",
     "tuple[str, ...]": "a tuple of texts",
 }
-_HEADROOM = 16  # bytes of a frame in addition to its message
+_HEADROOM = 32  # bytes of a frame in addition to its message
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -290,7 +291,7 @@ class Workload:
                 "differ from the messages; give any, or module:function"
             )
         # For framings by delimiter, messages are printable text: see Payload.
-        if isinstance(how, Delimiter) and 0x20 <= how.delimiter[0] < 0x7F:
+        if isinstance(how, Delimiter | Enclosed) and 0x20 <= how.delimiter[0] < 0x7F:
             raise SettingError(
                 f"framing: the messages may contain {how.delimiter!r}; use a delimiter that "
                 "begins with a control character, such as delimiter:\\0"
@@ -299,7 +300,8 @@ class Workload:
             return
         try:
             for size in (self.sizes.least, self.sizes.most):
-                how.encode(b"x" * size)
+                message = b"x" * size
+                how.encode(with_length(how, message) if is_length_inside(how) else message)
         except EncodeError as error:
             raise SettingError(f"size: {error}; use another size, or another framing") from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any, TypeVar
 
 import click
@@ -15,7 +16,7 @@ import click
 from epollo.causes import cause_of
 from epollo.cli.command import names_in
 from epollo.cli.completing import suggest
-from epollo.cli.environment import PREFIX, check_names, load_file
+from epollo.cli.environment import PREFIX, check_names, load_file, split_values
 from epollo.cli.origins import (
     flag,
     is_given,
@@ -62,6 +63,9 @@ class Configured(Sectioned):
         for param in self.settings:
             others = [param.envvar] if isinstance(param.envvar, str) else param.envvar or ()
             param.envvar = [prefix + str(param.name).upper(), *others]
+            if getattr(param, "multiple", False):
+                param.type = copy(param.type)
+                setattr(param.type, "split_envvar_value", split_values)  # noqa: B010
 
     @property
     def settings(self) -> list[click.Parameter]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 
 from epollo.causes import cause_of
 from epollo.errors import SettingError
@@ -61,6 +63,15 @@ def load_file(path: str) -> dict[str, str]:
     values = dotenv_values(stream=io.StringIO(text))
     os.environ.update({name: values[name] or "" for name in places})
     return places
+
+
+def split_values(text: str) -> list[str]:
+    """The values of a setting that may have several: divided by commas or spaces, or as an array in
+    a file is written, in JSON."""
+    if text.lstrip().startswith('["'):
+        with suppress(ValueError):
+            return list(map(str, json.loads(text)))
+    return [value for value in re.split(r"[,\s]+", text) if value]
 
 
 def _places(text: str, path: str) -> Iterator[tuple[str, str]]:

@@ -10,22 +10,30 @@ from typing import Any
 
 from epollo.causes import cause_of
 from epollo.errors import SettingError
-
-_FORMAT = "%(asctime)s %(levelname)s %(message)s"
-_FORMAT_OF_SEVERAL = "%(asctime)s [%(process)d] %(levelname)s %(message)s"
+from epollo.logs.files import LogFile
+from epollo.logs.forms import formatter
 
 
 def configure_log(
-    level: str, path: str | None, *, level_given: bool, several_processes: bool
+    level: str,
+    path: str | None,
+    *,
+    level_given: bool,
+    form: str = "text",
+    file: str = "",
+    with_process: bool = False,
 ) -> None:
-    """Log to stderr from ``level`` on, or as the file ``path`` says: JSON or YAML of
-    logging.config.dictConfig, or else an INI file of logging.config.fileConfig, told apart by the
-    suffix, as uvicorn does. Then a level that was given is set for epollo's own loggers. Raises
-    SettingError."""
+    """Log from ``level`` on, in the ``form`` text or json, to stderr or to ``file``; or as the file
+    ``path`` says: JSON or YAML of logging.config.dictConfig, or else an INI file of
+    logging.config.fileConfig, told apart by the suffix, as uvicorn does. Then a level that was
+    given is set for epollo's own loggers. Raises SettingError."""
     if path is None:
-        form = _FORMAT_OF_SEVERAL if several_processes else _FORMAT
-        logging.basicConfig(level=level.upper(), format=form)
+        handler = _handler(file)
+        handler.setFormatter(formatter(form, with_process=with_process))
+        logging.basicConfig(level=level.upper(), handlers=[handler])
         return
+    if file:
+        raise SettingError("log_file: log_config says where the log goes; leave one of them out")
     try:
         _apply(path)
     except SettingError:
@@ -37,6 +45,15 @@ def configure_log(
         raise SettingError(f"log_config: {path}: {text or type(error).__name__}") from None
     if level_given:
         logging.getLogger("epollo").setLevel(level.upper())
+
+
+def _handler(path: str) -> logging.Handler:
+    if not path:
+        return logging.StreamHandler()
+    try:
+        return LogFile(path)
+    except OSError as error:
+        raise SettingError(f"log_file: cannot open {path!r}: {cause_of(error)}") from None
 
 
 def _apply(path: str) -> None:

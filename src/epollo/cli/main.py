@@ -51,6 +51,8 @@ def main() -> NoReturn:
 def _fail(text: str, status: int) -> NoReturn:
     line = " ".join(text.split())
     print(f"epollo: error: {line}", file=sys.stderr)
+    if "_EPOLLO_HANDOVER" in os.environ:  # a supervisor waits for this process
+        import_module("epollo.workers.inheritance").refuse(line)
     sys.exit(status)
 
 

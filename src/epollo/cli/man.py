@@ -22,8 +22,8 @@ ENVIRONMENT = """\
 An option of a command that takes settings may be given as a variable of the environment, named as
 the option is, in capitals. The command line comes first, then the environment, then the file of
 --config, then the default. Options that may be repeated take several values, divided by commas or
-spaces. An empty variable counts as not set. A variable with the prefix and an unknown name is an
-error."""
+spaces, or an array in JSON: ["my cert.pem", "other.pem"]. An empty variable counts as not set. A
+variable with the prefix and an unknown name is an error."""
 
 FILES = (
     (

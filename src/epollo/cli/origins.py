@@ -13,6 +13,7 @@ from epollo.cli.config_file import ConfigFile
 
 _FILE = f"{__name__}.file"
 _VARIABLES = f"{__name__}.variables"
+_DEFAULTS = f"{__name__}.defaults"
 
 
 def use_file(ctx: click.Context, file: ConfigFile, several: Mapping[str, str]) -> None:
@@ -33,6 +34,21 @@ def variable(param: click.Parameter) -> str:
 def use_variables(ctx: click.Context, places: Mapping[str, str]) -> None:
     """Remember the file and line of variables that are from a file."""
     ctx.meta[_VARIABLES] = places
+
+
+def use_defaults(ctx: click.Context, defaults: dict[str, str], reason: str) -> dict[str, str]:
+    """Remember ``defaults`` that another option, as ``reason`` says, has changed; returns them."""
+    ctx.meta[_DEFAULTS] = {name: (value, reason) for name, value in defaults.items()}
+    return defaults
+
+
+def default_of(ctx: click.Context, param: click.Parameter) -> tuple[str, str]:
+    """The default of an option, in words, and why it has that: "default", or another option."""
+    changed = ctx.meta.get(_DEFAULTS, {}).get(param.name)
+    if changed is None:
+        return str(getattr(param, "usual", "")), "default"
+    value, reason = changed
+    return value, f"default {reason}"
 
 
 def places_of_variables(ctx: click.Context) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ import json
 
 import click
 
-from epollo.cli.origins import is_given, origin, value_of
+from epollo.cli.origins import default_of, is_given, origin, value_of
 
 _ESCAPES = {0x7F: "\\u007f"}  # json does not escape it, TOML wants it escaped
 
@@ -26,14 +26,14 @@ def _row(ctx: click.Context, param: click.Parameter, *, comment: bool) -> tuple[
     if is_given(ctx, param):
         shown = f"{name} = {toml_value(value_of(ctx, param))}"
         return (f"# {shown}" if comment else shown), origin(ctx, param)
-    usual = getattr(param, "usual", "")
+    usual, default = default_of(ctx, param)
     if getattr(param, "is_flag", False):
-        return f"# {name} = false", "default"
+        return f"# {name} = false", default
     if not usual:
         return f"# {name}", "not set"
     if " " in usual:  # words about a default that depends on something
         return f"# {name}", f"default: {usual}"
-    return f"# {name} = {usual if usual.isdecimal() else toml_value(usual)}", "default"
+    return f"# {name} = {usual if usual.isdecimal() else toml_value(usual)}", default
 
 
 def toml_value(value: object) -> str:

@@ -26,6 +26,7 @@ from epollo.engine.pushes import Pushes
 from epollo.engine.replies import Replies
 from epollo.engine.stages import ConnectionStage, Handshake, drop_unacknowledged
 from epollo.engine.timers import Timer, Timers
+from epollo.engine.traffic import Traffic
 from epollo.engine.wakeup import Alarm, Wakeup
 from epollo.errors import EngineMissing
 from epollo.reasons import CloseReason
@@ -70,6 +71,7 @@ class BaseLoop(ABC):
     name: ClassVar[str]
     _new_listener: ClassVar[type[Listener]] = Listener
     _new_connection: ClassVar[type[Any]]
+    new_traffic: ClassVar[type[Traffic]] = Traffic
 
     thread: int | None  # the one that is, or was last, in `poll`
     tick: int  # counts the sweeps; connections keep it in place of a time
@@ -97,6 +99,7 @@ class BaseLoop(ABC):
         self.waiting = self.polling = self.dispatching = False
         self.tick = 0
         self.slow_after = math.inf
+        self.crossing_seconds: float = 0.0
         self.on_slow: Callable[[BaseConnection, float], object] = _ignore
         self.on_error: Callable[[BaseException, str], object] = _log_error
         self.to_flush = []

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from functools import partial
+from itertools import count
 from operator import length_hint
 from typing import Any
 
@@ -29,13 +30,16 @@ from epollo.engine.interface import ConnectionContext, ConnectionProtocol, LoopI
 from epollo.engine.next_event import NextEvent
 from epollo.engine.pauses import FAILED, HIGH_WATER, IN_FLIGHT, RATE, REPLYING, SEALED, USER
 from epollo.engine.replies import ReplyingConnection
-from epollo.engine.stages import Connecting, Handshake, Lingering, has_unread, would_reset
+from epollo.engine.stages import Connecting, Handshake, Lingering, has_unread, linger_seconds
 from epollo.engine.tcp_info import seconds_since_data
+from epollo.engine.traffic import Traffic
 from epollo.errors import ConnectionClosed, FilterError, FrameError, FrameTooLarge, FrameTruncated
 from epollo.framing import Buffer
 from epollo.reasons import CloseReason
 
 TICKS = 0xFFFFFFFF  # the native engine counts ticks in 32 bits, and starts again at 0
+NEW_IDS = count(1)  # for the connections of this process
+
 DRAIN_READS = 64  # of one connection; a peer that never stops sending must not delay a stop
 
 
@@ -100,6 +104,8 @@ class BaseConnection(ReplyingConnection):
 
     # Data:
     context: ConnectionContext
+    id: int  # no other connection of this process has, or had, the same
+    traffic: Traffic | None  # what it counts with; None if nothing is counted
     socket: socket.socket
     fd: int
     state: Any  # the handler's own
@@ -271,14 +277,18 @@ class BaseConnection(ReplyingConnection):
                 self.handler_raised(error)
 
     def _finish(self) -> None:
-        """All is answered and sent: close, and linger if a close could destroy the output."""
+        """All is answered and sent: close, and linger if a close could destroy the output, or if
+        a message that crosses the end shall not be answered by a reset."""
         self._enter(FLUSHING)
         if self.filter_io is not None and self.filter_io.close(self):
             return
-        if self.reason in _ENDS_OF_STREAM or not would_reset(self.socket):
+        crossing = self.loop.crossing_seconds if self.reason is CloseReason.SHUTDOWN else 0.0
+        ended = self.reason in _ENDS_OF_STREAM
+        seconds = 0.0 if ended else linger_seconds(self.socket, crossing)
+        if not seconds:
             self.drop()
         elif self._enter(LINGERING):
-            Lingering(self)
+            Lingering(self, seconds)
 
     # ---- Every way to end: `end` reads no more but still answers and sends; `drop` closes now
 

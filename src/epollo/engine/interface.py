@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from epollo.engine.timers import Timer
+from epollo.engine.traffic import Traffic
 from epollo.filters.base import Filter
 from epollo.framing import Buffer, Framing
 from epollo.reasons import CloseReason
@@ -63,6 +64,10 @@ class Connection(Protocol[State]):
     """
 
     state: State  # the user's own; None at first
+
+    @property
+    def id(self) -> int:
+        """Its number in the log: no other connection of this process has, or had, the same."""
 
     @property
     def peername(self) -> str:
@@ -143,6 +148,11 @@ class EngineConnection(Connection[Any], Protocol):
         """Bytes in memory: unsent ones, an incomplete frame, messages that are held back."""
 
     @property
+    def traffic(self) -> Traffic | None:
+        """Its messages and bytes, in and out. None, or the counters of all connections, unless its
+        protocol ``counts_each``."""
+
+    @property
     def established(self) -> bool:
         """Was it ever connected? Then ``connected`` was called."""
 
@@ -212,6 +222,19 @@ class FilteringProtocol(ConnectionProtocol, Protocol):
     def filters(self) -> Callable[[EngineConnection], Sequence[Filter]] | None:
         """Makes the filters of a new connection, the one next to the socket first. All but one
         have to be passive. None, like no such attribute, is no filter for any connection."""
+
+
+class CountingProtocol(ConnectionProtocol, Protocol):
+    """A protocol whose connections count messages and bytes, which no protocol need do."""
+
+    @property
+    def traffic(self) -> Traffic | None:
+        """What all of them count with together, made by ``EventLoop.new_traffic``. None,
+        like no such attribute, counts nothing. Asked for once a loop."""
+
+    @property
+    def counts_each(self) -> bool:
+        """Does each connection have a Traffic of its own instead?"""
 
 
 class EventLoop(Protocol):
@@ -303,10 +326,16 @@ class EventLoop(Protocol):
         """Call ``tell`` each time that connections were given ``limit`` bytes more to hold: output
         that the kernel does not take, and reads that end inside a frame or are held back."""
 
+    @property
+    def new_traffic(self) -> type[Traffic]:
+        """The engine's class of counters."""
+
     slow_after: float
     """Seconds from which on ``on_slow`` is told that one read, and what the handler did with it,
     held the loop for so long; infinite at first."""
     on_slow: Callable[[Any, float], object]
+    crossing_seconds: float
+    """How long a drained connection is kept for what crosses its end on the wire; 0 at first."""
     on_error: Callable[[BaseException, str], object]
     """Is told of errors that are no connection's close reason, and of what raised them; at first it
     logs them."""
@@ -350,6 +379,7 @@ class LoopInterface(Protocol):
     polling: bool  # in a turn
     dispatching: bool  # giving sources their events
     tick: int  # counts the sweeps; connections keep it in place of a time
+    crossing_seconds: float  # for what crosses the end of a drained connection on the wire
     replies: dict[Any, Any]  # by connection, its `Replies` while some are not queued whole
 
     def watch(self, fd: int, source: EventSource, events: int) -> None:

@@ -25,10 +25,11 @@ class _Waiting:
 class _Batch:
     """A call of the loop that queues what was sent since the call before it."""
 
-    __slots__ = ("parts", "queue_all")
+    __slots__ = ("joined", "parts", "queue_all")
 
     def __init__(self, queue_all: Callable[[_Batch], object]) -> None:
         self.parts: dict[Any, list[bytes | bytearray]] = {}
+        self.joined: dict[Any, int] = {}  # frames behind another one in the same object
         self.queue_all = queue_all
 
     def __call__(self) -> None:
@@ -67,7 +68,9 @@ class Pushes:
                 waiting.over = True
                 batch.parts[connection].clear()
             else:
-                _append(batch.parts[connection], frame)
+                joined = _append(batch.parts[connection], frame)
+                if joined and connection.traffic is not None:
+                    batch.joined[connection] = batch.joined.get(connection, 0) + 1
             return not waiting.over
 
     def clear(self) -> None:
@@ -94,6 +97,8 @@ class Pushes:
                     connection.drop(CloseReason.SLOW_CONSUMER)
                 for frame in frames:
                     connection.push(bytes(frame))
+                if connection in batch.joined and connection not in over:
+                    connection.traffic.messages_out += batch.joined[connection]
             except BaseException as error:
                 self._loop.source_failed(connection, error)
 
@@ -109,11 +114,14 @@ class Pushes:
         return waiting.over
 
 
-def _append(frames: list[bytes | bytearray], frame: bytes) -> None:
+def _append(frames: list[bytes | bytearray], frame: bytes) -> bool:
+    """True if it was joined to the one before."""
     last = frames[-1] if frames else None
     if len(frame) >= SMALL:
         frames.append(frame)
     elif type(last) is bytearray and len(last) < MOST_JOINED:
         last += frame
+        return True
     else:
         frames.append(bytearray(frame))
+    return False

@@ -20,6 +20,7 @@ from epollo.engine.events import READ, WRITE
 from epollo.engine.filter_io import FilteredConnection, FilterIO
 from epollo.engine.interface import LoopInterface
 from epollo.engine.timers import Timer
+from epollo.engine.traffic import Traffic
 from epollo.errors import FilterError
 from epollo.filters.base import Filter
 from epollo.reasons import CloseReason
@@ -35,6 +36,7 @@ class StagedConnection(FilteredConnection, Protocol):
     fd: int
     peer: str | None
     filter_io: FilterIO | None
+    traffic: Traffic | None
 
     @property
     def loop(self) -> LoopInterface: ...
@@ -124,6 +126,7 @@ class Handshake(ConnectionStage):
 
     def _receive(self) -> None:
         data = self.connection.socket.recv(READ_SIZE)
+        self._count(len(data), 0)
         if data:
             self.received_any = True
             self._advance(data)
@@ -175,6 +178,7 @@ class Handshake(ConnectionStage):
             sent = connection.socket.send(self._unsent)
         except BlockingIOError:
             sent = 0
+        self._count(0, sent)
         self._unsent = self._unsent[sent:]
         connection.loop.watch(connection.fd, self, WRITE if self._unsent else READ)
 
@@ -192,11 +196,18 @@ class Handshake(ConnectionStage):
         self._unsent += self._filters[0].output.read()
         if self._unsent:
             try:
-                self.connection.socket.send(self._unsent)
+                self._count(0, self.connection.socket.send(self._unsent))
             except OSError:  # the peer takes nothing more
                 pass
         self.leave()
         self.connection.refuse(error)
+
+    def _count(self, received: int, sent: int) -> None:
+        """Count more bytes."""
+        traffic = self.connection.traffic
+        if traffic is not None:
+            traffic.bytes_in += received
+            traffic.bytes_out += sent
 
     def _start_timer(self) -> None:
         self.leave()
@@ -221,12 +232,13 @@ class Lingering(ConnectionStage):
     up. nginx calls it lingering_close.
     """
 
-    __slots__ = ("_timer", "_unacknowledged")
+    __slots__ = ("_seconds", "_timer", "_unacknowledged")
 
-    def __init__(self, connection: StagedConnection) -> None:
+    def __init__(self, connection: StagedConnection, seconds: float) -> None:
         super().__init__(connection)
+        self._seconds = seconds
         self._unacknowledged = _unacknowledged(connection.socket)
-        self._timer = connection.loop.call_later(LINGER_SECONDS, self._time_is_up)
+        self._timer = connection.loop.call_later(seconds, self._time_is_up)
         try:
             connection.socket.shutdown(socket.SHUT_WR)
         except OSError:  # ENOTCONN: the peer is gone already
@@ -259,7 +271,7 @@ class Lingering(ConnectionStage):
         left = _unacknowledged(self.connection.socket)
         if 0 < left < self._unacknowledged:
             self._unacknowledged = left
-            self._timer = self.connection.loop.call_later(LINGER_SECONDS, self._time_is_up)
+            self._timer = self.connection.loop.call_later(self._seconds, self._time_is_up)
         else:
             self.connection.drop()
 
@@ -275,9 +287,11 @@ def drop_unacknowledged(sock: socket.socket, lost: bool) -> None:
         pass
 
 
-def would_reset(sock: socket.socket) -> bool:
-    """Could close() destroy what is on its way to the peer?"""
-    return has_unread(sock) or _unacknowledged(sock) > 0
+def linger_seconds(sock: socket.socket, crossing: float) -> float:
+    """How long to linger: longer than ``crossing`` if close() could destroy what is on its way to
+    the peer."""
+    would_reset = has_unread(sock) or _unacknowledged(sock) > 0
+    return LINGER_SECONDS if would_reset else crossing
 
 
 def _unacknowledged(sock: socket.socket) -> int:

@@ -20,9 +20,15 @@ The rules of every framing:
 - Time is linear in the number of bytes, however small the pieces.
 """
 
+from epollo.framing.announced import Announced
 from epollo.framing.base import DEFAULT_MAX_FRAME, Buffer, Decoder, Framing
+from epollo.framing.bcd import Bcd
+from epollo.framing.ber import Ber
 from epollo.framing.delimiter import Delimiter, Line
+from epollo.framing.digits import Digits, DigitsUntil
+from epollo.framing.enclosed import Enclosed
 from epollo.framing.fixed import Fixed
+from epollo.framing.headers import Headers
 from epollo.framing.length import LengthField, LengthPrefix
 from epollo.framing.netstring import Netstring
 from epollo.framing.raw import Raw
@@ -31,11 +37,18 @@ from epollo.framing.varint import Varint
 
 __all__ = [
     "DEFAULT_MAX_FRAME",
+    "Announced",
+    "Bcd",
+    "Ber",
     "Buffer",
     "Decoder",
     "Delimiter",
+    "Digits",
+    "DigitsUntil",
+    "Enclosed",
     "Fixed",
     "Framing",
+    "Headers",
     "LengthField",
     "LengthPrefix",
     "Line",

@@ -49,18 +49,25 @@ class Delimiter(Framing):
 class Line(Framing):
     """Lines ended by LF; a CR before the LF is dropped, a CR elsewhere belongs to the line.
 
-    The end of the line is not part of the message and does not count towards ``max_frame``.
+    The end of the line is not part of the message and does not count towards ``max_frame``. Lines
+    are sent with ``ending``: LF, or CR LF. Raises FramingSpecError for any other.
     """
+
+    def __init__(self, name: str, max_frame: int, *, ending: bytes = b"\n") -> None:
+        super().__init__(name, max_frame)
+        self.ending: Final = ending
+        if ending not in (b"\n", b"\r\n"):
+            raise bad_spec(name, "a line ends with LF or CR LF")
 
     def encode(self, message: Buffer) -> bytes:
         message = to_bytes(message)
         if b"\n" in message:
             raise EncodeError("a message with LF in it cannot be sent as one line")
-        if message.endswith(b"\r"):
+        if message.endswith(b"\r") and self.ending == b"\n":
             raise EncodeError("a message that ends in CR would lose it as a line")
         if len(message) > self.max_frame:
             raise over_max_frame(len(message), self.max_frame)
-        return message + b"\n"
+        return message + self.ending
 
     def decoder(self) -> Decoder:
         return DelimiterDecoder(b"\n", self.max_frame, dropped=b"\r", unit="line")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TypeAlias
 
-from epollo.errors import FrameCorrupt, FrameError, FrameTooLarge, FrameTruncated
-from epollo.framing.base import MAX_LENGTH, Buffer, Decoder, Fault, Framing, fault_of
+from epollo.errors import FrameCorrupt, FrameError, FrameTruncated
+from epollo.framing.base import Buffer, Decoder, Fault, Framing, fault_of
 
 Measure: TypeAlias = tuple[int, int]
 """Two sizes in bytes: the part of a frame before its message, and the whole frame."""
@@ -28,15 +28,6 @@ class SizedFraming(Framing):
         None if they are too few; there is at least one. Raises FrameCorrupt and FrameTooLarge at
         the first byte that shows it.
         """
-
-    def check_length(self, header: int, length: int) -> Measure:
-        """The measure of a frame whose header of ``header`` bytes announces ``length`` more."""
-        size = header + length + len(self.trailer)
-        if length > MAX_LENGTH:
-            raise over_max_length(length)
-        if size > self.max_frame:
-            raise FrameTooLarge(size, self.max_frame)
-        return header, size
 
     def decoder(self) -> Decoder:
         return SizedDecoder(self)

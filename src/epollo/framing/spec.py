@@ -1,32 +1,40 @@
 r"""The text that names a framing, as given to ``--framing``.
 
-u8 u16 u32 u64 u16le u32le u64le varint netstring line raw
+u8 u16 u32 u64 u16le u32le u64le varint netstring line ber headers raw
 delimiter:X     X with the escapes \0 \n \r \t \\ \xHH
 fixed:N         N such as 128 or 1KiB
 length(offset=4, size=2, adjust=0, strip=0, order=big)    all but size are optional
-dns kafka thrift erlang1 erlang2 erlang4 modbus mongodb protobuf
+digits(size=4)  digits(end=" ")  bcd(size=2)  varint(size=4)    also with offset and adjust
+delimiter(end=\x1c\r, start=\x0b)  line(end=crlf)  headers(alias=l)
+and the names of protocols: see ``epollo.framing.protocols``
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from epollo.errors import FramingSpecError, SettingError
+from epollo.framing.arguments import keywords, number, octets
 from epollo.framing.base import DEFAULT_MAX_FRAME, Framing, bad_spec
+from epollo.framing.bcd import Bcd
+from epollo.framing.ber import Ber
 from epollo.framing.delimiter import Delimiter, Line
+from epollo.framing.digits import Digits, DigitsUntil
+from epollo.framing.enclosed import Enclosed
 from epollo.framing.fixed import Fixed
+from epollo.framing.headers import Headers
 from epollo.framing.length import FORMS, LengthField, LengthPrefix, Order
 from epollo.framing.netstring import Netstring
+from epollo.framing.protocols import PROTOCOLS
 from epollo.framing.raw import Raw
 from epollo.framing.varint import Varint
 from epollo.suggestions import nearest
 from epollo.units import parse_size
 
-Factory: TypeAlias = Callable[[str, int], Framing]
-"""Makes a framing from its spec, which is its name, and ``max_frame``."""
+Factory: TypeAlias = Callable[[str, str, int], Framing]
+"""Makes a framing from its spec, its name, and ``max_frame``."""
 
 
 def parse(spec: str | Framing, max_frame: int = DEFAULT_MAX_FRAME) -> Framing:
@@ -45,10 +53,11 @@ def parse(spec: str | Framing, max_frame: int = DEFAULT_MAX_FRAME) -> Framing:
         return spec
     if not isinstance(spec, str):
         raise FramingSpecError(f"framing {spec!r} is neither a name such as 'u32' nor a Framing")
-    form = _FORMS_BY_HEAD.get(_head(spec))
+    text = PROTOCOLS[spec].framing if spec in PROTOCOLS else spec
+    form = _FORMS_BY_HEAD.get(_head(text))
     if form is None:
         raise _unknown(spec)
-    return _FRAMINGS[form](spec, max_frame)
+    return _FRAMINGS[form](text, spec, max_frame)
 
 
 def _head(spec: str) -> str:
@@ -58,7 +67,7 @@ def _head(spec: str) -> str:
 
 def _unknown(spec: str) -> FramingSpecError:
     meant = _meant(spec)
-    hint = f"did you mean {meant}?" if meant else f"known are {', '.join(_FRAMINGS)}"
+    hint = f"did you mean {meant}?" if meant else f"known are {', '.join((*_FRAMINGS, *PROTOCOLS))}"
     return FramingSpecError(f"unknown framing {spec!r}: {hint}")
 
 
@@ -72,116 +81,148 @@ def _meant(spec: str) -> str:
     for names, meant in _OTHER_NAMES.items():
         if name in names.split():
             return meant
-    near = nearest(_head(spec), _FORMS_BY_HEAD)
-    return _FORMS_BY_HEAD[near] if near else ""
+    near = nearest(_head(spec), HEADS)
+    return _FORMS_BY_HEAD.get(near, near) if near else ""
 
 
-def _delimiter(spec: str, max_frame: int) -> Framing:
-    text = spec.removeprefix("delimiter:")
-    try:
-        delimiter = _ESCAPE.sub(_unescape, text.encode())
-    except UnicodeEncodeError:
-        raise bad_spec(spec, r"the delimiter is not text; write its bytes as \xHH") from None
-    except KeyError as error:
-        escape = error.args[0].decode(errors="backslashreplace")
-        raise bad_spec(
-            spec, rf"there is no escape \{escape}; there are \0 \n \r \t \\ \xHH"
-        ) from None
-    return Delimiter(spec, max_frame, delimiter=delimiter)
+def _plain(kind: Callable[..., Framing], **parameters: Any) -> Factory:
+    return lambda _, name, max_frame: kind(name, max_frame, **parameters)
 
 
-_ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.?)", re.DOTALL)
-_ESCAPES = {b"0": b"\0", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"\\": b"\\"}
+def _delimiter(spec: str, name: str, max_frame: int) -> Framing:
+    delimiter = octets(spec, spec.removeprefix("delimiter:"))
+    return Delimiter(name, max_frame, delimiter=delimiter)
 
 
-def _unescape(match: re.Match[bytes]) -> bytes:
-    escape = match[1]
-    return bytes.fromhex(escape[1:].decode()) if len(escape) == 3 else _ESCAPES[escape]
+def _enclosed(spec: str, name: str, max_frame: int) -> Framing:
+    values = keywords(spec, ("end", "start"), "delimiter(end=X,start=Y)")
+    if "end" not in values:
+        raise bad_spec(spec, r"end is missing; write one such as end=\0")
+    end = octets(spec, values["end"])
+    if "start" not in values:
+        return Delimiter(name, max_frame, delimiter=end)
+    return Enclosed(name, max_frame, start=octets(spec, values["start"]), delimiter=end)
 
 
-def _fixed(spec: str, max_frame: int) -> Framing:
+def _line(spec: str, name: str, max_frame: int) -> Framing:
+    end = keywords(spec, ("end",), "line(end=crlf)").get("end", "lf")
+    if end not in _LINE_ENDS:
+        raise bad_spec(spec, f"end={end} is neither lf nor crlf")
+    return Line(name, max_frame, ending=_LINE_ENDS[end])
+
+
+_LINE_ENDS = {"lf": b"\n", "crlf": b"\r\n"}
+
+
+def _headers(spec: str, name: str, max_frame: int) -> Framing:
+    alias = keywords(spec, ("alias",), "headers(alias=l)").get("alias", "")
+    return Headers(name, max_frame, alias=alias)
+
+
+def _fixed(spec: str, name: str, max_frame: int) -> Framing:
     try:
         size = parse_size(spec.removeprefix("fixed:"))
     except ValueError as error:
         raise bad_spec(spec, str(error)) from None
-    return Fixed(spec, max_frame, size=size)
+    return Fixed(name, max_frame, size=size)
 
 
-def _length(spec: str, max_frame: int) -> Framing:
-    values = _keywords(spec)
+def _digits(spec: str, name: str, max_frame: int) -> Framing:
+    values = keywords(spec, ("size", "end", "offset", "adjust"), "digits(size=4)")
+    end = values.pop("end", None)
+    numbers = _numbers(spec, values)
+    if (end is None) == ("size" not in numbers):
+        raise bad_spec(spec, 'give either size, as size=4, or end, as end=" "')
+    if end is None:
+        return Digits(name, max_frame, **numbers)
+    return DigitsUntil(name, max_frame, end=octets(spec, end), **numbers)
+
+
+def _bcd(spec: str, name: str, max_frame: int) -> Framing:
+    numbers = _numbers(spec, keywords(spec, ("size", "offset", "adjust"), "bcd(size=2)"))
+    if "size" not in numbers:
+        raise bad_spec(spec, "size is missing; it is a number of bytes from 1 to 9")
+    return Bcd(name, max_frame, **numbers)
+
+
+def _varint(spec: str, name: str, max_frame: int) -> Framing:
+    numbers = _numbers(spec, keywords(spec, ("offset", "size", "adjust"), "varint(offset=1)"))
+    return Varint(name, max_frame, **numbers)
+
+
+def _length(spec: str, name: str, max_frame: int) -> Framing:
+    known = ("offset", "size", "adjust", "strip", "order")
+    values = keywords(spec, known, "length(size=2)")
     order = values.pop("order", "big")
     if order not in _ORDERS:
         raise bad_spec(spec, f"order={order} is neither big nor little")
-    numbers = {key: _number(spec, key, value) for key, value in values.items()}
+    numbers = _numbers(spec, values)
     if "size" not in numbers:
         raise bad_spec(spec, "size is missing; it is one of 1, 2, 3, 4 and 8")
-    field = LengthField(spec, max_frame, order=_ORDERS[order], **numbers)
+    field = LengthField(name, max_frame, order=_ORDERS[order], **numbers)
     plain = not field.in_place and not field.adjust and field.size in FORMS
     if plain:
-        return LengthPrefix(spec, max_frame, size=field.size, order=field.order)
+        return LengthPrefix(name, max_frame, size=field.size, order=field.order)
     return field
 
 
 _ORDERS: dict[str, Order] = {"big": "big", "little": "little"}
-_KEYWORDS = ("offset", "size", "adjust", "strip", "order")
 
 
-def _keywords(spec: str) -> dict[str, str]:
-    """The arguments of ``length(...)``, by keyword, as text."""
-    arguments, closed, rest = spec.removeprefix("length(").partition(")")
-    if not closed or rest:
-        raise bad_spec(spec, "write it as length(size=2), with ) at its end only")
-    values: dict[str, str] = {}
-    for argument in arguments.split(",") if arguments.strip() else ():
-        key, equals, value = (part.strip() for part in argument.partition("="))
-        if key not in _KEYWORDS:
-            raise bad_spec(spec, f"there is no {key!r}; there are {', '.join(_KEYWORDS)}")
-        if not equals:
-            raise bad_spec(spec, f"{key} has no value; write {key}=VALUE")
-        if key in values:
-            raise bad_spec(spec, f"{key} is given twice")
-        values[key] = value
-    return values
-
-
-def _number(spec: str, key: str, value: str) -> int:
-    if not re.fullmatch(r"-?[0-9]{1,19}", value):
-        raise bad_spec(spec, f"{key}={value} is not a whole number such as 4")
-    return int(value)
+def _numbers(spec: str, values: dict[str, str]) -> dict[str, int]:
+    return {key: number(spec, key, value) for key, value in values.items()}
 
 
 # Every framing, by the form of its spec.
 _FRAMINGS: dict[str, Factory] = {
-    "u8": partial(LengthPrefix, size=1),
-    "u16": partial(LengthPrefix, size=2),
-    "u32": partial(LengthPrefix, size=4),
-    "u64": partial(LengthPrefix, size=8),
-    "u16le": partial(LengthPrefix, size=2, order="little"),
-    "u32le": partial(LengthPrefix, size=4, order="little"),
-    "u64le": partial(LengthPrefix, size=8, order="little"),
-    "varint": Varint,
-    "netstring": Netstring,
-    "line": Line,
-    "raw": Raw,
+    "u8": _plain(LengthPrefix, size=1),
+    "u16": _plain(LengthPrefix, size=2),
+    "u32": _plain(LengthPrefix, size=4),
+    "u64": _plain(LengthPrefix, size=8),
+    "u16le": _plain(LengthPrefix, size=2, order="little"),
+    "u32le": _plain(LengthPrefix, size=4, order="little"),
+    "u64le": _plain(LengthPrefix, size=8, order="little"),
+    "varint": _plain(Varint),
+    "netstring": _plain(Netstring),
+    "line": _plain(Line),
+    "ber": _plain(Ber),
+    "headers": _plain(Headers),
+    "raw": _plain(Raw),
     "delimiter:X": _delimiter,
     "fixed:N": _fixed,
     "length(size=N)": _length,
-    "dns": partial(LengthPrefix, size=2),  # RFC 1035, 4.2.2
-    "kafka": partial(LengthPrefix, size=4),
-    "thrift": partial(LengthPrefix, size=4),  # its framed transport
-    "erlang1": partial(LengthPrefix, size=1),  # {packet, 1} of gen_tcp, and so on
-    "erlang2": partial(LengthPrefix, size=2),
-    "erlang4": partial(LengthPrefix, size=4),
-    "modbus": partial(LengthField, offset=4, size=2),  # Modbus/TCP; the MBAP header stays
-    "mongodb": partial(LengthField, size=4, adjust=-4, order="little"),  # counts itself; stays
-    "protobuf": Varint,  # writeDelimitedTo, serialize_length_prefixed
+    "digits(size=N)": _digits,
+    "bcd(size=N)": _bcd,
+    "varint(offset=N)": _varint,
+    "delimiter(end=X,start=Y)": _enclosed,
+    "line(end=crlf)": _line,
+    "headers(alias=X)": _headers,
 }
 
 _OTHER_NAMES = {
-    "lines newline newlines lf crlf ndjson jsonl jsonlines text telnet readline": "line",
+    "lines newline newlines lf ndjson jsonl jsonlines text telnet readline": "line",
     "delimiter delimited delim separator sep until terminator": "delimiter:X",
     "nul null zero nullterminated cstring": r"delimiter:\0",
     "fixed size fixedlength": "fixed:N",
+    "decimal ascii asciilength octetcounting rfc6587": 'digits(end=" ")',
+    "iso8583": "digits(size=4)",
+    "bcd packed": "bcd(size=N)",
+    "asn1 der tlv": "ber",
+    "content contentlength header": "headers",
+    "crlf": "line(end=crlf)",
+    "hl7 hl7v2": "mllp",
+    "mqtt3 mqtt5 mosquitto": "mqtt",
+    "ldapv3 ldaps": "ldap",
+    "s7 s7comm iso tsap cotp rfc1006": "tpkt",
+    "iec iec60870 iec608705104 104": "iec104",
+    "opc opcuatcp ua": "opcua",
+    "tacacsplus tacplus": "tacacs",
+    "cql": "cassandra",
+    "styx 9p2000": "9p",
+    "mssql sqlserver": "tds",
+    "smb2 cifs netbios": "smb",
+    "bgp4": "bgp",
+    "languageserver": "lsp",
     "length len prefix lengthfield lengthprefix lengthprefixed": "length(size=N)",
     "none no off stream bytes plain": "raw",
     "leb128 uvarint varint32 vlq": "varint",
@@ -195,5 +236,5 @@ _OTHER_NAMES = {
 
 _FORMS_BY_HEAD = {_head(form): form for form in _FRAMINGS}
 
-HEADS = tuple(_FORMS_BY_HEAD)
+HEADS = (*_FORMS_BY_HEAD, *PROTOCOLS)
 """What the spec of each framing begins with, for the completion of a command line."""

@@ -1,48 +1,56 @@
-"""Frames that start with their length as a varint of protobuf.
+"""Frames that contain their length as a varint of protobuf.
 
-protobuf.dev, Encoding, "Base 128 Varints"; writeDelimitedTo and serialize_length_prefixed.
+protobuf.dev, Encoding, "Base 128 Varints"; writeDelimitedTo and serialize_length_prefixed. MQTT has
+such a length behind its first byte.
 """
 
 from __future__ import annotations
 
 from epollo.errors import FrameCorrupt
-from epollo.framing.base import Buffer, over_max_frame, to_bytes
-from epollo.framing.sized import Measure, SizedFraming
+from epollo.framing.announced import Announced, Number
+from epollo.framing.base import Buffer, bad_spec
 
-_MAX_BYTES = 10  # of 7 bits each, for a 64-bit number
+MOST_BYTES = 10  # of 7 bits each, for a 64-bit number
 
 
-class Varint(SizedFraming):
-    """A base-128 length, its lowest 7 bits first, then a message of that length.
+class Varint(Announced):
+    """A base-128 length of at most ``size`` bytes (1 to 10), its lowest 7 bits first.
 
     Padding with zeros is accepted, as in protobuf, but never written. ``max_frame`` limits length
     and message together.
     """
 
-    def measure(self, buffer: Buffer, start: int, stop: int) -> Measure | None:
+    def __init__(
+        self,
+        name: str,
+        max_frame: int,
+        *,
+        size: int = MOST_BYTES,
+        offset: int = 0,
+        adjust: int = 0,
+    ) -> None:
+        super().__init__(name, max_frame, offset=offset, adjust=adjust)
+        self.most_width: int = size
+        if not 1 <= size <= MOST_BYTES:
+            raise bad_spec(name, f"size={size} is not from 1 to {MOST_BYTES}")
+
+    def read(self, buffer: Buffer, start: int, stop: int) -> Number | None:
         length = shift = 0
-        for at in range(start, min(stop, start + _MAX_BYTES)):
+        for at in range(start, min(stop, start + self.most_width)):
             byte = buffer[at]
             length |= (byte & 0x7F) << shift
             if byte < 0x80:
-                return self.check_length(at + 1 - start, length)
+                return length, at + 1 - start
             shift += 7
-        if stop - start >= _MAX_BYTES:
-            raise FrameCorrupt(f"varint length is longer than {_MAX_BYTES} bytes")
+        if stop - start >= self.most_width:
+            raise FrameCorrupt(f"varint length is longer than {self.most_width} bytes")
         return None
 
-    def encode(self, message: Buffer) -> bytes:
-        message = to_bytes(message)
-        frame = _varint(len(message)) + message
-        if len(frame) > self.max_frame:
-            raise over_max_frame(len(message), self.max_frame)
-        return frame
-
-
-def _varint(number: int) -> bytes:
-    digits = bytearray()
-    while number > 0x7F:
-        digits.append(number & 0x7F | 0x80)
-        number >>= 7
-    digits.append(number)
-    return bytes(digits)
+    def write(self, length: int, width: int = 0) -> bytes | None:
+        digits = bytearray()
+        while length > 0x7F or len(digits) + 1 < width:
+            digits.append(length & 0x7F | 0x80)
+            length >>= 7
+        digits.append(length & 0x7F)
+        fits = length >= 0 and len(digits) <= self.most_width
+        return bytes(digits) if fits and len(digits) == (width or len(digits)) else None

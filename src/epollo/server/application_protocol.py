@@ -8,11 +8,13 @@ from functools import partial
 
 from epollo import address, framing
 from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Limits, Reply
+from epollo.engine.traffic import Traffic
 from epollo.errors import HandlerError, HandlerTimeout
 from epollo.filters.base import Filter
 from epollo.filters.proxy import Proxy
 from epollo.filters.tls import TLS
 from epollo.framing.own import checked
+from epollo.server.access_log import OFF, AccessLog
 from epollo.server.certificates import Certificates
 from epollo.server.counters import Counters
 from epollo.server.groups.registry import Groups
@@ -23,6 +25,7 @@ from epollo.server.log_limiter import LogLimiter, kind_of
 from epollo.server.memory_budget import MemoryBudget
 from epollo.server.message_count import MessageCount
 from epollo.server.rates import MessageRates
+from epollo.server.shared_counts import Cell
 from epollo.server.slow_handlers import SlowHandlers
 from epollo.settings import Settings
 
@@ -60,6 +63,7 @@ class ApplicationProtocol:
         settings: Settings,
         application: Application,
         certificates: Certificates | None = None,
+        cell: Cell | None = None,
     ) -> None:
         self.application = application
         self.framing: framing.Framing = checked(framing.parse(settings.framing, settings.max_frame))
@@ -70,6 +74,19 @@ class ApplicationProtocol:
         )
         self.executor: Executor = _executor_for(application, self.limits, settings)
         self._log = LogLimiter()
+        self._access_log = (
+            None
+            if settings.access_log == OFF
+            else AccessLog(
+                settings.access_log,
+                settings.log_format,
+                self._log,
+                with_process=bool(settings.workers),
+            )
+        )
+        self.counts_each: bool = self._access_log is not None
+        self.traffic: Traffic | None = None
+        """What its connections count with: all of them, or the closed ones, if they count each."""
         self.certificates: Certificates = (
             Certificates(settings, self._log)
             if certificates is None
@@ -87,6 +104,7 @@ class ApplicationProtocol:
             settings.max_per_ip,
             max_rate_per_ip=settings.max_connect_rate_per_ip,
             proxied=self._proxied,
+            cell=cell,
         )
         rate = settings.max_message_rate
         self._rates = MessageRates(rate) if rate else None
@@ -123,19 +141,28 @@ class ApplicationProtocol:
         return received if self._rates is None else self._rates.limited(received)
 
     def begin(self, loop: EventLoop) -> None:
-        """``loop`` is about to serve the application."""
+        """``loop`` is about to serve the application. Raises SettingError."""
         self._log.begin(loop)
+        if self._access_log is not None:
+            self._access_log.begin()
+        if self.counts_each and self.traffic is None:
+            self.traffic = loop.new_traffic()
         self.certificates.begin(loop)
         if self._settings.max_memory:
             warn = partial(self._log.log, CloseReason.MEMORY, logging.WARNING)
-            MemoryBudget(self._settings.max_memory, warn).begin(loop)
+            workers = self._settings.workers
+            name = "max_memory of a worker" if workers else "max_memory"
+            most = self._settings.max_memory // max(1, workers)
+            MemoryBudget(most, warn, name).begin(loop)
         self.slow_handlers.begin(loop)
         loop.on_error = self._log_error
         if self._rates is not None:
             self._rates.begin(loop)
 
     def end_log(self) -> None:
-        """The loop is about to be closed: log what `LogLimiter` holds back."""
+        """The loop is closed: log what is held back, and close the access log."""
+        if self._access_log is not None:
+            self._access_log.end()
         self._log.end()
 
     def _log_error(self, error: BaseException, what: str) -> None:
@@ -152,11 +179,17 @@ class ApplicationProtocol:
     def closed(self, connection: EngineConnection, reason: CloseReason) -> None:
         if _log.isEnabledFor(LEVELS[reason]):
             self._log_close(connection, reason)
+        if self._access_log is not None:
+            self._access_log.add(connection, reason)
+        if self.counts_each and self.traffic is not None and connection.traffic is not None:
+            self.traffic.add(connection.traffic)
         refusal = self.limiter.remove(connection) if self.limiter.bounded else None
         if refusal is None:
             self.counters.count_closed(reason)
         else:
             self.counters.count_refused(refusal)
+        if self.limiter.shares_total:
+            self.limiter.settle()
         self.groups.forget(connection)
         self.farewells.pop(connection, None)
         if self._rates is not None:
@@ -187,18 +220,22 @@ class ApplicationProtocol:
         if not self.connected_count and self.on_empty is not None:
             self.on_empty()
 
-    def _log_close(self, connection: Connection, reason: CloseReason) -> None:
+    def _log_close(self, connection: EngineConnection, reason: CloseReason) -> None:
         level, peer, error = LEVELS[reason], connection.peername, connection.error
         log = self._log.log
+        extra = {"connection": connection.id, "peer": peer, "reason": str(reason)}
+        if error is not None:
+            extra["error"] = str(error)
         if isinstance(error, HandlerTimeout):
-            log((reason, HandlerTimeout), level, "%s; closed %s", error, peer)
+            log((reason, HandlerTimeout), level, "%s; closed %s", error, peer, extra=extra)
         elif reason is CloseReason.HANDLER_ERROR:
             name, kind = self.application.name, (reason, kind_of(error))
-            log(kind, level, "handler %s raised, closed %s", name, peer, error=error)
+            text = "handler %s raised, closed %s"
+            log(kind, level, text, name, peer, error=error, extra={**extra, "handler": name})
         elif error is not None:
-            log(reason, level, "closed %s: %s: %s", peer, reason, error)
+            log(reason, level, "closed %s: %s: %s", peer, reason, error, extra=extra)
         else:
-            log(reason, level, "closed %s: %s", peer, reason)
+            log(reason, level, "closed %s: %s", peer, reason, extra=extra)
 
 
 def _host(peername: str) -> str:

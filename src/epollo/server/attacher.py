@@ -39,8 +39,15 @@ class Attacher:
         refusal = self.limiter.refusal(host)
         if refusal is not None:
             self.limiter.refuse(sock, refusal, host)
-        elif (connection := self._attach(sock)) is not None:
-            self.limiter.add(connection, host)
+            return
+        connection = None
+        try:
+            connection = self._attach(sock)
+        finally:
+            if connection is None:
+                self.limiter.withdraw(host)
+            else:
+                self.limiter.add(connection, host)
 
     def _attach(self, sock: socket.socket) -> Connection | None:
         self._counters.accepted += 1

@@ -93,6 +93,12 @@ CONTRADICTIONS = (
         "max_frame",
     ),
     Contradiction(
+        "max_memory",
+        lambda case: 0 < case.settings.max_memory < case.settings.max_frame * case.settings.workers,
+        "is divided among the workers, and the part of each is under max_frame; raise max_memory, "
+        "or lower max_frame",
+    ),
+    Contradiction(
         "drain_quiet",
         lambda case: case.settings.drain_quiet > case.settings.graceful_timeout,
         "is over graceful_timeout, which ends all connections before; lower drain_quiet, or raise "
@@ -179,6 +185,14 @@ CONTRADICTIONS = (
         "ordered",
         lambda case: not case.settings.ordered and case.settings.in_flight == 1,
         "with one message in flight, replies cannot change their order; give in_flight over 1 too",
+    ),
+    Contradiction(
+        "access_log",
+        lambda case: (
+            case.settings.access_log == "log" and case.settings.log_level in ("warning", "error")
+        ),
+        "its lines have level info, which log_level leaves out; give a file instead of log, or "
+        "another log_level",
     ),
     Contradiction(
         "loop",

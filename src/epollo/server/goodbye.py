@@ -3,7 +3,9 @@
 A connection ends when its peer has been silent for the quiet period and nothing is due to it:
 no frame has begun, no reply is pending. Until then its messages are served. A peer that sends at
 its own pace sees the end in one of its pauses, and has lost nothing. A peer that never pauses is
-ended shortly before the grace is over: what it has sent until then is answered.
+ended shortly before the grace is over: what it has sent until then is answered. Either way, the
+server ends only its own side of the stream first. So a peer whose message was on its way sees the
+end of the stream, not a reset.
 
 With a ``pace``, the ends are spread evenly over that time: all peers that reconnect at the same
 moment would be a storm for the server that takes them over.
@@ -20,6 +22,9 @@ from epollo.engine import EngineConnection, EventLoop
 
 LAST_SECONDS = 1.0  # before the end of the grace, for those that were never quiet
 LATE_SECONDS = 1.0  # of silence, at least, if it was established after the stop began
+CROSSING_SECONDS = 0.5
+"""For which an ended connection is kept, unless its peer ends it too: a message that the peer has
+sent meanwhile would be answered by a reset. More than most round trips."""
 _LONGEST_PERIOD = 0.125  # seconds between two looks at all connections
 _SHORTEST_PERIOD = 0.01
 
@@ -56,6 +61,7 @@ class Goodbye:
         """The grace begins, and lasts that many seconds. With ``late``, handshakes have begun, and
         their connections come later."""
         self._late = late
+        self._loop.crossing_seconds = CROSSING_SECONDS if self._quiet else 0.0
         self._start = time.monotonic()
         self._last = self._start + grace - min(LAST_SECONDS, grace / 2)
         self._forcing = max(self._start, self._last - self._pace)
@@ -66,6 +72,10 @@ class Goodbye:
             period = min(period or math.inf, self._pace / len(self._initial))
         self._period = max(_SHORTEST_PERIOD, min(_LONGEST_PERIOD, period or _LONGEST_PERIOD))
         self._end_some(connections)
+
+    def hurry(self) -> None:
+        """From now on, be quick: without the quiet period, and not spread."""
+        self._quiet = self._pace = self._loop.crossing_seconds = 0.0
 
     def _step(self) -> None:
         self._end_some(list(self._loop.connections()))

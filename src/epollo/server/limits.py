@@ -11,6 +11,7 @@ from epollo.engine import CloseReason, Connection
 from epollo.reasons import Refusal
 from epollo.server.counters import Counters
 from epollo.server.rates import ConnectionRates
+from epollo.server.shared_counts import Cell
 
 _log = logging.getLogger("epollo.server")
 
@@ -30,6 +31,7 @@ class ConnectionLimiter:
         *,
         max_rate_per_ip: float = 0,
         proxied: bool = False,
+        cell: Cell | None = None,
     ) -> None:
         self.counters = counters
         self.bounded: bool = bool(max_connections or max_per_ip or max_rate_per_ip)
@@ -37,6 +39,8 @@ class ConnectionLimiter:
         self._max_per_ip = max_per_ip
         self._max_rate_per_ip = max_rate_per_ip
         self._rates = ConnectionRates(max_rate_per_ip) if max_rate_per_ip else None
+        self._cell = cell
+        self.shares_total: bool = bool(cell is not None and max_connections)
         self._proxied = proxied
         self._hosts: dict[Connection, str] = {}
         self._open_by_host: dict[str, int] = {}
@@ -53,31 +57,75 @@ class ConnectionLimiter:
             return ""
 
     def refusal(self, host: str) -> Refusal | None:
-        """Why a new connection from ``host`` is refused; None if it is not."""
-        if self._max_connections and self.counters.open >= self._max_connections:
+        """Why a new connection from ``host`` is refused; None if it is not. Then it has a place,
+        and `add` or `withdraw` comes next."""
+        if self._max_connections and self._is_full():
             return Refusal.MAX_CONNECTIONS
-        return self._refusal_of(host) if host else None
+        refusal = self._refusal_of(host) if host else None
+        if refusal is not None:
+            self.settle()
+        return refusal
+
+    def _is_full(self) -> bool:
+        count = self.counters.open
+        if count >= self._max_connections:
+            return True
+        cell = self._cell
+        return cell is not None and not cell.admits(count + 1, self._max_connections)
 
     def _refusal_of(self, host: str) -> Refusal | None:
-        if self._max_per_ip and self._open_by_host.get(host, 0) >= self._max_per_ip:
+        if self._max_per_ip and self._is_full_for(host):
             return Refusal.MAX_PER_IP
         if self._rates is not None and self._rates.is_over(host):
+            self._settle_host(host)
             return Refusal.MAX_CONNECT_RATE_PER_IP
         return None
+
+    def _is_full_for(self, host: str) -> bool:
+        count = self._open_by_host.get(host, 0)
+        if count >= self._max_per_ip:
+            return True
+        if self._cell is None:
+            return False
+        admitted = self._cell.admits_host(host, count + 1, self._max_per_ip)
+        if admitted is None:
+            self._warn_unshared(host)
+        return admitted is False
+
+    def _warn_unshared(self, host: str) -> None:
+        self.warn(f"connections of {host} are counted by this worker alone: the table is full")
+
+    def settle(self) -> None:
+        """Let the other processes know how many connections are open here."""
+        if self.shares_total and self._cell is not None:
+            self._cell.set_open(self.counters.open)
+
+    def _settle_host(self, host: str) -> None:
+        if self._cell is not None and self._max_per_ip:
+            self._cell.set_host(host, self._open_by_host.get(host, 0))
+
+    def withdraw(self, host: str) -> None:
+        """A connection from ``host`` was not refused, but it could not be served."""
+        self._settle_host(host)
+        self.settle()
 
     def add(self, connection: Connection, host: str) -> None:
         """Count ``connection`` for ``host``."""
         if host and not connection.closed:
             self._hosts[connection] = host
             self._open_by_host[host] = self._open_by_host.get(host, 0) + 1
+        elif host:
+            self.withdraw(host)
 
     def remove(self, connection: Connection) -> Refusal | None:
         """Count a closed ``connection`` no more. Returns why `identify` refused it, if it did."""
         host = self._hosts.pop(connection, None)
         if host is not None:
-            self._open_by_host[host] -= 1
-            if not self._open_by_host[host]:
+            self._open_by_host[host] = count = self._open_by_host[host] - 1
+            if not count:
                 del self._open_by_host[host]
+            if self._cell is not None and self._max_per_ip:
+                self._cell.set_host(host, count)
         return self._refused.pop(connection, None)
 
     def identify(self, connection: Connection, host: str) -> None:
@@ -98,12 +146,12 @@ class ConnectionLimiter:
         sock.close()
         self._warn_refused(refusal, host)
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, **fields: object) -> None:
         """Log at most once a second: thousands of connections may be refused in that time."""
         now = time.monotonic()
         if now - self._last_warning >= 1:
             self._last_warning = now
-            _log.warning(text)
+            _log.warning("%s", text, extra=fields)
 
     def _warn_refused(self, refusal: Refusal, host: str) -> None:
         if refusal is Refusal.MAX_PER_IP:
@@ -112,4 +160,4 @@ class ConnectionLimiter:
             limit = f"max_connect_rate_per_ip is {self._max_rate_per_ip:g}, and {host} made more"
         else:
             limit = f"max_connections is {self._max_connections}, and as many are open"
-        self.warn(f"connection refused: {limit}")
+        self.warn(f"connection refused: {limit}", refusal=str(refusal), host=host)

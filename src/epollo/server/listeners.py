@@ -59,13 +59,15 @@ class Listeners:
     def use(
         self,
         sockets: Sequence[socket.socket],
-        addresses: Sequence[str],
+        addresses: Sequence[str] | None = None,
         new_source: NewSource | None = None,
     ) -> None:
         """Accept from ``sockets``, which listen already, instead of binding any; and take what
         other processes accept, if there is a ``new_source`` of that. ``addresses`` are those of
-        both."""
+        both; by default, those of ``sockets``."""
         self._given = sockets
+        if addresses is None:
+            addresses = [str(address.of(each.getsockname())) for each in sockets]
         self._given_addresses = addresses
         self._new_source = new_source
 
@@ -84,7 +86,9 @@ class Listeners:
     def use_systemd_sockets(self) -> None:
         """Listen on the sockets that systemd passed, unless ``bind`` was given."""
         if self._given is None:
-            self.binds = binds_or_systemd_sockets(self.binds, bind_given=self._bind_given)
+            self.binds = binds_or_systemd_sockets(
+                self.binds, address.activated(), bind_given=self._bind_given
+            )
 
     def stop_accepting(self, *, accept_queued: bool = False) -> None:
         """Close every listener; before that, accept what is in its queue if ``accept_queued``, but
@@ -135,11 +139,10 @@ def options_of(settings: Settings) -> address.Options:
 
 
 def binds_or_systemd_sockets(
-    binds: list[address.Address], *, bind_given: bool
+    binds: list[address.Address], passed: list[address.Address], *, bind_given: bool
 ) -> list[address.Address]:
-    """The sockets that systemd passed to this process, if any, unless ``bind`` was given. Raises
-    BindError."""
-    passed = address.activated()
+    """The sockets that systemd has ``passed`` to this process, if any, unless ``bind`` was given.
+    Raises BindError."""
     if passed and not bind_given:
         return passed
     if unserved := [str(each) for each in passed if each not in binds]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from functools import partial
 from types import TracebackType
 
@@ -17,19 +17,22 @@ from epollo.engine import EventLoop
 _PERIOD = 1.0  # seconds
 _MOST_KINDS = 256  # at a time; further ones share one kind
 
+Fields = Mapping[str, object]
+
 _log = logging.getLogger("epollo.server")
 
 
 class _Held:
     """The lines of one kind that were counted and not logged."""
 
-    __slots__ = ("count", "level", "since", "text")
+    __slots__ = ("count", "extra", "level", "since", "text")
 
     def __init__(self, since: float) -> None:
         self.since = since  # time.monotonic() of the last line that was logged
         self.count = 0
         self.level = 0
         self.text = ""  # of the last one
+        self.extra: Fields = {}  # the same
 
 
 class LogLimiter:
@@ -57,24 +60,26 @@ class LogLimiter:
         text: str,
         *arguments: object,
         error: BaseException | None = None,
+        extra: Fields | None = None,
     ) -> None:
-        """Log a line of that ``kind``, with the traceback of ``error``; or count it."""
+        """Log a line of that ``kind``, with the traceback of ``error`` and the fields ``extra``; or
+        count it."""
         if not _log.isEnabledFor(level):
             return
         if self._loop is None or level < logging.INFO:  # debug lines are asked for, each of them
-            _log.log(level, text, *arguments, exc_info=error)
+            _log.log(level, text, *arguments, exc_info=error, extra=extra)
             return
         if kind not in self._held and len(self._held) >= _MOST_KINDS:
             kind = None
         held = self._held.get(kind)
         if held is not None and time.monotonic() < held.since + _PERIOD:
             held.count += 1  # and as text: ``error`` may refer to the connection
-            held.level, held.text = level, text % arguments
+            held.level, held.text, held.extra = level, text % arguments, extra or {}
             return
         if held is not None:
             _log_held(held)
         self._hold(kind, self._loop)
-        _log.log(level, text, *arguments, exc_info=error)
+        _log.log(level, text, *arguments, exc_info=error, extra=extra)
 
     def _hold(self, kind: Hashable, loop: EventLoop) -> None:
         self._held[kind] = held = _Held(time.monotonic())
@@ -93,7 +98,8 @@ class LogLimiter:
 def _log_held(held: _Held) -> None:
     if held.count:
         others = f" (and {held.count - 1} more like this)" if held.count > 1 else ""
-        _log.log(held.level, held.text + others)
+        extra = {**held.extra, "more": held.count - 1} if held.count > 1 else held.extra
+        _log.log(held.level, "%s", held.text + others, extra=extra)
 
 
 def kind_of(error: BaseException | None) -> Hashable:

@@ -19,10 +19,12 @@ _STEPS = 16  # of the budget
 
 class MemoryBudget:
     """Closes the connections of a loop that hold the most, when all together hold over ``most``
-    bytes. ``warn`` is given the text of a line for the log, and its arguments."""
+    bytes. ``warn`` is given the text of a line for the log, and its arguments; ``name`` is what the
+    line calls the budget."""
 
-    def __init__(self, most: int, warn: Callable[..., object]) -> None:
+    def __init__(self, most: int, warn: Callable[..., object], name: str = "max_memory") -> None:
         self._most = most
+        self._name = name
         self._warn = warn
 
     def begin(self, loop: EventLoop) -> None:
@@ -39,7 +41,8 @@ class MemoryBudget:
         while total > self._most:
             held, connection = holders.pop()
             self._warn(
-                "max_memory is %d bytes, and connections held %d; closed %s, which held %d",
+                "%s is %d bytes, and connections held %d; closed %s, which held %d",
+                self._name,
                 self._most,
                 total,
                 connection.peername,

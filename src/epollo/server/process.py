@@ -7,7 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from epollo.errors import SettingError
-from epollo.process_identity import PidFile, become, identity, set_process_name
+from epollo.process_identity import (
+    Identity,
+    PidFile,
+    become,
+    identity,
+    set_process_name,
+)
 from epollo.settings import Settings
 
 _SETTINGS = ("user", "group", "pid_file", "process_name")
@@ -35,13 +41,10 @@ class ServerProcess:
             files.append(str(self._pid_file.path))
         if self._identity is not None:
             try:
-                become(self._identity, files)
-            except OSError as error:
+                become_for(self._settings, self._identity, files)
+            except SettingError:
                 self._remove_pid_file()
-                raise SettingError(
-                    f"user: cannot become {self._settings.user or self._settings.group!r}: "
-                    f"{error.strerror}; the process needs CAP_SETUID, CAP_SETGID and CAP_CHOWN"
-                ) from None
+                raise
 
     @contextmanager
     def ready(self) -> Iterator[None]:
@@ -54,6 +57,18 @@ class ServerProcess:
     def _remove_pid_file(self) -> None:
         if self._pid_file is not None and (left := self._pid_file.remove()):
             _log.warning(left)
+
+
+def become_for(settings: Settings, wanted: Identity, files: Sequence[str] = ()) -> None:
+    """Give ``files`` to the user and group of ``settings``, which are ``wanted``, and run as these
+    from now on. Raises SettingError."""
+    try:
+        become(wanted, files)
+    except OSError as error:
+        raise SettingError(
+            f"user: cannot become {settings.user or settings.group!r}: {error.strerror}; "
+            "the process needs CAP_SETUID, CAP_SETGID and CAP_CHOWN"
+        ) from None
 
 
 def check_not_given(settings: Settings) -> None:

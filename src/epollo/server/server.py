@@ -24,6 +24,7 @@ from epollo.engine import (
 )
 from epollo.errors import SettingError
 from epollo.framing import Buffer
+from epollo.logs.files import reopen_log_files
 from epollo.server import contradictions
 from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.certificates import Certificates
@@ -34,7 +35,9 @@ from epollo.server.groups.publisher import Publisher
 from epollo.server.handlers.application import application, echo
 from epollo.server.handlers.handler import Handler
 from epollo.server.listeners import Listeners
+from epollo.server.notices import Notices
 from epollo.server.process import ServerProcess, check_not_given
+from epollo.server.shared_counts import Cell
 from epollo.server.signals import Signals, signal_wakeup
 from epollo.server.stopping import (
     CLEANUP_SECONDS,
@@ -59,13 +62,16 @@ _log = logging.getLogger("epollo.server")
 def run_until_signalled(server: Server) -> Stop:
     """Start ``server``, print its ready line, and run it until SIGINT or SIGTERM. Meanwhile this
     process may have as many descriptors as its hard limit allows."""
-    process = ServerProcess(server.settings)
+    process, notices = ServerProcess(server.settings), Notices()
+    server._on_stopping = notices.stopping
     server._process_settings_apply = True
     with all_descriptors() as limit:
         check_descriptors(server.settings.max_connections, limit)
         server.start()
         with server.closed_on_error():
             process.begin(server._listeners.files)
+        begin = partial(notices.begin, server._started, server.ready_line)
+        server._started.call_threadsafe(begin)  # in the first turn, when ``started`` has returned
         # Before the ready line, after which others may send signals.
         with process.ready(), server.signals():
             print(server.ready_line, flush=True)
@@ -99,6 +105,7 @@ class Server:
     """
 
     _inherited_certificates: Certificates | None = None  # made before a fork
+    _cell: Cell | None = None  # of the limits that hold over several processes
 
     def __init__(
         self,
@@ -114,7 +121,7 @@ class Server:
         self._check_workers()
         bind_given = bind is not None or self.settings.bind != Settings().bind
         self._protocol = ApplicationProtocol(
-            self.settings, application(handler, name), self._inherited_certificates
+            self.settings, application(handler, name), self._inherited_certificates, self._cell
         )
         self._listeners = Listeners(self.settings, self._protocol, bind_given=bind_given)
         given = values.keys() if settings is None else settings.changed
@@ -134,8 +141,10 @@ class Server:
         self._stop_requested = False
         self._delays: list[Timer | None] = []  # one while the stop is delayed
         self._told_stopping = False
+        self._on_stopping: Callable[[], object] | None = None  # of the process
         self._stopping_task: Any = None  # runs an async ``stopping``
-        self._aborted = False
+        self._aborted = self._quick = False
+        self._goodbye: Goodbye | None = None
         self._process_settings_apply = False
         self._stop = Stop(self.settings.graceful_timeout)
         self._watchdog = Watchdog(self._stop)
@@ -180,6 +189,7 @@ class Server:
             raise RuntimeError("the server is started already")
         self._loop = new_loop(self.settings.engine, self.settings.poller)
         self._stopping = self._stop_requested = self._told_stopping = self._aborted = False
+        self._quick, self._goodbye = False, None
         self._delays.clear()
         self._stopping_task = None
         self._signals.restart()
@@ -385,20 +395,29 @@ class Server:
             self._abort()
             return
         self._stopping = True
+        self._quick = self._quick or quick
         loop.call_later(grace, self._abort)
         deadline = time.monotonic() + grace
         self._tell_stopping(loop)
-        goodbye = partial(self._say_goodbye, loop, deadline, quick)
+        goodbye = partial(self._say_goodbye, loop, deadline)
         task = self._stopping_task
         if task is None or task.done():
             goodbye()
         else:
             task.add_done_callback(lambda _: loop.call_threadsafe(goodbye))
 
+    def _hurry(self) -> None:
+        """The stop that has begun becomes a quick one."""
+        self._quick = True
+        if self._goodbye is not None and self._loop is not None:
+            self._goodbye.hurry()
+
     def _tell_stopping(self, loop: EventLoop) -> None:
         """Call ``stopping``, once. An async one runs in a task."""
         application = self._protocol.application
         told, self._told_stopping = self._told_stopping, True
+        if self._on_stopping is not None and not told:
+            self._on_stopping()
         if told or not application.has("stopping"):
             return
         if application.is_async("stopping"):
@@ -414,12 +433,12 @@ class Server:
         except BaseException as error:
             loop.report(error, STOPPING_RAISED)
 
-    def _say_goodbye(self, loop: EventLoop, deadline: float, quick: bool) -> None:
+    def _say_goodbye(self, loop: EventLoop, deadline: float) -> None:
         """Accept no more, and end each connection when its time has come."""
         if self._aborted:
             return
         settings, application = self.settings, self._protocol.application
-        quiet, pace = (0.0, 0.0) if quick else (settings.drain_quiet, settings.goodbye_over)
+        quiet, pace = (0.0, 0.0) if self._quick else (settings.drain_quiet, settings.goodbye_over)
         farewell = self._protocol.executor.closing if application.has("closing") else None
         try:
             self._listeners.stop_accepting(accept_queued=True)
@@ -431,7 +450,7 @@ class Server:
                 loop.call_later(_HANDSHAKE_SECONDS, partial(self._end_newcomers, loop))
             if quiet:
                 self._sweeper.start()
-            goodbye = Goodbye(
+            self._goodbye = goodbye = Goodbye(
                 loop, quiet, pace, self._sweeper.period, farewell, self._protocol.farewells
             )
             goodbye.begin(max(0.0, deadline - time.monotonic()), late)
@@ -508,12 +527,23 @@ class Server:
         else:
             loop.call_threadsafe(certificates.reload)
 
+    def reopen_logs(self) -> None:
+        """Open the log files of this process anew, after they were moved away: the access log, and
+        the file of ``epollo serve --log-file``. Returns at once; callable from any thread and
+        from signal handlers."""
+        loop = self._loop
+        if loop is None:
+            reopen_log_files()
+        else:
+            loop.call_threadsafe(reopen_log_files)
+
     def signals(self) -> AbstractContextManager[None]:
         """SIGINT and SIGTERM stop the server: SIGINT with no quiet period, SIGTERM after
         ``drain_delay``. A second one ends the delay or, if there is none, closes all connections;
         a third one ends the process. After the deadline of a stop, a function that blocks this
-        thread is interrupted. Works only in the main thread (signal(7))."""
-        return self._signals.handled(self._stop_by_signal)
+        thread is interrupted. SIGUSR1 calls `reopen_logs`, unless the program handles it itself.
+        Works only in the main thread (signal(7))."""
+        return self._signals.handled(self._stop_by_signal, reopen_logs=self.reopen_logs)
 
     def _stop_by_signal(self, number: int) -> bool:
         """Returns false if it has only ended the delay of a stop."""

@@ -1,4 +1,4 @@
-"""The signals that stop a server."""
+"""The signals that stop a server, and the one that opens its log files anew."""
 
 from __future__ import annotations
 
@@ -44,16 +44,21 @@ class Signals:
         self,
         stop: Callable[[int], bool],
         numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+        *,
+        reopen_logs: Callable[[], object] | None = None,
     ) -> Iterator[None]:
         """Each signal of ``numbers`` calls ``stop`` with its number; the third one ends the process
-        at once. One for which ``stop`` returns false does not count. Does nothing outside the main
-        thread (signal(7))."""
+        at once. One for which ``stop`` returns false does not count. SIGUSR1 calls ``reopen_logs``,
+        if it would end the process otherwise. Does nothing outside the main thread (signal(7))."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         before = [
             (number, signal.signal(number, partial(self._handle, stop))) for number in numbers
         ]
+        if reopen_logs is not None and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+            handler = signal.signal(signal.SIGUSR1, lambda *_: reopen_logs())
+            before.append((signal.SIGUSR1, handler))
         _BEFORE.append(before)
         try:
             yield

@@ -12,12 +12,12 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
 from epollo.engine import Connection, EventLoop
 from epollo.server.handlers.application import Application
-from epollo.server.places import place_of_thread
+from epollo.server.places import place_and_stack_of_thread, place_of_thread
 
 _SHORTEST_PERIOD = 0.01  # seconds between two looks
 _HOOK_SECONDS = 1.0  # for `started` and `stopped`, which may take their time
@@ -36,6 +36,7 @@ class SlowHandlers:
         self._name = name
         self._seconds = seconds
         self._last = -math.inf  # time.monotonic() of the last line
+        self._named = False  # while it held the loop, and it has not returned since
 
     def begin(self, loop: EventLoop) -> None:
         """Let ``loop`` time what it does with each read."""
@@ -52,16 +53,12 @@ class SlowHandlers:
     def in_hook(self, application: Application, hook: str) -> Iterator[None]:
         """A hook of ``application``, if it has one, runs in this thread, outside any loop."""
 
-        def log_hook(seconds: float, place: str) -> None:
-            _log.warning(
-                "handler %s: %s held the loop for %.1f s and still holds it, at %s",
-                self._name,
-                hook,
-                seconds,
-                place,
-            )
+        def log_hook(seconds: float, place: str, stack: str) -> None:
+            text = "handler %s: %s held the loop for %.1f s and still holds it, at %s"
+            fields = {"handler": self._name, "hook": hook, "seconds": seconds, "place": place}
+            _warn(text, (self._name, hook, seconds, place), fields, stack)
 
-        watch = _Watch(max(self._seconds, _HOOK_SECONDS / 2), log_hook)
+        watch = _Watch(max(self._seconds, _HOOK_SECONDS), log_hook)
         with self._thread(watch) if application.has(hook) else nullcontext():
             yield
 
@@ -86,23 +83,27 @@ class SlowHandlers:
                 thread.join()
 
     def _log_late(self, connection: Connection, seconds: float) -> None:
-        if self._is_due():
+        """It has returned. If it was named before that, this line says with which peer, and for how
+        long in all."""
+        named, self._named = self._named, False
+        if self._is_due() or named:
+            peer = connection.peername
+            fields = {"connection": connection.id, "peer": peer}
             _log.warning(
                 "handler %s held the loop for %.0f ms, with the messages of one read from %s;"
                 " an async handler, or threads, would not hold up other connections",
                 self._name,
                 seconds * 1000,
-                connection.peername,
+                peer,
+                extra={**fields, "handler": self._name, "seconds": seconds},
             )
 
-    def _log_held(self, seconds: float, place: str) -> None:
+    def _log_held(self, seconds: float, place: str, stack: str) -> None:
         if self._is_due():
-            _log.warning(
-                "handler %s held the loop for %.0f ms and still holds it, at %s",
-                self._name,
-                seconds * 1000,
-                place,
-            )
+            self._named = True
+            text = "handler %s held the loop for %.0f ms and still holds it, at %s"
+            fields = {"handler": self._name, "seconds": seconds, "place": place}
+            _warn(text, (self._name, seconds * 1000, place), fields, stack)
 
     def _is_due(self) -> bool:
         """Log at most once a second: a slow handler is likely to be slow each time."""
@@ -114,18 +115,21 @@ class SlowHandlers:
 
 
 class _Watch:
-    """Reports code of the application that holds a thread: first after twice ``seconds``, since one
-    that returns before is timed by the loop, and then each time that it has taken ten times longer.
+    """Reports code of the application that holds a thread, with its place and stack: first after
+    ``seconds``, and then each time that it has taken ten times longer.
 
     Without ``post`` the thread runs no loop, and is held all the time.
     """
 
     def __init__(
-        self, seconds: float, report: Callable[[float, str], object], post: Poster | None = None
+        self,
+        seconds: float,
+        report: Callable[[float, str, str], object],
+        post: Poster | None = None,
     ) -> None:
         self.running = threading.Lock()  # held while the thread is to run: cheaper to wait for
         self.running.acquire()
-        self._first = 2 * seconds
+        self._first = seconds
         self._period = max(_SHORTEST_PERIOD, seconds / 2)
         self._report = report
         self._post = post
@@ -139,12 +143,11 @@ class _Watch:
             held = self._post is None or self._asked != self._answered
             if held and now - since < due:
                 continue
-            place = place_of_thread(ident)
             if held:
-                if place is not None:
-                    self._report(now - since, place)
+                if (found := place_and_stack_of_thread(ident)) is not None:
+                    self._report(now - since, *found)
                 due = 10 * (now - since)
-            elif place is not None:
+            elif place_of_thread(ident) is not None:
                 since, due = now, self._first
                 self._ask()
 
@@ -158,3 +161,22 @@ class _Watch:
 
     def _answer(self) -> None:
         self._answered = self._asked
+
+
+def _warn(
+    text: str, arguments: tuple[object, ...], fields: Mapping[str, object], stack: str
+) -> None:
+    """Log a warning with the stack of another thread: logging adds only its own."""
+    if _log.isEnabledFor(logging.WARNING):
+        record = _log.makeRecord(
+            _log.name,
+            logging.WARNING,
+            __file__,
+            0,
+            text,
+            arguments,
+            None,
+            extra=fields,
+            sinfo=stack,
+        )
+        _log.handle(record)

@@ -11,9 +11,16 @@ socket. Neither side waits for the other: what the other does not take is queued
 From the supervisor:
 
     ping                        answer with alive
-    drain(grace, queued)        stop within ``grace`` seconds. Before that, accept what is in its
-                                accept queues if ``queued`` is all; none leaves it to others
+    drain(grace, queued, delay, quick, signals)
+                                stop within ``grace`` seconds. Before that, accept what is in the
+                                accept queues of ``queued``: all of its sockets, none, which leaves
+                                it to others, or those at these indices. With a ``delay``, go on
+                                accepting until another drain comes, or for that many seconds and
+                                one. If ``quick``, without a quiet period, and not spread.
+                                ``signals``: how many to stop the supervisor has had
     abort                       stop at once
+    link(worker)                a further worker, by its process, and one end of the link with it
+    unlink(worker)              that worker has ended
 
 From a worker:
 
@@ -23,6 +30,14 @@ From a worker:
     alive(messages)             its loop runs; ``messages`` it has received, if they are counted
     stopping                    it drains, without being asked by the supervisor
     released                    it has closed its listeners
+
+From the process that watches files:
+
+    watching                    no change is missed from now on
+    changed(files)              files have changed
+    failed(text)                it cannot watch, and ends
+
+Two supervisors speak over such a channel too: `epollo.workers.handover`.
 """
 
 from __future__ import annotations
@@ -43,6 +58,16 @@ _SPACE = socket.CMSG_SPACE(MOST_DESCRIPTORS * array("i").itemsize)
 _MORE, _LAST = b"+", b"."
 
 
+class _Packet(NamedTuple):
+    data: bytes
+    descriptors: tuple[int, ...] = ()
+    given: socket.socket | None = None  # to close when it is sent, or never will be
+
+    def close(self) -> None:
+        if self.given is not None:
+            self.given.close()
+
+
 class Message(NamedTuple):
     """One message. The receiver owns the ``descriptors``, which no child process inherits."""
 
@@ -57,7 +82,7 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
-        self._unsent: deque[tuple[bytes, tuple[int, ...]]] = deque()
+        self._unsent: deque[_Packet] = deque()
         self._partial = bytearray()  # of a message whose last packet has not come
         self.closed: bool = False
 
@@ -72,40 +97,65 @@ class Channel:
     def send(self, kind: str, descriptors: Sequence[int] = (), **values: Any) -> None:
         """Send a message, or queue it. The descriptors must stay open while `unsent`. Does nothing
         if the channel is closed."""
+        self._send(kind, values, tuple(descriptors), None)
+
+    def give(self, kind: str, sock: socket.socket, **values: Any) -> None:
+        """Send a message with ``sock``, which the channel closes here."""
+        self._send(kind, values, (sock.fileno(),), sock)
+
+    def _send(
+        self,
+        kind: str,
+        values: dict[str, Any],
+        descriptors: tuple[int, ...],
+        given: socket.socket | None,
+    ) -> None:
         if self.closed:
+            if given is not None:
+                given.close()
             return
         data = json.dumps({"kind": kind, **values}).encode()
         while len(data) > PACKET:
-            self._unsent.append((_MORE + data[:PACKET], ()))
+            self._unsent.append(_Packet(_MORE + data[:PACKET]))
             data = data[PACKET:]
-        self._unsent.append((_LAST + data, tuple(descriptors)))
+        self._unsent.append(_Packet(_LAST + data, descriptors, given))
         self.flush()
 
     def flush(self) -> None:
         """Send what is queued, as far as the other process takes it."""
         while self._unsent and not self.closed:
-            packet, descriptors = self._unsent[0]
+            packet = self._unsent[0]
             try:
-                if descriptors:
-                    socket.send_fds(self._socket, [packet], descriptors)
+                if packet.descriptors:
+                    socket.send_fds(self._socket, [packet.data], packet.descriptors)
                 else:
-                    self._socket.send(packet)
+                    self._socket.send(packet.data)
             except BlockingIOError:
                 return
             except OSError:  # the other process has ended: the receiving side says so
-                self._unsent.clear()
+                self._clear()
                 return
-            self._unsent.popleft()
+            self._unsent.popleft().close()
+
+    def _clear(self) -> None:
+        while self._unsent:
+            self._unsent.popleft().close()
 
     def receive(self) -> list[Message]:
         """The messages that have arrived; marks the channel closed at the end of the stream."""
         messages = []
+        reset = False
         while not self.closed:
             try:
                 packet, descriptors = self._receive_packet()
             except BlockingIOError:
                 break
             except ConnectionError:
+                # It ended with packets unread. The kernel says so once, before it hands over the
+                # packets that the process itself has sent.
+                if not reset:
+                    reset = True
+                    continue
                 packet = b""
             if not packet:
                 self.closed = True
@@ -128,7 +178,7 @@ class Channel:
 
     def close(self) -> None:
         self.closed = True
-        self._unsent.clear()
+        self._clear()
         self._socket.close()
 
 
@@ -160,6 +210,11 @@ class ChannelWatch:
     def send(self, kind: str, descriptors: Sequence[int] = (), **values: Any) -> None:
         """As `Channel.send`. In the loop's thread."""
         self._channel.send(kind, descriptors, **values)
+        self._update()
+
+    def give(self, kind: str, sock: socket.socket, **values: Any) -> None:
+        """As `Channel.give`. In the loop's thread."""
+        self._channel.give(kind, sock, **values)
         self._update()
 
     def ready(self, events: int) -> None:

@@ -36,8 +36,10 @@ class Distributor:
         self._finished = False
 
     def listen(self, listeners: Iterable[socket.socket]) -> None:
-        """Accept from ``listeners``, whose owner closes them."""
+        """Accept from ``listeners``, whose owner closes them, and no more from others."""
+        self._stop_watching()
         self._queues = [_AcceptQueue(self, self._loop, each) for each in listeners]
+        self._update_watch()
 
     def new_passage(self) -> Passage | None:
         """For a new worker; None if there are no listeners. Raises OSError."""

@@ -5,18 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from epollo.causes import cause_of
 from epollo.engine import EventLoop
 from epollo.engine.timers import Timer
 from epollo.errors import EpolloError, WorkerError
+from epollo.server.shared_counts import Cell, SharedCounts, counts_for
 from epollo.workers.channel import Channel, Message, channel_pair
 from epollo.workers.distributor import Distributor
+from epollo.workers.inherited import Inherited
+from epollo.workers.link import PeerLink
 from epollo.workers.passage import Passage
+from epollo.workers.processes import Processes
 from epollo.workers.slot import Slot
 from epollo.workers.sockets import Sockets
 from epollo.workers.task import Task
@@ -41,6 +48,9 @@ class PoolEvents(Protocol):
     def on_released(self, worker: Worker) -> None:
         """``worker`` has closed its listeners, or has ended."""
 
+    def on_forked(self) -> None:
+        """In a new worker: this process is no supervisor any more."""
+
 
 class Pool:
     """All slots and workers of one supervisor."""
@@ -51,25 +61,33 @@ class Pool:
         task: Task,
         sockets: Sockets,
         distributor: Distributor,
+        processes: Processes,
         events: PoolEvents,
     ) -> None:
         self.slots: list[Slot] = []
         self.generation: int = 0  # of the workers forked from now on: the reloads until now
+        self.not_for_workers: list[Channel] = []  # channels of the supervisor to other supervisors
+        self.steering: bool = True  # false once another supervisor decides
         self._slot_of: dict[Worker, Slot] = {}  # of every worker that is not reaped
         self._due: deque[Slot] = deque()  # those for which to fork before the next turn
-        self._stopping = False
+        self.stopping: bool = False  # no other worker is forked
+        self.stop_signalled: bool = False  # to the supervisor: perhaps to the workers as well
+        self._signals = 0  # those to stop, of the supervisor
+        self._delay = 0.0  # seconds, while the stop is delayed
         self._steered: list[int] | None = None
         self._loop = loop
         self._task = task
         self._settings = task.settings
         self._sockets = sockets
         self._distributor = distributor
+        self._processes = processes
         self._events = events
+        self._counts = counts_for(task.settings)
 
     @property
-    def empty(self) -> bool:
-        """Has every worker ended?"""
-        return not self._slot_of
+    def over(self) -> bool:
+        """Has every worker ended, since all were to stop?"""
+        return self.stopping and not self._slot_of
 
     @property
     def passages(self) -> list[Passage]:
@@ -83,6 +101,10 @@ class Pool:
         slot = Slot(len(self.slots))
         self.slots.append(slot)
         self.boot(slot)
+        self.steer_anew()
+
+    def steer_anew(self) -> None:
+        """As `steer`, though the slots are the same: their sockets, or the groups, are not."""
         self._steered = None
         self.steer()
 
@@ -92,7 +114,7 @@ class Pool:
             [slot.passage for slot in self.slots if slot.accepts and slot.passage is not None]
         )
         accepting = [slot.index for slot in self.slots if slot.accepts]
-        if accepting != self._steered and not self._stopping:
+        if accepting != self._steered and self.steering:
             self._steered = accepting
             self._sockets.steer(accepting)
 
@@ -106,9 +128,16 @@ class Pool:
         if slot not in self._due:
             self._due.append(slot)
 
+    def boot_anew(self) -> None:
+        """Workers that boot have begun with code that has changed since: let others boot."""
+        for worker in self._slot_of:
+            if worker.stage is Stage.BOOTING:
+                worker.outdated = True
+                worker.kill(signal.SIGKILL)
+
     def respawn(self, slot: Slot, lifetime: float) -> None:
         """Boot a worker for ``slot``, whose last one has lived for ``lifetime`` seconds."""
-        if slot.booting is not None or slot.timer is not None or self._stopping:
+        if slot.booting is not None or slot.timer is not None or self.stopping:
             return
         pause = slot.pause.after(lifetime)
         if not pause:
@@ -121,7 +150,7 @@ class Pool:
         """Fork what is due. Between two turns of the loop, so that the new process is in none."""
         while self._due:
             slot = self._due.popleft()
-            if slot.booting is None and slot in self.slots and not self._stopping:
+            if slot.booting is None and slot in self.slots and not self.stopping:
                 try:
                     self._fork(slot)
                 except OSError as error:
@@ -129,44 +158,83 @@ class Pool:
                     self._events.on_boot_failed(slot, failure, 0.0)
 
     def _fork(self, slot: Slot) -> None:
-        ours, theirs = channel_pair()
-        try:
-            passage = self._distributor.new_passage()
-        except OSError:
-            ours.close()
-            theirs.close()
-            raise
-        sockets = self._sockets.of(slot.index)
         for stream in (sys.stdout, sys.stderr):  # or both processes would write what is buffered
             if stream is not None:
                 stream.flush()
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            pid = os.fork()
-            if not pid:
-                give_up = partial(self._give_up, slot.index, ours, passage)
-                pair = None if passage is None else passage.theirs
-                become_worker(self._task, sockets, pair, theirs, give_up)
-        except OSError:
-            ours.close()
+        cell = None if self._counts is None else self._take_cell(self._counts)
+        with ExitStack() as passed, ExitStack() as kept:  # closed here; closed here on failure
+            if cell is not None:
+                kept.callback(self._release_cell, cell)
+            ours, theirs = channel_pair()
+            kept.callback(ours.close)
+            passed.callback(theirs.close)
+            links = []
+            for worker in self._slot_of:
+                one, other = socket.socketpair()
+                links.append((worker, kept.enter_context(one), passed.enter_context(other)))
+            passage = self._distributor.new_passage()
             if passage is not None:
-                passage.end()
-            raise
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            theirs.close()
+                kept.callback(passage.end)
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            try:
+                pid = os.fork()
+                if not pid:
+                    self._become_worker(slot.index, ours, theirs, links, cell, passage)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            kept.pop_all()
+        for worker, end, _ in links:
+            worker.give("link", end, worker=pid)
         if passage is not None:
             self._distributor.add(passage)
-        self._add(slot, Worker(pid, self.generation, ours, passage))
+        self._add(slot, Worker(pid, self.generation, ours, cell, passage))
 
-    def _give_up(self, index: int, ours: Channel, passage: Passage | None) -> None:
+    def _take_cell(self, counts: SharedCounts) -> int | None:
+        cell = counts.take()
+        if cell is None:
+            _log.warning("too many workers: one more counts its connections for itself")
+        return cell
+
+    def _release_cell(self, cell: int) -> None:
+        if self._counts is not None:
+            self._counts.release(cell)
+
+    def _become_worker(
+        self,
+        index: int,
+        ours: Channel,
+        theirs: Channel,
+        links: list[tuple[Worker, socket.socket, socket.socket]],
+        cell: int | None,
+        passage: Passage | None,
+    ) -> NoReturn:
+        """In the new process. Of each link the other worker gets the first end."""
+        inherited = Inherited(
+            self._sockets.of(index),
+            None if passage is None else passage.theirs,
+            theirs,
+            [PeerLink(end, worker.pid, awaited=worker.answers) for worker, _, end in links],
+            None if cell is None or self._counts is None else Cell(self._counts, cell),
+        )
+        others = [end for _, end, _ in links]
+        give_up = partial(self._give_up, index, ours, others, passage)
+        begin = partial(self._processes.become_worker, index)
+        become_worker(self._task, inherited, give_up, begin)
+
+    def _give_up(
+        self, index: int, ours: Channel, others: list[socket.socket], passage: Passage | None
+    ) -> None:
         """In a new worker: close what belongs to the supervisor and to other workers. While another
         process holds an end of a channel, or a listener, its close would not be seen."""
-        ours.close()
+        for channel in (ours, *self.not_for_workers):
+            channel.close()
+        for end in others:
+            end.close()
         for worker in self._slot_of:
             worker.close_channel()
         self._distributor.give_up(passage)
         self._sockets.close_other_slots(index)
+        self._events.on_forked()
 
     def _add(self, slot: Slot, worker: Worker) -> None:
         self._slot_of[worker] = slot
@@ -203,8 +271,8 @@ class Pool:
         worker.ready_line = line
         before = slot.promote(worker)
         _log.info("worker %d serves", worker.pid)
-        if self._stopping:
-            self.drain(worker, "all")
+        if self.stopping:
+            self._stop_worker(worker)
             return
         if before is not None:
             self.drain(before, "none")
@@ -219,15 +287,14 @@ class Pool:
     def _on_stopping(self, worker: Worker) -> None:
         """Someone else has sent it SIGTERM."""
         slot = self._slot_of[worker]
-        if worker.stage is not Stage.SERVING:
+        if worker.stage is not Stage.SERVING or self.stopping or self.stop_signalled:
             return
         worker.stage = Stage.DRAINING
         slot.remove(worker)
-        self._kill_after(worker, self._settings.graceful_timeout)
-        if not self._stopping:
-            _log.info("worker %d was told to stop; another takes its place", worker.pid)
-            self.steer()
-            self.respawn(slot, worker.age)
+        self._kill_after(worker, self._settings.drain_delay + self._settings.graceful_timeout)
+        _log.info("worker %d was told to stop; another takes its place", worker.pid)
+        self.steer()
+        self.respawn(slot, worker.age)
 
     # ---- The ends of workers
 
@@ -254,6 +321,10 @@ class Pool:
     def _on_end(self, worker: Worker, status: int) -> None:
         worker.receive_last()
         slot, stage = self._slot_of.pop(worker), worker.stage
+        if worker.cell is not None:
+            self._release_cell(worker.cell)
+        for other in self._slot_of:
+            other.send("unlink", worker=worker.pid)
         slot.remove(worker)
         if worker.passage is not None:
             self._distributor.ended(worker.passage)
@@ -262,43 +333,99 @@ class Pool:
         if stage is Stage.DRAINING:
             level = logging.WARNING if status else logging.INFO
             _log.log(level, "worker %d %s", worker.pid, how if status else "has drained")
-        elif self._stopping:
-            _log.debug("worker %d %s", worker.pid, how)
+        elif worker.outdated and not self.stopping:  # it may have begun to serve, just before
+            self.boot(slot)
         elif stage is Stage.SERVING:
-            _log.error("worker %d %s; another takes its place", worker.pid, how)
+            successor = "" if self.stopping else "; another takes its place"
+            _log.error("worker %d %s%s", worker.pid, how, successor)
             self.respawn(slot, worker.age)
+        elif self.stopping:
+            _log.debug("worker %d %s", worker.pid, how)
         else:
             error = worker.failure or WorkerError(f"worker {worker.pid} {how}, before it served")
             self._events.on_boot_failed(slot, error, worker.age)
         self._events.on_released(worker)
 
-    def drain(self, worker: Worker, queued: str) -> None:
+    def drain(self, worker: Worker, queued: str | list[int], *, quick: bool = False) -> None:
         """Let ``worker`` stop, and kill it if it has not ended after the grace. ``queued`` says
-        whether it accepts before that what is in its accept queues: all, or none."""
+        whether it accepts before that what is in its accept queues: all, or none; or which, by the
+        indices of their sockets. If ``quick``, without a quiet period."""
         self._slot_of[worker].remove(worker)
         worker.stage = Stage.DRAINING
         grace = self._settings.graceful_timeout
-        worker.send("drain", grace=grace, queued=queued)
+        self._send_drain(worker, queued, quick=quick)
         self._kill_after(worker, grace)
 
-    def stop(self) -> None:
-        """Let every worker stop; those that boot end at once. No other is forked."""
-        self._stopping = True
+    def _send_drain(
+        self,
+        worker: Worker,
+        queued: str | list[int],
+        *,
+        delay: float = 0.0,
+        quick: bool = False,
+    ) -> None:
+        worker.send(
+            "drain",
+            grace=self._settings.graceful_timeout,
+            queued=queued,
+            delay=delay,
+            quick=quick,
+            signals=self._signals,
+        )
+
+    def accept_last(self, most: int) -> None:
+        """Pass on what the supervisor has accepted. Before that, accept what is in its own accept
+        queues, up to ``most`` from each, and then no more."""
+        self._distributor.finish(most, self.passages)
+
+    def retire(self, queued: Callable[[int], list[int]]) -> None:
+        """Let every worker stop, since those of another supervisor serve. ``queued`` says for the
+        index of a slot of which sockets its worker accepts what is in the queues."""
+        self.stop(0.0, self._signals)
+        for worker, slot in list(self._slot_of.items()):
+            if worker.stage is Stage.SERVING:
+                self.drain(worker, queued(slot.index))
+
+    def stop(self, delay: float, signals: int) -> None:
+        """Fork no more, and end the workers that boot; those that serve go on for ``delay``
+        seconds, until `drain_all`. ``signals``: how many to stop the supervisor has had."""
+        self.stopping, self._delay, self._signals = True, delay, signals
         self._due.clear()
         for slot in self.slots:
             if slot.timer is not None:
                 slot.timer.cancel()
         for worker in list(self._slot_of):
-            if worker.stage is Stage.SERVING:
-                self.drain(worker, "all")
-            elif worker.stage is Stage.BOOTING:
+            if worker.stage is Stage.BOOTING:
                 worker.kill(signal.SIGTERM)
-                self._kill_after(worker, self._settings.graceful_timeout)
+                self._kill_after(worker, delay + self._settings.graceful_timeout)
+            elif delay and worker.stage is Stage.SERVING:
+                self._stop_worker(worker)
 
-    def abort(self) -> None:
+    def _stop_worker(self, worker: Worker) -> None:
+        """``worker`` serves when the stop begins, or comes to serve later. During a delay it stays
+        in its slot."""
+        if self._delay:
+            self._send_drain(worker, "all", delay=self._delay)
+        else:
+            self.drain(worker, "all")
+
+    def drain_all(self, signals: int, queued: str = "all", *, quick: bool = False) -> None:
+        """Let every worker drain. Those that drain already are told too: one may still be in a
+        delay, and if ``quick``, all are to be. ``queued`` as for `drain`."""
+        self._delay, self._signals = 0.0, signals
+        for worker in list(self._slot_of):
+            if worker.stage is not Stage.BOOTING:
+                self.drain(worker, queued, quick=quick)
+
+    def reopen_logs(self) -> None:
+        """Tell every worker to open its log files anew."""
+        for worker in self._slot_of:
+            worker.send("reopen_logs")
+
+    def abort(self, signals: int) -> None:
         """Every worker stops at once."""
         for worker in self._slot_of:
-            worker.send("abort")
+            worker.send("abort", signals=signals)
             self._kill_after(worker, 0.0)
 
     def kill_all(self) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 
 from epollo.errors import EpolloError
 from epollo.workers.pool import Pool
@@ -23,15 +24,22 @@ class Replacements:
     has not reached.
     """
 
-    def __init__(self, pool: Pool, task: Task) -> None:
+    def __init__(self, pool: Pool, task: Task, reloaded: Callable[[], object]) -> None:
+        """``reloaded`` is called at the end of the last reload of those that were asked for."""
         self._pool = pool
         self._task = task
+        self._reloaded = reloaded
         self._queue: deque[Slot] = deque()
         self._active: Slot | None = None  # its new worker boots
         self._recycle_at: dict[Slot, float] = {}  # the earliest time for the next recycling
         self._reloading = self._again = False
         self._replaced = 0
         self._began = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Is a worker being replaced, or are several?"""
+        return self._reloading or self._active is not None
 
     def reload(self) -> None:
         """Replace all workers by such that import the application anew. During a reload: once more
@@ -43,8 +51,10 @@ class Replacements:
             self._task.load_certificates()
         except EpolloError as error:
             _log.error("no reload, nothing has changed: %s", error)
+            self._reloaded()
             return
-        _log.info("reload: %d workers are replaced, one after the other", len(self._pool.slots))
+        count = _workers(len(self._pool.slots))
+        _log.info("reload: %s to be replaced, one after the other", count)
         self._pool.generation += 1
         self._reloading, self._replaced, self._began = True, 0, time.monotonic()
         self._queue = deque(self._pool.slots)
@@ -55,7 +65,7 @@ class Replacements:
         is a pause before."""
         now = time.monotonic()
         busy = slot is self._active or slot in self._queue or slot.booting is not None
-        if busy or now < self._recycle_at.get(slot, 0.0):
+        if busy or self._pool.stopping or now < self._recycle_at.get(slot, 0.0):
             return
         self._recycle_at[slot] = now + slot.recycling_pause.after(worker.age)
         _log.info("worker %d %s; another takes its place", worker.pid, reason)
@@ -91,15 +101,15 @@ class Replacements:
                 self._pool.boot(slot)
         if self._active is None and self._reloading:
             seconds = time.monotonic() - self._began
-            _log.info("reload done: %d workers replaced in %.1f s", self._replaced, seconds)
+            _log.info("reload done: %s replaced in %.1f s", _workers(self._replaced), seconds)
             self._end()
 
     def _is_replaceable(self, slot: Slot) -> bool:
         worker = slot.current
         if slot.booting is not None or slot.given_up:
             return False
-        if worker is None:  # a new one boots, at once or after a pause, which a reload ends
-            return slot.timer is not None
+        if worker is None:  # none boots, or only after a pause, which a reload ends
+            return True
         return not self._reloading or worker.generation < self._pool.generation
 
     def _end(self) -> None:
@@ -107,3 +117,9 @@ class Replacements:
         self._again = False
         if again:
             self.reload()
+        else:
+            self._reloaded()
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker{'' if count == 1 else 's'}"

@@ -34,6 +34,11 @@ class Scaling:
         self._closing: Slot | None = None  # is being given up
         self._last: Worker | None = None  # its worker, which is about to close its sockets
 
+    @property
+    def busy(self) -> bool:
+        """Is a slot being given up?"""
+        return self._closing is not None
+
     def change(self, by: int) -> None:
         """``by`` workers more."""
         wanted = self._wanted + by

@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 
 from epollo import address
 from epollo.descriptors import all_descriptors
-from epollo.engine import new_loop
-from epollo.errors import EpolloError, UsageError
+from epollo.engine import Timer, new_loop
+from epollo.errors import EpolloError, SettingError, UsageError
+from epollo.logs.files import reopen_log_files
 from epollo.server.listeners import binds_or_systemd_sockets
+from epollo.server.notices import Notices
 from epollo.server.signals import signal_wakeup
 from epollo.workers.distributor import Distributor
+from epollo.workers.file_watcher import FileWatcher
+from epollo.workers.handover import Handover
 from epollo.workers.heartbeat import Heartbeat
+from epollo.workers.inheritance import inheritance
 from epollo.workers.pool import Pool
+from epollo.workers.processes import Processes
 from epollo.workers.replacement import Replacements
 from epollo.workers.scaling import Scaling
 from epollo.workers.slot import Slot
@@ -37,8 +44,10 @@ _SIGNALS = (
     signal.SIGTERM,
     signal.SIGINT,
     signal.SIGHUP,
+    signal.SIGUSR2,
     signal.SIGTTIN,
     signal.SIGTTOU,
+    signal.SIGUSR1,
     signal.SIGCHLD,
 )
 
@@ -46,9 +55,13 @@ _log = logging.getLogger("epollo.supervisor")
 
 
 class Supervisor:
-    """Serves a task with the workers that its settings ask for, until SIGINT or SIGTERM."""
+    """Serves a task with the workers that its settings ask for, until SIGINT or SIGTERM.
 
-    def __init__(self, task: Task, *, bind_given: bool) -> None:
+    With ``watched``, directories, it is for development: when a .py file in them changes, it
+    reloads. If a worker does not boot, it waits for the next change.
+    """
+
+    def __init__(self, task: Task, *, bind_given: bool, watched: Sequence[str] = ()) -> None:
         if sys.platform != "linux":
             raise UsageError("workers: there are none on this system, only on Linux; leave it out")
         if threading.current_thread() is not threading.main_thread():
@@ -56,16 +69,30 @@ class Supervisor:
         self._settings = task.settings
         self._task = task
         binds = address.parse_all(task.settings.bind)
-        binds = binds_or_systemd_sockets(binds, bind_given=bind_given)
+        self._inheritance = inheritance()
+        passed = address.activated() if self._inheritance is None else self._inheritance.systemd
+        binds = binds_or_systemd_sockets(binds, passed, bind_given=bind_given)
+        self._processes = Processes(task.settings)
         # The engine to read: nothing here depends on speed.
         self._loop = new_loop("python", "auto")
         self._sockets = Sockets(task.settings, binds)
         self._distributor = Distributor(self._loop)
-        self._pool = Pool(self._loop, task, self._sockets, self._distributor, self)
-        self._replacements = Replacements(self._pool, task)
+        self._pool = Pool(self._loop, task, self._sockets, self._distributor, self._processes, self)
+        self._replacements = Replacements(self._pool, task, self._on_reloaded)
         self._scaling = Scaling(self._loop, self._pool, self._sockets, task.settings.workers)
+        self._watcher = FileWatcher(watched) if watched else None
+        systemd = [each.fd for each in passed if each.fd is not None]
+        self._handover = Handover(
+            self._loop, task.settings, self._pool, self._sockets, self._distributor, systemd, self
+        )
+        self._handover_asked = False
+        self._held: list[int] = []  # signals to act on when another supervisor has come or gone
+        self._notices = Notices()
+        self._ready_line = ""
         self._announced = False  # that all serve
-        self._stops = 0  # signals that ask for a stop
+        self._stops = 0  # 1: the workers are to drain, 2: they were aborted
+        self._delay: Timer | None = None  # until they drain
+        self._terms = 0  # SIGTERMs, which may go to the whole group of processes
         self._failure: BaseException | None = None
 
     def run(self) -> None:
@@ -73,16 +100,30 @@ class Supervisor:
         does not boot; but once all have served, that is only logged."""
         try:
             self._task.load_certificates()
-            self._sockets.open(self._settings.workers)
+            if self._watcher is not None:
+                # Two edits within a second may leave a file of the same size and time: then Python
+                # would take the bytecode of the first one.
+                sys.dont_write_bytecode = True
+                self._watcher.start()
+            self._sockets.open(self._settings.workers, self._inheritance)
             self._distributor.listen(self._sockets.exact)
+            self._processes.begin(self._sockets.files)
+            if self._inheritance is None:
+                self._processes.write_pid_file()
             gc.collect()
             gc.freeze()  # pages without garbage to collect stay shared with the workers
             with all_descriptors(), self._signals(), signal_wakeup(self._loop):
                 self._serve()
+        except EpolloError as error:
+            self._refuse(error)
+            raise
         finally:
             gc.unfreeze()
+            if self._watcher is not None:
+                self._watcher.close()
             self._distributor.close()
             self._sockets.close()
+            self._processes.end()
             self._loop.close()
         if self._failure is not None:
             raise self._failure
@@ -91,8 +132,15 @@ class Supervisor:
         for _ in range(self._settings.workers):
             self._pool.add_slot()
         Heartbeat(self._loop, self._settings, self._pool, self._replacements.recycle)
-        while not (self._stops and self._pool.empty):
-            self._pool.fork_due()
+        if self._watcher is not None:
+            self._watcher.watch(self._loop, self._on_change, self._fail)
+        if self._inheritance is not None:
+            self._pool.not_for_workers.append(self._inheritance.channel)
+            self._inheritance.watch(self._loop, self._on_owned, self._on_alone)
+        while not (self._pool.over and (self._handover.done or not self._handover.running)):
+            self._begin_handover()
+            if self._watcher is None or self._watcher.ready:
+                self._pool.fork_due()
             self._loop.poll()
 
     # ---- What the pool tells
@@ -102,12 +150,24 @@ class Supervisor:
         self._replacements.on_ready(slot)
         if not self._announced and all(each.current for each in self._pool.slots):
             self._announced = True
-            try:
-                print(worker.ready_line, flush=True)
-            except OSError as error:  # the reader of our output has exited, or its disk is full
-                self._fail(error)
+            self._ready_line = worker.ready_line
+            if self._inheritance is None:
+                self._announce()
+            else:
+                self._inheritance.claim()
+
+    def _announce(self) -> None:
+        """All workers serve."""
+        self._notices.begin(self._loop, self._ready_line)
+        try:
+            print(self._ready_line, flush=True)
+        except OSError as error:  # the reader of our output has exited, or its disk is full
+            self._fail(error)
 
     def on_boot_failed(self, slot: Slot, error: EpolloError, lifetime: float) -> None:
+        if self._watcher is not None:
+            self._wait_for_change(slot, error)
+            return
         if not self._announced:
             self._fail(error)
             return
@@ -119,6 +179,96 @@ class Supervisor:
 
     def on_released(self, worker: Worker) -> None:
         self._scaling.on_released(worker)
+
+    def _on_reloaded(self) -> None:
+        self._notices.ready(self._ready_line.removeprefix("epollo: "))
+
+    def on_forked(self) -> None:
+        if self._watcher is not None:
+            self._watcher.give_up()
+
+    # ---- Development
+
+    def _on_change(self, files: list[str]) -> None:
+        if not self._stops:
+            _log.info("changed: %s", ", ".join(files))
+            self._pool.boot_anew()
+            self._replacements.reload()
+
+    def _wait_for_change(self, slot: Slot, error: EpolloError) -> None:
+        """A worker has not booted."""
+        if error.__cause__ is not None:
+            print(str(error.__cause__).strip("\n"), file=sys.stderr)
+        self._replacements.on_boot_failed(slot, error)
+        if not self._scaling.on_boot_failed(slot) and slot.current is None:
+            _log.error("a worker does not boot; waiting for a change: %s", error)
+
+    # ---- The supervisor before
+
+    def _on_owned(self) -> None:
+        """It has handed over, or has ended."""
+        if not self._stops:
+            self._sockets.own()
+            try:
+                self._processes.write_pid_file()
+            except SettingError as error:
+                _log.error("%s", error)
+            self._pool.steer_anew()
+            self._announce()
+
+    def _on_alone(self) -> None:
+        """It has ended, and all its workers."""
+        _log.info("the supervisor before has ended")
+        self._sockets.alone = True
+        self._pool.steer_anew()
+        self._act_on_held()
+
+    def _refuse(self, error: BaseException) -> None:
+        if self._inheritance is not None:
+            self._inheritance.refuse(" ".join(str(error).split()))
+
+    # ---- The supervisor after
+
+    def _ask_handover(self) -> None:
+        if os.getpid() == 1:
+            _log.error("no handover: the end of process 1 would end the container; send SIGHUP")
+        elif self._handover.running:
+            _log.warning("no second handover: the process of the last one has not ended")
+        else:
+            self._handover_asked = True
+
+    def _begin_handover(self) -> None:
+        """Begin one that was asked for, unless there is something to wait for."""
+        before = self._inheritance
+        if not self._handover_asked or self._stops or not self._announced:
+            return
+        if self._replacements.busy or self._scaling.busy or (before and not before.over):
+            return
+        self._handover_asked = False
+        self._notices.reloading()
+        self._handover.begin()
+
+    def on_handover_failed(self, why: str) -> None:
+        _log.error("no handover, this supervisor goes on: %s", why)
+        self._on_reloaded()
+        self._act_on_held()
+
+    def on_handed_over(self, pid: int) -> None:
+        _log.info("process %d serves in place of this supervisor, which drains and ends", pid)
+        self._processes.end()  # the new one writes its own pid file when it hears of it
+        self._notices.hand_over(pid)
+        self._act_on_held()
+
+    def _act_on_held(self) -> None:
+        held, self._held = self._held, []
+        for number in held:
+            self._act(number)
+
+    def _must_wait(self, number: int) -> bool:
+        """While there are two supervisors, their groups of sockets stay as they are."""
+        before = self._inheritance
+        scales = number in (signal.SIGTTIN, signal.SIGTTOU)
+        return self._handover.booting or (scales and before is not None and not before.over)
 
     # ---- Signals
 
@@ -132,37 +282,91 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if number in (signal.SIGTERM, signal.SIGINT) and self._stops > 1:
-            self._pool.kill_all()
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._pool.stop_signalled = True  # now: a worker may soon say that it got one too
+            if self._stops > 1:
+                self._pool.kill_all()
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
         self._loop.call_threadsafe(partial(self._act, number))
 
     def _act(self, number: int) -> None:
+        if number == signal.SIGCHLD:
+            self._pool.reap()
+            self._handover.reap()
+        elif number == signal.SIGTERM:
+            self._terms += 1
+            self._stop(self._settings.drain_delay, quick=False)
+        elif number == signal.SIGINT:
+            self._stop(0.0, quick=True)
+        elif number == signal.SIGUSR1:
+            self._reopen_logs()
+        elif self._stops:
+            pass
+        elif self._handover.done:
+            self._handover.signal(number)
+        elif number == signal.SIGUSR2:
+            self._ask_handover()
+        elif self._must_wait(number):
+            self._held.append(number)
+        else:
+            self._change(number)
+
+    def _reopen_logs(self) -> None:
+        """Here, in the workers, and in the supervisor that has taken over."""
+        reopen_log_files()
+        self._pool.reopen_logs()
+        if self._handover.done:
+            self._handover.signal(signal.SIGUSR1)
+
+    def _change(self, number: int) -> None:
         match number:
-            case signal.SIGCHLD:
-                self._pool.reap()
-            case signal.SIGTERM | signal.SIGINT:
-                self._stop()
-            case signal.SIGHUP if not self._stops:
+            case signal.SIGHUP:
+                self._notices.reloading()
                 self._replacements.reload()
-            case signal.SIGTTIN if not self._stops:
+            case signal.SIGTTIN:
                 self._scaling.change(1)
-            case signal.SIGTTOU if not self._stops:
+            case signal.SIGTTOU:
                 self._scaling.change(-1)
 
-    def _stop(self) -> None:
-        self._stops += 1
-        if self._stops == 1:
-            self._distributor.finish(self._settings.backlog, self._pool.passages)
-            self._sockets.close()
-            self._pool.stop()
+    def _stop(self, delay: float, *, quick: bool) -> None:
+        """Let the workers drain after ``delay``. The second time, end the delay; if there is none,
+        abort."""
+        if not self._stops:
+            self._stops = 1
+            if self._handover.done:  # the workers drain already
+                if quick:
+                    self._pool.accept_last(self._settings.backlog)
+                    self._pool.drain_all(self._terms, quick=True)
+                return
+            self._notices.stopping()
+            if self._sockets.borrowed:  # another supervisor's workers accept
+                delay = 0.0
+            self._pool.stop(delay, self._terms)
+            self._handover.stop()
+            if delay:
+                self._delay = self._loop.call_later(delay, partial(self._drain, quick=quick))
+            else:
+                self._drain(quick=quick)
+        elif self._delay is not None:
+            self._delay.cancel()
+            self._drain(quick=quick)
         else:
-            self._pool.abort()
+            self._stops += 1
+            self._pool.abort(self._terms)
+
+    def _drain(self, *, quick: bool) -> None:
+        self._delay = None
+        borrowed = self._sockets.borrowed
+        queued = "none" if borrowed else "all"
+        self._pool.accept_last(0 if borrowed else self._settings.backlog)
+        self._sockets.close()  # first: then no connection can wait in a queue that nobody accepts
+        self._pool.drain_all(self._terms, queued, quick=quick)
 
     def _fail(self, error: BaseException) -> None:
         """It cannot serve: end all, and raise the first error."""
+        self._refuse(error)
         if self._failure is None:
             self._failure = error
             if not self._stops:
-                self._stop()
+                self._stop(0.0, quick=True)

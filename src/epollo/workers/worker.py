@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -44,7 +45,12 @@ class Worker:
     """
 
     def __init__(
-        self, pid: int, generation: int, channel: Channel, passage: Passage | None = None
+        self,
+        pid: int,
+        generation: int,
+        channel: Channel,
+        cell: int | None = None,
+        passage: Passage | None = None,
     ) -> None:
         self.pid: int = pid
         self.passage: Passage | None = passage  # if the supervisor accepts connections for it
@@ -53,8 +59,10 @@ class Worker:
         self.ready_line: str = ""
         self.failure: EpolloError | None = None  # why it cannot serve, as it says itself
         self.kill_reason: str = ""  # why the supervisor has killed it
+        self.outdated: bool = False  # its code has changed while it booted, so it was killed
         self.unanswered: int = 0  # pings in a row
         self.messages: int = 0  # that it has received, if they are counted
+        self.cell: int | None = cell  # of the counts that all workers share
         self.limit_share: float = 1 - JITTER * random.random()  # noqa: S311 (spreads, hides nothing)
         self._channel = channel
         self._watch: ChannelWatch | None = None
@@ -64,6 +72,11 @@ class Worker:
     def age(self) -> float:
         """Seconds since the fork."""
         return time.monotonic() - self._born
+
+    @property
+    def answers(self) -> bool:
+        """Does its loop run, as far as is known?"""
+        return self.stage is not Stage.BOOTING and self.unanswered < 2 and not self.kill_reason
 
     @property
     def memory(self) -> int:
@@ -83,6 +96,13 @@ class Worker:
     def send(self, kind: str, **values: Any) -> None:
         if self._watch is not None:
             self._watch.send(kind, **values)
+
+    def give(self, kind: str, sock: socket.socket, **values: Any) -> None:
+        """Send a message with ``sock``, and close that."""
+        if self._watch is None:
+            sock.close()
+        else:
+            self._watch.give(kind, sock, **values)
 
     def receive_last(self) -> None:
         """It has ended: handle what it has said before, and close the channel."""

@@ -8,11 +8,10 @@ import importlib
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NoReturn
 
 from epollo.descriptors import all_descriptors
@@ -21,7 +20,7 @@ from epollo.server.handlers.application import described, echo, load_application
 from epollo.server.server import check_descriptors
 from epollo.server.stopping import exit_within
 from epollo.workers.channel import Channel
-from epollo.workers.sockets import WorkerSocket
+from epollo.workers.inherited import Inherited
 from epollo.workers.task import Task
 from epollo.workers.worker_server import WorkerServer
 
@@ -30,20 +29,18 @@ _EXIT_SECONDS = 0.4  # for the interpreter to exit after the deadline of a stop
 
 def become_worker(
     task: Task,
-    sockets: Sequence[WorkerSocket],
-    pair: socket.socket | None,
-    channel: Channel,
+    inherited: Inherited,
     give_up: Callable[[], object],
+    begin: Callable[[], object],
 ) -> NoReturn:
-    """Serve ``task`` on ``sockets`` in this process, which was just forked, and end it. From
-    ``pair`` come the connections that the supervisor accepts. ``give_up`` closes what it has of the
-    supervisor's."""
+    """Serve ``task`` in this process, which was just forked, and end it. ``give_up`` closes what it
+    has of the supervisor's and does not need; ``begin`` gives it its own name and user."""
     status = 1
     try:
         _reset_signals()
         atexit._clear()  # the supervisor's are not for this process
         give_up()
-        status = _serve(task, sockets, pair, channel)
+        status = _serve(task, inherited, begin)
         _finish()
     except BaseException:
         traceback.print_exc()
@@ -53,10 +50,10 @@ def become_worker(
 
 
 def _reset_signals() -> None:
-    """Signals of the terminal go to the whole group of processes: the supervisor acts on them. Not
-    SIG_IGN, which programs that a handler starts would inherit (signal(7))."""
+    """Signals of the terminal, and of pkill(1), go to all processes: the supervisor acts on them.
+    Not SIG_IGN, which programs that a handler starts would inherit (signal(7))."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, _ignore)
     for number in (
         signal.SIGTERM,
@@ -68,22 +65,22 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _serve(
-    task: Task, sockets: Sequence[WorkerSocket], pair: socket.socket | None, channel: Channel
-) -> int:
+def _serve(task: Task, inherited: Inherited, begin: Callable[[], object]) -> int:
     """Serve until the end; returns the exit status."""
+    channel = inherited.channel
     server = None
     try:
         faulthandler.enable()  # a worker that is stuck is killed by SIGABRT, and shows where
     except (AttributeError, OSError, ValueError):  # no stderr
         pass
     try:
+        begin()
         with all_descriptors() as limit:
             importlib.invalidate_caches()
             handler = (
                 echo if task.path is None else load_application(task.path, factory=task.factory)
             )
-            server = WorkerServer(handler, task, sockets, pair, channel)
+            server = WorkerServer(handler, task, inherited)
             check_descriptors(server.settings.max_connections, limit)
             server.start()
             server.run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,10 +14,13 @@ from epollo.server.attacher import Attacher
 from epollo.server.handlers.handler import Handler
 from epollo.server.listeners import NewSource
 from epollo.server.server import Server
-from epollo.workers.channel import Channel, ChannelWatch, Message
+from epollo.workers.broker import WorkersBroker
+from epollo.workers.channel import ChannelWatch, Message
+from epollo.workers.inherited import Inherited
 from epollo.workers.intake import Intake
-from epollo.workers.sockets import WorkerSocket
 from epollo.workers.task import Task
+
+_SPARE_SECONDS = 1.0  # added to a delay that the supervisor ends, so that it does so first
 
 _log = logging.getLogger("epollo.supervisor")
 
@@ -26,31 +29,36 @@ class WorkerServer(Server):
     """A server on sockets that listen already. It tells the supervisor when it serves, answers that
     it is alive, and drains when the supervisor says so, or is gone.
 
-    SIGTERM makes it drain too, a second one makes it stop at once. One that comes with the
-    supervisor's own order, as to a whole group of processes, asks for nothing more.
+    SIGTERM makes it drain too, after ``drain_delay``. A second one ends that delay or, if there is
+    none, makes it stop at once. A signal that comes with the supervisor's own order, as to a whole
+    group of processes, asks for nothing more.
     """
 
     def __init__(
         self,
         handler: Handler,
         task: Task,
-        sockets: Sequence[WorkerSocket],
-        pair: socket.socket | None,
-        channel: Channel,
+        inherited: Inherited,
     ) -> None:
         self._inherited_certificates = task.certificates
-        super().__init__(handler, name=task.name, settings=task.settings)
-        self._sockets = [each.socket for each in sockets if each.socket is not None]
+        self._cell = inherited.cell
+        self._broker = WorkersBroker(inherited.links, task.settings.max_unsent)
+        super().__init__(handler, name=task.name, broker=self._broker, settings=task.settings)
+        self._sockets = inherited.sockets
+        pair = inherited.pair
         self._listeners.use(
-            self._sockets,
-            [each.address for each in sockets],
+            [each.socket for each in self._sockets if each.socket is not None],
+            [each.address for each in self._sockets],
             None if pair is None else self._take_from(pair),
         )
         self._listeners.on_closed = self._say_released
         self._intake: Intake | None = None
-        self._channel = channel
+        self._channel = inherited.channel
         self._watch: ChannelWatch | None = None
-        self._ordered = self._signalled = False
+        self._process_settings_apply = True  # the supervisor has applied them
+        self._signals_here = 0  # those to stop
+        self._signals_there = 0  # the same of the supervisor, when it gave its last order
+        self._abort_ordered = False
         self.is_ready: bool = False
 
     def _take_from(self, pair: socket.socket) -> NewSource:
@@ -66,6 +74,8 @@ class WorkerServer(Server):
     def start(self) -> None:
         super().start()
         self._watch = ChannelWatch(self._started, self._channel, self._obey, self._orphaned)
+        self._watch.receive()  # links with workers that were forked meanwhile
+        self._broker.begin(self._started)
         self._started.call_threadsafe(self._say_ready)
 
     def signals(self) -> AbstractContextManager[None]:
@@ -85,18 +95,43 @@ class WorkerServer(Server):
                     self._intake.report()
                 self._send("alive", messages=None if count is None else count.total)
             case "drain":
-                self._drain_as_ordered(values["grace"], values["queued"])
+                self._drain_as_ordered(**values)
+            case "link":
+                self._broker.add(values["worker"], *message.descriptors)
+            case "unlink":
+                self._broker.remove(values["worker"])
+            case "reopen_logs":
+                self.reopen_logs()
             case "abort":
+                self._abort_ordered = True
+                self._signals_there = values["signals"]
                 self._stop_anyway(self.stop)
 
-    def _drain_as_ordered(self, grace: float, queued: str) -> None:
-        if self._stop_requested:
-            return
-        self._ordered = True
+    def _drain_as_ordered(
+        self, grace: float, queued: str | list[int], delay: float, quick: bool, signals: int
+    ) -> None:
+        self._signals_there = signals
+        if not self._stop_requested:
+            self._begin_drain(grace, queued, delay, quick)
+        elif self._delays and not delay:
+            self.stop(grace, quick=quick)
+        elif quick:
+            self._hurry()
+
+    def _begin_drain(
+        self, grace: float, queued: str | list[int], delay: float, quick: bool
+    ) -> None:
+        spare = _SPARE_SECONDS if delay else 0.0
         try:
-            self._listeners.leave_queued(self._sockets if queued == "none" else ())
+            self._listeners.leave_queued(
+                [
+                    each.socket
+                    for index, each in enumerate(self._sockets)
+                    if each.socket is not None and not _accepts(queued, index)
+                ]
+            )
         finally:
-            self._stop_anyway(lambda: self.stop(grace))
+            self._stop_anyway(lambda: self.stop(grace, delay=delay + spare, quick=quick))
 
     def _say_released(self) -> None:
         self._send("released")
@@ -108,12 +143,18 @@ class WorkerServer(Server):
             self._stop_anyway(self.stop)
 
     def _on_sigterm(self, _: int) -> bool:
-        first, self._signalled = not self._signalled, True
-        if first and self._ordered:
-            return True
-        self.stop()
-        if first and self._loop is not None:
-            self._loop.call_threadsafe(lambda: self._send("stopping"))
+        """Returns false if it has ended a delay, here or by the supervisor's order."""
+        self._signals_here += 1
+        if self._signals_here > 1 and self._signals_here <= self._signals_there:
+            return self._abort_ordered
+        delayed = bool(self._delays)
+        if self._signals_here > 1:
+            self.stop()
+            return not delayed
+        if not self._stop_requested:
+            self.stop(delay=self.settings.drain_delay)
+            if self._loop is not None:
+                self._loop.call_threadsafe(lambda: self._send("stopping"))
         return True
 
     def _stop_anyway(self, stop: Callable[[], object]) -> None:
@@ -124,3 +165,8 @@ class WorkerServer(Server):
     def _send(self, kind: str, **values: Any) -> None:
         if self._watch is not None:
             self._watch.send(kind, **values)
+
+
+def _accepts(queued: str | list[int], index: int) -> bool:
+    """Does it accept what is in the queue of the socket at ``index``?"""
+    return index in queued if isinstance(queued, list) else queued == "all"

@@ -146,7 +146,7 @@ def _run(
             if stopper is not None:
                 stopper.update(second, workload, run.stop)
 
-        run = new_run(workload, update, observers.watchers, observers.update)
+        run = new_run(workload, update, observers.watchers, observers.update, live.precise)
         stopping = False
 
         def stop(number: int, frame: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,12 @@ from epollo.bench.results.series import SecondSink
 from epollo.bench.switching import switching_often
 from epollo.bench.workload import Workload
 from epollo.cli.files import check_installed
+from epollo.errors import AddressError, BindError
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from epollo.metrics.thread import MetricsThread
 
 _EXTRA = "metrics"
 
@@ -38,19 +45,28 @@ def check_metrics(address: str | None) -> None:
 @contextmanager
 def metrics_of(workload: Workload, address: str | None, quiet: bool) -> Iterator[Observers]:
     """Serve the figures of the run of ``workload`` on ``address``, and say where, for the block.
-    None serves nothing. Raises AddressError and BindError."""
+    None serves nothing. If it is ``quiet``, it says where only if that is not known yet: the port
+    is 0. Raises AddressError and BindError."""
     if address is None:
         yield Observers()
         return
     from prometheus_client import CollectorRegistry
 
     from epollo.bench.output.run_metrics import RunMetrics
-    from epollo.metrics.thread import MetricsThread
 
     figures, registry = RunMetrics(workload), CollectorRegistry()
     registry.register(figures)
-    with switching_often(), MetricsThread(address, registry) as server:
+    with switching_often(), _thread(address, registry) as server:
         figures.post = server.post
-        if not quiet:
+        if not quiet or address.endswith(":0"):
             click.echo(f"epollo: metrics on {server.url}", err=True)
         yield Observers(figures.update, figures.show, (figures,))
+
+
+def _thread(address: str, registry: CollectorRegistry) -> MetricsThread:
+    from epollo.metrics.thread import MetricsThread
+
+    try:
+        return MetricsThread(address, registry)
+    except (AddressError, BindError) as error:
+        raise type(error)(f"metrics: {error}") from None

@@ -1,9 +1,10 @@
-"""The progress of a run: two lines at the bottom of a terminal."""
+"""The progress of a run: lines at the bottom of a terminal."""
 
 from __future__ import annotations
 
 import math
-import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from queue import SimpleQueue
 from threading import Thread
 from typing import Self
@@ -13,12 +14,13 @@ from rich.live import Live as Screen
 from rich.text import Text
 
 from epollo.bench.output.wording import percentiles_ns
+from epollo.bench.results.precision import Precision
 from epollo.bench.results.second import Second
+from epollo.bench.switching import switching_often
 from epollo.bench.workload import Workload
 from epollo.units import format_seconds
 
 _BAR_WIDTH = 30
-_SWITCHING = 0.0002  # seconds; the interpreter's switch interval while a thread draws
 
 
 class Live:
@@ -33,7 +35,8 @@ class Live:
         self._messages = 0
         self._queue: SimpleQueue[Second | RenderableType | None] = SimpleQueue()
         self._drawer = Thread(target=self._draw, name="epollo-live", daemon=True)
-        self._switching = sys.getswitchinterval()
+        self._switching = ExitStack()
+        self._precision: Text | None = None  # of the figures for which the run goes on
         self._screen: Screen | None = None
         if console.file.isatty() and not console.quiet and not console.is_dumb_terminal:
             # stdout may be in use for a report or a file.
@@ -49,7 +52,7 @@ class Live:
     def __enter__(self) -> Self:
         if self._screen is not None:
             self._screen.start(refresh=True)
-            sys.setswitchinterval(_SWITCHING)
+            self._switching.enter_context(switching_often())
             self._drawer.start()
         return self
 
@@ -57,13 +60,18 @@ class Live:
         if self._screen is not None:
             self._queue.put(None)
             self._drawer.join()
-            sys.setswitchinterval(self._switching)
+            self._switching.close()
             self._screen.stop()
 
     def update(self, second: Second) -> None:
         """Show the last second."""
         if self._screen is not None:  # otherwise nothing would take it from the queue
             self._queue.put(second)
+
+    def precise(self, precision: Sequence[Precision]) -> None:
+        """Show how precise the figures are for which the run goes on. From any thread."""
+        if self._screen is not None:
+            self._precision = _line("   ".join(map(_precise, precision)))
 
     def stopping(self) -> None:
         """Show that the run ends early. May be called from a signal handler at any time."""
@@ -76,7 +84,8 @@ class Live:
         while (item := self._queue.get()) is not None:
             if isinstance(item, Second):
                 self._messages += item.messages
-                item = Group(self._progress(item), figures(item))
+                lines = [self._progress(item), figures(item)]
+                item = Group(*lines, *([self._precision] if self._precision else []))
             self._screen.update(item, refresh=True)
 
     def _progress(self, second: Second) -> Text:
@@ -110,6 +119,13 @@ def figures(second: Second) -> Text:
     line = _line(f"{second.rate:,.0f}{target} msg/s   p50 {p50}   p99 {p99}   ")
     line.append(f"errors {second.errors:,}", "red" if second.errors else "")
     return line.append(f"   outstanding {second.outstanding:,}")
+
+
+def _precise(precision: Precision) -> str:
+    """How precise a figure is, and how precise it is to be, in short."""
+    known = math.isfinite(precision.distance)
+    width = f"±{100 * precision.distance:.2g} %" if known else "not known"
+    return f"{precision.figure} {width}, wanted ±{100 * precision.within:g} %"
 
 
 def _line(text: str) -> Text:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -14,9 +13,8 @@ from typing import Self, TextIO
 
 from epollo.bench.results import csv, hlog, partial
 from epollo.bench.results.second import Second
+from epollo.bench.switching import switching_often
 from epollo.bench.workload import Workload
-
-_SWITCHING = 0.0002  # seconds; the interpreter's switch interval while a thread writes
 
 
 class PartialFile:
@@ -65,12 +63,12 @@ class PartialFiles:
         }
         self._queue: SimpleQueue[Second | None] = SimpleQueue()
         self._writer = Thread(target=self._write, name="epollo-partial", daemon=True)
-        self._switching = sys.getswitchinterval()
+        self._switching = ExitStack()
         self._started = 0.0
 
     def __enter__(self) -> Self:
         if self._files:
-            sys.setswitchinterval(_SWITCHING)
+            self._switching.enter_context(switching_often())
             self._writer.start()
         return self
 
@@ -78,7 +76,7 @@ class PartialFiles:
         if self._files:
             self._queue.put(None)
             self._writer.join()
-            sys.setswitchinterval(self._switching)
+            self._switching.close()
         for name, file in self._files.items():
             file.close()
             if not self._started:  # nothing was measured

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -116,7 +117,9 @@ def shares(result: Measured) -> Shares | None:
         own_starved = _part(delays.own_without_core, _sum(delays.reads) + _sum(delays.sends))
     machine = slip * lags_starved + own * own_starved
     elsewhere = 1 - slip - own
-    at_server = elsewhere * _server_starved(result, delays)
+    # A message without a wait for a processor takes the least time at least.
+    most = max(0.0, elsewhere - result.service.minimum / response)
+    at_server = min(most, elsewhere * _server_starved(result, delays))
     return Shares(
         reader=slip + own - machine,
         machine=machine + at_server,
@@ -131,27 +134,46 @@ def _own_part(result: Measured, delays: Delays, stamped: bool) -> float:
     load = result.workload
     at_once = not (load.open_loop or load.think)  # else the next message does not follow the reply
     if not stamped:  # a loop that is late to read is as late, on average, to send what follows
-        own = _typical_lag(delays) * (2 if at_once else 1)
+        most = math.inf if load.open_loop else result.service.mean
+        own = _typical_lag(delays, most) * (2 if at_once else 1)
         return min(1.0, own / max(1.0, result.service.mean))
     own = _sum(delays.reads) + (_sum(delays.sends) if at_once else 0.0)
     return min(1.0, own / max(1.0, _sum(delays.waits)))
 
 
 def _server_starved(result: Measured, delays: Delays) -> float:
-    """The part of the time of the messages at the server in which it had no processor. It lacked
-    one while there was a message, which is not all of the time."""
+    """The part of the time of the messages at the server in which it had no processor. If that is
+    not known: it lacked one while there was a message, which is not all of the time."""
+    if delays.server_starved is not None:
+        return delays.server_starved
     return min(1.0, (delays.server_without_core or 0.0) / max(1e-9, min(1.0, result.concurrency)))
 
 
-def _typical_lag(delays: Delays) -> float:
-    """How late the loop was on average, in ns, beyond what its timers are in any case."""
-    return max(0.0, delays.lags.mean - _TIMER) if delays.lags.total >= _FEWEST else 0.0
+def _typical_lag(delays: Delays, most: float = math.inf) -> float:
+    """How late the loop was on average, in ns, beyond what its timers are in any case. Each lag
+    counts up to ``most``: in a long stall, a closed loop has no more messages than in a short
+    one."""
+    lags = delays.lags
+    if lags.total < _FEWEST:
+        return 0.0
+    if most >= lags.maximum:
+        return max(0.0, lags.mean - _TIMER)
+    capped = lags.sum_up_to(int(most)) + lags.above(int(most)) * lags.total * most
+    return max(0.0, capped / lags.total - _TIMER)
 
 
 def is_slow(result: Measured) -> bool:
-    """Are the response times so long, on average, that someone is to be named?"""
-    mean = result.response.mean
-    return mean >= SLOW and (result.floor is None or mean >= _FLOORS * result.floor.minimum)
+    """Are the response times so long that someone is to be named: on average, or for most of the
+    time of a closed loop, which has few messages while the server stalls?"""
+    response = result.response
+    long = response.mean >= SLOW or (not result.workload.open_loop and _mostly_slow(response))
+    floor = result.floor
+    return long and (floor is None or response.mean >= _FLOORS * floor.minimum)
+
+
+def _mostly_slow(times: Histogram) -> bool:
+    """Do slow ones have at least half of the sum?"""
+    return times.sum_up_to(SLOW) <= _sum(times) / 2
 
 
 def _lacks_cores(result: Measured) -> bool:

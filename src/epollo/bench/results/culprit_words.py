@@ -58,6 +58,9 @@ def _held_up(result: Result, delays: Delays) -> str:
 def _advice(result: Result) -> str:
     if lateness.is_busy(result):
         return "add --processes"
+    load = result.workload
+    if not (":" in load.expect or ":" in load.match):
+        return lateness.advice(result) if load.open_loop else "something stopped the tester"
     return "a function of --expect or --match took long, or something stopped the tester"
 
 

@@ -33,6 +33,8 @@ class Delays:
         server_without_core: the part of the window in which the server's threads were ready to run
             and had no processor, on average by their work. None if it is not on this machine, or
             not known.
+        server_starved: the same part of the time of the messages, from send to reply: in a run with
+            few messages, most of it may be without a processor.
         pressure: the part of the window in which some program of the machine waited for a
             processor (PSI); None if the kernel does not tell.
     """
@@ -44,6 +46,7 @@ class Delays:
     own_without_core: float | None = None
     lags_without_core: float | None = None
     server_without_core: float | None = None
+    server_starved: float | None = None
     pressure: float | None = None
 
     @classmethod
@@ -58,6 +61,7 @@ class Delays:
             own_without_core=_sum([d.own_without_core for d in each]),
             lags_without_core=_sum([d.lags_without_core for d in each]),
             server_without_core=_most([d.server_without_core for d in each]),
+            server_starved=_most([d.server_starved for d in each]),
             pressure=_most([d.pressure for d in each]),
         )
 
@@ -68,6 +72,7 @@ class Delays:
             "own_without_core": _seconds(self.own_without_core),
             "lags_without_core": _seconds(self.lags_without_core),
             "server_without_core": self.server_without_core,
+            "server_starved": self.server_starved,
             "pressure": self.pressure,
         }
 
@@ -80,6 +85,7 @@ class Delays:
             own_without_core=_nanoseconds(document["own_without_core"]),
             lags_without_core=_nanoseconds(document["lags_without_core"]),
             server_without_core=optional(document["server_without_core"]),
+            server_starved=optional(document.get("server_starved")),
             pressure=optional(document["pressure"]),
         )
 

@@ -220,6 +220,12 @@ class Histogram:
         more: int = sum(map(mul, values, counts))
         return self._sum + more
 
+    def sum_up_to(self, value: int) -> int:
+        """The sum of the values up to ``value``, to the precision of the buckets."""
+        indexes, counts = self._columns()
+        place = bisect_right(indexes, bucket_of(value))
+        return sum(map(mul, map(_highest_of_all().__getitem__, indexes[:place]), counts[:place]))
+
     @property
     def mean(self) -> float:
         """The exact mean, not the mean of the buckets."""

@@ -5,17 +5,17 @@ The error comes from how the windows differ, which are seconds at first, by the 
 
 A run that ends when its interval is narrow ends too early: the error of a few windows is itself
 uncertain, and sooner or later it is estimated too low by chance. Three rules are against that.
-There are few checks, each after a tenth more time than the one before. The error is pooled: it is
-the root mean square of the errors at all checks since half of the present time, each scaled to the
-present time, as an error shrinks with its square root. And the run ends only when the interval is a
-twentieth narrower than wanted, so that the last seconds, which come after the decision, rarely make
-it too wide again.
+There are few checks, each after a tenth more time than the one before. The error is the largest at
+any check since half of the present time, each scaled to the present time, as an error shrinks with
+its square root. A mean of them would not do for the high percentiles of a queue: if its few long
+spells happened to be short, both the figure and its error are too low, for a while. And the run
+ends only when the interval is a twentieth narrower than wanted, so that the last seconds, which
+come after the decision, rarely make it too wide again.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -43,7 +43,8 @@ class Precision:
         figure: the name of the figure.
         within: how far the bounds may be from it, as a part of it.
         value: the figure; times in seconds, a rate in messages a second. None: not known.
-        low, high: the bounds; None: not known, as nothing beyond the figure was seen.
+        low, high: the bounds; None: not known, as nothing beyond the figure was seen, or, both of
+            them, the run was too short.
     """
 
     goal: str
@@ -96,6 +97,7 @@ class Windows:
         self._windows: list[_Window] = []
         self._size = 1  # seconds of a window
         self._filled = 0  # seconds of the last one
+        self.checked: list[Precision] = []  # by the last check
 
     def append(self, second: Second) -> bool:
         """Add the next second of the run. Returns whether all goals are reached by now, if this is
@@ -117,8 +119,8 @@ class Windows:
             return False
         self._next_check = math.ceil(self._seconds * _BETWEEN)
         estimates = self._estimates()
-        found = self._precisions(estimates)
-        reached = all(each.distance <= each.within * _MARGIN for each in found)
+        self.checked = self._precisions(estimates)
+        reached = all(each.distance <= each.within * _MARGIN for each in self.checked)
         self._distances = [(n, each) for n, each in self._distances if n >= self._seconds / 2]
         self._distances.append((self._seconds, [_distance(estimate) for estimate in estimates]))
         return reached and self._seconds >= _FEWEST
@@ -153,12 +155,13 @@ class Windows:
         if estimate is not None:
             scale = 1e9 if goal.span else 1.0
             value = estimate.value / scale
-            bounds = _bounds(estimate, self._pooled(place, estimate))
-            low, high = (bound / scale if bound < math.inf else None for bound in bounds)
+            if self._seconds >= _FEWEST:  # fewer do not show how much they differ
+                bounds = _bounds(estimate, self._largest(place, estimate))
+                low, high = (bound / scale if bound < math.inf else None for bound in bounds)
         return Precision(goal.text, goal.figure, goal.within, value, low, high)
 
-    def _pooled(self, place: int, estimate: Estimate) -> float:
-        """The pooled error as a multiple of the error of ``estimate``."""
+    def _largest(self, place: int, estimate: Estimate) -> float:
+        """The largest error as a multiple of the error of ``estimate``."""
         present = _distance(estimate)
         before = [
             distances[place] * math.sqrt(seconds / self._seconds)
@@ -167,7 +170,7 @@ class Windows:
         ]
         if not 0 < present < math.inf:
             return 1.0
-        return math.sqrt(statistics.fmean(each**2 for each in (present, *before))) / present
+        return max(present, *before) / present if before else 1.0
 
     def _estimate(self, goal: Goal, wholes: dict[str, Histogram]) -> Estimate | None:
         windows = self._windows

@@ -145,6 +145,9 @@ def precise(each: Precision) -> str:
     if each.value is None:
         return f"{each.figure} is not known: too few messages ({each.goal})"
     show = "{:,.6g}/s".format if each.figure == "rate" else format_seconds
+    if each.low is None:
+        why = "the run was too short to tell how precise that is"
+        return f"{each.figure} is {show(each.value)}, but {why} ({each.goal})"
     width = f"±{100 * each.distance:.2g} %"
     known = width if each.distance < math.inf else "with no upper bound"
     missed = "" if each.reached else f", not within {100 * each.within:g} %"

@@ -100,7 +100,7 @@ class Driver:
         )
         self._timeout_ns = context.timeout_ns
         local = [] if shard.index else server_processes(self._dialer.address)
-        self._sampler = Sampler(self._loop, local)
+        self._sampler = Sampler(self._loop, local, self._message_time)
         self._pool = ConnectionPool(
             context,
             self._loop,
@@ -164,6 +164,9 @@ class Driver:
         )
         self._loop.call_later(_FIGURES_SECONDS, self._tell_figures)
 
+    def _message_time(self) -> int:
+        return self.counters.message_time
+
     def _failed(self, error: BaseException, what: str) -> None:
         """A part of the tester itself raised: its figures would be wrong, so the run ends."""
         self._pool.bug = self._pool.bug or error
@@ -216,8 +219,8 @@ class Driver:
 
     def _begin_window(self) -> None:
         self._processor.start()
-        self._sampler.start()
         self.counters.begin_area()
+        self._sampler.start()
 
     def _end_window(self) -> None:
         """Send no more once every due message is sent, or is over its timeout. To leave out those

@@ -93,6 +93,11 @@ class RunCounters:
             return None
         return self._area / (self._area_end - self._area_begin)
 
+    @property
+    def message_time(self) -> int:
+        """Messages outstanding, multiplied by the time for which they were: in message-ns."""
+        return self._area + self.area + self.outstanding * (time.monotonic_ns() - self.area_start)
+
     def _sum_up_area(self) -> None:
         """Add what was outstanding since the last call to the integral."""
         now = time.monotonic_ns()

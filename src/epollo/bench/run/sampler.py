@@ -15,6 +15,7 @@ from epollo.bench.run.connection import BenchConnection
 from epollo.bench.run.metrics import NEVER
 from epollo.bench.run.processor import OtherThreads, Pressure, RunQueue
 from epollo.bench.run.receive_stamps import ReceiveStamps
+from epollo.bench.run.server_waits import ServerWaits
 from epollo.engine import CloseReason, EventLoop, Timer
 from epollo.engine.connection import BaseConnection
 from epollo.engine.events import READ
@@ -56,11 +57,17 @@ class Sampler:
 
     The moments are evenly spaced, and a late loop makes up for each of them, so that a long stall
     counts as often as it would for replies.
+
+    ``processes`` are those of the server, and ``message_time`` tells the message-ns so far.
     """
 
-    def __init__(self, loop: EventLoop, processes: Iterable[int]) -> None:
+    def __init__(
+        self, loop: EventLoop, processes: Iterable[int], message_time: Callable[[], int]
+    ) -> None:
         self._loop = loop
-        self._processes = processes
+        self._processes = list(processes)
+        self._message_time = message_time
+        self._server = ServerWaits(self._processes)
         self._connections: deque[BenchConnection] = deque()  # the next one to be chosen first
         self._offered = 0  # connections
         self._chance = Random(1)  # noqa: S311
@@ -91,6 +98,7 @@ class Sampler:
         if self._ended:
             return
         self._others = OtherThreads(self._processes), Pressure()
+        self._server.begin(self._message_time())
         self._begin_burst()
         self._queue = RunQueue()
         self._waited = self._queue.waited or 0
@@ -109,6 +117,7 @@ class Sampler:
         assert self._timer is not None
         assert self._queue is not None
         self._note_lags()
+        self._server.note(self._message_time())
         self._timer.cancel()
         if self._next_sample is not None:
             self._next_sample.cancel()
@@ -124,6 +133,7 @@ class Sampler:
             own_without_core=self._own_without_core if known else None,
             lags_without_core=self._lags_without_core if known else None,
             server_without_core=server.without_core(),
+            server_starved=self._server.part(),
             pressure=pressure.part(),
         )
 
@@ -134,6 +144,7 @@ class Sampler:
 
     def _sample(self) -> None:
         self._note_lags()
+        self._server.note(self._message_time())
         if self._chosen is None:
             if self._next_sample is None:
                 self._choose()

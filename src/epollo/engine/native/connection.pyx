@@ -26,6 +26,8 @@ from epollo.engine.native.formats cimport (
 from epollo.engine.native.sending cimport Sender
 from epollo.engine.native.context cimport READ_SIZE, REPLY_SIZE, LoopBuffers
 
+from operator import length_hint
+
 from epollo.engine import events as _events
 from epollo.engine.connection import BaseConnection, Stage
 from epollo.reasons import CloseReason
@@ -79,6 +81,9 @@ cdef class ConnectionCore(Sender):
         if count > 0:
             self.last_activity = self.context.buffers.tick
             self._consume(&cursor)
+            if self.traffic is not None:
+                self.traffic.bytes_in += count
+                self.traffic.messages_in += cursor.messages
         elif count == 0:
             self.end_of_stream()
         elif errno != EAGAIN and errno != EINTR:  # readiness is a hint: select(2), BUGS
@@ -90,6 +95,8 @@ cdef class ConnectionCore(Sender):
         cdef uint8_t *input = self.context.buffers.input
         cdef Py_ssize_t count = recv(self.fd, input, READ_SIZE, 0)
         if count >= 0:
+            if self.traffic is not None:
+                self.traffic.bytes_in += count
             self.last_activity = self.context.buffers.tick
             self.filter_io.receive(self, <bytes> input[:count])
         elif errno != EAGAIN and errno != EINTR:
@@ -99,7 +106,7 @@ cdef class ConnectionCore(Sender):
     def feed(self, bytes plain not None):
         """Serve the messages in ``plain``, which a filter gave; keep them while paused."""
         cdef Cursor cursor = Cursor(
-            <const uint8_t *> PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain), False
+            <const uint8_t *> PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain), False, 0
         )
         if self.partial is not None:
             self.context.buffers.grown += cursor.count
@@ -107,11 +114,12 @@ cdef class ConnectionCore(Sender):
             self._deliver_held(&cursor)
         else:
             self._consume(&cursor)
+        if self.traffic is not None:
+            self.traffic.messages_in += cursor.messages
 
     def serve(self, messages):
         """Deliver the messages, in order; send the replies."""
-        cdef LoopBuffers buffers = self.context.buffers
-        buffers.serving, buffers.used = self, 0
+        _begin_serving(self, self.context.buffers)
         try:
             self._deliver_all(messages)
         finally:
@@ -135,6 +143,8 @@ cdef class ConnectionCore(Sender):
         if self.context.buffers.serving is self:
             _append(self, self.context, frame, 0, 0)
             return
+        if self.traffic is not None:
+            self.traffic.messages_out += 1
         self.last_activity = self.context.buffers.tick
         if self.filter_io is not None:
             self.filter_io.send(self, frame)
@@ -180,7 +190,7 @@ cdef class ConnectionCore(Sender):
         if self.partial is not None:
             return self._receive_more(cursor)
         count = recv(self.fd, input, READ_SIZE, 0)
-        cursor[0] = Cursor(input, count, False)
+        cursor[0] = Cursor(input, count, False, 0)
         return count
 
     @final
@@ -193,7 +203,7 @@ cdef class ConnectionCore(Sender):
         cdef uint8_t *input = buffers.input
         if wanted < LARGE:
             count = recv(self.fd, input, READ_SIZE, 0)
-            cursor[0] = Cursor(input, count, False)
+            cursor[0] = Cursor(input, count, False, 0)
             buffers.grown += max(0, count)
             return count
         vectors[0] = iovec(place, wanted)
@@ -202,15 +212,14 @@ cdef class ConnectionCore(Sender):
         if count > 0:
             self.partial.received += min(count, wanted)
             buffers.grown += count
-        cursor[0] = Cursor(input, max(0, count - wanted), False)
+        cursor[0] = Cursor(input, max(0, count - wanted), False, 0)
         return count
 
     @final
     cdef int _consume(self, Cursor *cursor) except -1:
         """Deliver each message of ``cursor``; send the replies."""
-        cdef LoopBuffers buffers = self.context.buffers
         cdef bint left
-        buffers.serving, buffers.used = self, 0
+        _begin_serving(self, self.context.buffers)
         try:
             if self.context.native is not None:
                 left = self._dispatch_native(cursor)
@@ -239,6 +248,7 @@ cdef class ConnectionCore(Sender):
                 # A sweep sets this for every stream without a partial frame. So it is right
                 # already, unless earlier reads have begun a frame.
                 self.frame_started = context.buffers.tick
+                cursor.messages += 1
                 handled = True
                 self._deliver(context, message)
                 if self.paused:
@@ -250,6 +260,7 @@ cdef class ConnectionCore(Sender):
                     return self._keep_rest(found, cursor)
                 message = _again(message, cursor.data + span.start, span.stop - span.start)
                 skip(cursor, span.size)
+                cursor.messages += 1
                 handled = True
                 self._deliver(context, message)
                 if self.paused:
@@ -329,7 +340,7 @@ cdef class ConnectionCore(Sender):
         cdef LoopBuffers buffers = self.context.buffers
         if buffers.serving is not None or not OPEN <= self.stage < FLUSHING:
             return False
-        buffers.serving, buffers.used = self, 0
+        _begin_serving(self, self.context.buffers)
         return True
 
     @final
@@ -341,6 +352,8 @@ cdef class ConnectionCore(Sender):
                 self.send_replies(None, 0)
         finally:
             buffers.serving = None
+            if self.traffic is not None:
+                self.traffic.messages_out += buffers.replied
         return 0
 
     @final
@@ -382,6 +395,7 @@ cdef class ConnectionCore(Sender):
             messages = self.all_messages(self.context.format, cursor)
         except BaseException as raised:  # FrameError, or anything that a user's own decoder raises
             error, messages = raised, getattr(raised, "messages", ())
+        cursor.messages += length_hint(messages)
         if self.paused:
             self.hold_back(iter(messages))
         else:
@@ -410,6 +424,13 @@ class Connection(ConnectionCore, BaseConnection):
     """A socket in the loop, with the buffers between the kernel and the handler."""
 
     __slots__ = ()
+
+
+cdef inline int _begin_serving(ConnectionCore self, LoopBuffers buffers) except -1:
+    """From here to `end_serving`, output is gathered, and its messages are counted."""
+    buffers.serving = self
+    buffers.used = buffers.replied = 0
+    return 0
 
 
 cdef inline void _dispatch_batch(ConnectionContext context, Cursor *cursor) noexcept:
@@ -449,6 +470,7 @@ cdef inline int _append(
 ) except -1:
     """Add ``message`` to the replies, behind its header, which is written; then its trailer."""
     cdef Py_ssize_t size = PyBytes_GET_SIZE(message), used = context.buffers.used + header
+    context.buffers.replied += 1
     if size >= LARGE or used + size + trailer > REPLY_SIZE:
         context.buffers.used = used
         return self.send_replies(message, trailer)

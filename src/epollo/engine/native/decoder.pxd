@@ -6,6 +6,7 @@ cdef struct Cursor:  # the bytes of a read that are not decoded yet
     const uint8_t *data
     Py_ssize_t count
     bint needs_fallback  # only the framing's own decoder knows how to go on
+    Py_ssize_t messages  # how many were decoded
 
 
 cdef inline void skip(Cursor *cursor, Py_ssize_t count) noexcept:

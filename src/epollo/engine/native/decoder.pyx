@@ -14,6 +14,7 @@ from epollo.engine.native.formats cimport (
     Found,
     FrameFormat,
     Span,
+    find_frame,
     format_of,
 )
 
@@ -152,7 +153,7 @@ cdef class StreamDecoder:
             return self.complete(format, cursor)
         if not cursor.count:
             return None
-        found = format.find(cursor.data, cursor.count, 0, &span)
+        found = find_frame(format, cursor.data, cursor.count, &span)
         if found != WHOLE:
             self.keep(found, format, cursor)
             return None
@@ -230,7 +231,7 @@ cdef class Decoder(StreamDecoder):
         cdef Cursor cursor
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            cursor = Cursor(<const uint8_t *> view.buf, view.len, False)
+            cursor = Cursor(<const uint8_t *> view.buf, view.len, False, 0)
             return self.all_messages(self.format, &cursor)
         finally:
             PyBuffer_Release(&view)

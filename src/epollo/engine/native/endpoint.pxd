@@ -3,6 +3,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from epollo.engine.native.decoder cimport StreamDecoder
 from epollo.engine.native.outbox cimport Outbox
 from epollo.engine.native.context cimport ConnectionContext
+from epollo.engine.native.traffic cimport Traffic
 
 cdef enum:
     ADDRESS_SIZE = 28  # sizeof(struct sockaddr_in6)
@@ -21,6 +22,8 @@ cdef class Endpoint(StreamDecoder):
     cdef public object error
     cdef public object filter_io
     cdef public object held_back
+    cdef public Traffic traffic
+    cdef readonly unsigned long long id
     cdef readonly int fd
     cdef public uint32_t last_activity
     cdef public uint32_t frame_started

@@ -12,7 +12,7 @@ from posix.unistd cimport close
 from epollo.engine.native.context cimport ConnectionContext
 
 from epollo import address
-from epollo.engine.connection import Stage
+from epollo.engine.connection import NEW_IDS, Stage
 
 cdef extern from "<sys/socket.h>" nogil:
     int AF_INET, AF_INET6
@@ -52,6 +52,8 @@ cdef class Endpoint(StreamDecoder):
         self.context = context
         self.fd = sock.detach()
         self.stage = CONNECTING
+        self.id = next(NEW_IDS)
+        self.traffic = context.new_traffic()
         self.last_activity = self.frame_started = self.write_progress = context.buffers.tick
         self.held_back = ()
 

@@ -26,6 +26,7 @@ from epollo.engine.base_loop import BaseLoop
 from epollo.engine.deadlines import overdue
 from epollo.engine.native.connection import Connection
 from epollo.engine.native.listener import Listener
+from epollo.engine.native.traffic import Traffic
 from epollo.engine.native.context import ConnectionContext
 from epollo.engine.next_event import NextEvent
 from epollo.errors import EngineMissing
@@ -365,6 +366,7 @@ class Loop(LoopCore, BaseLoop):
     poller_name = "epoll"
     _new_listener = Listener
     _new_connection = Connection
+    new_traffic = Traffic
 
     def __init__(self, poller="auto"):
         if poller not in ("auto", "epoll"):

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from epollo import address
-from epollo.engine.connection import CLOSED, BaseConnection, Stage
+from epollo.engine.connection import CLOSED, NEW_IDS, BaseConnection, Stage
 from epollo.engine.events import READ, WRITE
 from epollo.engine.filter_io import FilterIO
 from epollo.engine.pushes import MOST_JOINED, SMALL
 from epollo.engine.python.context import ConnectionContext
+from epollo.engine.traffic import Traffic
 from epollo.errors import FrameError
 from epollo.reasons import CloseReason
 
@@ -38,6 +39,7 @@ class Connection(BaseConnection):
         "filter_io",
         "frame_started",
         "held_back",
+        "id",
         "in_flight",
         "largest_unsent",
         "last_activity",
@@ -48,6 +50,7 @@ class Connection(BaseConnection):
         "socket",
         "stage",
         "state",
+        "traffic",
         "unsent",
         "update_due",
         "write_progress",
@@ -66,6 +69,10 @@ class Connection(BaseConnection):
 
     def __init__(self, context: ConnectionContext, sock: socket.socket) -> None:
         self.context = context
+        self.id: int = next(NEW_IDS)
+        self.traffic: Traffic | None = (
+            context.new_traffic() if context.counts_each else context.traffic
+        )
         self.socket: socket.socket = sock
         self.fd: int = sock.fileno()
         self.state: Any = None
@@ -109,6 +116,8 @@ class Connection(BaseConnection):
             return
         self.last_activity = context.loop.tick
         if self.filter_io is not None:
+            if self.traffic is not None:
+                self.traffic.bytes_in += count
             self.filter_io.receive(self, bytes(buffer[:count]))
             if context.counts_growth:
                 self._count_kept(count)
@@ -119,10 +128,16 @@ class Connection(BaseConnection):
         try:
             messages = self._decoder.feed_from(buffer, count)
         except BaseException as error:
-            if isinstance(error, FrameError):
-                self.serve(error.messages)
+            messages = error.messages if isinstance(error, FrameError) else []
+            if (traffic := self.traffic) is not None:
+                traffic.bytes_in += count
+                traffic.messages_in += len(messages)
+            self.serve(messages)
             self.bad_stream(error)
         else:
+            if (traffic := self.traffic) is not None:
+                traffic.bytes_in += count
+                traffic.messages_in += len(messages)
             self.serve(messages)
             if context.counts_growth:
                 self._count_kept(count)
@@ -150,6 +165,8 @@ class Connection(BaseConnection):
             messages, fault = self._decoder.feed_from(memoryview(plain), len(plain)), None
         except BaseException as error:
             messages, fault = getattr(error, "messages", []), error
+        if self.traffic is not None:
+            self.traffic.messages_in += len(messages)
         if self.paused:
             self.hold_back(iter(messages))
         else:
@@ -228,6 +245,8 @@ class Connection(BaseConnection):
 
     def discard(self) -> None:
         """Forget all output."""
+        if self.traffic is not None:
+            self.traffic.messages_out += len(self.outbox)
         self.outbox.clear()
         self._head = None
         self.unsent = 0
@@ -243,11 +262,16 @@ class Connection(BaseConnection):
             size = len(data)
             self._head = None
             self.unsent -= size
+            if self.traffic is not None:
+                self.traffic.messages_out += len(outbox)
             self.filter_io.send(self, bytes(data))
-        else:
-            self._offer(data)
-            if self._head is not None:
-                self.context.loop.growth.add(len(self._head))
+            return
+        sent = self._offer(data)
+        if (traffic := self.traffic) is not None:
+            traffic.messages_out += len(outbox)
+            traffic.bytes_out += sent
+        if self._head is not None:
+            self.context.loop.growth.add(len(self._head))
 
     def send_unsent(self) -> None:
         """The kernel has room again: offer it the unsent bytes, once."""
@@ -260,7 +284,9 @@ class Connection(BaseConnection):
         head = self._head
         if head is not None and head is not _BEING_SENT:
             self._head = _BEING_SENT
-            if self._offer(head):
+            if sent := self._offer(head):
+                if self.traffic is not None:
+                    self.traffic.bytes_out += sent
                 self.write_progress = self.context.loop.tick
 
     def _offer(self, data: bytes | bytearray | memoryview) -> int:
@@ -301,6 +327,8 @@ class Connection(BaseConnection):
             if self.outbox is outbox and outbox and outbox[-1] is frame:
                 before += frame
                 del outbox[-1]
+                if self.traffic is not None:
+                    self.traffic.messages_out += 1
         elif type(frame) is bytes:
             joined = bytearray(frame)
             if self.outbox is outbox and outbox and outbox[-1] is frame:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 from epollo.engine.growth import Growth
 from epollo.engine.interface import ConnectionProtocol, EngineConnection, LoopInterface, Reply
+from epollo.engine.traffic import Traffic
 from epollo.filters.base import Filter
 from epollo.framing import Buffer, Framing
 from epollo.framing.own import OURS, CheckedFraming
@@ -27,6 +28,7 @@ class ConnectionContext:
 
     __slots__ = (
         "buffer",
+        "counts_each",
         "counts_growth",
         "encode",
         "filters",
@@ -35,6 +37,7 @@ class ConnectionContext:
         "protocol",
         "received",
         "to_flush",
+        "traffic",
         "wants_connection",
     )
 
@@ -48,6 +51,12 @@ class ConnectionContext:
             self.framing = CheckedFraming(self.framing)
         self.encode: Callable[[Buffer], bytes] = self.framing.encode
         self.filters: _Filters | None = getattr(protocol, "filters", None)
+        self.traffic: Traffic | None = getattr(protocol, "traffic", None)
+        self.counts_each: bool = getattr(protocol, "counts_each", False)
         self.buffer: memoryview = loop.buffer
         self.counts_growth: bool = loop.growth.limited  # before the first connection
         self.to_flush: list[Any] = loop.to_flush
+
+    def new_traffic(self) -> Traffic | None:
+        """The counters of a new connection, if each has its own; None if nothing is counted."""
+        return None if self.traffic is None else Traffic()

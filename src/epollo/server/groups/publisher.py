@@ -44,6 +44,8 @@ class Publisher:
     def _deliver(self, group: str, message: bytes) -> None:
         """Send a message of another server; this server's framing may be unable to encode it."""
         loop = self._loop
+        if not self._groups.has(group):
+            return
         try:
             self._push(group, self._encode(message))
         except EncodeError as error:

@@ -58,6 +58,10 @@ class Groups:
         with self._lock:
             return frozenset(self._joined.get(member, ()))
 
+    def has(self, group: str) -> bool:
+        """Has ``group`` members?"""
+        return group in self._members
+
     def members(self, group: str) -> tuple[Member, ...]:
         """The members of ``group`` now."""
         with self._lock:

@@ -71,7 +71,9 @@ class CallTimeouts:
     ) -> None:
         place = self._place_of(running)
         if end():
-            _log.error("%s, for %s", self._text("disconnected of ", place), connection.peername)
+            text = self._text("disconnected of ", place)
+            extra = self._fields(connection)
+            _log.error("%s, for %s", text, connection.peername, extra=extra)
 
     def _text(self, what: str, place: str) -> str:
         limit = f"{self._seconds:g} s, its handler_timeout"
@@ -83,7 +85,12 @@ class CallTimeouts:
             self._name,
             connection.peername,
             _appended(place),
+            extra=self._fields(connection),
         )
+
+    def _fields(self, connection: Connection) -> dict[str, object]:
+        peer = connection.peername
+        return {"handler": self._name, "connection": connection.id, "peer": peer}
 
 
 def _appended(place: str) -> str:

@@ -1,0 +1,4 @@
+from epollo.engine import traffic
+
+class Traffic(traffic.Traffic):
+    """Messages and bytes, in and out."""

@@ -1,0 +1,1 @@
+"""The form of log lines, and files that they are written to."""
