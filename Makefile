@@ -18,7 +18,7 @@ NATIVE_SOURCES := $(wildcard src/epollo/*/native/*.p?? src/epollo/*/*/native/*.p
 NATIVE := setup.py $(NATIVE_SOURCES)
 
 .NOTPARALLEL: # all of them install into .venv
-.PHONY: help demo test check versions truth bench testers fuzz sequences sanitize pictures clean
+.PHONY: help demo test check versions truth bench testers fuzz sequences sanitize pictures workers clean
 
 help:
 	@echo "make demo   an echo server and 100 connections: the round trips they saw"
@@ -30,6 +30,7 @@ help:
 	@echo "            reloads"
 	@echo "make bench  the server beside its peers, in turns; writes benchmarks/results"
 	@echo "make testers  the load tester beside sockperf and redis-benchmark, on servers of theirs"
+	@echo "make workers  workers: how connections are spread, and what a second core brings"
 	@echo "make fuzz   random streams through both engines, which must agree"
 	@echo "make sequences  every sequence of four events on a connection, and random walks"
 	@echo "make sanitize  the native engine under AddressSanitizer and UBSan"
@@ -71,6 +72,10 @@ bench: $(VENV)/bench-installed
 testers: $(VENV)/bench-installed
 	@echo "== the load tester beside sockperf and redis-benchmark; TESTERS='--quick' for a short look"
 	@$(BIN)/python -m benchmarks.third_party $(TESTERS)
+
+workers: $(VENV)/bench-installed
+	@echo "== workers: spread, connections and messages per second; BALANCE='--quick' for a short look"
+	@$(BIN)/python -m benchmarks.workers $(BALANCE)
 
 fuzz: $(VENV)/fuzz-installed
 	@echo "== random streams through both engines; FUZZ='--streams 1000000 --seed N' for more"

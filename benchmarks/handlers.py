@@ -1,5 +1,6 @@
-"""Handlers that wait, to be served by epollo: `epollo serve benchmarks.handlers:echo`."""
+"""Handlers to be served by epollo: `epollo serve benchmarks.handlers:echo`."""
 
+import os
 import time
 
 
@@ -12,3 +13,23 @@ def slow_echo(message: bytes) -> bytes:
     """The same a millisecond later, in which its thread can do nothing else."""
     time.sleep(0.001)
     return message
+
+
+def prompt_echo(message: bytes) -> bytes:
+    """Every message comes back at once."""
+    return message
+
+
+def burning_echo(message: bytes) -> bytes:
+    """The same after 100 µs of CPU time, whatever else runs on the machine."""
+    until = time.thread_time_ns() + 100_000
+    while time.thread_time_ns() < until:
+        pass
+    return message
+
+
+def process(message: bytes) -> bytes:
+    """The process that serves; `block` blocks its loop for three seconds before."""
+    if message == b"block":
+        time.sleep(3)
+    return str(os.getpid()).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import io
 import os
@@ -371,6 +372,8 @@ def started(
             **options,
         ) as process,
     ):
+        # tempfile opens it without O_APPEND: a write while this side reads would be at the start.
+        fcntl.fcntl(log, fcntl.F_SETFL, fcntl.fcntl(log, fcntl.F_GETFL) | os.O_APPEND)
         try:
             yield ServerProcess(process, log)
         finally:

@@ -104,7 +104,11 @@ _SERVER = {
     "listen-backlog somaxconn": "{backlog N}",
     "max-in-flight pipeline depth": "{in_flight N}",
     "unordered no-ordered": "{ordered no}",
-    "balance broker access": "not there yet",
+    "reuse-port reuseport so-reuseport": (
+        "each of {workers N} has a socket of its own on the same address (SO_REUSEPORT)"
+    ),
+    "least-connections leastconn load-balance balancing": "{balance exact}",
+    "broker access": "not there yet",
 }
 
 _BENCH = {

@@ -66,6 +66,7 @@ class ConnectionValues(TypedDict, total=False):
     drain_quiet: str | float
     drain_delay: str | float
     goodbye_over: str | float
+    balance: str
     worker_timeout: str | float
     boot_timeout: str | float
     max_worker_age: str | float

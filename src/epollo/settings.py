@@ -20,6 +20,7 @@ LOOPS = ("auto", "asyncio", "uvloop")
 PROXY_PROTOCOL = ("off", "optional", "required")
 TLS_VERSIONS = ("1.2", "1.3")
 CLIENT_CERTS = ("required", "optional")
+BALANCE = ("slot", "exact")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MOST_WORKERS = 1024
 LOG_FORMATS = ("text", "json")
@@ -444,6 +445,13 @@ class Settings:
         "processes that serve, under a supervisor that replaces them; none: one process",
         "-w",
         section="Workers",
+    )
+    balance: str = _setting(
+        "slot",
+        _one_of(*BALANCE),
+        "WORD",
+        "slot: the kernel spreads new connections over the workers; exact: the supervisor does, "
+        "each to the worker with the fewest",
     )
     worker_timeout: float = _setting(
         "30s", _wait, "TIME", "replace a worker whose loop is blocked for longer; 0: never"

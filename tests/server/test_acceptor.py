@@ -22,6 +22,7 @@ from epollo.address import SocketFile, socket_files
 from epollo.engine import Limits
 from epollo.framing import parse
 from epollo.server.acceptor import Acceptor
+from epollo.server.attacher import Attacher
 from epollo.server.counters import Counters
 from epollo.server.limits import ConnectionLimiter
 from epollo.server.stopping import StopOverdue
@@ -367,7 +368,7 @@ def test_a_reserve_that_is_descriptor_0_is_closed_with_its_acceptor(engine: Engi
     stdin = os.dup(0)
     os.close(0)
     try:
-        Acceptor(loop, listener, bound, Echo(), limiter).close()
+        Acceptor(loop, listener, bound, Attacher(loop, Echo(), limiter)).close()
         is_open = os.path.exists("/proc/self/fd/0")  # noqa: PTH110
     finally:
         os.dup2(stdin, 0)

@@ -44,6 +44,7 @@ REFUSED: list[tuple[Any, dict[str, Any]]] = [
     (later, {"ordered": False}),
     (plain, {"ordered": False, "threads": 2}),
     (plain, {"loop": "asyncio"}),
+    (plain, {"balance": "exact"}),
     (plain, {"worker_timeout": "30s"}),
     (plain, {"boot_timeout": "2m"}),
     (plain, {"max_worker_age": "1h"}),

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,36 @@ def test_nobody_is_refused_or_lost(engine: Engine, tmp_path: Path) -> None:
                 before = server.hand_over()
                 until(lambda pid=before: ended(pid))  # type: ignore[misc]
         until(lambda: "5" in storm.versions)
+    assert storm.errors == []
+    assert "4" not in storm.versions
+
+
+@pytest.mark.parametrize("kind", ["exact", "unix", "fd"])
+def test_nobody_is_lost_if_the_supervisors_accept(
+    engine: Engine, tmp_path: Path, kind: str
+) -> None:
+    """Both accept from the same socket for a while. What one has accepted, its workers serve."""
+    write(tmp_path, 1, GREETING)
+    flags = engine.flags
+    options: dict[str, Any] = {}
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        if kind == "exact":
+            flags = ["--balance", "exact", *flags]
+        elif kind == "unix":
+            options = {"bind": f"unix:{tmp_path}/socket"}
+        else:
+            options = {"bind": f"fd://{listener.fileno()}", "pass_fds": [listener.fileno()]}
+        with supervised(tmp_path, *flags, **options) as server, Storm(server) as storm:
+            for version in range(2, 6):
+                server.write("1 / 0" if version == 4 else version, GREETING)
+                if version == 4:
+                    server.signal(signal.SIGUSR2)
+                    _given_up(server)
+                    until(lambda: len(children_of(server.pid)) == 2)
+                else:
+                    before = server.hand_over()
+                    until(lambda pid=before: ended(pid))  # type: ignore[misc]
+            until(lambda: "5" in storm.versions)
     assert storm.errors == []
     assert "4" not in storm.versions
 
@@ -316,6 +347,48 @@ def test_the_new_one_may_have_more_or_fewer_workers(tmp_path: Path, count: int) 
                 server.logged("reload done")
             assert storm.errors == []
             until(lambda: len(server.workers) == count)
+        finally:
+            server.signal(signal.SIGTERM)
+        until(lambda: ended(server.pid))
+
+
+@pytest.mark.parametrize("balances", [("slot", "exact", "slot"), ("exact", "slot", "exact")])
+def test_the_new_one_may_have_the_other_balance(tmp_path: Path, balances: tuple[str, ...]) -> None:
+    """Nobody is lost; nor if the new one does not come to serve."""
+
+    def configure(balance: str) -> None:
+        _configured(tmp_path, 'bind = "127.0.0.1:0"', "workers = 3", f'balance = "{balance}"')
+
+    configure(balances[0])
+    write(tmp_path, 1, GREETING)
+    with python(
+        "-m", "epollo", "serve", "app:handle", "--config", "epollo.toml", cwd=tmp_path
+    ) as process:
+        server = Supervised(process, tmp_path)
+        try:
+            with Storm(server) as storm:
+                for version, balance in enumerate(balances[1:], 2):
+                    configure(balance)
+                    server.write("1 / 0", GREETING)
+                    server.signal(signal.SIGUSR2)
+                    server.logged("no handover, this supervisor goes on: ", version - 1)
+                    until(lambda: len(server.workers) == 3)
+                    server.write(version, GREETING)
+                    before = server.hand_over()
+                    until(lambda pid=before: ended(pid))  # type: ignore[misc]
+                    served = storm.versions[str(version)] + 200
+                    until(
+                        lambda version=version, served=served: (  # type: ignore[misc]
+                            storm.versions[str(version)] > served
+                        )
+                    )
+                    for number, text in ((signal.SIGTTIN, "more"), (signal.SIGTTOU, "fewer")):
+                        server.signal(number)
+                        server.logged(f"one worker {text}", version - 1)
+                    server.signal(signal.SIGHUP)
+                    server.logged("reload done", version - 1)
+            assert storm.errors == []
+            until(lambda: len(server.workers) == 3)
         finally:
             server.signal(signal.SIGTERM)
         until(lambda: ended(server.pid))

@@ -23,8 +23,13 @@ def group() -> Iterator[Group]:
     sockets = SlotSockets(where, 0, bound, options)
     for _ in range(3):
         sockets.add()
-    yield sockets, [sockets.of(index) for index in range(4)]
+    yield sockets, _sockets_of(sockets)
     sockets.close()
+
+
+def _sockets_of(slots: SlotSockets) -> list[socket.socket]:
+    found = [slots.of(index).socket for index in range(4)]
+    return [each for each in found if each is not None]
 
 
 def _spread(sockets: list[socket.socket], connections: int = 100) -> list[int]:
@@ -69,9 +74,9 @@ def test_the_last_one_can_be_closed_and_another_added(group: Group) -> None:
     steer(sockets[0], [2])
     assert _spread(sockets[:3]) == [0, 0, 100]
     slots.add()
-    assert _spread([slots.of(index) for index in range(4)])[3] == 0
-    slots.steer([3], all_slots=False)
-    assert _spread([slots.of(index) for index in range(4)]) == [0, 0, 0, 100]
+    assert _spread(_sockets_of(slots))[3] == 0
+    slots.steer([3], alone=True)
+    assert _spread(_sockets_of(slots)) == [0, 0, 0, 100]
 
 
 def test_another_program_cannot_listen_there(group: Group) -> None:

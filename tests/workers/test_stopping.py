@@ -52,6 +52,7 @@ def _to_group(server: Supervised, number: signal.Signals) -> None:
     os.killpg(server.pid, number)
 
 
+every_balance = pytest.mark.parametrize("balance", ["slot", "exact"])
 every_way = pytest.mark.parametrize("send", [_to_supervisor, _to_group])
 
 
@@ -68,14 +69,15 @@ def _refused(server: Supervised) -> bool:
     return False
 
 
+@every_balance
 @every_way
 def test_all_workers_accept_during_the_delay_and_a_second_signal_ends_it(
-    engine: Engine, tmp_path: Path, send: Send
+    engine: Engine, tmp_path: Path, send: Send, balance: str
 ) -> None:
     """It does not abort: a client is served until it pauses."""
     path = tmp_path / "socket"
     quiet = ("--graceful-timeout", "20s", "--drain-quiet", "2s")
-    flags = (*engine.flags, *quiet, *DELAYED, "--bind", "127.0.0.1:0")
+    flags = (*engine.flags, *quiet, *DELAYED, "--bind", "127.0.0.1:0", "--balance", balance)
     (tmp_path / "app.py").write_text(HOOKS.format(version=1))
     with supervised(tmp_path, *flags, own_session=True, bind=f"unix:{path}") as server:
         workers = server.workers
@@ -104,11 +106,12 @@ def test_the_delay_ends_by_itself(engine: Engine, tmp_path: Path) -> None:
         server.ended()
 
 
+@every_balance
 def test_a_worker_that_dies_during_the_delay_leaves_its_connections_to_the_others(
-    tmp_path: Path,
+    tmp_path: Path, balance: str
 ) -> None:
     (tmp_path / "app.py").write_text(HOOKS.format(version=1))
-    with supervised(tmp_path, *SHORT, *DELAYED) as server:
+    with supervised(tmp_path, *SHORT, *DELAYED, "--balance", balance) as server:
         workers = server.workers
         server.signal(signal.SIGTERM)
         until(lambda: _told(server) == workers)

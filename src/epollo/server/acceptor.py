@@ -1,4 +1,4 @@
-"""Accepts new connections, or refuses them."""
+"""Accepts new connections from one listener."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import os
 import socket
 
 from epollo.address import Address, SocketFile
-from epollo.engine import Connection, ConnectionProtocol, EventLoop
+from epollo.engine import EventLoop
 from epollo.engine.interface import AcceptSource
-from epollo.errors import PollerFull
-from epollo.reasons import Refusal
-from epollo.server.limits import ConnectionLimiter
+from epollo.server.attacher import Attacher
 
 RETRY_SECONDS = 1.0
 
 
 class Acceptor:
-    """Accepts the connections of one listener for one protocol.
+    """Accepts the connections of one listener.
 
     Without a free descriptor, accept() fails, the connection stays in the queue, and a
     level-triggered poller reports the listener again and again. So one descriptor is kept in
@@ -30,17 +28,15 @@ class Acceptor:
         loop: EventLoop,
         listener: socket.socket,
         bound: Address,
-        protocol: ConnectionProtocol,
-        limiter: ConnectionLimiter,
+        attacher: Attacher,
         file: SocketFile | None = None,
     ) -> None:
         self._loop = loop
         self.listener: socket.socket = listener
         self._bound = bound
         self._file = file
-        self._protocol = protocol
-        self._limiter = limiter
-        self._counters = limiter.counters
+        self._attacher = attacher
+        self._warn = attacher.limiter.warn
         self._process = os.getpid()
         self._reserve: int | None = _open_reserve()
         self._source: AcceptSource | None = None
@@ -72,40 +68,11 @@ class Acceptor:
             if self._file is not None:
                 self._file.remove()
         except OSError as error:  # the server must stop all the same
-            self._limiter.warn(f"{self._bound} is left behind: {error.strerror}")
-
-    def _admit(self, sock: socket.socket) -> None:
-        host = self._limiter.host_of(sock)
-        refusal = self._limiter.refusal(host)
-        if refusal is not None:
-            self._limiter.refuse(sock, refusal, host)
-            return
-        connection = None
-        try:
-            connection = self._attach(sock)
-        finally:
-            if connection is None:
-                self._limiter.withdraw(host)
-            else:
-                self._limiter.add(connection, host)
-
-    def _attach(self, sock: socket.socket) -> Connection | None:
-        self._counters.accepted += 1
-        try:
-            return self._loop.attach(sock, self._protocol)
-        except BaseException as error:
-            self._counters.count_refused(Refusal.POLLER)
-            if not isinstance(error, PollerFull | OSError):
-                raise
-            self._limiter.warn(f"connection refused: {error}")
-            return None
+            self._warn(f"{self._bound} is left behind: {error.strerror}")
 
     def _failed(self, error: OSError) -> None:
-        warn = self._limiter.warn
-        if error.errno in (errno.EMFILE, errno.ENFILE) and self._refuse_one():
-            warn("connection refused: no descriptors left; raise ulimit -n")
-        else:
-            warn(f"cannot accept: {error.strerror}; trying again in {RETRY_SECONDS:g} s")
+        if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._refuse_one():
+            self._warn(f"cannot accept: {error.strerror}; trying again in {RETRY_SECONDS:g} s")
             self._loop.unwatch(self.listener.fileno())
             self._loop.call_later(RETRY_SECONDS, self._resume)
 
@@ -114,8 +81,7 @@ class Acceptor:
             return False
         try:
             with self.listener.accept()[0]:
-                self._counters.accepted += 1
-                self._counters.count_refused(Refusal.DESCRIPTORS)
+                self._attacher.refuse_for_descriptors()
         except BlockingIOError:  # the peer has gone already
             pass
         except OSError:
@@ -128,8 +94,7 @@ class Acceptor:
         if self.listener.fileno() >= 0:
             if self._reserve is None:
                 self._reserve = _open_reserve()
-            accept = self._admit if self._limiter.bounded else self._attach
-            self._source = self._loop.listen(self.listener, accept, self._failed)
+            self._source = self._loop.listen(self.listener, self._attacher.attach, self._failed)
 
     def _give_up_reserve(self) -> bool:
         reserve, self._reserve = self._reserve, None

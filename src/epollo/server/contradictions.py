@@ -74,6 +74,7 @@ def _needs_workers(setting: str) -> Contradiction:
 
 
 CONTRADICTIONS = (
+    _needs_workers("balance"),
     _needs_workers("worker_timeout"),
     _needs_workers("boot_timeout"),
     _needs_workers("max_worker_age"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from epollo.reasons import CloseReason, Refusal
@@ -31,13 +31,14 @@ class Counts:
 class Counters:
     """Counters that the loop's thread changes and any thread reads."""
 
-    __slots__ = ("_closed", "_gone", "_refused", "accepted")
+    __slots__ = ("_closed", "_gone", "_refused", "accepted", "on_gone")
 
     def __init__(self) -> None:
         self.accepted: int = 0
         self._refused = dict.fromkeys(Refusal, 0)
         self._closed = dict.fromkeys(CloseReason, 0)
         self._gone = 0  # refused and closed together
+        self.on_gone: Callable[[], object] | None = None  # told of each of these
 
     @property
     def open(self) -> int:
@@ -47,10 +48,14 @@ class Counters:
     def count_refused(self, refusal: Refusal) -> None:
         self._refused[refusal] += 1
         self._gone += 1
+        if self.on_gone is not None:
+            self.on_gone()
 
     def count_closed(self, reason: CloseReason) -> None:
         self._closed[reason] += 1
         self._gone += 1
+        if self.on_gone is not None:
+            self.on_gone()
 
     def snapshot(self) -> Counts:
         """A consistent copy, without a lock, which would cost every connection: counters never

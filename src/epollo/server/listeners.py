@@ -6,14 +6,32 @@ import logging
 import socket
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
+from typing import Protocol, TypeAlias
 
 from epollo import address
 from epollo.engine import EventLoop
 from epollo.server.acceptor import Acceptor
 from epollo.server.application_protocol import ApplicationProtocol
+from epollo.server.attacher import Attacher
 from epollo.settings import Settings
 
 _log = logging.getLogger("epollo.server")
+
+
+class ConnectionSource(Protocol):
+    """Where new connections come from: an `Acceptor`, or another process that accepts them."""
+
+    listener: socket.socket
+
+    @property
+    def path(self) -> str:
+        """Of a Unix socket's file; empty if there is none."""
+
+    def close(self, most: int = 0) -> None:
+        """Take up to ``most`` of the connections that wait, then no more."""
+
+
+NewSource: TypeAlias = Callable[[EventLoop, Attacher], ConnectionSource]
 
 
 class Listeners:
@@ -26,8 +44,10 @@ class Listeners:
         self._protocol = protocol
         self.binds: list[address.Address] = address.parse_all(settings.bind)
         self._bind_given = bind_given
-        self._acceptors: list[Acceptor] = []
+        self._acceptors: list[ConnectionSource] = []
         self._given: Sequence[socket.socket] | None = None
+        self._given_addresses: Sequence[str] = ()
+        self._new_source: NewSource | None = None
         self.addresses: list[str] = []  # those that were bound
         self.on_closed: Callable[[], object] | None = None  # called once, when none is left
 
@@ -36,18 +56,32 @@ class Listeners:
         """The paths of Unix sockets that were made."""
         return [path for acceptor in self._acceptors if (path := acceptor.path)]
 
-    def use(self, sockets: Sequence[socket.socket]) -> None:
-        """Accept from ``sockets``, which listen already, instead of binding any."""
+    def use(
+        self,
+        sockets: Sequence[socket.socket],
+        addresses: Sequence[str] | None = None,
+        new_source: NewSource | None = None,
+    ) -> None:
+        """Accept from ``sockets``, which listen already, instead of binding any; and take what
+        other processes accept, if there is a ``new_source`` of that. ``addresses`` are those of
+        both; by default, those of ``sockets``."""
         self._given = sockets
+        if addresses is None:
+            addresses = [str(address.of(each.getsockname())) for each in sockets]
+        self._given_addresses = addresses
+        self._new_source = new_source
 
     def open(self, loop: EventLoop) -> None:
         """Listen on every address. Raises BindError."""
-        if self._given is not None:
-            for listener in self._given:
-                self._accept(loop, listener, address.of(listener.getsockname()))
+        if self._given is None:
+            for bind in self.binds:
+                self._listen(loop, bind)
             return
-        for bind in self.binds:
-            self._listen(loop, bind)
+        self.addresses += self._given_addresses
+        for listener in self._given:
+            self._accept(loop, listener, address.of(listener.getsockname()))
+        if self._new_source is not None:
+            self._acceptors.append(self._new_source(loop, self._attacher(loop)))
 
     def use_systemd_sockets(self) -> None:
         """Listen on the sockets that systemd passed, unless ``bind`` was given."""
@@ -81,6 +115,7 @@ class Listeners:
     def _listen(self, loop: EventLoop, bind: address.Address) -> None:
         options = options_of(self._settings)
         for listener, file in address.listen_all(bind, options, self.binds, _log.warning):
+            self.addresses.append(str(address.of(listener.getsockname())))
             self._accept(loop, listener, bind, file)
 
     def _accept(
@@ -90,9 +125,10 @@ class Listeners:
         bind: address.Address,
         file: address.SocketFile | None = None,
     ) -> None:
-        protocol = self._protocol
-        self.addresses.append(str(address.of(listener.getsockname())))
-        self._acceptors.append(Acceptor(loop, listener, bind, protocol, protocol.limiter, file))
+        self._acceptors.append(Acceptor(loop, listener, bind, self._attacher(loop), file))
+
+    def _attacher(self, loop: EventLoop) -> Attacher:
+        return Attacher(loop, self._protocol, self._protocol.limiter)
 
 
 def options_of(settings: Settings) -> address.Options:

@@ -13,11 +13,11 @@ From the supervisor:
     ping                        answer with alive
     drain(grace, queued, delay, quick, signals)
                                 stop within ``grace`` seconds. Before that, accept what is in the
-                                accept queues of ``queued``: all sockets, its own ones, none, or
-                                those at these indices. With a ``delay``, go on accepting until
-                                another drain comes, or for that many seconds and one. If ``quick``,
-                                without a quiet period, and not spread. ``signals``: how many to
-                                stop the supervisor has had
+                                accept queues of ``queued``: all of its sockets, none, which leaves
+                                it to others, or those at these indices. With a ``delay``, go on
+                                accepting until another drain comes, or for that many seconds and
+                                one. If ``quick``, without a quiet period, and not spread.
+                                ``signals``: how many to stop the supervisor has had
     abort                       stop at once
     link(worker)                a further worker, by its process, and one end of the link with it
     unlink(worker)              that worker has ended

@@ -7,8 +7,8 @@ the new supervisor ends before, or does not serve in time, nothing has changed h
 
 Over the channel between both, see `epollo.workers.channel`:
 
-    ready(kept, slots)  from the new one: it serves ``slots`` slots, and has taken the listeners at
-                        the indices ``kept``
+    ready(taken)        from the new one: it serves. ``taken``: of each address, how many of the
+                        sockets it has
     failed(text)        from the new one: it will not serve
     yours               to the new one
 
@@ -32,6 +32,7 @@ from epollo.engine import EventLoop
 from epollo.engine.timers import Timer
 from epollo.settings import Settings
 from epollo.workers.channel import Channel, ChannelWatch, Message, channel_pair
+from epollo.workers.distributor import Distributor
 from epollo.workers.inheritance import VARIABLE, description
 from epollo.workers.pool import KILL_SECONDS, Pool
 from epollo.workers.scaling import STEERING_SECONDS
@@ -68,6 +69,7 @@ class Handover:
         settings: Settings,
         pool: Pool,
         sockets: Sockets,
+        distributor: Distributor,
         systemd: Sequence[int],
         events: HandoverEvents,
     ) -> None:
@@ -75,6 +77,7 @@ class Handover:
         self._settings = settings
         self._pool = pool
         self._sockets = sockets
+        self._distributor = distributor
         self._systemd = systemd  # the descriptors that systemd has passed
         self._events = events
         self._folder = _folder()
@@ -186,14 +189,15 @@ class Handover:
             case "failed" if self.booting:
                 self._fail(message.values["text"])
             case "ready" if self.booting:
-                self._hand_over(message.values["kept"], message.values["slots"])
+                self._hand_over(message.values["taken"])
 
-    def _hand_over(self, kept: list[int], slots: int) -> None:
+    def _hand_over(self, taken: list[int]) -> None:
         assert self._watch is not None
         self._end_deadline()
         self.booting, self.done = False, True
         self._pool.steering = False
-        queued = self._sockets.hand_over(kept, slots)
+        queued = self._sockets.hand_over(taken)
+        self._distributor.listen(self._sockets.exact)  # not from those that it has
         self._events.on_handed_over(self._pid)
         self._watch.send("yours")
         drain = partial(self._drain, queued)
@@ -205,6 +209,7 @@ class Handover:
             drain()
 
     def _drain(self, queued: Callable[[int], list[int]]) -> None:
+        self._pool.accept_last(self._settings.backlog)
         self._sockets.close()
         self._pool.retire(queued)
 

@@ -26,15 +26,15 @@ systemd has passed."""
 
 @dataclass
 class InheritedListener:
-    """The sockets of one address: one for each slot, in the order of their group, or one that all
-    share. ``bind`` is the address as the settings before had it, the one at ``place``: a name may
-    have several listeners, and one port 0 is another than the next."""
+    """The sockets of one address: one for each slot, in the order of their group, or one only.
+    ``bind`` is the address as the settings before had it, the one at ``place``: a name may have
+    several listeners, and one port 0 is another than the next."""
 
     bind: str
     place: int
     fds: list[int]
     file: address.SocketFile | None
-    taken: bool = field(default=False)
+    taken: int = field(default=0)  # of the sockets, by this supervisor
 
     def has(self, sockaddr: Any) -> bool:
         """Do these sockets listen on ``sockaddr``?"""
@@ -61,10 +61,11 @@ class InheritedListener:
     def take(self, slots: int) -> list[socket.socket]:
         """The sockets for ``slots`` slots, at most. The others are closed: the workers before
         accept what is in their queues."""
-        self.taken = True
+        kept = self.fds[:slots]
+        self.taken = len(kept)
         for fd in self.fds[slots:]:
             os.close(fd)
-        return [socket.socket(fileno=fd) for fd in self.fds[:slots]]
+        return [socket.socket(fileno=fd) for fd in kept]
 
 
 class Inheritance:
@@ -123,14 +124,13 @@ class Inheritance:
         self._on_owned, self._on_over = on_owned, on_over
         self._watch = ChannelWatch(loop, self.channel, self._received, self._ended)
 
-    def claim(self, slots: int) -> None:
-        """All workers of ``slots`` slots serve: ask for what this supervisor has taken."""
+    def claim(self) -> None:
+        """All workers serve: ask for what this supervisor has taken."""
         self._claimed = True
-        kept = [index for index, each in enumerate(self.listeners) if each.taken]
         if self.over:
             self._own()
         elif self._watch is not None:
-            self._watch.send("ready", kept=kept, slots=slots)
+            self._watch.send("ready", taken=[each.taken for each in self.listeners])
 
     def refuse(self, text: str) -> None:
         """This supervisor cannot serve: ``text`` says why."""

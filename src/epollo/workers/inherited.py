@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from epollo.server.shared_counts import Cell
 from epollo.workers.channel import Channel
 from epollo.workers.link import PeerLink
+from epollo.workers.sockets import WorkerSocket
 
 
 @dataclass
 class Inherited:
-    """Its listening sockets, true for those that it shares with other workers; its end of the
-    channel, and of the link with each other worker; its cell of the counts of connections."""
+    """Its addresses and listening sockets; its end of the pair from which it gets the connections
+    that the supervisor accepts, if that does; its end of the channel, and of the link with each
+    other worker; its cell of the counts of connections."""
 
-    sockets: Sequence[tuple[socket.socket, bool]]
+    sockets: Sequence[WorkerSocket]
+    pair: socket.socket | None
     channel: Channel
     links: Sequence[PeerLink]
     cell: Cell | None

@@ -19,8 +19,10 @@ from epollo.engine.timers import Timer
 from epollo.errors import EpolloError, WorkerError
 from epollo.server.shared_counts import Cell, SharedCounts, counts_for
 from epollo.workers.channel import Channel, Message, channel_pair
+from epollo.workers.distributor import Distributor
 from epollo.workers.inherited import Inherited
 from epollo.workers.link import PeerLink
+from epollo.workers.passage import Passage
 from epollo.workers.processes import Processes
 from epollo.workers.slot import Slot
 from epollo.workers.sockets import Sockets
@@ -58,6 +60,7 @@ class Pool:
         loop: EventLoop,
         task: Task,
         sockets: Sockets,
+        distributor: Distributor,
         processes: Processes,
         events: PoolEvents,
     ) -> None:
@@ -76,6 +79,7 @@ class Pool:
         self._task = task
         self._settings = task.settings
         self._sockets = sockets
+        self._distributor = distributor
         self._processes = processes
         self._events = events
         self._counts = counts_for(task.settings)
@@ -84,6 +88,11 @@ class Pool:
     def over(self) -> bool:
         """Has every worker ended, since all were to stop?"""
         return self.stopping and not self._slot_of
+
+    @property
+    def passages(self) -> list[Passage]:
+        """Of the workers that serve."""
+        return [slot.passage for slot in self.slots if slot.passage is not None]
 
     # ---- Slots
 
@@ -101,6 +110,9 @@ class Pool:
 
     def steer(self) -> None:
         """New connections go to the slots whose workers accept them."""
+        self._distributor.use(
+            [slot.passage for slot in self.slots if slot.accepts and slot.passage is not None]
+        )
         accepting = [slot.index for slot in self.slots if slot.accepts]
         if accepting != self._steered and self.steering:
             self._steered = accepting
@@ -160,17 +172,22 @@ class Pool:
             for worker in self._slot_of:
                 one, other = socket.socketpair()
                 links.append((worker, kept.enter_context(one), passed.enter_context(other)))
+            passage = self._distributor.new_passage()
+            if passage is not None:
+                kept.callback(passage.end)
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             try:
                 pid = os.fork()
                 if not pid:
-                    self._become_worker(slot.index, ours, theirs, links, cell)
+                    self._become_worker(slot.index, ours, theirs, links, cell, passage)
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             kept.pop_all()
         for worker, end, _ in links:
             worker.give("link", end, worker=pid)
-        self._add(slot, Worker(pid, self.generation, ours, cell))
+        if passage is not None:
+            self._distributor.add(passage)
+        self._add(slot, Worker(pid, self.generation, ours, cell, passage))
 
     def _take_cell(self, counts: SharedCounts) -> int | None:
         cell = counts.take()
@@ -189,20 +206,24 @@ class Pool:
         theirs: Channel,
         links: list[tuple[Worker, socket.socket, socket.socket]],
         cell: int | None,
+        passage: Passage | None,
     ) -> NoReturn:
         """In the new process. Of each link the other worker gets the first end."""
         inherited = Inherited(
             self._sockets.of(index),
+            None if passage is None else passage.theirs,
             theirs,
             [PeerLink(end, worker.pid, awaited=worker.answers) for worker, _, end in links],
             None if cell is None or self._counts is None else Cell(self._counts, cell),
         )
         others = [end for _, end, _ in links]
-        give_up = partial(self._give_up, index, ours, others)
+        give_up = partial(self._give_up, index, ours, others, passage)
         begin = partial(self._processes.become_worker, index)
         become_worker(self._task, inherited, give_up, begin)
 
-    def _give_up(self, index: int, ours: Channel, others: list[socket.socket]) -> None:
+    def _give_up(
+        self, index: int, ours: Channel, others: list[socket.socket], passage: Passage | None
+    ) -> None:
         """In a new worker: close what belongs to the supervisor and to other workers. While another
         process holds an end of a channel, or a listener, its close would not be seen."""
         for channel in (ours, *self.not_for_workers):
@@ -211,6 +232,7 @@ class Pool:
             end.close()
         for worker in self._slot_of:
             worker.close_channel()
+        self._distributor.give_up(passage)
         self._sockets.close_other_slots(index)
         self._events.on_forked()
 
@@ -304,6 +326,8 @@ class Pool:
         for other in self._slot_of:
             other.send("unlink", worker=worker.pid)
         slot.remove(worker)
+        if worker.passage is not None:
+            self._distributor.ended(worker.passage)
         self.steer()
         how = worker.kill_reason or ending(status)
         if stage is Stage.DRAINING:
@@ -324,9 +348,8 @@ class Pool:
 
     def drain(self, worker: Worker, queued: str | list[int], *, quick: bool = False) -> None:
         """Let ``worker`` stop, and kill it if it has not ended after the grace. ``queued`` says
-        which connections it accepts before that, of those in accept queues: all, those of its own
-        sockets, or none; or those of the sockets at these indices. If ``quick``, without a quiet
-        period."""
+        whether it accepts before that what is in its accept queues: all, or none; or which, by the
+        indices of their sockets. If ``quick``, without a quiet period."""
         self._slot_of[worker].remove(worker)
         worker.stage = Stage.DRAINING
         grace = self._settings.graceful_timeout
@@ -349,6 +372,11 @@ class Pool:
             quick=quick,
             signals=self._signals,
         )
+
+    def accept_last(self, most: int) -> None:
+        """Pass on what the supervisor has accepted. Before that, accept what is in its own accept
+        queues, up to ``most`` from each, and then no more."""
+        self._distributor.finish(most, self.passages)
 
     def retire(self, queued: Callable[[int], list[int]]) -> None:
         """Let every worker stop, since those of another supervisor serve. ``queued`` says for the

@@ -100,7 +100,7 @@ class Scaling:
             return  # the worker that boots serves the queue, and then drains
         self._last = slot.current
         self._remove()
-        self._pool.drain(self._last, "own")
+        self._pool.drain(self._last, "all")
 
     def _remove(self) -> None:
         self._sockets.remove_last_slot()

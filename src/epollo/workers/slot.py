@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from epollo.engine.timers import Timer
+from epollo.workers.passage import Passage
 from epollo.workers.respawn import RespawnPause
 from epollo.workers.worker import Stage, Worker
 
@@ -25,6 +26,11 @@ class Slot:
         """Does a worker accept the new connections of this slot, without delay?"""
         worker = self.current
         return worker is not None and worker.unanswered < 2 and not self.given_up
+
+    @property
+    def passage(self) -> Passage | None:
+        """The way of connections to the worker, if the supervisor accepts any."""
+        return None if self.current is None else self.current.passage
 
     def promote(self, worker: Worker) -> Worker | None:
         """``worker`` has booted and serves from now on; returns the one that it replaces."""

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import astuple, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from epollo import address
 from epollo.errors import BindError
@@ -20,11 +20,19 @@ from epollo.workers.inheritance import Inheritance, InheritedListener
 _log = logging.getLogger("epollo.supervisor")
 
 
+class WorkerSocket(NamedTuple):
+    """One address that a worker serves, and its socket; None if the supervisor accepts."""
+
+    address: str
+    socket: socket.socket | None
+
+
 class SlotSockets:
-    """The sockets of one address that is listened on: one for each slot, or one that all share.
+    """The sockets of one address that is listened on: one for each slot, or one that is ``exact``.
 
     A TCP address has a group of sockets (SO_REUSEPORT), each with an accept queue of its own. Unix
-    sockets know no such groups, and an inherited socket is one: all workers accept from it.
+    sockets know no such groups, and an inherited socket is one. From these, and with exact balance
+    from all, the supervisor accepts.
     """
 
     def __init__(
@@ -34,21 +42,31 @@ class SlotSockets:
         first: address.Bound,
         options: address.Options,
         others: Sequence[socket.socket] | None = None,
+        *,
+        exact: bool = False,
     ) -> None:
         """``others`` are the sockets after the first, if another supervisor has made them."""
         self._bind = bind
         self._place = place
         self._first = first
         self._options = options
-        self.shared: bool = bind.fd is not None or first.socket.family == socket.AF_UNIX
+        self._name = str(address.of(first.socket.getsockname()))
+        self._single = bind.fd is not None or first.socket.family == socket.AF_UNIX  # in no group
+        self.exact: bool = exact or self._single
         self._sockets = [first.socket, *(others or ())]
         self.inherited: bool = others is not None
+        self.handed_over: bool = False
         self._file = first.file
 
     @property
+    def first(self) -> socket.socket:
+        """The first socket, or the only one."""
+        return self._first.socket
+
+    @property
     def slots(self) -> int:
-        """How many slots have a socket."""
-        return MOST_WORKERS if self.shared else len(self._sockets)
+        """How many slots have a socket, or need none."""
+        return MOST_WORKERS if self.exact else len(self._sockets)
 
     @property
     def fds(self) -> list[int]:
@@ -72,34 +90,36 @@ class SlotSockets:
     def add(self, *, steered: bool = False) -> None:
         """One more slot, which gets no new connections before `steer` says so; ``steered`` if the
         kernel has a program for that already. Raises OSError."""
-        if not self.shared:
+        if not self.exact:
             if not steered:
                 with suppress(OSError):  # without it, they wait until a worker serves the slot
                     steering.steer(self._first.socket, range(len(self._sockets)))
             self._sockets.append(address.listen_beside(self._first.socket, self._options))
 
-    def of(self, index: int) -> socket.socket:
+    def of(self, index: int) -> WorkerSocket:
         """The socket of the slot at ``index``."""
-        return self._sockets[0 if self.shared else index]
+        return WorkerSocket(self._name, None if self.exact else self._sockets[index])
 
     def close_others(self, index: int) -> None:
         """Close all copies except the one of the slot at ``index``."""
-        kept = self.of(index)
+        kept = self.of(index).socket
         for sock in self._sockets:
             if sock is not kept:
                 sock.close()
 
     def remove_last(self) -> None:
         """Close the supervisor's copy of the last slot's socket."""
-        if not self.shared:
+        if not self.exact:
             self._sockets.pop().close()
 
-    def steer(self, indices: Sequence[int], *, all_slots: bool) -> None:
-        """New connections go to the slots at ``indices``; ``all_slots`` if these are all sockets of
-        the group. Raises OSError."""
-        if self.shared:
+    def steer(self, indices: Sequence[int], *, alone: bool) -> None:
+        """New connections go to the slots at ``indices``; ``alone`` if no other supervisor has
+        sockets in the group. Raises OSError."""
+        if self._single:
             return
-        if all_slots:
+        if self.exact:
+            indices = [0]
+        if alone and len(indices) == len(self._sockets):
             steering.steer_to_all(self._first.socket)
         else:
             steering.steer(self._first.socket, indices)
@@ -107,6 +127,12 @@ class SlotSockets:
     def leave_file(self) -> None:
         """The file of a Unix socket is another supervisor's."""
         self._file = None
+
+    def hand_over(self) -> None:
+        """Another supervisor serves the address: its are the file, and the queue of a socket that
+        is ``exact``."""
+        self.leave_file()
+        self.handed_over = True
 
     @property
     def file(self) -> str:
@@ -150,6 +176,7 @@ class Sockets:
         they fit. Raises BindError."""
         self._inheritance = inheritance
         self.alone = inheritance is None
+        # Grouped with exact balance too: a supervisor after may have the other balance.
         options = replace(options_of(self._settings), grouped=True)
         for place, bind in enumerate(self._binds):
             self._open(place, bind, options, slots)
@@ -164,9 +191,10 @@ class Sockets:
         """Listen on one address."""
         handed = self._inheritance
         others: dict[socket.socket, list[socket.socket]] = {}  # those after an inherited one
+        exact = self._settings.balance == "exact"
 
         def take(listener: InheritedListener) -> address.Bound:
-            first, *others[first] = listener.take(slots)
+            first, *others[first] = listener.take(1 if exact else slots)
             return address.Bound(first, listener.file)
 
         def existing(sockaddr: Any) -> address.Bound | None:
@@ -180,7 +208,7 @@ class Sockets:
             bounds = address.listen_all(bind, options, self._binds, _log.warning, existing=existing)
         for bound in bounds:
             rest = others.get(bound.socket)
-            self._addresses.append(SlotSockets(bind, place, bound, options, rest))
+            self._addresses.append(SlotSockets(bind, place, bound, options, rest, exact=exact))
 
     def own(self) -> None:
         """All that was inherited is this supervisor's from now on."""
@@ -202,18 +230,17 @@ class Sockets:
         """All descriptors."""
         return [fd for each in self._addresses for fd in each.fds]
 
-    def hand_over(self, kept: Collection[int], slots: int) -> Callable[[int], list[int]]:
-        """Another supervisor has the addresses at the indices ``kept``, with ``slots`` slots. Its
-        are the files now; the sockets of this one are to be closed. Returns a function of the index
-        of a slot: the indices of its sockets whose queue only the workers of this supervisor
-        accept."""
-        served = []  # of each address, how many slots the other one has
-        for index, each in enumerate(self._addresses):
-            if index not in kept:
-                served.append(0)
-                continue
-            each.leave_file()
-            served.append(MOST_WORKERS if each.shared else slots)
+    def hand_over(self, taken: Sequence[int]) -> Callable[[int], list[int]]:
+        """Another supervisor serves, and the sockets of this one are to be closed. ``taken``: of
+        each address, how many of them the other one has. Returns a function of the index of a slot:
+        the indices of its sockets whose queue only the workers of this supervisor accept."""
+        for each, count in zip(self._addresses, taken, strict=True):
+            if count:
+                each.hand_over()
+        served = [
+            MOST_WORKERS if count and each.exact else count
+            for each, count in zip(self._addresses, taken, strict=True)
+        ]
         return lambda slot: [index for index, count in enumerate(served) if slot >= count]
 
     def add_slot(self) -> None:
@@ -232,9 +259,14 @@ class Sockets:
             ) from error
         self._slots += 1
 
-    def of(self, index: int) -> list[tuple[socket.socket, bool]]:
-        """The sockets of the slot at ``index``; true for those that it shares with all others."""
-        return [(each.of(index), each.shared) for each in self._addresses]
+    @property
+    def exact(self) -> list[socket.socket]:
+        """Those from which the supervisor accepts."""
+        return [each.first for each in self._addresses if each.exact and not each.handed_over]
+
+    def of(self, index: int) -> list[WorkerSocket]:
+        """The addresses and sockets of the slot at ``index``."""
+        return [each.of(index) for each in self._addresses]
 
     @property
     def files(self) -> list[str]:
@@ -254,7 +286,7 @@ class Sockets:
             return
         try:
             for each in self._addresses:
-                each.steer(chosen, all_slots=self.alone and len(chosen) == self._slots)
+                each.steer(chosen, alone=self.alone)
         except OSError as error:
             self._can_steer = False
             _log.warning("cannot steer new connections to other workers: %s", error.strerror)

@@ -26,6 +26,7 @@ from epollo.logs.files import reopen_log_files
 from epollo.server.listeners import binds_or_systemd_sockets
 from epollo.server.notices import Notices
 from epollo.server.signals import signal_wakeup
+from epollo.workers.distributor import Distributor
 from epollo.workers.file_watcher import FileWatcher
 from epollo.workers.handover import Handover
 from epollo.workers.heartbeat import Heartbeat
@@ -75,13 +76,14 @@ class Supervisor:
         # The engine to read: nothing here depends on speed.
         self._loop = new_loop("python", "auto")
         self._sockets = Sockets(task.settings, binds)
-        self._pool = Pool(self._loop, task, self._sockets, self._processes, self)
+        self._distributor = Distributor(self._loop)
+        self._pool = Pool(self._loop, task, self._sockets, self._distributor, self._processes, self)
         self._replacements = Replacements(self._pool, task, self._on_reloaded)
         self._scaling = Scaling(self._loop, self._pool, self._sockets, task.settings.workers)
         self._watcher = FileWatcher(watched) if watched else None
         systemd = [each.fd for each in passed if each.fd is not None]
         self._handover = Handover(
-            self._loop, task.settings, self._pool, self._sockets, systemd, self
+            self._loop, task.settings, self._pool, self._sockets, self._distributor, systemd, self
         )
         self._handover_asked = False
         self._held: list[int] = []  # signals to act on when another supervisor has come or gone
@@ -104,6 +106,7 @@ class Supervisor:
                 sys.dont_write_bytecode = True
                 self._watcher.start()
             self._sockets.open(self._settings.workers, self._inheritance)
+            self._distributor.listen(self._sockets.exact)
             self._processes.begin(self._sockets.files)
             if self._inheritance is None:
                 self._processes.write_pid_file()
@@ -118,6 +121,7 @@ class Supervisor:
             gc.unfreeze()
             if self._watcher is not None:
                 self._watcher.close()
+            self._distributor.close()
             self._sockets.close()
             self._processes.end()
             self._loop.close()
@@ -150,7 +154,7 @@ class Supervisor:
             if self._inheritance is None:
                 self._announce()
             else:
-                self._inheritance.claim(len(self._pool.slots))
+                self._inheritance.claim()
 
     def _announce(self) -> None:
         """All workers serve."""
@@ -332,6 +336,7 @@ class Supervisor:
             self._stops = 1
             if self._handover.done:  # the workers drain already
                 if quick:
+                    self._pool.accept_last(self._settings.backlog)
                     self._pool.drain_all(self._terms, quick=True)
                 return
             self._notices.stopping()
@@ -352,7 +357,9 @@ class Supervisor:
 
     def _drain(self, *, quick: bool) -> None:
         self._delay = None
-        queued = "none" if self._sockets.borrowed else "all"
+        borrowed = self._sockets.borrowed
+        queued = "none" if borrowed else "all"
+        self._pool.accept_last(0 if borrowed else self._settings.backlog)
         self._sockets.close()  # first: then no connection can wait in a queue that nobody accepts
         self._pool.drain_all(self._terms, queued, quick=quick)
 

@@ -16,6 +16,7 @@ from epollo import errors
 from epollo.engine import EventLoop
 from epollo.errors import EpolloError, WorkerError
 from epollo.workers.channel import Channel, ChannelWatch, Message
+from epollo.workers.passage import Passage
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -44,9 +45,15 @@ class Worker:
     """
 
     def __init__(
-        self, pid: int, generation: int, channel: Channel, cell: int | None = None
+        self,
+        pid: int,
+        generation: int,
+        channel: Channel,
+        cell: int | None = None,
+        passage: Passage | None = None,
     ) -> None:
         self.pid: int = pid
+        self.passage: Passage | None = passage  # if the supervisor accepts connections for it
         self.generation: int = generation
         self.stage: Stage = Stage.BOOTING
         self.ready_line: str = ""

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from epollo.engine import EventLoop
+from epollo.server.attacher import Attacher
 from epollo.server.handlers.handler import Handler
+from epollo.server.listeners import NewSource
 from epollo.server.server import Server
 from epollo.workers.broker import WorkersBroker
 from epollo.workers.channel import ChannelWatch, Message
 from epollo.workers.inherited import Inherited
+from epollo.workers.intake import Intake
 from epollo.workers.task import Task
 
 _SPARE_SECONDS = 1.0  # added to a delay that the supervisor ends, so that it does so first
@@ -39,9 +44,15 @@ class WorkerServer(Server):
         self._cell = inherited.cell
         self._broker = WorkersBroker(inherited.links, task.settings.max_unsent)
         super().__init__(handler, name=task.name, broker=self._broker, settings=task.settings)
-        self._listeners.use([each for each, _ in inherited.sockets])
-        self._listeners.on_closed = self._say_released
         self._sockets = inherited.sockets
+        pair = inherited.pair
+        self._listeners.use(
+            [each.socket for each in self._sockets if each.socket is not None],
+            [each.address for each in self._sockets],
+            None if pair is None else self._take_from(pair),
+        )
+        self._listeners.on_closed = self._say_released
+        self._intake: Intake | None = None
         self._channel = inherited.channel
         self._watch: ChannelWatch | None = None
         self._process_settings_apply = True  # the supervisor has applied them
@@ -49,6 +60,13 @@ class WorkerServer(Server):
         self._signals_there = 0  # the same of the supervisor, when it gave its last order
         self._abort_ordered = False
         self.is_ready: bool = False
+
+    def _take_from(self, pair: socket.socket) -> NewSource:
+        def new_source(loop: EventLoop, attacher: Attacher) -> Intake:
+            self._intake = Intake(loop, pair, attacher)
+            return self._intake
+
+        return new_source
 
     def _check_workers(self) -> None:
         """The supervisor has read the setting."""
@@ -73,6 +91,8 @@ class WorkerServer(Server):
         match message.kind:
             case "ping":
                 count = self._protocol.message_count
+                if self._intake is not None:
+                    self._intake.report()
                 self._send("alive", messages=None if count is None else count.total)
             case "drain":
                 self._drain_as_ordered(**values)
@@ -105,9 +125,9 @@ class WorkerServer(Server):
         try:
             self._listeners.leave_queued(
                 [
-                    each
-                    for index, (each, shared) in enumerate(self._sockets)
-                    if not _accepts(queued, index, shared=shared)
+                    each.socket
+                    for index, each in enumerate(self._sockets)
+                    if each.socket is not None and not _accepts(queued, index)
                 ]
             )
         finally:
@@ -147,8 +167,6 @@ class WorkerServer(Server):
             self._watch.send(kind, **values)
 
 
-def _accepts(queued: str | list[int], index: int, *, shared: bool) -> bool:
+def _accepts(queued: str | list[int], index: int) -> bool:
     """Does it accept what is in the queue of the socket at ``index``?"""
-    if isinstance(queued, list):
-        return index in queued
-    return queued == "all" or (queued == "own" and not shared)
+    return index in queued if isinstance(queued, list) else queued == "all"
