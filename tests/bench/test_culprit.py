@@ -51,9 +51,9 @@ async def slow(message: bytes, connection: Connection) -> bytes:
 
 @contextmanager
 def bench(address: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """``epollo bench`` for a second, in a process of its own."""
+    """``epollo bench`` for three seconds, in a process of its own."""
     command = [sys.executable, "-m", "epollo", "bench", address, *arguments]
-    command += ["--duration", "1s", "--warmup", "200ms", "--json", "-"]
+    command += ["--duration", "3s", "--warmup", "200ms", "--json", "-"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -255,9 +255,10 @@ def with_delays(mean: float, delays: Delays | None, **load: Any) -> Result:
         (sampled(50, read=15, send=15), Culprit.READER),
         (sampled(50, read=30, own_without_core=290 * MS), Culprit.MACHINE),
         (sampled(50, server_without_core=0.7), Culprit.MACHINE),
-        (sampled(50, server_without_core=0.3), Culprit.SERVER),
+        (sampled(50, server_without_core=0.2), Culprit.SERVER),
+        (sampled(50, server_without_core=0.4), Culprit.MACHINE),  # and so it is slow, too
         (sampled(50, server_without_core=0.1, server_starved=0.7), Culprit.MACHINE),
-        (sampled(50, server_without_core=0.7, server_starved=0.3), Culprit.SERVER),
+        (sampled(50, server_without_core=0.7, server_starved=0.2), Culprit.SERVER),
         (replace(sampled(50, lag=30), reads=times()), Culprit.READER),
         (replace(sampled(50, lag=30, lags_without_core=290 * MS), reads=times()), Culprit.MACHINE),
         (replace(sampled(50), reads=times()), Culprit.SERVER),
