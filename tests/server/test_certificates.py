@@ -672,7 +672,7 @@ def test_certificates_are_replaced_under_load_and_no_connection_is_lost(
                     new = two.issue()
                     replaced(two, new)
                     until_seen(server.address, "two.test", new.leaf)
-                bench.send_signal(signal.SIGINT)
+                bench.send_signal(signal.SIGTERM)
                 output, _ = bench.communicate(timeout=DEADLINE)
             finally:
                 bench.kill()
