@@ -220,8 +220,12 @@ class Choosy(LengthPrefix):
 def test_what_one_server_cannot_encode_ends_nothing_of_another_that_publishes_it(
     engine: Engine, log: Log
 ) -> None:
+    def join(message: bytes, connection: Connection) -> bytes:
+        connection.join("all")
+        return message
+
     broker = LocalBroker()
-    choosy = engine.server(bytes.upper, framing=Choosy("choosy", 1 << 20, size=4), broker=broker)
+    choosy = engine.server(join, framing=Choosy("choosy", 1 << 20, size=4), broker=broker)
     servers: list[Any] = []
 
     def publish(message: bytes) -> bytes:
@@ -229,9 +233,16 @@ def test_what_one_server_cannot_encode_ends_nothing_of_another_that_publishes_it
         return b"published"
 
     servers.append(engine.server(publish, broker=broker))
-    with servers[0] as server, choosy, Peer(server.addresses[0]) as peer:
+    with (
+        servers[0] as server,
+        choosy,
+        Peer(choosy.addresses[0]) as member,
+        Peer(server.addresses[0]) as peer,
+    ):
+        assert member.ask(b"join") == b"join"
         assert peer.ask(b"bad") == b"published"
         assert peer.ask(b"good") == b"published"
+        assert member.message() == b"good"
     assert [line.split(":")[0] for line in log.take()] == ["not delivered to group 'all'"]
 
 
