@@ -499,6 +499,7 @@ class Server:
     def _close(self) -> None:
         self._listeners.close()
         loop, self._loop = self._loop, None
+        self._goodbye = None  # which knows the connections
         if loop is not None and loop.inherited:
             loop.close()
         elif loop is not None:
