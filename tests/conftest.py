@@ -83,13 +83,21 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 @pytest.fixture(autouse=True)
 def log() -> Iterator[Log]:
-    """Fails a test that leaves an unexpected line in the log."""
+    """Fails a test that leaves an unexpected line in the log, or changes what is logged."""
     handler = Log()
     logger = logging.getLogger("epollo")
+    levels = _levels()
     logger.addHandler(handler)
     yield handler
     logger.removeHandler(handler)
     assert handler.take() == []
+    assert _levels() == levels
+
+
+def _levels() -> list[int]:
+    """Of the loggers that epollo's lines go through."""
+    names = ("", "epollo", "epollo.server", "epollo.engine", "epollo.access", "epollo.supervisor")
+    return [logging.getLogger(name).level for name in names]
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -223,8 +223,11 @@ def test_a_slow_handler_is_named_once_a_second(engine: Engine, log: Log) -> None
     with engine.server(sleeps) as server, Peer(server.addresses[0]) as peer:
         for _ in range(4):
             assert peer.ask(b"slow") == b"slow"
-    assert 1 <= len(log.slow) <= 1 + (time.monotonic() - begun)
-    for line in log.slow:
+    named = [
+        line for line in log.slow if "still holds it" not in line
+    ]  # else: a line while it does
+    assert 1 <= len(named) <= 1 + (time.monotonic() - begun)
+    for line in named:
         held = re.match(r"handler sleeps held the loop for (\d+) ms", line)
         assert held is not None
         assert int(held[1]) >= 150

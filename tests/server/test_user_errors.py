@@ -4,16 +4,17 @@ every call completes: nothing of it is left, and a stop finds nothing to wait fo
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
-from epollo import CloseReason, Connection, LocalBroker
+from epollo import CloseReason, Connection, LocalBroker, Refusal
 from epollo.framing import Buffer, LengthPrefix
 from tests.engines import Engine
 from tests.logs import Log
@@ -246,27 +247,85 @@ def test_what_one_server_cannot_encode_ends_nothing_of_another_that_publishes_it
     assert [line.split(":")[0] for line in log.take()] == ["not delivered to group 'all'"]
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *EXITS])
-def test_a_log_that_raises_keeps_no_call_from_coming(
-    engine: Engine, kind: type[BaseException]
-) -> None:
-    """`disconnected` comes, and its group forgets the connection, whatever a log handler does."""
-    import logging
+@contextmanager
+def raising(name: str, kind: type[BaseException]) -> Iterator[list[str]]:
+    """A filter of the user's raises for every line of the logger ``name``, which are returned."""
+    lines: list[str] = []
 
     def filtered(record: logging.LogRecord) -> bool:
-        if "closed" in record.msg:
-            raise kind
-        return True
+        lines.append(record.getMessage())
+        raise kind
 
-    handler = Plain("nothing", ValueError)
-    logger = logging.getLogger("epollo.server")
+    logger = logging.getLogger(name)
     logger.addFilter(filtered)
+    logger.setLevel(logging.DEBUG)
     try:
-        with engine.server(handler) as server:
-            for _ in range(3):
-                with Peer(server.addresses[0]) as peer:
-                    peer.send(b"\xff\xff\xff\xff")
-                    assert peer.receive_all() == b""
-                assert handler.ends(1) == ["frame_too_large"]
+        yield lines
     finally:
+        logger.setLevel(logging.NOTSET)
         logger.removeFilter(filtered)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_log_that_raises_keeps_no_call_from_coming(
+    engine: Engine, kind: type[BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = Plain("nothing", ValueError)
+    with raising("epollo.server", kind) as lines, engine.server(handler) as server:
+        for _ in range(3):
+            with Peer(server.addresses[0]) as peer:
+                peer.send(b"\xff\xff\xff\xff")
+                assert peer.receive_all() == b""
+            assert handler.ends(1) == ["frame_too_large"]
+    assert "frame_too_large" in lines[0]
+    assert kind.__name__ in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", EXITS)
+def test_an_exit_in_a_log_ends_the_server_after_the_call_has_come(
+    engine: Engine, kind: type[BaseException], log: Log
+) -> None:
+    handler = Plain("nothing", ValueError)
+    server = engine.server(handler)
+    server.start()
+    with raising("epollo.server", kind), Peer(server.addresses[0]) as peer:
+        peer.send(b"\xff\xff\xff\xff")
+        with pytest.raises(kind):
+            server.run()
+    assert handler.ends(1) == ["frame_too_large"]
+    log.take()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_refusal_holds_though_the_log_raises(
+    engine: Engine, kind: type[BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also that of a client behind a proxy, whose connection is served until it is known."""
+    handler = Plain("nothing", ValueError)
+    settings: Any = {"max_per_ip": 1, "proxy_protocol": "optional"}
+    with raising("epollo.server", kind) as lines, engine.server(handler, **settings) as server:
+        with Peer(server.addresses[0]) as first, Peer(server.addresses[0]) as second:
+            for peer in (first, second):
+                peer.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + frame(b"hello"))
+            assert first.message() == b"hello"
+            assert second.receive_all() == b""
+        assert handler.ends(1) == ["eof"]
+    assert server.counters.refused[Refusal.MAX_PER_IP] == 1
+    assert any("max_per_ip" in line for line in lines)
+    assert kind.__name__ in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_access_log_goes_on_though_a_line_raises(
+    engine: Engine, kind: type[BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = Plain("nothing", ValueError)
+    with (
+        raising("epollo.access", kind) as lines,
+        engine.server(handler, access_log="log") as server,
+    ):
+        for _ in range(3):
+            with Peer(server.addresses[0]) as peer:
+                assert peer.ask(b"hello") == b"hello"
+        until(lambda: len(lines) == 3)
+    assert kind.__name__ in capsys.readouterr().err

@@ -32,6 +32,18 @@ def test_a_reload_imports_the_application_anew(engine: Engine, tmp_path: Path) -
         assert not server.workers & before
 
 
+def test_code_of_the_same_second_and_length_is_new_code(tmp_path: Path) -> None:
+    """Bytecode of the code before would pass for its own, to Python."""
+    write(tmp_path, 1)
+    written = (tmp_path / "app.py").stat()
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # as most users have it
+    with supervised(tmp_path, env=environment) as server:
+        server.write(2)
+        os.utime(tmp_path / "app.py", ns=(written.st_atime_ns, written.st_mtime_ns))
+        _reload(server)
+        assert {server.ask()[0] for _ in range(20)} == {"2"}
+
+
 def test_connections_of_the_old_workers_get_their_replies(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
         "import asyncio\n"

@@ -13,11 +13,12 @@ import weakref
 from pathlib import Path
 
 from epollo.causes import cause_of
+from epollo.logs.logger import logger
 
 _PERIOD = 1.0  # seconds between two lines about a file that cannot be written
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
 
-_log = logging.getLogger("epollo.server")
+_log = logger("epollo.server")
 
 
 class LogFile(logging.Handler):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 
 from prometheus_client import CollectorRegistry
@@ -11,6 +10,7 @@ from epollo import address
 from epollo.engine import CloseReason, EngineConnection, EventLoop, Limits, Timer
 from epollo.errors import PollerFull
 from epollo.framing import Framing, parse
+from epollo.logs.logger import logger
 from epollo.metrics.scrape import Scrape
 
 SECONDS = 5.0  # for a request and its response
@@ -18,7 +18,7 @@ MOST = 16  # connections at a time
 _RETRY_SECONDS = 1.0
 _MOST_UNSENT = 4 << 20  # bytes
 
-_log = logging.getLogger("epollo.metrics")
+_log = logger("epollo.metrics")
 
 
 class MetricsListener:

@@ -18,6 +18,7 @@ from epollo.engine import EngineConnection
 from epollo.errors import SettingError
 from epollo.logs.files import LogFile
 from epollo.logs.forms import formatter
+from epollo.logs.logger import logger
 from epollo.reasons import CloseReason
 from epollo.server.log_limiter import LogLimiter
 
@@ -26,7 +27,7 @@ OFF, TO_THE_LOG = "off", "log"
 _MOST_WAITING = 10_000  # lines
 _LAST_SECONDS = 1.0  # for the lines that wait when the server ends
 
-_access = logging.getLogger("epollo.access")
+_access = logger("epollo.access")
 
 _TEXT = (
     "connection=%(connection)d peer=%(peer)s reason=%(reason)s messages_in=%(messages_in)d "
@@ -139,7 +140,7 @@ def _record(connection: EngineConnection, reason: CloseReason) -> logging.LogRec
         "seconds": round(time.monotonic() - traffic.since, 6),
     }
     text = {**fields, "peer": _quoted(connection.peername)}
-    return _access.makeRecord(
+    return _access.logger.makeRecord(
         _access.name, logging.INFO, __file__, 0, _TEXT, (text,), None, extra=fields
     )
 

@@ -14,6 +14,7 @@ from epollo.filters.base import Filter
 from epollo.filters.proxy import Proxy
 from epollo.filters.tls import TLS
 from epollo.framing.own import checked
+from epollo.logs.logger import logger
 from epollo.server.access_log import OFF, AccessLog
 from epollo.server.certificates import Certificates
 from epollo.server.counters import Counters
@@ -29,7 +30,7 @@ from epollo.server.shared_counts import Cell
 from epollo.server.slow_handlers import SlowHandlers
 from epollo.settings import Settings
 
-_log = logging.getLogger("epollo.server")
+_log = logger("epollo.server")
 
 # Resets and hang-ups are everyday events; a peer's fault is worth a line; a handler's error is a
 # bug. Refused connections are logged by `ConnectionLimiter`, at most one line a second, and of all
@@ -177,10 +178,19 @@ class ApplicationProtocol:
         self.executor.connected(connection)
 
     def closed(self, connection: EngineConnection, reason: CloseReason) -> None:
+        try:
+            self._log_end(connection, reason)
+        finally:  # a signal handler may have raised KeyboardInterrupt
+            self._forget(connection, reason)
+
+    def _log_end(self, connection: EngineConnection, reason: CloseReason) -> None:
         if _log.isEnabledFor(LEVELS[reason]):
             self._log_close(connection, reason)
         if self._access_log is not None:
             self._access_log.add(connection, reason)
+
+    def _forget(self, connection: EngineConnection, reason: CloseReason) -> None:
+        """Count ``connection`` no more, and tell the application."""
         if self.counts_each and self.traffic is not None and connection.traffic is not None:
             self.traffic.add(connection.traffic)
         refusal = self.limiter.remove(connection) if self.limiter.bounded else None

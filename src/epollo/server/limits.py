@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import time
 
 from epollo import address
 from epollo.engine import CloseReason, Connection
+from epollo.logs.logger import logger
 from epollo.reasons import Refusal
 from epollo.server.counters import Counters
 from epollo.server.rates import ConnectionRates
 from epollo.server.shared_counts import Cell
 
-_log = logging.getLogger("epollo.server")
+_log = logger("epollo.server")
 
 
 class ConnectionLimiter:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
@@ -10,12 +9,13 @@ from typing import Protocol, TypeAlias
 
 from epollo import address
 from epollo.engine import EventLoop
+from epollo.logs.logger import logger
 from epollo.server.acceptor import Acceptor
 from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.attacher import Attacher
 from epollo.settings import Settings
 
-_log = logging.getLogger("epollo.server")
+_log = logger("epollo.server")
 
 
 class ConnectionSource(Protocol):

@@ -13,13 +13,14 @@ from functools import partial
 from types import TracebackType
 
 from epollo.engine import EventLoop
+from epollo.logs.logger import logger
 
 _PERIOD = 1.0  # seconds
 _MOST_KINDS = 256  # at a time; further ones share one kind
 
 Fields = Mapping[str, object]
 
-_log = logging.getLogger("epollo.server")
+_log = logger("epollo.server")
 
 
 class _Held:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from epollo.errors import SettingError
+from epollo.logs.logger import logger
 from epollo.process_identity import (
     Identity,
     PidFile,
@@ -18,7 +18,7 @@ from epollo.settings import Settings
 
 _SETTINGS = ("user", "group", "pid_file", "process_name")
 
-_log = logging.getLogger("epollo.server")
+_log = logger("epollo.server")
 
 
 class ServerProcess:

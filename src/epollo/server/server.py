@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 import time
@@ -25,6 +24,7 @@ from epollo.engine import (
 from epollo.errors import SettingError
 from epollo.framing import Buffer
 from epollo.logs.files import reopen_log_files
+from epollo.logs.logger import logger
 from epollo.server import contradictions
 from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.certificates import Certificates
@@ -56,7 +56,7 @@ _HANDSHAKE_SECONDS = 1.0  # after a stop, for handshakes that had begun, and for
 
 STOPPING_RAISED = "the handler raised in stopping"
 
-_log = logging.getLogger("epollo.server")
+_log = logger("epollo.server")
 
 
 def run_until_signalled(server: Server) -> Stop:

@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
 from epollo.engine import Connection, EventLoop
+from epollo.logs.logger import logger
 from epollo.server.handlers.application import Application
 from epollo.server.places import place_and_stack_of_thread, place_of_thread
 
 _SHORTEST_PERIOD = 0.01  # seconds between two looks
 _HOOK_SECONDS = 1.0  # for `started` and `stopped`, which may take their time
 
-_log = logging.getLogger("epollo.server")
+_log = logger("epollo.server")
 
 Poster = Callable[[Callable[[], object]], object]
 """Makes a loop call a function: ``call_threadsafe`` or ``call_soon_threadsafe``."""
@@ -168,7 +169,7 @@ def _warn(
 ) -> None:
     """Log a warning with the stack of another thread: logging adds only its own."""
     if _log.isEnabledFor(logging.WARNING):
-        record = _log.makeRecord(
+        record = _log.logger.makeRecord(
             _log.name,
             logging.WARNING,
             __file__,

@@ -12,7 +12,6 @@ process, if a signal asked for the stop. All of this takes less than a second af
 from __future__ import annotations
 
 import _thread
-import logging
 import os
 import signal
 import sys
@@ -22,6 +21,8 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from epollo.logs.logger import logger
 
 CLEANUP_SECONDS = 0.4  # for cancelled coroutines, after the grace
 
@@ -34,7 +35,7 @@ _INTERRUPTS = 3
 _INTERRUPT_PERIOD = 0.15  # seconds from one interrupt to the next, if the thread is still stuck
 _OWN_FILES = ("signals.py", "stopping.py")  # frames of the signal handler, which raises StopOverdue
 
-_log = logging.getLogger("epollo.server")
+_log = logger("epollo.server")
 
 
 class StopOverdue(BaseException):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections.abc import Callable
 
+from epollo.logs.logger import logger
 from epollo.server.stopping import Stop
 
-_log = logging.getLogger("epollo.server")
+_log = logger("epollo.server")
 
 _MARGIN = 0.4  # seconds after the deadline of a stop, for the work that the deadline triggers
 _PERIOD = 0.1  # seconds between checks of the deadline, which may move

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import select
 import socket
 import time
 from collections.abc import Callable, Sequence
 
 from epollo.engine import EventLoop
+from epollo.logs.logger import logger
 from epollo.server.groups.broker import Deliver
 from epollo.units import format_size
 from epollo.workers.link import HELLO, PeerLink, frame_of
@@ -19,7 +19,7 @@ MEETING_SECONDS = 1.0
 _LAST_SECONDS = 0.1  # for the others to take what this worker has published, when it ends
 _REPORT_SECONDS = 1.0  # between two lines of the log
 
-_log = logging.getLogger("epollo.server")
+_log = logger("epollo.server")
 
 
 class WorkersBroker:

@@ -6,7 +6,6 @@ A connection that no worker can take stays in the accept queue. A worker that do
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -15,12 +14,13 @@ from epollo.engine import EventLoop
 from epollo.engine.events import READ
 from epollo.engine.listener import ACCEPTS_PER_TURN, Listener
 from epollo.engine.timers import Timer
+from epollo.logs.logger import logger
 from epollo.workers.passage import Passage
 
 LATE_SECONDS = 0.25
 RETRY_SECONDS = 1.0  # after accept(2) has failed, such as with EMFILE
 
-_log = logging.getLogger("epollo.supervisor")
+_log = logger("epollo.supervisor")
 
 
 class Distributor:

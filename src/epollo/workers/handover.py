@@ -17,7 +17,6 @@ When this one has ended, which ends the stream, the new one is alone.
 
 from __future__ import annotations
 
-import logging
 import os
 import posix
 import signal
@@ -30,6 +29,7 @@ from typing import NoReturn, Protocol
 from epollo.causes import cause_of
 from epollo.engine import EventLoop
 from epollo.engine.timers import Timer
+from epollo.logs.logger import logger
 from epollo.settings import Settings
 from epollo.workers.channel import Channel, ChannelWatch, Message, channel_pair
 from epollo.workers.distributor import Distributor
@@ -47,7 +47,7 @@ _NOT_HANDED_ON = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"
 
 _SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}
 
-_log = logging.getLogger("epollo.supervisor")
+_log = logger("epollo.supervisor")
 
 
 class HandoverEvents(Protocol):

@@ -17,6 +17,7 @@ from epollo.causes import cause_of
 from epollo.engine import EventLoop
 from epollo.engine.timers import Timer
 from epollo.errors import EpolloError, WorkerError
+from epollo.logs.logger import logger
 from epollo.server.shared_counts import Cell, SharedCounts, counts_for
 from epollo.workers.channel import Channel, Message, channel_pair
 from epollo.workers.distributor import Distributor
@@ -33,7 +34,7 @@ from epollo.workers.worker_process import become_worker
 KILL_SECONDS = 1.0
 """After the deadline of a worker, which enforces that itself: then it is killed."""
 
-_log = logging.getLogger("epollo.supervisor")
+_log = logger("epollo.supervisor")
 
 
 class PoolEvents(Protocol):

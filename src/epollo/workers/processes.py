@@ -8,15 +8,15 @@ application.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 
+from epollo.logs.logger import logger
 from epollo.process_identity import PidFile, identity, set_process_name
 from epollo.server.process import become_for
 from epollo.settings import Settings
 
-_log = logging.getLogger("epollo.supervisor")
+_log = logger("epollo.supervisor")
 
 
 class Processes:

@@ -3,18 +3,18 @@ drains."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
 
 from epollo.errors import EpolloError
+from epollo.logs.logger import logger
 from epollo.workers.pool import Pool
 from epollo.workers.slot import Slot
 from epollo.workers.task import Task
 from epollo.workers.worker import Worker
 
-_log = logging.getLogger("epollo.supervisor")
+_log = logger("epollo.supervisor")
 
 
 class Replacements:

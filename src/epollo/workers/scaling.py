@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-
 from epollo.engine import EventLoop
 from epollo.errors import BindError
+from epollo.logs.logger import logger
 from epollo.settings import MOST_WORKERS
 from epollo.workers.pool import Pool
 from epollo.workers.slot import Slot
@@ -16,7 +15,7 @@ STEERING_SECONDS = 0.25
 """From the moment on which new connections are steered away from a slot, until its worker accepts
 what is in the queue and closes it: TCP handshakes that have begun end in the meantime."""
 
-_log = logging.getLogger("epollo.supervisor")
+_log = logger("epollo.supervisor")
 
 
 class Scaling:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from collections.abc import Callable, Collection, Sequence
@@ -12,12 +11,13 @@ from typing import Any, NamedTuple
 
 from epollo import address
 from epollo.errors import BindError
+from epollo.logs.logger import logger
 from epollo.server.listeners import options_of
 from epollo.settings import MOST_WORKERS, Settings
 from epollo.workers import steering
 from epollo.workers.inheritance import Inheritance, InheritedListener
 
-_log = logging.getLogger("epollo.supervisor")
+_log = logger("epollo.supervisor")
 
 
 class WorkerSocket(NamedTuple):

@@ -8,7 +8,6 @@ a worker that is forked later imports the application as it is then.
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import signal
 import sys
@@ -23,6 +22,7 @@ from epollo.descriptors import all_descriptors
 from epollo.engine import Timer, new_loop
 from epollo.errors import EpolloError, SettingError, UsageError
 from epollo.logs.files import reopen_log_files
+from epollo.logs.logger import logger
 from epollo.server.listeners import binds_or_systemd_sockets
 from epollo.server.notices import Notices
 from epollo.server.signals import signal_wakeup
@@ -51,7 +51,7 @@ _SIGNALS = (
     signal.SIGCHLD,
 )
 
-_log = logging.getLogger("epollo.supervisor")
+_log = logger("epollo.supervisor")
 
 
 class Supervisor:
@@ -101,9 +101,6 @@ class Supervisor:
         try:
             self._task.load_certificates()
             if self._watcher is not None:
-                # Two edits within a second may leave a file of the same size and time: then Python
-                # would take the bytecode of the first one.
-                sys.dont_write_bytecode = True
                 self._watcher.start()
             self._sockets.open(self._settings.workers, self._inheritance)
             self._distributor.listen(self._sockets.exact)

@@ -77,6 +77,9 @@ def _serve(task: Task, inherited: Inherited, begin: Callable[[], object]) -> int
         begin()
         with all_descriptors() as limit:
             importlib.invalidate_caches()
+            # Bytecode of code that was replaced within the same second by code of the same length
+            # would be taken for the new code's: Python compares no more than that (PEP 552).
+            sys.dont_write_bytecode = True
             handler = (
                 echo if task.path is None else load_application(task.path, factory=task.factory)
             )

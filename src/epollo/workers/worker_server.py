@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from epollo.engine import EventLoop
+from epollo.logs.logger import logger
 from epollo.server.attacher import Attacher
 from epollo.server.handlers.handler import Handler
 from epollo.server.listeners import NewSource
@@ -22,7 +22,7 @@ from epollo.workers.task import Task
 
 _SPARE_SECONDS = 1.0  # added to a delay that the supervisor ends, so that it does so first
 
-_log = logging.getLogger("epollo.supervisor")
+_log = logger("epollo.supervisor")
 
 
 class WorkerServer(Server):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from functools import partial
 
@@ -10,10 +9,11 @@ from epollo.engine import Connection, EventLoop
 from epollo.errors import EncodeError
 from epollo.framing import Buffer, Framing
 from epollo.framing.base import to_bytes
+from epollo.logs.logger import logger
 from epollo.server.groups.broker import Broker
 from epollo.server.groups.registry import Groups
 
-_log = logging.getLogger("epollo.server")
+_log = logger("epollo.server")
 
 
 class Publisher:

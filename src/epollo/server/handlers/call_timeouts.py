@@ -7,17 +7,17 @@ ends.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 
 from epollo.engine import Connection, EventLoop
 from epollo.errors import HandlerTimeout
+from epollo.logs.logger import logger
 from epollo.server.handlers.pending import PendingCall, PendingCalls
 
 CANCEL_SECONDS = 0.4  # for a cancelled coroutine to end
 
-_log = logging.getLogger("epollo.server")
+_log = logger("epollo.server")
 
 PlaceOf = Callable[[object], str]
 """A phrase that says where the coroutine, or the job, of a pending call is."""
