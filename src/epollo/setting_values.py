@@ -80,6 +80,8 @@ class ConnectionValues(TypedDict, total=False):
     log_format: str
     log_file: str | Path
     access_log: str | Path
+    metrics: str
+    control: str | Path
 
 
 class ServerValues(ConnectionValues, total=False):

@@ -66,6 +66,12 @@ def _addresses(value: Addresses) -> tuple[str, ...]:
     return tuple(addresses)
 
 
+def _address(value: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not an address such as '127.0.0.1:9100'")
+    return value
+
+
 def _bound(value: str | int) -> int:
     try:
         return 0 if value == "none" else parse_count(value)
@@ -500,6 +506,16 @@ class Settings:
         "log each connection when it ends, to the log or to a file, opened anew on SIGUSR1; off: "
         "do not",
         choices=("log",),
+    )
+    metrics: str = _setting(
+        "",
+        _address,
+        "ADDRESS",
+        "serve figures for Prometheus here, at /metrics, with /healthz and /readyz",
+        section="Watching and steering",
+    )
+    control: str = _setting(
+        "", _path, "PATH", "a Unix socket for epollo ctl and epollo top, for this user alone"
     )
 
     if TYPE_CHECKING:  # the fields have the types that a value is parsed to

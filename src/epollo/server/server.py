@@ -26,6 +26,7 @@ from epollo.framing import Buffer
 from epollo.logs.files import reopen_log_files
 from epollo.logs.logger import logger
 from epollo.server import contradictions
+from epollo.server.admin import Admin
 from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.certificates import Certificates
 from epollo.server.counters import Counts
@@ -34,6 +35,7 @@ from epollo.server.groups.broker import Broker, LocalBroker
 from epollo.server.groups.publisher import Publisher
 from epollo.server.handlers.application import application, echo
 from epollo.server.handlers.handler import Handler
+from epollo.server.inspection import Inspection, OwnInquiry
 from epollo.server.listeners import Listeners
 from epollo.server.notices import Notices
 from epollo.server.process import ServerProcess, check_not_given
@@ -123,6 +125,7 @@ class Server:
         self._protocol = ApplicationProtocol(
             self.settings, application(handler, name), self._inherited_certificates, self._cell
         )
+        self._inspection: Inspection = Inspection(self._protocol)
         self._listeners = Listeners(self.settings, self._protocol, bind_given=bind_given)
         given = values.keys() if settings is None else settings.changed
         contradictions.check(
@@ -134,6 +137,7 @@ class Server:
             LocalBroker() if broker is None else broker,
         )
         self._loop: EventLoop | None = None
+        self._admin: Admin | None = None
         self._thread: ServerThread | None = None
         self._finish: Callable[[], object] = _nothing  # ends `run` or `serve`
         self._run_lock = threading.Lock()  # held while the server runs
@@ -202,6 +206,7 @@ class Server:
             self._listeners.use_systemd_sockets()
             self._publisher.begin(self._loop)
             self._listeners.open(self._loop)
+            self._open_admin(self._loop)
             if self._protocol.application.asynchronous:
                 from epollo.server import asyncio_adapter
 
@@ -209,6 +214,9 @@ class Server:
         except BaseException:
             self._close()
             raise
+
+    def _open_admin(self, loop: EventLoop) -> None:
+        self._admin = Admin(loop, self.settings, OwnInquiry(self._inspection))
 
     def run(self) -> None:
         """Serve until `stop` or, in the main thread, until SIGINT or SIGTERM. Raises RuntimeError
@@ -498,6 +506,8 @@ class Server:
 
     def _close(self) -> None:
         self._listeners.close()
+        if self._admin is not None:
+            self._admin.close()
         loop, self._loop = self._loop, None
         self._goodbye = None  # which knows the connections
         if loop is not None and loop.inherited:

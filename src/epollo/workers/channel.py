@@ -21,6 +21,8 @@ From the supervisor:
     abort                       stop at once
     link(worker)                a further worker, by its process, and one end of the link with it
     unlink(worker)              that worker has ended
+    ask(number, question, arguments)
+                                answer, with that number: see `epollo.server.inspection`
 
 From a worker:
 
@@ -28,6 +30,7 @@ From a worker:
     failed(text, error, traceback)
                                 it cannot serve, and ends: ``text`` says why, ``error`` is the type
     alive(messages)             its loop runs; ``messages`` it has received, if they are counted
+    answer(number, values)      to a question
     stopping                    it drains, without being asked by the supervisor
     released                    it has closed its listeners
 

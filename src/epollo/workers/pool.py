@@ -14,6 +14,7 @@ from functools import partial
 from typing import NoReturn, Protocol
 
 from epollo.causes import cause_of
+from epollo.control.inquirer import Values
 from epollo.engine import EventLoop
 from epollo.engine.timers import Timer
 from epollo.errors import EpolloError, WorkerError
@@ -52,6 +53,12 @@ class PoolEvents(Protocol):
     def on_forked(self) -> None:
         """In a new worker: this process is no supervisor any more."""
 
+    def on_answer(self, worker: Worker, number: int, values: Values) -> None:
+        """``worker`` has answered a question."""
+
+    def on_ended(self, worker: Worker) -> None:
+        """``worker`` has ended, and is reaped."""
+
 
 class Pool:
     """All slots and workers of one supervisor."""
@@ -89,6 +96,10 @@ class Pool:
     def over(self) -> bool:
         """Has every worker ended, since all were to stop?"""
         return self.stopping and not self._slot_of
+
+    def workers(self) -> list[tuple[Worker, int]]:
+        """Every worker that is not reaped, with the index of its slot, which it may have left."""
+        return [(worker, slot.index) for worker, slot in self._slot_of.items()]
 
     @property
     def passages(self) -> list[Passage]:
@@ -266,6 +277,8 @@ class Pool:
                 self._on_stopping(worker)
             case "released":
                 self._events.on_released(worker)
+            case "answer":
+                self._events.on_answer(worker, values["number"], values["values"])
 
     def _on_ready(self, worker: Worker, line: str) -> None:
         slot = self._slot_of[worker]
@@ -346,6 +359,7 @@ class Pool:
             error = worker.failure or WorkerError(f"worker {worker.pid} {how}, before it served")
             self._events.on_boot_failed(slot, error, worker.age)
         self._events.on_released(worker)
+        self._events.on_ended(worker)
 
     def drain(self, worker: Worker, queued: str | list[int], *, quick: bool = False) -> None:
         """Let ``worker`` stop, and kill it if it has not ended after the grace. ``queued`` says

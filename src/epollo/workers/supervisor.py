@@ -18,11 +18,13 @@ from functools import partial
 from types import FrameType
 
 from epollo import address
+from epollo.control.inquirer import Values
 from epollo.descriptors import all_descriptors
 from epollo.engine import Timer, new_loop
 from epollo.errors import EpolloError, SettingError, UsageError
 from epollo.logs.files import reopen_log_files
 from epollo.logs.logger import logger
+from epollo.server.admin import Admin
 from epollo.server.listeners import binds_or_systemd_sockets
 from epollo.server.notices import Notices
 from epollo.server.signals import signal_wakeup
@@ -31,6 +33,7 @@ from epollo.workers.file_watcher import FileWatcher
 from epollo.workers.handover import Handover
 from epollo.workers.heartbeat import Heartbeat
 from epollo.workers.inheritance import inheritance
+from epollo.workers.inquiry import Inquiries
 from epollo.workers.pool import Pool
 from epollo.workers.processes import Processes
 from epollo.workers.replacement import Replacements
@@ -79,6 +82,8 @@ class Supervisor:
         self._distributor = Distributor(self._loop)
         self._pool = Pool(self._loop, task, self._sockets, self._distributor, self._processes, self)
         self._replacements = Replacements(self._pool, task, self._on_reloaded)
+        self._admin: Admin | None = None
+        self._inquiries = Inquiries(self._loop, self._pool)
         self._scaling = Scaling(self._loop, self._pool, self._sockets, task.settings.workers)
         self._watcher = FileWatcher(watched) if watched else None
         systemd = [each.fd for each in passed if each.fd is not None]
@@ -104,6 +109,7 @@ class Supervisor:
                 self._watcher.start()
             self._sockets.open(self._settings.workers, self._inheritance)
             self._distributor.listen(self._sockets.exact)
+            self._admin = Admin(self._loop, self._settings, self._inquiries)
             self._processes.begin(self._sockets.files)
             if self._inheritance is None:
                 self._processes.write_pid_file()
@@ -118,6 +124,8 @@ class Supervisor:
             gc.unfreeze()
             if self._watcher is not None:
                 self._watcher.close()
+            if self._admin is not None:
+                self._admin.close()
             self._distributor.close()
             self._sockets.close()
             self._processes.end()
@@ -176,6 +184,12 @@ class Supervisor:
 
     def on_released(self, worker: Worker) -> None:
         self._scaling.on_released(worker)
+
+    def on_answer(self, worker: Worker, number: int, values: Values) -> None:
+        self._inquiries.on_answer(worker, number, values)
+
+    def on_ended(self, worker: Worker) -> None:
+        self._inquiries.on_ended(worker)
 
     def _on_reloaded(self) -> None:
         self._notices.ready(self._ready_line.removeprefix("epollo: "))

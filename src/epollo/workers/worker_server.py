@@ -68,6 +68,9 @@ class WorkerServer(Server):
 
         return new_source
 
+    def _open_admin(self, loop: EventLoop) -> None:
+        """The supervisor answers for all workers."""
+
     def _check_workers(self) -> None:
         """The supervisor has read the setting."""
 
@@ -100,6 +103,9 @@ class WorkerServer(Server):
                 self._broker.add(values["worker"], *message.descriptors)
             case "unlink":
                 self._broker.remove(values["worker"])
+            case "ask":
+                answer = self._inspection.answer(values["question"], **values["arguments"])
+                self._send("answer", number=values["number"], values=answer)
             case "reopen_logs":
                 self.reopen_logs()
             case "abort":
