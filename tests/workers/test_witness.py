@@ -16,7 +16,7 @@ import pytest
 
 from tests.engines import Engine
 from tests.support import Peer, until
-from tests.workers.support import Supervised, answer, supervised, write
+from tests.workers.support import Supervised, answer, ended, supervised, write
 from tests.workers.witness import COUNTING, Figures, Stopped, bench, handled, stop_with
 
 PATIENT = ("--graceful-timeout", "60s", "--drain-quiet", "20s")
@@ -49,6 +49,12 @@ def _scale(server: Supervised) -> None:
     server.logged("one worker fewer: 2")
 
 
+def _hand_over(server: Supervised) -> None:
+    """Another supervisor takes the place, and the one before has ended with its workers."""
+    before = server.hand_over()
+    until(lambda: ended(before))
+
+
 def _steady(
     engine: Engine,
     folder: Path,
@@ -67,11 +73,14 @@ def _steady(
         _reload(server, reloads, broken=reloads // 2, drained=drained)
         _scale(server)
         until(lambda: len(server.workers) == 2)  # the others have drained
+        _hand_over(server)
     assert figures.answered + figures.opening == handled(folder)
     return figures
 
 
-def test_nothing_is_lost_over_reloads_and_scaling(engine: Engine, tmp_path: Path) -> None:
+def test_nothing_is_lost_over_reloads_scaling_and_a_handover(
+    engine: Engine, tmp_path: Path
+) -> None:
     figures = _steady(engine, tmp_path, PATIENT, rate=1000, reloads=5)
     assert figures.errors == {}
     assert figures.answered == figures.sent > 1000
@@ -80,7 +89,7 @@ def test_nothing_is_lost_over_reloads_and_scaling(engine: Engine, tmp_path: Path
 @pytest.mark.truth
 def test_nothing_is_lost_over_twenty_reloads(engine: Engine, tmp_path: Path) -> None:
     figures = _steady(engine, tmp_path, DEFAULTS, rate=4000, reloads=20, drained=True)
-    print(f"\n20 reloads, one of them broken, and one worker more and fewer: {figures}")
+    print(f"\n20 reloads, one of them broken, one worker more and fewer, a handover: {figures}")
     assert figures.lost == {}
     assert figures.crossed == 0
 
