@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import gc
 import io
+import logging
 import os
 import queue
 import re
@@ -20,7 +21,7 @@ import tempfile
 import time
 import tracemalloc
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from functools import cached_property
 from pathlib import Path
@@ -238,7 +239,7 @@ class ServerProcess:
         any handler is slow."""
         descriptor = self._log.fileno()  # its position is shared with those who write: pread(2)
         text = os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode()
-        return [line for line in text.splitlines() if SLOW not in line]
+        return list(_without_slow(text.splitlines()))
 
     def threads(self) -> int:
         """How many it has."""
@@ -291,11 +292,34 @@ def run_main(*arguments: str) -> int:
     """The exit status of an ``epollo`` command in this process."""
     with (
         mock.patch.object(sys, "argv", ["epollo", *arguments]),
+        _logging_restored(),
         pytest.raises(SystemExit) as exited,
     ):
         main()
     assert isinstance(exited.value.code, int)
     return exited.value.code
+
+
+def _without_slow(lines: Iterable[str]) -> Iterator[str]:
+    """The lines that are not about slow handlers, nor of the stack below such a line."""
+    in_stack = False
+    for line in lines:
+        in_stack = SLOW in line or (in_stack and line.startswith(("Stack (", " ")))
+        if not in_stack:
+            yield line
+
+
+@contextmanager
+def _logging_restored() -> Iterator[None]:
+    """What a command configures is for itself."""
+    root, epollo = logging.getLogger(), logging.getLogger("epollo")
+    before = root.level, epollo.level, root.handlers[:]
+    try:
+        yield
+    finally:
+        root.setLevel(before[0])
+        epollo.setLevel(before[1])
+        root.handlers[:] = before[2]
 
 
 def in_a_fork(action: Callable[[], object]) -> None:

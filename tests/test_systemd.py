@@ -233,7 +233,7 @@ def test_systemd_socket_activate(tmp_path: Path, flags: list[str]) -> None:
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
     try:
-        until(path.exists)
+        until(lambda: "Listening on" in (tmp_path / "log").read_text())
         with Peer(f"unix:{path}") as peer:
             assert peer.ask(b"x").startswith(b"1 ")
         pid, said = process.pid, tmp_path / "log"

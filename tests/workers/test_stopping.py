@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -37,7 +38,8 @@ class Hooks:
 handle = Hooks()
 """
 LONG = ("--graceful-timeout", "1h", "--drain-quiet", "1h")  # nobody is ever quiet
-SHORT = ("--graceful-timeout", "20s", "--drain-quiet", "0.2s")
+QUIET = 0.2  # seconds
+SHORT = ("--graceful-timeout", "20s", "--drain-quiet", f"{QUIET}s")
 DELAYED = ("--drain-delay", "1h")
 
 Send = Callable[[Supervised, signal.Signals], None]
@@ -147,6 +149,20 @@ def test_ctrl_c_hurries_a_worker_that_drains_since_a_reload(tmp_path: Path) -> N
         server.ended()
 
 
+def _answers_while_it_never_pauses(peer: Peer, seconds: float) -> int:
+    """The worker that answers for so long, unless a busy machine has made the peer pause."""
+    last = time.monotonic()
+    end = last + seconds
+    while last < end:
+        try:
+            worker = answer(peer)[1]
+        except (OSError, struct.error):
+            assert time.monotonic() > last + QUIET / 2
+            break
+        last = time.monotonic()
+    return worker
+
+
 def test_a_reload_ends_connections_in_a_pause_and_has_no_delay(
     engine: Engine, tmp_path: Path
 ) -> None:
@@ -155,9 +171,7 @@ def test_a_reload_ends_connections_in_a_pause_and_has_no_delay(
             before = answer(peer)[1]
             server.signal(signal.SIGHUP)
             until(lambda: answer(peer)[1] == before and server.lines("reload done"))
-            end = time.monotonic() + 0.6  # over the quiet period, in which it never pauses
-            while time.monotonic() < end:
-                assert answer(peer)[1] == before
+            assert _answers_while_it_never_pauses(peer, 0.6) == before  # over the quiet period
             assert peer.receive_all() == b""
         server.logged(" has drained", 2)
         server.signal(signal.SIGTERM)
