@@ -47,6 +47,10 @@ class LimitError(SettingError):
     """An invalid limit of a load test, such as ``p99>5`` without a unit."""
 
 
+class PhaseError(UsageError):
+    """The framing was to change, or TLS to begin, at a moment at which it cannot."""
+
+
 class GroupError(UsageError):
     """A connection without groups, such as a client's, was to join one."""
 

@@ -20,6 +20,7 @@ from epollo.engine.connection import BaseConnection
 from epollo.engine.deadlines import overdue
 from epollo.engine.events import READ, WRITE
 from epollo.engine.forking import attempt, forget_wakeup, replace_descriptors, replace_epoll
+from epollo.engine.held_back import HeldRead
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
 from epollo.engine.listener import Listener
 from epollo.engine.pushes import Pushes
@@ -82,6 +83,7 @@ class BaseLoop(ABC):
     to_flush: list[Any]  # connections to flush and update when the turn ends
     _to_close: list[Any]  # connections closed in this turn
     replies: dict[BaseConnection, Replies]  # those that are not queued whole
+    held_reads: dict[BaseConnection, HeldRead]  # of what they hold back
     _pushes: Pushes
     _timers: Timers
     _call_queue: deque[Callable[[], object]]
@@ -107,6 +109,7 @@ class BaseLoop(ABC):
         self._timers = Timers()
         self._call_queue = deque()
         self.replies = {}
+        self.held_reads = {}
         self._pushes = Pushes(self)
         self._context = None
         self._alarm = None
@@ -234,6 +237,7 @@ class BaseLoop(ABC):
         self.to_flush.clear()
         self._to_close.clear()
         self.replies.clear()
+        self.held_reads.clear()
         self._pushes = Pushes(self)  # another thread may have held the lock of the present one
         self._exit = RuntimeError(
             "a handler forked this process and returned in it; end it with os._exit"
@@ -471,10 +475,16 @@ class BaseLoop(ABC):
         except IndexError:
             return False
 
-    def push_threadsafe(self, connection: BaseConnection, frame: bytes) -> bool:
+    def push_threadsafe(
+        self, connection: BaseConnection, frame: bytes, context: object = None
+    ) -> bool:
         """Queue ``frame`` on ``connection``, from another thread than the loop's. False if it takes
         no more: it is closed, or it is closed as slow_consumer because of this frame."""
-        return self._pushes.add(connection, frame)
+        return self._pushes.add(connection, frame, context)
+
+    def settle_pushes(self, connection: BaseConnection, change: Callable[[], object]) -> None:
+        """Queue what other threads have sent to ``connection``, and make the ``change`` then."""
+        self._pushes.settle(connection, change)
 
     def _make_calls(self) -> None:
         """Make the calls that are due, and those of other threads until now."""

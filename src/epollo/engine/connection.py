@@ -25,11 +25,21 @@ from epollo import address
 from epollo.engine.events import READ, WRITE
 from epollo.engine.filter_io import FilterIO
 from epollo.engine.groups import groups_of
-from epollo.engine.held_back import compact, held_bytes
+from epollo.engine.held_back import HeldRead, compact, held_bytes
 from epollo.engine.interface import ConnectionContext, ConnectionProtocol, LoopInterface
 from epollo.engine.next_event import NextEvent
-from epollo.engine.pauses import FAILED, HIGH_WATER, IN_FLIGHT, RATE, REPLYING, SEALED, USER
-from epollo.engine.replies import ReplyingConnection
+from epollo.engine.pauses import (
+    FAILED,
+    HIGH_WATER,
+    IN_FLIGHT,
+    PHASE,
+    RATE,
+    REPLYING,
+    SEALED,
+    USER,
+)
+from epollo.engine.phases import PhasedConnection
+from epollo.engine.pushes import Reframed
 from epollo.engine.stages import Connecting, Handshake, Lingering, has_unread, linger_seconds
 from epollo.engine.tcp_info import seconds_since_data
 from epollo.engine.traffic import Traffic
@@ -70,27 +80,28 @@ NEXT_STAGES: dict[int, tuple[Stage, ...]] = {
 }
 
 
-_WAITING = HIGH_WATER | IN_FLIGHT | RATE | REPLYING  # these pauses end by themselves
+_WAITING = HIGH_WATER | IN_FLIGHT | RATE | REPLYING | PHASE  # these pauses end by themselves
 _CLEAN_ENDS = (None, CloseReason.EOF, CloseReason.LOCAL, CloseReason.SHUTDOWN)
 _ENDS_OF_STREAM = (CloseReason.EOF, CloseReason.TRUNCATED)
 _ORDERLY = (None, CloseReason.EOF, CloseReason.RESET)  # drops that take nothing from the peer
 
 CALLED_BY_NATIVE = (
     "bad_stream check_watermarks drop end_of_stream handler_raised hold_back "
-    "on_event_while_paused reply schedule_update send update_state"
+    "on_event_while_paused phase_begins reply schedule_update send update_state"
 )
 
 _SLOTS_OF_THE_ENGINE: tuple[str, ...] = ()  # the native one keeps the data in a C struct
 
 
-class BaseConnection(ReplyingConnection):
+class BaseConnection(PhasedConnection):
     """A connection without its work per message."""
 
     __slots__ = _SLOTS_OF_THE_ENGINE
 
     # Methods that the engine adds:
     ready: Callable[[int], None]
-    serve: Callable[[Iterable[bytes]], None]  # deliver messages, send the replies
+    serve: Callable[[Iterable[bytes]], int | None]  # deliver messages, send the replies; returns
+    # how many are left if delivery was paused before the last
     feed: Callable[[bytes], None]  # plain bytes of a filter: cut and serve them, or hold them back
     queue: Callable[[bytes], None]  # send a frame, at the end of the turn at the latest
     transmit: Callable[[bytes], None]  # send bytes as they are, now, behind earlier ones
@@ -100,6 +111,7 @@ class BaseConnection(ReplyingConnection):
     check_eof: Callable[[], None]  # raises FrameTruncated inside a frame
     has_partial_frame: Callable[[], bool]
     partial_size: Callable[[], int]  # bytes of the incomplete frame
+    partial_bytes: Callable[[], bytes]  # those bytes; raises PhaseError if they are not known
     release: Callable[[], None]  # closes the descriptor
 
     # Data:
@@ -153,7 +165,8 @@ class BaseConnection(ReplyingConnection):
     @property
     def tls(self) -> ssl.SSLObject | None:
         """The TLS state, for getpeercert() and selected_alpn_protocol(); None without TLS."""
-        return None if self.filter_io is None else self.filter_io.filter.tls
+        used = self.filter_io
+        return None if used is None or used.timer is not None else used.filter.tls
 
     @property
     def in_frame(self) -> bool:
@@ -184,7 +197,8 @@ class BaseConnection(ReplyingConnection):
     @property
     def buffered(self) -> int:
         """Bytes in memory: unsent ones, an incomplete frame, messages that are held back."""
-        return self.unsent + self.partial_size() + held_bytes(self.held_back)
+        held = held_bytes(self.held_back, self.loop.held_reads.get(self))
+        return self.unsent + self.partial_size() + held
 
     def __repr__(self) -> str:
         why = f": {self.reason}" if self.reason else ""
@@ -199,9 +213,13 @@ class BaseConnection(ReplyingConnection):
         assert stage in NEXT_STAGES[self.stage], f"{self!r} cannot become {stage.name.lower()}"
         self.stage = stage
         if stage >= FLUSHING:
-            self.held_back = ()
+            self._forget_held_back()
             self.paused |= SEALED if stage < CLOSED else SEALED | FAILED
         return True
+
+    def _seal(self) -> None:
+        """Deliver nothing more."""
+        self._enter(FLUSHING)
 
     def start(self) -> None:
         """Watch the socket: until its connect is over, or for what the peer sends."""
@@ -297,7 +315,7 @@ class BaseConnection(ReplyingConnection):
         if self._call_in_loop(self.close):
             return
         if self.stage >= OPEN:
-            self._enter(FLUSHING)
+            self._seal()
         self.end(CloseReason.LOCAL)
 
     def abort(self, reason: CloseReason = CloseReason.LOCAL) -> None:
@@ -369,6 +387,8 @@ class BaseConnection(ReplyingConnection):
             if self.paused & REPLYING:
                 self.loop.replies.pop(self).stop()
             self.discard()
+            if self.filter_io is not None:
+                self.filter_io.leave()
             self.context.loop.schedule_close(self, abort=reason not in _ORDERLY)
 
     def abandon(self) -> None:
@@ -407,12 +427,39 @@ class BaseConnection(ReplyingConnection):
         elif self.unsent <= limits.high_water // 2:
             self.paused &= ~HIGH_WATER
 
-    def hold_back(self, messages: Iterator[bytes]) -> None:
-        """Delivery is paused, or over: keep what was received, or forget it."""
+    def hold_back(self, messages: Iterator[bytes], read: HeldRead) -> None:
+        """Delivery is paused, or over: keep what was received, or forget it. A fault behind it is
+        met when it is delivered, as by then the framing may be another one."""
+        kept = length_hint(messages) or (self.in_flight and read.fault is not None)
         if self.stage == CLOSED:
             self.discard()
-        elif not self.paused & SEALED and length_hint(messages):
+        elif not self.paused & SEALED and kept:
             self.held_back = compact(messages)
+            self.loop.held_reads[self] = read
+            return
+        if read.fault is not None:
+            self.bad_stream(read.fault)
+
+    def _deliver_held_back(self) -> None:
+        messages = iter(self.held_back)
+        self.held_back = ()
+        left = self.serve(messages)
+        read = self.loop.held_reads.get(self)
+        if read is None or not self.takes_messages:
+            return
+        if left is not None and not self.paused & PHASE and (left or read.fault is not None):
+            self.held_back = messages
+            return
+        del self.loop.held_reads[self]
+        if self.paused & PHASE:
+            self.begin_phase(partial(read.behind, left or 0))
+        elif read.fault is not None:
+            self.bad_stream(read.fault)
+
+    def _forget_held_back(self) -> None:
+        if self.held_back:
+            self.held_back = ()
+            self.loop.held_reads.pop(self, None)
 
     def on_event_while_paused(self, events: int) -> None:
         """There is something to read, or an end, while reading is paused."""
@@ -445,10 +492,12 @@ class BaseConnection(ReplyingConnection):
             self.check_watermarks()
         if not OPEN <= self.stage <= FLUSHING:
             return
-        if self.held_back and not self.paused:
-            messages, self.held_back = self.held_back, ()
+        if self.paused & PHASE:
             self.schedule_update()
-            self.serve(messages)
+            self.begin_phase(self.partial_bytes)
+        elif self.held_back and not self.paused:
+            self.schedule_update()
+            self._deliver_held_back()
         elif self._is_over():
             self._finish()
         else:
@@ -496,11 +545,18 @@ class BaseConnection(ReplyingConnection):
 
     def send(self, message: Buffer) -> None:
         """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
-        frame = self.context.encode(message)
+        context = self.context
+        frame = context.encode(message)
         if self.takes_messages and self._in_loop:
             self.queue(frame)
-        elif not self.loop.push_threadsafe(self, frame):
-            raise ConnectionClosed(f"{self!r} takes no messages")
+            return
+        try:
+            taken = self.loop.push_threadsafe(self, frame, context)
+        except Reframed:
+            self.send(message)
+        else:
+            if not taken:
+                raise ConnectionClosed(f"{self!r} takes no messages")
 
     def push(self, frame: bytes) -> None:
         """Queue a frame that is encoded already; nothing if the connection takes no more."""

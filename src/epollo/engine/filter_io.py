@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
+from epollo.engine.timers import Timer
 from epollo.errors import FilterError
 from epollo.filters.base import Filter
 from epollo.reasons import CloseReason
@@ -20,6 +21,7 @@ class FilteredConnection(Protocol):
     def closed(self) -> bool: ...
     @property
     def unsent(self) -> int: ...
+    def over_max_unsent(self, waiting: int = 0, /) -> bool: ...
     def feed(self, plain: bytes, /) -> None: ...
     def transmit(self, data: bytes, /) -> None: ...
     def queue_raw(self, data: bytes, /) -> None: ...
@@ -36,10 +38,12 @@ class FilterIO:
     The connection is an argument of each call: to keep it would make a cycle.
     """
 
-    __slots__ = ("_busy", "_plain", "filter")
+    __slots__ = ("_busy", "_plain", "filter", "timer", "waiting")
 
-    def __init__(self, established: Filter) -> None:
-        self.filter: Filter = established
+    def __init__(self, used: Filter, timer: Timer | None = None) -> None:
+        self.filter: Filter = used
+        self.timer: Timer | None = timer  # of the handshake, if the filter is not established
+        self.waiting: int = 0  # bytes that are sent once it is
         self._plain: deque[bytes] = deque()
         self._busy = False  # at work, so that it must not be called again
 
@@ -55,6 +59,8 @@ class FilterIO:
             plain, fault = error.received, error
         finally:
             self._busy = False
+        if self.timer is not None and self.filter.established:
+            self.leave()
         if plain:
             connection.feed(plain)
         if fault is not None:
@@ -81,10 +87,15 @@ class FilterIO:
         signal handler or a finalizer that sends only queues, for the call that is under way.
         """
         self._plain.append(plain)
+        if self.timer is not None:
+            self._hold(connection, len(plain))
         if self._busy:
             return
         self._busy = True
         try:
+            if self.timer is not None:
+                connection.queue_raw(self.filter.output.read())
+                return
             while self._plain:
                 plain = self._plain.popleft()
                 data = self.filter.send(plain) if plain else self.filter.output.read()
@@ -96,6 +107,20 @@ class FilterIO:
             raise
         finally:
             self._busy = False
+
+    def leave(self) -> None:
+        """The handshake is over, one way or the other."""
+        timer, self.timer = self.timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _hold(self, connection: FilteredConnection, size: int) -> None:
+        """Count plain bytes that wait until the filter is established."""
+        self.waiting += size
+        if not size:
+            self._plain.pop()
+        elif connection.over_max_unsent(self.waiting):
+            connection.drop(CloseReason.SLOW_CONSUMER)
 
     def close(self, connection: FilteredConnection) -> bool:
         """Send the filter's closing message, once. True while it is not sent yet, or if the peer is

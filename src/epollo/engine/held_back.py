@@ -5,7 +5,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from operator import length_hint
-from typing import Any
+from typing import Any, NamedTuple
+
+from epollo.engine.reframing import bytes_of, decoded, unknown
+from epollo.framing import Framing
 
 FEW = 64  # messages, which are kept as they are
 
@@ -44,6 +47,22 @@ class HeldBack:
         return len(self._data)
 
 
+class HeldRead(NamedTuple):
+    """The read that such messages are of: to be cut anew, if one of them changes the framing."""
+
+    framing: Framing
+    data: bytes | None  # from the begin of a frame on; None if that is not known
+    fault: BaseException | None  # that was found behind them
+
+    def behind(self, left: int) -> bytes:
+        """The bytes behind the message before the last ``left``. Raises PhaseError if that is not
+        known."""
+        if self.data is None:
+            raise unknown(self.framing)
+        messages = decoded(self.framing, memoryview(self.data))
+        return self.data[bytes_of(self.framing, self.data, messages, len(messages) - left) :]
+
+
 def compact(messages: Iterator[bytes]) -> Iterator[bytes]:
     """``messages``, in little memory if they are many."""
     if type(messages) is HeldBack or length_hint(messages) <= FEW:
@@ -51,13 +70,15 @@ def compact(messages: Iterator[bytes]) -> Iterator[bytes]:
     return HeldBack(messages)
 
 
-def held_bytes(held_back: Iterable[bytes]) -> int:
-    """Bytes of the messages that are still to come from ``held_back``, without taking any."""
+def held_bytes(held_back: Iterable[bytes], read: HeldRead | None = None) -> int:
+    """Bytes of the messages that are still to come from ``held_back``, without taking any, and of
+    their ``read``."""
     if not held_back:
         return 0
+    size = 0 if read is None or read.data is None else len(read.data)
     if isinstance(held_back, HeldBack):
-        return held_back.size
+        return size + held_back.size
     # The iterator of a list, or of a tuple: what it would be made of again (pickle's protocol).
     made_of: Any = held_back.__reduce__()
     first: int = made_of[2] if len(made_of) > 2 else 0
-    return sum(map(len, made_of[1][0][first:]))
+    return size + sum(map(len, made_of[1][0][first:]))

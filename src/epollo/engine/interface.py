@@ -89,7 +89,28 @@ class Connection(Protocol[State]):
 
     @property
     def tls(self) -> ssl.SSLObject | None:
-        """The TLS state: ``getpeercert()``, ``selected_alpn_protocol()``; None without TLS."""
+        """The TLS state: ``getpeercert()``, ``selected_alpn_protocol()``; None without TLS, and
+        after ``start_tls`` until its handshake is done."""
+
+    @property
+    def framing(self) -> Framing:
+        """How its messages are framed. A spec, a Framing or a class of one may be assigned, and
+        holds from the next byte on: what has come behind the current message is cut by it, and
+        what is sent from then on, the reply to that message too, is encoded by it. Raises
+        FramingSpecError, ConnectionClosed, and PhaseError while other messages are in flight."""
+
+    @framing.setter
+    def framing(self, framing: str | Framing | type[Framing]) -> None: ...
+    def start_tls(
+        self, context: ssl.SSLContext | None = None, *, timeout: float | None = None
+    ) -> None:
+        """Begin TLS: what was sent before goes out plain, what is sent from then on waits for the
+        handshake, which may take ``timeout`` seconds. Without ``context``, the server's own.
+
+        A peer that had sent more behind the current message is refused, with the reason
+        tls_error: it was not encrypted, so anyone could have sent it. Raises SettingError without
+        a context, ConnectionClosed, and PhaseError if TLS is in use, or while other messages are
+        in flight."""
 
     @property
     def error(self) -> BaseException | None:
@@ -314,9 +335,10 @@ class EventLoop(Protocol):
         """Call ``callback`` once in the loop's thread, soon, behind those asked for before; what it
         raises is logged. From any thread, and from signal handlers."""
 
-    def push_threadsafe(self, connection: Any, frame: bytes) -> bool:
+    def push_threadsafe(self, connection: Any, frame: bytes, context: object = None) -> bool:
         """Queue ``frame`` on ``connection``, from another thread than the loop's. False if it takes
-        no more: it is closed, or it is closed as slow_consumer because of this frame."""
+        no more: it is closed, or it is closed as slow_consumer because of this frame. Raises
+        Reframed if it was made for a ``context`` that is not the connection's any more."""
 
     def enforce(self, bounds: Bounds) -> None:
         """The next tick of the clock of deadlines: end every connection over one of the
@@ -381,6 +403,7 @@ class LoopInterface(Protocol):
     tick: int  # counts the sweeps; connections keep it in place of a time
     crossing_seconds: float  # for what crosses the end of a drained connection on the wire
     replies: dict[Any, Any]  # by connection, its `Replies` while some are not queued whole
+    held_reads: dict[Any, Any]  # by connection, the `HeldRead` of what it holds back
 
     def watch(self, fd: int, source: EventSource, events: int) -> None:
         """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
@@ -400,7 +423,10 @@ class LoopInterface(Protocol):
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
     def call_threadsafe(self, callback: Callable[[], object]) -> None: ...
-    def push_threadsafe(self, connection: Any, frame: bytes) -> bool: ...
+    def push_threadsafe(self, connection: Any, frame: bytes, context: object = None) -> bool: ...
+    def settle_pushes(self, connection: Any, change: Callable[[], object]) -> None:
+        """Queue what other threads have sent to ``connection``, and make the ``change`` then."""
+
     def report(self, error: BaseException, what: str) -> None: ...
     def pass_on(self, error: BaseException) -> None: ...
 
@@ -414,6 +440,18 @@ class ConnectionContext(Protocol):
     def protocol(self) -> ConnectionProtocol: ...
     @property
     def encode(self) -> Callable[[Buffer], bytes]: ...
+    @property
+    def framing(self) -> Framing: ...
+    @property
+    def contexts(self) -> dict[object, Any]:
+        """Those that differ by their framing only, by what that was said to be."""
+
+    def with_framing(self, given: object) -> Any:
+        """The one with this framing. Raises FramingSpecError."""
+
+    def other(self, framing: Framing) -> Any:
+        """A new one with ``framing``."""
+
     @property
     def filters(self) -> Callable[[EngineConnection], Sequence[Filter]] | None: ...
 

@@ -15,6 +15,9 @@ class Pause(IntFlag):
     FAILED = 16  # the handler has raised, or it is closed: no reply is sent any more, either
     RATE = 32  # the peer has sent more messages a second than it may
     REPLYING = 64  # a reply of several messages waits for the peer
+    PHASE = 128  # its framing has changed, or TLS begins: what has come is still to be cut anew
 
 
-USER, HIGH_WATER, IN_FLIGHT, SEALED, FAILED, RATE, REPLYING = (flag.value for flag in Pause)
+(USER, HIGH_WATER, IN_FLIGHT, SEALED, FAILED, RATE, REPLYING, PHASE) = (
+    flag.value for flag in Pause
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from epollo.reasons import CloseReason
@@ -12,13 +12,18 @@ SMALL = 512  # bytes; shorter frames are joined: an object takes some forty byte
 MOST_JOINED = 64 << 10  # bytes
 
 
+class Reframed(Exception):
+    """The framing has changed since the frame was made."""
+
+
 class _Waiting:
     """How much waits for one connection, in all batches."""
 
     __slots__ = ("batches", "largest", "over", "size")
 
     def __init__(self) -> None:
-        self.batches = self.size = self.largest = 0
+        self.batches: list[_Batch] = []  # that have some of it, the oldest first
+        self.size = self.largest = 0
         self.over = False  # more than the connection may hold: it will be closed
 
 
@@ -49,18 +54,21 @@ class Pushes:
         self._batch = _Batch(self._queue_all)  # the last one; empty if the loop has called it
         self._waiting: dict[Any, _Waiting] = {}
 
-    def add(self, connection: Any, frame: bytes) -> bool:
-        """Queue ``frame`` on ``connection`` soon; false if it takes no more. In any thread."""
+    def add(self, connection: Any, frame: bytes, context: object = None) -> bool:
+        """Queue ``frame`` on ``connection`` soon; false if it takes no more. In any thread. Raises
+        Reframed if it was made for a ``context`` that is not the connection's any more."""
         if not connection.takes_messages:
             return False
         with self._lock:
+            if context is not None and connection.context is not context:
+                raise Reframed
             waiting = self._waiting.setdefault(connection, _Waiting())
             if waiting.over:
                 return False
             batch = self._last_batch()
             if connection not in batch.parts:
                 batch.parts[connection] = []
-                waiting.batches += 1
+                waiting.batches.append(batch)
             waiting.size += len(frame)
             waiting.largest = max(waiting.largest, len(frame))
             larger = max(0, waiting.largest - connection.largest_unsent)
@@ -72,6 +80,15 @@ class Pushes:
                 if joined and connection.traffic is not None:
                     batch.joined[connection] = batch.joined.get(connection, 0) + 1
             return not waiting.over
+
+    def settle(self, connection: Any, change: Callable[[], object]) -> None:
+        """Queue now what waits for ``connection``, then make the ``change`` to its framing: frames
+        that were made before it come before it. In the loop's thread."""
+        with self._lock:
+            waiting = self._waiting.get(connection)
+            for batch in () if waiting is None else tuple(waiting.batches):
+                self._queue(batch, (connection,))
+            change()
 
     def clear(self) -> None:
         """The loop is closed."""
@@ -88,27 +105,31 @@ class Pushes:
 
     def _queue_all(self, batch: _Batch) -> None:
         """In the loop's thread."""
+        self._queue(batch, batch.parts)
+
+    def _queue(self, batch: _Batch, connections: Iterable[Any]) -> None:
         with self._lock:
-            parts, batch.parts = batch.parts, {}
-            over = {connection for connection in parts if self._take(connection, parts[connection])}
+            parts = {each: batch.parts.pop(each) for each in tuple(connections)}
+            over = {each for each in parts if self._take(each, parts[each], batch)}
         for connection, frames in parts.items():
             try:
                 if connection in over:
                     connection.drop(CloseReason.SLOW_CONSUMER)
                 for frame in frames:
                     connection.push(bytes(frame))
-                if connection in batch.joined and connection not in over:
-                    connection.traffic.messages_out += batch.joined[connection]
+                joined = batch.joined.pop(connection, 0)
+                if joined and connection not in over:
+                    connection.traffic.messages_out += joined
             except BaseException as error:
                 self._loop.source_failed(connection, error)
 
-    def _take(self, connection: Any, frames: list[bytes | bytearray]) -> bool:
+    def _take(self, connection: Any, frames: list[bytes | bytearray], batch: _Batch) -> bool:
         """They wait no more. Is it more than the connection may hold?"""
         waiting = self._waiting.get(connection)
         if waiting is None:  # `clear` was called
             return False
         waiting.size -= sum(map(len, frames))
-        waiting.batches -= 1
+        waiting.batches.remove(batch)
         if not waiting.batches:
             del self._waiting[connection]
         return waiting.over

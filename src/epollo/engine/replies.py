@@ -169,7 +169,7 @@ class ReplyingConnection:
     queue: Callable[[bytes], None]
     schedule_update: Callable[[], None]
     over_max_unsent: Callable[[int], bool]
-    drop: Callable[[CloseReason], None]
+    drop: Callable[..., None]
     handler_raised: Callable[[BaseException], None]
 
     if TYPE_CHECKING:

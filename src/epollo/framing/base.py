@@ -34,8 +34,13 @@ class Decoder(ABC):
         def partial_size(self) -> int:
             """Bytes of it that are in memory; 0 if not known."""
 
+        @property
+        def partial_bytes(self) -> bytes | None:
+            """The bytes of it, as they came; None if they are not known."""
+
     else:
         partial_size = 0
+        partial_bytes = None
         partial = None  # not a property: a subclass may have an attribute of this name
 
     @abstractmethod
@@ -53,6 +58,17 @@ class Decoder(ABC):
     def eof(self) -> None:
         """The stream has ended. Raises FrameTruncated if that is inside a frame. Called at most
         once, as the last call."""
+
+
+class Continued(list[bytes]):
+    """Messages of one ``feed`` of which the first began in an earlier one: its frame ended with the
+    first ``begin`` bytes of this feed. -1 if that is not known."""
+
+    __slots__ = ("begin",)
+
+    def __init__(self, messages: list[bytes], begin: int) -> None:
+        super().__init__(messages)
+        self.begin = begin
 
 
 class Framing(ABC):

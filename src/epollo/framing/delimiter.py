@@ -7,6 +7,7 @@ from typing import Final
 from epollo.errors import EncodeError, FrameError, FrameTooLarge, FrameTruncated
 from epollo.framing.base import (
     Buffer,
+    Continued,
     Decoder,
     Fault,
     Framing,
@@ -95,14 +96,17 @@ class DelimiterDecoder(Decoder):
         if self._fault is not None:
             raise self._fault()
         data = to_bytes(data)
-        size = len(self._partial) + len(data)
-        messages = self._split_partial(data) if self._partial else data.split(self._delimiter)
+        before = len(self._partial)
+        messages = self._split_partial(data) if before else data.split(self._delimiter)
         if rest := messages.pop():
             self._partial += rest
+        begin = len(messages[0]) + len(self._delimiter) - before if before and messages else 0
         if self._dropped:
             messages = [message.removesuffix(self._dropped) for message in messages]
-        if size > self._max_frame:
-            self._check(messages)
+        if begin:
+            messages = Continued(messages, begin)
+        if before + len(data) > self._max_frame:
+            self._check(messages, begin)
         return messages
 
     @property
@@ -131,10 +135,16 @@ class DelimiterDecoder(Decoder):
         first = memoryview(partial)[:stop].tobytes()
         return [first, *bytes(partial[stop + len(self._delimiter) :]).split(self._delimiter)]
 
-    def _check(self, messages: list[bytes]) -> None:
+    @property
+    def partial_bytes(self) -> bytes:
+        return bytes(self._partial)
+
+    def _check(self, messages: list[bytes], begin: int) -> None:
         for number, message in enumerate(messages):
             if len(message) > self._max_frame:
-                raise self._fail(messages[:number])
+                raise self._fail(
+                    Continued(messages[:number], begin) if begin else messages[:number]
+                )
         if len(self._partial) > self._max_frame and not self._may_end_in_time():
             raise self._fail(messages)
 

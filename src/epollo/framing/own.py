@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from epollo.errors import FrameError
-from epollo.framing.base import Buffer, Decoder, Framing, to_bytes
+from epollo.framing.base import Buffer, Continued, Decoder, Framing, to_bytes
 
 OURS = __name__.rpartition(".")[0] + "."  # the modules whose framings need no check
 
@@ -50,6 +50,10 @@ class CheckedDecoder(Decoder):
     def partial_size(self) -> int:
         return self._size
 
+    @property
+    def partial_bytes(self) -> bytes | None:
+        return None if self._partial else b""
+
     def feed(self, data: Buffer) -> list[bytes]:
         view = memoryview(data).cast("B")
         return self.feed_from(view, len(view))
@@ -57,9 +61,9 @@ class CheckedDecoder(Decoder):
     def feed_from(self, buffer: memoryview, count: int) -> list[bytes]:
         decoder = self._started()
         try:
-            messages = _as_messages(decoder.feed_from(buffer, count))
+            messages = self._messages(decoder.feed_from(buffer, count))
         except FrameError as error:
-            error.messages = _as_messages(getattr(error, "messages", []))
+            error.messages = self._messages(getattr(error, "messages", []))
             raise
         told = decoder.partial
         self._partial = told if isinstance(told, bool) else not messages
@@ -71,6 +75,10 @@ class CheckedDecoder(Decoder):
         if not self._ended:
             self._ended = True
             self._started().eof()
+
+    def _messages(self, returned: Any) -> list[bytes]:
+        messages = _as_messages(returned)
+        return Continued(messages, -1) if self._partial and messages else messages
 
     def _started(self) -> Decoder:
         if self._decoder is None:

@@ -21,6 +21,7 @@ class RawDecoder(Decoder):
     __slots__ = ()
 
     partial = False
+    partial_bytes = b""
 
     def feed(self, data: Buffer) -> list[bytes]:
         return [to_bytes(data)] if data else []

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import TypeAlias
 
 from epollo.errors import FrameCorrupt, FrameError, FrameTruncated
-from epollo.framing.base import Buffer, Decoder, Fault, Framing, fault_of
+from epollo.framing.base import Buffer, Continued, Decoder, Fault, Framing, fault_of
 
 Measure: TypeAlias = tuple[int, int]
 """Two sizes in bytes: the part of a frame before its message, and the whole frame."""
@@ -59,6 +59,10 @@ class SizedDecoder(Decoder):
     def partial_size(self) -> int:
         return 0 if self._partial is None else len(self._partial)
 
+    @property
+    def partial_bytes(self) -> bytes:
+        return b"" if self._partial is None else bytes(self._partial)
+
     def eof(self) -> None:
         if self._partial is not None and self._fault is None:
             have = len(self._partial)
@@ -74,6 +78,8 @@ class SizedDecoder(Decoder):
         try:
             if self._partial is not None:
                 start = self._complete(buffer, count, messages)
+                if messages:
+                    messages = Continued(messages, start)
             if start < count:
                 start = self._decode(buffer, start, count, messages)
         except FrameError as error:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import NamedTuple
 
 from epollo.errors import FrameError, FrameTruncated
-from epollo.framing.base import Buffer, Decoder, Fault, Framing, fault_of
+from epollo.framing.base import Buffer, Continued, Decoder, Fault, Framing, fault_of
 
 
 class Extent(NamedTuple):
@@ -52,11 +52,15 @@ class SoughtDecoder(Decoder):
     def partial_size(self) -> int:
         return len(self._received)
 
+    @property
+    def partial_bytes(self) -> bytes:
+        return bytes(self._received)
+
     def feed(self, data: Buffer) -> list[bytes]:
         if self._fault is not None:
             raise self._fault()
+        messages: list[bytes] = Continued([], -len(self._received)) if self._received else []
         self._received += memoryview(data).cast("B")
-        messages: list[bytes] = []
         try:
             used = self._decode(messages)
         except FrameError as error:
@@ -82,5 +86,7 @@ class SoughtDecoder(Decoder):
                 break
             messages.append(bytes(received[start + extent.begin : start + extent.end]))
             start += extent.size
+            if isinstance(messages, Continued) and len(messages) == 1:
+                messages.begin += extent.size
             self._extent, self._seen = None, 0
         return start

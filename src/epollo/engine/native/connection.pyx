@@ -29,7 +29,11 @@ from epollo.engine.native.context cimport READ_SIZE, REPLY_SIZE, LoopBuffers
 from operator import length_hint
 
 from epollo.engine import events as _events
+from epollo.engine import pauses
 from epollo.engine.connection import BaseConnection, Stage
+from epollo.engine.held_back import HeldRead
+from epollo.engine.reframing import rest_of
+from epollo.errors import PhaseError
 from epollo.reasons import CloseReason
 
 cdef extern from "Python.h":
@@ -51,6 +55,7 @@ cdef enum:
 
 cdef uint32_t READ = _events.READ
 cdef uint32_t WRITE = _events.WRITE
+cdef uint8_t PHASE = pauses.PHASE
 cdef uint8_t OPEN = Stage.OPEN
 cdef uint8_t FLUSHING = Stage.FLUSHING
 cdef uint8_t CLOSED = Stage.CLOSED
@@ -105,6 +110,8 @@ cdef class ConnectionCore(Sender):
 
     def feed(self, bytes plain not None):
         """Serve the messages in ``plain``, which a filter gave; keep them while paused."""
+        if self.paused & PHASE:
+            self.begin_phase(self.partial_bytes)
         cdef Cursor cursor = Cursor(
             <const uint8_t *> PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain), False, 0
         )
@@ -118,12 +125,31 @@ cdef class ConnectionCore(Sender):
             self.traffic.messages_in += cursor.messages
 
     def serve(self, messages):
-        """Deliver the messages, in order; send the replies."""
+        """Deliver the messages, in order; send the replies. Returns how many are left if delivery
+        was paused before the end, and None if it was not."""
+        cdef Py_ssize_t left
         _begin_serving(self, self.context.buffers)
         try:
-            self._deliver_all(messages)
+            left = self._deliver_all(iter(messages))
         finally:
             self.end_serving()
+        return None if left < 0 else left
+
+    def use_context(self, ConnectionContext context not None):
+        """Encode and decode by another framing from now on, once the phase has begun."""
+        self.context = context
+
+    def settle_output(self):
+        """Send what is queued as it is."""
+        while self.context.buffers.serving is self and self.context.buffers.used:
+            self.send_replies(None, 0)
+
+    def cut(self, bytes data not None):
+        """Serve the messages in ``data`` by the framing that holds now, and by the next one if it
+        changes again."""
+        self.partial = None
+        if self.phase_begins(PyBytes_GET_SIZE(data)) and data:
+            self.feed(data)
 
     def send(self, message):
         """Queue one message, from any thread. Raises EncodeError and ConnectionClosed."""
@@ -168,6 +194,14 @@ cdef class ConnectionCore(Sender):
         if self.partial.fallback is not None:
             return self.partial.fallback.partial_size
         return self.partial.held if self.partial.message is None else self.partial.received
+
+    def partial_bytes(self):
+        """Those bytes. Raises PhaseError if they are not known."""
+        if self.partial is None:
+            return b""
+        if self.partial.fallback is not None:
+            return rest_of(self.context.format.framing, self.partial.fallback.partial_bytes)
+        return self.partial.so_far()
 
     @final
     cdef bint well(self, uint32_t idle) except -1:
@@ -219,14 +253,25 @@ cdef class ConnectionCore(Sender):
     cdef int _consume(self, Cursor *cursor) except -1:
         """Deliver each message of ``cursor``; send the replies."""
         cdef bint left
+        cdef bytes rest = None
         _begin_serving(self, self.context.buffers)
         try:
             if self.context.native is not None:
                 left = self._dispatch_native(cursor)
             else:
                 left = self._deliver_whole(cursor)
-            if left:
-                self._deliver_held(cursor)
+            while left:
+                if self.paused & PHASE and OPEN <= self.stage < FLUSHING:
+                    if not self.phase_begins(cursor.count):
+                        break
+                    left = True if self.paused else self._deliver_whole(cursor)
+                    continue
+                rest = self._deliver_held(cursor)
+                if rest is None:
+                    break
+                cursor.data = <const uint8_t *> PyBytes_AS_STRING(rest)
+                cursor.count = PyBytes_GET_SIZE(rest)
+                cursor.needs_fallback = False
         finally:
             self.end_serving()
         return 0
@@ -365,46 +410,70 @@ cdef class ConnectionCore(Sender):
             context.received, arguments + context.first, context.arguments, NULL
         )
         if type(reply) is bytes:
+            if self.paused & PHASE:
+                context = self.context  # by the new framing
             _pack(self, context, <bytes> reply)
         elif reply is not None:
             self.reply(reply)
         return 0
 
     @final
-    cdef int _deliver_all(self, object messages) except -1:
-        waiting = iter(messages)
+    cdef Py_ssize_t _deliver_all(self, object messages) except -2:
+        """Deliver those of an iterator; returns how many are left if that was paused, else -1."""
         try:
-            for message in waiting:
+            for message in messages:
                 self.frame_started = self.context.buffers.tick
                 self._deliver(self.context, message)
                 if self.paused:
-                    self.hold_back(waiting)
-                    break
+                    return length_hint(messages)
         except BaseException as error:
             self.handler_raised(error)
-        return 0
+        return -1
 
     @final
-    cdef int _deliver_held(self, Cursor *cursor) except -1:
-        """Delivery is paused, or the next frame needs the fallback: decode what is left at once."""
+    cdef bytes _deliver_held(self, Cursor *cursor):
+        """Delivery is paused, or the next frame needs the fallback: decode what is left at once.
+        Returns the bytes behind a message with which a new phase begins."""
         if self.stage >= FLUSHING:
-            return 0
-        cdef Py_ssize_t count = cursor.count
+            return None
+        cdef Py_ssize_t count = cursor.count, left
+        cdef bytes data = self._read_from(cursor)
+        framing = self.context.format.framing
         error = None
         try:
             messages = self.all_messages(self.context.format, cursor)
         except BaseException as raised:  # FrameError, or anything that a user's own decoder raises
             error, messages = raised, getattr(raised, "messages", ())
-        cursor.messages += length_hint(messages)
-        if self.paused:
-            self.hold_back(iter(messages))
-        else:
-            self._deliver_all(messages)
-        if error is not None:
-            self.bad_stream(error)
-        elif self.paused or self.has_partial_frame():
+        cursor.messages += len(messages)
+        left = len(messages) if self.paused else self._deliver_all(iter(messages))
+        if left < 0:
+            if error is not None:
+                self.bad_stream(error)
+            elif self.has_partial_frame():
+                self.grow(count)
+            return None
+        read = HeldRead(framing, data, error)
+        if self.paused & PHASE and OPEN <= self.stage < FLUSHING:
+            cursor.messages -= left
+            self.partial = None
+            try:
+                return read.behind(left)
+            except PhaseError as unknown:
+                self.handler_raised(unknown)
+                return None
+        self.hold_back(iter(messages[len(messages) - left:]), read)
+        if error is None:
             self.grow(count)
-        return 0
+        return None
+
+    @final
+    cdef bytes _read_from(self, Cursor *cursor):
+        """The bytes of ``cursor``, behind those of a partial frame; None if that is not known."""
+        if self.partial is None:
+            return cursor.data[:cursor.count]
+        if self.partial.fallback is None:
+            return self.partial.so_far() + cursor.data[:cursor.count]
+        return None if self.partial.fallback.partial else cursor.data[:cursor.count]
 
     @final
     cdef bint _may_read(self, uint32_t events) except -1:

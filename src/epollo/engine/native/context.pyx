@@ -9,6 +9,7 @@ from epollo.engine.native.traffic cimport Traffic
 
 from types import MethodType
 
+from epollo.engine.reframing import context_with
 from epollo.framing.own import checked
 
 cdef extern from "Python.h":
@@ -38,7 +39,7 @@ cdef class LoopBuffers:
 cdef class ConnectionContext:
     """What the connections of one protocol have in common, looked up once."""
 
-    def __init__(self, loop, LoopBuffers buffers, protocol):
+    def __init__(self, loop, LoopBuffers buffers, protocol, framing=None):
         self.loop = loop
         self.buffers = buffers
         self.protocol = protocol
@@ -54,13 +55,31 @@ cdef class ConnectionContext:
         self.call = PyVectorcall_Function(<PyObject *> self.received)
         if self.call is NULL:
             self.call = PyObject_Vectorcall
-        framing = checked(protocol.framing)
+        framing = checked(protocol.framing if framing is None else framing)
+        self.contexts = {}
         self.encode = framing.encode
         self.filters = getattr(protocol, "filters", None)
         self.format = format_of(framing)
         self.native = protocol if isinstance(protocol, NativeProtocol) else None
         self.traffic = getattr(protocol, "traffic", None)
         self.counts_each = getattr(protocol, "counts_each", False)
+
+    @property
+    def framing(self):
+        """The framing of all its connections."""
+        return self.format.framing
+
+    def with_framing(self, given):
+        """The same with the framing ``given``. Raises FramingSpecError."""
+        return context_with(self, given)
+
+    def other(self, framing):
+        """A new one with ``framing``."""
+        cdef ConnectionContext other = ConnectionContext(
+            self.loop, self.buffers, self.protocol, framing
+        )
+        other.contexts = self.contexts
+        return other
 
     cdef Traffic new_traffic(self):
         """What a new connection counts with; None if it does not."""

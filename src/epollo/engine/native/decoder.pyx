@@ -204,7 +204,7 @@ cdef class StreamDecoder:
                 held = self.partial.so_far() + held
             self.partial = Partial()
             self.partial.fallback = format.framing.decoder()
-        return self.partial.fallback.feed(held)
+        return list(self.partial.fallback.feed(held))
 
     cdef int check_end(self, FrameFormat format) except -1:
         """The stream has ended. Raises FrameTruncated inside a frame."""

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from functools import partial
+from operator import length_hint
 from typing import Any
 
 from epollo import address
 from epollo.engine.connection import CLOSED, NEW_IDS, BaseConnection, Stage
 from epollo.engine.events import READ, WRITE
 from epollo.engine.filter_io import FilterIO
+from epollo.engine.held_back import HeldRead
+from epollo.engine.pauses import PHASE
 from epollo.engine.pushes import MOST_JOINED, SMALL
 from epollo.engine.python.context import ConnectionContext
+from epollo.engine.reframing import bytes_of, piece_size, rest_of
 from epollo.engine.traffic import Traffic
 from epollo.errors import FrameError
+from epollo.framing import Framing
+from epollo.framing.base import Continued
 from epollo.reasons import CloseReason
 
 # Replies go out when the turn ends, so that a peer woken by the first of them finds more of them.
@@ -132,13 +139,16 @@ class Connection(BaseConnection):
             if (traffic := self.traffic) is not None:
                 traffic.bytes_in += count
                 traffic.messages_in += len(messages)
-            self.serve(messages)
-            self.bad_stream(error)
+            if (left := self.serve(messages)) is not None:
+                self._stopped(context.framing, buffer[:count], messages, left, error)
+            else:
+                self.bad_stream(error)
         else:
             if (traffic := self.traffic) is not None:
                 traffic.bytes_in += count
                 traffic.messages_in += len(messages)
-            self.serve(messages)
+            if (left := self.serve(messages)) is not None:
+                self._stopped(context.framing, buffer[:count], messages, left)
             if context.counts_growth:
                 self._count_kept(count)
 
@@ -161,18 +171,26 @@ class Connection(BaseConnection):
 
     def feed(self, plain: bytes) -> None:
         """Serve the messages in ``plain``, which a filter gave; keep them while paused."""
+        if self.paused & PHASE:
+            self.begin_phase(self.partial_bytes)
+        framing = self.context.framing
+        messages, fault = self._decode(memoryview(plain))
+        left = len(messages) if self.paused else self.serve(messages)
+        if left is not None:
+            self._stopped(framing, plain, messages, left, fault)
+        elif fault is not None:
+            self.bad_stream(fault)
+
+    def _decode(self, data: memoryview) -> tuple[list[bytes], BaseException | None]:
+        """The messages of ``data``, and the fault behind them."""
+        fault = None
         try:
-            messages, fault = self._decoder.feed_from(memoryview(plain), len(plain)), None
+            messages = self._decoder.feed_from(data, len(data))
         except BaseException as error:
             messages, fault = getattr(error, "messages", []), error
         if self.traffic is not None:
             self.traffic.messages_in += len(messages)
-        if self.paused:
-            self.hold_back(iter(messages))
-        else:
-            self.serve(messages)
-        if fault is not None:
-            self.bad_stream(fault)
+        return messages, fault
 
     def check_eof(self) -> None:
         """The stream has ended. Raises FrameTruncated inside a frame."""
@@ -186,10 +204,78 @@ class Connection(BaseConnection):
         """Bytes of the incomplete frame."""
         return self._decoder.partial_size
 
+    def partial_bytes(self) -> bytes:
+        """Those bytes. Raises PhaseError if they are not known."""
+        return rest_of(self.context.framing, self._decoder.partial_bytes)
+
+    # ---- Phases
+
+    def use_context(self, context: ConnectionContext) -> None:
+        """Encode by another framing from now on, and decode by it once the phase has begun."""
+        self.context = context
+
+    def cut(self, data: bytes) -> None:
+        """Serve the messages in ``data`` by the framing that holds now, and by the next one if it
+        changes again."""
+        at: int | None = 0
+        while at is not None and self.phase_begins(len(data) - at):
+            self._decoder = self.context.framing.decoder()
+            at = self._cut_phase(data, at)
+
+    def _cut_phase(self, data: bytes, start: int) -> int | None:
+        """Where the next phase begins; None if this one does not end in ``data``."""
+        framing, at = self.context.framing, start
+        while at < len(data) and self.takes_messages:
+            size = len(data) - at if self.paused else piece_size(framing, len(data) - at)
+            piece = memoryview(data)[at : at + size]
+            messages, fault = self._decode(piece)
+            left = len(messages) if self.paused else self.serve(messages)
+            if left is None:
+                if fault is not None:
+                    self.bad_stream(fault)
+                    return None
+                at += size
+            elif self.paused & PHASE:
+                self._uncount(left)
+                return at + bytes_of(framing, piece, messages, len(messages) - left)
+            else:
+                if fault is None:
+                    more, fault = self._decode(memoryview(data)[at + size :])
+                    messages, left = messages + more, left + len(more)
+                read = HeldRead(framing, data[start:], fault)
+                self.hold_back(iter(messages[len(messages) - left :]), read)
+                return None
+        return None
+
+    def _stopped(
+        self,
+        framing: Framing,
+        data: bytes | memoryview,
+        messages: list[bytes],
+        left: int,
+        fault: BaseException | None = None,
+    ) -> None:
+        """Delivery of ``messages``, which were in ``data``, was paused with some of them ``left``:
+        hold them back; or cut them anew, if a phase begins."""
+        begin = messages.begin if isinstance(messages, Continued) else 0
+        held = bytes(data[begin:]) if begin >= 0 else None
+        read = HeldRead(framing, held, fault)
+        if self.paused & PHASE and self.takes_messages:
+            self._uncount(left)
+            self.begin_phase(partial(read.behind, left))
+        else:
+            self.hold_back(iter(messages[len(messages) - left :]), read)
+
+    def _uncount(self, messages: int) -> None:
+        """They are cut anew, and counted then."""
+        if self.traffic is not None:
+            self.traffic.messages_in -= messages
+
     # ---- Messages
 
-    def serve(self, messages: Iterable[bytes]) -> None:
-        """Deliver the messages, in order; queue the replies."""
+    def serve(self, messages: Iterable[bytes]) -> int | None:
+        """Deliver the messages, in order; queue the replies. Returns how many are left if delivery
+        was paused before the end, and None if it was not."""
         context = self.context
         received, wants_connection = context.received, context.wants_connection
         encode = context.encode
@@ -197,26 +283,29 @@ class Connection(BaseConnection):
         if messages:
             self.frame_started = context.loop.tick
         limit = SEND_NOW if self._head is None else 0
+        left: int | None = None
         try:
             for message in waiting:
                 reply = received(message, self) if wants_connection else received(message)
-                if type(reply) is bytes:
+                if type(reply) is bytes and not self.paused:
                     frame = encode(reply)
                     size = len(frame)
                     self.outbox.append(frame)
                     self.unsent = unsent = self.unsent + size
-                    if unsent > limit:
-                        self._relieve()
-                        limit = SEND_NOW if self._head is None else 0
+                    if unsent <= limit:
+                        continue
+                    self._relieve()
+                    limit = SEND_NOW if self._head is None else 0
                 elif reply is not None:
-                    self.reply(reply)
+                    self.reply(reply)  # by a new framing, if a phase begins
                 if self.paused:
-                    self.hold_back(waiting)
+                    left = length_hint(waiting)
                     break
         except BaseException as error:
             self.handler_raised(error)
         if self.outbox or self.unsent:
             context.to_flush.append(self)
+        return left
 
     # ---- Bytes out: one send for the replies of a turn, and the rest when the kernel takes it
 
@@ -242,6 +331,15 @@ class Connection(BaseConnection):
                 self.schedule_update()
 
     queue_raw = transmit
+
+    def settle_output(self) -> None:
+        """Send what is queued as it is, behind what the kernel has not taken yet."""
+        outbox, self.outbox = self.outbox, []
+        data = b"".join(outbox)
+        self.unsent -= len(data)
+        if self.traffic is not None:
+            self.traffic.messages_out += len(outbox)
+        self.transmit(data)
 
     def discard(self) -> None:
         """Forget all output."""

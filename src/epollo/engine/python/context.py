@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 from epollo.engine.growth import Growth
 from epollo.engine.interface import ConnectionProtocol, EngineConnection, LoopInterface, Reply
+from epollo.engine.reframing import context_with
 from epollo.engine.traffic import Traffic
 from epollo.filters.base import Filter
 from epollo.framing import Buffer, Framing
@@ -28,6 +29,7 @@ class ConnectionContext:
 
     __slots__ = (
         "buffer",
+        "contexts",
         "counts_each",
         "counts_growth",
         "encode",
@@ -41,12 +43,15 @@ class ConnectionContext:
         "wants_connection",
     )
 
-    def __init__(self, loop: BufferedLoop, protocol: ConnectionProtocol) -> None:
+    def __init__(
+        self, loop: BufferedLoop, protocol: ConnectionProtocol, framing: Framing | None = None
+    ) -> None:
         self.loop: BufferedLoop = loop
         self.protocol: ConnectionProtocol = protocol
         self.received: Callable[..., Reply] = protocol.received
         self.wants_connection: bool = getattr(protocol, "wants_connection", True)
-        self.framing: Framing = protocol.framing
+        self.framing: Framing = protocol.framing if framing is None else framing
+        self.contexts: dict[object, ConnectionContext] = {}  # see `context_with`
         if not type(self.framing).__module__.startswith(OURS):  # `checked`, without a call
             self.framing = CheckedFraming(self.framing)
         self.encode: Callable[[Buffer], bytes] = self.framing.encode
@@ -56,6 +61,17 @@ class ConnectionContext:
         self.buffer: memoryview = loop.buffer
         self.counts_growth: bool = loop.growth.limited  # before the first connection
         self.to_flush: list[Any] = loop.to_flush
+
+    def with_framing(self, given: object) -> ConnectionContext:
+        """The same with the framing ``given``. Raises FramingSpecError."""
+        found: ConnectionContext = context_with(self, given)
+        return found
+
+    def other(self, framing: Framing) -> ConnectionContext:
+        """A new one with ``framing``."""
+        other = ConnectionContext(self.loop, self.protocol, framing)
+        other.contexts = self.contexts
+        return other
 
     def new_traffic(self) -> Traffic | None:
         """The counters of a new connection, if each has its own; None if nothing is counted."""
