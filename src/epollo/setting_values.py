@@ -48,6 +48,7 @@ class ConnectionValues(TypedDict, total=False):
     tls_ciphers: str
     tls: ssl.SSLContext | None
     tls_timeout: str | float
+    tls_start: str
     proxy_protocol: str
     max_frame: str | int
     high_water: str | int

@@ -359,6 +359,12 @@ class Settings:
     tls_timeout: float = _setting(
         "10s", _timeout, "TIME", "limit for a TLS handshake, or for a PROXY header"
     )
+    tls_start: str = _setting(
+        "connected",
+        _one_of("connected", "handler"),
+        "WORD",
+        "when TLS begins: connected, or when the handler calls start_tls (STARTTLS)",
+    )
     proxy_protocol: str = _setting(
         "off",
         _one_of(*PROXY_PROTOCOL),

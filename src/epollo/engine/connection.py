@@ -86,7 +86,7 @@ _ENDS_OF_STREAM = (CloseReason.EOF, CloseReason.TRUNCATED)
 _ORDERLY = (None, CloseReason.EOF, CloseReason.RESET)  # drops that take nothing from the peer
 
 CALLED_BY_NATIVE = (
-    "bad_stream check_watermarks drop end_of_stream handler_raised hold_back "
+    "bad_stream begin_phase check_watermarks drop end_of_stream handler_raised hold_back "
     "on_event_while_paused phase_begins reply schedule_update send update_state"
 )
 
@@ -494,7 +494,12 @@ class BaseConnection(PhasedConnection):
             return
         if self.paused & PHASE:
             self.schedule_update()
-            self.begin_phase(self.partial_bytes)
+            read = self.loop.held_reads.pop(self, None)
+            behind = self.partial_bytes
+            if read is not None:
+                behind = partial(read.behind, length_hint(self.held_back))
+                self.held_back = ()
+            self.begin_phase(behind)
         elif self.held_back and not self.paused:
             self.schedule_update()
             self._deliver_held_back()

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from epollo.engine.filter_io import FilterIO
-from epollo.engine.interface import ConnectionProtocol, LoopInterface
+from epollo.engine.interface import ConnectionProtocol, LoopInterface, Membership
 from epollo.engine.pauses import PHASE, REPLYING
 from epollo.engine.replies import ReplyingConnection
 from epollo.errors import ConnectionClosed, PhaseError, SettingError, TLSError
@@ -104,8 +104,14 @@ class PhasedConnection(ReplyingConnection):
 
     def _change_framing(self, context: Any) -> None:
         self._check_phase("framing")
-        self.loop.settle_pushes(self, partial(self.use_context, context))
+        self.loop.settle_pushes(self, partial(self._use_framing, context))
         self._await_phase()
+
+    def _use_framing(self, context: Any) -> None:
+        self.use_context(context)
+        groups: Membership | None = getattr(self.protocol, "groups", None)
+        if groups is not None:
+            groups.reframe(self)
 
     def _start_tls(self, context: ssl.SSLContext, seconds: float) -> None:
         self._check_phase("start_tls")

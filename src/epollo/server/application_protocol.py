@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Callable
 from functools import partial
 
@@ -95,9 +96,11 @@ class ApplicationProtocol:
         )
         self._settings = settings
         self._proxied = settings.proxy_protocol != "off"
+        self._encrypted = self.certificates.context is not None and settings.tls_start != "handler"
         self.filters: Callable[[Connection], list[Filter]] | None = (
-            self._filters if self.certificates.context is not None or self._proxied else None
+            self._filters if self._encrypted or self._proxied else None
         )
+        self.tls_timeout: float = settings.tls_timeout
         self.counters: Counters = Counters()
         self.limiter: ConnectionLimiter = ConnectionLimiter(
             self.counters,
@@ -140,6 +143,11 @@ class ApplicationProtocol:
         if self.message_count is not None:
             received = self.message_count.counted(received)
         return received if self._rates is None else self._rates.limited(received)
+
+    @property
+    def tls_context(self) -> ssl.SSLContext | None:
+        """That of ``start_tls`` without one."""
+        return self.certificates.context
 
     def begin(self, loop: EventLoop) -> None:
         """``loop`` is about to serve the application. Raises SettingError."""
@@ -221,7 +229,7 @@ class ApplicationProtocol:
         if self._proxied:
             required = self._settings.proxy_protocol == "required"
             filters.append(Proxy(self._settings.tls_timeout, required))
-        if self.certificates.context is not None:
+        if self._encrypted and self.certificates.context is not None:
             filters.append(TLS(self.certificates.context, self._settings.tls_timeout))
         return filters
 

@@ -162,6 +162,11 @@ CONTRADICTIONS = (
         "proxy_protocol too, or leave it out",
     ),
     Contradiction(
+        "tls_start",
+        lambda case: not (case.settings.tls_cert or case.settings.tls),
+        "is for the certificates in tls_cert; give that too, or leave it out",
+    ),
+    Contradiction(
         "tls_client_certs",
         lambda case: not case.settings.tls_ca,
         "there is no CA to verify them with; give tls_ca too, or leave it out",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from functools import partial
+from typing import Any
 
 from epollo.engine import Connection, EventLoop
-from epollo.errors import EncodeError
+from epollo.engine.pushes import Reframed
+from epollo.errors import ConnectionClosed, EncodeError
 from epollo.framing import Buffer, Framing
 from epollo.framing.base import to_bytes
 from epollo.logs.logger import logger
 from epollo.server.groups.broker import Broker
-from epollo.server.groups.registry import Groups
+from epollo.server.groups.registry import Groups, Member
 
 _log = logger("epollo.server")
 
@@ -38,7 +40,7 @@ class Publisher:
 
     def publish(self, group: str, message: Buffer, exclude: Connection | None) -> None:
         """Send to all members on all servers, except ``exclude``. Raises EncodeError."""
-        self._push(group, self._encode(message), exclude)
+        self._push(group, message, self._encode(message), exclude)
         self._broker.publish(group, to_bytes(message), self._deliver)
 
     def _deliver(self, group: str, message: bytes) -> None:
@@ -47,7 +49,7 @@ class Publisher:
         if not self._groups.has(group):
             return
         try:
-            self._push(group, self._encode(message))
+            self._push(group, message, self._encode(message))
         except EncodeError as error:
             _log.warning("not delivered to group %r: %s", group, error)
         except BaseException as error:  # from a framing of the user's own
@@ -55,13 +57,41 @@ class Publisher:
                 what = f"not delivered to group {group!r}: the framing's encode raised"
                 loop.call_threadsafe(partial(loop.report, error, what))
 
-    def _push(self, group: str, frame: bytes, exclude: object = None) -> None:
-        loop = self._loop
+    def _push(self, group: str, message: Buffer, frame: bytes, exclude: object = None) -> None:
+        loop, groups = self._loop, self._groups
         if loop is None:
             return
-        if loop.thread in (None, threading.get_ident()):
-            self._groups.push(group, frame, exclude)
+        here = loop.thread in (None, threading.get_ident())
+        if here and not groups.reframed:
+            groups.push(group, frame, exclude)
             return
-        for member in self._groups.members(group):
-            if member is not exclude:
-                loop.push_threadsafe(member, frame)
+        for member in groups.members(group):
+            if member is exclude:
+                continue
+            if member in groups.reframed:
+                self._send(group, message, member)
+            elif here:
+                member.push(frame)
+            else:
+                self._push_from_thread(loop, group, message, frame, member)
+
+    def _push_from_thread(
+        self, loop: EventLoop, group: str, message: Buffer, frame: bytes, member: Any
+    ) -> None:
+        context = member.context
+        try:
+            if member not in self._groups.reframed:  # else it is as of just now
+                loop.push_threadsafe(member, frame, context)
+                return
+        except Reframed:
+            pass
+        self._send(group, message, member)
+
+    def _send(self, group: str, message: Buffer, member: Member) -> None:
+        """Send to a member with another framing, which may be unable to encode the message."""
+        try:
+            member.send(message)
+        except EncodeError as error:
+            _log.warning("not delivered to %r of group %r: %s", member, group, error)
+        except ConnectionClosed:
+            pass

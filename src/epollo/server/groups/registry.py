@@ -6,6 +6,7 @@ import threading
 from typing import Protocol
 
 from epollo.errors import ConnectionClosed
+from epollo.framing import Buffer
 
 
 class Member(Protocol):
@@ -15,6 +16,10 @@ class Member(Protocol):
     def closed(self) -> bool: ...
     def push(self, frame: bytes) -> None:
         """Queue ``frame``, in the loop's thread; does nothing once output is closed."""
+
+    def send(self, message: Buffer) -> None:
+        """Queue ``message``, in the framing that it has now. Raises EncodeError, and
+        ConnectionClosed."""
 
 
 class Groups:
@@ -28,6 +33,7 @@ class Groups:
         self._lock = threading.RLock()  # a signal handler may publish while it is held
         self._members: dict[str, dict[object, Member]] = {}  # in the order in which they joined
         self._joined: dict[object, set[str]] = {}
+        self.reframed: set[object] = set()  # members whose framing is not the server's any more
 
     def join(self, group: str, member: Member) -> None:
         """Add ``member`` to ``group``; no error if it is in it. Raises ConnectionClosed."""
@@ -50,6 +56,7 @@ class Groups:
     def forget(self, member: object) -> None:
         """``member`` is closed: remove it from all its groups."""
         with self._lock:
+            self.reframed.discard(member)
             for group in self._joined.pop(member, ()):
                 self._remove(group, member)
 
@@ -57,6 +64,11 @@ class Groups:
         """The groups that ``member`` is in."""
         with self._lock:
             return frozenset(self._joined.get(member, ()))
+
+    def reframe(self, member: object) -> None:
+        """``member`` has another framing than the server's now."""
+        with self._lock:
+            self.reframed.add(member)
 
     def has(self, group: str) -> bool:
         """Has ``group`` members?"""
