@@ -22,6 +22,7 @@ cdef class ConnectionCore(Sender):
     cdef int end_serving(self) except -1
     cdef int _deliver(self, ConnectionContext context, object message) except -1
     cdef Py_ssize_t _deliver_all(self, object messages) except -2
+    cdef int _deliver_rest(self, Cursor *cursor) except -1
     cdef bytes _deliver_held(self, Cursor *cursor)
     cdef bytes _read_from(self, Cursor *cursor)
     cdef bint _may_read(self, uint32_t events) except -1

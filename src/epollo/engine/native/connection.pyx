@@ -253,27 +253,35 @@ cdef class ConnectionCore(Sender):
     cdef int _consume(self, Cursor *cursor) except -1:
         """Deliver each message of ``cursor``; send the replies."""
         cdef bint left
-        cdef bytes rest = None
         _begin_serving(self, self.context.buffers)
         try:
             if self.context.native is not None:
                 left = self._dispatch_native(cursor)
             else:
                 left = self._deliver_whole(cursor)
-            while left:
-                if self.paused & PHASE and OPEN <= self.stage < FLUSHING:
-                    if not self.phase_begins(cursor.count):
-                        break
-                    left = True if self.paused else self._deliver_whole(cursor)
-                    continue
+            if left:
+                self._deliver_rest(cursor)
+        finally:
+            self.end_serving()
+        return 0
+
+    @final
+    cdef int _deliver_rest(self, Cursor *cursor) except -1:
+        """Delivery is paused, or a new phase has begun, or the next frame needs the fallback."""
+        cdef bytes rest
+        cdef bint left = True
+        while left:
+            if self.paused & PHASE and OPEN <= self.stage < FLUSHING:
+                if not self.phase_begins(cursor.count):
+                    return 0
+                left = True if self.paused else self._deliver_whole(cursor)
+            else:
                 rest = self._deliver_held(cursor)
                 if rest is None:
-                    break
+                    return 0
                 cursor.data = <const uint8_t *> PyBytes_AS_STRING(rest)
                 cursor.count = PyBytes_GET_SIZE(rest)
                 cursor.needs_fallback = False
-        finally:
-            self.end_serving()
         return 0
 
     @final
@@ -409,12 +417,10 @@ cdef class ConnectionCore(Sender):
         reply = context.call(
             context.received, arguments + context.first, context.arguments, NULL
         )
-        if type(reply) is bytes:
-            if self.paused & PHASE:
-                context = self.context  # by the new framing
+        if type(reply) is bytes and not self.paused:
             _pack(self, context, <bytes> reply)
         elif reply is not None:
-            self.reply(reply)
+            self.reply(reply)  # by a new framing, if a phase begins
         return 0
 
     @final
