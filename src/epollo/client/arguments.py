@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import EllipsisType
 from typing import TypeAlias, TypedDict, TypeGuard
 
@@ -132,6 +132,25 @@ def _endpoint(
 ) -> Endpoint:
     where = address.parse(to)
     address.check_connectable(where)
+    context, name = _checked_tls(where, tls, server_hostname)
+    if type(max_frame) is not int:
+        raise SettingError(f"max_frame: {max_frame!r} is not a number of bytes")
+    if not isinstance(framing, str | Framing):
+        raise FramingSpecError(f"unknown framing {framing!r}: neither a text nor a Framing")
+    return Endpoint(where, checked(parse(framing, max_frame)), context, name, keepalive)
+
+
+def with_tls(
+    endpoint: Endpoint, tls: ssl.SSLContext | bool, server_hostname: str | None
+) -> Endpoint:
+    """``endpoint`` with TLS. Raises SettingError."""
+    context, name = _checked_tls(endpoint.address, tls, server_hostname)
+    return replace(endpoint, tls=context, server_hostname=name)
+
+
+def _checked_tls(
+    where: address.Address, tls: ssl.SSLContext | bool | None, server_hostname: str | None
+) -> tuple[ssl.SSLContext | None, str | None]:
     context = _context(tls)
     if not isinstance(server_hostname, str | None):
         raise SettingError(f"server_hostname: {server_hostname!r} is not a host name")
@@ -139,12 +158,10 @@ def _endpoint(
         raise SettingError("server_hostname: needs TLS; pass tls=True or an ssl.SSLContext too")
     name = address.certificate_name(server_hostname or where.host) or None
     if context is not None and context.check_hostname and name is None:
-        raise SettingError(f"server_hostname: {to} has no host; pass the certificate's host name")
-    if type(max_frame) is not int:
-        raise SettingError(f"max_frame: {max_frame!r} is not a number of bytes")
-    if not isinstance(framing, str | Framing):
-        raise FramingSpecError(f"unknown framing {framing!r}: neither a text nor a Framing")
-    return Endpoint(where, checked(parse(framing, max_frame)), context, name, keepalive)
+        raise SettingError(
+            f"server_hostname: {where} has no host; pass the certificate's host name"
+        )
+    return context, name
 
 
 def _context(tls: ssl.SSLContext | bool | None) -> ssl.SSLContext | None:

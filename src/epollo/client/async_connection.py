@@ -22,8 +22,8 @@ from epollo.client.wording import (
     cut_at_close,
     not_ended,
 )
-from epollo.errors import ClientTimeout, ConnectionClosed, UsageError
-from epollo.framing import Buffer
+from epollo.errors import ClientTimeout, ConnectionClosed, PhaseError, UsageError
+from epollo.framing import Buffer, Framing
 
 _BATCH = 64 << 10  # bytes; as many are sent without waiting for the end of the loop's iteration
 
@@ -33,6 +33,8 @@ _HIGH_WATER = 64 << 10  # unsent bytes over which callers wait; the same marks a
 _LOW_WATER = 16 << 10
 
 _PRUNE_FROM = 64  # deadlines
+
+_REFRAMED_WITHIN = 1.0  # seconds, behind a reply, if what follows it is not of its framing
 
 _CLOSE_NOTIFY_TIMEOUT = 1.0  # seconds to wait for it if no message is unanswered
 
@@ -133,6 +135,28 @@ class AsyncConnection:
             self.update_reading()
         return reply
 
+    def reframe(self, framing: Framing) -> None:
+        """Decode and encode by ``framing`` from now on. Raises PhaseError."""
+        messages = self.stream.reframe(framing, len(self._queue))
+        self._encode = framing.encode
+        self._queue.clear()
+        self._queue.put_all(messages)
+        self._queue.wake()
+        if not self.live:
+            self.abort("")
+        else:
+            self.update_reading()
+
+    def give_up_transport(self) -> Transport:
+        """The connection goes on, with TLS, as another one: its transport. Raises PhaseError while
+        something is unsent."""
+        self.flush()
+        if self._unsent:
+            raise PhaseError("start_tls: messages before it are unsent; wait for a reply to them")
+        self.stream.close("TLS is beginning")
+        self._stop_watching()
+        return self._transport
+
     def check_sending(self) -> None:
         """Raises UsageError after `end`."""
         if self._ended:
@@ -169,7 +193,7 @@ class AsyncConnection:
 
     def update_reading(self) -> None:
         """Pause reading while the queue is full and no request waits; resume it otherwise."""
-        reading = not self._queue.full or self._waited_for()
+        reading = self.live and (not self._queue.full or self._waited_for())
         if reading is not self._reading:
             self._reading = reading
             self._update_watch()
@@ -320,12 +344,21 @@ class AsyncConnection:
         self._transport.taken()
         if self._queue.on_push is not None:
             self._push()
-        if not self.live:
+        if not self.live and self.stream.may_be_reframed and not self.open_requests:
+            self._reading = False
+            self._queue.wake()
+            self._loop.call_later(_REFRAMED_WITHIN, self._abort_faulty, self.stream.fault)
+        elif not self.live:
             self.abort("")
         elif self._queue.size > MAX_UNRECEIVED and self._waited_for():
             self.abort(UNRECEIVED)
         else:
             self.update_reading()
+
+    def _abort_faulty(self, fault: object) -> None:
+        """The framing has not changed in time, so the fault in the stream is one."""
+        if self.stream.fault is fault and self._finished is None:
+            self.abort("")
 
     def _deliver(self, messages: list[bytes]) -> None:
         """Give messages to their requests, and those without a request to the queue."""

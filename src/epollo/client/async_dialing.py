@@ -32,6 +32,12 @@ async def dial(endpoint: Endpoint, deadline: float | None) -> Transport:
     return Transport(sock)
 
 
+async def start_tls(transport: Transport, endpoint: Endpoint, deadline: float | None) -> Transport:
+    """``transport`` with TLS; it must not be used any more. Raises TLSHandshakeError."""
+    sock = encrypted(transport.give_up_socket(), endpoint)
+    return Transport(await _handshake(sock, endpoint, deadline))
+
+
 async def _handshake(
     sock: ssl.SSLSocket, endpoint: Endpoint, deadline: float | None
 ) -> ssl.SSLSocket:

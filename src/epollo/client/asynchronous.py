@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -16,12 +18,14 @@ from epollo.client.arguments import (
     Timeout,
     after_error,
     read_arguments,
+    with_tls,
 )
 from epollo.client.async_connection import AsyncConnection, Reply
-from epollo.client.async_dialing import dial
+from epollo.client.async_dialing import dial, start_tls
 from epollo.client.backoff import Attempts
 from epollo.client.forks import Owner
 from epollo.client.message_queue import MessageQueue
+from epollo.client.phases import check_phase, plain_behind
 from epollo.client.wording import not_yet
 from epollo.errors import (
     ClientTimeout,
@@ -29,10 +33,12 @@ from epollo.errors import (
     ConnectionClosed,
     EncodeError,
     FrameTruncated,
+    PhaseError,
     StreamEnded,
     UsageError,
 )
 from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
+from epollo.framing.reframing import framing_of
 
 
 class AsyncClient(HasTimeout):
@@ -120,6 +126,51 @@ class AsyncClient(HasTimeout):
     def replied(self) -> bool:
         """Has this connection brought a reply?"""
         return self._connection is not None and self._connection.replied
+
+    @property
+    def framing(self) -> Framing:
+        """How messages are framed from here on: see `Client.framing`."""
+        return self._endpoint.framing
+
+    @framing.setter
+    def framing(self, framing: str | Framing | type[Framing]) -> None:
+        self._check()
+        chosen = framing_of(framing, self._endpoint.framing.max_frame)
+        self._check_phase("framing")
+        self._current().reframe(chosen)
+        self._endpoint = replace(self._endpoint, framing=chosen)
+
+    async def start_tls(
+        self,
+        tls: ssl.SSLContext | bool = True,
+        *,
+        server_hostname: str | None = None,
+        timeout: Timeout = ...,
+    ) -> None:
+        """Begin TLS, after a reply that agrees to it: see `Client.start_tls`."""
+        deadline = self._deadline(timeout)
+        endpoint = with_tls(self._endpoint, tls, server_hostname)
+        self._check_phase("start_tls")
+        connection = self._current()
+        if self._endpoint.tls is not None:
+            raise PhaseError("start_tls: the connection has TLS already")
+        if connection.stream.fault is not None:
+            raise connection.stream.fault()
+        connection.check_sending()
+        if error := plain_behind(self.peername, connection.stream, len(self._queue)):
+            connection.abort("TLS could not begin")
+            raise error
+        late, transport = connection.late, connection.give_up_transport()
+        transport = await start_tls(transport, endpoint, deadline)
+        self._late += late
+        self._endpoint = endpoint
+        self._connection = AsyncConnection(transport, endpoint, self._match, self._queue)
+        if self._closed:  # meanwhile
+            self._connection.abort("closed here")
+
+    def _check_phase(self, what: str) -> None:
+        reconnects, waiting = self._backoff is not None, bool(self.open_requests)
+        check_phase(what, reconnects=reconnects, waiting=waiting)
 
     async def request(
         self, message: Buffer, *, idempotent: bool = False, timeout: Timeout = ...

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from types import TracebackType
 from typing import Self, Unpack
@@ -18,13 +20,15 @@ from epollo.client.arguments import (
     Timeout,
     after_error,
     read_arguments,
+    with_tls,
 )
 from epollo.client.backoff import Attempts
 from epollo.client.forks import Owner
 from epollo.client.outstanding import OutstandingById, TooManyOverdue
+from epollo.client.phases import check_phase, plain_behind
 from epollo.client.received import MAX_UNRECEIVED, Received
 from epollo.client.stream import Stream
-from epollo.client.sync_transport import DeadlinePassed, SyncTransport, dial
+from epollo.client.sync_transport import DeadlinePassed, SyncTransport, dial, start_tls
 from epollo.client.wording import ENDED, OVERDUE, UNRECEIVED, broken_at_close, not_ended, not_yet
 from epollo.errors import (
     ClientTimeout,
@@ -32,10 +36,12 @@ from epollo.errors import (
     ConnectionClosed,
     EncodeError,
     FrameTruncated,
+    PhaseError,
     StreamEnded,
     UsageError,
 )
 from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
+from epollo.framing.reframing import framing_of
 
 _CLOSE_NOTIFY_TIMEOUT = 1.0  # seconds to wait for it if no message is unanswered
 
@@ -104,6 +110,9 @@ class Client(HasTimeout):
     `request` takes the next message as its reply.
     """
 
+    _transport: SyncTransport
+    _stream: Stream
+
     def __init__(self, arguments: ClientArguments) -> None:
         super().__init__(arguments.timeout)
         self._endpoint = arguments.endpoint
@@ -150,6 +159,56 @@ class Client(HasTimeout):
         """Can another caller use the connection, without meeting a message that is left on it?"""
         left = self._owed or self._pipelining or self._received or self._ended
         return self._stream.fault is None and not left
+
+    @property
+    def framing(self) -> Framing:
+        """How messages are framed from here on: a spec, a Framing or a class of one may be
+        assigned. What has come behind the last message that was taken is decoded by it. Raises
+        FramingSpecError, and PhaseError while replies are still to come."""
+        return self._endpoint.framing
+
+    @framing.setter
+    def framing(self, framing: str | Framing | type[Framing]) -> None:
+        with self._call:
+            chosen = framing_of(framing, self._endpoint.framing.max_frame)
+            self._check_phase("framing")
+            messages = self._stream.reframe(chosen, len(self._received))
+            self._endpoint = replace(self._endpoint, framing=chosen)
+            self._received.clear()
+            self._received.put_all(messages)
+
+    def start_tls(
+        self,
+        tls: ssl.SSLContext | bool = True,
+        *,
+        server_hostname: str | None = None,
+        timeout: Timeout = ...,
+    ) -> None:
+        """Begin TLS, after a reply that agrees to it. The arguments are those of `connect`.
+
+        If more had come in plain behind that reply, it is refused: anyone could have added it. An
+        error closes the connection. Raises TLSHandshakeError, SettingError, ConnectionClosed, and
+        PhaseError with TLS in use or while replies are still to come.
+        """
+        with self._call:
+            deadline = self._deadline(timeout)
+            endpoint = with_tls(self._endpoint, tls, server_hostname)
+            self._check_phase("start_tls")
+            if self._transport.encrypted:
+                raise PhaseError("start_tls: the connection has TLS already")
+            self._make_ready(deadline)
+            try:
+                if error := plain_behind(self.peername, self._stream, len(self._received)):
+                    raise error
+                self._transport = start_tls(self._transport, endpoint, deadline)
+            except BaseException:
+                self._drop("TLS could not begin")
+                raise
+            self._endpoint = endpoint
+
+    def _check_phase(self, what: str) -> None:
+        waiting = self._pipelining or bool(self._awaited) or bool(self._by_id)
+        check_phase(what, reconnects=self._attempts is not None, waiting=waiting)
 
     def alive(self) -> bool:
         """Is there a connection, as far as can be seen without waiting? Reads what has arrived."""
@@ -309,7 +368,7 @@ class Client(HasTimeout):
         return None if limit is None else time.monotonic() + limit
 
     def _open(self, deadline: float | None) -> None:
-        self._transport: SyncTransport = dial(self._endpoint, deadline)
+        self._transport = dial(self._endpoint, deadline)
         self._stream = Stream(self._endpoint)
         self._forget()
         self._replied = self._owed = False

@@ -23,6 +23,13 @@ class Received:
     def __bool__(self) -> bool:
         return bool(self._messages)
 
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def clear(self) -> None:
+        self._messages.clear()
+        self.size = 0
+
     def put(self, message: bytes) -> None:
         self._messages.append(message)
         self.size += len(message) + OVERHEAD

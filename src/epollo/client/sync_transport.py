@@ -46,6 +46,22 @@ def dial(endpoint: Endpoint, deadline: float | None) -> SyncTransport:
         raise address.connect_error(endpoint.address, TimeoutError("timed out")) from None
 
 
+def start_tls(
+    transport: SyncTransport, endpoint: Endpoint, deadline: float | None
+) -> SyncTransport:
+    """``transport`` with TLS; it must not be used any more. Raises TLSHandshakeError."""
+    sock = encrypted(transport.give_up_socket(), endpoint)
+    try:
+        _handshake(sock, endpoint, deadline)
+        return SyncTransport(sock)
+    except DeadlinePassed:
+        sock.close()
+        raise handshake_error(endpoint, TimeoutError()) from None
+    except BaseException:
+        sock.close()
+        raise
+
+
 def _handshake(sock: ssl.SSLSocket, endpoint: Endpoint, deadline: float | None) -> None:
     try:
         sock.settimeout(seconds_until(deadline))  # for the whole handshake

@@ -167,6 +167,10 @@ class Transport:
         else:
             self._socket.close()
 
+    def give_up_socket(self) -> socket.socket:
+        """The socket, which is the caller's from now on."""
+        return self._socket
+
     def release(self) -> None:
         """Close the descriptor only; it may be open in another process too."""
         self._socket.close()

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from operator import length_hint
 from typing import Any, NamedTuple
 
-from epollo.engine.reframing import bytes_of, decoded, unknown
 from epollo.framing import Framing
+from epollo.framing.reframing import bytes_of, decoded, unknown
 
 FEW = 64  # messages, which are kept as they are
 

@@ -32,7 +32,7 @@ from epollo.engine import events as _events
 from epollo.engine import pauses
 from epollo.engine.connection import BaseConnection, Stage
 from epollo.engine.held_back import HeldRead
-from epollo.engine.reframing import rest_of
+from epollo.framing.reframing import rest_of
 from epollo.errors import PhaseError
 from epollo.reasons import CloseReason
 

@@ -9,7 +9,7 @@ from epollo.engine.native.traffic cimport Traffic
 
 from types import MethodType
 
-from epollo.engine.reframing import context_with
+from epollo.engine.framings import context_with
 from epollo.framing.own import checked
 
 cdef extern from "Python.h":

@@ -16,11 +16,11 @@ from epollo.engine.held_back import HeldRead
 from epollo.engine.pauses import PHASE
 from epollo.engine.pushes import MOST_JOINED, SMALL
 from epollo.engine.python.context import ConnectionContext
-from epollo.engine.reframing import bytes_of, piece_size, rest_of
 from epollo.engine.traffic import Traffic
 from epollo.errors import FrameError
 from epollo.framing import Framing
 from epollo.framing.base import Continued
+from epollo.framing.reframing import bytes_of, piece_size, rest_of
 from epollo.reasons import CloseReason
 
 # Replies go out when the turn ends, so that a peer woken by the first of them finds more of them.

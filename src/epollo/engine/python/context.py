@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
+from epollo.engine.framings import context_with
 from epollo.engine.growth import Growth
 from epollo.engine.interface import ConnectionProtocol, EngineConnection, LoopInterface, Reply
-from epollo.engine.reframing import context_with
 from epollo.engine.traffic import Traffic
 from epollo.filters.base import Filter
 from epollo.framing import Buffer, Framing

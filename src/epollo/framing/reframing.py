@@ -1,6 +1,6 @@
-"""Another framing for a connection: its context, and where its first byte is.
+"""Another framing for a stream from some message on: where its first byte is.
 
-An engine's decoder cuts all messages of a read at once. If the handler changes the framing at one
+A decoder cuts all messages of a read at once. If the framing changes at one
 of them, the bytes behind that message have to be found again.
 """
 
@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from epollo.errors import FrameError, FramingSpecError, PhaseError
-from epollo.framing import Framing, Raw, parse
-from epollo.framing.base import Continued
+from epollo.framing.base import Continued, Framing
 from epollo.framing.own import CheckedFraming, checked
+from epollo.framing.raw import Raw
+from epollo.framing.spec import parse
 
 PIECE = 4 << 10  # bytes that are cut at a time: the framing may change again in the first of them
-
-_MOST_FRAMINGS = 64  # of one protocol, with a context each that is kept
 
 
 def framing_of(given: Any, max_frame: int) -> Framing:
@@ -29,19 +28,6 @@ def framing_of(given: Any, max_frame: int) -> Framing:
     if not isinstance(given, str | Framing):
         raise FramingSpecError(f"unknown framing {given!r}: neither a text nor a Framing")
     return checked(parse(given, max_frame))
-
-
-def context_with(context: Any, given: object) -> Any:
-    """The context like ``context`` with the framing ``given``, made once. Raises
-    FramingSpecError."""
-    contexts: dict[object, Any] = context.contexts
-    found = contexts.get(given)
-    if found is None:
-        found = context.other(framing_of(given, context.framing.max_frame))
-        if len(contexts) >= _MOST_FRAMINGS:  # of a handler that makes a new one each time
-            contexts.clear()
-        contexts[given] = found
-    return found
 
 
 def piece_size(framing: Framing, left: int) -> int:
