@@ -18,7 +18,7 @@ NATIVE_SOURCES := $(wildcard src/epollo/*/native/*.p?? src/epollo/*/*/native/*.p
 NATIVE := setup.py $(NATIVE_SOURCES)
 
 .NOTPARALLEL: # all of them install into .venv
-.PHONY: help demo test check versions truth bench testers fuzz sequences sanitize pictures workers clean
+.PHONY: help demo test check versions truth services bench testers fuzz sequences sanitize pictures workers clean
 
 help:
 	@echo "make demo   an echo server and 100 connections: the round trips they saw"
@@ -28,6 +28,7 @@ help:
 	@echo "make truth  what takes minutes and measures: the load tester against servers whose answer"
 	@echo "            is known, how long a stop takes whatever a handler does, and what is lost over"
 	@echo "            reloads"
+	@echo "make services  the examples, spoken to by real clients such as psql"
 	@echo "make bench  the server beside its peers, in turns; writes benchmarks/results"
 	@echo "make testers  the load tester beside sockperf and redis-benchmark, on servers of theirs"
 	@echo "make workers  workers: how connections are spread, and what a second core brings"
@@ -65,6 +66,10 @@ truth: $(VENV)/test-installed
 	@echo "== the load tester against servers whose answer is known, stops and reloads, with the figures"
 	@$(PYTEST) -m truth -s -v tests/bench/truth tests/server/test_stopping.py tests/workers/test_witness.py $(TRUTH)
 
+services: $(VENV)/services-installed
+	@echo "== real clients speak to the examples; those that are not installed are skipped"
+	@$(PYTEST) -m services -v tests/services $(SERVICES)
+
 bench: $(VENV)/bench-installed
 	@echo "== the server beside its peers; BENCH='--quick' for a short look"
 	@$(BIN)/python -m benchmarks $(BENCH)
@@ -80,6 +85,7 @@ workers: $(VENV)/bench-installed
 fuzz: $(VENV)/fuzz-installed
 	@echo "== random streams through both engines; FUZZ='--streams 1000000 --seed N' for more"
 	@$(BIN)/python -m fuzz $(FUZZ)
+	@$(BIN)/python -m fuzz.phases
 
 sequences: $(VENV)/test-installed
 	@echo "== every sequence of four events on a connection, and random walks"
@@ -119,6 +125,11 @@ $(VENV)/installed: $(VENV)/created pyproject.toml $(NATIVE)
 $(VENV)/test-installed: $(VENV)/installed $(VENV)/pip
 	@echo "== installing what the tests need"
 	@$(PIP) --group test
+	@touch $@
+
+$(VENV)/services-installed: $(VENV)/installed $(VENV)/pip
+	@echo "== installing what the services need"
+	@$(PIP) --group services
 	@touch $@
 
 $(VENV)/check-installed: $(VENV)/installed $(VENV)/pip

@@ -1,7 +1,7 @@
 """A server that psql speaks to, with TLS and without, as far as ``select 1``.
 
-    python -m examples.postgres 127.0.0.1:5433 cert.pem key.pem
-    psql "host=127.0.0.1 port=5433 sslmode=require user=me dbname=any" -c "select 1"
+python -m examples.postgres 127.0.0.1:5433 cert.pem key.pem
+psql "host=127.0.0.1 port=5433 sslmode=require user=me dbname=any" -c "select 1"
 """
 
 from __future__ import annotations

@@ -308,3 +308,17 @@ def test_the_plugin_is_registered() -> None:
     project = tomllib.loads(Path(__file__, "../../pyproject.toml").resolve().read_text())
     assert project["project"]["entry-points"]["pytest11"] == {"pytest_epollo": "pytest_epollo"}
     assert "pytest_epollo" in project["tool"]["setuptools"]["py-modules"]
+
+
+def test_phases_in_memory() -> None:
+    def handle(message: bytes, connection: Connection) -> bytes:
+        if message == b"line":
+            connection.send(b"before")
+            connection.framing = "line"
+        connection.start_tls()
+        return message
+
+    with testing.connect(handle) as connection:
+        assert connection.receive(b"line") == [b"before", b"line"]
+        assert connection.receive(b"two") == [b"two"]
+        assert connection.framing.name == "line"

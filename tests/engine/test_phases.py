@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from epollo import CloseReason, Connection, Server
-from epollo.engine import EventLoop, Limits
+from epollo.engine import EventLoop, Limits, available
+from epollo.engine.held_back import HeldRead
 from epollo.errors import ConnectionClosed, FramingSpecError, PhaseError
 from epollo.framing import Buffer, Decoder, Framing, parse
+from fuzz import phases
+from fuzz.difference import Difference
 from tests.certificates import server_context, trusting
 from tests.engine.support import Protocol, attached, turn_until
 from tests.engines import Engine
@@ -625,3 +628,21 @@ def test_a_server_that_stops_meanwhile(engine: Engine) -> None:
         server.__exit__(None, None, None)
         peer.receive_until_gone()
     assert handler.end.startswith("shutdown")
+
+
+# ---- By chance
+
+
+@pytest.mark.skipif("native" not in available(), reason="one engine agrees with itself")
+@pytest.mark.parametrize("first", range(0, 300, 50))
+def test_both_engines_agree(first: int) -> None:
+    for seed in range(first, first + 50):
+        phases.check(seed)
+
+
+@pytest.mark.skipif("native" not in available(), reason="one engine agrees with itself")
+def test_a_bug_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HeldRead, "behind", lambda read, left: read.data or b"")
+    with pytest.raises(Difference, match="seed"):
+        for seed in range(100):
+            phases.check(seed)

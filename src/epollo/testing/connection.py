@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from typing import Self, cast
 
 from epollo.engine import CloseReason, Reply
@@ -103,6 +104,17 @@ class MemoryConnection(Connection):
         else:
             super().end(reason, error)
         self._turn()
+
+    def use_context(self, context: ConnectionContext) -> None:
+        super().use_context(context)
+        self.flush()
+        _ = self.sent  # by the framing before
+        self._sent_decoder = context.framing.decoder()
+
+    def start_tls(
+        self, context: ssl.SSLContext | None = None, *, timeout: float | None = None
+    ) -> None:
+        """In memory everything stays plain."""
 
     # ---- The handler's side. The test may make these calls, too: then a turn follows at once
     # (`close` calls `end`).
