@@ -24,7 +24,14 @@ from fuzz.difference import Difference
 MAX_FRAME = 200
 SPECS = (
     *("u8", "u16", "u16le", "u32", "varint", "netstring", "line", "delimiter:\\0", "raw"),
-    *("digits(size=4)", "bcd(size=2)", "ber", "mqtt", "headers", "length(offset=0,size=2,adjust=-2,strip=2)"),
+    *(
+        "digits(size=4)",
+        "bcd(size=2)",
+        "ber",
+        "mqtt",
+        "headers",
+        "length(offset=0,size=2,adjust=-2,strip=2)",
+    ),
 )
 TURNS = 6  # without an event, after which nothing more will come
 
@@ -175,7 +182,7 @@ def _received(peer: socket.socket) -> bytes:
 
 def check(seed: int) -> None:
     """Raises Difference, with the seed."""
-    scene = a_scene(Random(seed))  # noqa: S311
+    scene = a_scene(Random(seed))
     native, python = play("native", scene), play("python", scene)
     if native != python:
         raise Difference(f"seed {seed}: {scene}\nnative: {native}\npython: {python}")

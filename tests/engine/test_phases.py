@@ -642,7 +642,6 @@ def test_both_engines_agree(first: int) -> None:
 
 @pytest.mark.skipif("native" not in available(), reason="one engine agrees with itself")
 def test_a_bug_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HeldRead, "behind", lambda read, left: read.data or b"")
+    monkeypatch.setattr(HeldRead, "behind", lambda read, _: read.data or b"")
     with pytest.raises(Difference, match="seed"):
-        for seed in range(100):
-            phases.check(seed)
+        list(map(phases.check, range(100)))

@@ -163,8 +163,8 @@ class Client(HasTimeout):
     @property
     def framing(self) -> Framing:
         """How messages are framed from here on: a spec, a Framing or a class of one may be
-        assigned. What has come behind the last message that was taken is decoded by it. Raises
-        FramingSpecError, and PhaseError while replies are still to come."""
+        assigned. It also decodes the bytes that came behind the last message that was taken.
+        Raises FramingSpecError, and PhaseError while replies are still to come."""
         return self._endpoint.framing
 
     @framing.setter

@@ -213,7 +213,9 @@ class BaseConnection(PhasedConnection):
         assert stage in NEXT_STAGES[self.stage], f"{self!r} cannot become {stage.name.lower()}"
         self.stage = stage
         if stage >= FLUSHING:
-            self._forget_held_back()
+            if self.held_back:
+                self.held_back = ()
+                self.loop.held_reads.pop(self, None)
             self.paused |= SEALED if stage < CLOSED else SEALED | FAILED
         return True
 
@@ -455,11 +457,6 @@ class BaseConnection(PhasedConnection):
             self.begin_phase(partial(read.behind, left or 0))
         elif read.fault is not None:
             self.bad_stream(read.fault)
-
-    def _forget_held_back(self) -> None:
-        if self.held_back:
-            self.held_back = ()
-            self.loop.held_reads.pop(self, None)
 
     def on_event_while_paused(self, events: int) -> None:
         """There is something to read, or an end, while reading is paused."""

@@ -2,9 +2,9 @@
 
 A protocol may change what its frames are (PostgreSQL after its startup message, AMQP after its
 header), and begin TLS on an open connection (STARTTLS). The handler says so while it handles the
-message after which it is so. What had come behind that message is cut anew; before TLS it is
-refused instead, as by PostgreSQL: it was not encrypted, and anyone on the way could have added it
-to be taken for the peer's (CVE-2021-23214, CVE-2011-0411).
+message after which it is so. The bytes behind that message are cut anew; before TLS they are
+refused instead, as by PostgreSQL: they were not encrypted, and anyone on the way could have added
+them to be taken for the peer's (CVE-2021-23214, CVE-2011-0411).
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class PhasedConnection(ReplyingConnection):
             self._refuse_plain("messages")
 
     def _await_phase(self) -> None:
-        """What has come is cut anew when the handler has returned, or else at the turn's end."""
+        """Cut the bytes behind anew when the handler has returned, or else at the turn's end."""
         self.paused |= PHASE
         self.schedule_update()
 

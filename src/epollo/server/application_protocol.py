@@ -146,7 +146,7 @@ class ApplicationProtocol:
 
     @property
     def tls_context(self) -> ssl.SSLContext | None:
-        """That of ``start_tls`` without one."""
+        """The context of a ``start_tls`` that is given none."""
         return self.certificates.context
 
     def begin(self, loop: EventLoop) -> None:

@@ -440,7 +440,7 @@ cdef class ConnectionCore(Sender):
     cdef bytes _deliver_held(self, Cursor *cursor):
         """Delivery is paused, or the next frame needs the fallback: decode what is left at once.
         Returns the bytes behind a message with which a new phase begins."""
-        if self.stage >= FLUSHING:
+        if self.stage >= FLUSHING or (cursor.count == 0 and self.partial is None):
             return None
         cdef Py_ssize_t count = cursor.count, left
         cdef bytes data = self._read_from(cursor)

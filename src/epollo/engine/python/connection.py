@@ -257,6 +257,8 @@ class Connection(BaseConnection):
     ) -> None:
         """Delivery of ``messages``, which were in ``data``, was paused with some of them ``left``:
         hold them back; or cut them anew, if a phase begins."""
+        if not left and fault is None and not self.paused & PHASE:
+            return
         begin = messages.begin if isinstance(messages, Continued) else 0
         held = bytes(data[begin:]) if begin >= 0 else None
         read = HeldRead(framing, held, fault)
