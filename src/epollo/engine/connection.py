@@ -443,17 +443,14 @@ class BaseConnection(PhasedConnection):
             self.bad_stream(read.fault)
 
     def _deliver_held_back(self) -> None:
-        messages = iter(self.held_back)
+        messages, read = iter(self.held_back), self.loop.held_reads.pop(self)
         self.held_back = ()
         left = self.serve(messages)
-        read = self.loop.held_reads.get(self)
-        if read is None or not self.takes_messages:
+        if not self.takes_messages:
             return
         if left is not None and not self.paused & PHASE and (left or read.fault is not None):
-            self.held_back = messages
-            return
-        del self.loop.held_reads[self]
-        if self.paused & PHASE:
+            self.held_back, self.loop.held_reads[self] = messages, read
+        elif self.paused & PHASE:
             self.begin_phase(partial(read.behind, left or 0))
         elif read.fault is not None:
             self.bad_stream(read.fault)
