@@ -255,7 +255,7 @@ class Model:
             if item.event is Event.HALF_CLOSE:
                 self._end_of_stream(item)
             elif item.event is Event.BAD:
-                self._end(self._bad_frame)
+                self._meet_fault(item, items)
                 return
             elif self._holds:
                 self._held.append(item)
@@ -263,6 +263,15 @@ class Model:
                 self._deliver(item)
                 if self._sealed:
                     return
+
+    def _meet_fault(self, item: Item, behind: deque[Item]) -> None:
+        """It waits behind what is held back, or in flight: the framing may change before it. At the
+        end of the stream, nothing more can."""
+        ended = any(each.event is Event.HALF_CLOSE for each in behind)
+        if self._holds and (self._held or self._deferred) and not ended:
+            self._held.append(item)
+        else:
+            self._end(self._bad_frame)
 
     def _arrived(self) -> deque[Item]:
         """All that has arrived. The end of the stream comes by itself; but TLS has it among the

@@ -338,6 +338,10 @@ class BaseConnection(PhasedConnection):
 
     def end_of_stream(self) -> None:
         """The peer has sent its last byte. It may still read (half-close, shutdown(2))."""
+        read = self.context.loop.held_reads.get(self)
+        if read is not None and read.fault is not None:  # no other framing may follow it any more
+            self.bad_stream(read.fault)
+            return
         try:
             if self.filter_io is not None and self.filter_io.filter.partial:
                 raise FrameTruncated("the stream ended inside a TLS record")
@@ -448,10 +452,10 @@ class BaseConnection(PhasedConnection):
         left = self.serve(messages)
         if not self.takes_messages:
             return
-        if left is not None and not self.paused & PHASE and (left or read.fault is not None):
-            self.held_back, self.loop.held_reads[self] = messages, read
-        elif self.paused & PHASE:
+        if self.paused & PHASE:
             self.begin_phase(partial(read.behind, left or 0))
+        elif left is not None:
+            self.hold_back(messages, read)
         elif read.fault is not None:
             self.bad_stream(read.fault)
 

@@ -302,6 +302,8 @@ class Connection(BaseConnection):
                     self.reply(reply)  # by a new framing, if a phase begins
                 if self.paused:
                     left = length_hint(waiting)
+                    if self.stage == CLOSED:
+                        self.discard()
                     break
         except BaseException as error:
             self.handler_raised(error)
