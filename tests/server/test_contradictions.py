@@ -37,6 +37,7 @@ REFUSED: list[tuple[Any, dict[str, Any]]] = [
     (plain, {"socket_mode": "660", "bind": "unix:@abstract"}),
     (plain, {"backlog": 2048, "bind": "fd://3"}),
     (plain, {"tls_client_certs": "optional"}),
+    (plain, {"tls_start": "handler"}),
     (plain, {"tls_min_version": "1.3"}),
     (plain, {"tls_timeout": "10s"}),
     (plain, {"in_flight": 2}),
