@@ -9,15 +9,18 @@ import logging
 import math
 import os
 import socket
+import time
 import traceback
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import length_hint
 from typing import Any, ClassVar, NoReturn, cast
 
 from epollo.engine.connection import BaseConnection
 from epollo.engine.deadlines import overdue
+from epollo.engine.durations import Durations
 from epollo.engine.events import READ, WRITE
 from epollo.engine.forking import attempt, forget_wakeup, replace_descriptors, replace_epoll
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
@@ -25,8 +28,8 @@ from epollo.engine.listener import Listener
 from epollo.engine.pushes import Pushes
 from epollo.engine.replies import Replies
 from epollo.engine.stages import ConnectionStage, Handshake, drop_unacknowledged
+from epollo.engine.survey import Survey
 from epollo.engine.timers import Timer, Timers
-from epollo.engine.traffic import Traffic
 from epollo.engine.wakeup import Alarm, Wakeup
 from epollo.errors import EngineMissing
 from epollo.reasons import CloseReason
@@ -71,10 +74,15 @@ class BaseLoop(ABC):
     name: ClassVar[str]
     _new_listener: ClassVar[type[Listener]] = Listener
     _new_connection: ClassVar[type[Any]]
-    new_traffic: ClassVar[type[Traffic]] = Traffic
 
     thread: int | None  # the one that is, or was last, in `poll`
     tick: int  # counts the sweeps; connections keep it in place of a time
+    turns: Durations | None  # what they took without their waits; None if they are not counted
+    turn_count: int  # of all, while they are counted; ``turns`` has only the longer ones
+    turn_seconds: float  # the same
+    served_seconds: float  # for events of open connections, while events are timed
+    dropped: dict[BaseConnection, int]  # bytes unsent at their end, of those that had some
+    undelivered: int  # messages that were held back, and then dropped
     slow_after: float  # seconds that one event may take before `on_slow` is told
     waiting: bool  # in `poll`, for the kernel
     polling: bool  # in `poll`, after that
@@ -99,6 +107,10 @@ class BaseLoop(ABC):
         self.waiting = self.polling = self.dispatching = False
         self.tick = 0
         self.slow_after = math.inf
+        self.turns = None
+        self.dropped = {}
+        self.turn_count = self.undelivered = 0
+        self.turn_seconds = self.served_seconds = 0.0
         self.crossing_seconds: float = 0.0
         self.on_slow: Callable[[BaseConnection, float], object] = _ignore
         self.on_error: Callable[[BaseException, str], object] = _log_error
@@ -234,11 +246,12 @@ class BaseLoop(ABC):
         self.to_flush.clear()
         self._to_close.clear()
         self.replies.clear()
+        self.dropped.clear()
         self._pushes = Pushes(self)  # another thread may have held the lock of the present one
         self._exit = RuntimeError(
             "a handler forked this process and returned in it; end it with os._exit"
         )
-        for connection in self._all():
+        for connection in self.all_connections():
             attempt(connection.discard)
             attempt(connection.abandon)
 
@@ -337,11 +350,11 @@ class BaseLoop(ABC):
 
         In any thread: an engine copies its sources in one step, under the interpreter's lock.
         """
-        return [each for each in self._all() if each.established]
+        return [each for each in self.all_connections() if each.established]
 
     def newcomers(self) -> list[BaseConnection]:
         """All that are not yet established, or failed to be."""
-        return [each for each in self._all() if not each.established]
+        return [each for each in self.all_connections() if not each.established]
 
     def advance_newcomers(self) -> bool:
         """Read what handshakes have received until now, and abort those that have received nothing.
@@ -360,9 +373,14 @@ class BaseLoop(ABC):
                 connection.drop(CloseReason.SHUTDOWN)
         return left
 
-    def _all(self) -> list[BaseConnection]:
+    def all_connections(self) -> list[BaseConnection]:
+        """Both. In any thread."""
         found = [connection_of(source) for source in self.sources()]
         return [each for each in found if each is not None]
+
+    def survey(self) -> Survey:
+        """What all connections have and hold, added up."""
+        return Survey().look_at(self.all_connections())
 
     # ---- The end of a turn
 
@@ -415,6 +433,7 @@ class BaseLoop(ABC):
             self.report(error, "the handler raised in disconnected")
         # Its traceback holds frames that hold the connection: a cycle for the garbage collector.
         connection.error = None
+        self.dropped.pop(connection, None)
 
     def _wake(self) -> None:
         """Wake the loop for work made outside a turn, or by a signal handler while it waits."""
@@ -450,6 +469,20 @@ class BaseLoop(ABC):
         connection = connection_of(source)
         if connection is not None:
             self.on_slow(connection, seconds)
+
+    def serve_held_back(self, connection: BaseConnection, messages: Iterable[bytes]) -> None:
+        """Deliver messages that were held back, and time that as an event is timed."""
+        if self.slow_after == math.inf:
+            connection.serve(messages)
+            return
+        context, before, count = connection.context, time.monotonic(), length_hint(messages)
+        context.read_messages = 0
+        connection.serve(messages)
+        context.read_messages += count - length_hint(connection.held_back)
+        seconds = time.monotonic() - before
+        self.served_seconds += seconds
+        if seconds > self.slow_after:
+            self._tell_slow(connection, seconds)
 
     # ---- Calls: at their time, or for another thread
 

@@ -32,7 +32,6 @@ from epollo.engine.pauses import FAILED, HIGH_WATER, IN_FLIGHT, RATE, REPLYING, 
 from epollo.engine.replies import ReplyingConnection
 from epollo.engine.stages import Connecting, Handshake, Lingering, has_unread, linger_seconds
 from epollo.engine.tcp_info import seconds_since_data
-from epollo.engine.traffic import Traffic
 from epollo.errors import ConnectionClosed, FilterError, FrameError, FrameTooLarge, FrameTruncated
 from epollo.framing import Buffer
 from epollo.reasons import CloseReason
@@ -96,6 +95,9 @@ class BaseConnection(ReplyingConnection):
     transmit: Callable[[bytes], None]  # send bytes as they are, now, behind earlier ones
     queue_raw: Callable[[bytes], None]  # the same, but maybe at the end of the turn
     discard: Callable[[], None]  # forget all output
+    count_bytes: Callable[[int, int], None]  # received and sent ones; nothing if it does not count
+    count_in: Callable[[int], None]  # messages of the peer; the same
+    count_out: Callable[[int], None]  # messages for the peer; the same
     find_peer: Callable[[], None]  # sets ``peer``; raises OSError if not connected
     check_eof: Callable[[], None]  # raises FrameTruncated inside a frame
     has_partial_frame: Callable[[], bool]
@@ -105,7 +107,11 @@ class BaseConnection(ReplyingConnection):
     # Data:
     context: ConnectionContext
     id: int  # no other connection of this process has, or had, the same
-    traffic: Traffic | None  # what it counts with; None if nothing is counted
+    since: float  # time.monotonic() of its creation
+    messages_in: int  # received whole; this and the next three are 0 if it does not count
+    messages_out: int  # queued for the peer
+    bytes_in: int  # from the kernel, with headers, TLS records and a PROXY header
+    bytes_out: int  # taken by the kernel
     socket: socket.socket
     fd: int
     state: Any  # the handler's own
@@ -173,13 +179,17 @@ class BaseConnection(ReplyingConnection):
     def silence(self, tick_seconds: float) -> float:
         """For how many seconds, at least, no byte has come. Infinite if its handler has paused it:
         nothing would be read. Without TCP, ticks tell, which take ``tick_seconds`` each."""
-        if self.paused & USER:
-            return math.inf
-        seconds = seconds_since_data(self.socket)
-        if seconds is None:
-            ticks = self.loop.tick - self.last_activity & TICKS
-            return max(0, ticks - 1) * tick_seconds
-        return seconds
+        return math.inf if self.paused & USER else self.idle(tick_seconds)
+
+    def idle(self, tick_seconds: float) -> float:
+        """For how many seconds, at least, no byte has come."""
+        seconds = seconds_since_data(self.fd)
+        return max(0, self.idle_ticks - 1) * tick_seconds if seconds is None else seconds
+
+    @property
+    def idle_ticks(self) -> int:
+        """For how many ticks no byte has come, and none was queued by others."""
+        return self.loop.tick - self.last_activity & TICKS
 
     @property
     def buffered(self) -> int:
@@ -199,6 +209,8 @@ class BaseConnection(ReplyingConnection):
         assert stage in NEXT_STAGES[self.stage], f"{self!r} cannot become {stage.name.lower()}"
         self.stage = stage
         if stage >= FLUSHING:
+            if self.held_back:
+                self.loop.undelivered += length_hint(self.held_back)
             self.held_back = ()
             self.paused |= SEALED if stage < CLOSED else SEALED | FAILED
         return True
@@ -368,6 +380,8 @@ class BaseConnection(ReplyingConnection):
         if self._enter(CLOSED):
             if self.paused & REPLYING:
                 self.loop.replies.pop(self).stop()
+            if self.unsent:
+                self.loop.dropped[self] = self.unsent
             self.discard()
             self.context.loop.schedule_close(self, abort=reason not in _ORDERLY)
 
@@ -410,8 +424,11 @@ class BaseConnection(ReplyingConnection):
     def hold_back(self, messages: Iterator[bytes]) -> None:
         """Delivery is paused, or over: keep what was received, or forget it."""
         if self.stage == CLOSED:
+            self.count_in(-length_hint(messages))  # which nobody gets
             self.discard()
-        elif not self.paused & SEALED and length_hint(messages):
+        elif self.paused & SEALED:
+            self.count_in(-length_hint(messages))  # which nobody gets
+        elif length_hint(messages):
             self.held_back = compact(messages)
 
     def on_event_while_paused(self, events: int) -> None:
@@ -448,7 +465,7 @@ class BaseConnection(ReplyingConnection):
         if self.held_back and not self.paused:
             messages, self.held_back = self.held_back, ()
             self.schedule_update()
-            self.serve(messages)
+            self.loop.serve_held_back(self, messages)
         elif self._is_over():
             self._finish()
         else:

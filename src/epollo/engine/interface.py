@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from epollo.engine.durations import Durations
+from epollo.engine.survey import Survey
 from epollo.engine.timers import Timer
-from epollo.engine.traffic import Traffic
 from epollo.filters.base import Filter
 from epollo.framing import Buffer, Framing
 from epollo.reasons import CloseReason
@@ -147,10 +148,34 @@ class EngineConnection(Connection[Any], Protocol):
     def buffered(self) -> int:
         """Bytes in memory: unsent ones, an incomplete frame, messages that are held back."""
 
+    since: float
+    """time.monotonic() of its creation."""
+    messages_in: int
+    """Messages that were received whole. This and the next three are 0 unless its protocol
+    ``counts``."""
+    messages_out: int
+    """Messages that were queued for the peer."""
+    bytes_in: int
+    """Bytes read from the kernel: with headers of frames, TLS handshake and records, and a PROXY
+    header."""
+    bytes_out: int
+    """The same, taken by the kernel."""
+    stage: int
+    """One of `epollo.engine.connection.Stage`."""
+    error: BaseException | None
+    """What led to its end."""
+
     @property
-    def traffic(self) -> Traffic | None:
-        """Its messages and bytes, in and out. None, or the counters of all connections, unless its
-        protocol ``counts_each``."""
+    def loop(self) -> LoopInterface: ...
+    @property
+    def context(self) -> ConnectionContext: ...
+
+    def idle(self, tick_seconds: float) -> float:
+        """For how many seconds, at least, no byte has come; without TCP as for ``silence``."""
+
+    @property
+    def idle_ticks(self) -> int:
+        """For how many ticks no byte has come, and none was queued by others."""
 
     @property
     def established(self) -> bool:
@@ -228,13 +253,9 @@ class CountingProtocol(ConnectionProtocol, Protocol):
     """A protocol whose connections count messages and bytes, which no protocol need do."""
 
     @property
-    def traffic(self) -> Traffic | None:
-        """What all of them count with together, made by ``EventLoop.new_traffic``. None,
-        like no such attribute, counts nothing. Asked for once a loop."""
-
-    @property
-    def counts_each(self) -> bool:
-        """Does each connection have a Traffic of its own instead?"""
+    def counts(self) -> bool:
+        """Does each connection count? False, like no such attribute, counts nothing. Asked for
+        once a loop."""
 
 
 class EventLoop(Protocol):
@@ -271,6 +292,12 @@ class EventLoop(Protocol):
 
     def connections(self) -> Iterable[EngineConnection]:
         """All that were established and are not yet closed: a copy, in any thread."""
+
+    def all_connections(self) -> list[Any]:
+        """All that are not yet closed, established or not: a copy, in any thread."""
+
+    def survey(self) -> Survey:
+        """What all of them have and hold, added up. In the loop's thread."""
 
     def newcomers(self) -> Iterable[Connection]:
         """All that are not yet established, or failed to be. For the loop's thread."""
@@ -326,14 +353,19 @@ class EventLoop(Protocol):
         """Call ``tell`` each time that connections were given ``limit`` bytes more to hold: output
         that the kernel does not take, and reads that end inside a frame or are held back."""
 
-    @property
-    def new_traffic(self) -> type[Traffic]:
-        """The engine's class of counters."""
-
     slow_after: float
     """Seconds from which on ``on_slow`` is told that one read, and what the handler did with it,
     held the loop for so long; infinite at first."""
     on_slow: Callable[[Any, float], object]
+    turns: Durations | None
+    """Turns without their waits, if they are counted: those above the shortest bound. All of them
+    are ``turn_count``, and took ``turn_seconds``."""
+    turn_count: int
+    turn_seconds: float
+    served_seconds: float
+    """What the events of open connections took, while ``slow_after`` is finite."""
+    undelivered: int
+    """Messages that were held back, and then dropped with their connection."""
     crossing_seconds: float
     """How long a drained connection is kept for what crosses its end on the wire; 0 at first."""
     on_error: Callable[[BaseException, str], object]
@@ -381,6 +413,11 @@ class LoopInterface(Protocol):
     tick: int  # counts the sweeps; connections keep it in place of a time
     crossing_seconds: float  # for what crosses the end of a drained connection on the wire
     replies: dict[Any, Any]  # by connection, its `Replies` while some are not queued whole
+    undelivered: int  # messages that were held back, and then dropped
+    dropped: dict[Any, int]  # by connection: bytes unsent when it was closed, until it is told
+
+    def serve_held_back(self, connection: Any, messages: Iterable[bytes]) -> None:
+        """Deliver messages that were held back."""
 
     def watch(self, fd: int, source: EventSource, events: int) -> None:
         """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
@@ -414,6 +451,11 @@ class ConnectionContext(Protocol):
     def protocol(self) -> ConnectionProtocol: ...
     @property
     def encode(self) -> Callable[[Buffer], bytes]: ...
+
+    read_messages: int
+    """Messages of the event that is being served, or was last, if they are counted; without those
+    whose handler goes on after it."""
+
     @property
     def filters(self) -> Callable[[EngineConnection], Sequence[Filter]] | None: ...
 

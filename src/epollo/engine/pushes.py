@@ -69,7 +69,7 @@ class Pushes:
                 batch.parts[connection].clear()
             else:
                 joined = _append(batch.parts[connection], frame)
-                if joined and connection.traffic is not None:
+                if joined:
                     batch.joined[connection] = batch.joined.get(connection, 0) + 1
             return not waiting.over
 
@@ -98,7 +98,7 @@ class Pushes:
                 for frame in frames:
                     connection.push(bytes(frame))
                 if connection in batch.joined and connection not in over:
-                    connection.traffic.messages_out += batch.joined[connection]
+                    connection.count_out(batch.joined[connection])
             except BaseException as error:
                 self._loop.source_failed(connection, error)
 

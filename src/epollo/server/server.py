@@ -202,10 +202,13 @@ class Server:
         self.addresses.clear()
         try:
             self._sweeper = TimeoutSweeper(self._loop, self.settings)
+            if self.settings.control:
+                self._sweeper.start()  # its ticks tell for how long a Unix socket was idle
             self._protocol.begin(self._loop)
             self._listeners.use_systemd_sockets()
             self._publisher.begin(self._loop)
             self._listeners.open(self._loop)
+            self._inspection.begin(self._loop, self._sweeper.period)
             self._open_admin(self._loop)
             if self._protocol.application.asynchronous:
                 from epollo.server import asyncio_adapter

@@ -69,6 +69,7 @@ cdef class ConnectionCore(Sender):
     cdef int serve_ready(self, uint32_t events) except -1:
         cdef Cursor cursor
         cdef Py_ssize_t count
+        self.context.buffers.read = 0
         # An earlier handler of the same batch may have paused this connection, or closed it; and
         # messages that were held back come before bytes that are still to be read.
         if (
@@ -81,9 +82,10 @@ cdef class ConnectionCore(Sender):
         if count > 0:
             self.last_activity = self.context.buffers.tick
             self._consume(&cursor)
-            if self.traffic is not None:
-                self.traffic.bytes_in += count
-                self.traffic.messages_in += cursor.messages
+            if self.counts is not NULL:
+                self.counts.bytes_in += count
+                self.counts.messages_in += cursor.messages
+                self.context.buffers.read += cursor.messages
         elif count == 0:
             self.end_of_stream()
         elif errno != EAGAIN and errno != EINTR:  # readiness is a hint: select(2), BUGS
@@ -95,8 +97,8 @@ cdef class ConnectionCore(Sender):
         cdef uint8_t *input = self.context.buffers.input
         cdef Py_ssize_t count = recv(self.fd, input, READ_SIZE, 0)
         if count >= 0:
-            if self.traffic is not None:
-                self.traffic.bytes_in += count
+            if self.counts is not NULL:
+                self.counts.bytes_in += count
             self.last_activity = self.context.buffers.tick
             self.filter_io.receive(self, <bytes> input[:count])
         elif errno != EAGAIN and errno != EINTR:
@@ -114,8 +116,9 @@ cdef class ConnectionCore(Sender):
             self._deliver_held(&cursor)
         else:
             self._consume(&cursor)
-        if self.traffic is not None:
-            self.traffic.messages_in += cursor.messages
+        if self.counts is not NULL:
+            self.counts.messages_in += cursor.messages
+            self.context.buffers.read += cursor.messages
 
     def serve(self, messages):
         """Deliver the messages, in order; send the replies."""
@@ -143,8 +146,8 @@ cdef class ConnectionCore(Sender):
         if self.context.buffers.serving is self:
             _append(self, self.context, frame, 0, 0)
             return
-        if self.traffic is not None:
-            self.traffic.messages_out += 1
+        if self.counts is not NULL:
+            self.counts.messages_out += 1
         self.last_activity = self.context.buffers.tick
         if self.filter_io is not None:
             self.filter_io.send(self, frame)
@@ -181,6 +184,18 @@ cdef class ConnectionCore(Sender):
             return False
         self.frame_started = self.write_progress = tick
         return True
+
+    @final
+    cdef bint holds(self) noexcept:
+        """Is anything in memory for it, in flight, or paused?"""
+        return (
+            self.outbox is not None
+            or self.partial is not None
+            or self.held_back is not NOTHING
+            or self.in_flight > 0
+            or self.paused > 0
+            or self.context.buffers.serving is self
+        )
 
     @final
     cdef Py_ssize_t _receive(self, Cursor *cursor) except -2:
@@ -352,8 +367,8 @@ cdef class ConnectionCore(Sender):
                 self.send_replies(None, 0)
         finally:
             buffers.serving = None
-            if self.traffic is not None:
-                self.traffic.messages_out += buffers.replied
+            if self.counts is not NULL:
+                self.counts.messages_out += buffers.replied
         return 0
 
     @final
@@ -381,6 +396,7 @@ cdef class ConnectionCore(Sender):
                     self.hold_back(waiting)
                     break
         except BaseException as error:
+            self.count_in(-length_hint(waiting))  # which nobody gets
             self.handler_raised(error)
         return 0
 

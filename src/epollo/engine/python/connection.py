@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterable
+from operator import length_hint
 from typing import Any
 
 from epollo import address
@@ -12,7 +14,6 @@ from epollo.engine.events import READ, WRITE
 from epollo.engine.filter_io import FilterIO
 from epollo.engine.pushes import MOST_JOINED, SMALL
 from epollo.engine.python.context import ConnectionContext
-from epollo.engine.traffic import Traffic
 from epollo.errors import FrameError
 from epollo.reasons import CloseReason
 
@@ -32,6 +33,8 @@ class Connection(BaseConnection):
         "_decoder",
         "_events",
         "_head",
+        "bytes_in",
+        "bytes_out",
         "context",
         "error",
         "established",
@@ -43,14 +46,16 @@ class Connection(BaseConnection):
         "in_flight",
         "largest_unsent",
         "last_activity",
+        "messages_in",
+        "messages_out",
         "outbox",
         "paused",
         "peer",
         "reason",
+        "since",
         "socket",
         "stage",
         "state",
-        "traffic",
         "unsent",
         "update_due",
         "write_progress",
@@ -61,6 +66,10 @@ class Connection(BaseConnection):
     in_flight: int
     unsent: int
     largest_unsent: int
+    messages_in: int
+    messages_out: int
+    bytes_in: int
+    bytes_out: int
     update_due: bool
     established: bool
     last_activity: int
@@ -70,9 +79,8 @@ class Connection(BaseConnection):
     def __init__(self, context: ConnectionContext, sock: socket.socket) -> None:
         self.context = context
         self.id: int = next(NEW_IDS)
-        self.traffic: Traffic | None = (
-            context.new_traffic() if context.counts_each else context.traffic
-        )
+        self.since: float = time.monotonic()
+        self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
         self.socket: socket.socket = sock
         self.fd: int = sock.fileno()
         self.state: Any = None
@@ -97,6 +105,24 @@ class Connection(BaseConnection):
         """Give the descriptor back to the kernel."""
         self.socket.close()
 
+    # ---- Counters
+
+    def count_bytes(self, received: int, sent: int) -> None:
+        """Count more bytes, if it counts."""
+        if self.context.counts:
+            self.bytes_in += received
+            self.bytes_out += sent
+
+    def count_in(self, messages: int) -> None:
+        """Count more messages of the peer, if it counts; or fewer."""
+        if self.context.counts:
+            self.messages_in += messages
+
+    def count_out(self, messages: int) -> None:
+        """Count more messages for the peer, if it counts."""
+        if self.context.counts:
+            self.messages_out += messages
+
     # ---- Bytes in
 
     def ready(self, events: int) -> None:
@@ -110,34 +136,40 @@ class Connection(BaseConnection):
         try:
             count = self.socket.recv_into(buffer)
         except BlockingIOError:  # readiness is a hint: select(2), BUGS
+            context.read_messages = 0
             return
         except OSError as error:
+            context.read_messages = 0
             self.drop(CloseReason.RESET, error)
             return
         self.last_activity = context.loop.tick
         if self.filter_io is not None:
-            if self.traffic is not None:
-                self.traffic.bytes_in += count
+            if context.counts:
+                self.bytes_in += count
+                context.read_messages = 0
             self.filter_io.receive(self, bytes(buffer[:count]))
             if context.counts_growth:
                 self._count_kept(count)
             return
         if not count:
+            context.read_messages = 0
             self.end_of_stream()
             return
         try:
             messages = self._decoder.feed_from(buffer, count)
         except BaseException as error:
             messages = error.messages if isinstance(error, FrameError) else []
-            if (traffic := self.traffic) is not None:
-                traffic.bytes_in += count
-                traffic.messages_in += len(messages)
+            if context.counts:
+                self.bytes_in += count
+                context.read_messages = read = len(messages)
+                self.messages_in += read
             self.serve(messages)
             self.bad_stream(error)
         else:
-            if (traffic := self.traffic) is not None:
-                traffic.bytes_in += count
-                traffic.messages_in += len(messages)
+            if context.counts:
+                self.bytes_in += count
+                context.read_messages = read = len(messages)
+                self.messages_in += read
             self.serve(messages)
             if context.counts_growth:
                 self._count_kept(count)
@@ -149,6 +181,7 @@ class Connection(BaseConnection):
 
     def _may_read(self, events: int) -> bool:
         """Handle everything that is not simply bytes to read. May it be read then?"""
+        self.context.read_messages = 0
         if events & WRITE and self.unsent:
             self.send_unsent()
             self.schedule_update()
@@ -165,8 +198,8 @@ class Connection(BaseConnection):
             messages, fault = self._decoder.feed_from(memoryview(plain), len(plain)), None
         except BaseException as error:
             messages, fault = getattr(error, "messages", []), error
-        if self.traffic is not None:
-            self.traffic.messages_in += len(messages)
+        self.count_in(len(messages))
+        self.context.read_messages += len(messages)
         if self.paused:
             self.hold_back(iter(messages))
         else:
@@ -214,6 +247,7 @@ class Connection(BaseConnection):
                     self.hold_back(waiting)
                     break
         except BaseException as error:
+            self.count_in(-length_hint(waiting))  # which nobody gets
             self.handler_raised(error)
         if self.outbox or self.unsent:
             context.to_flush.append(self)
@@ -245,8 +279,7 @@ class Connection(BaseConnection):
 
     def discard(self) -> None:
         """Forget all output."""
-        if self.traffic is not None:
-            self.traffic.messages_out += len(self.outbox)
+        self.count_out(len(self.outbox))
         self.outbox.clear()
         self._head = None
         self.unsent = 0
@@ -262,14 +295,13 @@ class Connection(BaseConnection):
             size = len(data)
             self._head = None
             self.unsent -= size
-            if self.traffic is not None:
-                self.traffic.messages_out += len(outbox)
+            self.count_out(len(outbox))
             self.filter_io.send(self, bytes(data))
             return
         sent = self._offer(data)
-        if (traffic := self.traffic) is not None:
-            traffic.messages_out += len(outbox)
-            traffic.bytes_out += sent
+        if self.context.counts:
+            self.messages_out += len(outbox)
+            self.bytes_out += sent
         if self._head is not None:
             self.context.loop.growth.add(len(self._head))
 
@@ -285,8 +317,7 @@ class Connection(BaseConnection):
         if head is not None and head is not _BEING_SENT:
             self._head = _BEING_SENT
             if sent := self._offer(head):
-                if self.traffic is not None:
-                    self.traffic.bytes_out += sent
+                self.count_bytes(0, sent)
                 self.write_progress = self.context.loop.tick
 
     def _offer(self, data: bytes | bytearray | memoryview) -> int:
@@ -327,8 +358,7 @@ class Connection(BaseConnection):
             if self.outbox is outbox and outbox and outbox[-1] is frame:
                 before += frame
                 del outbox[-1]
-                if self.traffic is not None:
-                    self.traffic.messages_out += 1
+                self.count_out(1)
         elif type(frame) is bytes:
             joined = bytearray(frame)
             if self.outbox is outbox and outbox and outbox[-1] is frame:

@@ -7,7 +7,6 @@ from typing import Any, Protocol, TypeAlias
 
 from epollo.engine.growth import Growth
 from epollo.engine.interface import ConnectionProtocol, EngineConnection, LoopInterface, Reply
-from epollo.engine.traffic import Traffic
 from epollo.filters.base import Filter
 from epollo.framing import Buffer, Framing
 from epollo.framing.own import OURS, CheckedFraming
@@ -28,16 +27,16 @@ class ConnectionContext:
 
     __slots__ = (
         "buffer",
-        "counts_each",
+        "counts",
         "counts_growth",
         "encode",
         "filters",
         "framing",
         "loop",
         "protocol",
+        "read_messages",
         "received",
         "to_flush",
-        "traffic",
         "wants_connection",
     )
 
@@ -51,12 +50,8 @@ class ConnectionContext:
             self.framing = CheckedFraming(self.framing)
         self.encode: Callable[[Buffer], bytes] = self.framing.encode
         self.filters: _Filters | None = getattr(protocol, "filters", None)
-        self.traffic: Traffic | None = getattr(protocol, "traffic", None)
-        self.counts_each: bool = getattr(protocol, "counts_each", False)
+        self.counts: bool = getattr(protocol, "counts", False)
+        self.read_messages: int = 0
         self.buffer: memoryview = loop.buffer
         self.counts_growth: bool = loop.growth.limited  # before the first connection
         self.to_flush: list[Any] = loop.to_flush
-
-    def new_traffic(self) -> Traffic | None:
-        """The counters of a new connection, if each has its own; None if nothing is counted."""
-        return None if self.traffic is None else Traffic()
