@@ -24,6 +24,7 @@ class Sketch(Connection):
         self.stage = stage
         self.peer = self.reason = None
         self.paused = 0
+        self.held_back = ()
 
 
 def test_every_stage_has_its_row() -> None:

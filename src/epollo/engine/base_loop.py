@@ -20,7 +20,6 @@ from typing import Any, ClassVar, NoReturn, cast
 
 from epollo.engine.connection import BaseConnection
 from epollo.engine.deadlines import overdue
-from epollo.engine.durations import Durations
 from epollo.engine.events import READ, WRITE
 from epollo.engine.forking import attempt, forget_wakeup, replace_descriptors, replace_epoll
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
@@ -77,10 +76,10 @@ class BaseLoop(ABC):
 
     thread: int | None  # the one that is, or was last, in `poll`
     tick: int  # counts the sweeps; connections keep it in place of a time
-    turns: Durations | None  # what they took without their waits; None if they are not counted
-    turn_count: int  # of all, while they are counted; ``turns`` has only the longer ones
-    turn_seconds: float  # the same
-    served_seconds: float  # for events of open connections, while events are timed
+    late_after: float  # seconds that a turn may take, without its wait, before `on_late` is told
+    turn_count: int  # turns that were timed, as they are if ``late_after`` is finite
+    turn_seconds: float  # what they took
+    served_seconds: float  # for events of open connections, if ``slow_after`` is finite
     dropped: dict[BaseConnection, int]  # bytes unsent at their end, of those that had some
     undelivered: int  # messages that were held back, and then dropped
     slow_after: float  # seconds that one event may take before `on_slow` is told
@@ -107,12 +106,13 @@ class BaseLoop(ABC):
         self.waiting = self.polling = self.dispatching = False
         self.tick = 0
         self.slow_after = math.inf
-        self.turns = None
+        self.late_after = math.inf
         self.dropped = {}
         self.turn_count = self.undelivered = 0
         self.turn_seconds = self.served_seconds = 0.0
         self.crossing_seconds: float = 0.0
         self.on_slow: Callable[[BaseConnection, float], object] = _ignore
+        self.on_late: Callable[[float], object] = _ignore
         self.on_error: Callable[[BaseException, str], object] = _log_error
         self.to_flush = []
         self._to_close = []
@@ -478,7 +478,7 @@ class BaseLoop(ABC):
         context, before, count = connection.context, time.monotonic(), length_hint(messages)
         context.read_messages = 0
         connection.serve(messages)
-        context.read_messages += count - length_hint(connection.held_back)
+        context.read_messages += count
         seconds = time.monotonic() - before
         self.served_seconds += seconds
         if seconds > self.slow_after:

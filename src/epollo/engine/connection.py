@@ -423,12 +423,13 @@ class BaseConnection(ReplyingConnection):
 
     def hold_back(self, messages: Iterator[bytes]) -> None:
         """Delivery is paused, or over: keep what was received, or forget it."""
+        count = length_hint(messages)
+        self.context.read_messages -= count
+        if self.paused & SEALED:
+            self.count_in(-count)  # which nobody gets
         if self.stage == CLOSED:
-            self.count_in(-length_hint(messages))  # which nobody gets
             self.discard()
-        elif self.paused & SEALED:
-            self.count_in(-length_hint(messages))  # which nobody gets
-        elif length_hint(messages):
+        elif count and not self.paused & SEALED:
             self.held_back = compact(messages)
 
     def on_event_while_paused(self, events: int) -> None:

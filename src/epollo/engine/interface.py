@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from epollo.engine.durations import Durations
 from epollo.engine.survey import Survey
 from epollo.engine.timers import Timer
 from epollo.filters.base import Filter
@@ -357,9 +356,10 @@ class EventLoop(Protocol):
     """Seconds from which on ``on_slow`` is told that one read, and what the handler did with it,
     held the loop for so long; infinite at first."""
     on_slow: Callable[[Any, float], object]
-    turns: Durations | None
-    """Turns without their waits, if they are counted: those above the shortest bound. All of them
-    are ``turn_count``, and took ``turn_seconds``."""
+    late_after: float
+    """Seconds from which on ``on_late`` is told that a turn took so long, without its wait;
+    infinite at first. While it is finite, ``turn_count`` turns took ``turn_seconds`` in all."""
+    on_late: Callable[[float], object]
     turn_count: int
     turn_seconds: float
     served_seconds: float

@@ -168,6 +168,7 @@ class ApplicationProtocol:
 
     def end_log(self) -> None:
         """The loop is closed: log what is held back, and close the access log."""
+        self.figures.end()
         if self._access_log is not None:
             self._access_log.end()
         self._log.end()

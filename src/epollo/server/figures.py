@@ -87,17 +87,21 @@ class Figures:
     def begin(self, loop: EventLoop, *, in_threads: bool) -> None:
         """``loop`` is about to serve, and tells of slow handlers already. With ``in_threads`` it
         calls no handler itself."""
-        if self._loop is not None:
-            self._turn_count += self._loop.turn_count
-            self._turn_seconds += self._loop.turn_seconds
-            self._read_seconds += 0.0 if self._in_threads else self._loop.served_seconds
-            self._undelivered += self._loop.undelivered
         self._loop, self._in_threads = loop, in_threads
         self._slow_after, loop.slow_after = loop.slow_after, min(loop.slow_after, BOUNDS[0])
-        self._on_slow, loop.on_slow = loop.on_slow, self._on_late
-        loop.turns = self._turns
+        self._on_slow, loop.on_slow = loop.on_slow, self._on_slow_read
+        loop.late_after, loop.on_late = BOUNDS[0], self._turns.count
 
-    def _on_late(self, connection: EngineConnection, seconds: float) -> None:
+    def end(self) -> None:
+        """The loop is closed: keep what it has counted, and not the loop."""
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            self._turn_count += loop.turn_count
+            self._turn_seconds += loop.turn_seconds
+            self._read_seconds += 0.0 if self._in_threads else loop.served_seconds
+            self._undelivered += loop.undelivered
+
+    def _on_slow_read(self, connection: EngineConnection, seconds: float) -> None:
         self.calls.on_read(connection, seconds)
         if seconds > self._slow_after:
             self.slow_handlers += 1

@@ -62,6 +62,10 @@ class Inspection:
         """``loop`` is about to serve; a tick of it takes ``tick_seconds``."""
         self._loop, self._tick_seconds = loop, tick_seconds
 
+    def end(self) -> None:
+        """The loop is closed. `figures`, and ``closed``, are answered still."""
+        self._loop = None
+
     def answer(self, question: str, **arguments: Any) -> Values:
         """``{"error": text}`` to a question that there is not, or whose arguments are wrong."""
         ask = self._questions.get(question)

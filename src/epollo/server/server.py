@@ -521,6 +521,7 @@ class Server:
             finally:
                 loop.close()
                 self._protocol.end_log()
+                self._inspection.end()
 
     def publish(self, group: str, message: Buffer, exclude: Connection | None = None) -> None:
         """Send ``message`` to all members of ``group`` except ``exclude``. From any thread.

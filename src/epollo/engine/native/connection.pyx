@@ -396,7 +396,9 @@ cdef class ConnectionCore(Sender):
                     self.hold_back(waiting)
                     break
         except BaseException as error:
-            self.count_in(-length_hint(waiting))  # which nobody gets
+            left = length_hint(waiting)  # which nobody gets
+            self.count_in(-left)
+            self.context.buffers.read -= left
             self.handler_raised(error)
         return 0
 

@@ -24,7 +24,6 @@ from epollo.engine import base_loop
 from epollo.engine import events as _events
 from epollo.engine.base_loop import BaseLoop, connection_of
 from epollo.engine.deadlines import overdue
-from epollo.engine.durations import BOUNDS
 from epollo.engine.native.connection import Connection
 from epollo.engine.native.listener import Listener
 from epollo.engine.native.context import ConnectionContext
@@ -54,7 +53,6 @@ cdef uint32_t READ = _events.READ
 cdef uint32_t ENDS = ~READ & ~(<uint32_t> _events.WRITE)  # come, as a rule, with an end
 cdef uint32_t PEER_ENDED = _events.PEER_ENDED
 
-cdef double SHORTEST = BOUNDS[0]
 cdef object CONNECTION = Connection
 cdef object NEXT_EVENT = NextEvent
 
@@ -76,7 +74,7 @@ cdef class LoopCore:
     cdef set _disabled  # descriptors of those of them that the poller does not watch
     cdef public list _heap  # of the timers, the next one first
     cdef public double slow_after
-    cdef public object turns
+    cdef public double late_after
     cdef public long long turn_count
     cdef public double turn_seconds
     cdef public double served_seconds
@@ -149,7 +147,7 @@ cdef class LoopCore:
             if PyList_GET_SIZE(self._to_close):
                 self._close_scheduled()
                 more = True
-            if self.turns is not None:
+            if self.late_after < INFINITY:
                 self._end_turn((_now() if more else self._clock) - began)
         finally:
             self.polling = False
@@ -335,8 +333,8 @@ cdef class LoopCore:
     cdef int _end_turn(self, double seconds) except -1:
         self.turn_count += 1
         self.turn_seconds += seconds
-        if seconds > SHORTEST:
-            self.turns.count(seconds)
+        if seconds > self.late_after:
+            self.on_late(seconds)
         return 0
 
     @final

@@ -118,6 +118,11 @@ class Connection(BaseConnection):
         if self.context.counts:
             self.messages_in += messages
 
+    def _count_undelivered(self, messages: int) -> None:
+        """The handler has raised before these, which were counted."""
+        self.count_in(-messages)
+        self.context.read_messages -= messages
+
     def count_out(self, messages: int) -> None:
         """Count more messages for the peer, if it counts."""
         if self.context.counts:
@@ -247,7 +252,7 @@ class Connection(BaseConnection):
                     self.hold_back(waiting)
                     break
         except BaseException as error:
-            self.count_in(-length_hint(waiting))  # which nobody gets
+            self._count_undelivered(length_hint(waiting))
             self.handler_raised(error)
         if self.outbox or self.unsent:
             context.to_flush.append(self)

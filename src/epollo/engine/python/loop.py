@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import islice
+from math import inf
 
 from epollo.engine.base_loop import MOST_FLUSHED, MOST_OTHERS, BaseLoop
 from epollo.engine.connection import BaseConnection
 from epollo.engine.deadlines import overdue
-from epollo.engine.durations import BOUNDS
 from epollo.engine.events import PEER_ENDED, READ, WRITE
 from epollo.engine.growth import Growth
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
@@ -28,7 +28,6 @@ from epollo.reasons import CloseReason
 # mmap (128 KiB, mallopt(3)): a map, page faults and an unmap, ten times the cost of the recv.
 READ_SIZE = 256 << 10
 
-SHORTEST = BOUNDS[0]
 _ENDS = ~(READ | WRITE)  # events that come, as a rule, with the end of a connection
 
 
@@ -78,12 +77,12 @@ class Loop(BaseLoop):
                 self._flush_scheduled()
             if self._to_close:
                 self._close_scheduled()
-            if self.turns is not None:
+            if self.late_after < inf:
                 seconds = time.monotonic() - began
                 self.turn_count += 1
                 self.turn_seconds += seconds
-                if seconds > SHORTEST:
-                    self.turns.count(seconds)
+                if seconds > self.late_after:
+                    self.on_late(seconds)
         finally:
             self.polling = False
             if self.to_flush or self._to_close:  # left for the next turn
@@ -210,7 +209,8 @@ class Loop(BaseLoop):
                     began += now - before  # which was for no message
                 before = now
         self._clock = before
-        self.served_seconds += before - began
+        if slow_after < inf:
+            self.served_seconds += before - began
 
     def _flush_scheduled(self) -> None:
         """Send the output of each, in one send, and update what it waits for."""
