@@ -53,7 +53,11 @@ async def slow_async(message: bytes) -> bytes:
     return message
 
 
-WAYS = {"inline": (slow, {}), "async": (slow_async, {}), "threads": (slow, {"threads": 2})}
+WAYS = {
+    "inline": (slow, {}),
+    "async": (slow_async, {"loop": "asyncio"}),
+    "threads": (slow, {"threads": 2}),
+}
 
 
 @pytest.fixture(params=WAYS)
