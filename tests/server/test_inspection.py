@@ -53,7 +53,7 @@ async def slow_async(message: bytes) -> bytes:
     return message
 
 
-WAYS = {
+WAYS: dict[str, Any] = {
     "inline": (slow, {}),
     "async": (slow_async, {"loop": "asyncio"}),
     "threads": (slow, {"threads": 2}),

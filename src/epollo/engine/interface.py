@@ -165,9 +165,12 @@ class EngineConnection(Connection[Any], Protocol):
     """What led to its end."""
 
     @property
-    def loop(self) -> LoopInterface: ...
+    def loop(self) -> LoopInterface:
+        """The one that serves it."""
+
     @property
-    def context(self) -> ConnectionContext: ...
+    def context(self) -> ConnectionContext:
+        """What it has in common with others."""
 
     def idle(self, tick_seconds: float) -> float:
         """For how many seconds, at least, no byte has come; without TCP as for ``silence``."""

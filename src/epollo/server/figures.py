@@ -60,8 +60,8 @@ class CallTimes:
         self._durations.sum += seconds
 
     def read(self, delivered: int, seconds: float) -> dict[str, Any]:
-        """The histogram, if so many messages were delivered to the handler in all, and their reads
-        took so many seconds."""
+        """The histogram, if ``delivered`` messages reached the handler in all, and their reads took
+        ``seconds``."""
         counts = list(self._durations.counts)
         counts[0] += max(0, delivered - self.elsewhere)
         return _histogram(counts, self._durations.sum + seconds)

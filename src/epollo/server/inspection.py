@@ -46,7 +46,7 @@ class Inspection:
         }
         self._keys: dict[str, _Key] = {
             "id": attrgetter("id"),
-            "seconds": self._age,
+            "seconds": _made_before,
             "idle": attrgetter("idle_ticks"),
             "messages_in": attrgetter("messages_in"),
             "messages_out": attrgetter("messages_out"),
@@ -183,6 +183,11 @@ class OwnInquiry:
             done([])
             return
         done([Answer(own, None, "serves", self._inspection.answer(question, **arguments))])
+
+
+def _made_before(connection: EngineConnection) -> int:
+    """More for an older one: numbers are given in order."""
+    return -connection.id
 
 
 def _of_number(connections: Iterable[EngineConnection], number: int) -> list[EngineConnection]:
