@@ -393,6 +393,9 @@ class EventLoop(Protocol):
 class AcceptSource(Protocol):
     """A listener in the loop."""
 
+    accepts: int
+    """Connections that it accepts in one turn, at most."""
+
     def accept(self, most: int) -> None:
         """Accept up to ``most`` of the connections that are queued, now."""
 

@@ -38,6 +38,7 @@ from epollo.server.handlers.handler import Handler
 from epollo.server.inspection import Inspection, OwnInquiry
 from epollo.server.listeners import Listeners
 from epollo.server.notices import Notices
+from epollo.server.own_server import OwnServer
 from epollo.server.process import ServerProcess, check_not_given
 from epollo.server.shared_counts import Cell
 from epollo.server.signals import Signals, signal_wakeup
@@ -141,6 +142,7 @@ class Server:
         self._thread: ServerThread | None = None
         self._finish: Callable[[], object] = _nothing  # ends `run` or `serve`
         self._run_lock = threading.Lock()  # held while the server runs
+        self._serving = False  # `started` has returned
         self._stopping = False
         self._stop_requested = False
         self._delays: list[Timer | None] = []  # one while the stop is delayed
@@ -172,6 +174,12 @@ class Server:
     def counters(self) -> Counts:
         """Totals since this server was created, consistent with each other. From any thread."""
         return self._protocol.counters.snapshot()
+
+    @property
+    def metrics_url(self) -> str:
+        """Where ``metrics`` are, while the server is started: port 0 is replaced by the real port,
+        and a Unix socket is its address. Empty without the setting."""
+        return "" if self._admin is None else self._admin.metrics_url
 
     @property
     def ready_line(self) -> str:
@@ -219,7 +227,8 @@ class Server:
             raise
 
     def _open_admin(self, loop: EventLoop) -> None:
-        self._admin = Admin(loop, self.settings, OwnInquiry(self._inspection))
+        own = OwnServer(lambda: self._serving and not self._stop_requested)
+        self._admin = Admin(loop, self.settings, OwnInquiry(self._inspection), own)
 
     def run(self) -> None:
         """Serve until `stop` or, in the main thread, until SIGINT or SIGTERM. Raises RuntimeError
@@ -246,7 +255,7 @@ class Server:
     def _run(self) -> None:
         if self._loop is None:
             self.start()
-        self._started.begin()
+        self._begin_loop()
         try:
             with self.signals(), self._watchdog.watching():
                 if self._protocol.application.asynchronous:
@@ -263,6 +272,12 @@ class Server:
         finally:
             self._close()
             self._stop.report()
+
+    def _begin_loop(self) -> None:
+        """This process is the one to serve."""
+        self._started.begin()
+        if self._admin is not None:
+            self._admin.begin()
 
     def _run_plain(self) -> None:
         engine, application = self._started, self._protocol.application
@@ -307,7 +322,7 @@ class Server:
 
         if self._loop is None:
             self.start()
-        self._started.begin()
+        self._begin_loop()
         application, slow_handlers = self._protocol.application, self._protocol.slow_handlers
         try:
             adapter = asyncio_adapter.AsyncioAdapter(self._started)
@@ -343,7 +358,7 @@ class Server:
 
     def _begin(self, finish: Callable[[], object]) -> None:
         """Serving begins in this thread, as ``started`` has returned; ``finish`` ends it."""
-        self._finish = finish
+        self._finish, self._serving = finish, True
         self._protocol.executor.begin(self._started)
         if self._thread is not None:
             self._thread.ready()
@@ -511,6 +526,8 @@ class Server:
         self._listeners.close()
         if self._admin is not None:
             self._admin.close()
+            self._admin = None
+        self._serving = False
         loop, self._loop = self._loop, None
         self._goodbye = None  # which knows the connections
         if loop is not None and loop.inherited:

@@ -11,6 +11,9 @@ Over the channel between both, see `epollo.workers.channel`:
                         sockets it has
     failed(text)        from the new one: it will not serve
     yours               to the new one
+    totals(slots, ended, reloads)
+                        to the new one, with "yours", each second and before this one ends: what
+                        was counted, as in `epollo.workers.totals`
 
 When this one has ended, which ends the stream, the new one is alone.
 """
@@ -21,10 +24,10 @@ import os
 import posix
 import signal
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from epollo.causes import cause_of
 from epollo.engine import EventLoop
@@ -41,6 +44,8 @@ from epollo.workers.worker import ending
 
 START_SECONDS = 30.0
 """For the new process to read its settings and to import the package, before its workers boot."""
+
+_TELL_SECONDS = 0.2  # at the end, for a new one that takes nothing
 
 # For one process each, and of no use to another.
 _NOT_HANDED_ON = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID")
@@ -70,6 +75,7 @@ class Handover:
         pool: Pool,
         sockets: Sockets,
         distributor: Distributor,
+        metrics: Callable[[], dict[str, Any] | None],
         systemd: Sequence[int],
         events: HandoverEvents,
     ) -> None:
@@ -78,6 +84,7 @@ class Handover:
         self._pool = pool
         self._sockets = sockets
         self._distributor = distributor
+        self._metrics = metrics  # describes a copy of the socket of the metrics
         self._systemd = systemd  # the descriptors that systemd has passed
         self._events = events
         self._folder = _folder()
@@ -119,7 +126,9 @@ class Handover:
     def _start(self, channel: Channel) -> int:
         """Start the same command again; returns the process. It inherits our sockets at the same
         descriptor numbers. Raises OSError."""
-        fds = {channel.fileno(), *self._sockets.fds, *self._systemd}
+        metrics = self._metrics()
+        copies = [] if metrics is None else metrics["fds"]
+        fds = {channel.fileno(), *self._sockets.fds, *copies, *self._systemd}
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
@@ -127,12 +136,16 @@ class Handover:
         try:
             pid = os.fork()
             if not pid:
-                self._become_new(channel, fds)
+                self._become_new(channel, fds, metrics)
         finally:
+            for fd in copies:
+                os.close(fd)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return pid
 
-    def _become_new(self, channel: Channel, fds: Collection[int]) -> NoReturn:
+    def _become_new(
+        self, channel: Channel, fds: Collection[int], metrics: dict[str, Any] | None
+    ) -> NoReturn:
         try:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)  # none is caught before exec(3)
@@ -141,7 +154,12 @@ class Handover:
             for name in _NOT_HANDED_ON:
                 environment.pop(name, None)
             environment[VARIABLE] = os.fsencode(
-                description(channel.fileno(), self._sockets.describe(), self._systemd)
+                description(
+                    channel.fileno(),
+                    self._sockets.describe(),
+                    metrics,
+                    self._systemd,
+                )
             )
             for fd in fds:
                 os.set_inheritable(fd, True)
@@ -183,6 +201,18 @@ class Handover:
         """Hand a signal on to the new supervisor."""
         if self._pid:
             os.kill(self._pid, number)
+
+    def tell_totals(self, totals: Mapping[str, Any]) -> None:
+        """Tell the new supervisor, if it serves, what this one and its workers have
+        counted."""
+        if self.done and self._watch is not None:
+            self._watch.send("totals", **totals)
+
+    def tell_last(self, totals: Mapping[str, Any]) -> None:
+        """As `tell_totals`, before this supervisor ends."""
+        self.tell_totals(totals)
+        if self._channel is not None:
+            self._channel.flush_within(_TELL_SECONDS)
 
     def _received(self, message: Message) -> None:
         match message.kind:

@@ -35,6 +35,8 @@ class Replacements:
         self._reloading = self._again = False
         self._replaced = 0
         self._began = 0.0
+        self.results: dict[str, int] = {"done": 0, "given_up": 0}
+        """How many reloads have ended so."""
 
     @property
     def busy(self) -> bool:
@@ -51,6 +53,7 @@ class Replacements:
             self._task.load_certificates()
         except EpolloError as error:
             _log.error("no reload, nothing has changed: %s", error)
+            self.results["given_up"] += 1
             self._reloaded()
             return
         count = _workers(len(self._pool.slots))
@@ -87,6 +90,7 @@ class Replacements:
         if self._reloading:
             self._queue.clear()
             _log.error("reload given up, the workers before go on: %s", error)
+            self.results["given_up"] += 1
             self._end()
         else:
             _log.error("the worker before goes on: %s", error)
@@ -102,6 +106,7 @@ class Replacements:
         if self._active is None and self._reloading:
             seconds = time.monotonic() - self._began
             _log.info("reload done: %s replaced in %.1f s", _workers(self._replaced), seconds)
+            self.results["done"] += 1
             self._end()
 
     def _is_replaceable(self, slot: Slot) -> bool:

@@ -14,8 +14,10 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from functools import partial
 from types import FrameType
+from typing import Any
 
 from epollo import address
 from epollo.control.inquirer import Values
@@ -41,6 +43,8 @@ from epollo.workers.scaling import Scaling
 from epollo.workers.slot import Slot
 from epollo.workers.sockets import Sockets
 from epollo.workers.task import Task
+from epollo.workers.totals import Totals
+from epollo.workers.watched import WatchedWorkers
 from epollo.workers.worker import Worker
 
 _SIGNALS = (
@@ -53,6 +57,9 @@ _SIGNALS = (
     signal.SIGUSR1,
     signal.SIGCHLD,
 )
+
+TOTALS_SECONDS = 1.0
+"""From one message with what was counted to the next, to the supervisor that has taken over."""
 
 _log = logger("epollo.supervisor")
 
@@ -82,15 +89,31 @@ class Supervisor:
         self._distributor = Distributor(self._loop)
         self._pool = Pool(self._loop, task, self._sockets, self._distributor, self._processes, self)
         self._replacements = Replacements(self._pool, task, self._on_reloaded)
+        self._totals = Totals(self._pool, self._replacements)
+        self._watched = WatchedWorkers(
+            self._pool,
+            self._totals,
+            self._is_ready,
+            lambda: self._announced,
+            self._tell_totals,
+        )
         self._admin: Admin | None = None
         self._inquiries = Inquiries(self._loop, self._pool)
         self._scaling = Scaling(self._loop, self._pool, self._sockets, task.settings.workers)
         self._watcher = FileWatcher(watched) if watched else None
         systemd = [each.fd for each in passed if each.fd is not None]
-        self._handover = Handover(
-            self._loop, task.settings, self._pool, self._sockets, self._distributor, systemd, self
+        self._handover: Handover = Handover(
+            self._loop,
+            task.settings,
+            self._pool,
+            self._sockets,
+            self._distributor,
+            self._describe_metrics,
+            systemd,
+            self,
         )
         self._handover_asked = False
+        self._owned = False  # what was inherited is this supervisor's
         self._held: list[int] = []  # signals to act on when another supervisor has come or gone
         self._notices = Notices()
         self._ready_line = ""
@@ -109,7 +132,7 @@ class Supervisor:
                 self._watcher.start()
             self._sockets.open(self._settings.workers, self._inheritance)
             self._distributor.listen(self._sockets.exact)
-            self._admin = Admin(self._loop, self._settings, self._inquiries)
+            self._open_admin()
             self._processes.begin(self._sockets.files)
             if self._inheritance is None:
                 self._processes.write_pid_file()
@@ -133,6 +156,33 @@ class Supervisor:
         if self._failure is not None:
             raise self._failure
 
+    def _open_admin(self) -> None:
+        """If the socket of the metrics is still another supervisor's, that one answers."""
+        handed, bind = self._inheritance, self._settings.metrics
+        existing = handed.metrics_for(bind) if handed is not None else _none
+        self._admin = Admin(self._loop, self._settings, self._inquiries, self._watched, existing)
+        sock = self._admin.metrics_socket
+        fd = -1 if sock is None else sock.socket.fileno()
+        if handed is not None and handed.shares_metrics(fd):
+            self._admin.leave_file = True
+        else:
+            self._admin.begin()
+
+    def _describe_metrics(self) -> dict[str, Any] | None:
+        """A copy of the socket of the metrics, for another supervisor (`InheritedListener`): a
+        process that is forked here loses the socket itself (`EventLoop.begin`)."""
+        bound = None if self._admin is None else self._admin.metrics_socket
+        if bound is None:
+            return None
+        file = bound.file and astuple(bound.file)
+        bind, fds = self._settings.metrics, [os.dup(bound.socket.fileno())]
+        return {"bind": bind, "place": 0, "fds": fds, "file": file}
+
+    def _is_ready(self) -> bool:
+        """Do the workers serve, with no end in sight?"""
+        borrowed = self._inheritance is not None and not self._owned
+        return self._announced and not (self._stops or self._handover.done or borrowed)
+
     def _serve(self) -> None:
         for _ in range(self._settings.workers):
             self._pool.add_slot()
@@ -141,12 +191,25 @@ class Supervisor:
             self._watcher.watch(self._loop, self._on_change, self._fail)
         if self._inheritance is not None:
             self._pool.not_for_workers.append(self._inheritance.channel)
-            self._inheritance.watch(self._loop, self._on_owned, self._on_alone)
+            self._inheritance.watch(
+                self._loop, self._on_owned, self._on_alone, self._totals.of_before
+            )
         while not (self._pool.over and (self._handover.done or not self._handover.running)):
             self._begin_handover()
             if self._watcher is None or self._watcher.ready:
                 self._pool.fork_due()
             self._loop.poll()
+        self._handover.tell_last(self._totals.tellable)
+
+    def _tell_again(self) -> None:
+        """Tell the totals now, and again and again."""
+        self._loop.call_later(TOTALS_SECONDS, self._tell_again)
+        self._tell_totals()
+
+    def _tell_totals(self) -> None:
+        """Tell the supervisor that has taken over, if one has."""
+        if self._handover.done:
+            self._handover.tell_totals(self._totals.tellable)
 
     # ---- What the pool tells
 
@@ -188,7 +251,8 @@ class Supervisor:
     def on_answer(self, worker: Worker, number: int, values: Values) -> None:
         self._inquiries.on_answer(worker, number, values)
 
-    def on_ended(self, worker: Worker) -> None:
+    def on_ended(self, slot: Slot, worker: Worker, cause: str) -> None:
+        self._totals.end(slot.index, worker.figures, cause)
         self._inquiries.on_ended(worker)
 
     def _on_reloaded(self) -> None:
@@ -218,8 +282,10 @@ class Supervisor:
 
     def _on_owned(self) -> None:
         """It has handed over, or has ended."""
+        self._owned = True
         if not self._stops:
             self._sockets.own()
+            self._own_metrics()
             try:
                 self._processes.write_pid_file()
             except SettingError as error:
@@ -227,8 +293,14 @@ class Supervisor:
             self._pool.steer_anew()
             self._announce()
 
+    def _own_metrics(self) -> None:
+        if self._admin is not None and self._admin.leave_file:
+            self._admin.leave_file = False
+            self._admin.begin()
+
     def _on_alone(self) -> None:
         """It has ended, and all its workers."""
+        self._totals.before_ended()
         _log.info("the supervisor before has ended")
         self._sockets.alone = True
         self._pool.steer_anew()
@@ -268,6 +340,9 @@ class Supervisor:
         _log.info("process %d serves in place of this supervisor, which drains and ends", pid)
         self._processes.end()  # the new one writes its own pid file when it hears of it
         self._notices.hand_over(pid)
+        if self._admin is not None:
+            self._admin.hand_over()
+        self._tell_again()
         self._act_on_held()
 
     def _act_on_held(self) -> None:
@@ -381,3 +456,7 @@ class Supervisor:
             self._failure = error
             if not self._stops:
                 self._stop(0.0, quick=True)
+
+
+def _none(sockaddr: Any) -> None:
+    """No socket is inherited."""
