@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from contextlib import suppress
+from typing import NamedTuple, Self
 
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -71,3 +73,40 @@ def scraped_when(where: str, condition: Callable[[Scraped], object]) -> Scraped:
 
     until(holds)
     return found[0]
+
+
+class Mischief:
+    """Hostile clients of the metrics, one after the other, of which many are
+    open at a time: requests that do not end, heads without end, responses that nobody takes,
+    connections that are reset."""
+
+    KINDS = (b"", b"GET / HT", b"X: y\r\n" * 2000, b"GET /metrics HTTP/1.0\r\n\r\n", b"\0" * 9000)
+
+    def __init__(self, where: str) -> None:
+        self.count = 0
+        self._where = where.removeprefix("http://").removesuffix("/metrics")
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        peers: list[Peer] = []
+        while not self._over.is_set():
+            with suppress(OSError):  # many are given up before they have said all
+                peer = Peer(self._where, receive_buffer=1)
+                peers.append(peer)
+                peer.socket.settimeout(0.05)
+                peer.send(self.KINDS[self.count % len(self.KINDS)])
+            self.count += 1
+            if len(peers) > 100:
+                with suppress(OSError):
+                    peers.pop(0).reset()
+        for peer in peers:
+            peer.close()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()

@@ -10,15 +10,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.engines import Engine
-from tests.metrics.support import Scraped, get, scraped_when
-from tests.support import DEADLINE, until
+from tests.metrics.support import Mischief, Scraped, get, scraped_when
+from tests.support import DEADLINE, Peer, ServerProcess, serving, until
 from tests.workers.support import Supervised, sockets_of, supervised
 
 RECEIVED = "epollo_messages_received_total"
@@ -113,8 +113,8 @@ def drained(where: str) -> float:
 
 
 def test_the_metrics_agree_with_the_load_tester(engine: Engine, tmp_path: Path) -> None:
-    """Over the lives of four workers, two of which end while they have load. Nobody asks them before
-    they end."""
+    """Over the lives of four workers, two of which end while they have load. Nobody asks
+    them before they end."""
     with measured(tmp_path, *engine.flags, "--drain-quiet", "30ms") as (server, where):
         with loaded(server) as result:
             scraped_when(where, lambda now: now.sum(RECEIVED) > 20)
@@ -275,6 +275,51 @@ def test_no_worker_has_the_socket_of_the_metrics(tmp_path: Path) -> None:
         assert inode in sockets_of(server.pid)
         for worker in server.workers:
             assert inode not in sockets_of(worker)
+
+
+def test_hostile_clients_keep_the_supervisor_from_nothing(tmp_path: Path) -> None:
+    """It reloads, its workers serve, and it is scraped."""
+    with measured(tmp_path) as (server, where), Mischief(where) as mischief:
+        for count in (1, 2):
+            until(lambda count=count: mischief.count > 100 * count)  # type: ignore[misc]
+            server.signal(signal.SIGHUP)
+            server.logged("reload done", count)
+            with server.connect() as peer:
+                assert peer.ask(b"x") == b"x"
+            assert Scraped(where).sum("epollo_reloads_total", result="done") == count
+
+
+TURNS = "epollo_loop_turn_seconds_bucket"
+
+
+def _long_turns(server: ServerProcess, where: str, *, hostile: bool) -> float:
+    """Of 2,000 messages in a row, the part of the loop's turns that took longer than 5 ms."""
+    with ExitStack() as meanwhile:
+        if hostile:
+            mischief = meanwhile.enter_context(Mischief(where))
+            until(lambda: mischief.count > 50)
+        before = Scraped(where)
+        with Peer(server.address) as peer:
+            for _ in range(2000):
+                peer.ask(b"x")
+        after = Scraped(where)
+    every, short = (after.sum(TURNS, le=le) - before.sum(TURNS, le=le) for le in ("+Inf", "0.005"))
+    return (every - short) / every
+
+
+@pytest.mark.truth
+@pytest.mark.parametrize("workers", [[], ["--workers", "1"]], ids=["one process", "a worker"])
+def test_hostile_clients_make_no_turn_long(
+    engine: Engine, workers: list[str], tmp_path: Path
+) -> None:
+    """Nor do they if the loop that serves answers them itself."""
+    flags = [*engine.flags, *workers, "--metrics", f"unix:{tmp_path}/metrics"]
+    with serving(*flags) as server:
+        where = f"unix:{tmp_path}/metrics"
+        calm = _long_turns(server, where, hostile=False)
+        stormy = _long_turns(server, where, hostile=True)
+    print(f"turns over 5 ms: {calm:.2%} without hostile clients, {stormy:.2%} with them")
+    assert stormy < max(0.02, 3 * calm)
 
 
 def _listening_inode(port: int) -> str:

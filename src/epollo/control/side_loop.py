@@ -1,6 +1,6 @@
-"""A loop within another one, for those who watch and steer the server.
+"""A loop within another one, to watch and steer the server by.
 
-Its connections are none of the server's, which ends, counts and limits its own. It takes a small
+Its connections are not among the server's, which ends, counts and limits its own. It takes a small
 part of the time, whatever its peers do: they delay no message for long.
 """
 
@@ -12,7 +12,7 @@ from epollo.engine import EventLoop, new_loop
 from epollo.engine.events import READ
 
 _SHARE = 4
-"""After a turn, the outer loop has so many times as long for everything else."""
+"""The outer loop has this many times the length of a turn before the next one."""
 
 _SHORTEST = 0.0005  # seconds; for less it does not pay
 

@@ -7,6 +7,8 @@ slot, not a process: its workers come and go, and there are as many series all t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from importlib import metadata
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -14,7 +16,6 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.utils import floatToGoString
 
-from epollo import __version__
 from epollo.control.inquirer import Values
 from epollo.metrics.watched import SupervisorFigures
 
@@ -117,7 +118,7 @@ def families(
 ) -> Iterator[Metric]:
     """All metrics, from the figures of each slot. ``unanswered`` workers have said nothing new."""
     slots = {str(slot): figures[slot] for slot in sorted(figures)}
-    yield _single("epollo_build_info", "The version of epollo.", {"version": __version__})
+    yield _single("epollo_build_info", "The version of epollo.", {"version": _version()})
     for each in _COUNTERS:
         yield _filled(CounterMetricFamily(each.name, each.text, labels=_labels(each)), each, slots)
     for each in _GAUGES:
@@ -129,6 +130,15 @@ def families(
         yield histogram
     if supervisor is not None:
         yield from _of_supervisor(supervisor, unanswered)
+
+
+@cache
+def _version() -> str:
+    """Of the installed package: to import the name from `epollo` would be a circle."""
+    try:
+        return metadata.version("epollo")
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _labels(metric: _Described) -> list[str]:

@@ -28,7 +28,7 @@ def total(*figures: Values) -> dict[str, Any]:
 
 
 def ended(figures: Values) -> dict[str, Any]:
-    """What is left of the ``figures`` of a process that has ended: its counts. A connection that
+    """The counts that remain of the ``figures`` of a process that has ended. A connection that
     was open in its last figures is closed as `DIED`."""
     result = {**figures, "paused": dict.fromkeys(figures["paused"], 0)}
     result.update(dict.fromkeys(_PRESENT, 0))

@@ -19,6 +19,7 @@ from epollo.metrics.scrape import Scrape
 SECONDS = 5.0  # for a request and its response
 MOST = 16  # connections at a time
 _ACCEPTS = 4  # in a turn of the loop: a storm of connections takes no long turn
+_BACKLOG = 128  # in a full queue, a scraper would have to try again
 _RETRY_SECONDS = 1.0
 _MOST_UNSENT = 4 << 20  # bytes
 
@@ -28,7 +29,7 @@ _log = logger("epollo.metrics")
 def listening_on(bind: str, existing: Callable[[Any], Bound | None] = lambda _: None) -> Bound:
     """A socket that listens on ``bind``, an address as text. ``existing`` returns the one that this
     process has already for a socket address. Raises AddressError and BindError."""
-    options = address.Options(MOST)
+    options = address.Options(_BACKLOG)
     return address.listen_all(address.parse(bind), options, most=1, existing=existing)[0]
 
 

@@ -1,4 +1,4 @@
-"""What is told over HTTP: pages, each at its path."""
+"""The pages that HTTP clients can get, each at its path."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from epollo.metrics.pages import Page, Pages, Respond, metrics_page, text_page
 from epollo.metrics.watched import WatchedServer
 
 PERIOD = 0.05
-"""Seconds from one look at the figures to the next, at least. All who ask meanwhile are answered
-together, so requests in a row cost little, and no answer is older than its request."""
+"""Seconds from one look at the figures to the next, at least. All requests in between are
+answered together, so requests in a row cost little, and no answer is older than its request."""
 
 _MOST_WAITING = 64  # requests; most of them are of connections that are closed already
 
@@ -90,7 +90,7 @@ class ServerPages:
     def _rendered(
         self, asked: Sequence[tuple[str, Respond]], answers: Sequence[Answer]
     ) -> list[Page]:
-        """The page for each of those who asked, made once for each format."""
+        """The page for each request, made once for each format."""
         unanswered = sum(each.values is None or "error" in each.values for each in answers)
         try:
             figures = self._server.figures(answers)

@@ -11,7 +11,7 @@ class OwnServer:
     """Keeps `epollo.metrics.watched.WatchedServer`."""
 
     answers: bool = True
-    """Whoever asks is in the loop: so it runs."""
+    """The question comes from the loop itself, so it runs."""
 
     def __init__(self, is_ready: Callable[[], bool]) -> None:
         self._is_ready = is_ready

@@ -177,8 +177,8 @@ class Server:
 
     @property
     def metrics_url(self) -> str:
-        """Where ``metrics`` are, while the server is started: port 0 is replaced by the real port,
-        and a Unix socket is its address. Empty without the setting."""
+        """The URL of ``metrics`` while the server is started: port 0 is replaced by the real port.
+        For a Unix socket it is the address. Empty without the setting."""
         return "" if self._admin is None else self._admin.metrics_url
 
     @property
