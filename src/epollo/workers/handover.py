@@ -7,8 +7,9 @@ the new supervisor ends before, or does not serve in time, nothing has changed h
 
 Over the channel between both, see `epollo.workers.channel`:
 
-    ready(taken)        from the new one: it serves. ``taken``: of each address, how many of the
-                        sockets it has
+    ready(taken, control)
+                        from the new one: it serves. ``taken``: of each address, how many of the
+                        sockets it has; ``control``: has it the control socket?
     failed(text)        from the new one: it will not serve
     yours               to the new one
 
@@ -24,9 +25,10 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from epollo.causes import cause_of
+from epollo.control.listener import ControlListener
 from epollo.engine import EventLoop
 from epollo.engine.timers import Timer
 from epollo.logs.logger import logger
@@ -56,8 +58,9 @@ class HandoverEvents(Protocol):
     def on_handover_failed(self, why: str) -> None:
         """The new supervisor does not serve."""
 
-    def on_handed_over(self, pid: int) -> None:
-        """The new supervisor, process ``pid``, serves; "yours" is not said yet."""
+    def on_handed_over(self, pid: int, *, control: bool) -> None:
+        """The new supervisor, process ``pid``, serves, and has the control socket if ``control``;
+        "yours" is not said yet."""
 
 
 class Handover:
@@ -72,6 +75,7 @@ class Handover:
         distributor: Distributor,
         systemd: Sequence[int],
         events: HandoverEvents,
+        control: Callable[[], ControlListener | None],
     ) -> None:
         self._loop = loop
         self._settings = settings
@@ -80,6 +84,7 @@ class Handover:
         self._distributor = distributor
         self._systemd = systemd  # the descriptors that systemd has passed
         self._events = events
+        self._control = control
         self._folder = _folder()
         self._pid = 0  # of the new supervisor
         self._channel: Channel | None = None
@@ -119,7 +124,11 @@ class Handover:
     def _start(self, channel: Channel) -> int:
         """Start the same command again; returns the process. It inherits our sockets at the same
         descriptor numbers. Raises OSError."""
+        control = self._control()
+        described = None if control is None else control.describe()
         fds = {channel.fileno(), *self._sockets.fds, *self._systemd}
+        if described:
+            fds.add(described["fd"])
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
@@ -127,12 +136,14 @@ class Handover:
         try:
             pid = os.fork()
             if not pid:
-                self._become_new(channel, fds)
+                self._become_new(channel, fds, described)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return pid
 
-    def _become_new(self, channel: Channel, fds: Collection[int]) -> NoReturn:
+    def _become_new(
+        self, channel: Channel, fds: Collection[int], control: dict[str, Any] | None
+    ) -> NoReturn:
         try:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)  # none is caught before exec(3)
@@ -141,7 +152,7 @@ class Handover:
             for name in _NOT_HANDED_ON:
                 environment.pop(name, None)
             environment[VARIABLE] = os.fsencode(
-                description(channel.fileno(), self._sockets.describe(), self._systemd)
+                description(channel.fileno(), self._sockets.describe(), self._systemd, control)
             )
             for fd in fds:
                 os.set_inheritable(fd, True)
@@ -189,16 +200,17 @@ class Handover:
             case "failed" if self.booting:
                 self._fail(message.values["text"])
             case "ready" if self.booting:
-                self._hand_over(message.values["taken"])
+                values = message.values
+                self._hand_over(values["taken"], control=values.get("control", False))
 
-    def _hand_over(self, taken: list[int]) -> None:
+    def _hand_over(self, taken: list[int], *, control: bool) -> None:
         assert self._watch is not None
         self._end_deadline()
         self.booting, self.done = False, True
         self._pool.steering = False
         queued = self._sockets.hand_over(taken)
         self._distributor.listen(self._sockets.exact)  # not from those that it has
-        self._events.on_handed_over(self._pid)
+        self._events.on_handed_over(self._pid, control=control)
         self._watch.send("yours")
         drain = partial(self._drain, queued)
         if any(queued(slot.index) for slot in self._pool.slots):

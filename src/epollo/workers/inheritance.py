@@ -21,7 +21,7 @@ from epollo.workers.channel import Channel, ChannelWatch, Message
 VARIABLE = "_EPOLLO_HANDOVER"
 """JSON: ``from`` and ``for``, the process before and this one; ``channel``, a descriptor;
 ``listeners``, a list of the values of `InheritedListener`; ``systemd``, the descriptors that
-systemd has passed."""
+systemd has passed; ``control``, the descriptor and the file of the control socket, or null."""
 
 
 @dataclass
@@ -89,8 +89,12 @@ class Inheritance:
         self.fds.update(values["systemd"])
         for fd in (*self.fds, values["channel"]):
             os.set_inheritable(fd, False)
+        self._control: dict[str, Any] | None = values.get("control")  # not of an older epollo
+        if self._control is not None:
+            os.set_inheritable(self._control["fd"], False)
         self.channel: Channel = Channel(socket.socket(fileno=values["channel"]))
         self.over: bool = False  # the supervisor before has ended
+        self.has_control: bool = False  # this supervisor has taken the control socket
         self._watch: ChannelWatch | None = None
         self._on_owned: Callable[[], object] = _nothing
         self._on_over: Callable[[], object] = _nothing
@@ -116,6 +120,24 @@ class Inheritance:
         for fd in self.fds - kept:
             os.close(fd)
 
+    def take_control(self, path: str) -> address.Bound | None:
+        """The control socket, if it is the one at ``path``; otherwise it is closed here."""
+        if self._control is None:
+            return None
+        file = address.SocketFile(*self._control["file"])
+        sock = socket.socket(fileno=self._control["fd"])
+        self._control = None
+        try:
+            there = bool(path) and file.is_at(path) and address.SocketFile.at(path) == file
+        except OSError:
+            there = False
+        if not there:
+            sock.close()
+            return None
+        sock.setblocking(False)
+        self.has_control = True
+        return address.Bound(sock, file)
+
     def watch(
         self, loop: EventLoop, on_owned: Callable[[], object], on_over: Callable[[], object]
     ) -> None:
@@ -130,7 +152,8 @@ class Inheritance:
         if self.over:
             self._own()
         elif self._watch is not None:
-            self._watch.send("ready", taken=[each.taken for each in self.listeners])
+            taken = [each.taken for each in self.listeners]
+            self._watch.send("ready", taken=taken, control=self.has_control)
 
     def refuse(self, text: str) -> None:
         """This supervisor cannot serve: ``text`` says why."""
@@ -173,7 +196,12 @@ def refuse(text: str) -> None:
         handed.refuse(text)
 
 
-def description(channel: int, listeners: Sequence[dict[str, Any]], systemd: Sequence[int]) -> str:
+def description(
+    channel: int,
+    listeners: Sequence[dict[str, Any]],
+    systemd: Sequence[int],
+    control: dict[str, Any] | None,
+) -> str:
     """The value of the variable, in the new process."""
     values = {
         "from": os.getppid(),
@@ -181,5 +209,6 @@ def description(channel: int, listeners: Sequence[dict[str, Any]], systemd: Sequ
         "channel": channel,
         "listeners": listeners,
         "systemd": systemd,
+        "control": control,
     }
     return json.dumps(values)

@@ -19,6 +19,7 @@ from types import FrameType
 
 from epollo import address
 from epollo.control.inquirer import Values
+from epollo.control.operations import Done
 from epollo.descriptors import all_descriptors
 from epollo.engine import Timer, new_loop
 from epollo.errors import EpolloError, SettingError, UsageError
@@ -34,9 +35,10 @@ from epollo.workers.handover import Handover
 from epollo.workers.heartbeat import Heartbeat
 from epollo.workers.inheritance import inheritance
 from epollo.workers.inquiry import Inquiries
+from epollo.workers.operations import SupervisorOperations
 from epollo.workers.pool import Pool
 from epollo.workers.processes import Processes
-from epollo.workers.replacement import Replacements
+from epollo.workers.replacement import Outcome, Replacements
 from epollo.workers.scaling import Scaling
 from epollo.workers.slot import Slot
 from epollo.workers.sockets import Sockets
@@ -88,7 +90,14 @@ class Supervisor:
         self._watcher = FileWatcher(watched) if watched else None
         systemd = [each.fd for each in passed if each.fd is not None]
         self._handover = Handover(
-            self._loop, task.settings, self._pool, self._sockets, self._distributor, systemd, self
+            self._loop,
+            task.settings,
+            self._pool,
+            self._sockets,
+            self._distributor,
+            systemd,
+            self,
+            lambda: None if self._admin is None else self._admin.control,
         )
         self._handover_asked = False
         self._held: list[int] = []  # signals to act on when another supervisor has come or gone
@@ -109,8 +118,8 @@ class Supervisor:
                 self._watcher.start()
             self._sockets.open(self._settings.workers, self._inheritance)
             self._distributor.listen(self._sockets.exact)
-            self._admin = Admin(self._loop, self._settings, self._inquiries)
-            self._processes.begin(self._sockets.files)
+            self._open_admin()
+            self._processes.begin([*self._sockets.files, *self._admin_files])
             if self._inheritance is None:
                 self._processes.write_pid_file()
             gc.collect()
@@ -132,6 +141,18 @@ class Supervisor:
             self._loop.close()
         if self._failure is not None:
             raise self._failure
+
+    def _open_admin(self) -> None:
+        operations = SupervisorOperations(self, self._pool, self._replacements, self._scaling)
+        handed = self._inheritance
+        taken = None if handed is None else handed.take_control(self._settings.control)
+        self._admin = Admin(self._loop, self._settings, self._inquiries, operations, taken)
+        if handed is None:  # else the supervisor before answers until it has handed over
+            self._admin.begin()
+
+    @property
+    def _admin_files(self) -> list[str]:
+        return [] if self._admin is None else self._admin.files
 
     def _serve(self) -> None:
         for _ in range(self._settings.workers):
@@ -197,6 +218,41 @@ class Supervisor:
     def on_forked(self) -> None:
         if self._watcher is not None:
             self._watcher.give_up()
+        if self._admin is not None:
+            self._admin.give_up()
+
+    # ---- What the control socket asks for
+
+    @property
+    def ready_line(self) -> str:
+        return self._ready_line
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self._stops)
+
+    @property
+    def busy_with(self) -> str:
+        before = self._inheritance
+        if self._handover.booting:
+            return "another supervisor is about to take over"
+        if before is not None and not before.over:
+            return "the supervisor before has not ended yet"
+        return ""
+
+    def stop(self) -> None:
+        self._stop(self._settings.drain_delay, quick=False)
+
+    def reload(self, done: Done) -> None:
+        def tell(outcome: Outcome) -> None:
+            if outcome.error:
+                done({"error": f"reload given up: {outcome.error}"})
+            else:
+                seconds = round(outcome.seconds, 3)
+                done({"replaced": outcome.replaced, "seconds": seconds})
+
+        self._notices.reloading()
+        self._replacements.reload(tell)
 
     # ---- Development
 
@@ -225,6 +281,8 @@ class Supervisor:
             except SettingError as error:
                 _log.error("%s", error)
             self._pool.steer_anew()
+            if self._admin is not None:
+                self._admin.begin()
             self._announce()
 
     def _on_alone(self) -> None:
@@ -264,8 +322,12 @@ class Supervisor:
         self._on_reloaded()
         self._act_on_held()
 
-    def on_handed_over(self, pid: int) -> None:
+    def on_handed_over(self, pid: int, *, control: bool) -> None:
         _log.info("process %d serves in place of this supervisor, which drains and ends", pid)
+        if self._admin is not None:
+            if self._admin.control is not None and control:
+                self._admin.control.owned = False  # the file is the new one's
+            self._admin.close()
         self._processes.end()  # the new one writes its own pid file when it hears of it
         self._notices.hand_over(pid)
         self._act_on_held()
