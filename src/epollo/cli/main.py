@@ -1,5 +1,5 @@
-"""The commands: ``epollo serve``, ``bench``, ``report``, ``lab``, ``ctl``, ``top``, ``completion`` and
-``man``.
+"""The commands: ``epollo serve``, ``bench``, ``report``, ``lab``, ``ctl``, ``top``, ``completion``
+and ``man``.
 
 Exit status: 0 done, 1 the run failed, 2 the command line was wrong. An error is one line on
 stderr that names the thing and the fix.
