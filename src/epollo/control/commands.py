@@ -7,11 +7,11 @@ one with ``error``, a line of text, says that the command was not done. docs/con
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import epollo
 from epollo.control.inquirer import Answer, Inquirer, Values
 from epollo.control.operations import Done, Operations, Refused
 from epollo.control.totals import total
@@ -72,7 +72,7 @@ class Commands:
         def tell(answers: list[Answer]) -> None:
             done(
                 {
-                    "version": epollo.__version__,
+                    "version": vars(sys.modules["epollo"])["__version__"],
                     **self._operations.overview(),
                     "serving": sum(each.stage == "serves" for each in answers),
                     "draining": sum(each.stage == "drains" for each in answers),
