@@ -146,7 +146,6 @@ def workers(answer: dict[str, Any], width: int | None) -> list[str]:
 
 
 def connections(answer: dict[str, Any], width: int | None) -> list[str]:
-    shown = answer["connections"]
     rows = [
         [
             row["id"],
@@ -163,9 +162,9 @@ def connections(answer: dict[str, Any], width: int | None) -> list[str]:
             count(row["groups"]),
             state_of(row),
         ]
-        for row in shown
+        for row in answer["connections"]
     ]
-    return [*lines(_CONNECTIONS, rows, width), *_left(len(shown), answer["total"])]
+    return _listed(_CONNECTIONS, rows, width, answer["total"])
 
 
 def state_of(row: dict[str, Any]) -> str:
@@ -175,7 +174,6 @@ def state_of(row: dict[str, Any]) -> str:
 
 
 def closed(answer: dict[str, Any], width: int | None) -> list[str]:
-    shown = answer["closed"]
     rows = [
         [
             _moment(row["at"]),
@@ -190,9 +188,9 @@ def closed(answer: dict[str, Any], width: int | None) -> list[str]:
             size(row["unsent"]),
             row["error"] or "",
         ]
-        for row in shown
+        for row in answer["closed"]
     ]
-    return [*lines(_CLOSED, rows, width), *_left(len(shown), answer["total"])]
+    return _listed(_CLOSED, rows, width, answer["total"])
 
 
 def close(
@@ -242,9 +240,14 @@ def log_level(answer: dict[str, Any]) -> list[str]:
     return [f"{answer['logger']}: {row['level']} in {process_of(row)}" for row in answer["levels"]]
 
 
-def _left(shown: int, total: int) -> list[str]:
-    """A line about the rows that are not shown."""
-    return [] if shown >= total else [f"{shown:,} of {total:,}; --limit shows more"]
+def _listed(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None, total: int
+) -> list[str]:
+    """A table, and a line about the rows that are not shown."""
+    if not rows:
+        return ["none"]
+    left = [] if len(rows) >= total else [f"{len(rows):,} of {total:,}; --limit shows more"]
+    return [*lines(columns, rows, width), *left]
 
 
 def _moment(at: float) -> str:

@@ -85,6 +85,8 @@ def _reason(path: str, error: OSError) -> str:
     """Why nobody can be reached at ``path``, and what to do."""
     if isinstance(error, FileNotFoundError):
         return f"no control socket at {path}: start the server with --control {path}"
+    if isinstance(error, ConnectionRefusedError) and not Path(path).is_socket():
+        return f"{path} is no socket: name the control socket of a server"
     if isinstance(error, ConnectionRefusedError):
         return f"nobody listens at {path}: the server there has ended"
     if isinstance(error, PermissionError):

@@ -137,14 +137,14 @@ def _paused(totals: Mapping[str, Any]) -> str:
 def _foot(picture: Picture, width: int) -> tuple[str, int, str]:
     if picture.message:
         return picture.message, width, _SELECTED
-    keys = "   ".join(f"{key} {_SHORT.get(name, name)}" for key, name in KEYS.items())
-    return f"q quit   up, down, k close   sort: {keys}", width, "dim"
+    sorts = "  ".join(f"{key}:{_SHORT.get(name, name)}" for key, name in KEYS.items())
+    return f"q:quit  arrows  k:close   {sorts}", width, "dim"
 
 
 _SHORT = {
     "bytes_in": "in",
     "bytes_out": "out",
-    "messages_in": "messages",
+    "messages_in": "msgs",
     "seconds": "age",
 }
 
@@ -222,7 +222,7 @@ def _cut(shown: list[Text], most: int, what: str) -> list[Text]:
 
 
 def _line(text: str, width: int, style: str = "") -> Text:
-    line = Text(text, style=style, no_wrap=True, overflow="ellipsis", end="")
+    line = Text(text, style=style, no_wrap=True, overflow="ellipsis")
     line.truncate(width, overflow="ellipsis")
     return line
 

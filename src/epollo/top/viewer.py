@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -44,8 +44,11 @@ class Viewer:
     def refresh(self) -> None:
         """Ask for everything. A server that cannot be asked is told, and tried again the next
         time. Raises ControlError only if it was never reached."""
+        self._try(self._ask)
+
+    def _try(self, ask: Callable[[], object]) -> None:
         try:
-            self._ask()
+            ask()
             self._trouble = ""
         except ControlError as error:
             self.close()
@@ -58,12 +61,16 @@ class Viewer:
         if self._client is None:
             self._client = ControlClient(self._path)
         sample = Sample(time.monotonic(), self._client.ask("figures"))
-        listed = self._client.ask("connections", sort=self.sort, limit=_ROWS)
+        self._ask_connections()
         same = self._sample is not None and self._sample.answer["pid"] == sample.answer["pid"]
         self._rates = rates(self._sample if same else None, sample)
         self._late.add(sample.at, self._rates)
         self._sample = sample
-        self._connections, self._total = listed["connections"], listed["total"]
+
+    def _ask_connections(self) -> None:
+        if self._client is not None:
+            listed = self._client.ask("connections", sort=self.sort, limit=_ROWS)
+            self._connections, self._total = listed["connections"], listed["total"]
 
     def close(self) -> None:
         if self._client is not None:
@@ -93,7 +100,7 @@ class Viewer:
             self.over = True
         elif key in KEYS:
             self.sort = KEYS[key]
-            self.refresh()
+            self._try(self._ask_connections)
         elif key in (UP, DOWN):
             self._select(1 if key == DOWN else -1)
         elif key == "k":
@@ -126,7 +133,7 @@ class Viewer:
         except ControlError as error:
             self._say(str(error))
         self.selected = ""
-        self.refresh()
+        self._try(self._ask_connections)
 
     def _say(self, text: str, seconds: float = _MESSAGE_SECONDS) -> None:
         self._message, self._message_until = text, time.monotonic() + seconds
