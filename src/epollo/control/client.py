@@ -45,7 +45,7 @@ class ControlClient:
         given = {name: value for name, value in arguments.items() if value is not None}
         self._socket.settimeout(wait)
         try:
-            self._socket.sendall(json.dumps({"command": command, **given}).encode() + b"\n")
+            self._send(json.dumps({"command": command, **given}).encode() + b"\n")
             return json.loads(self._line())
         except TimeoutError:
             raise ControlError(
@@ -68,6 +68,12 @@ class ControlClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it has closed the connection, and may have said why
 
     def _line(self) -> bytes:
         while b"\n" not in self._received:

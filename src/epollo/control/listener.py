@@ -17,7 +17,7 @@ from epollo import address
 from epollo.control.commands import Commands
 from epollo.control.session import Session
 from epollo.engine import EventLoop
-from epollo.errors import BindError
+from epollo.errors import AddressError, BindError, SettingError
 from epollo.logs.logger import logger
 
 MOST = 16  # clients at a time
@@ -30,8 +30,12 @@ _log = logger("epollo.server")
 
 def listen_at(path: str) -> address.Bound:
     """A socket that listens at ``path``, in place of the file of a server that has ended. Raises
-    BindError."""
-    where = address.parse(f"unix:{path}")
+    BindError, and SettingError for a path that no socket can have."""
+    try:
+        # Not unix:@NAME, which has no file, and so no permissions.
+        where = address.parse(f"unix:./{path}" if path.startswith("@") else f"unix:{path}")
+    except AddressError as error:
+        raise SettingError(f"control: {error}") from None
     try:
         return address.listen_all(where, address.Options(MOST, mode=MODE), most=1)[0]
     except BindError as error:

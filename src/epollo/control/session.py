@@ -62,6 +62,7 @@ class Session:
         """Say only this, and close."""
         self._last = True
         self._send({"error": text})
+        self._loop.call_later(0.0, self._next)
 
     def ready(self, events: int) -> None:
         """The loop calls this."""

@@ -137,8 +137,8 @@ def _paused(totals: Mapping[str, Any]) -> str:
 def _foot(picture: Picture, width: int) -> tuple[str, int, str]:
     if picture.message:
         return picture.message, width, _SELECTED
-    sorts = "  ".join(f"{key}:{_SHORT.get(name, name)}" for key, name in KEYS.items())
-    return f"q:quit  arrows  k:close   {sorts}", width, "dim"
+    sorts = " ".join(f"{key}:{_SHORT.get(name, name)}" for key, name in KEYS.items())
+    return f"q:quit arrows k:close  {sorts}", width, "dim"
 
 
 _SHORT = {
