@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +14,7 @@ from typing import Any, Self
 from epollo.control.commands import Commands
 from epollo.control.inquirer import Answer, Values
 from epollo.control.operations import Done, ProcessState, Refused
-from tests.support import DEADLINE
+from tests.support import DEADLINE, epollo_here, serving
 
 HISTOGRAM = {"bounds": [0.001, 0.01], "counts": [8, 2, 0], "sum": 0.02}
 FIGURES: dict[str, Any] = {
@@ -166,3 +167,36 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._lines.close()
         self.socket.close()
+
+
+class Controlled:
+    """A server with a control socket, and `epollo ctl` for it."""
+
+    def __init__(self, server: Any, path: Path) -> None:
+        self.server = server
+        self.path = path
+
+    def ctl(self, *arguments: str) -> str:
+        """What a command prints; fails if it does."""
+        run = epollo_here("ctl", "--control", str(self.path), *arguments)
+        assert (run.stderr, run.returncode) == ("", 0), run.stdout
+        return run.stdout
+
+    def refused(self, *arguments: str) -> str:
+        """The line of an error of a command, without what all begin with."""
+        run = epollo_here("ctl", "--control", str(self.path), *arguments)
+        assert (run.stdout, run.returncode) == ("", 1)
+        assert run.stderr.count("\n") == 1
+        return run.stderr.removeprefix("epollo: error: ").strip()
+
+    def ask(self, *arguments: str) -> Any:
+        """The answer to a command in JSON."""
+        return json.loads(self.ctl(*arguments, "--json"))
+
+
+@contextmanager
+def controlled(*arguments: str, folder: Path, **options: Any) -> Iterator[Controlled]:
+    """``epollo serve`` with a control socket."""
+    path = folder / "s"
+    with serving(*arguments, "--control", str(path), cwd=folder, **options) as server:
+        yield Controlled(server, path)

@@ -141,7 +141,6 @@ def test_the_log_level_of_the_supervisor_is_set_once_the_workers_have_agreed() -
         ("close", {"connection": "11:1"}, "no connection 11:1: it is closed, or never was"),
         ("close", {"peer": "192.0.2.1"}, "no connection of 192.0.2.1"),
         ("drain", {}, "drain: name a worker"),
-        ("drain", {"worker": 0}, "no worker 0: there are 1, 2"),
         ("log_level", {"level": "loud"}, "no level 'loud': there are debug"),
     ],
 )

@@ -78,7 +78,7 @@ class Commands:
                     "draining": sum(each.stage == "drains" for each in answers),
                     "booting": sum(each.stage == "boots" for each in self._operations.processes()),
                     "totals": total(values for _, values in _said(answers)),
-                    "unanswered": _unanswered(answers),
+                    "unanswered": self._unanswered(answers),
                 }
             )
 
@@ -98,7 +98,7 @@ class Commands:
                 for each in self._operations.processes()
             ]
             rows.sort(key=lambda row: (row["worker"] or 0, row["age"]))
-            done({"workers": rows, "unanswered": _unanswered(answers)})
+            done({"workers": rows, "unanswered": self._unanswered(answers)})
 
         self._inquirer.ask("figures", tell)
 
@@ -124,7 +124,7 @@ class Commands:
             processes = [process]
 
         def tell(answers: list[Answer]) -> None:
-            merged = _merged(answers, "connections")
+            merged = _merged(answers, "connections", self._unanswered(answers))
             merged["connections"].sort(key=lambda row: row[sort], reverse=True)
             del merged["connections"][rows:]
             if connection is not None and not merged["connections"] and not merged["unanswered"]:
@@ -143,7 +143,7 @@ class Commands:
         rows = _checked_limit(limit)
 
         def tell(answers: list[Answer]) -> None:
-            merged = _merged(answers, "closed")
+            merged = _merged(answers, "closed", self._unanswered(answers))
             merged["closed"].sort(key=lambda row: row["at"], reverse=True)
             del merged["closed"][rows:]
             done(merged)
@@ -164,7 +164,7 @@ class Commands:
 
         def tell(answers: list[Answer]) -> None:
             error = next((v["error"] for _, v in _said(answers) if "error" in v), None)
-            silent = _unanswered(answers)
+            silent = self._unanswered(answers)
             count = sum(int(values.get("closed", 0)) for _, values in _said(answers))
             if error is None and not count and not silent:
                 error = f"no connection of {peer}" if peer else _no_connection(str(connection))
@@ -181,7 +181,6 @@ class Commands:
     def _drain(self, done: Done, worker: int | None = None) -> None:
         if worker is None:
             raise Refused("drain: name a worker, or use stop for all")
-        self._in_slot(worker)
         self._operations.drain(worker - 1, done)
 
     def _stop(self, done: Done) -> None:
@@ -213,11 +212,20 @@ class Commands:
             supervisor = self._operations.log_level(level, logger)
             if supervisor:
                 rows.insert(0, {"worker": None, **supervisor})
-            done({"logger": logger, "levels": rows, "unanswered": _unanswered(answers)})
+            done({"logger": logger, "levels": rows, "unanswered": self._unanswered(answers)})
 
         self._inquirer.ask("log_level", tell, level=level, logger=logger)
 
     # ---- Whom to ask
+
+    def _unanswered(self, answers: Iterable[Answer]) -> list[dict[str, int | None]]:
+        """Those that have not answered, and have not ended meanwhile."""
+        there = {each.process for each in self._operations.processes()}
+        return [
+            {"worker": _number(answer.slot), "pid": answer.process}
+            for answer in answers
+            if answer.values is None and answer.process in there
+        ]
 
     def _in_slot(self, worker: int) -> list[int]:
         """The processes of the worker with this number, counted from 1."""
@@ -312,15 +320,9 @@ def _said(answers: Iterable[Answer]) -> Iterable[tuple[Answer, Values]]:
     return ((answer, answer.values) for answer in answers if answer.values is not None)
 
 
-def _unanswered(answers: Iterable[Answer]) -> list[dict[str, int | None]]:
-    return [
-        {"worker": _number(answer.slot), "pid": answer.process}
-        for answer in answers
-        if answer.values is None
-    ]
-
-
-def _merged(answers: Sequence[Answer], rows: str) -> dict[str, Any]:
+def _merged(
+    answers: Sequence[Answer], rows: str, unanswered: list[dict[str, int | None]]
+) -> dict[str, Any]:
     """The lists of all answers in one, each row with its process; their connections are named
     PROCESS:NUMBER."""
     error = next((values["error"] for _, values in _said(answers) if "error" in values), None)
@@ -333,5 +335,5 @@ def _merged(answers: Sequence[Answer], rows: str) -> dict[str, Any]:
             for answer, values in _said(answers)
             for row in values[rows]
         ],
-        "unanswered": _unanswered(answers),
+        "unanswered": unanswered,
     }

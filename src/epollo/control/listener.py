@@ -69,11 +69,12 @@ class ControlListener:
         self._listens = False
 
     def describe(self) -> dict[str, Any] | None:
-        """For a supervisor that is to take the place: the descriptor and the file; None if it is
-        closed."""
+        """For a supervisor that is to take the place: a further descriptor, which the caller
+        closes, and the file; None if it is closed. A process that is forked gives up the
+        descriptor that the loop has (`EventLoop.begin`)."""
         if self.file is None or self._listener.fileno() < 0:
             return None
-        return {"fd": self._listener.fileno(), "file": astuple(self.file)}
+        return {"fd": os.dup(self._listener.fileno()), "file": astuple(self.file)}
 
     def begin(self) -> None:
         """Answer from now on; the file is this process's."""

@@ -139,6 +139,8 @@ class Handover:
                 self._become_new(channel, fds, described)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            if described:
+                os.close(described["fd"])
         return pid
 
     def _become_new(

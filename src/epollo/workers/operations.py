@@ -75,7 +75,8 @@ class SupervisorOperations:
         self._check("drain")
         place = next((each for each in self._pool.slots if each.index == slot), None)
         if place is None:
-            raise Refused(f"worker {slot + 1} drains already")
+            numbers = ", ".join(str(each.index + 1) for each in self._pool.slots)
+            raise Refused(f"no worker {slot + 1}: there are {numbers}")
         before = place.current
 
         def tell(outcome: Outcome) -> None:
