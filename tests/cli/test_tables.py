@@ -7,7 +7,7 @@ import pytest
 from epollo.cli.tables import Column, age, lines, plain, reasons, size
 
 COLUMNS = (
-    Column("NAME", right=False, shrinks=True),
+    Column("NAME", numeric=False, shrinks=True),
     Column("SIZE"),
     Column("EXTRA", rank=1),
     Column("MORE", rank=2),

@@ -11,7 +11,7 @@ from epollo.cli.tables import Column, age, count, lines, plain, reasons, size
 _WORKERS = (
     Column("WORKER"),
     Column("PID"),
-    Column("STAGE", right=False),
+    Column("STAGE", numeric=False),
     Column("AGE"),
     Column("OPEN"),
     Column("MSGS IN", rank=3),
@@ -24,8 +24,8 @@ _WORKERS = (
     Column("FDS", rank=8),
 )
 _CONNECTIONS = (
-    Column("CONNECTION", right=False),
-    Column("PEER", right=False, shrinks=True),
+    Column("CONNECTION", numeric=False),
+    Column("PEER", numeric=False, shrinks=True),
     Column("AGE"),
     Column("IDLE", rank=1),
     Column("MSGS IN", rank=4),
@@ -36,20 +36,20 @@ _CONNECTIONS = (
     Column("BUFFERED", rank=8),
     Column("IN FLIGHT", rank=9),
     Column("GROUPS", rank=10),
-    Column("STATE", right=False, rank=2),
+    Column("STATE", numeric=False, rank=2),
 )
 _CLOSED = (
-    Column("AT", right=False),
-    Column("CONNECTION", right=False),
-    Column("PEER", right=False, shrinks=True),
-    Column("REASON", right=False),
+    Column("AT", numeric=False),
+    Column("CONNECTION", numeric=False),
+    Column("PEER", numeric=False, shrinks=True),
+    Column("REASON", numeric=False),
     Column("AGE", rank=1),
     Column("MSGS IN", rank=4),
     Column("MSGS OUT", rank=3),
     Column("BYTES IN", rank=6),
     Column("BYTES OUT", rank=5),
     Column("UNSENT", rank=2),
-    Column("ERROR", right=False, rank=7),
+    Column("ERROR", numeric=False, rank=7),
 )
 
 
@@ -202,9 +202,11 @@ def close(
     if connection is None:
         number = answer["closed"]
         return [f"{number:,} connection{'' if number == 1 else 's'} of {peer} closed"]
-    if left:
+    if left and left[0]["unsent"]:
         unsent = size(left[0]["unsent"])
         return [f"{connection} closes when its {unsent} unsent are taken; --abort does it now"]
+    if left:
+        return [f"{connection} closes"]
     return [f"{connection} is closed"]
 
 

@@ -96,7 +96,7 @@ def workers(ctx: click.Context) -> int:
     metavar="N",
     type=click.IntRange(1, MOST_ROWS),
     default=20,
-    help=f"list so many, up to {MOST_ROWS}  [default: 20]",
+    help=f"the longest list, up to {MOST_ROWS}  [default: 20]",
 )
 @click.option("--worker", metavar="N", type=int, help="only those of this worker")
 @_shared
@@ -115,7 +115,7 @@ def connections(ctx: click.Context, sort: str, limit: int, worker: int | None) -
     metavar="N",
     type=click.IntRange(1, MOST_ROWS),
     default=20,
-    help=f"list so many, up to {MOST_ROWS}  [default: 20]",
+    help=f"the longest list, up to {MOST_ROWS}  [default: 20]",
 )
 @_shared
 @click.pass_context
@@ -134,8 +134,8 @@ def closed(ctx: click.Context, reason: str | None, peer: str | None, limit: int)
 def close(ctx: click.Context, connection: str | None, peer: str | None, abort: bool) -> int:
     """Close CONNECTION, written PROCESS:NUMBER as in the lists, or those of a peer.
 
-    What is unsent is sent before; a peer that takes nothing is closed after the write timeout, or
-    at once with --abort."""
+    Unsent bytes are sent before. A peer that takes nothing is closed after the write timeout; with
+    --abort, at once."""
     if (connection is None) == (peer is None):
         raise click.UsageError("CONNECTION: name one, as PROCESS:NUMBER, or --peer ADDRESS")
     with ControlClient(control_path(ctx)) as client:

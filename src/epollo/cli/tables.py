@@ -11,11 +11,11 @@ _GAP = "  "
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. Where not all have room, those with the highest ``rank`` are left out first;
-    those of rank 0 never are. ``shrinks`` if its cells may be cut."""
+    """One column. If not all fit, those with the highest ``rank`` are left out first; those of
+    rank 0 never are. ``shrinks``: its cells may be cut."""
 
     title: str
-    right: bool = True
+    numeric: bool = True
     rank: int = 0
     shrinks: bool = False
 
@@ -34,7 +34,7 @@ def lines(
         shown = _fitting(columns, widths, width)
     table = [[column.title for column in columns], *cells]
     return [
-        _GAP.join(_cell(row[at], widths[at], right=columns[at].right) for at in shown).rstrip()
+        _GAP.join(_cell(row[at], widths[at], numeric=columns[at].numeric) for at in shown).rstrip()
         for row in table
     ]
 
@@ -54,10 +54,10 @@ def _fitting(columns: Sequence[Column], widths: list[int], width: int) -> list[i
     return shown
 
 
-def _cell(text: str, width: int, *, right: bool) -> str:
+def _cell(text: str, width: int, *, numeric: bool) -> str:
     if len(text) > width:
         text = f"{text[: width - 1]}…"
-    return text.rjust(width) if right else text.ljust(width)
+    return text.rjust(width) if numeric else text.ljust(width)
 
 
 def plain(text: str) -> str:

@@ -13,7 +13,7 @@ from epollo.cli.control import control_options, control_path
 from epollo.control.commands import SORTS
 from epollo.errors import UsageError
 
-_WIDE = 160  # columns, where no terminal says how many
+_WIDE = 160  # columns, if no terminal tells its own
 
 
 @click.command(

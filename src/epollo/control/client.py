@@ -33,7 +33,7 @@ class ControlClient:
             raise ControlError(_reason(path, error)) from None
 
     def ask(self, command: str, *, wait: float | None = SECONDS, **arguments: Any) -> Any:
-        """The answer to ``command``; waits for so many seconds, for ever with None. Raises
+        """The answer to ``command``; waits for ``wait`` seconds, for ever with None. Raises
         ControlError, also for an answer that is an error."""
         answer = self.answer(command, wait=wait, **arguments)
         if "error" in answer:

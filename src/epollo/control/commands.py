@@ -70,13 +70,14 @@ class Commands:
 
     def _status(self, done: Done) -> None:
         def tell(answers: list[Answer]) -> None:
+            stages = [each.stage for each in self._operations.processes()]
             done(
                 {
                     "version": vars(sys.modules["epollo"])["__version__"],
                     **self._operations.overview(),
-                    "serving": sum(each.stage == "serves" for each in answers),
-                    "draining": sum(each.stage == "drains" for each in answers),
-                    "booting": sum(each.stage == "boots" for each in self._operations.processes()),
+                    "serving": stages.count("serves"),
+                    "draining": stages.count("drains"),
+                    "booting": stages.count("boots"),
                     "totals": total(values for _, values in _said(answers)),
                     "unanswered": self._unanswered(answers),
                 }
@@ -103,7 +104,7 @@ class Commands:
         self._inquirer.ask("figures", tell)
 
     def _figures(self, done: Done) -> None:
-        """What is to be known of all processes, in one answer."""
+        """The figures of each process, and the overview, in one answer."""
         self._workers(lambda known: done({**self._operations.overview(), **known}))
 
     def _connections(
@@ -216,7 +217,7 @@ class Commands:
 
         self._inquirer.ask("log_level", tell, level=level, logger=logger)
 
-    # ---- Whom to ask
+    # ---- Which processes to ask
 
     def _unanswered(self, answers: Iterable[Answer]) -> list[dict[str, int | None]]:
         """Those that have not answered, and have not ended meanwhile."""

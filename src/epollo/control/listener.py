@@ -1,7 +1,7 @@
 """The control socket: a Unix socket at which a running server is asked about itself, and steered.
 
 Only the user of the server, and root, may connect: the file has mode 600 from its creation on, and
-the kernel says who has connected (SO_PEERCRED, unix(7)).
+the kernel tells the user of each client (SO_PEERCRED, unix(7)).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def listen_at(path: str) -> address.Bound:
 
 
 class ControlListener:
-    """Answers on ``loop``, from `begin` on, those who connect to ``bound`` and are root or one of
+    """Answers on ``loop``, from `begin` on, clients at ``bound`` that run as root or as one of
     ``users``. Of more than ``MOST`` clients, the one that came first is closed.
 
     ``owned`` is false while the file is another process's, which it must not remove.
@@ -137,7 +137,7 @@ class ControlListener:
 
 
 def _user_of(sock: socket.socket) -> int | None:
-    """The user that has connected; None where the system does not say."""
+    """The user of a client; None if the system does not tell."""
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
         return None

@@ -31,8 +31,8 @@ class ProcessState:
 
 
 class Operations(Protocol):
-    """A server that can be controlled. In the thread of its loop. What cannot be done now raises
-    `Refused`; what fails later gives ``done`` the error."""
+    """A server that can be controlled. In the thread of its loop. An operation that is not
+    possible now raises `Refused`; one that fails later gives ``done`` the error."""
 
     def overview(self) -> Values:
         """``pid``, ``ready_line`` (empty before all serve), ``stage``, ``uptime`` in seconds, and
@@ -53,7 +53,7 @@ class Operations(Protocol):
         up."""
 
     def scale(self, by: int) -> Values:
-        """So many workers more, as SIGTTIN and SIGTTOU."""
+        """Add ``by`` workers, 1 or -1, as SIGTTIN and SIGTTOU."""
 
     def log_level(self, level: str | None, logger: str) -> Values:
         """Set the level of a logger in a supervisor, from which workers that are forked later have

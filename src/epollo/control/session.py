@@ -164,7 +164,7 @@ class Session:
             self._limit(REQUEST_SECONDS)
 
     def _limit(self, seconds: float | None) -> None:
-        """What comes next may take so long."""
+        """The next step may take ``seconds``; for ever with None."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if seconds is None else self._loop.call_later(seconds, self.abort)

@@ -22,7 +22,7 @@ def total(figures: Iterable[Values]) -> dict[str, Any]:
 
 
 def difference(after: Values, before: Values) -> dict[str, Any]:
-    """What was counted between two looks at the figures of one process."""
+    """The counts of one process between two looks at its figures."""
     return {
         name: value if name == _SAME else _subtract(value, before.get(name))
         for name, value in after.items()

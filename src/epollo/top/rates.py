@@ -29,13 +29,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Between two samples: totals of all processes, and what each has counted."""
+    """Between two samples: totals of all processes, and the increase of each."""
 
     seconds: float
     totals: Mapping[str, Any]
     """The figures of now, added up; empty if no process has answered."""
     counted: Mapping[str, Any]
-    """What was added since, by all."""
+    """The increase of each counter since the sample before, of all."""
     by_process: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     """The same of each process."""
 

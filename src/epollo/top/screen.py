@@ -31,7 +31,7 @@ _HEADER, _SELECTED, _WARNING = "bold", "reverse", "red"
 _WORKERS = (
     Column("WORKER"),
     Column("PID"),
-    Column("STAGE", right=False),
+    Column("STAGE", numeric=False),
     Column("AGE", rank=6),
     Column("OPEN"),
     Column("IN/s", rank=1),
@@ -43,8 +43,8 @@ _WORKERS = (
     Column("MEMORY", rank=2),
 )
 _CONNECTIONS = (
-    Column("CONNECTION", right=False),
-    Column("PEER", right=False, shrinks=True),
+    Column("CONNECTION", numeric=False),
+    Column("PEER", numeric=False, shrinks=True),
     Column("AGE", rank=5),
     Column("IDLE", rank=2),
     Column("MSGS IN", rank=4),
@@ -53,13 +53,13 @@ _CONNECTIONS = (
     Column("BYTES OUT", rank=6),
     Column("UNSENT"),
     Column("BUFFERED", rank=8),
-    Column("STATE", right=False, rank=1),
+    Column("STATE", numeric=False, rank=1),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What is shown."""
+    """All that one screen shows."""
 
     answer: Mapping[str, Any]
     rates: Rates
@@ -214,7 +214,7 @@ def _connection_lines(picture: Picture, width: int) -> list[Text]:
 
 
 def _cut(shown: list[Text], most: int, what: str) -> list[Text]:
-    """``shown``, a header and rows, in at most so many lines."""
+    """``shown``, a header and rows, in at most ``most`` lines."""
     if len(shown) <= most:
         return shown
     left = len(shown) - most + 1

@@ -23,7 +23,7 @@ _EMPTY: Mapping[str, Any] = {"ready_line": "", "stage": "serves", "uptime": 0.0,
 
 
 class Viewer:
-    """What is known of the server at ``path``, and what is shown of it."""
+    """The last answers of the server at ``path``, and the state of the screen."""
 
     def __init__(self, path: str, sort: str = "unsent") -> None:
         self.sort: str = sort
@@ -54,7 +54,7 @@ class Viewer:
             self.close()
             if self._sample is None:
                 raise
-            self._trouble = f"{error}; tried again each second"
+            self._trouble = f"tried again each second: {error}"
             self._rates = Rates(0.0, {}, {})
 
     def _ask(self) -> None:
@@ -78,7 +78,7 @@ class Viewer:
             self._client = None
 
     def picture(self, rows: int = _ROWS) -> Picture:
-        """What is to be drawn now."""
+        """All that is drawn now."""
         message = self._message if time.monotonic() < self._message_until else ""
         return Picture(
             answer=_EMPTY if self._sample is None else self._sample.answer,

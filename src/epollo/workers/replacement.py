@@ -51,7 +51,7 @@ class Replacements:
         self._reloading = self._again = False
         self._told: list[Told] = []  # of the reload under way
         self._told_again: list[Told] = []  # of the one after it
-        self._requested: dict[Slot, tuple[float, Told]] = {}  # since when, and who is told
+        self._requested: dict[Slot, tuple[float, Told]] = {}  # since when, and what is called
         self._replaced = 0
         self._began = 0.0
 
@@ -164,7 +164,7 @@ class Replacements:
             told(Outcome(int(not error), time.monotonic() - began, error))
 
     def _tell(self, error: str) -> None:
-        """Tell those who wait for the end of the reload."""
+        """Call what waits for the end of the reload."""
         told, self._told = self._told, self._told_again
         self._told_again = []
         for each in told:
