@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from epollo.control.commands import MOST_ROWS, Commands
+from epollo.control.commands import MOST_OPEN, Commands
 from epollo.control.inquirer import Values
 from tests.control.support import FakeServer, connection, figures, run
 
@@ -124,8 +124,8 @@ def test_the_log_level_of_the_supervisor_is_set_once_the_workers_have_agreed() -
     [
         ("connection", {}, "no command 'connection': there are status, workers"),
         ("connections", {"sort": "size"}, "no sort 'size': there are unsent"),
-        ("connections", {"limit": 0}, f"limit: 0 is not from 1 to {MOST_ROWS}"),
-        ("connections", {"limit": MOST_ROWS + 1}, "limit: "),
+        ("connections", {"limit": 0}, f"limit: 0 is not from 1 to {MOST_OPEN}"),
+        ("connections", {"limit": MOST_OPEN + 1}, "limit: "),
         ("connections", {"limit": "7"}, "connections: limit is not of the type int"),
         ("connections", {"limit": True}, "connections: limit is not of the type int"),
         ("connections", {"worker": 3}, "no worker 3: there are 1, 2"),

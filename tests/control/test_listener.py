@@ -35,7 +35,8 @@ def answering(
         server = FakeServer((11, 0))
         server.answers = {11: figures()}
     users = {os.geteuid()}
-    controlled = ControlListener(loop, listen_at(str(path)), Commands(server, server), users)
+    commands = Commands(server, server)
+    controlled = ControlListener(loop, listen_at(str(path)), lambda _: commands, users)
     controlled.begin()
     thread = threading.Thread(target=loop.run)
     thread.start()

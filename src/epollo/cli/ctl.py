@@ -15,7 +15,7 @@ from epollo.cli.command import Command, Group
 from epollo.cli.completing import suggest
 from epollo.cli.control import control_options, control_path
 from epollo.control.client import SECONDS, ControlClient
-from epollo.control.commands import LEVELS, MOST_ROWS, SORTS
+from epollo.control.commands import LEVELS, MOST_CLOSED, MOST_OPEN, SORTS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -94,9 +94,9 @@ def workers(ctx: click.Context) -> int:
 @click.option(
     "--limit",
     metavar="N",
-    type=click.IntRange(1, MOST_ROWS),
+    type=click.IntRange(1, MOST_OPEN),
     default=20,
-    help=f"the longest list, up to {MOST_ROWS}  [default: 20]",
+    help=f"the longest list, up to {MOST_OPEN}  [default: 20]",
 )
 @click.option("--worker", metavar="N", type=int, help="only those of this worker")
 @_shared
@@ -113,9 +113,9 @@ def connections(ctx: click.Context, sort: str, limit: int, worker: int | None) -
 @click.option(
     "--limit",
     metavar="N",
-    type=click.IntRange(1, MOST_ROWS),
+    type=click.IntRange(1, MOST_CLOSED),
     default=20,
-    help=f"the longest list, up to {MOST_ROWS}  [default: 20]",
+    help=f"the longest list, up to {MOST_CLOSED}  [default: 20]",
 )
 @_shared
 @click.pass_context

@@ -29,8 +29,10 @@ SORTS = (
 )
 """What a list of connections can be sorted by, the largest first."""
 LEVELS = ("debug", "info", "warning", "error", "critical")
-MOST_ROWS = 1000
-"""Of a list in one answer."""
+MOST_OPEN = 200
+"""Open connections in one answer: to describe them holds up the loop that serves them."""
+MOST_CLOSED = 1000
+"""Closed connections in one answer."""
 _USUAL_ROWS = 100
 
 _PARAMETERS: dict[str, dict[str, type]] = {
@@ -117,7 +119,7 @@ class Commands:
     ) -> None:
         if sort not in SORTS:
             raise Refused(f"no sort {sort!r}: there are {', '.join(SORTS)}")
-        rows = _checked_limit(limit)
+        rows = _checked_limit(limit, MOST_OPEN)
         processes = None if worker is None else self._in_slot(worker)
         arguments: dict[str, Any] = {"sort": sort, "limit": rows}
         if connection is not None:
@@ -141,7 +143,7 @@ class Commands:
         peer: str | None = None,
         limit: int = _USUAL_ROWS,
     ) -> None:
-        rows = _checked_limit(limit)
+        rows = _checked_limit(limit, MOST_CLOSED)
 
         def tell(answers: list[Answer]) -> None:
             merged = _merged(answers, "closed", self._unanswered(answers))
@@ -306,9 +308,9 @@ def _no_connection(connection: str) -> str:
     return f"no connection {connection}: it is closed, or never was"
 
 
-def _checked_limit(limit: int) -> int:
-    if not 1 <= limit <= MOST_ROWS:
-        raise Refused(f"limit: {limit} is not from 1 to {MOST_ROWS}")
+def _checked_limit(limit: int, most: int) -> int:
+    if not 1 <= limit <= most:
+        raise Refused(f"limit: {limit} is not from 1 to {most}")
     return limit
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import astuple
 from typing import Any
 
@@ -46,6 +46,7 @@ class ControlListener:
     """Answers on ``loop``, from `begin` on, clients at ``bound`` that run as root or as one of
     ``users``. Of more than ``MOST`` clients, the one that came first is closed.
 
+    ``commands`` makes those of one client; its argument tells whether that is still there.
     ``owned`` is false while the file is another process's, which it must not remove.
     """
 
@@ -53,7 +54,7 @@ class ControlListener:
         self,
         loop: EventLoop,
         bound: address.Bound,
-        commands: Commands,
+        commands: Callable[[Callable[[], bool]], Commands],
         users: Collection[int],
         *,
         owned: bool = True,
@@ -114,7 +115,9 @@ class ControlListener:
 
     def _accept(self, sock: socket.socket) -> None:
         if len(self._sessions) >= MOST:
-            next(iter(self._sessions)).abort()
+            gone = [session for session in self._sessions if session.gone]
+            for session in gone or [next(iter(self._sessions))]:
+                session.abort()
         user = _user_of(sock)
         try:
             session = Session(self._loop, sock, self._commands, self._ended)

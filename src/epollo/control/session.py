@@ -6,6 +6,7 @@ It is no connection of the server: nothing of it is counted, limited or drained 
 from __future__ import annotations
 
 import json
+import select
 import socket
 import time
 from collections import deque
@@ -35,13 +36,13 @@ class Session:
         self,
         loop: EventLoop,
         sock: socket.socket,
-        commands: Commands,
+        commands: Callable[[Callable[[], bool]], Commands],
         ended: Callable[[Session], object],
     ) -> None:
         sock.setblocking(False)
         self._loop = loop
         self._socket = sock
-        self._commands = commands
+        self._commands = commands(lambda: not self.gone)
         self._on_ended = ended
         self._decoder = _FRAMING.decoder()
         self._requests: deque[bytes] = deque()
@@ -57,6 +58,15 @@ class Session:
     @property
     def closed(self) -> bool:
         return self._socket.fileno() < 0
+
+    @property
+    def gone(self) -> bool:
+        """Is it closed, here or by the client? One that only sends no more is not."""
+        if self.closed:
+            return True
+        poller = select.poll()
+        poller.register(self._socket, 0)  # a hang-up is always reported (poll(2))
+        return bool(poller.poll(0))
 
     def refuse(self, text: str) -> None:
         """Say only this, and close."""

@@ -11,6 +11,7 @@ from epollo.control.commands import Commands
 from epollo.control.inquirer import Inquirer
 from epollo.control.listener import ControlListener, listen_at
 from epollo.control.operations import Operations
+from epollo.control.pace import Pace
 from epollo.engine import EventLoop
 from epollo.process_identity import identity
 from epollo.settings import Settings
@@ -35,10 +36,11 @@ class Admin:
         self.control: ControlListener | None = None
         with ExitStack() as opened:
             if settings.control:
+                pace = Pace(loop, inquirer)
                 self.control = ControlListener(
                     loop,
                     inherited or listen_at(settings.control),
-                    Commands(inquirer, operations),
+                    lambda wanted: Commands(pace.inquirer_for(wanted), operations),
                     _users(settings),
                     owned=inherited is None,
                 )

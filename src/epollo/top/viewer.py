@@ -16,7 +16,7 @@ from epollo.top.rates import Late, Rates, Sample, rates
 from epollo.top.screen import KEYS, Picture, draw
 
 PERIOD = 1.0  # seconds
-_ROWS = 100  # connections that are asked for
+_ROWS = 50  # connections that are asked for
 _ONCE_ROWS = 20
 _MESSAGE_SECONDS = 4.0
 _EMPTY: Mapping[str, Any] = {"ready_line": "", "stage": "serves", "uptime": 0.0, "workers": []}
