@@ -11,7 +11,7 @@ from epollo.control.inquirer import Answer, Inquirer
 from epollo.engine import EventLoop
 
 SHARE = 9
-"""After a question, the next one waits for so many times as long as it has taken."""
+"""The pause after a question, in multiples of the time that it has taken."""
 LONGEST_PAUSE = 0.5  # seconds; a worker that is stuck must not make the others unknown
 
 Tell: TypeAlias = Callable[[list[Answer]], object]
