@@ -78,7 +78,7 @@ def test_a_slow_member_is_found_and_closed(tmp_path: Path, engine: Engine) -> No
     _find_and_close(tmp_path, *engine.flags, count=12)
 
 
-@pytest.mark.slow
+@pytest.mark.truth
 def test_a_slow_member_is_found_among_five_hundred(tmp_path: Path) -> None:
     _find_and_close(tmp_path, count=499)
 
