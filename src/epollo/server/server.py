@@ -38,6 +38,7 @@ from epollo.server.handlers.handler import Handler
 from epollo.server.inspection import Inspection, OwnInquiry
 from epollo.server.listeners import Listeners
 from epollo.server.notices import Notices
+from epollo.server.operations import OwnOperations
 from epollo.server.own_server import OwnServer
 from epollo.server.process import ServerProcess, check_not_given
 from epollo.server.shared_counts import Cell
@@ -72,7 +73,8 @@ def run_until_signalled(server: Server) -> Stop:
         check_descriptors(server.settings.max_connections, limit)
         server.start()
         with server.closed_on_error():
-            process.begin(server._listeners.files)
+            files = [] if server._admin is None else server._admin.files
+            process.begin([*server._listeners.files, *files])
         begin = partial(notices.begin, server._started, server.ready_line)
         server._started.call_threadsafe(begin)  # in the first turn, when ``started`` has returned
         # Before the ready line, after which others may send signals.
@@ -228,7 +230,10 @@ class Server:
 
     def _open_admin(self, loop: EventLoop) -> None:
         own = OwnServer(lambda: self._serving and not self._stop_requested)
-        self._admin = Admin(loop, self.settings, OwnInquiry(self._inspection), own)
+        operations = OwnOperations(
+            lambda: self.ready_line, lambda: self._stop_requested, self._stop_by_signal
+        )
+        self._admin = Admin(loop, self.settings, OwnInquiry(self._inspection), own, operations)
 
     def run(self) -> None:
         """Serve until `stop` or, in the main thread, until SIGINT or SIGTERM. Raises RuntimeError

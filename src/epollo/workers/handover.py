@@ -7,8 +7,9 @@ the new supervisor ends before, or does not serve in time, nothing has changed h
 
 Over the channel between both, see `epollo.workers.channel`:
 
-    ready(taken)        from the new one: it serves. ``taken``: of each address, how many of the
-                        sockets it has
+    ready(taken, control)
+                        from the new one: it serves. ``taken``: of each address, how many of the
+                        sockets it has; ``control``: has it the control socket?
     failed(text)        from the new one: it will not serve
     yours               to the new one
     totals(slots, ended, reloads)
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from epollo.causes import cause_of
+from epollo.control.listener import ControlListener
 from epollo.engine import EventLoop
 from epollo.engine.timers import Timer
 from epollo.logs.logger import logger
@@ -61,8 +63,9 @@ class HandoverEvents(Protocol):
     def on_handover_failed(self, why: str) -> None:
         """The new supervisor does not serve."""
 
-    def on_handed_over(self, pid: int) -> None:
-        """The new supervisor, process ``pid``, serves; "yours" is not said yet."""
+    def on_handed_over(self, pid: int, *, control: bool) -> None:
+        """The new supervisor, process ``pid``, serves, and has the control socket if ``control``;
+        "yours" is not said yet."""
 
 
 class Handover:
@@ -78,6 +81,7 @@ class Handover:
         metrics: Callable[[], dict[str, Any] | None],
         systemd: Sequence[int],
         events: HandoverEvents,
+        control: Callable[[], ControlListener | None],
     ) -> None:
         self._loop = loop
         self._settings = settings
@@ -87,6 +91,7 @@ class Handover:
         self._metrics = metrics  # describes a copy of the socket of the metrics
         self._systemd = systemd  # the descriptors that systemd has passed
         self._events = events
+        self._control = control
         self._folder = _folder()
         self._pid = 0  # of the new supervisor
         self._channel: Channel | None = None
@@ -126,8 +131,9 @@ class Handover:
     def _start(self, channel: Channel) -> int:
         """Start the same command again; returns the process. It inherits our sockets at the same
         descriptor numbers. Raises OSError."""
-        metrics = self._metrics()
-        copies = [] if metrics is None else metrics["fds"]
+        metrics, control = self._metrics(), self._control()
+        described = None if control is None else control.describe()
+        copies = [*(metrics["fds"] if metrics else ()), *([described["fd"]] if described else ())]
         fds = {channel.fileno(), *self._sockets.fds, *copies, *self._systemd}
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
@@ -136,7 +142,7 @@ class Handover:
         try:
             pid = os.fork()
             if not pid:
-                self._become_new(channel, fds, metrics)
+                self._become_new(channel, fds, metrics, described)
         finally:
             for fd in copies:
                 os.close(fd)
@@ -144,7 +150,11 @@ class Handover:
         return pid
 
     def _become_new(
-        self, channel: Channel, fds: Collection[int], metrics: dict[str, Any] | None
+        self,
+        channel: Channel,
+        fds: Collection[int],
+        metrics: dict[str, Any] | None,
+        control: dict[str, Any] | None,
     ) -> NoReturn:
         try:
             for number in _SIGNALS:
@@ -158,6 +168,7 @@ class Handover:
                     channel.fileno(),
                     self._sockets.describe(),
                     metrics,
+                    control,
                     self._systemd,
                 )
             )
@@ -219,16 +230,17 @@ class Handover:
             case "failed" if self.booting:
                 self._fail(message.values["text"])
             case "ready" if self.booting:
-                self._hand_over(message.values["taken"])
+                values = message.values
+                self._hand_over(values["taken"], control=values.get("control", False))
 
-    def _hand_over(self, taken: list[int]) -> None:
+    def _hand_over(self, taken: list[int], *, control: bool) -> None:
         assert self._watch is not None
         self._end_deadline()
         self.booting, self.done = False, True
         self._pool.steering = False
         queued = self._sockets.hand_over(taken)
         self._distributor.listen(self._sockets.exact)  # not from those that it has
-        self._events.on_handed_over(self._pid)
+        self._events.on_handed_over(self._pid, control=control)
         self._watch.send("yours")
         drain = partial(self._drain, queued)
         if any(queued(slot.index) for slot in self._pool.slots):

@@ -21,7 +21,8 @@ from epollo.workers.channel import Channel, ChannelWatch, Message
 VARIABLE = "_EPOLLO_HANDOVER"
 """JSON: ``from`` and ``for``, the process before and this one; ``channel``, a descriptor;
 ``listeners``, a list of the values of `InheritedListener`; ``metrics``, such values or null;
-``systemd``, the descriptors that systemd has passed."""
+``control``, the descriptor and the file of the control socket, or null; ``systemd``, the
+descriptors that systemd has passed."""
 
 
 @dataclass
@@ -92,8 +93,12 @@ class Inheritance:
         others = self.metrics.fds if self.metrics else []
         for fd in (*self.fds, *others, values["channel"]):
             os.set_inheritable(fd, False)
+        self._control: dict[str, Any] | None = values.get("control")  # not of an older epollo
+        if self._control is not None:
+            os.set_inheritable(self._control["fd"], False)
         self.channel: Channel = Channel(socket.socket(fileno=values["channel"]))
         self.over: bool = False  # the supervisor before has ended
+        self.has_control: bool = False  # this supervisor has taken the control socket
         self._watch: ChannelWatch | None = None
         self._on_owned: Callable[[], object] = _nothing
         self._on_over: Callable[[], object] = _nothing
@@ -143,6 +148,24 @@ class Inheritance:
         for fd in self.fds - kept:
             os.close(fd)
 
+    def take_control(self, path: str) -> address.Bound | None:
+        """The control socket, if it is the one at ``path``; otherwise it is closed here."""
+        if self._control is None:
+            return None
+        file = address.SocketFile(*self._control["file"])
+        sock = socket.socket(fileno=self._control["fd"])
+        self._control = None
+        try:
+            there = bool(path) and file.is_at(path) and address.SocketFile.at(path) == file
+        except OSError:
+            there = False
+        if not there:
+            sock.close()
+            return None
+        sock.setblocking(False)
+        self.has_control = True
+        return address.Bound(sock, file)
+
     def watch(
         self,
         loop: EventLoop,
@@ -161,7 +184,8 @@ class Inheritance:
         if self.over:
             self._own()
         elif self._watch is not None:
-            self._watch.send("ready", taken=[each.taken for each in self.listeners])
+            taken = [each.taken for each in self.listeners]
+            self._watch.send("ready", taken=taken, control=self.has_control)
 
     def refuse(self, text: str) -> None:
         """This supervisor cannot serve: ``text`` says why."""
@@ -211,6 +235,7 @@ def description(
     channel: int,
     listeners: Sequence[dict[str, Any]],
     metrics: dict[str, Any] | None,
+    control: dict[str, Any] | None,
     systemd: Sequence[int],
 ) -> str:
     """The value of the variable, in the new process."""
@@ -221,5 +246,6 @@ def description(
         "listeners": listeners,
         "metrics": metrics,
         "systemd": systemd,
+        "control": control,
     }
     return json.dumps(values)

@@ -21,6 +21,7 @@ from typing import Any
 
 from epollo import address
 from epollo.control.inquirer import Values
+from epollo.control.operations import Done
 from epollo.descriptors import all_descriptors
 from epollo.engine import Timer, new_loop
 from epollo.errors import EpolloError, SettingError, UsageError
@@ -36,9 +37,10 @@ from epollo.workers.handover import Handover
 from epollo.workers.heartbeat import Heartbeat
 from epollo.workers.inheritance import inheritance
 from epollo.workers.inquiry import Inquiries
+from epollo.workers.operations import SupervisorOperations
 from epollo.workers.pool import Pool
 from epollo.workers.processes import Processes
-from epollo.workers.replacement import Replacements
+from epollo.workers.replacement import Outcome, Replacements
 from epollo.workers.scaling import Scaling
 from epollo.workers.slot import Slot
 from epollo.workers.sockets import Sockets
@@ -111,6 +113,7 @@ class Supervisor:
             self._describe_metrics,
             systemd,
             self,
+            lambda: None if self._admin is None else self._admin.control,
         )
         self._handover_asked = False
         self._owned = False  # what was inherited is this supervisor's
@@ -133,7 +136,7 @@ class Supervisor:
             self._sockets.open(self._settings.workers, self._inheritance)
             self._distributor.listen(self._sockets.exact)
             self._open_admin()
-            self._processes.begin(self._sockets.files)
+            self._processes.begin([*self._sockets.files, *self._admin_files])
             if self._inheritance is None:
                 self._processes.write_pid_file()
             gc.collect()
@@ -157,16 +160,27 @@ class Supervisor:
             raise self._failure
 
     def _open_admin(self) -> None:
-        """If the socket of the metrics is still another supervisor's, that one answers."""
-        handed, bind = self._inheritance, self._settings.metrics
-        existing = handed.metrics_for(bind) if handed is not None else _none
-        self._admin = Admin(self._loop, self._settings, self._inquiries, self._watched, existing)
-        sock = self._admin.metrics_socket
-        fd = -1 if sock is None else sock.socket.fileno()
-        if handed is not None and handed.shares_metrics(fd):
-            self._admin.leave_file = True
-        else:
+        """If there is a supervisor before, that one answers until it has handed over."""
+        handed, settings = self._inheritance, self._settings
+        operations = SupervisorOperations(self, self._pool, self._replacements, self._scaling)
+        self._admin = Admin(
+            self._loop,
+            settings,
+            self._inquiries,
+            self._watched,
+            operations,
+            _none if handed is None else handed.metrics_for(settings.metrics),
+            None if handed is None else handed.take_control(settings.control),
+        )
+        if handed is None:
             self._admin.begin()
+            return
+        sock = self._admin.metrics_socket
+        self._admin.leave_file = handed.shares_metrics(-1 if sock is None else sock.socket.fileno())
+
+    @property
+    def _admin_files(self) -> list[str]:
+        return [] if self._admin is None else self._admin.files
 
     def _describe_metrics(self) -> dict[str, Any] | None:
         """A copy of the socket of the metrics, for another supervisor (`InheritedListener`): a
@@ -261,6 +275,41 @@ class Supervisor:
     def on_forked(self) -> None:
         if self._watcher is not None:
             self._watcher.give_up()
+        if self._admin is not None:
+            self._admin.give_up()
+
+    # ---- What the control socket asks for
+
+    @property
+    def ready_line(self) -> str:
+        return self._ready_line
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self._stops)
+
+    @property
+    def busy_with(self) -> str:
+        before = self._inheritance
+        if self._handover.booting:
+            return "another supervisor is about to take over"
+        if before is not None and not before.over:
+            return "the supervisor before has not ended yet"
+        return ""
+
+    def stop(self) -> None:
+        self._stop(self._settings.drain_delay, quick=False)
+
+    def reload(self, done: Done) -> None:
+        def tell(outcome: Outcome) -> None:
+            if outcome.error:
+                done({"error": f"reload given up: {outcome.error}"})
+            else:
+                seconds = round(outcome.seconds, 3)
+                done({"replaced": outcome.replaced, "seconds": seconds})
+
+        self._notices.reloading()
+        self._replacements.reload(tell)
 
     # ---- Development
 
@@ -285,18 +334,14 @@ class Supervisor:
         self._owned = True
         if not self._stops:
             self._sockets.own()
-            self._own_metrics()
             try:
                 self._processes.write_pid_file()
             except SettingError as error:
                 _log.error("%s", error)
             self._pool.steer_anew()
+            if self._admin is not None:
+                self._admin.begin()
             self._announce()
-
-    def _own_metrics(self) -> None:
-        if self._admin is not None and self._admin.leave_file:
-            self._admin.leave_file = False
-            self._admin.begin()
 
     def _on_alone(self) -> None:
         """It has ended, and all its workers."""
@@ -336,12 +381,12 @@ class Supervisor:
         self._on_reloaded()
         self._act_on_held()
 
-    def on_handed_over(self, pid: int) -> None:
+    def on_handed_over(self, pid: int, *, control: bool) -> None:
         _log.info("process %d serves in place of this supervisor, which drains and ends", pid)
         self._processes.end()  # the new one writes its own pid file when it hears of it
         self._notices.hand_over(pid)
         if self._admin is not None:
-            self._admin.hand_over()
+            self._admin.hand_over(control=control)
         self._tell_again()
         self._act_on_held()
 
