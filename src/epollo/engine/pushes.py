@@ -78,6 +78,7 @@ class Pushes:
         with self._lock:
             self._waiting.clear()
             self._batch.parts.clear()
+            self._batch.joined.clear()
 
     def _last_batch(self) -> _Batch:
         batch = self._batch
@@ -90,6 +91,7 @@ class Pushes:
         """In the loop's thread."""
         with self._lock:
             parts, batch.parts = batch.parts, {}
+            joined, batch.joined = batch.joined, {}
             over = {connection for connection in parts if self._take(connection, parts[connection])}
         for connection, frames in parts.items():
             try:
@@ -97,8 +99,8 @@ class Pushes:
                     connection.drop(CloseReason.SLOW_CONSUMER)
                 for frame in frames:
                     connection.push(bytes(frame))
-                if connection in batch.joined and connection not in over:
-                    connection.count_out(batch.joined[connection])
+                if connection in joined and connection not in over:
+                    connection.count_out(joined[connection])
             except BaseException as error:
                 self._loop.source_failed(connection, error)
 

@@ -203,8 +203,9 @@ class Connection(BaseConnection):
             messages, fault = self._decoder.feed_from(memoryview(plain), len(plain)), None
         except BaseException as error:
             messages, fault = getattr(error, "messages", []), error
-        self.count_in(len(messages))
-        self.context.read_messages += len(messages)
+        if self.context.counts:
+            self.messages_in += len(messages)
+            self.context.read_messages += len(messages)
         if self.paused:
             self.hold_back(iter(messages))
         else:
@@ -284,7 +285,8 @@ class Connection(BaseConnection):
 
     def discard(self) -> None:
         """Forget all output."""
-        self.count_out(len(self.outbox))
+        if self.context.counts:
+            self.messages_out += len(self.outbox)
         self.outbox.clear()
         self._head = None
         self.unsent = 0
@@ -300,7 +302,8 @@ class Connection(BaseConnection):
             size = len(data)
             self._head = None
             self.unsent -= size
-            self.count_out(len(outbox))
+            if self.context.counts:
+                self.messages_out += len(outbox)
             self.filter_io.send(self, bytes(data))
             return
         sent = self._offer(data)
@@ -322,7 +325,8 @@ class Connection(BaseConnection):
         if head is not None and head is not _BEING_SENT:
             self._head = _BEING_SENT
             if sent := self._offer(head):
-                self.count_bytes(0, sent)
+                if self.context.counts:
+                    self.bytes_out += sent
                 self.write_progress = self.context.loop.tick
 
     def _offer(self, data: bytes | bytearray | memoryview) -> int:

@@ -149,10 +149,9 @@ class CoroutineExecutor:
         """``work`` waits for ``awaited``: it continues in the parked task."""
         parked_task, self._parked_task = self._parked_task, None
         assert parked_task is not None
-        if getattr(work, "cr_code", None) is _without_reply.__code__:
-            call = self._pending_calls.begin(connection, weight)
-        else:
-            call = self._pending_calls.begin_timed(connection)
+        call, times = self._pending_calls.begin(connection, weight), self._pending_calls.times
+        if times is not None and getattr(work, "cr_code", None) is not _HOOK:  # for a message
+            call.since = times.defer(connection)
         parked_task.adopt(work, awaited, call)
         self._keep(parked_task.task)
 
@@ -277,6 +276,9 @@ async def _complete(work: Awaitable[Reply], call: PendingCall, end: Callable[...
 
 async def _without_reply(work: Work) -> None:
     await work
+
+
+_HOOK = _without_reply.__code__
 
 
 @types.coroutine

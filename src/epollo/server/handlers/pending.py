@@ -102,13 +102,6 @@ class PendingCalls:
             self.on_begin(call)
         return call
 
-    def begin_timed(self, connection: EngineConnection) -> PendingCall:
-        """The same, for a message."""
-        call = self.begin(connection)
-        if self.times is not None:
-            call.since = self.times.defer(connection)
-        return call
-
     def resume(self, call: PendingCall, running: object) -> None:
         """The next part of its reply is being made."""
         call.running = running

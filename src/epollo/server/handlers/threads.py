@@ -52,7 +52,9 @@ class ThreadExecutor:
         self._disconnecting: dict[Connection, None] = {}
 
     def received(self, message: bytes, connection: EngineConnection) -> None:
-        call = self._pending_calls.begin_timed(connection)
+        call = self._pending_calls.begin(connection)
+        if self._pending_calls.times is not None:
+            call.since = self._pending_calls.times.defer(connection)
         application = self._application
         arguments = (message, connection) if application.wants_connection else (message,)
         job = self._submit(call, partial(application.receive, *arguments))
