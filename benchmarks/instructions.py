@@ -30,12 +30,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import mock
 
-from benchmarks import build
+from benchmarks import build, compiled
 from benchmarks.errors import BenchmarkError
+from benchmarks.handlers import EchoOfBoth, EchoOfMessage, prompt_echo
 from epollo import Server
 from epollo import framing as framings
 from epollo.bench.load.length_inside import LengthInside, is_length_inside
-from epollo.engine import Connection, EventLoop, available, new_loop
+from epollo.engine import EventLoop, available, new_loop
 from epollo.errors import EncodeError, FramingSpecError
 from epollo.server.handlers.application import echo
 from epollo.server.handlers.handler import Handler
@@ -52,30 +53,13 @@ _NAME = re.compile(r"^desc: Trigger: Client Request: (.+)$", re.MULTILINE)
 _TOTAL = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
 
 
-class OfTheMessage:
-    """An object with ``received(message)``."""
-
-    def received(self, message: bytes) -> bytes:
-        return message
-
-
-class OfBoth:
-    """An object with ``received(message, connection)``."""
-
-    def received(self, message: bytes, _connection: Connection) -> bytes:
-        return message
-
-
-def of_the_message(message: bytes) -> bytes:
-    """The plainest form."""
-    return message
-
-
 FORMS: dict[str, Callable[[], Handler]] = {
     "a function of both": lambda: echo,
-    "a function of the message": lambda: of_the_message,
-    "an object, of both": OfBoth,
-    "an object, of the message": OfTheMessage,
+    "a function of the message": lambda: prompt_echo,
+    "an object, of both": EchoOfBoth,
+    "an object, of the message": EchoOfMessage,
+    "compiled by Cython": compiled.load("cython_handler"),
+    "compiled by mypyc": compiled.load("mypyc_handler"),
 }
 
 
