@@ -5,11 +5,12 @@ import math
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO, cast
 
 from benchmarks.build import CHURN, LOAD
-from benchmarks.errors import BenchmarkError
+from benchmarks.errors import BenchmarkError, NoReply
 from benchmarks.process import Running
 from benchmarks.quiet import LOAD_WAITED, SERVER_WAITED
 from benchmarks.usage import Stopwatch
@@ -91,7 +92,7 @@ def epollo_bench(
     text, seen = observed(command, server, window, PYTHON_START)
     result = json.loads(text)
     if not result["rate"]:
-        raise BenchmarkError(f"epollo bench: no reply within {window.seconds:g} s")
+        raise NoReply(f"epollo bench: no reply within {window.seconds:g} s")
     return {
         "rate": result["rate"],
         **seen.values(result["rate"]),
@@ -113,12 +114,12 @@ def run(
     command = [
         *("taskset", "-c", str(window.core), str(program), f"127.0.0.1:{server.port}"),
         *("-c", str(connections), "-s", str(size), *options),
-        *("-d", str(window.seconds), "--warmup", str(window.warmup)),
+        *("-d", str(window.seconds), "--warmup", str(window.warmup), "--announce"),
     ]
     text, seen = observed(command, server, window)
     values: dict[str, float] = json.loads(text)
     if not values["rate"]:
-        raise BenchmarkError(f"load: no reply within {window.seconds:g} s")
+        raise NoReply(f"load: no reply within {window.seconds:g} s")
     return values | seen.values(values["rate"])
 
 
@@ -142,9 +143,10 @@ class Observed:
 
 
 def observed(
-    command: list[str], server: Running, window: Window, start: float = 0
+    command: list[str], server: Running, window: Window, start: float | None = None
 ) -> tuple[str, Observed]:
-    """Run a load generator, whose warm-up begins `start` seconds after it is started.
+    """Run a load generator, which first tells when its window begins, or whose warm-up begins
+    `start` seconds after it is started.
 
     Returns:
         What it writes on stdout, and what was seen of both sides within the window.
@@ -156,10 +158,10 @@ def observed(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
     ) as process:
         try:
-            time.sleep(start + window.warmup + MARGIN * window.seconds)
-            watches = Stopwatch(server.pid), Stopwatch(process.pid)
-            time.sleep((1 - 2 * MARGIN) * window.seconds)
-            seen = Observed(*watches[0].stop(), *watches[1].stop())
+            begin = time.monotonic() + (start or 0) + window.warmup
+            if start is None and (line := cast(IO[str], process.stdout).readline()):
+                begin = float(line)
+            seen = observe(server.pid, process.pid, begin, window.seconds)
             output, errors = process.communicate(timeout=GRACE)
         except subprocess.TimeoutExpired:
             raise BenchmarkError(f"load: not done {GRACE:g} s after its window") from None
@@ -169,6 +171,22 @@ def observed(
         lines = errors.splitlines()
         raise BenchmarkError(lines[-1] if lines else f"load: status {process.returncode}")
     return output, seen
+
+
+def observe(server: int, load: int, begin: float, seconds: float) -> Observed:
+    """Observe two processes in all of a window but its margins. If that comes late, so did this
+    process get its core, and they may have: the lateness counts as time for which they waited."""
+    sleep_until(begin + MARGIN * seconds)
+    watches = Stopwatch(server), Stopwatch(load)
+    sleep_until(begin + (1 - MARGIN) * seconds)
+    seen = Observed(*watches[0].stop(), *watches[1].stop())
+    late = max(0.0, time.monotonic() - begin - seconds) / seconds
+    return replace(seen, load_waited=max(seen.load_waited, late))
+
+
+def sleep_until(when: float) -> None:
+    """Sleep until a time of the monotonic clock."""
+    time.sleep(max(0.0, when - time.monotonic()))
 
 
 def output(command: list[str], timeout: float) -> str:
