@@ -3,7 +3,7 @@
 import os
 import time
 
-from epollo import Connection
+from epollo import CloseReason, Connection
 
 
 async def echo(message: bytes) -> bytes:
@@ -39,6 +39,16 @@ class EchoOfBoth:
 
     def received(self, message: bytes, _connection: Connection) -> bytes:
         return message
+
+
+class Hooked(EchoOfMessage):
+    """The same, told of each beginning and each end."""
+
+    def connected(self, connection: Connection) -> None:
+        connection.state = {"peer": connection.peername}
+
+    def disconnected(self, connection: Connection, reason: CloseReason) -> None:
+        connection.state = reason
 
 
 def burning_echo(message: bytes) -> bytes:

@@ -4,6 +4,7 @@
     python -m benchmarks.instructions native
     python -m benchmarks.instructions --forms  # of each form of handler
     python -m benchmarks.instructions --counting  # with messages and bytes counted
+    python -m benchmarks.instructions --bookkeeping  # what limits, counters and deadlines add
     python -m benchmarks.instructions --framing mqtt --framing headers
 
 The count does not depend on the machine's load: two runs of the same code differ by less than 1 %.
@@ -28,6 +29,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest import mock
 
 from benchmarks import build, compiled
@@ -38,6 +40,7 @@ from epollo import framing as framings
 from epollo.bench.load.length_inside import LengthInside, is_length_inside
 from epollo.engine import EventLoop, available, new_loop
 from epollo.errors import EncodeError, FramingSpecError
+from epollo.server import timeouts
 from epollo.server.handlers.application import echo
 from epollo.server.handlers.handler import Handler
 
@@ -63,11 +66,45 @@ FORMS: dict[str, Callable[[], Handler]] = {
 }
 
 
+OFF: dict[str, Any] = {
+    "idle_timeout": 0,
+    "frame_timeout": 0,
+    "write_timeout": 0,
+    "slow_handler": 0,
+    "access_log": "off",
+}
+NO_FEATURES = "nothing"
+COUNTING = "counters"
+EVERYTHING = "everything"
+FEATURES: dict[str, dict[str, Any]] = {
+    NO_FEATURES: {},
+    COUNTING: {"access_log": "log"},
+    "deadlines": {"idle_timeout": 3600, "frame_timeout": 3600, "write_timeout": 3600},
+    "slow handlers": {"slow_handler": 60},
+    "connections": {
+        "max_connections": 1000,
+        "max_per_ip": 1000,
+        "max_connect_rate_per_ip": "1000/s",
+    },
+    "message rate": {"max_message_rate": "1000000/s"},
+}
+"""What a server may be told to count or to limit, with limits that are never reached. The bounds of
+memory, which have no off, are on in all."""
+
+FEATURES[EVERYTHING] = {
+    name: value for settings in FEATURES.values() for name, value in settings.items()
+}
+MOST_ADDED = 0.03  # of the instructions, by everything
+
+
 def instructions(
-    engine: str, form: str = "a function of both", spec: str = "u32", *, counting: bool = False
+    engine: str,
+    form: str = "a function of both",
+    spec: str = "u32",
+    features: str = NO_FEATURES,
 ) -> dict[int, float]:
-    """Return the instructions per message by depth, for a handler of the ``form``, and a framing;
-    if ``counting``, with the counters of each connection, and of all.
+    """Return the instructions per message by depth, for a handler of the ``form``, a framing, and
+    some ``FEATURES``.
 
     Raises:
         BenchmarkError: valgrind, its headers or a C compiler is missing, or the run failed.
@@ -80,8 +117,8 @@ def instructions(
         output = f"--callgrind-out-file={folder}/out"
         callgrind = [valgrind, "-q", "--tool=callgrind", "--collect-atstart=no", output]
         child = [sys.executable, "-m", "benchmarks.instructions", "--counted", form, engine]
-        child += ["--framing", spec]
-        run(callgrind + child + ["--counting"] * counting)
+        child += ["--framing", spec, "--features", features]
+        run(callgrind + child)
         totals: dict[str, list[int]] = defaultdict(list)
         for path in Path(folder).glob("out.*"):
             name, total = read(path)
@@ -124,21 +161,18 @@ def a_frame(spec: str) -> bytes:
     raise BenchmarkError(f"no frame of {spec} has {FRAME_SIZE} bytes")
 
 
-def count(engine: str, form: str, spec: str, *, counting: bool) -> None:
+def count(engine: str, form: str, spec: str, features: str) -> None:
     """Run the server and its client in this process, which callgrind watches."""
     probe = new_loop(engine)
     probe.close()
+    # Not what is done once a period: in that time callgrind serves a fiftieth of the messages.
+    timeouts.LONGEST_PERIOD = 3600.0
     server = Server(
         FORMS[form](),
         "127.0.0.1:0",
         engine=engine,
         framing=spec,
-        # Not what is done once a period: in that time callgrind serves a fiftieth of the messages.
-        idle_timeout=0,
-        frame_timeout=0,
-        write_timeout=0,
-        slow_handler=0,
-        access_log="log" if counting else "off",
+        **(OFF | FEATURES[features]),
     )
     with mock.patch.object(
         type(probe), "run", lambda loop: _count_turns(loop, server.addresses[0], a_frame(spec))
@@ -202,9 +236,15 @@ def main() -> int:
         help="with messages and bytes counted, as for --access-log",
     )
     parser.add_argument(
+        "--bookkeeping",
+        action="store_true",
+        help="of everything that a server may count and limit, and what each adds",
+    )
+    parser.add_argument(
         "--framing", action="append", metavar="SPEC", help="of this framing; may be repeated (u32)"
     )
     parser.add_argument("--counted", choices=FORMS, help=argparse.SUPPRESS)
+    parser.add_argument("--features", choices=FEATURES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     unknown = set(options.engines) - set(available())
     if unknown:
@@ -213,17 +253,38 @@ def main() -> int:
     try:
         for engine in options.engines or available():
             if options.counted:
-                count(engine, options.counted, specs[0], counting=options.counting)
+                count(engine, options.counted, specs[0], options.features)
+                continue
+            if options.bookkeeping:
+                show_bookkeeping(engine)
                 continue
             for spec in specs:
                 for form in FORMS if options.forms else list(FORMS)[:1]:
                     what = f", {form}" * options.forms + f", {spec}" * bool(options.framing)
-                    counts = instructions(engine, form, spec, counting=options.counting)
+                    features = COUNTING if options.counting else NO_FEATURES
+                    counts = instructions(engine, form, spec, features)
                     _show(engine, what, counts)
     except (BenchmarkError, FramingSpecError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def show_bookkeeping(engine: str) -> None:
+    """Print what each of the features adds, and all of them."""
+    base = instructions(engine)
+    _show(engine, f", {NO_FEATURES} on", base)
+    for features in FEATURES:
+        if features != NO_FEATURES:
+            counts = instructions(engine, features=features)
+            for depth, number in counts.items():
+                added = number / base[depth] - 1
+                verdict = ""
+                if features == EVERYTHING:
+                    kept = "met" if added <= MOST_ADDED else "NOT met"
+                    verdict = f"; at most {MOST_ADDED:.0%}: {kept}"
+                text = f"{number:,.0f} instructions per message, {added:+.1%}{verdict}"
+                print(f"{engine} engine, {features} on, depth {depth}: {text}", flush=True)
 
 
 def _show(engine: str, form: str, by_depth: dict[int, float]) -> None:
