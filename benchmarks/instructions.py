@@ -84,9 +84,9 @@ FEATURES: dict[str, dict[str, Any]] = {
     "connections": {
         "max_connections": 1000,
         "max_per_ip": 1000,
-        "max_connect_rate_per_ip": "1000/s",
+        "max_connect_rate_per_ip": 1000,
     },
-    "message rate": {"max_message_rate": "1000000/s"},
+    "message rate": {"max_message_rate": 1_000_000},
 }
 """What a server may be told to count or to limit, with limits that are never reached. The bounds of
 memory, which have no off, are on in all."""
@@ -102,9 +102,10 @@ def instructions(
     form: str = "a function of both",
     spec: str = "u32",
     features: str = NO_FEATURES,
+    connections: int = 1,
 ) -> dict[int, float]:
-    """Return the instructions per message by depth, for a handler of the ``form``, a framing, and
-    some ``FEATURES``.
+    """Return the instructions per message by depth, for a handler of the ``form``, a framing, some
+    ``FEATURES``, and so many connections that have messages in each turn.
 
     Raises:
         BenchmarkError: valgrind, its headers or a C compiler is missing, or the run failed.
@@ -117,7 +118,7 @@ def instructions(
         output = f"--callgrind-out-file={folder}/out"
         callgrind = [valgrind, "-q", "--tool=callgrind", "--collect-atstart=no", output]
         child = [sys.executable, "-m", "benchmarks.instructions", "--counted", form, engine]
-        child += ["--framing", spec, "--features", features]
+        child += ["--framing", spec, "--features", features, "--connections", str(connections)]
         run(callgrind + child)
         totals: dict[str, list[int]] = defaultdict(list)
         for path in Path(folder).glob("out.*"):
@@ -126,7 +127,10 @@ def instructions(
     if len(totals[NOTHING]) != 1:
         raise BenchmarkError("callgrind has written no counts")
     overhead = totals[NOTHING][0]
-    return {depth: (min(totals[str(depth)]) - overhead) / TURNS / depth for depth in DEPTHS}
+    return {
+        depth: (min(totals[str(depth)]) - overhead) / TURNS / depth / connections
+        for depth in DEPTHS
+    }
 
 
 def run(command: list[str]) -> None:
@@ -161,7 +165,7 @@ def a_frame(spec: str) -> bytes:
     raise BenchmarkError(f"no frame of {spec} has {FRAME_SIZE} bytes")
 
 
-def count(engine: str, form: str, spec: str, features: str) -> None:
+def count(engine: str, form: str, spec: str, features: str, connections: int) -> None:
     """Run the server and its client in this process, which callgrind watches."""
     probe = new_loop(engine)
     probe.close()
@@ -175,24 +179,30 @@ def count(engine: str, form: str, spec: str, features: str) -> None:
         **(OFF | FEATURES[features]),
     )
     with mock.patch.object(
-        type(probe), "run", lambda loop: _count_turns(loop, server.addresses[0], a_frame(spec))
+        type(probe),
+        "run",
+        lambda loop: _count_turns(loop, server.addresses[0], a_frame(spec), connections),
     ):
         server.run()
 
 
-def _count_turns(loop: EventLoop, address: str, frame: bytes) -> None:
+def _count_turns(loop: EventLoop, address: str, frame: bytes, connections: int) -> None:
     library = ctypes.CDLL(str(build.CALLGRIND))
     host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), CLIENT_TIMEOUT) as client:
-        loop.poll(CLIENT_TIMEOUT)  # accepts it
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(connections):
+            client = socket.create_connection((host, int(port)), CLIENT_TIMEOUT)
+            clients.append(stack.enter_context(client))
+            loop.poll(CLIENT_TIMEOUT)  # accepts it
         gc.disable()
         # An allocator's pool that is filled and emptied again in each turn costs one percent more.
         # That depends on what else is in the pool, so each block finds something else there.
         ballast: list[bytes] = []
         for depth in DEPTHS:
-            _echo_turns(loop, client, frame * depth, WARM_UP_TURNS, _nothing)
+            _echo_turns(loop, clients, frame * depth, WARM_UP_TURNS, _nothing)
             for _ in range(BLOCKS):
-                _echo_turns(loop, client, frame * depth, TURNS, library.toggle)
+                _echo_turns(loop, clients, frame * depth, TURNS, library.toggle)
                 library.dump(str(depth).encode())
                 ballast += [bytes(size) for size in range(0, 512, 8)]
         for _ in range(TURNS):
@@ -202,17 +212,23 @@ def _count_turns(loop: EventLoop, address: str, frame: bytes) -> None:
 
 
 def _echo_turns(
-    loop: EventLoop, client: socket.socket, frames: bytes, turns: int, toggle: Callable[[], object]
+    loop: EventLoop,
+    clients: list[socket.socket],
+    frames: bytes,
+    turns: int,
+    toggle: Callable[[], object],
 ) -> None:
     poll = loop.poll
     for _ in range(turns):
-        client.sendall(frames)
+        for client in clients:
+            client.sendall(frames)
         toggle()
         poll(CLIENT_TIMEOUT)
         toggle()
-        received = client.recv(len(frames), socket.MSG_WAITALL)
-        if received != frames:
-            raise BenchmarkError(f"wrong reply of {len(received)} bytes")
+        for client in clients:
+            received = client.recv(len(frames), socket.MSG_WAITALL)
+            if received != frames:
+                raise BenchmarkError(f"wrong reply of {len(received)} bytes")
 
 
 def _nothing() -> None:
@@ -245,6 +261,9 @@ def main() -> int:
     )
     parser.add_argument("--counted", choices=FORMS, help=argparse.SUPPRESS)
     parser.add_argument("--features", choices=FEATURES, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--connections", type=int, default=1, help="that have messages in each turn (1)"
+    )
     options = parser.parse_args()
     unknown = set(options.engines) - set(available())
     if unknown:
@@ -253,16 +272,16 @@ def main() -> int:
     try:
         for engine in options.engines or available():
             if options.counted:
-                count(engine, options.counted, specs[0], options.features)
+                count(engine, options.counted, specs[0], options.features, options.connections)
                 continue
             if options.bookkeeping:
-                show_bookkeeping(engine)
+                show_bookkeeping(engine, options.connections)
                 continue
             for spec in specs:
                 for form in FORMS if options.forms else list(FORMS)[:1]:
                     what = f", {form}" * options.forms + f", {spec}" * bool(options.framing)
                     features = COUNTING if options.counting else NO_FEATURES
-                    counts = instructions(engine, form, spec, features)
+                    counts = instructions(engine, form, spec, features, options.connections)
                     _show(engine, what, counts)
     except (BenchmarkError, FramingSpecError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
@@ -270,13 +289,13 @@ def main() -> int:
     return 0
 
 
-def show_bookkeeping(engine: str) -> None:
+def show_bookkeeping(engine: str, connections: int) -> None:
     """Print what each of the features adds, and all of them."""
-    base = instructions(engine)
+    base = instructions(engine, connections=connections)
     _show(engine, f", {NO_FEATURES} on", base)
     for features in FEATURES:
         if features != NO_FEATURES:
-            counts = instructions(engine, features=features)
+            counts = instructions(engine, features=features, connections=connections)
             for depth, number in counts.items():
                 added = number / base[depth] - 1
                 verdict = ""
