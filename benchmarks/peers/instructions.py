@@ -78,4 +78,7 @@ def drive(process: subprocess.Popen[str], turns: dict[int, int]) -> None:
 
 def receive(peer: socket.socket, size: int) -> bytes:
     """Return so many bytes; fewer if the stream ends."""
-    return peer.recv(size, socket.MSG_WAITALL)
+    data = b""
+    while len(data) < size and (more := peer.recv(size - len(data))):
+        data += more
+    return data
