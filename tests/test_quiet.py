@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from benchmarks import markdown, quiet
@@ -34,7 +36,7 @@ def test_if_none_is_quiet_the_quietest_is_taken() -> None:
 
 
 def test_a_window_in_which_nothing_came_is_tried_again() -> None:
-    outcomes = iter([NoReply("nothing"), values(2)])
+    outcomes: Iterator[NoReply | dict[str, float]] = iter([NoReply("nothing"), values(2)])
 
     def measure() -> dict[str, float]:
         outcome = next(outcomes)
