@@ -283,7 +283,7 @@ def main() -> int:
                 show_bookkeeping(engine, options.connections)
                 continue
             for spec in specs:
-                for form in FORMS if options.forms else list(FORMS)[:1]:
+                for form in forms() if options.forms else list(FORMS)[:1]:
                     what = f", {form}" * options.forms + f", {spec}" * bool(options.framing)
                     features = COUNTING if options.counting else NO_FEATURES
                     counts = instructions(engine, form, spec, features, options.connections)
@@ -292,6 +292,15 @@ def main() -> int:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def forms() -> list[str]:
+    """Return the forms of handler that there can be here: of compiled ones, if their compiler is
+    installed."""
+    compilers = {"compiled by Cython": "cython_handler", "compiled by mypyc": "mypyc_handler"}
+    return [
+        form for form in FORMS if form not in compilers or compiled.missing(compilers[form]) is None
+    ]
 
 
 def show_bookkeeping(engine: str, connections: int) -> None:
