@@ -155,7 +155,7 @@ def application(handler: Handler, name: str | None = None) -> Application:
     for hook, called in hooks.items():
         _check_hook(name, hook, called)
     check_hook_names(handler, name, HOOKS)
-    wants_connection = _wants_connection(receive, name)
+    wants_connection = _wants_connection(handler, receive, name)
     return Application(
         name=name,
         receive=receive,
@@ -231,11 +231,11 @@ def described(error: BaseException) -> str:
     return f"{text} ({place.filename}:{place.lineno})"
 
 
-def _wants_connection(receive: Callable[..., Any], name: str) -> bool:
+def _wants_connection(handler: Handler, receive: Callable[..., Any], name: str) -> bool:
     try:
         parameters = list(inspect.signature(receive).parameters.values())
     except ValueError:  # a built-in without a signature
-        return False
+        return _told_to_take_connection(handler, name)
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in positional if p.default is p.empty]
     others = [p for p in parameters if p.kind == p.KEYWORD_ONLY and p.default is p.empty]
@@ -243,6 +243,20 @@ def _wants_connection(receive: Callable[..., Any], name: str) -> bool:
     if others or len(required) > 2 or not (positional or variable):
         raise HandlerError(f"handler {name!r} must take (message) or (message, connection)")
     return variable or len(required) == 2 or [p.name for p in positional[1:2]] == ["connection"]
+
+
+def _told_to_take_connection(handler: Handler, name: str) -> bool:
+    """A built-in takes a connection or not, and nothing but its author can tell. Methods of bytes,
+    such as `bytes.upper`, do not."""
+    if getattr(handler, "__objclass__", None) is bytes:
+        return False
+    told = getattr(handler, "takes_connection", None)
+    if isinstance(told, bool):
+        return told
+    raise HandlerError(
+        f"handler {name!r} is compiled and does not tell its parameters; make it the "
+        "staticmethod received of an object with takes_connection = True or False"
+    )
 
 
 def _kind(thing: object) -> str:
