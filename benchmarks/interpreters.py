@@ -4,9 +4,10 @@
     python -m benchmarks.interpreters --pythons python3.13,/usr/bin/python3
     python -m benchmarks.interpreters --throughput         # messages a second too, in turns
 
-Prints how each was built (an interpreter with profile-guided optimisation, PGO, calls functions
-faster), and its instructions per message, which a busy machine does not change. The throughput is
-the ratio to the C server, the median of the rounds with the lowest and the highest.
+Prints how each was built, as far as it tells (an interpreter with profile-guided optimisation, PGO,
+calls functions faster; Debian's has it, and does not tell), and its instructions per message, which
+a busy machine does not change. The throughput is the ratio to the C server, the median of the
+rounds with the lowest and the highest.
 """
 
 import argparse
@@ -62,7 +63,8 @@ class Interpreter:
         how = [word for word, is_so in (("PGO", self.pgo), ("LTO", self.lto)) if is_so]
         where = ", Debian's" if self.path.startswith("/usr/bin/") else ""
         free = ", without the GIL" if self.free else ""
-        return f"CPython {self.version}{where}{free} ({' and '.join(how) or 'without PGO'})"
+        plain = "its build tells no options" if where else "without PGO"
+        return f"CPython {self.version}{where}{free} ({' and '.join(how) or plain})"
 
     @property
     def site(self) -> Path:
