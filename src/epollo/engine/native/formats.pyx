@@ -21,6 +21,7 @@ from epollo.framing import (
     Line,
     Netstring,
     Raw,
+    Sized,
     Varint,
 )
 
@@ -42,6 +43,7 @@ cdef class FrameFormat:
         self.framing = framing
         self.max_frame = min(framing.max_frame, INT64_MAX)
         self.plain = -1
+        self.asks = False
         self.last.mask = 0
         self.last.message = -1
         self._end_with(b"")
@@ -530,6 +532,10 @@ cdef dict _FORMATS = {
 
 cdef FrameFormat format_of(object framing):
     """The format of ``framing``. For a user's own framing, every frame is BAD."""
+    if isinstance(getattr(framing, "sized", framing), Sized):
+        from epollo.engine.native.sized import SizedFormat  # here, as it is made of this module
+
+        return SizedFormat(framing)
     return _FORMATS.get(type(framing), FrameFormat)(framing)
 
 
