@@ -25,8 +25,8 @@ from epollo.framing.delimiter import Delimiter, Line
 from epollo.framing.digits import Digits, DigitsUntil
 from epollo.framing.enclosed import Enclosed
 from epollo.framing.fixed import Fixed
-from epollo.framing.headers import Headers
 from epollo.framing.found import is_path, load
+from epollo.framing.headers import Headers
 from epollo.framing.length import FORMS, LengthField, LengthPrefix, Order
 from epollo.framing.netstring import Netstring
 from epollo.framing.protocols import PROTOCOLS

@@ -306,6 +306,12 @@ cdef class Decoder(StreamDecoder):
     def __init__(self, framing):
         self.format = format_of(framing)
 
+    def another(self):
+        """A decoder of another stream. It shares what was learned, as connections do."""
+        cdef Decoder other = Decoder.__new__(Decoder)
+        other.format = self.format
+        return other
+
     def feed(self, data):
         """The messages that ``data``, the next bytes of the stream, completes."""
         cdef Py_buffer view

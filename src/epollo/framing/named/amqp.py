@@ -15,5 +15,5 @@ class Amqp(Sized):
         if header[0] == _PROTOCOL[0]:
             if not _PROTOCOL.startswith(header[:4]):
                 raise FrameCorrupt("protocol header does not begin with AMQP")
-            return 8
+            return 8 if len(header) >= len(_PROTOCOL) else None
         return 8 + int.from_bytes(header[3:7], "big") if len(header) >= 7 else None

@@ -6,15 +6,39 @@ from epollo.errors import FrameCorrupt
 from epollo.framing.sized import Header, Sized
 
 _FIXED = {  # bytes behind the first one
-    **{0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8},
-    **{0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8},
-    **{0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17},
+    0xC0: 0,
+    0xC2: 0,
+    0xC3: 0,
+    0xCA: 4,
+    0xCB: 8,
+    0xCC: 1,
+    0xCD: 2,
+    0xCE: 4,
+    0xCF: 8,
+    0xD0: 1,
+    0xD1: 2,
+    0xD2: 4,
+    0xD3: 8,
+    0xD4: 2,
+    0xD5: 3,
+    0xD6: 5,
+    0xD7: 9,
+    0xD8: 17,
 }
 _COUNTED = {  # bytes of a count; bytes and values for each that it counts; bytes behind it
-    **{0xC4: (1, 1, 0, 0), 0xC5: (2, 1, 0, 0), 0xC6: (4, 1, 0, 0)},
-    **{0xC7: (1, 1, 0, 1), 0xC8: (2, 1, 0, 1), 0xC9: (4, 1, 0, 1)},
-    **{0xD9: (1, 1, 0, 0), 0xDA: (2, 1, 0, 0), 0xDB: (4, 1, 0, 0)},
-    **{0xDC: (2, 0, 1, 0), 0xDD: (4, 0, 1, 0), 0xDE: (2, 0, 2, 0), 0xDF: (4, 0, 2, 0)},
+    0xC4: (1, 1, 0, 0),
+    0xC5: (2, 1, 0, 0),
+    0xC6: (4, 1, 0, 0),
+    0xC7: (1, 1, 0, 1),
+    0xC8: (2, 1, 0, 1),
+    0xC9: (4, 1, 0, 1),
+    0xD9: (1, 1, 0, 0),
+    0xDA: (2, 1, 0, 0),
+    0xDB: (4, 1, 0, 0),
+    0xDC: (2, 0, 1, 0),
+    0xDD: (4, 0, 1, 0),
+    0xDE: (2, 0, 2, 0),
+    0xDF: (4, 0, 2, 0),
 }
 
 
