@@ -13,7 +13,7 @@ from epollo.framing.own import checked
 
 _WHOLE_STREAM = 4096  # bytes of a stream that is split at every place
 _EDGE = 256  # bytes at each end of a longer one, where it is split
-_CHANGED = 64  # bytes of each frame that are changed
+_CHANGED = 32  # bytes of each frame that are changed
 _RANDOM = 100  # streams of random bytes
 
 
@@ -107,11 +107,11 @@ def _hostile(frames: Sequence[bytes]) -> Iterator[bytes]:
     """Streams that are no frames, or begin with some."""
     chance = Random(0)  # noqa: S311 (the same streams each time)
     for frame in dict.fromkeys(frames):
-        sizes = range(1, len(frame)) if len(frame) <= _WHOLE_STREAM else range(1, _EDGE)
+        sizes = range(1, min(len(frame), _EDGE))
         yield from (frame[:size] for size in sizes)
         for at in range(min(len(frame), _CHANGED)):
-            for byte in {0, 0xFF, frame[at] ^ 0x80, (frame[at] + 1) % 256}:
-                yield frame[:at] + bytes([byte]) + frame[at + 1 :] + frame
+            for byte in {chance.choice((0, 0xFF)), frame[at] ^ 0x80, (frame[at] + 1) % 256}:
+                yield frame[:at] + bytes([byte]) + frame[at + 1 :] + frame[:_EDGE]
     for _ in range(_RANDOM):
         yield frames[0] + chance.randbytes(chance.randrange(1, 80))
         yield chance.randbytes(chance.randrange(1, 80))
