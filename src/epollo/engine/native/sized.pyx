@@ -220,4 +220,5 @@ cdef inline uint64_t _mask(Py_ssize_t width) noexcept:
 
 
 cdef inline Py_ssize_t _slot(uint64_t begin, Py_ssize_t width) noexcept:
-    return <Py_ssize_t> (((begin & _mask(width)) * <uint64_t> 0x9E3779B97F4A7C15) >> 58)
+    cdef uint64_t key = begin & _mask(width)
+    return <Py_ssize_t> (((key ^ key >> 32) * <uint64_t> 0x9E3779B97F4A7C15) >> 58)  # Fibonacci
