@@ -76,9 +76,12 @@ class Sized(Framing):
     def size_of(self, header: Header) -> int:
         """What `measure` says, checked; 0 if it cannot tell yet. Raises FrameError, and TypeError
         for what is no size."""
+        have = len(header)
         size = self.measure(header)
+        if len(header) != have:
+            raise TypeError("the framing's measure changed its header")
         if size is None:
-            if len(header) > self.max_frame:
+            if have > self.max_frame:
                 raise FrameTooLarge(self.max_frame + 1, self.max_frame)
             return 0
         if not isinstance(size, int):
@@ -108,7 +111,7 @@ class Sized(Framing):
             size = error.size
         except FrameError as error:
             raise EncodeError(f"message is not a frame of {self.name}: {error}") from None
-        if size != len(frame):
+        if not size or size != len(frame):
             what = f"a size of {size} in it" if size else "no size in it"
             raise EncodeError(f"message makes a frame of {len(frame)} bytes that has {what}")
         return frame

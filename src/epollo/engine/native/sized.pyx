@@ -150,9 +150,12 @@ cdef class SizedFormat(FrameFormat):
 
     cdef Py_ssize_t told(self, object header) noexcept:
         """What `measure` says about ``header``: a size, UNKNOWN or INVALID."""
-        cdef Py_ssize_t size
+        cdef Py_ssize_t size, have = PyByteArray_GET_SIZE(header)
         try:
             said = self.measure(header)
+            if PyByteArray_GET_SIZE(header) != have:  # then its own decoder cannot be asked
+                self.raised = TypeError("the framing's measure changed its header")
+                return INVALID
             if said is None:
                 return UNKNOWN
             if not isinstance(said, int):
