@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 
 from epollo.errors import FrameCorrupt
 from epollo.framing import Header, Sized
@@ -14,12 +15,14 @@ class DBus(Sized):
     """D-Bus specification, "Message Format": a header of fields, filled up to 8 bytes; a body."""
 
     def measure(self, header: Header) -> int | None:
-        if header[:1] not in (b"l", b"B"):
+        if header[0] not in b"lB":
             raise FrameCorrupt("frame begins with no byte order")
-        order = "little" if header[0] == 0x6C else "big"
-        body = int.from_bytes(header[4:8], order)
-        fields = int.from_bytes(header[12:16], order)
-        return 16 + (fields + 7) // 8 * 8 + body if len(header) >= 16 else None
+        order = "<" if header[0] == 0x6C else ">"
+        if len(header) < 16:
+            return None
+        body, _, fields = struct.unpack_from(f"{order}3I", header, 4)
+        size: int = 16 + (fields + 7) // 8 * 8 + body
+        return size
 
 
 class Coap(Sized):

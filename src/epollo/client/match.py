@@ -101,10 +101,9 @@ def _writer_of(identifier: Identifier) -> Stamper:
             return message  # it has no identifier, which is told when it is looked for
         size = where.stop - where.start
         # Positive in a signed number, and not 0, which is no identifier in LDAP.
-        value = number % ((1 << 8 * size - 1) - 1) + 1
-        return (
-            message[: where.start] + value.to_bytes(size, identifier.order) + message[where.stop :]
-        )
+        value = number % ((1 << (8 * size - 1)) - 1) + 1
+        written: bytes = value.to_bytes(size, identifier.order)
+        return message[: where.start] + written + message[where.stop :]
 
     return write
 

@@ -8,13 +8,13 @@ from epollo.errors import FrameError
 from epollo.framing.base import Buffer, Decoder, Framing, to_bytes
 from epollo.framing.sized import Sized
 
-_OURS = __name__.rpartition(".")[0] + "."  # the modules whose framings need no check
+OURS = __name__.rpartition(".")[0] + "."  # the modules whose framings need no check
 
 
 def checked(framing: Framing) -> Framing:
     """``framing``, whose results are checked unless they come from a class of this package."""
     kind = type(framing)
-    if kind.__module__.startswith(_OURS):
+    if kind.__module__.startswith(OURS):
         return framing
     if isinstance(framing, Sized) and kind.decoder is Sized.decoder:
         return framing if kind.encode is Sized.encode else CheckedSized(framing)

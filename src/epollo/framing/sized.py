@@ -173,7 +173,7 @@ class SizedDecoder(Decoder):
                 start = self._begin(buffer, start, count, messages)
 
     def _begin(self, buffer: memoryview, start: int, count: int, messages: list[bytes]) -> int:
-        """Decode the frame at ``start``, or keep it as the partial one; returns where that ends."""
+        """Decode the frame at ``start``, or keep it as the partial one; returns its end."""
         header, size = self._look(Header(), buffer, start, count)
         stop = start + size
         if size and stop <= count:
@@ -186,7 +186,7 @@ class SizedDecoder(Decoder):
     def _complete(
         self, partial: Header, buffer: memoryview, start: int, count: int, messages: list[bytes]
     ) -> int:
-        """Add bytes to the partial frame; returns where they end."""
+        """Add bytes to the partial frame; returns the end of them."""
         if not self._size:
             before = len(partial)
             partial, self._size = self._look(partial, buffer, start, count)

@@ -12,13 +12,13 @@ from epollo.framing import Buffer, Framing, Raw, Sized, parse
 from epollo.framing.own import checked
 
 _WHOLE_STREAM = 4096  # bytes of a stream that is split at every place
-_EDGE = 256  # bytes at each end of a longer one, where it is split
+_EDGE = 256  # bytes at each end of a longer one, which is split there only
 _CHANGED = 32  # bytes of each frame that are changed
 _RANDOM = 100  # streams of random bytes
 
 
 class Outcome(NamedTuple):
-    """What came of a stream: its messages, and the type of the error that ended it, if any."""
+    """The messages of a stream, and the type of the error that ended it, if any."""
 
     messages: list[bytes]
     error: type[FrameError] | None = None
@@ -57,7 +57,7 @@ def check_framing(
 
 
 def _makers(framing: Framing) -> dict[str, Make]:
-    """What makes a decoder, by engine."""
+    """The makers of a decoder, by engine."""
     inspected = checked(framing)
     makers: dict[str, Make] = {"python": inspected.decoder}
     if "native" in available():

@@ -124,7 +124,7 @@ cdef class Partial:
         return False
 
     cdef bint _ask(self, SizedFormat format, Cursor *cursor) except -1:
-        """The same, where Python code says the size; it may do anything meanwhile."""
+        """The same, but Python code says the size; it may do anything meanwhile."""
         cdef Py_ssize_t before, step, size
         cdef object header = self.header
         if header is None:

@@ -21,7 +21,6 @@ from epollo.framing import (
     Line,
     Netstring,
     Raw,
-    Sized,
     Varint,
 )
 
@@ -529,14 +528,20 @@ cdef dict _FORMATS = {
     Raw: RawFormat,
 }
 
+cdef dict _FORMATS_OF_SUBCLASSES = {}
+
 
 cdef FrameFormat format_of(object framing):
     """The format of ``framing``. For a user's own framing, every frame is BAD."""
-    if isinstance(getattr(framing, "sized", framing), Sized):
-        from epollo.engine.native.sized import SizedFormat  # here, as it is made of this module
-
-        return SizedFormat(framing)
+    for base, format in _FORMATS_OF_SUBCLASSES.items():
+        if isinstance(getattr(framing, "sized", framing), base):
+            return format(framing)
     return _FORMATS.get(type(framing), FrameFormat)(framing)
+
+
+def add_format(base, format):
+    """Frames of all subclasses of ``base`` are found by ``format``."""
+    _FORMATS_OF_SUBCLASSES[base] = format
 
 
 cdef inline int64_t _decimal(Octets text, Py_ssize_t size) noexcept:

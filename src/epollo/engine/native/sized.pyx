@@ -23,6 +23,7 @@ from epollo.engine.native.formats cimport (
     u64_of,
 )
 
+from epollo.engine.native.formats import add_format
 from epollo.framing import Header, Sized
 
 cdef enum:
@@ -215,6 +216,9 @@ cdef class SizedFormat(FrameFormat):
         if size > 0 and width <= LOOK:
             self._remember(asked, width, size)
         return size
+
+
+add_format(Sized, SizedFormat)
 
 
 cdef inline uint64_t _mask(Py_ssize_t width) noexcept:

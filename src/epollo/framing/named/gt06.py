@@ -15,7 +15,7 @@ class Gt06(Sized):
     trailer = b"\r\n"
 
     def measure(self, header: Header) -> int | None:
-        if header[:2] not in (b"xx", b"yy", b"x", b"y"):
+        if bytes(header[:2]) not in (b"xx", b"yy", b"x", b"y"):
             raise FrameCorrupt("frame begins with neither 78 78 nor 79 79")
         wide = header[0] == 0x79
         if len(header) < 3 + wide:

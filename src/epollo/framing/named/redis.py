@@ -38,7 +38,7 @@ class Redis(Sized):
 
 
 def _value(header: Header, start: int, end: int, *, inline: bool) -> tuple[int, int]:
-    """What follows the line from ``start`` to its LF at ``end``: so many bytes, so many values."""
+    """The bytes, and the values, that follow the line from ``start`` to its LF at ``end``."""
     kind = header[start]
     if kind in _LINES or kind in _BLOBS or kind in _VALUES:
         if header[end - 1] != 0x0D:
