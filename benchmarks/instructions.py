@@ -6,6 +6,7 @@
     python -m benchmarks.instructions --counting  # with all that metrics need counted and timed
     python -m benchmarks.instructions --bookkeeping  # what limits, counters and deadlines add
     python -m benchmarks.instructions --framing mqtt --framing headers
+    python -m benchmarks.instructions --framing benchmarks.sized:Tpkt --framing 'varied tpkt'
 
 The count does not depend on the machine's load: two runs of the same code differ by less than 1 %.
 The kernel's instructions are not part of it, nor is waiting for memory.
@@ -36,6 +37,7 @@ from unittest import mock
 from benchmarks import build, compiled
 from benchmarks.errors import BenchmarkError
 from benchmarks.handlers import EchoOfBoth, EchoOfMessage, prompt_echo
+from benchmarks.sized import Numbered, Tpkt
 from epollo import Server
 from epollo import framing as framings
 from epollo.bench.load.length_inside import LengthInside, is_length_inside
@@ -52,6 +54,7 @@ WARM_UP_TURNS = 300  # CPython specializes what runs often
 FRAME_SIZE = 68  # of u32 with 64 bytes
 CLIENT_TIMEOUT = 60.0  # seconds; under valgrind everything takes fifty times as long
 NOTHING = "nothing"
+VARIED = "varied "
 
 _NAME = re.compile(r"^desc: Trigger: Client Request: (.+)$", re.MULTILINE)
 _TOTAL = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
@@ -157,18 +160,42 @@ def read(path: Path) -> tuple[str, int]:
     return name[1] if name else "", int(total[1]) if total else 0
 
 
-def a_frame(spec: str) -> bytes:
-    """A frame of that framing, of the size that all have."""
+def a_frame(spec: str, wanted: int = FRAME_SIZE, number: int = 0) -> bytes:
+    """A frame of that framing, of ``wanted`` bytes; those of another number differ, if they can."""
     framing = framings.parse(spec)
-    for size in range(FRAME_SIZE, 0, -1):
+    if isinstance(framing, Tpkt | Numbered):
+        return framing.frame(wanted, number)
+    fill = b"%c" % (0x61 + number % 26)
+    for size in range(wanted, 0, -1):
         with contextlib.suppress(EncodeError):
-            message = b"x" * size
+            message = fill * size
             if is_length_inside(framing):
-                message = LengthInside(lambda *_: b"x" * FRAME_SIZE, framing).message(0, 0, 0)
+                message = LengthInside(lambda *_: fill * wanted, framing).message(0, 0, 0)
             frame = framing.encode(message)
-            if len(frame) == FRAME_SIZE:
+            if len(frame) == wanted:
                 return frame
-    raise BenchmarkError(f"no frame of {spec} has {FRAME_SIZE} bytes")
+    raise BenchmarkError(f"no frame of {spec} has {wanted} bytes")
+
+
+class Frames:
+    """The frames of each turn: all alike; or those of ``varied SPEC`` of 60 to 75 bytes, and other
+    bytes in the next turn."""
+
+    def __init__(self, spec: str) -> None:
+        self._varied = spec.startswith(VARIED)
+        self._spec = spec.removeprefix(VARIED)
+        self._number = 0
+
+    def turns(self, depth: int, count: int) -> list[bytes]:
+        """Those of the next ``count`` turns of ``depth``."""
+        if not self._varied:
+            return [a_frame(self._spec) * depth] * count
+        return [self._turn(depth) for _ in range(count)]
+
+    def _turn(self, depth: int) -> bytes:
+        self._number += depth
+        numbers = range(self._number, self._number + depth)
+        return b"".join(a_frame(self._spec, 60 + number % 16, number) for number in numbers)
 
 
 def count(engine: str, form: str, spec: str, features: str, connections: int) -> None:
@@ -181,18 +208,18 @@ def count(engine: str, form: str, spec: str, features: str, connections: int) ->
         FORMS[form](),
         "127.0.0.1:0",
         engine=engine,
-        framing=spec,
+        framing=spec.removeprefix(VARIED),
         **(OFF | FEATURES[features]),
     )
     with mock.patch.object(
         type(probe),
         "run",
-        lambda loop: _count_turns(loop, server.addresses[0], a_frame(spec), connections),
+        lambda loop: _count_turns(loop, server.addresses[0], Frames(spec), connections),
     ):
         server.run()
 
 
-def _count_turns(loop: EventLoop, address: str, frame: bytes, connections: int) -> None:
+def _count_turns(loop: EventLoop, address: str, frames: Frames, connections: int) -> None:
     library = ctypes.CDLL(str(build.CALLGRIND))
     # The clock goes on while callgrind counts: every turn, and every read, would be a slow one.
     if loop.late_after < math.inf:
@@ -209,9 +236,9 @@ def _count_turns(loop: EventLoop, address: str, frame: bytes, connections: int) 
         # That depends on what else is in the pool, so each block finds something else there.
         ballast: list[bytes] = []
         for depth in DEPTHS:
-            _echo_turns(loop, clients, frame * depth, WARM_UP_TURNS, _nothing)
+            _echo_turns(loop, clients, frames.turns(depth, WARM_UP_TURNS), _nothing)
             for _ in range(BLOCKS):
-                _echo_turns(loop, clients, frame * depth, TURNS, library.toggle)
+                _echo_turns(loop, clients, frames.turns(depth, TURNS), library.toggle)
                 library.dump(str(depth).encode())
                 ballast += [bytes(size) for size in range(0, 512, 8)]
         for _ in range(TURNS):
@@ -223,12 +250,11 @@ def _count_turns(loop: EventLoop, address: str, frame: bytes, connections: int) 
 def _echo_turns(
     loop: EventLoop,
     clients: list[socket.socket],
-    frames: bytes,
-    turns: int,
+    turns: list[bytes],
     toggle: Callable[[], object],
 ) -> None:
     poll = loop.poll
-    for _ in range(turns):
+    for frames in turns:
         for client in clients:
             client.sendall(frames)
         toggle()
@@ -266,7 +292,10 @@ def main() -> int:
         help="of everything that a server may count and limit, and what each adds",
     )
     parser.add_argument(
-        "--framing", action="append", metavar="SPEC", help="of this framing; may be repeated (u32)"
+        "--framing",
+        action="append",
+        metavar="SPEC",
+        help="of this framing; after 'varied ', with frames that differ; may be repeated (u32)",
     )
     parser.add_argument("--counted", choices=FORMS, help=argparse.SUPPRESS)
     parser.add_argument("--features", choices=FEATURES, help=argparse.SUPPRESS)

@@ -166,11 +166,7 @@ cdef class ConnectionCore(Sender):
 
     def partial_size(self):
         """Bytes of the incomplete frame."""
-        if self.partial is None:
-            return 0
-        if self.partial.fallback is not None:
-            return self.partial.fallback.partial_size
-        return self.partial.held if self.partial.message is None else self.partial.received
+        return 0 if self.partial is None else self.partial.size()
 
     @final
     cdef bint well(self, uint32_t idle) except -1:
@@ -256,6 +252,8 @@ cdef class ConnectionCore(Sender):
         cdef bint handled = False  # else it is still to be decoded, which may raise MemoryError
         try:
             if self.partial is not None:
+                if self.partial.header is not None:
+                    return True  # Python code is asked, and may pause delivery: `_deliver_held`
                 message = self.complete(context.format, cursor)
                 if message is None:
                     self.grow(0)  # `_receive_more` and `feed` have counted
@@ -273,6 +271,8 @@ cdef class ConnectionCore(Sender):
                 found = find_frame(context.format, cursor.data, cursor.count, &span)
                 if found != WHOLE:
                     return self._keep_rest(found, cursor)
+                if self.paused:
+                    return True  # by Python code that was asked for the size
                 message = _again(message, cursor.data + span.start, span.stop - span.start)
                 skip(cursor, span.size)
                 cursor.messages += 1

@@ -168,16 +168,28 @@ class Connection(BaseConnection):
                 self.bytes_in += count
                 context.read_messages = read = len(messages)
                 self.messages_in += read
-            self.serve(messages)
+            if self.paused:
+                self._hold_decoded(messages)
+            else:
+                self.serve(messages)
             self.bad_stream(error)
         else:
             if context.counts:
                 self.bytes_in += count
                 context.read_messages = read = len(messages)
                 self.messages_in += read
-            self.serve(messages)
+            if self.paused:
+                self._hold_decoded(messages)
+            else:
+                self.serve(messages)
             if context.counts_growth:
                 self._count_kept(count)
+
+    def _hold_decoded(self, messages: list[bytes]) -> None:
+        """Keep them while paused: a framing of the user's own may pause the connection, or close
+        it."""
+        if not self.closed:
+            self.hold_back(iter(messages))
 
     def _count_kept(self, count: int) -> None:
         """A read of ``count`` bytes was served: tell the loop if a part of it has to be kept."""
@@ -207,7 +219,7 @@ class Connection(BaseConnection):
             self.messages_in += len(messages)
             self.context.read_messages += len(messages)
         if self.paused:
-            self.hold_back(iter(messages))
+            self._hold_decoded(messages)
         else:
             self.serve(messages)
         if fault is not None:

@@ -9,7 +9,7 @@ from epollo.engine.growth import Growth
 from epollo.engine.interface import ConnectionProtocol, EngineConnection, LoopInterface, Reply
 from epollo.filters.base import Filter
 from epollo.framing import Buffer, Framing
-from epollo.framing.own import OURS, CheckedFraming
+from epollo.framing.own import OURS, checked
 
 _Filters: TypeAlias = Callable[[EngineConnection], Sequence[Filter]]
 
@@ -46,8 +46,8 @@ class ConnectionContext:
         self.received: Callable[..., Reply] = protocol.received
         self.wants_connection: bool = getattr(protocol, "wants_connection", True)
         self.framing: Framing = protocol.framing
-        if not type(self.framing).__module__.startswith(OURS):  # `checked`, without a call
-            self.framing = CheckedFraming(self.framing)
+        if not type(self.framing).__module__.startswith(OURS):  # as `checked` does, without a call
+            self.framing = checked(self.framing)
         self.encode: Callable[[Buffer], bytes] = self.framing.encode
         self.filters: _Filters | None = getattr(protocol, "filters", None)
         self.counts: bool = getattr(protocol, "counts", False)
