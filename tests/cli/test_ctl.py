@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def test_a_connection_is_listed_closed_and_listed_as_closed(path: Path, served: 
 
 def test_a_list_fits_the_terminal(path: Path, served: Peer) -> None:
     with new_screen() as screen:
-        command = ["epollo", "ctl", "--control", str(path), "connections"]
+        command = [sys.executable, "-m", "epollo", "ctl", "--control", str(path), "connections"]
         subprocess.run(
             command,
             stdout=screen.keyboard,

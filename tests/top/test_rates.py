@@ -24,6 +24,18 @@ def test_the_first_look_tells_totals_and_no_rates() -> None:
     assert first.percentile("handler_seconds", 50) is None
 
 
+def test_a_server_that_was_started_anew_counts_from_zero() -> None:
+    """Also in the same process."""
+    before = sample(10.0, p11=figures(since=1.0, messages_in=100))
+    both = rates(before, sample(12.0, p11=figures(since=11.0, messages_in=4)))
+    assert both.rate("messages_in") == 2.0
+
+
+def test_counts_that_fell_have_no_percentile() -> None:
+    assert percentile([1.0, 2.0], [0, -3, 1], 50) is None
+    assert percentile([1.0, 2.0], [-3, 0, 5], 50) == math.inf
+
+
 def test_rates_are_of_all_processes_and_of_each() -> None:
     before = sample(10.0, p11=figures(), p12=figures())
     after = sample(12.0, p11=figures(messages_in=14), p12=figures(messages_in=20))

@@ -16,7 +16,7 @@ from epollo.control.operations import Operations
 from epollo.control.pace import Pace
 from epollo.control.side_loop import SideLoop
 from epollo.engine import EventLoop
-from epollo.errors import BindError, SettingError
+from epollo.errors import AddressError, BindError, SettingError
 from epollo.logs.logger import logger
 from epollo.process_identity import identity
 from epollo.settings import Settings
@@ -134,6 +134,8 @@ def _metrics_listener(
 
     try:
         bound = listening_on(bind, existing)
+    except AddressError as error:
+        raise SettingError(f"metrics: {error}") from error
     except BindError as error:
         raise BindError(f"metrics: {error}") from error
     return MetricsListener(loop, bound, ServerPages(loop, inquirer, server).pages)

@@ -53,13 +53,17 @@ class Rates:
 
 
 def rates(before: Sample | None, after: Sample) -> Rates:
-    """What happened from one sample to the next. A process that is new counts from 0 on; without a
-    sample ``before``, nothing is known."""
+    """What happened from one sample to the next. A process that is new, or in which the server was
+    started anew, counts from 0 on; without a sample ``before``, nothing is known."""
     figures = after.figures
     if before is None:
         return Rates(0.0, total(figures.values()), {})
     known = before.figures
-    changes = {pid: difference(each, known.get(pid, {})) for pid, each in figures.items()}
+    changes = {}
+    for pid, each in figures.items():
+        earlier = known.get(pid, {})
+        goes_on = earlier.get("since") == each.get("since")
+        changes[pid] = difference(each, earlier if goes_on else {})
     seconds = after.at - before.at
     return Rates(seconds, total(figures.values()), total(changes.values()), changes)
 
@@ -68,11 +72,11 @@ def percentile(bounds: Sequence[float], counts: Sequence[int], percent: float) -
     """The value that ``percent`` of what was counted do not exceed, as if each bucket's were spread
     evenly in it; inf in the last bucket, which has no bound. None without any."""
     wanted = sum(counts) * percent / 100
-    if not wanted:
+    if wanted <= 0:
         return None
     below, lower = 0, 0.0
     for bound, number in zip(bounds, counts, strict=False):
-        if below + number >= wanted:
+        if number > 0 and below + number >= wanted:
             return lower + (bound - lower) * (wanted - below) / number
         below, lower = below + number, bound
     return math.inf
