@@ -18,7 +18,7 @@ NATIVE_SOURCES := $(wildcard src/epollo/*/native/*.p?? src/epollo/*/*/native/*.p
 NATIVE := setup.py $(NATIVE_SOURCES)
 
 .NOTPARALLEL: # all of them install into .venv
-.PHONY: help demo test check versions truth services bench testers fuzz sequences sanitize pictures workers clean
+.PHONY: help demo test check versions truth services bench peers testers fuzz sequences sanitize pictures workers clean
 
 help:
 	@echo "make demo   an echo server and 100 connections: the round trips they saw"
@@ -30,6 +30,7 @@ help:
 	@echo "            reloads"
 	@echo "make services  the examples, spoken to by real clients such as psql"
 	@echo "make bench  the server beside its peers, in turns; writes benchmarks/results"
+	@echo "make peers  the server beside libuv, tokio, Go, Netty, Erlang and Node, where installed"
 	@echo "make testers  the load tester beside sockperf and redis-benchmark, on servers of theirs"
 	@echo "make workers  workers: how connections are spread, and what a second core brings"
 	@echo "make fuzz   random streams through both engines, which must agree"
@@ -73,6 +74,11 @@ services: $(VENV)/services-installed
 bench: $(VENV)/bench-installed
 	@echo "== the server beside its peers; BENCH='--quick' for a short look"
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+peers: $(VENV)/bench-installed
+	@echo "== the server beside those of other languages; PEERS='--quick' for a short look"
+	@$(PIP) --group peers
+	@$(BIN)/python -m benchmarks.peers $(PEERS)
 
 testers: $(VENV)/bench-installed
 	@echo "== the load tester beside sockperf and redis-benchmark; TESTERS='--quick' for a short look"

@@ -75,7 +75,14 @@ def translate(modules: list[Extension], processes: int) -> None:
         return
     from Cython.Build import cythonize
 
-    directives = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True}
+    directives = {
+        "language_level": 3,
+        "boundscheck": False,
+        "wraparound": False,
+        "cdivision": True,
+        # An interpreter without the GIL takes it back when it imports these: docs/engines.md.
+        "freethreading_compatible": False,
+    }
     # Always: a C file older than its source would be compiled as if it were the source.
     made = cythonize(
         modules,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks import build, certificate, machine, plots, points, report, servers
+from benchmarks import build, certificate, compiled, machine, plots, points, quiet, report, servers
 from benchmarks.errors import BenchmarkError
-from benchmarks.parts import PARTS
+from benchmarks.parts import PARTS, forms
 from benchmarks.plan import FULL, TINY, Plan
 from benchmarks.points import POINTS
 from benchmarks.samples import Sample
@@ -114,6 +114,8 @@ def prepare(plan: Plan) -> None:
     for program in build.PROGRAMS:
         build.build(program)
     certificate.make()
+    if forms.NAME in plan.parts:
+        compiled.build_all()
     for server in plan.servers:
         if server.missing:
             print(f"skipped: {server.label}: {server.missing}", flush=True)
@@ -133,6 +135,8 @@ def line(sample: Sample) -> str:
     """Return the line about one measurement."""
     shown = ("rate", "p99_us") if "rate" in sample.values else tuple(sample.values)[-1:]
     values = "  ".join(f"{name} {sample.values[name]:>11,.0f}" for name in shown)
+    if quiet.SERVER_WAITED in sample.values:
+        values += f"  waited {quiet.waited(sample.values):.1%}"
     where = f"round {sample.round}  {sample.part:<7} {sample.case:<18}"
     return f"{where} {sample.server:<24} {values}"
 

@@ -4,7 +4,7 @@ python -m benchmarks.against REVISION [--engines native,python] [--points d1,d16
 
 Prints the ratio of the rates, this tree's to the revision's, as the median of the rounds with its
 spread. In each round both servers are measured one directly after the other, on the same core. A
-round counts only if the server hardly waited for its core (schedstat in proc(5)).
+round counts only if the server and the load hardly waited for their cores (`benchmarks/quiet.py`).
 """
 
 import argparse
@@ -17,7 +17,7 @@ from itertools import product
 from pathlib import Path
 from statistics import median
 
-from benchmarks import build, load, machine, points
+from benchmarks import build, load, machine, points, quiet
 from benchmarks.__main__ import count, names
 from benchmarks.errors import BenchmarkError
 from benchmarks.load import Window
@@ -26,7 +26,6 @@ from benchmarks.process import ROOT, serving
 from benchmarks.servers import Server
 
 CONNECTIONS = 100
-LARGEST_WAIT = 0.03  # of the window, that the server may spend waiting for its core
 ATTEMPTS = 3  # at a round, until it counts
 
 
@@ -59,10 +58,8 @@ def server(engine: str, site: Path | None) -> Server:
 def rate(measured: Server, point: Point, window: Window, core: int) -> float:
     """Return the messages a second; 0 if the server waited too long for its core."""
     with serving(measured, core) as running:
-        before = running.waited
-        values = load.closed_loop(running.port, CONNECTIONS, point.depth, point.size, window)
-        share = (running.waited - before) / (window.seconds + window.warmup)
-    return values["rate"] if share <= LARGEST_WAIT else 0.0
+        values = load.closed_loop(running, CONNECTIONS, point.depth, point.size, window)
+    return values["rate"] if quiet.waited(values) <= quiet.QUIET else 0.0
 
 
 def ratio(servers: tuple[Server, Server], point: Point, number: int, window: Window) -> float:

@@ -3,6 +3,8 @@
 import os
 import time
 
+from epollo import CloseReason, Connection
+
 
 async def echo(message: bytes) -> bytes:
     """Every message comes back as it is."""
@@ -18,6 +20,35 @@ def slow_echo(message: bytes) -> bytes:
 def prompt_echo(message: bytes) -> bytes:
     """Every message comes back at once."""
     return message
+
+
+def echo_of_both(message: bytes, _connection: Connection) -> bytes:
+    """The same, of both arguments."""
+    return message
+
+
+class EchoOfMessage:
+    """The same, as an object."""
+
+    def received(self, message: bytes) -> bytes:
+        return message
+
+
+class EchoOfBoth:
+    """The same, as an object, of both arguments."""
+
+    def received(self, message: bytes, _connection: Connection) -> bytes:
+        return message
+
+
+class Hooked(EchoOfMessage):
+    """The same, told of each beginning and each end."""
+
+    def connected(self, connection: Connection) -> None:
+        connection.state = {"peer": connection.peername}
+
+    def disconnected(self, connection: Connection, reason: CloseReason) -> None:
+        connection.state = reason
 
 
 def burning_echo(message: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from benchmarks.quiet import MARK
 from benchmarks.samples import Figure
 
 NONE = "-"
@@ -32,9 +33,14 @@ def spread(value: Figure | None, form: Callable[[float], str]) -> str:
     """Format a median with the lowest and the highest in brackets."""
     if value is None:
         return NONE
-    return f"{form(value.median)} ({form(value.lowest)}-{form(value.highest)})"
+    return f"{mark(value)}{form(value.median)} ({form(value.lowest)}-{form(value.highest)})"
 
 
 def median(value: Figure | None) -> str:
     """Format the median alone, as a whole number."""
-    return NONE if value is None else f"{value.median:,.0f}"
+    return NONE if value is None else f"{mark(value)}{value.median:,.0f}"
+
+
+def mark(value: Figure) -> str:
+    """Return what stands before a figure of a machine that was not quiet."""
+    return MARK if value.noisy else ""

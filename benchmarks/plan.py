@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from benchmarks.points import Point
+from benchmarks.quiet import ATTEMPTS
 from benchmarks.servers import Server
 
 
@@ -54,3 +55,8 @@ class Plan:
     seconds: float
     warmup: float
     scale: Scale = FULL
+
+    @property
+    def attempts(self) -> int:
+        """How often to try for a quiet sample: once when all is tiny, and nothing is quoted."""
+        return 1 if self.scale is TINY else ATTEMPTS

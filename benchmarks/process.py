@@ -67,7 +67,8 @@ def serving(server: Server, core: int) -> Iterator[Running]:
             yield running
             check_alive(process)
         except BenchmarkError as error:
-            raise BenchmarkError(f"{server.label}: {error}{postmortem(process, stderr)}") from None
+            text = f"{server.label}: {error}{postmortem(process, stderr)}"
+            raise type(error)(text) from None
     if process.returncode != 0:
         raise BenchmarkError(f"{server.label}: ended with status {process.returncode} on SIGTERM")
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import targets
+from benchmarks import quiet, targets
 from benchmarks.parts import PARTS
 from benchmarks.plan import FULL, Plan
 from benchmarks.samples import Sample
@@ -43,7 +43,8 @@ def provenance(machine: dict[str, str]) -> str:
 def tables(plan: Plan, samples: Sequence[Sample]) -> str:
     """Return the targets, and the tables of each part."""
     parts = [PARTS[name].report(plan, samples) for name in plan.parts]
-    return "\n\n".join([method(plan), targets.report(samples), *parts])
+    counted = quiet.summary([sample.values for sample in samples])
+    return "\n\n".join([method(plan), counted, targets.report(samples), *parts])
 
 
 def method(plan: Plan) -> str:

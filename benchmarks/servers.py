@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks import certificate
 from benchmarks.build import ECHO_SERVER
@@ -41,8 +41,32 @@ def epollo(engine: str, label: str, variant: str = "", *options: str) -> Server:
 
 
 LIMIT = Server("c", "C epoll (the limit)", (str(ECHO_SERVER), "0"))
+IN_PLACE = Server("c-in-place", "C epoll, no call and no copy", (str(ECHO_SERVER), "0", "in-place"))
 NATIVE = epollo("native", "native")
 PYTHON = epollo("python", "Python")
+
+
+def form(engine: Server, name: str, label: str, handler: str) -> Server:
+    """Make the row of a form of handler; a compiled one is in `examples/compiled`."""
+    return replace(
+        engine,
+        name=f"{engine.name}-{name}",
+        label=f"{engine.label}, {label}",
+        command=(*engine.command, handler),
+    )
+
+
+FORMS = tuple(
+    form(engine, name, label, f"benchmarks.handlers:{handler}")
+    for engine in (NATIVE, PYTHON)
+    for name, label, handler in (
+        ("both", "handle(message, connection)", "echo_of_both"),
+        ("message", "handle(message)", "prompt_echo"),
+        ("object-both", "object, received(message, connection)", "EchoOfBoth"),
+        ("object-message", "object, received(message)", "EchoOfMessage"),
+    )
+)
+"""Every form of handler that returns its reply at once."""
 
 EVERY_LIMIT = (
     "--max-connections 1m --max-per-ip 1m --idle-timeout 1m --frame-timeout 30s"
@@ -71,7 +95,7 @@ PEER_SERVERS = tuple(
     )
     for peer in PEERS
 )
-SERVERS = (LIMIT, NATIVE, PYTHON, *PEER_SERVERS)
+SERVERS = (LIMIT, IN_PLACE, NATIVE, PYTHON, *PEER_SERVERS)
 
 BY_NAME = {server.name: server for server in SERVERS}
 UVLOOP_PROTOCOL = BY_NAME["uvloop-protocol"]

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks import markdown
-from benchmarks.parts import beside, churn, idle, limits, open_loop, table, tester, waiting
+from benchmarks import compiled, markdown
+from benchmarks.parts import beside, churn, forms, idle, limits, open_loop, table, tester, waiting
 from benchmarks.plan import FULL
 from benchmarks.points import HUGE, LARGE, PIPELINED, SMALL, Point
 from benchmarks.samples import Figure, Sample, Series
 from benchmarks.servers import (
     ASYNCIO_STREAMS,
     BLOCKING,
+    FORMS,
     LIMIT,
     LIMITED,
     NATIVE,
@@ -100,7 +101,19 @@ def beside_idle(server: Server, bound: float) -> Target:
     return Target(text, beside.rate(server, MANY), beside.rate(server, 0), bound)
 
 
+def of_form(server: Server, point: Point, bound: float) -> Target:
+    """Make the target of a form of handler: of the limit, at a point."""
+    text = f"{server.label}: {point}, to {LIMIT.label}"
+    return Target(text, forms.rate(server, point), forms.rate(LIMIT, point), bound)
+
+
+NATIVE_FORMS = FORMS[:2]
+
 TARGETS = (
+    *(of_form(server, SMALL, 1.00) for server in NATIVE_FORMS),
+    *(of_form(server, PIPELINED, 0.95) for server in NATIVE_FORMS),
+    *(of_form(server, LARGE, 0.95) for server in NATIVE_FORMS),
+    of_form(compiled.CYTHON, PIPELINED, 1.00),
     at_point(NATIVE, SMALL, LIMIT, 1.00),
     *(at_point(NATIVE, SMALL, peer, 1.4) for peer in PROTOCOLS),
     at_point(NATIVE, PIPELINED, LIMIT, 0.95),

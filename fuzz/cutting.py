@@ -10,7 +10,7 @@ from epollo.engine.native.decoder import Decoder as NativeDecoder
 from epollo.errors import FrameError
 from epollo.framing import Buffer
 from fuzz.difference import Difference, short
-from fuzz.streams import Stream, a_stream
+from fuzz.streams import Stream, a_stream, is_raw
 
 FEEDS_AFTER_A_FAULT = 3
 
@@ -73,10 +73,39 @@ def agree(chance: Random) -> tuple[Stream, str]:
         chunks.insert(chance.randrange(len(chunks) + 1), b"")
     ours = stream.framing.decoder()
     python = steps(ours if chance.random() < 0.5 else FedFrom(ours), chunks)
-    native = steps(NativeDecoder(stream.framing), chunks)
+    first = NativeDecoder(stream.framing)
+    native = steps(first, chunks)
+    again = steps(first.another(), chunks)  # knows what the first has learned
+    if native != again:
+        raise Difference(_difference(stream, native, again))
     if python != native:
         raise Difference(_difference(stream, python, native))
+    if not is_raw(stream.framing):
+        _same_when_whole(stream)
     return stream, outcome(python)
+
+
+def _same_when_whole(stream: Stream) -> None:
+    """The pieces in which a stream comes make no difference."""
+    whole = _all(stream.framing.decoder(), [b"".join(stream.chunks)])
+    split = _all(stream.framing.decoder(), stream.chunks)
+    if whole != split:
+        raise Difference(
+            f"the pieces make a difference\n  stream: {stream}\n  whole: {short(whole)}\n"
+            f"  split: {short(split)}"
+        )
+
+
+def _all(decoder: Decoder, chunks: list[bytes]) -> Step:
+    """All messages of a stream, and its error."""
+    messages: list[bytes] = []
+    try:
+        for chunk in chunks:
+            messages += decoder.feed(chunk)
+        decoder.eof()
+    except FrameError as error:
+        return messages + error.messages, type(error).__name__, str(error)
+    return messages, "", ""
 
 
 def _difference(stream: Stream, python: list[Step], native: list[Step]) -> str:

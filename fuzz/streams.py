@@ -23,9 +23,11 @@ from epollo.framing import (
     LengthPrefix,
     Line,
     Raw,
+    Sized,
     Varint,
     parse,
 )
+from fuzz.sized import frame_of, sized
 
 LARGEST = 200_000  # bytes of one message, where a stream may be long
 SMALL = 3_000  # and where it is to be short, or cut in single bytes
@@ -87,12 +89,12 @@ class Stream:
 
 
 def family_of(framing: Framing) -> str:
-    return type(framing).__name__.lower()
+    return "sized" if isinstance(framing, Sized) else type(framing).__name__.lower()
 
 
 FAMILIES = (
     *("lengthprefix", "lengthfield", "own", "varint", "netstring", "digits", "digitsuntil", "bcd"),
-    *("ber", "headers", "delimiter", "enclosed", "line", "fixed", "raw"),
+    *("ber", "headers", "delimiter", "enclosed", "line", "fixed", "raw", "sized"),
 )
 
 
@@ -199,6 +201,9 @@ _MAKERS: tuple[Callable[[Random, int], Framing], ...] = (
     _headers,
     _line,
     _fixed,
+    sized,
+    sized,
+    sized,
     lambda _, limit: parse("raw", limit),
 )
 
@@ -255,6 +260,8 @@ def a_frame(chance: Random, framing: Framing, longest: int) -> bytes:
     """A good frame, as a rule."""
     size = framing.size if isinstance(framing, Fixed) else a_size(chance, longest)
     message = a_message(chance, size)
+    if isinstance(framing, Sized):
+        return frame_of(chance, framing, message)
     if isinstance(framing, LengthField):
         return _with_length(chance, framing, size, size)
     if isinstance(framing, Announced):
@@ -329,6 +336,8 @@ def _oversized(chance: Random, framing: Framing) -> bytes:
         frame = _notated(chance, framing, length, a_message(chance, min(length, LARGEST)))
         return frame[:-1] + b";" if framing.trailer and chance.random() < 0.3 else frame
     message = a_message(chance, min(size, LARGEST))
+    if isinstance(framing, Sized):
+        return frame_of(chance, framing, message)
     if isinstance(framing, Enclosed) and chance.random() < 0.9:
         message = framing.start + message
     if isinstance(framing, Delimiter | Enclosed):

@@ -1,4 +1,4 @@
-"""The pytest plugin of epollo: the fixtures `epollo_server` and `epollo_bench`.
+"""The pytest plugin of epollo: `epollo_server`, `epollo_bench` and `epollo_check_framing`.
 
 This module is outside the package, so that starting pytest does not import epollo.
 """
@@ -53,3 +53,14 @@ def epollo_bench() -> Callable[..., Result]:
         )
 
     return bench
+
+
+@pytest.fixture
+def epollo_check_framing() -> Callable[..., None]:
+    """``epollo_check_framing(framing, frames, messages)``: checks that the framing finds in each of
+    the frames its message, however the bytes come, on both engines; and that it encodes them. It is
+    `epollo.testing.check_framing`.
+    """
+    from epollo.testing import check_framing
+
+    return check_framing

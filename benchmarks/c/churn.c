@@ -117,6 +117,7 @@ int main(int argc, char **argv)
         err(EXIT_FAILURE, "start");
     window_start = now_ns() + (uint64_t)(options.warmup * (double)NS_PER_S);
     window_end = window_start + (uint64_t)(options.seconds * (double)NS_PER_S);
+    options_announce(&options, window_start);
     for (size_t i = 0; i < options.connections; i++)
         open_connection(&connections[i]);
     while (active > 0)

@@ -1,11 +1,18 @@
 /*
  * The limit: a framed echo server in C, written for the purpose, on one level-triggered epoll loop.
  *
- *     echo_server [HOST:]PORT        port 0 takes any free one
+ *     echo_server [HOST:]PORT             port 0 takes any free one
+ *     echo_server [HOST:]PORT in-place
  *
  * For each readiness event there is one recv into a buffer that all connections share, the frames
- * are cut, and their replies leave in one send. A connection owns memory for data only while a
- * frame is incomplete or a reply unsent. SIGTERM and SIGINT end the program with status 0.
+ * are cut, a handler is called for each by a pointer, as a server that knows no handler has to, its
+ * reply is copied behind a header, and the replies leave in one send. A connection owns memory for
+ * data only while a frame is incomplete or a reply unsent. SIGTERM and SIGINT end the program with
+ * status 0.
+ *
+ * With `in-place` no handler is called: a read that begins with a frame is answered by the send of
+ * its whole frames from where they are. No server of messages can be written so; it shows what the
+ * call and the copy cost.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -39,6 +46,20 @@ struct connection {
 static int epoll;
 static unsigned char input[INPUT_SIZE];
 static struct buffer replies; /* of the connection being served */
+static bool in_place;
+
+struct message {
+    const unsigned char *data;
+    size_t length;
+};
+
+static struct message echo(struct message message)
+{
+    return message;
+}
+
+/* Volatile: the compiler must not know which function it is. */
+static struct message (*volatile handler)(struct message) = echo;
 
 static void watch(int operation, int fd, uint32_t interest, struct connection *connection)
 {
@@ -82,9 +103,11 @@ static void accept_connections(int listener)
 
 static void reply(const unsigned char *payload, size_t length)
 {
-    unsigned char *frame = buffer_extend(&replies, FRAME_HEADER + length);
-    frame_write_header(frame, length);
-    memcpy(frame + FRAME_HEADER, payload, length);
+    struct message message = {.data = payload, .length = length};
+    message = handler(message);
+    unsigned char *frame = buffer_extend(&replies, FRAME_HEADER + message.length);
+    frame_write_header(frame, message.length);
+    memcpy(frame + FRAME_HEADER, message.data, message.length);
 }
 
 /*
@@ -121,34 +144,42 @@ static ssize_t continue_partial(struct buffer *partial, const unsigned char *dat
     return (ssize_t)used;
 }
 
-/* Replies to the whole frames at the start of `data`. Returns the bytes of those frames. */
-static size_t cut_whole_frames(const unsigned char *data, size_t length)
+/*
+ * Replies to the whole frames at the start of `data`, unless the caller sends them as they are.
+ * Returns the bytes of those frames.
+ */
+static size_t cut_whole_frames(const unsigned char *data, size_t length, bool as_they_are)
 {
     size_t start = 0;
     while (length - start >= FRAME_HEADER) {
         size_t payload = frame_payload_length(data + start);
         if (length - start - FRAME_HEADER < payload)
             break;
-        reply(data + start + FRAME_HEADER, payload);
+        if (!as_they_are)
+            reply(data + start + FRAME_HEADER, payload);
         start += FRAME_HEADER + payload;
     }
     return start;
 }
 
-/* Returns false if a frame is too large. */
-static bool cut_frames(struct connection *connection, const unsigned char *data, size_t length)
+/*
+ * Cuts the input. Returns -1 if a frame is too large, else the bytes at the start of `data` that
+ * are to be sent as they are: none if the replies are in `replies`.
+ */
+static ssize_t cut_frames(struct connection *connection, const unsigned char *data, size_t length)
 {
+    bool as_they_are = in_place && connection->partial.length == 0;
     size_t start = 0;
     if (connection->partial.length > 0) {
         ssize_t used = continue_partial(&connection->partial, data, length);
         if (used < 0)
-            return false;
+            return -1;
         start = (size_t)used;
     }
-    start += cut_whole_frames(data + start, length - start);
-    if (start == length)
-        return true;
-    return continue_partial(&connection->partial, data + start, length - start) >= 0;
+    start += cut_whole_frames(data + start, length - start, as_they_are);
+    if (start < length && continue_partial(&connection->partial, data + start, length - start) < 0)
+        return -1;
+    return as_they_are ? (ssize_t)start : 0;
 }
 
 /*
@@ -161,16 +192,16 @@ static ssize_t send_some(int fd, const unsigned char *data, size_t length)
 }
 
 /* Returns false if the peer is gone. */
-static bool send_replies(struct connection *connection)
+static bool send_replies(struct connection *connection, const unsigned char *data, size_t length)
 {
-    if (replies.length == 0)
+    if (length == 0)
         return true;
-    ssize_t sent = send_some(connection->fd, replies.data, replies.length);
+    ssize_t sent = send_some(connection->fd, data, length);
     if (sent < 0)
         return false;
-    size_t left = replies.length - (size_t)sent;
+    size_t left = length - (size_t)sent;
     if (left > 0) {
-        buffer_append(&connection->unsent, replies.data + sent, left);
+        buffer_append(&connection->unsent, data + sent, left);
         watch(EPOLL_CTL_MOD, connection->fd, EPOLLOUT, connection);
     }
     return true;
@@ -182,9 +213,14 @@ static bool on_readable(struct connection *connection)
     ssize_t received = recv(connection->fd, input, sizeof input, 0);
     if (received < 0)
         return errno == EAGAIN || errno == EINTR;
+    if (received == 0)
+        return false;
     replies.length = 0;
-    return received > 0 && cut_frames(connection, input, (size_t)received)
-           && send_replies(connection);
+    ssize_t as_they_are = cut_frames(connection, input, (size_t)received);
+    if (as_they_are < 0)
+        return false;
+    return as_they_are > 0 ? send_replies(connection, input, (size_t)as_they_are)
+                           : send_replies(connection, replies.data, replies.length);
 }
 
 /* Returns false if the peer is gone. */
@@ -260,8 +296,9 @@ static void stop(int signal_number)
 int main(int argc, char **argv)
 {
     char text[ADDRESS_TEXT];
-    if (argc != 2)
-        errx(2, "usage: echo_server [HOST:]PORT");
+    in_place = argc == 3 && strcmp(argv[2], "in-place") == 0;
+    if (argc != 2 && !in_place)
+        errx(2, "usage: echo_server [HOST:]PORT [in-place]");
     struct sockaddr_in address = address_parse(argv[1]);
     signal(SIGTERM, stop);
     signal(SIGINT, stop);

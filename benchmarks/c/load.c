@@ -226,6 +226,7 @@ static void start_connections(void)
     start = last_reply = now_ns();
     window_start = start + (uint64_t)(options.warmup * (double)NS_PER_S);
     window_end = window_start + (uint64_t)(options.seconds * (double)NS_PER_S);
+    options_announce(&options, window_start);
     for (size_t i = 0; options.rate == 0 && i < options.connections; i++) {
         if (connections[i].fd < 0)
             continue;

@@ -6,9 +6,13 @@
 
 #include <err.h>
 #include <getopt.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "address.h"
+#include "clock.h"
 #include "frame.h"
 
 struct options {
@@ -19,7 +23,17 @@ struct options {
     double rate;  /* messages a second on all connections; 0: a closed loop */
     double seconds;
     double warmup;
+    bool announce; /* print when the window begins, once that is known */
 };
+
+/* Prints a time of the monotonic clock in seconds, for who observes the window from outside. */
+static inline void options_announce(const struct options *options, uint64_t window_start)
+{
+    if (!options->announce)
+        return;
+    printf("%.6f\n", (double)window_start / (double)NS_PER_S);
+    fflush(stdout);
+}
 
 static inline size_t options_parse_count(const char *text, size_t lowest, size_t highest)
 {
@@ -42,12 +56,15 @@ static inline double options_parse_seconds(const char *text)
 static inline void options_usage(void)
 {
     errx(2, "usage: [HOST:]PORT -c CONNECTIONS -d SECONDS -s SIZE [--depth D | --rate R]"
-            " [--warmup SECONDS]");
+            " [--warmup SECONDS] [--announce]");
 }
 
 static inline void options_set(struct options *options, int name, const char *value)
 {
     switch (name) {
+    case 'a':
+        options->announce = true;
+        break;
     case 'c':
         options->connections = options_parse_count(value, 1, 1 << 20);
         break;
@@ -78,7 +95,7 @@ static inline struct options options_parse(int argc, char **argv)
         {"connections", required_argument, NULL, 'c'}, {"duration", required_argument, NULL, 'd'},
         {"depth", required_argument, NULL, 'D'},       {"size", required_argument, NULL, 's'},
         {"warmup", required_argument, NULL, 'w'},      {"rate", required_argument, NULL, 'r'},
-        {NULL, 0, NULL, 0},
+        {"announce", no_argument, NULL, 'a'},          {NULL, 0, NULL, 0},
     };
     struct options options = {.connections = 100, .depth = 1, .size = 64, .seconds = 10};
     int name;

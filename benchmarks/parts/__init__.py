@@ -3,6 +3,7 @@
 from benchmarks.parts import (
     beside,
     churn,
+    forms,
     idle,
     limits,
     open_loop,
@@ -17,6 +18,7 @@ PARTS = {
     part.name: part
     for part in (
         table.PART,
+        forms.PART,
         waiting.PART,
         limits.PART,
         open_loop.PART,

@@ -30,7 +30,7 @@ def measure(connections: int, idle: int, server: Running, window: Window) -> Val
     """Measure one server beside so many idle connections."""
     with idlers(server.port, window.core) as others:
         others.grow(idle)
-        return load.closed_loop(server.port, connections, 1, SMALL.size, window)
+        return load.closed_loop(server, connections, 1, SMALL.size, window)
 
 
 def case(idle: int) -> str:

@@ -33,7 +33,7 @@ def turns(plan: Plan, number: int) -> Iterator[Turn]:
 
 def measure(connections: int, server: Running, window: Window) -> Values:
     """Measure one server, with so many connections under way at any time."""
-    return load.churn(server.port, connections, SMALL.size, window)
+    return load.churn(server, connections, SMALL.size, window)
 
 
 def rate(server: Server) -> Series:

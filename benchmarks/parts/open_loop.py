@@ -36,13 +36,13 @@ def turns(plan: Plan, number: int) -> Iterator[Turn]:
 
 def find_top(connections: int, top: Values, server: Running, window: Window) -> Values:
     """Measure the rate of a closed loop at depth 1, and leave it in `top`."""
-    top.update(load.closed_loop(server.port, connections, 1, SMALL.size, window))
+    top.update(load.closed_loop(server, connections, 1, SMALL.size, window))
     return top
 
 
 def measure(connections: int, rate: float, server: Running, window: Window) -> Values:
     """Measure one server at the rate."""
-    return load.open_loop(server.port, connections, rate, SMALL.size, window)
+    return load.open_loop(server, connections, rate, SMALL.size, window)
 
 
 def p99(server: Server) -> Series:

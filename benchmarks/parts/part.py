@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from benchmarks import quiet
 from benchmarks.load import Window
 from benchmarks.machine import cores
 from benchmarks.plan import Plan
@@ -20,6 +22,12 @@ class Turn:
     case: str
     server: Server
     measure: Callable[[Running, Window], Values]
+
+    def take(self, core: int, window: Window) -> Values:
+        """Measure once, with a process of its own: what a server's heap has become in one, and a
+        memory layout that happened to be a lucky one, stay out of the next."""
+        with serving(self.server, core) as running:
+            return self.measure(running, window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +48,7 @@ class Part:
     report: Callable[[Plan, Sequence[Sample]], str]
 
     def samples(self, plan: Plan) -> Iterator[Sample]:
-        """Carry it out. Each turn gets a fresh process: what a server's heap has become in one,
-        and a memory layout that happened to be a lucky one, stay out of the next.
+        """Carry it out.
 
         Raises:
             BenchmarkError: a server or the load on it failed.
@@ -50,8 +57,8 @@ class Part:
         window = Window(plan.seconds, plan.warmup, load_core)
         for number in range(1, self.rounds(plan) + 1):
             for turn in self.turns(plan, number):
-                with serving(turn.server, server_core) as running:
-                    values = turn.measure(running, window)
+                take = partial(turn.take, server_core, window)
+                values = quiet.quietest(take, plan.attempts)
                 yield Sample(self.name, turn.case, turn.server.name, number, values)
 
 

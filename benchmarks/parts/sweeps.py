@@ -48,7 +48,7 @@ class Sweep:
     def measure(self, stop: int, server: Running, window: Window) -> Values:
         """Measure one server at one stop."""
         load_shape = {"connections": self.connections, "depth": self.depth, "size": self.size}
-        return load.closed_loop(server.port, **load_shape | {self.name: stop}, window=window)
+        return load.closed_loop(server, **load_shape | {self.name: stop}, window=window)
 
     def rate(self, server: Server, stop: int) -> Series:
         """Return the series of a server's rates at a stop."""

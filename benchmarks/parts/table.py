@@ -1,6 +1,7 @@
 """The table: every server at every point, A B C at the first, then at the next."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from benchmarks import load, markdown
@@ -24,7 +25,7 @@ def turns(plan: Plan, number: int) -> Iterator[Turn]:
 
 def measure(connections: int, point: Point, server: Running, window: Window) -> Values:
     """Measure one server at one point."""
-    return load.closed_loop(server.port, connections, point.depth, point.size, window)
+    return load.closed_loop(server, connections, point.depth, point.size, window)
 
 
 def rate(server: Server, point: Point) -> Series:
@@ -39,6 +40,7 @@ def report(plan: Plan, samples: Sequence[Sample]) -> str:
         [
             *(ratios(plan, samples, base) for base in bases),
             markdown.section("Messages per second", rates(plan, samples)),
+            markdown.section("The server's CPU time for each message, µs", costs(plan, samples)),
         ]
     )
 
@@ -62,6 +64,21 @@ def rates(plan: Plan, samples: Sequence[Sample]) -> str:
     rows = [
         [s.label, *[markdown.median(rate(s, p).figure(samples)) for p in plan.points]]
         for s in plan.servers
+    ]
+    return markdown.table(["server", *map(str, plan.points)], rows)
+
+
+def costs(plan: Plan, samples: Sequence[Sample]) -> str:
+    """Tabulate the servers' CPU time for each message."""
+    rows = [
+        [
+            server.label,
+            *[
+                markdown.ratio(replace(rate(server, point), value="cpu_us").figure(samples))
+                for point in plan.points
+            ],
+        ]
+        for server in plan.servers
     ]
     return markdown.table(["server", *map(str, plan.points)], rows)
 

@@ -35,14 +35,12 @@ def turns(plan: Plan, number: int) -> Iterator[Turn]:
 
 def closed_loop(connections: int, point: Point, server: Running, window: Window) -> Values:
     """Measure one server by `epollo bench`, at one point."""
-    return load.epollo_bench(
-        server.port, connections, point.size, window, "--depth", str(point.depth)
-    )
+    return load.epollo_bench(server, connections, point.size, window, "--depth", str(point.depth))
 
 
 def open_loop(connections: int, server: Running, window: Window) -> Values:
     """Send to one server by the clock."""
-    return load.epollo_bench(server.port, connections, SMALL.size, window, "--rate", str(RATE))
+    return load.epollo_bench(server, connections, SMALL.size, window, "--rate", str(RATE))
 
 
 def closed_case(tester: str, point: Point) -> str:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from benchmarks.build import CHURN, LOAD
 from benchmarks.errors import BenchmarkError
 from benchmarks.load import GRACE
+from benchmarks.usage import usage
 from benchmarks.workers.servers import (
     BURNING,
     ECHO,
@@ -28,7 +29,6 @@ from benchmarks.workers.servers import (
     Group,
     Variant,
     running,
-    usage,
 )
 
 Values: TypeAlias = dict[str, float]

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from tempfile import TemporaryFile
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.process import ROOT, postmortem, ready_port
+from benchmarks.usage import usage
 from epollo.child_process import child_process
 
 ECHO = "benchmarks.handlers:prompt_echo"
@@ -39,25 +40,6 @@ ONE = Variant("1 worker", 1)
 SLOTS = Variant("2 workers, slot", 2, "slot")
 EXACT = Variant("2 workers, exact", 2, "exact")
 SPREAD = (Variant("4 workers, slot", 4, "slot"), Variant("4 workers, exact", 4, "exact"))
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """CPU seconds of some processes, and the seconds for which they were ready to run and had no
-    core (schedstat of proc(5))."""
-
-    ran: float
-    waited: float
-
-    def __sub__(self, other: "Usage") -> "Usage":
-        return Usage(self.ran - other.ran, self.waited - other.waited)
-
-
-def usage(pids: Collection[int]) -> Usage:
-    """Return what the processes have used until now, all threads together."""
-    files = [file for pid in pids for file in Path(f"/proc/{pid}/task").glob("*/schedstat")]
-    values = [list(map(int, file.read_text().split()[:2])) for file in files]
-    return Usage(sum(v[0] for v in values) / 1e9, sum(v[1] for v in values) / 1e9)
 
 
 @dataclass(frozen=True, slots=True)

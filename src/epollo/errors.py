@@ -63,6 +63,10 @@ class WorkerError(EpolloError):
     """A worker process that ended, or did not answer, before it served."""
 
 
+class ControlError(EpolloError):
+    """A running server that cannot be reached at its control socket, or has refused a command."""
+
+
 class PollerFull(EpolloError):
     """The poller cannot watch a descriptor (select's limit)."""
 

@@ -56,7 +56,7 @@ class Screen:
         """Its modes are what they were, its cursor is to be seen, where it was, and no escape
         sequence went there but those that were undone."""
         self._read_all()
-        assert termios.tcgetattr(self.keyboard) == self._before
+        self.assert_restored()
         assert self.shown.count(HIDE) <= self.shown.count(SHOW)
         assert self.shown.rfind(HIDE) <= self.shown.rfind(SHOW)
         assert b"\x1b" not in KNOWN.sub(b"", self.shown)
@@ -64,6 +64,10 @@ class Screen:
         assert not colours or colours[-1] in (b"", b"0")
         live, erased, _ = self.shown.rpartition(b"\x1b[2K")
         assert live.count(b"\n") == live.count(b"\x1b[1A") or not erased
+
+    def assert_restored(self) -> None:
+        """Its modes are what they were."""
+        assert termios.tcgetattr(self.keyboard) == self._before
 
     def _read_all(self) -> None:
         """Until an end that this side writes."""

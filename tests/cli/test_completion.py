@@ -39,6 +39,10 @@ COMPLETED = {
     "epollo serve hello:li": "epollo serve hello:limit ",
     "epollo bench --arrival po": "epollo bench --arrival poisson ",
     "epollo bench --tls-ca ce": "epollo bench --tls-ca cert.pem ",
+    "epollo ctl connec": "epollo ctl connections ",
+    "epollo ctl connections --sort id": "epollo ctl connections --sort idle ",
+    "epollo ctl --control ep": "epollo ctl --control epollo.toml ",
+    "epollo top --onc": "epollo top --once ",
     "epollo completion z": "epollo completion zsh ",
     "epollo serve --max-frame 1MiB --fram": "epollo serve --max-frame 1MiB --fram",  # two of them
     "epollo serve --bogu": "epollo serve --bogu",

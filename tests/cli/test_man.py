@@ -74,6 +74,11 @@ def test_the_page_has_every_option_of_every_command(page: str) -> None:
                 assert re.search(rf"^ .*{re.escape(flag)}\b", page, re.MULTILINE), flag
 
 
+def test_the_page_has_the_commands_for_a_running_server(page: str) -> None:
+    for command in ("epollo ctl connections", "epollo ctl log-level", "epollo top"):
+        assert re.search(rf"^ +{command}$", page, re.MULTILINE), command
+
+
 def test_the_page_has_every_setting_and_its_variable(page: str) -> None:
     for setting in given_by_commands():
         variable = f"EPOLLO_{setting.name.upper()}"

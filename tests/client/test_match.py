@@ -7,7 +7,31 @@ from typing import Any
 import pytest
 
 from epollo import Match, SettingError
+from epollo.client.identifiers import IDENTIFIERS
 from epollo.client.match import bytes_at, parse
+
+# Messages of the specifications' layouts, and the identifier in each.
+REQUESTS = {
+    "modbus": (bytes.fromhex("0002000000061103006b0003"), b"\0\2"),
+    "dns": (bytes.fromhex("fa4e01000001000000000000076578616d706c6503636f6d0000010001"), b"\xfaN"),
+    "kafka": (bytes.fromhex("0012000000000007000178"), b"\0\0\0\7"),
+    "thrift": (bytes.fromhex("800100010000000470696e670000000100"), b"\0\0\0\1"),
+    "smpp": (bytes.fromhex("00000010000000150000000000000009"), b"\0\0\0\x09"),
+    "diameter": (
+        bytes.fromhex("0100001480000118000000000000000500000006"),
+        b"\0\0\0\5",
+    ),
+    "mongodb": (bytes.fromhex("150000000700000000000000dd0700000000000000"), b"\7\0\0\0"),
+    "ldap": (bytes.fromhex("300c020103600702010304008000"), b"\3"),
+}
+REPLIES = {
+    "kafka": bytes.fromhex("00000007000000"),
+    "thrift": bytes.fromhex("800100020000000470696e670000000100"),
+    "smpp": bytes.fromhex("00000010800000150000000000000009"),
+    "diameter": bytes.fromhex("0100001400000118000000000000000500000006"),
+    "mongodb": bytes.fromhex("150000009900000007000000dd0700000000000000"),
+    "ldap": bytes.fromhex("3081070201036102") + bytes(2),
+}
 
 
 def test_bytes_at_find_the_identifier_without_a_python_call() -> None:
@@ -64,3 +88,39 @@ def test_what_cannot_be_is_a_setting_error(make: Any, text: str) -> None:
         make()
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("match: ")
+
+
+def reply(name: str, message: bytes) -> object:
+    match = parse(name)
+    assert match is not None
+    return (match.get_reply or match.get)(message)
+
+
+@pytest.mark.parametrize("name", IDENTIFIERS)
+def test_the_identifier_of_a_protocol_is_found_in_its_frames(name: str) -> None:
+    request, expected = REQUESTS[name]
+    match = parse(name)
+    assert match is not None
+    assert match.get(request) == expected
+    answer = REPLIES.get(name, request)
+    assert reply(name, answer) == expected
+    for size in range(len(answer)):
+        assert reply(name, answer[:size]) in (None, answer[:size][:2], expected)
+
+
+@pytest.mark.parametrize("name", IDENTIFIERS)
+def test_the_identifier_of_a_protocol_is_written_where_it_is_found(name: str) -> None:
+    match = parse(f"{name}(stamp)")
+    assert match is not None
+    assert match.stamp is not None
+    request, _ = REQUESTS[name]
+    stamped = {match.stamp(request, number) for number in range(100)}
+    assert {match.get(each) for each in stamped} == {match.get(each) for each in stamped} - {None}
+    assert len({match.get(each) for each in stamped}) == 100
+    assert {len(each) for each in stamped} == {len(request)}
+
+
+def test_requests_of_the_server_are_no_replies() -> None:
+    assert reply("smpp", bytes.fromhex("00000010000000150000000000000007")) is None
+    assert reply("diameter", bytes.fromhex("0100001480000118") + bytes(12)) is None
+    assert reply("ldap", bytes.fromhex("300c02010078070a010004000400")) is None

@@ -41,7 +41,7 @@ def figures(of: Any) -> Figures:
 
 
 def until_read(connection: Any, size: int) -> None:
-    until(lambda: connection.traffic.bytes_in == size)
+    until(lambda: connection.bytes_in == size)
 
 
 def counting(engine: Engine, handler: Recorder, **settings: Any) -> Any:
@@ -69,11 +69,11 @@ def test_messages_and_bytes_are_counted(
         peer.send(sent)
         assert peer.receive(len(received)) == received
         expected = (len(messages), len(replies), len(sent), len(received))
-        until(lambda: figures(connection.traffic) == expected)
-        assert figures(server._protocol.traffic) == (0, 0, 0, 0), "that of closed ones"
+        until(lambda: figures(connection) == expected)
+        assert figures(server._protocol.figures.closed) == (0, 0, 0, 0), "that of closed ones"
         peer.end()
         assert peer.receive_all() == b""
-        until(lambda: figures(server._protocol.traffic) == expected)
+        until(lambda: figures(server._protocol.figures.closed) == expected)
 
 
 def test_a_message_in_parts_is_one(engine: Engine) -> None:
@@ -85,7 +85,7 @@ def test_a_message_in_parts_is_one(engine: Engine) -> None:
             peer.send(data[start : start + 3000])
             until_read(connection, min(len(data), start + 3000))
         assert peer.receive(len(data)) == data
-        until(lambda: figures(connection.traffic) == (1, 1, len(data), len(data)))
+        until(lambda: figures(connection) == (1, 1, len(data), len(data)))
 
 
 def test_messages_that_are_held_back_are_counted_once(engine: Engine) -> None:
@@ -93,11 +93,11 @@ def test_messages_that_are_held_back_are_counted_once(engine: Engine) -> None:
     with counting(engine, handler) as server, Peer(server.addresses[0]) as peer:
         connection: Any = handler.opened.get()
         peer.send(frame(b"pause") + frame(b"m") * 200)
-        until(lambda: connection.traffic.messages_in == 201)
+        until(lambda: connection.messages_in == 201)
         assert peer.message() == b"pause"
         connection.resume_reading()
         assert [peer.message() for _ in range(200)] == [b"m"] * 200
-        until(lambda: figures(connection.traffic)[:2] == (201, 201))
+        until(lambda: figures(connection)[:2] == (201, 201))
 
 
 def test_messages_of_other_threads_are_counted_each(engine: Engine) -> None:
@@ -117,7 +117,7 @@ def test_messages_of_other_threads_are_counted_each(engine: Engine) -> None:
         assert len(peer.message()) == 500_000
         assert [peer.message() for _ in range(500)] == [b"small"] * 500
         sent = len(frame(bytes(500_000))) + 500 * len(frame(b"small"))
-        until(lambda: figures(connection.traffic) == (0, 501, 0, sent))
+        until(lambda: figures(connection) == (0, 501, 0, sent))
 
 
 def test_messages_of_a_handler_that_raises_are_counted(engine: Engine, log: Any) -> None:
@@ -127,7 +127,7 @@ def test_messages_of_a_handler_that_raises_are_counted(engine: Engine, log: Any)
             peer.send(frame(b"a") + frame(b"raise"))
             assert peer.receive_all() == frame(b"a")
         until(lambda: not server.counters.open)
-        assert figures(server._protocol.traffic) == (2, 1, 14, 5)
+        assert figures(server._protocol.figures.closed) == (2, 1, 14, 5)
     assert "raised" in log.take()[0]
 
 
@@ -138,13 +138,13 @@ def test_with_tls_the_bytes_on_the_wire_are_counted(engine: Engine, files: Files
         context = epollo.tls.client_context(ca=files.ca)
         with epollo.connect(server.addresses[0], framing="u32", tls=context) as client:
             connection: Any = handler.opened.get()
-            established = connection.traffic.bytes_in
+            established = connection.bytes_in
             assert established > 100
             assert client.request(b"x" * 5000) == b"x" * 5000
-            until(lambda: connection.traffic.messages_out == 1)
-            assert connection.traffic.messages_in == 1
-            assert connection.traffic.bytes_in - established > 5000
-            until(lambda: connection.traffic.bytes_out > 6000)  # counted when they are sent
+            until(lambda: connection.messages_out == 1)
+            assert connection.messages_in == 1
+            assert connection.bytes_in - established > 5000
+            until(lambda: connection.bytes_out > 6000)  # counted when they are sent
 
 
 def test_numbers_are_not_used_again(engine: Engine) -> None:
@@ -162,6 +162,7 @@ def test_numbers_are_not_used_again(engine: Engine) -> None:
 
 def test_nothing_is_counted_unless_asked_for(engine: Engine) -> None:
     handler = Recorder()
-    with engine.server(handler) as server, Peer(server.addresses[0]):
+    with engine.server(handler) as server, Peer(server.addresses[0]) as peer:
         connection: Any = handler.connection()
-        assert connection.traffic is None
+        assert peer.ask(b"m") == b"m"
+        assert figures(connection) == (0, 0, 0, 0)

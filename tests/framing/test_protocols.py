@@ -7,6 +7,7 @@ import pytest
 from epollo.framing import parse
 from epollo.framing.protocols import PROTOCOLS
 from tests.documents import ROOT
+from tests.framing.rows import ROWS
 from tests.framing.support import assert_cuts, decoders, outcome
 from tests.framing.vectors import VECTORS
 
@@ -16,7 +17,7 @@ def pairs(spec: str) -> list[tuple[bytes, bytes]]:
 
 
 def test_every_name_has_frames() -> None:
-    assert set(PROTOCOLS) <= set(VECTORS)
+    assert set(PROTOCOLS) <= {*VECTORS, *(row.framing for row in ROWS)}
 
 
 @pytest.mark.parametrize("spec", VECTORS)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from epollo.metrics.pages import Page, Respond, registry_pages
 from epollo.metrics.scrape import Scrape
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -19,10 +22,19 @@ def registry() -> CollectorRegistry:
     return registry
 
 
+def responses_to(parts: Iterable[bytes], registry: CollectorRegistry) -> list[bytes]:
+    responses: list[bytes] = []
+    scrape = Scrape(registry_pages(registry), responses.append)
+    for part in parts:
+        assert not responses
+        scrape.feed(part)
+        assert scrape.asked is bool(responses)
+    return responses
+
+
 def response_to(request: bytes, registry: CollectorRegistry) -> tuple[int, dict[str, str], str]:
     """Status, headers and body."""
-    response = Scrape(registry).feed(request)
-    assert response is not None
+    [response] = responses_to([request], registry)
     head, _, body = response.decode().partition("\r\n\r\n")
     first, *lines = head.split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
@@ -65,10 +77,23 @@ def test_an_accept_header_without_sense_changes_nothing(
 
 
 def test_a_request_may_come_byte_by_byte(registry: CollectorRegistry) -> None:
-    scrape = Scrape(registry)
-    responses = [scrape.feed(GET[n : n + 1]) for n in range(len(GET))]
-    assert responses[-1] == Scrape(registry).feed(GET)
-    assert responses[:-1] == [None] * (len(GET) - 1)
+    bytewise = (GET[n : n + 1] for n in range(len(GET)))
+    assert responses_to(bytewise, registry) == responses_to([GET], registry)
+
+
+def test_a_page_may_come_later() -> None:
+    waiting: list[tuple[str, Respond]] = []
+    responses: list[bytes] = []
+    scrape = Scrape({b"/late": lambda *asked: waiting.append(asked)}, responses.append)
+    scrape.feed(b"GET /late HTTP/1.1\r\nHost: a\r\nAccept: b/c\r\n\r\n")
+    scrape.feed(b"whatever comes now is not read")
+    assert (scrape.asked, responses) == (True, [])
+    [(accept, respond)] = waiting
+    assert accept == "b/c"
+    respond(Page(503, "d/e", b"busy"))
+    [response] = responses
+    assert response.startswith(b"HTTP/1.1 503 ")
+    assert response.endswith(b"\r\n\r\nbusy")
 
 
 @pytest.mark.parametrize(

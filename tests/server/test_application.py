@@ -191,3 +191,28 @@ def test_nothing_stands_between_the_engine_and_a_plain_handler(
     with engine.server(handler) as server, Peer(server.addresses[0]) as peer:
         peer.send(frame(b"from "))
         assert peer.message() not in (b"from application.py", b"from executor.py")
+
+
+class Hidden:
+    """`max` does not tell its parameters."""
+
+    received = staticmethod(max)
+
+    def __init__(self, takes_connection: object) -> None:
+        self.takes_connection = takes_connection
+
+
+@pytest.mark.parametrize("takes_connection", [True, False])
+def test_a_built_in_that_hides_its_parameters_is_asked_for_them(takes_connection: bool) -> None:
+    handler: Any = Hidden(takes_connection)
+    assert application(handler).wants_connection is takes_connection
+
+
+@pytest.mark.parametrize("handler", [max, Hidden(None), Hidden("yes")], ids=["max", "None", "yes"])
+def test_a_built_in_that_hides_its_parameters_is_not_guessed_at(handler: Any) -> None:
+    with pytest.raises(HandlerError) as raised:
+        application(handler, "fast:handle")
+    assert str(raised.value) == (
+        "handler 'fast:handle' is compiled and does not tell its parameters; make it the "
+        "staticmethod received of an object with takes_connection = True or False"
+    )

@@ -481,9 +481,9 @@ def test_the_kernel_tells_when_data_came_last() -> None:
         socket.create_connection(listener.getsockname()) as peer,
         listener.accept()[0] as sock,
     ):
-        until(lambda: (seconds_since_data(sock) or 0) > 0.2)
+        until(lambda: (seconds_since_data(sock.fileno()) or 0) > 0.2)
         peer.send(b"unread")
-        until(lambda: (seconds_since_data(sock) or 1) < 0.2)
+        until(lambda: (seconds_since_data(sock.fileno()) or 1) < 0.2)
     one, other = socket.socketpair()
     with one, other:
-        assert seconds_since_data(one) is None
+        assert seconds_since_data(one.fileno()) is None

@@ -62,12 +62,23 @@ def bind(sock: socket.socket, path: str, mode: int | None) -> SocketFile:
     permissions, or None for those that the umask leaves. Raises OSError."""
     with _locked(path, _LOCK_SECONDS):
         _remove_stale(path)
+        if mode is not None:
+            _limit_mode(sock, mode)
         sock.bind(path)
         if mode is not None:
             # Safe after bind: connect(2) is refused until the socket listens. A umask would affect
             # files that other threads create meanwhile.
             Path(path).chmod(mode)
         return SocketFile.at(path)
+
+
+def _limit_mode(sock: socket.socket, mode: int) -> None:
+    """Let the file that ``sock`` is going to be bound to have no more than ``mode`` from its
+    creation on: on Linux bind(2) takes the mode of the socket itself, less the umask."""
+    try:
+        os.fchmod(sock.fileno(), mode)
+    except OSError:  # another system: EINVAL
+        pass
 
 
 def _remove_stale(path: str) -> None:

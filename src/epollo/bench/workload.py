@@ -79,8 +79,9 @@ class Workload:
             with the message and the reply; it returns true if the reply is correct. ``"none"``: no
             replies come, and a message is done when it was sent.
         match: where a message and its reply have the identifier that they share:
-            ``"bytes(OFFSET,SIZE)"``, with ``,stamp`` to write it into each message, or
-            ``"module:name"`` of a function or an `epollo.client.Match`. Without it, replies are
+            ``"bytes(OFFSET,SIZE)"``, with ``,stamp`` to write it into each message; a protocol such
+            as ``"kafka"`` or ``"kafka(stamp)"``; or ``"module:name"`` of a function or an
+            `epollo.client.Match`. Without it, replies are
             matched in the order of their messages.
         framing: how messages are framed.
         timeout: of each connect and each reply.

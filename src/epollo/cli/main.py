@@ -1,4 +1,5 @@
-"""The commands: ``epollo serve``, ``bench``, ``report``, ``lab``, ``completion`` and ``man``.
+"""The commands: ``epollo serve``, ``bench``, ``report``, ``lab``, ``ctl``, ``top``, ``completion``
+and ``man``.
 
 Exit status: 0 done, 1 the run failed, 2 the command line was wrong. An error is one line on
 stderr that names the thing and the fix.
@@ -122,5 +123,7 @@ cli.add_lazy(
 cli.add_lazy(
     "lab", "epollo.lab.commands", "Experiments on this machine: pollers, accept queue, peers."
 )
+cli.add_lazy("ctl", "epollo.cli.ctl", "Ask a running server about itself, and steer it.")
+cli.add_lazy("top", "epollo.cli.top", "Watch a running server, live in the terminal.")
 cli.add_lazy("completion", "epollo.cli.completion", "Print a script that completes commands.")
 cli.add_lazy("man", "epollo.cli.man", "Print the manual page.")

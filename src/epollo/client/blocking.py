@@ -63,11 +63,11 @@ def connect(
     has to be valid for.
 
     ``match`` says how replies are matched to requests by an identifier that both contain:
-    ``"bytes(OFFSET,SIZE)"``, a function that returns the identifier of a message, or a
-    `epollo.client.Match`. It is needed for a server that replies out of order (``ordered=False``),
-    or that sends messages without a request. Without it the next message is taken for the reply to
-    the oldest request: **nothing tells that it is another one's**. ``on_push`` is called with each
-    message that has no request; without it, `receive` returns them.
+    ``"bytes(OFFSET,SIZE)"``, a protocol such as ``"kafka"``, a function that returns the identifier
+    of a message, or a `epollo.client.Match`. It is needed for a server that replies out of order
+    (``ordered=False``), or that sends messages without a request. Without it the next message is
+    taken for the reply to the oldest request: **nothing tells that it is another one's**.
+    ``on_push`` is called with each message that has no request; without it, `receive` returns them.
 
     ``keepalive`` is the silence in seconds after which TCP probes the server. A server that has
     vanished ends the connection after twice that time, also while sent bytes are not acknowledged

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, TypeAlias
 
+from epollo.client.identifiers import IDENTIFIERS, Identifier, Place
 from epollo.errors import SettingError
 
 Getter: TypeAlias = Callable[[bytes], Hashable | None]
@@ -18,7 +19,11 @@ Stamper: TypeAlias = Callable[[bytes, int], bytes]
 """A message with a number written into it as its identifier."""
 
 _SPEC = re.compile(r"bytes\((\d{1,9}),(\d{1,9})(,stamp)?\)")
-_FORMS = "write bytes(OFFSET,SIZE) or bytes(OFFSET,SIZE,stamp), or pass a function or a Match"
+_NAMED = re.compile(r"(\w+)(\(stamp\))?")
+_FORMS = (
+    "write bytes(OFFSET,SIZE), bytes(OFFSET,SIZE,stamp), or one of "
+    f"{', '.join(IDENTIFIERS)}, also with (stamp); or pass a function or a Match"
+)
 _LARGEST_SIZE = 1 << 16  # bytes of an identifier
 
 
@@ -54,7 +59,7 @@ class Match:
 
 def bytes_at(offset: int, size: int, *, stamp: bool = False) -> Match:
     """The identifier is the ``size`` bytes at ``offset`` of every message, as in DNS (0, 2), Modbus
-    TCP (0, 2) or Kafka (0, 4). No Python function is called to find it.
+    TCP (0, 2) or Kafka's replies (0, 4). No Python function is called to find it.
 
     With ``stamp`` the client writes it, as a big-endian number: two requests never have the same
     one, whatever the caller has written there. The reply is returned as it came, with that number.
@@ -70,13 +75,50 @@ def bytes_at(offset: int, size: int, *, stamp: bool = False) -> Match:
     return Match(itemgetter(slice(offset, end)), None, writer, end, (offset, size))
 
 
+def of_protocol(name: str, *, stamp: bool = False) -> Match:
+    """The identifier of the protocol ``name``, such as ``kafka``, for messages of the framing of
+    that name. With ``stamp`` the client writes it, over the one that a request has. A reply is
+    found by its own place; requests of the server are pushes."""
+    identifier = IDENTIFIERS[name]
+    if identifier.at is not None:
+        return bytes_at(*identifier.at, stamp=stamp)
+    writer = _writer_of(identifier) if stamp else None
+    return Match(_getter(identifier.request), _getter(identifier.reply), writer)
+
+
+def _getter(place: Place) -> Getter:
+    def get(message: bytes) -> bytes | None:
+        where = place(message)
+        return None if where is None else message[where]
+
+    return get
+
+
+def _writer_of(identifier: Identifier) -> Stamper:
+    def write(message: bytes, number: int) -> bytes:
+        where = identifier.request(message)
+        if where is None:
+            return message  # it has no identifier, which is told when it is looked for
+        size = where.stop - where.start
+        # Positive in a signed number, and not 0, which is no identifier in LDAP.
+        value = number % ((1 << (8 * size - 1)) - 1) + 1
+        written: bytes = value.to_bytes(size, identifier.order)
+        return message[: where.start] + written + message[where.stop :]
+
+    return write
+
+
 def parse(match: str | Getter | Match | None) -> Match | None:
-    """The `Match` that a ``match`` argument describes: ``bytes(0,2)`` for `bytes_at`, a function
-    for `Match.get`, or a `Match`. Raises SettingError."""
+    """The `Match` that a ``match`` argument describes: ``bytes(0,2)`` for `bytes_at`, ``kafka`` for
+    `of_protocol`, a function for `Match.get`, or a `Match`. Raises SettingError."""
     if match is None or isinstance(match, Match):
         return match
     if isinstance(match, str):
-        found = _SPEC.fullmatch(match.replace(" ", ""))
+        text = match.replace(" ", "")
+        named = _NAMED.fullmatch(text)
+        if named is not None and named[1] in IDENTIFIERS:
+            return of_protocol(named[1], stamp=named[2] is not None)
+        found = _SPEC.fullmatch(text)
         if found is None:
             raise SettingError(f"match: {match!r} is not known; {_FORMS}")
         return bytes_at(int(found[1]), int(found[2]), stamp=found[3] is not None)

@@ -9,11 +9,13 @@ import logging
 import math
 import os
 import socket
+import time
 import traceback
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import length_hint
 from typing import Any, ClassVar, NoReturn, cast
 
 from epollo.engine.connection import BaseConnection
@@ -26,8 +28,8 @@ from epollo.engine.listener import Listener
 from epollo.engine.pushes import Pushes
 from epollo.engine.replies import Replies
 from epollo.engine.stages import ConnectionStage, Handshake, drop_unacknowledged
+from epollo.engine.survey import Survey
 from epollo.engine.timers import Timer, Timers
-from epollo.engine.traffic import Traffic
 from epollo.engine.wakeup import Alarm, Wakeup
 from epollo.errors import EngineMissing
 from epollo.reasons import CloseReason
@@ -72,10 +74,15 @@ class BaseLoop(ABC):
     name: ClassVar[str]
     _new_listener: ClassVar[type[Listener]] = Listener
     _new_connection: ClassVar[type[Any]]
-    new_traffic: ClassVar[type[Traffic]] = Traffic
 
     thread: int | None  # the one that is, or was last, in `poll`
     tick: int  # counts the sweeps; connections keep it in place of a time
+    late_after: float  # seconds that a turn may take, without its wait, before `on_late` is told
+    turn_count: int  # turns that were timed, as they are if ``late_after`` is finite
+    turn_seconds: float  # what they took
+    served_seconds: float  # for events of open connections, if ``slow_after`` is finite
+    dropped: dict[BaseConnection, int]  # bytes unsent at their end, of those that had some
+    undelivered: int  # messages that were held back, and then dropped
     slow_after: float  # seconds that one event may take before `on_slow` is told
     waiting: bool  # in `poll`, for the kernel
     polling: bool  # in `poll`, after that
@@ -101,8 +108,13 @@ class BaseLoop(ABC):
         self.waiting = self.polling = self.dispatching = False
         self.tick = 0
         self.slow_after = math.inf
+        self.late_after = math.inf
+        self.dropped = {}
+        self.turn_count = self.undelivered = 0
+        self.turn_seconds = self.served_seconds = 0.0
         self.crossing_seconds: float = 0.0
         self.on_slow: Callable[[BaseConnection, float], object] = _ignore
+        self.on_late: Callable[[float], object] = _ignore
         self.on_error: Callable[[BaseException, str], object] = _log_error
         self.to_flush = []
         self._to_close = []
@@ -238,11 +250,12 @@ class BaseLoop(ABC):
         self._to_close.clear()
         self.replies.clear()
         self.held_reads.clear()
+        self.dropped.clear()
         self._pushes = Pushes(self)  # another thread may have held the lock of the present one
         self._exit = RuntimeError(
             "a handler forked this process and returned in it; end it with os._exit"
         )
-        for connection in self._all():
+        for connection in self.all_connections():
             attempt(connection.discard)
             attempt(connection.abandon)
 
@@ -341,11 +354,11 @@ class BaseLoop(ABC):
 
         In any thread: an engine copies its sources in one step, under the interpreter's lock.
         """
-        return [each for each in self._all() if each.established]
+        return [each for each in self.all_connections() if each.established]
 
     def newcomers(self) -> list[BaseConnection]:
         """All that are not yet established, or failed to be."""
-        return [each for each in self._all() if not each.established]
+        return [each for each in self.all_connections() if not each.established]
 
     def advance_newcomers(self) -> bool:
         """Read what handshakes have received until now, and abort those that have received nothing.
@@ -364,9 +377,14 @@ class BaseLoop(ABC):
                 connection.drop(CloseReason.SHUTDOWN)
         return left
 
-    def _all(self) -> list[BaseConnection]:
+    def all_connections(self) -> list[BaseConnection]:
+        """Both. In any thread."""
         found = [connection_of(source) for source in self.sources()]
         return [each for each in found if each is not None]
+
+    def survey(self) -> Survey:
+        """What all connections have and hold, added up."""
+        return Survey().look_at(self.all_connections())
 
     # ---- The end of a turn
 
@@ -419,6 +437,7 @@ class BaseLoop(ABC):
             self.report(error, "the handler raised in disconnected")
         # Its traceback holds frames that hold the connection: a cycle for the garbage collector.
         connection.error = None
+        self.dropped.pop(connection, None)
 
     def _wake(self) -> None:
         """Wake the loop for work made outside a turn, or by a signal handler while it waits."""
@@ -454,6 +473,22 @@ class BaseLoop(ABC):
         connection = connection_of(source)
         if connection is not None:
             self.on_slow(connection, seconds)
+
+    def serve_held_back(self, connection: BaseConnection, messages: Iterable[bytes]) -> int | None:
+        """Deliver messages that were held back, and time that as an event is timed. Returns how
+        many are left if delivery was paused before the end."""
+        if self.slow_after == math.inf:
+            return connection.serve(messages)
+        context, before, count = connection.context, time.monotonic(), length_hint(messages)
+        context.read_messages = 0
+        left = connection.serve(messages)
+        context.read_messages += count - (left or 0)
+        seconds = time.monotonic() - before
+        self.served_seconds += seconds
+        if seconds > self.slow_after:
+            self._tell_slow(connection, seconds)
+        context.read_messages += left or 0  # which `hold_back` subtracts
+        return left
 
     # ---- Calls: at their time, or for another thread
 

@@ -42,7 +42,6 @@ from epollo.engine.phases import PhasedConnection
 from epollo.engine.pushes import Reframed
 from epollo.engine.stages import Connecting, Handshake, Lingering, has_unread, linger_seconds
 from epollo.engine.tcp_info import seconds_since_data
-from epollo.engine.traffic import Traffic
 from epollo.errors import ConnectionClosed, FilterError, FrameError, FrameTooLarge, FrameTruncated
 from epollo.framing import Buffer
 from epollo.reasons import CloseReason
@@ -107,6 +106,9 @@ class BaseConnection(PhasedConnection):
     transmit: Callable[[bytes], None]  # send bytes as they are, now, behind earlier ones
     queue_raw: Callable[[bytes], None]  # the same, but maybe at the end of the turn
     discard: Callable[[], None]  # forget all output
+    count_bytes: Callable[[int, int], None]  # received and sent ones; nothing if it does not count
+    count_in: Callable[[int], None]  # messages of the peer; the same
+    count_out: Callable[[int], None]  # messages for the peer; the same
     find_peer: Callable[[], None]  # sets ``peer``; raises OSError if not connected
     check_eof: Callable[[], None]  # raises FrameTruncated inside a frame
     has_partial_frame: Callable[[], bool]
@@ -117,7 +119,11 @@ class BaseConnection(PhasedConnection):
     # Data:
     context: ConnectionContext
     id: int  # no other connection of this process has, or had, the same
-    traffic: Traffic | None  # what it counts with; None if nothing is counted
+    since: float  # time.monotonic() of its creation
+    messages_in: int  # received whole; this and the next three are 0 if it does not count
+    messages_out: int  # queued for the peer
+    bytes_in: int  # from the kernel, with headers, TLS records and a PROXY header
+    bytes_out: int  # taken by the kernel
     socket: socket.socket
     fd: int
     state: Any  # the handler's own
@@ -186,13 +192,17 @@ class BaseConnection(PhasedConnection):
     def silence(self, tick_seconds: float) -> float:
         """For how many seconds, at least, no byte has come. Infinite if its handler has paused it:
         nothing would be read. Without TCP, ticks tell, which take ``tick_seconds`` each."""
-        if self.paused & USER:
-            return math.inf
-        seconds = seconds_since_data(self.socket)
-        if seconds is None:
-            ticks = self.loop.tick - self.last_activity & TICKS
-            return max(0, ticks - 1) * tick_seconds
-        return seconds
+        return math.inf if self.paused & USER else self.idle(tick_seconds)
+
+    def idle(self, tick_seconds: float) -> float:
+        """For how many seconds, at least, no byte has come."""
+        seconds = seconds_since_data(self.fd)
+        return max(0, self.idle_ticks - 1) * tick_seconds if seconds is None else seconds
+
+    @property
+    def idle_ticks(self) -> int:
+        """For how many ticks no byte has come, and none was queued by others."""
+        return self.loop.tick - self.last_activity & TICKS
 
     @property
     def buffered(self) -> int:
@@ -214,6 +224,7 @@ class BaseConnection(PhasedConnection):
         self.stage = stage
         if stage >= FLUSHING:
             if self.held_back:
+                self.loop.undelivered += length_hint(self.held_back)
                 self.held_back = ()
                 self.loop.held_reads.pop(self, None)
             self.paused |= SEALED if stage < CLOSED else SEALED | FAILED
@@ -392,6 +403,8 @@ class BaseConnection(PhasedConnection):
         if self._enter(CLOSED):
             if self.paused & REPLYING:
                 self.loop.replies.pop(self).stop()
+            if self.unsent:
+                self.loop.dropped[self] = self.unsent
             self.discard()
             if self.filter_io is not None:
                 self.filter_io.leave()
@@ -436,23 +449,34 @@ class BaseConnection(PhasedConnection):
     def hold_back(self, messages: Iterator[bytes], read: HeldRead) -> None:
         """Delivery is paused, or over: keep what was received, or forget it. A fault behind it is
         met when it is delivered, as by then the framing may be another one."""
-        kept = length_hint(messages) or (self.in_flight and read.fault is not None)
+        count = length_hint(messages)
+        self.context.read_messages -= count
+        if self.paused & SEALED:
+            self.count_in(-count)  # which nobody gets
         if self.stage == CLOSED:
             self.discard()
-        elif not self.paused & SEALED and kept:
+        elif (count or (self.in_flight and read.fault is not None)) and not self.paused & SEALED:
             self.held_back = compact(messages)
             self.loop.held_reads[self] = read
             return
         if read.fault is not None:
             self.bad_stream(read.fault)
 
+    def _drop_held_back(self) -> int:
+        """They are cut anew, and counted then; returns how many they were."""
+        left = length_hint(self.held_back)
+        self.held_back = ()
+        self.count_in(-left)
+        return left
+
     def _deliver_held_back(self) -> None:
         messages, read = iter(self.held_back), self.loop.held_reads.pop(self)
         self.held_back = ()
-        left = self.serve(messages)
+        left = self.loop.serve_held_back(self, messages)
         if not self.takes_messages:
             return
         if self.paused & PHASE:
+            self.count_in(-(left or 0))
             self.begin_phase(partial(read.behind, left or 0))
         elif left is not None:
             self.hold_back(messages, read)
@@ -495,8 +519,7 @@ class BaseConnection(PhasedConnection):
             read = self.loop.held_reads.pop(self, None)
             behind = self.partial_bytes
             if read is not None:
-                behind = partial(read.behind, length_hint(self.held_back))
-                self.held_back = ()
+                behind = partial(read.behind, self._drop_held_back())
             self.begin_phase(behind)
         elif self.held_back and not self.paused:
             self.schedule_update()

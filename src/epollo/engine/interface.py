@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from epollo.engine.survey import Survey
 from epollo.engine.timers import Timer
-from epollo.engine.traffic import Traffic
 from epollo.filters.base import Filter
 from epollo.framing import Buffer, Framing
 from epollo.reasons import CloseReason
@@ -168,10 +168,37 @@ class EngineConnection(Connection[Any], Protocol):
     def buffered(self) -> int:
         """Bytes in memory: unsent ones, an incomplete frame, messages that are held back."""
 
+    since: float
+    """time.monotonic() of its creation."""
+    messages_in: int
+    """Messages that were received whole. This and the next three are 0 unless its protocol
+    ``counts``."""
+    messages_out: int
+    """Messages that were queued for the peer."""
+    bytes_in: int
+    """Bytes read from the kernel: with headers of frames, TLS handshake and records, and a PROXY
+    header."""
+    bytes_out: int
+    """The same, taken by the kernel."""
+    stage: int
+    """One of `epollo.engine.connection.Stage`."""
+    error: BaseException | None
+    """What led to its end."""
+
     @property
-    def traffic(self) -> Traffic | None:
-        """Its messages and bytes, in and out. None, or the counters of all connections, unless its
-        protocol ``counts_each``."""
+    def loop(self) -> LoopInterface:
+        """The one that serves it."""
+
+    @property
+    def context(self) -> ConnectionContext:
+        """What it has in common with others."""
+
+    def idle(self, tick_seconds: float) -> float:
+        """For how many seconds, at least, no byte has come; without TCP as for ``silence``."""
+
+    @property
+    def idle_ticks(self) -> int:
+        """For how many ticks no byte has come, and none was queued by others."""
 
     @property
     def established(self) -> bool:
@@ -249,13 +276,9 @@ class CountingProtocol(ConnectionProtocol, Protocol):
     """A protocol whose connections count messages and bytes, which no protocol need do."""
 
     @property
-    def traffic(self) -> Traffic | None:
-        """What all of them count with together, made by ``EventLoop.new_traffic``. None,
-        like no such attribute, counts nothing. Asked for once a loop."""
-
-    @property
-    def counts_each(self) -> bool:
-        """Does each connection have a Traffic of its own instead?"""
+    def counts(self) -> bool:
+        """Does each connection count? False, like no such attribute, counts nothing. Asked for
+        once a loop."""
 
 
 class EventLoop(Protocol):
@@ -292,6 +315,12 @@ class EventLoop(Protocol):
 
     def connections(self) -> Iterable[EngineConnection]:
         """All that were established and are not yet closed: a copy, in any thread."""
+
+    def all_connections(self) -> list[Any]:
+        """All that are not yet closed, established or not: a copy, in any thread."""
+
+    def survey(self) -> Survey:
+        """What all of them have and hold, added up. In the loop's thread."""
 
     def newcomers(self) -> Iterable[Connection]:
         """All that are not yet established, or failed to be. For the loop's thread."""
@@ -348,14 +377,20 @@ class EventLoop(Protocol):
         """Call ``tell`` each time that connections were given ``limit`` bytes more to hold: output
         that the kernel does not take, and reads that end inside a frame or are held back."""
 
-    @property
-    def new_traffic(self) -> type[Traffic]:
-        """The engine's class of counters."""
-
     slow_after: float
     """Seconds from which on ``on_slow`` is told that one read, and what the handler did with it,
     held the loop for so long; infinite at first."""
     on_slow: Callable[[Any, float], object]
+    late_after: float
+    """Seconds from which on ``on_late`` is told that a turn took so long, without its wait;
+    infinite at first. While it is finite, ``turn_count`` turns took ``turn_seconds`` in all."""
+    on_late: Callable[[float], object]
+    turn_count: int
+    turn_seconds: float
+    served_seconds: float
+    """What the events of open connections took, while ``slow_after`` is finite."""
+    undelivered: int
+    """Messages that were held back, and then dropped with their connection."""
     crossing_seconds: float
     """How long a drained connection is kept for what crosses its end on the wire; 0 at first."""
     on_error: Callable[[BaseException, str], object]
@@ -379,6 +414,9 @@ class EventLoop(Protocol):
 
 class AcceptSource(Protocol):
     """A listener in the loop."""
+
+    accepts: int
+    """Connections that it accepts in one turn, at most."""
 
     def accept(self, most: int) -> None:
         """Accept up to ``most`` of the connections that are queued, now."""
@@ -404,6 +442,11 @@ class LoopInterface(Protocol):
     crossing_seconds: float  # for what crosses the end of a drained connection on the wire
     replies: dict[Any, Any]  # by connection, its `Replies` while some are not queued whole
     held_reads: dict[Any, Any]  # by connection, the `HeldRead` of what it holds back
+    undelivered: int  # messages that were held back, and then dropped
+    dropped: dict[Any, int]  # by connection: bytes unsent when it was closed, until it is told
+
+    def serve_held_back(self, connection: Any, messages: Iterable[bytes]) -> int | None:
+        """Deliver messages that were held back; returns what `BaseConnection.serve` does."""
 
     def watch(self, fd: int, source: EventSource, events: int) -> None:
         """Tell ``source`` when ``fd`` is ready for one of ``events``; replaces an earlier watch."""
@@ -440,6 +483,11 @@ class ConnectionContext(Protocol):
     def protocol(self) -> ConnectionProtocol: ...
     @property
     def encode(self) -> Callable[[Buffer], bytes]: ...
+
+    read_messages: int
+    """Messages of the event that is being served, or was last, if they are counted; without those
+    whose handler goes on after it."""
+
     @property
     def framing(self) -> Framing: ...
     @property

@@ -11,7 +11,7 @@ ACCEPTS_PER_TURN = 64  # a storm of new connections must not starve the present 
 class Listener:
     """Accepts what the kernel has queued, a bounded number at each turn."""
 
-    __slots__ = ("_accept", "_failed", "_report", "socket")
+    __slots__ = ("_accept", "_failed", "_report", "accepts", "socket")
 
     def __init__(
         self,
@@ -21,12 +21,13 @@ class Listener:
         report: Callable[[BaseException, str], object],
     ) -> None:
         self.socket: socket.socket = listener
+        self.accepts: int = ACCEPTS_PER_TURN
         self._accept = accept
         self._failed = failed
         self._report = report
 
     def ready(self, events: int) -> None:
-        self.accept(ACCEPTS_PER_TURN)
+        self.accept(self.accepts)
 
     def accept(self, most: int) -> None:
         """Accept up to ``most`` of the connections that are queued."""

@@ -77,7 +77,7 @@ class Pushes:
                 batch.parts[connection].clear()
             else:
                 joined = _append(batch.parts[connection], frame)
-                if joined and connection.traffic is not None:
+                if joined:
                     batch.joined[connection] = batch.joined.get(connection, 0) + 1
             return not waiting.over
 
@@ -95,6 +95,7 @@ class Pushes:
         with self._lock:
             self._waiting.clear()
             self._batch.parts.clear()
+            self._batch.joined.clear()
 
     def _last_batch(self) -> _Batch:
         batch = self._batch
@@ -110,6 +111,7 @@ class Pushes:
     def _queue(self, batch: _Batch, connections: Iterable[Any]) -> None:
         with self._lock:
             parts = {each: batch.parts.pop(each) for each in tuple(connections)}
+            joined = {each: batch.joined.pop(each, 0) for each in parts}
             over = {each for each in parts if self._take(each, parts[each], batch)}
         for connection, frames in parts.items():
             try:
@@ -117,9 +119,8 @@ class Pushes:
                     connection.drop(CloseReason.SLOW_CONSUMER)
                 for frame in frames:
                     connection.push(bytes(frame))
-                joined = batch.joined.pop(connection, 0)
-                if joined and connection not in over:
-                    connection.traffic.messages_out += joined
+                if joined[connection] and connection not in over:
+                    connection.count_out(joined[connection])
             except BaseException as error:
                 self._loop.source_failed(connection, error)
 

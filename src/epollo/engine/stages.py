@@ -18,9 +18,8 @@ from typing import Protocol
 
 from epollo.engine.events import READ, WRITE
 from epollo.engine.filter_io import FilteredConnection, FilterIO
-from epollo.engine.interface import LoopInterface
+from epollo.engine.interface import ConnectionContext, LoopInterface
 from epollo.engine.timers import Timer
-from epollo.engine.traffic import Traffic
 from epollo.errors import FilterError
 from epollo.filters.base import Filter
 from epollo.reasons import CloseReason
@@ -36,11 +35,13 @@ class StagedConnection(FilteredConnection, Protocol):
     fd: int
     peer: str | None
     filter_io: FilterIO | None
-    traffic: Traffic | None
 
+    @property
+    def context(self) -> ConnectionContext: ...
     @property
     def loop(self) -> LoopInterface: ...
     def find_peer(self) -> None: ...
+    def count_bytes(self, received: int, sent: int) -> None: ...
     def connect_done(self) -> None: ...
     def open(self) -> None: ...
     def refuse(self, error: FilterError) -> None: ...
@@ -110,6 +111,7 @@ class Handshake(ConnectionStage):
     def ready(self, events: int) -> None:
         if self.connection.closed:  # by an earlier one of the same batch
             return
+        self.connection.context.read_messages = 0
         try:
             if self._unsent:
                 self._send()
@@ -126,7 +128,7 @@ class Handshake(ConnectionStage):
 
     def _receive(self) -> None:
         data = self.connection.socket.recv(READ_SIZE)
-        self._count(len(data), 0)
+        self.connection.count_bytes(len(data), 0)
         if data:
             self.received_any = True
             self._advance(data)
@@ -178,7 +180,7 @@ class Handshake(ConnectionStage):
             sent = connection.socket.send(self._unsent)
         except BlockingIOError:
             sent = 0
-        self._count(0, sent)
+        connection.count_bytes(0, sent)
         self._unsent = self._unsent[sent:]
         connection.loop.watch(connection.fd, self, WRITE if self._unsent else READ)
 
@@ -196,18 +198,12 @@ class Handshake(ConnectionStage):
         self._unsent += self._filters[0].output.read()
         if self._unsent:
             try:
-                self._count(0, self.connection.socket.send(self._unsent))
+                sent = self.connection.socket.send(self._unsent)
+                self.connection.count_bytes(0, sent)
             except OSError:  # the peer takes nothing more
                 pass
         self.leave()
         self.connection.refuse(error)
-
-    def _count(self, received: int, sent: int) -> None:
-        """Count more bytes."""
-        traffic = self.connection.traffic
-        if traffic is not None:
-            traffic.bytes_in += received
-            traffic.bytes_out += sent
 
     def _start_timer(self) -> None:
         self.leave()

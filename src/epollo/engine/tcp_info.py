@@ -11,15 +11,18 @@ import sys
 _LAST_DATA_RECV = 52  # offset of tcpi_last_data_recv: milliseconds, 32 bits
 
 
-def seconds_since_data(sock: socket.socket) -> float | None:
+def seconds_since_data(fd: int) -> float | None:
     """Seconds since bytes came, read or not, or since the connection was made; None if the kernel
-    does not know, as for Unix sockets."""
-    if sys.platform != "linux" or sock.family not in (socket.AF_INET, socket.AF_INET6):
+    does not know, as for Unix sockets. In the thread that closes the descriptor."""
+    if sys.platform != "linux" or fd < 0:
         return None
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd)  # of whatever family it is
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECV + 4)
-    except OSError:  # closed
+    except OSError:  # closed, or not TCP
         return None
+    finally:
+        sock.detach()
     if len(info) < _LAST_DATA_RECV + 4:
         return None
     return int.from_bytes(info[_LAST_DATA_RECV:], sys.byteorder) / 1000

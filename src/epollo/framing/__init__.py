@@ -32,6 +32,7 @@ from epollo.framing.headers import Headers
 from epollo.framing.length import LengthField, LengthPrefix
 from epollo.framing.netstring import Netstring
 from epollo.framing.raw import Raw
+from epollo.framing.sized import Header, Sized
 from epollo.framing.spec import parse
 from epollo.framing.varint import Varint
 
@@ -48,12 +49,14 @@ __all__ = [
     "Enclosed",
     "Fixed",
     "Framing",
+    "Header",
     "Headers",
     "LengthField",
     "LengthPrefix",
     "Line",
     "Netstring",
     "Raw",
+    "Sized",
     "Varint",
     "parse",
 ]

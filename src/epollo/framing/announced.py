@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from epollo.errors import EncodeError, FrameCorrupt, FrameError, FrameTooLarge
 from epollo.framing.base import MAX_LENGTH, Buffer, bad_spec, over_max_frame, to_bytes
-from epollo.framing.sized import Measure, SizedFraming, over_max_length
+from epollo.framing.measured import Measure, MeasuredFraming, over_max_length
 
 Number: TypeAlias = tuple[int, int]
 """A length, and the bytes that it takes."""
@@ -20,7 +20,7 @@ Number: TypeAlias = tuple[int, int]
 _LIMIT = 1 << 31
 
 
-class Announced(SizedFraming):
+class Announced(MeasuredFraming):
     """A length after ``offset`` bytes, then as many bytes as it says, plus ``adjust``.
 
     Without an offset, the message is what follows the length, and encoding writes the length. With

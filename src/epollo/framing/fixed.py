@@ -6,10 +6,10 @@ from typing import Final
 
 from epollo.errors import EncodeError
 from epollo.framing.base import Buffer, bad_spec, to_bytes
-from epollo.framing.sized import Measure, SizedFraming
+from epollo.framing.measured import Measure, MeasuredFraming
 
 
-class Fixed(SizedFraming):
+class Fixed(MeasuredFraming):
     """Messages of ``size`` bytes each, with nothing between them.
 
     Raises FramingSpecError for an impossible size.

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from epollo.errors import EncodeError, FrameCorrupt, FrameError, FrameTooLarge
 from epollo.framing.base import MAX_LENGTH, Buffer, Decoder, bad_spec, over_max_frame, to_bytes
-from epollo.framing.sized import Measure, SizedDecoder, SizedFraming, over_max_length
+from epollo.framing.measured import Measure, MeasuredDecoder, MeasuredFraming, over_max_length
 
 Order: TypeAlias = Literal["big", "little"]
 WholeFrame: TypeAlias = Callable[[memoryview], tuple[int, bytes]]
@@ -23,7 +23,7 @@ _LIMIT = 1 << 31
 _CACHE_SIZE = 1024  # structs, and headers, cached by size
 
 
-class LengthField(SizedFraming):
+class LengthField(MeasuredFraming):
     """A frame that contains its length, as for Netty's LengthFieldBasedFrameDecoder.
 
     The length starts ``offset`` bytes into the frame and has ``size`` bytes (1, 2, 3, 4 or 8) in
@@ -164,8 +164,8 @@ class LengthPrefix(LengthField):
         return header
 
 
-class LengthPrefixDecoder(SizedDecoder):
-    """Decodes length-prefixed frames like ``SizedDecoder``, but faster.
+class LengthPrefixDecoder(MeasuredDecoder):
+    """Decodes length-prefixed frames like ``MeasuredDecoder``, but faster.
 
     A struct for a known message size reads the length and copies the message in one call, at a
     third of the cost of slicing. So the decoder guesses the size, and the length it reads shows

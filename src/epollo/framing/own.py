@@ -6,13 +6,19 @@ from typing import Any
 
 from epollo.errors import FrameError
 from epollo.framing.base import Buffer, Continued, Decoder, Framing, to_bytes
+from epollo.framing.sized import Sized
 
 OURS = __name__.rpartition(".")[0] + "."  # the modules whose framings need no check
 
 
 def checked(framing: Framing) -> Framing:
-    """``framing``, whose results are checked unless its class is one of this package."""
-    return framing if type(framing).__module__.startswith(OURS) else CheckedFraming(framing)
+    """``framing``, whose results are checked unless they come from a class of this package."""
+    kind = type(framing)
+    if kind.__module__.startswith(OURS):
+        return framing
+    if isinstance(framing, Sized) and kind.decoder is Sized.decoder:
+        return framing if kind.encode is Sized.encode else CheckedSized(framing)
+    return CheckedFraming(framing)
 
 
 class CheckedFraming(Framing):
@@ -27,6 +33,17 @@ class CheckedFraming(Framing):
 
     def decoder(self) -> Decoder:
         return CheckedDecoder(self._own)
+
+
+class CheckedSized(CheckedFraming):
+    """Gives the frames of ``own``, a `Sized` with an ``encode`` of its own, as bytes."""
+
+    def __init__(self, own: Sized) -> None:
+        super().__init__(own)
+        self.sized: Sized = own
+
+    def decoder(self) -> Decoder:
+        return self.sized.decoder()
 
 
 class CheckedDecoder(Decoder):

@@ -81,5 +81,25 @@ PROTOCOLS = {
     "doip": Protocol("length(offset=4,size=4)", "Diagnostics over IP: ISO 13400-2"),
     "someip": Protocol("length(offset=4,size=4)", "AUTOSAR SOME/IP, 4.1.2"),
     "stun": Protocol("length(offset=2,size=2,adjust=16)", "STUN over TCP: RFC 8489, 5 and 6.2.2"),
+    "redis": Protocol(
+        "epollo.framing.named.redis:Redis", "Redis serialization protocol, RESP2 and 3"
+    ),
+    "nats": Protocol("epollo.framing.named.nats:Nats", "NATS client protocol"),
+    "stomp": Protocol("epollo.framing.named.stomp:Stomp", "STOMP 1.0 to 1.2, STOMP Frames"),
+    "fix": Protocol("epollo.framing.named.fix:Fix", "FIX tag=value: FIX 4.4, volume 2"),
+    "websocket": Protocol(
+        "epollo.framing.named.websocket:WebSocket", "WebSocket after its handshake: RFC 6455, 5.2"
+    ),
+    "msgpack": Protocol(
+        "epollo.framing.named.msgpack:MessagePack", "MessagePack; msgpack-rpc; Fluent forward 1.5"
+    ),
+    "rtsp": Protocol("epollo.framing.named.rtsp:Rtsp", "RTSP: RFC 2326, 10.12; RFC 7826, 14"),
+    "netconf11": Protocol("epollo.framing.named.netconf:Chunks", "NETCONF 1.1: RFC 6242, 4.2"),
+    "pktline": Protocol("epollo.framing.named.pkt_line:PktLine", "git: gitprotocol-common"),
+    "gt06": Protocol("epollo.framing.named.gt06:Gt06", "Concox GT06 trackers, protocol 1.8.1, 4"),
+    "postgresql": Protocol(
+        "epollo.framing.named.postgresql:PostgreSQL", "PostgreSQL, Message Formats, of a client"
+    ),
+    "amqp": Protocol("epollo.framing.named.amqp:Amqp", "AMQP 0-9-1, 4.2.2 and 4.2.3"),
 }
 """Every name, in the order of the documentation."""

@@ -6,6 +6,7 @@ fixed:N         N such as 128 or 1KiB
 length(offset=4, size=2, adjust=0, strip=0, order=big)    all but size are optional
 digits(size=4)  digits(end=" ")  bcd(size=2)  varint(size=4)    also with offset and adjust
 delimiter(end=\x1c\r, start=\x0b)  line(end=crlf)  headers(alias=l)
+module:Name     a subclass of Framing, or an object of one: see ``epollo.framing.named``
 and the names of protocols: see ``epollo.framing.protocols``
 """
 
@@ -24,12 +25,14 @@ from epollo.framing.delimiter import Delimiter, Line
 from epollo.framing.digits import Digits, DigitsUntil
 from epollo.framing.enclosed import Enclosed
 from epollo.framing.fixed import Fixed
+from epollo.framing.found import is_path, load
 from epollo.framing.headers import Headers
 from epollo.framing.length import FORMS, LengthField, LengthPrefix, Order
 from epollo.framing.netstring import Netstring
 from epollo.framing.protocols import PROTOCOLS
 from epollo.framing.raw import Raw
 from epollo.framing.varint import Varint
+from epollo.importing import is_there
 from epollo.suggestions import nearest
 from epollo.units import parse_size
 
@@ -55,6 +58,8 @@ def parse(spec: str | Framing, max_frame: int = DEFAULT_MAX_FRAME) -> Framing:
         raise FramingSpecError(f"framing {spec!r} is neither a name such as 'u32' nor a Framing")
     text = PROTOCOLS[spec].framing if spec in PROTOCOLS else spec
     form = _FORMS_BY_HEAD.get(_head(text))
+    if form is None and is_path(text) and (is_there(text) or not _meant(spec)):
+        return load(text, spec, max_frame)
     if form is None:
         raise _unknown(spec)
     return _FRAMINGS[form](text, spec, max_frame)
@@ -67,7 +72,8 @@ def _head(spec: str) -> str:
 
 def _unknown(spec: str) -> FramingSpecError:
     meant = _meant(spec)
-    hint = f"did you mean {meant}?" if meant else f"known are {', '.join((*_FRAMINGS, *PROTOCOLS))}"
+    known = ", ".join((*_FRAMINGS, "module:Name", *PROTOCOLS))
+    hint = f"did you mean {meant}?" if meant else f"known are {known}"
     return FramingSpecError(f"unknown framing {spec!r}: {hint}")
 
 

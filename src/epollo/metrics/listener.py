@@ -1,31 +1,43 @@
-"""Serves the figures of a registry on an address, on any loop."""
+"""Serves pages on an address, on any loop."""
 
 from __future__ import annotations
 
 import socket
-
-from prometheus_client import CollectorRegistry
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from epollo import address
+from epollo.address import Bound
 from epollo.engine import CloseReason, EngineConnection, EventLoop, Limits, Timer
 from epollo.errors import PollerFull
 from epollo.framing import Framing, parse
 from epollo.logs.logger import logger
+from epollo.metrics.pages import Pages
 from epollo.metrics.scrape import Scrape
 
 SECONDS = 5.0  # for a request and its response
 MOST = 16  # connections at a time
+_ACCEPTS = 4  # in a turn of the loop: a storm of connections takes no long turn
+_BACKLOG = 128  # in a full queue, a scraper would have to try again
 _RETRY_SECONDS = 1.0
 _MOST_UNSENT = 4 << 20  # bytes
 
 _log = logger("epollo.metrics")
 
 
-class MetricsListener:
-    """Listens on ``bind``, an address as text, and answers on ``loop``.
+def listening_on(bind: str, existing: Callable[[Any], Bound | None] = lambda _: None) -> Bound:
+    """A socket that listens on ``bind``, an address as text. ``existing`` returns the one that this
+    process has already for a socket address. Raises AddressError and BindError."""
+    options = address.Options(_BACKLOG)
+    return address.listen_all(address.parse(bind), options, most=1, existing=existing)[0]
 
-    No client can cost much: a request is small, a scrape has a deadline, and of more
-    than ``MOST`` connections the oldest is closed. Raises AddressError and BindError.
+
+class MetricsListener:
+    """Answers on ``loop``, from `begin` on, the requests for ``pages`` that come to ``bound``.
+
+    No client can cost much: a request is small, a response has a deadline, and of more
+    than ``MOST`` connections the oldest is closed.
 
     Attributes:
         address: the one really bound.
@@ -34,15 +46,14 @@ class MetricsListener:
     framing: Framing = parse("raw")
     limits: Limits = Limits(max_unsent=_MOST_UNSENT)
 
-    def __init__(self, loop: EventLoop, bind: str, registry: CollectorRegistry) -> None:
+    def __init__(self, loop: EventLoop, bound: Bound, pages: Pages) -> None:
         self._loop = loop
-        self._registry = registry
+        self._pages = pages
         self._open: dict[EngineConnection, Timer] = {}  # the oldest first
-        wanted = address.parse(bind)
-        options = address.Options(MOST)
-        self._listener, self._file = address.listen_all(wanted, options, most=1)[0]
+        self.bound: Bound = bound
+        self._listener, self._file = bound
+        self._listens = False
         self.address: str = str(address.of(self._listener.getsockname()))
-        self._listen()
 
     @property
     def url(self) -> str:
@@ -51,33 +62,51 @@ class MetricsListener:
             return self.address
         return f"http://{self.address}/metrics"
 
-    def close(self) -> None:
-        """Accept no more, and close all connections. In the loop's thread, or once it is over."""
-        if self._listener.fileno() >= 0:
-            if self._file is not None:
-                self._file.remove()
+    def begin(self) -> None:
+        """Accept connections. In the loop's thread, or before it runs."""
+        if self._listener.fileno() >= 0 and not self._listens:
+            self._listens = True
+            source = self._loop.listen(self._listener, self._accept, self._failed)
+            source.accepts = _ACCEPTS
+
+    def end(self, *, leave_file: bool = False) -> None:
+        """Accept no more. With ``leave_file``, the file of a Unix socket is another process's."""
+        if self._listener.fileno() < 0:
+            return
+        if self._file is not None and not leave_file:
+            self._remove(self._file)
+        if self._listens:
             self._loop.unlisten(self._listener)
+        else:
+            self._listener.close()
+
+    def close(self, *, leave_file: bool = False) -> None:
+        """As `end`, and close all connections. In the loop's thread, or once it is over."""
+        self.end(leave_file=leave_file)
         for connection in list(self._open):
             connection.abort()
 
-    def received(self, data: bytes, connection: EngineConnection) -> bytes | None:
+    def received(self, data: bytes, connection: EngineConnection) -> None:
         """A part of a request came."""
-        response: bytes | None = connection.state.feed(data)
-        if response is not None:
-            connection.close()
-        return response
+        scrape: Scrape = connection.state
+        scrape.feed(data)
+        if scrape.asked and not connection.closed:
+            connection.pause_reading()
 
     def connected(self, connection: EngineConnection) -> None:
-        connection.state = Scrape(self._registry)
+        connection.state = Scrape(self._pages, partial(_send, connection))
 
     def closed(self, connection: EngineConnection, reason: CloseReason) -> None:
         self._open.pop(connection).cancel()
+        connection.state = None  # which knows the connection
         if reason is CloseReason.HANDLER_ERROR:
             _log.error("the figures cannot be told", exc_info=connection.error)
 
-    def _listen(self) -> None:
-        if self._listener.fileno() >= 0:
-            self._loop.listen(self._listener, self._accept, self._failed)
+    def _remove(self, file: address.SocketFile) -> None:
+        try:
+            file.remove()
+        except OSError as error:
+            _log.warning("%s is left behind: %s", file.path, error.strerror)
 
     def _accept(self, sock: socket.socket) -> None:
         if len(self._open) >= MOST:
@@ -92,4 +121,12 @@ class MetricsListener:
         """No descriptor is left, or something like that: try again later."""
         _log.warning("%s: cannot accept: %s", self.address, error.strerror)
         self._loop.unwatch(self._listener.fileno())
-        self._loop.call_later(_RETRY_SECONDS, self._listen)
+        self._listens = False
+        self._loop.call_later(_RETRY_SECONDS, self.begin)
+
+
+def _send(connection: EngineConnection, response: bytes) -> None:
+    """Send ``response``, perhaps long after the request, and close."""
+    if not connection.closed:
+        connection.send(response)
+        connection.close()

@@ -9,7 +9,8 @@ from typing import Self
 from prometheus_client import CollectorRegistry
 
 from epollo.engine import new_loop
-from epollo.metrics.listener import MetricsListener
+from epollo.metrics.listener import MetricsListener, listening_on
+from epollo.metrics.pages import registry_pages
 
 
 class MetricsThread:
@@ -22,7 +23,9 @@ class MetricsThread:
     def __init__(self, bind: str, registry: CollectorRegistry) -> None:
         self._loop = new_loop()
         try:
-            self._listener = MetricsListener(self._loop, bind, registry)
+            bound = listening_on(bind)
+            self._listener = MetricsListener(self._loop, bound, registry_pages(registry))
+            self._listener.begin()
         except BaseException:
             self._loop.close()
             raise

@@ -127,17 +127,15 @@ def _handle(record: logging.LogRecord | None, file: LogFile | None) -> None:
 
 
 def _record(connection: EngineConnection, reason: CloseReason) -> logging.LogRecord:
-    traffic = connection.traffic
-    assert traffic is not None
     fields = {
         "connection": connection.id,
         "peer": connection.peername,
         "reason": str(reason),
-        "messages_in": traffic.messages_in,
-        "messages_out": traffic.messages_out,
-        "bytes_in": traffic.bytes_in,
-        "bytes_out": traffic.bytes_out,
-        "seconds": round(time.monotonic() - traffic.since, 6),
+        "messages_in": connection.messages_in,
+        "messages_out": connection.messages_out,
+        "bytes_in": connection.bytes_in,
+        "bytes_out": connection.bytes_out,
+        "seconds": round(time.monotonic() - connection.since, 6),
     }
     text = {**fields, "peer": _quoted(connection.peername)}
     return _access.logger.makeRecord(

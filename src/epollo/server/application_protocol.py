@@ -9,7 +9,6 @@ from functools import partial
 
 from epollo import address, framing
 from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Limits, Reply
-from epollo.engine.traffic import Traffic
 from epollo.errors import HandlerError, HandlerTimeout
 from epollo.filters.base import Filter
 from epollo.filters.proxy import Proxy
@@ -18,7 +17,9 @@ from epollo.framing.own import checked
 from epollo.logs.logger import logger
 from epollo.server.access_log import OFF, AccessLog
 from epollo.server.certificates import Certificates
+from epollo.server.closed_connections import ClosedConnections
 from epollo.server.counters import Counters
+from epollo.server.figures import Figures
 from epollo.server.groups.registry import Groups
 from epollo.server.handlers.application import Application
 from epollo.server.handlers.executor import Executor, InlineExecutor
@@ -86,9 +87,10 @@ class ApplicationProtocol:
                 with_process=bool(settings.workers),
             )
         )
-        self.counts_each: bool = self._access_log is not None
-        self.traffic: Traffic | None = None
-        """What its connections count with: all of them, or the closed ones, if they count each."""
+        self.counts: bool = bool(
+            self._access_log is not None or settings.metrics or settings.control
+        )
+        """Does each connection count its messages and bytes?"""
         self.certificates: Certificates = (
             Certificates(settings, self._log)
             if certificates is None
@@ -102,6 +104,10 @@ class ApplicationProtocol:
         )
         self.tls_timeout: float = settings.tls_timeout
         self.counters: Counters = Counters()
+        self.figures: Figures = Figures(self.counters)
+        self.closed_connections: ClosedConnections = ClosedConnections()
+        if self.counts:
+            self.executor.time_calls(self.figures.calls)
         self.limiter: ConnectionLimiter = ConnectionLimiter(
             self.counters,
             settings.max_connections,
@@ -154,8 +160,6 @@ class ApplicationProtocol:
         self._log.begin(loop)
         if self._access_log is not None:
             self._access_log.begin()
-        if self.counts_each and self.traffic is None:
-            self.traffic = loop.new_traffic()
         self.certificates.begin(loop)
         if self._settings.max_memory:
             warn = partial(self._log.log, CloseReason.MEMORY, logging.WARNING)
@@ -164,12 +168,15 @@ class ApplicationProtocol:
             most = self._settings.max_memory // max(1, workers)
             MemoryBudget(most, warn, name).begin(loop)
         self.slow_handlers.begin(loop)
+        if self.counts:
+            self.figures.begin(loop, in_threads=bool(self._settings.threads))
         loop.on_error = self._log_error
         if self._rates is not None:
             self._rates.begin(loop)
 
     def end_log(self) -> None:
         """The loop is closed: log what is held back, and close the access log."""
+        self.figures.end()
         if self._access_log is not None:
             self._access_log.end()
         self._log.end()
@@ -199,8 +206,9 @@ class ApplicationProtocol:
 
     def _forget(self, connection: EngineConnection, reason: CloseReason) -> None:
         """Count ``connection`` no more, and tell the application."""
-        if self.counts_each and self.traffic is not None and connection.traffic is not None:
-            self.traffic.add(connection.traffic)
+        if self.counts:
+            self.figures.closed.add(connection)
+            self.closed_connections.add(connection, reason)
         refusal = self.limiter.remove(connection) if self.limiter.bounded else None
         if refusal is None:
             self.counters.count_closed(reason)

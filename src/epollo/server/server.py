@@ -38,6 +38,8 @@ from epollo.server.handlers.handler import Handler
 from epollo.server.inspection import Inspection, OwnInquiry
 from epollo.server.listeners import Listeners
 from epollo.server.notices import Notices
+from epollo.server.operations import OwnOperations
+from epollo.server.own_server import OwnServer
 from epollo.server.process import ServerProcess, check_not_given
 from epollo.server.shared_counts import Cell
 from epollo.server.signals import Signals, signal_wakeup
@@ -71,7 +73,8 @@ def run_until_signalled(server: Server) -> Stop:
         check_descriptors(server.settings.max_connections, limit)
         server.start()
         with server.closed_on_error():
-            process.begin(server._listeners.files)
+            files = [] if server._admin is None else server._admin.files
+            process.begin([*server._listeners.files, *files])
         begin = partial(notices.begin, server._started, server.ready_line)
         server._started.call_threadsafe(begin)  # in the first turn, when ``started`` has returned
         # Before the ready line, after which others may send signals.
@@ -141,6 +144,7 @@ class Server:
         self._thread: ServerThread | None = None
         self._finish: Callable[[], object] = _nothing  # ends `run` or `serve`
         self._run_lock = threading.Lock()  # held while the server runs
+        self._serving = False  # `started` has returned
         self._stopping = False
         self._stop_requested = False
         self._delays: list[Timer | None] = []  # one while the stop is delayed
@@ -174,6 +178,12 @@ class Server:
         return self._protocol.counters.snapshot()
 
     @property
+    def metrics_url(self) -> str:
+        """The URL of ``metrics`` while the server is started: port 0 is replaced by the real port.
+        For a Unix socket it is the address. Empty without the setting."""
+        return "" if self._admin is None else self._admin.metrics_url
+
+    @property
     def ready_line(self) -> str:
         """The line that `serve` prints when it is ready; scripts read the port from it. If the
         native engine could have been built and was not, the line says so behind the rest."""
@@ -202,10 +212,13 @@ class Server:
         self.addresses.clear()
         try:
             self._sweeper = TimeoutSweeper(self._loop, self.settings)
+            if self.settings.control:
+                self._sweeper.start()  # its ticks tell for how long a Unix socket was idle
             self._protocol.begin(self._loop)
             self._listeners.use_systemd_sockets()
             self._publisher.begin(self._loop)
             self._listeners.open(self._loop)
+            self._inspection.begin(self._loop, self._sweeper.period)
             self._open_admin(self._loop)
             if self._protocol.application.asynchronous:
                 from epollo.server import asyncio_adapter
@@ -216,7 +229,11 @@ class Server:
             raise
 
     def _open_admin(self, loop: EventLoop) -> None:
-        self._admin = Admin(loop, self.settings, OwnInquiry(self._inspection))
+        own = OwnServer(lambda: self._serving and not self._stop_requested)
+        operations = OwnOperations(
+            lambda: self.ready_line, lambda: self._stop_requested, self._stop_by_signal
+        )
+        self._admin = Admin(loop, self.settings, OwnInquiry(self._inspection), own, operations)
 
     def run(self) -> None:
         """Serve until `stop` or, in the main thread, until SIGINT or SIGTERM. Raises RuntimeError
@@ -243,7 +260,7 @@ class Server:
     def _run(self) -> None:
         if self._loop is None:
             self.start()
-        self._started.begin()
+        self._begin_loop()
         try:
             with self.signals(), self._watchdog.watching():
                 if self._protocol.application.asynchronous:
@@ -260,6 +277,12 @@ class Server:
         finally:
             self._close()
             self._stop.report()
+
+    def _begin_loop(self) -> None:
+        """This process is the one to serve."""
+        self._started.begin()
+        if self._admin is not None:
+            self._admin.begin()
 
     def _run_plain(self) -> None:
         engine, application = self._started, self._protocol.application
@@ -304,7 +327,7 @@ class Server:
 
         if self._loop is None:
             self.start()
-        self._started.begin()
+        self._begin_loop()
         application, slow_handlers = self._protocol.application, self._protocol.slow_handlers
         try:
             adapter = asyncio_adapter.AsyncioAdapter(self._started)
@@ -340,7 +363,7 @@ class Server:
 
     def _begin(self, finish: Callable[[], object]) -> None:
         """Serving begins in this thread, as ``started`` has returned; ``finish`` ends it."""
-        self._finish = finish
+        self._finish, self._serving = finish, True
         self._protocol.executor.begin(self._started)
         if self._thread is not None:
             self._thread.ready()
@@ -508,6 +531,8 @@ class Server:
         self._listeners.close()
         if self._admin is not None:
             self._admin.close()
+            self._admin = None
+        self._serving = False
         loop, self._loop = self._loop, None
         self._goodbye = None  # which knows the connections
         if loop is not None and loop.inherited:
@@ -518,6 +543,7 @@ class Server:
             finally:
                 loop.close()
                 self._protocol.end_log()
+                self._inspection.end()
 
     def publish(self, group: str, message: Buffer, exclude: Connection | None = None) -> None:
         """Send ``message`` to all members of ``group`` except ``exclude``. From any thread.

@@ -1,7 +1,9 @@
-"""A connection in memory, for the tests of a handler: no socket, no thread, no loop.
+"""For tests: a connection in memory, and a check of a framing; no socket, no thread, no loop.
 
 with epollo.testing.connect(handler, framing="line") as connection:
     assert connection.receive(b"hello") == [b"hello"]
+
+epollo.testing.check_framing("line", frames=[b"one\\n"], messages=[b"one"])
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from epollo.server.handlers.handler import Handler
 from epollo.setting_values import ConnectionValues
 from epollo.settings import settings_from
 from epollo.testing.connection import MemoryConnection
+from epollo.testing.framings import check_framing
 
-__all__ = ["MemoryConnection", "connect"]
+__all__ = ["MemoryConnection", "check_framing", "connect"]
 
 
 def connect(

@@ -29,8 +29,11 @@ From a worker:
     ready(line)                 it serves; ``line`` is its ready line
     failed(text, error, traceback)
                                 it cannot serve, and ends: ``text`` says why, ``error`` is the type
-    alive(messages)             its loop runs; ``messages`` it has received, if they are counted
-    answer(number, values)      to a question
+    alive(messages, figures)    its loop runs; ``messages`` it has received, if they are counted;
+                                its ``figures``, if they are asked for
+    answer(number, question, values)
+                                to a question
+    figures(values)             its last ones: it has closed all connections, and ends
     stopping                    it drains, without being asked by the supervisor
     released                    it has closed its listeners
 
@@ -46,7 +49,9 @@ Two supervisors speak over such a channel too: `epollo.workers.handover`.
 from __future__ import annotations
 
 import json
+import select
 import socket
+import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -139,6 +144,15 @@ class Channel:
                 self._clear()
                 return
             self._unsent.popleft().close()
+
+    def flush_within(self, seconds: float) -> None:
+        """Send what is queued, and wait for the other process to take it, but no longer than
+        that."""
+        late = time.monotonic() + seconds
+        self.flush()
+        while self._unsent and not self.closed and (left := late - time.monotonic()) > 0:
+            select.select((), (self._socket,), (), left)
+            self.flush()
 
     def _clear(self) -> None:
         while self._unsent:

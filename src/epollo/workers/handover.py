@@ -7,10 +7,14 @@ the new supervisor ends before, or does not serve in time, nothing has changed h
 
 Over the channel between both, see `epollo.workers.channel`:
 
-    ready(taken)        from the new one: it serves. ``taken``: of each address, how many of the
-                        sockets it has
+    ready(taken, control)
+                        from the new one: it serves. ``taken``: of each address, how many of the
+                        sockets it has; ``control``: has it the control socket?
     failed(text)        from the new one: it will not serve
     yours               to the new one
+    totals(slots, ended, reloads)
+                        to the new one, with "yours", each second and before this one ends: what
+                        was counted, as in `epollo.workers.totals`
 
 When this one has ended, which ends the stream, the new one is alone.
 """
@@ -21,12 +25,13 @@ import os
 import posix
 import signal
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from epollo.causes import cause_of
+from epollo.control.listener import ControlListener
 from epollo.engine import EventLoop
 from epollo.engine.timers import Timer
 from epollo.logs.logger import logger
@@ -42,6 +47,8 @@ from epollo.workers.worker import ending
 START_SECONDS = 30.0
 """For the new process to read its settings and to import the package, before its workers boot."""
 
+_TELL_SECONDS = 0.2  # at the end, for a new one that takes nothing
+
 # For one process each, and of no use to another.
 _NOT_HANDED_ON = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID")
 
@@ -56,8 +63,9 @@ class HandoverEvents(Protocol):
     def on_handover_failed(self, why: str) -> None:
         """The new supervisor does not serve."""
 
-    def on_handed_over(self, pid: int) -> None:
-        """The new supervisor, process ``pid``, serves; "yours" is not said yet."""
+    def on_handed_over(self, pid: int, *, control: bool) -> None:
+        """The new supervisor, process ``pid``, serves, and has the control socket if ``control``;
+        "yours" is not said yet."""
 
 
 class Handover:
@@ -70,16 +78,20 @@ class Handover:
         pool: Pool,
         sockets: Sockets,
         distributor: Distributor,
+        metrics: Callable[[], dict[str, Any] | None],
         systemd: Sequence[int],
         events: HandoverEvents,
+        control: Callable[[], ControlListener | None],
     ) -> None:
         self._loop = loop
         self._settings = settings
         self._pool = pool
         self._sockets = sockets
         self._distributor = distributor
+        self._metrics = metrics  # describes a copy of the socket of the metrics
         self._systemd = systemd  # the descriptors that systemd has passed
         self._events = events
+        self._control = control
         self._folder = _folder()
         self._pid = 0  # of the new supervisor
         self._channel: Channel | None = None
@@ -119,7 +131,10 @@ class Handover:
     def _start(self, channel: Channel) -> int:
         """Start the same command again; returns the process. It inherits our sockets at the same
         descriptor numbers. Raises OSError."""
-        fds = {channel.fileno(), *self._sockets.fds, *self._systemd}
+        metrics, control = self._metrics(), self._control()
+        described = None if control is None else control.describe()
+        copies = [*(metrics["fds"] if metrics else ()), *([described["fd"]] if described else ())]
+        fds = {channel.fileno(), *self._sockets.fds, *copies, *self._systemd}
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
@@ -127,12 +142,20 @@ class Handover:
         try:
             pid = os.fork()
             if not pid:
-                self._become_new(channel, fds)
+                self._become_new(channel, fds, metrics, described)
         finally:
+            for fd in copies:
+                os.close(fd)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return pid
 
-    def _become_new(self, channel: Channel, fds: Collection[int]) -> NoReturn:
+    def _become_new(
+        self,
+        channel: Channel,
+        fds: Collection[int],
+        metrics: dict[str, Any] | None,
+        control: dict[str, Any] | None,
+    ) -> NoReturn:
         try:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)  # none is caught before exec(3)
@@ -141,7 +164,13 @@ class Handover:
             for name in _NOT_HANDED_ON:
                 environment.pop(name, None)
             environment[VARIABLE] = os.fsencode(
-                description(channel.fileno(), self._sockets.describe(), self._systemd)
+                description(
+                    channel.fileno(),
+                    self._sockets.describe(),
+                    metrics,
+                    control,
+                    self._systemd,
+                )
             )
             for fd in fds:
                 os.set_inheritable(fd, True)
@@ -184,21 +213,34 @@ class Handover:
         if self._pid:
             os.kill(self._pid, number)
 
+    def tell_totals(self, totals: Mapping[str, Any]) -> None:
+        """Tell the new supervisor, if it serves, what this one and its workers have
+        counted."""
+        if self.done and self._watch is not None:
+            self._watch.send("totals", **totals)
+
+    def tell_last(self, totals: Mapping[str, Any]) -> None:
+        """As `tell_totals`, before this supervisor ends."""
+        self.tell_totals(totals)
+        if self._channel is not None:
+            self._channel.flush_within(_TELL_SECONDS)
+
     def _received(self, message: Message) -> None:
         match message.kind:
             case "failed" if self.booting:
                 self._fail(message.values["text"])
             case "ready" if self.booting:
-                self._hand_over(message.values["taken"])
+                values = message.values
+                self._hand_over(values["taken"], control=values.get("control", False))
 
-    def _hand_over(self, taken: list[int]) -> None:
+    def _hand_over(self, taken: list[int], *, control: bool) -> None:
         assert self._watch is not None
         self._end_deadline()
         self.booting, self.done = False, True
         self._pool.steering = False
         queued = self._sockets.hand_over(taken)
         self._distributor.listen(self._sockets.exact)  # not from those that it has
-        self._events.on_handed_over(self._pid)
+        self._events.on_handed_over(self._pid, control=control)
         self._watch.send("yours")
         drain = partial(self._drain, queued)
         if any(queued(slot.index) for slot in self._pool.slots):

@@ -9,7 +9,7 @@ from epollo.settings import Settings
 from epollo.workers.pool import Pool
 from epollo.workers.recycling import reason_to_recycle
 from epollo.workers.slot import Slot
-from epollo.workers.worker import Worker
+from epollo.workers.worker import Stage, Worker
 
 _LONGEST_PERIOD = 1.0  # seconds
 _BEATS = 5  # within the timeout, at least
@@ -41,6 +41,9 @@ class Heartbeat:
         self._loop.call_later(self._period, self.beat)
         for slot in self._pool.slots:
             self._check(slot)
+        for worker, _ in self._pool.workers():
+            if worker.stage is Stage.DRAINING:
+                worker.send("ping")  # for its figures: nobody minds if it does not answer
         self._pool.steer()
 
     def _check(self, slot: Slot) -> None:

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from epollo import address
 from epollo.engine import EventLoop
@@ -20,8 +20,9 @@ from epollo.workers.channel import Channel, ChannelWatch, Message
 
 VARIABLE = "_EPOLLO_HANDOVER"
 """JSON: ``from`` and ``for``, the process before and this one; ``channel``, a descriptor;
-``listeners``, a list of the values of `InheritedListener`; ``systemd``, the descriptors that
-systemd has passed."""
+``listeners``, a list of the values of `InheritedListener`; ``metrics``, such values or null;
+``control``, the descriptor and the file of the control socket, or null; ``systemd``, the
+descriptors that systemd has passed."""
 
 
 @dataclass
@@ -35,6 +36,12 @@ class InheritedListener:
     fds: list[int]
     file: address.SocketFile | None
     taken: int = field(default=0)  # of the sockets, by this supervisor
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Self:
+        """The one that these ``values`` describe."""
+        file = values["file"] and address.SocketFile(*values["file"])
+        return cls(values["bind"], values["place"], values["fds"], file)
 
     def has(self, sockaddr: Any) -> bool:
         """Do these sockets listen on ``sockaddr``?"""
@@ -77,23 +84,25 @@ class Inheritance:
         """Of the supervisor before."""
         self.systemd: list[address.Address] = [address.Address(fd=fd) for fd in values["systemd"]]
         self.listeners: list[InheritedListener] = [
-            InheritedListener(
-                each["bind"],
-                each["place"],
-                each["fds"],
-                each["file"] and address.SocketFile(*each["file"]),
-            )
-            for each in values["listeners"]
+            InheritedListener.of(each) for each in values["listeners"]
         ]
+        metrics = values.get("metrics")
+        self.metrics: InheritedListener | None = metrics and InheritedListener.of(metrics)
         self.fds: set[int] = {fd for each in self.listeners for fd in each.fds}
         self.fds.update(values["systemd"])
-        for fd in (*self.fds, values["channel"]):
+        others = self.metrics.fds if self.metrics else []
+        for fd in (*self.fds, *others, values["channel"]):
             os.set_inheritable(fd, False)
+        self._control: dict[str, Any] | None = values.get("control")  # not of an older epollo
+        if self._control is not None:
+            os.set_inheritable(self._control["fd"], False)
         self.channel: Channel = Channel(socket.socket(fileno=values["channel"]))
         self.over: bool = False  # the supervisor before has ended
+        self.has_control: bool = False  # this supervisor has taken the control socket
         self._watch: ChannelWatch | None = None
         self._on_owned: Callable[[], object] = _nothing
         self._on_over: Callable[[], object] = _nothing
+        self._on_totals: Callable[[dict[str, Any]], object] = _nothing
         self._claimed = self._owned = False
 
     def of(self, bind: address.Address) -> list[InheritedListener]:
@@ -109,6 +118,29 @@ class Inheritance:
         free = (each for each in self.listeners if not each.taken)
         return next((each for each in free if each.has(sockaddr)), None)
 
+    def metrics_for(self, bind: str) -> Callable[[Any], address.Bound | None]:
+        """For a socket address that ``bind`` of the metrics has: the socket of the metrics before,
+        if it listens there."""
+
+        def existing(sockaddr: Any) -> address.Bound | None:
+            listener = self.metrics
+            if listener is None or not (listener.bind == bind or listener.has(sockaddr)):
+                return None
+            return address.Bound(listener.take(1)[0], listener.file)
+
+        return existing
+
+    def shares_metrics(self, fd: int) -> bool:
+        """Is ``fd``, the socket of this supervisor's metrics, the one of the metrics before? If it
+        is not, that one is closed here."""
+        if self.metrics is None:
+            return False
+        if fd not in self.metrics.fds:
+            os.close(self.metrics.fds[0])
+            self.metrics = None
+            return False
+        return True
+
     def close_others(self) -> None:
         """Close what was not taken: the new settings have no use for it. The workers before accept
         what is in its queues."""
@@ -116,12 +148,34 @@ class Inheritance:
         for fd in self.fds - kept:
             os.close(fd)
 
+    def take_control(self, path: str) -> address.Bound | None:
+        """The control socket, if it is the one at ``path``; otherwise it is closed here."""
+        if self._control is None:
+            return None
+        file = address.SocketFile(*self._control["file"])
+        sock = socket.socket(fileno=self._control["fd"])
+        self._control = None
+        try:
+            there = bool(path) and file.is_at(path) and address.SocketFile.at(path) == file
+        except OSError:
+            there = False
+        if not there:
+            sock.close()
+            return None
+        sock.setblocking(False)
+        self.has_control = True
+        return address.Bound(sock, file)
+
     def watch(
-        self, loop: EventLoop, on_owned: Callable[[], object], on_over: Callable[[], object]
+        self,
+        loop: EventLoop,
+        on_owned: Callable[[], object],
+        on_over: Callable[[], object],
+        on_totals: Callable[[dict[str, Any]], object],
     ) -> None:
         """Call ``on_owned`` once all is this supervisor's, and ``on_over`` when the one before has
-        ended."""
-        self._on_owned, self._on_over = on_owned, on_over
+        ended; ``on_totals`` with what that one has counted, again and again."""
+        self._on_owned, self._on_over, self._on_totals = on_owned, on_over, on_totals
         self._watch = ChannelWatch(loop, self.channel, self._received, self._ended)
 
     def claim(self) -> None:
@@ -130,15 +184,19 @@ class Inheritance:
         if self.over:
             self._own()
         elif self._watch is not None:
-            self._watch.send("ready", taken=[each.taken for each in self.listeners])
+            taken = [each.taken for each in self.listeners]
+            self._watch.send("ready", taken=taken, control=self.has_control)
 
     def refuse(self, text: str) -> None:
         """This supervisor cannot serve: ``text`` says why."""
         self.channel.send("failed", text=text)
 
     def _received(self, message: Message) -> None:
-        if message.kind == "yours":
-            self._own()
+        match message.kind:
+            case "yours":
+                self._own()
+            case "totals":
+                self._on_totals(message.values)
 
     def _own(self) -> None:
         if not self._owned:
@@ -153,7 +211,7 @@ class Inheritance:
         self._on_over()
 
 
-def _nothing() -> None:
+def _nothing(*_: object) -> None:
     pass
 
 
@@ -173,13 +231,21 @@ def refuse(text: str) -> None:
         handed.refuse(text)
 
 
-def description(channel: int, listeners: Sequence[dict[str, Any]], systemd: Sequence[int]) -> str:
+def description(
+    channel: int,
+    listeners: Sequence[dict[str, Any]],
+    metrics: dict[str, Any] | None,
+    control: dict[str, Any] | None,
+    systemd: Sequence[int],
+) -> str:
     """The value of the variable, in the new process."""
     values = {
         "from": os.getppid(),
         "for": os.getpid(),
         "channel": channel,
         "listeners": listeners,
+        "metrics": metrics,
         "systemd": systemd,
+        "control": control,
     }
     return json.dumps(values)

@@ -29,7 +29,7 @@ from epollo.workers.processes import Processes
 from epollo.workers.slot import Slot
 from epollo.workers.sockets import Sockets
 from epollo.workers.task import Task
-from epollo.workers.worker import Stage, Worker, ending
+from epollo.workers.worker import Stage, Worker, end_cause, ending
 from epollo.workers.worker_process import become_worker
 
 KILL_SECONDS = 1.0
@@ -56,8 +56,8 @@ class PoolEvents(Protocol):
     def on_answer(self, worker: Worker, number: int, values: Values) -> None:
         """``worker`` has answered a question."""
 
-    def on_ended(self, worker: Worker) -> None:
-        """``worker`` has ended, and is reaped."""
+    def on_ended(self, slot: Slot, worker: Worker, cause: str) -> None:
+        """``worker`` of ``slot`` has ended, and is reaped; ``cause`` is one of `END_CAUSES`."""
 
 
 class Pool:
@@ -272,13 +272,17 @@ class Pool:
             case "failed":
                 worker.fail(values["text"], values["error"], values["traceback"])
             case "alive":
-                self._on_alive(worker, values["messages"])
+                self._on_alive(worker, values["messages"], values["figures"])
             case "stopping":
                 self._on_stopping(worker)
             case "released":
                 self._events.on_released(worker)
             case "answer":
+                if values["question"] == "figures" and "error" not in values["values"]:
+                    worker.figures = values["values"]
                 self._events.on_answer(worker, values["number"], values["values"])
+            case "figures":
+                worker.figures = values["values"]
 
     def _on_ready(self, worker: Worker, line: str) -> None:
         slot = self._slot_of[worker]
@@ -293,8 +297,9 @@ class Pool:
         self.steer()
         self._events.on_ready(slot, worker)
 
-    def _on_alive(self, worker: Worker, messages: int | None) -> None:
+    def _on_alive(self, worker: Worker, messages: int | None, figures: Values | None) -> None:
         worker.unanswered = 0
+        worker.figures = figures or worker.figures
         worker.messages = messages or 0
         self.steer()
 
@@ -359,7 +364,7 @@ class Pool:
             error = worker.failure or WorkerError(f"worker {worker.pid} {how}, before it served")
             self._events.on_boot_failed(slot, error, worker.age)
         self._events.on_released(worker)
-        self._events.on_ended(worker)
+        self._events.on_ended(slot, worker, end_cause(worker, status))
 
     def drain(self, worker: Worker, queued: str | list[int], *, quick: bool = False) -> None:
         """Let ``worker`` stop, and kill it if it has not ended after the grace. ``queued`` says

@@ -30,6 +30,7 @@ class Scaling:
         self._pool = pool
         self._sockets = sockets
         self._wanted = count
+        self._refusal = ""  # why there is none more
         self._closing: Slot | None = None  # is being given up
         self._last: Worker | None = None  # its worker, which is about to close its sockets
 
@@ -38,14 +39,21 @@ class Scaling:
         """Is a slot being given up?"""
         return self._closing is not None
 
-    def change(self, by: int) -> None:
-        """``by`` workers more."""
+    @property
+    def wanted(self) -> int:
+        """How many workers there are to be."""
+        return self._wanted
+
+    def change(self, by: int) -> str:
+        """``by`` workers more. Returns why not; empty if there is no reason."""
         wanted = self._wanted + by
         if not 1 <= wanted <= MOST_WORKERS:
-            _log.warning("there are from 1 to %d workers; still %d", MOST_WORKERS, self._wanted)
-            return
-        self._wanted = wanted
+            refusal = f"there are from 1 to {MOST_WORKERS} workers; still {self._wanted}"
+            _log.warning("%s", refusal)
+            return refusal
+        self._wanted, self._refusal = wanted, ""
         self._act()
+        return self._refusal
 
     def on_ready(self, slot: Slot) -> None:
         """A worker serves ``slot``: if that is given up, it can now drain."""
@@ -84,7 +92,8 @@ class Scaling:
         try:
             self._sockets.add_slot()
         except BindError as error:
-            _log.error("still %d workers: %s", len(self._pool.slots), error)
+            self._refusal = f"still {len(self._pool.slots)} workers: {error}"
+            _log.error("%s", self._refusal)
             self._wanted = len(self._pool.slots)
             return False
         self._pool.add_slot()

@@ -14,11 +14,14 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from functools import partial
 from types import FrameType
+from typing import Any
 
 from epollo import address
 from epollo.control.inquirer import Values
+from epollo.control.operations import Done
 from epollo.descriptors import all_descriptors
 from epollo.engine import Timer, new_loop
 from epollo.errors import EpolloError, SettingError, UsageError
@@ -34,13 +37,16 @@ from epollo.workers.handover import Handover
 from epollo.workers.heartbeat import Heartbeat
 from epollo.workers.inheritance import inheritance
 from epollo.workers.inquiry import Inquiries
+from epollo.workers.operations import SupervisorOperations
 from epollo.workers.pool import Pool
 from epollo.workers.processes import Processes
-from epollo.workers.replacement import Replacements
+from epollo.workers.replacement import Outcome, Replacements
 from epollo.workers.scaling import Scaling
 from epollo.workers.slot import Slot
 from epollo.workers.sockets import Sockets
 from epollo.workers.task import Task
+from epollo.workers.totals import Totals
+from epollo.workers.watched import WatchedWorkers
 from epollo.workers.worker import Worker
 
 _SIGNALS = (
@@ -53,6 +59,9 @@ _SIGNALS = (
     signal.SIGUSR1,
     signal.SIGCHLD,
 )
+
+TOTALS_SECONDS = 1.0
+"""From one message with what was counted to the next, to the supervisor that has taken over."""
 
 _log = logger("epollo.supervisor")
 
@@ -82,15 +91,32 @@ class Supervisor:
         self._distributor = Distributor(self._loop)
         self._pool = Pool(self._loop, task, self._sockets, self._distributor, self._processes, self)
         self._replacements = Replacements(self._pool, task, self._on_reloaded)
+        self._totals = Totals(self._pool, self._replacements)
+        self._watched = WatchedWorkers(
+            self._pool,
+            self._totals,
+            self._is_ready,
+            lambda: self._announced,
+            self._tell_totals,
+        )
         self._admin: Admin | None = None
         self._inquiries = Inquiries(self._loop, self._pool)
         self._scaling = Scaling(self._loop, self._pool, self._sockets, task.settings.workers)
         self._watcher = FileWatcher(watched) if watched else None
         systemd = [each.fd for each in passed if each.fd is not None]
-        self._handover = Handover(
-            self._loop, task.settings, self._pool, self._sockets, self._distributor, systemd, self
+        self._handover: Handover = Handover(
+            self._loop,
+            task.settings,
+            self._pool,
+            self._sockets,
+            self._distributor,
+            self._describe_metrics,
+            systemd,
+            self,
+            lambda: None if self._admin is None else self._admin.control,
         )
         self._handover_asked = False
+        self._owned = False  # what was inherited is this supervisor's
         self._held: list[int] = []  # signals to act on when another supervisor has come or gone
         self._notices = Notices()
         self._ready_line = ""
@@ -109,8 +135,8 @@ class Supervisor:
                 self._watcher.start()
             self._sockets.open(self._settings.workers, self._inheritance)
             self._distributor.listen(self._sockets.exact)
-            self._admin = Admin(self._loop, self._settings, self._inquiries)
-            self._processes.begin(self._sockets.files)
+            self._open_admin()
+            self._processes.begin([*self._sockets.files, *self._admin_files])
             if self._inheritance is None:
                 self._processes.write_pid_file()
             gc.collect()
@@ -133,6 +159,44 @@ class Supervisor:
         if self._failure is not None:
             raise self._failure
 
+    def _open_admin(self) -> None:
+        """If there is a supervisor before, that one answers until it has handed over."""
+        handed, settings = self._inheritance, self._settings
+        operations = SupervisorOperations(self, self._pool, self._replacements, self._scaling)
+        self._admin = Admin(
+            self._loop,
+            settings,
+            self._inquiries,
+            self._watched,
+            operations,
+            _none if handed is None else handed.metrics_for(settings.metrics),
+            None if handed is None else handed.take_control(settings.control),
+        )
+        if handed is None:
+            self._admin.begin()
+            return
+        sock = self._admin.metrics_socket
+        self._admin.leave_file = handed.shares_metrics(-1 if sock is None else sock.socket.fileno())
+
+    @property
+    def _admin_files(self) -> list[str]:
+        return [] if self._admin is None else self._admin.files
+
+    def _describe_metrics(self) -> dict[str, Any] | None:
+        """A copy of the socket of the metrics, for another supervisor (`InheritedListener`): a
+        process that is forked here loses the socket itself (`EventLoop.begin`)."""
+        bound = None if self._admin is None else self._admin.metrics_socket
+        if bound is None:
+            return None
+        file = bound.file and astuple(bound.file)
+        bind, fds = self._settings.metrics, [os.dup(bound.socket.fileno())]
+        return {"bind": bind, "place": 0, "fds": fds, "file": file}
+
+    def _is_ready(self) -> bool:
+        """Do the workers serve, with no end in sight?"""
+        borrowed = self._inheritance is not None and not self._owned
+        return self._announced and not (self._stops or self._handover.done or borrowed)
+
     def _serve(self) -> None:
         for _ in range(self._settings.workers):
             self._pool.add_slot()
@@ -141,12 +205,25 @@ class Supervisor:
             self._watcher.watch(self._loop, self._on_change, self._fail)
         if self._inheritance is not None:
             self._pool.not_for_workers.append(self._inheritance.channel)
-            self._inheritance.watch(self._loop, self._on_owned, self._on_alone)
+            self._inheritance.watch(
+                self._loop, self._on_owned, self._on_alone, self._totals.of_before
+            )
         while not (self._pool.over and (self._handover.done or not self._handover.running)):
             self._begin_handover()
             if self._watcher is None or self._watcher.ready:
                 self._pool.fork_due()
             self._loop.poll()
+        self._handover.tell_last(self._totals.tellable)
+
+    def _tell_again(self) -> None:
+        """Tell the totals now, and again and again."""
+        self._loop.call_later(TOTALS_SECONDS, self._tell_again)
+        self._tell_totals()
+
+    def _tell_totals(self) -> None:
+        """Tell the supervisor that has taken over, if one has."""
+        if self._handover.done:
+            self._handover.tell_totals(self._totals.tellable)
 
     # ---- What the pool tells
 
@@ -188,7 +265,8 @@ class Supervisor:
     def on_answer(self, worker: Worker, number: int, values: Values) -> None:
         self._inquiries.on_answer(worker, number, values)
 
-    def on_ended(self, worker: Worker) -> None:
+    def on_ended(self, slot: Slot, worker: Worker, cause: str) -> None:
+        self._totals.end(slot.index, worker.figures, cause)
         self._inquiries.on_ended(worker)
 
     def _on_reloaded(self) -> None:
@@ -197,6 +275,41 @@ class Supervisor:
     def on_forked(self) -> None:
         if self._watcher is not None:
             self._watcher.give_up()
+        if self._admin is not None:
+            self._admin.give_up()
+
+    # ---- What the control socket asks for
+
+    @property
+    def ready_line(self) -> str:
+        return self._ready_line
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self._stops)
+
+    @property
+    def busy_with(self) -> str:
+        before = self._inheritance
+        if self._handover.booting:
+            return "another supervisor is about to take over"
+        if before is not None and not before.over:
+            return "the supervisor before has not ended yet"
+        return ""
+
+    def stop(self) -> None:
+        self._stop(self._settings.drain_delay, quick=False)
+
+    def reload(self, done: Done) -> None:
+        def tell(outcome: Outcome) -> None:
+            if outcome.error:
+                done({"error": f"reload given up: {outcome.error}"})
+            else:
+                seconds = round(outcome.seconds, 3)
+                done({"replaced": outcome.replaced, "seconds": seconds})
+
+        self._notices.reloading()
+        self._replacements.reload(tell)
 
     # ---- Development
 
@@ -218,6 +331,7 @@ class Supervisor:
 
     def _on_owned(self) -> None:
         """It has handed over, or has ended."""
+        self._owned = True
         if not self._stops:
             self._sockets.own()
             try:
@@ -225,10 +339,13 @@ class Supervisor:
             except SettingError as error:
                 _log.error("%s", error)
             self._pool.steer_anew()
+            if self._admin is not None:
+                self._admin.begin()
             self._announce()
 
     def _on_alone(self) -> None:
         """It has ended, and all its workers."""
+        self._totals.before_ended()
         _log.info("the supervisor before has ended")
         self._sockets.alone = True
         self._pool.steer_anew()
@@ -264,10 +381,13 @@ class Supervisor:
         self._on_reloaded()
         self._act_on_held()
 
-    def on_handed_over(self, pid: int) -> None:
+    def on_handed_over(self, pid: int, *, control: bool) -> None:
         _log.info("process %d serves in place of this supervisor, which drains and ends", pid)
         self._processes.end()  # the new one writes its own pid file when it hears of it
         self._notices.hand_over(pid)
+        if self._admin is not None:
+            self._admin.hand_over(control=control)
+        self._tell_again()
         self._act_on_held()
 
     def _act_on_held(self) -> None:
@@ -381,3 +501,7 @@ class Supervisor:
             self._failure = error
             if not self._stops:
                 self._stop(0.0, quick=True)
+
+
+def _none(sockaddr: Any) -> None:
+    """No socket is inherited."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from epollo import errors
+from epollo.control.inquirer import Values
 from epollo.engine import EventLoop
 from epollo.errors import EpolloError, WorkerError
 from epollo.workers.channel import Channel, ChannelWatch, Message
@@ -62,6 +63,7 @@ class Worker:
         self.outdated: bool = False  # its code has changed while it booted, so it was killed
         self.unanswered: int = 0  # pings in a row
         self.messages: int = 0  # that it has received, if they are counted
+        self.figures: Values | None = None  # the last that it has told
         self.cell: int | None = cell  # of the counts that all workers share
         self.limit_share: float = 1 - JITTER * random.random()  # noqa: S311 (spreads, hides nothing)
         self._channel = channel
@@ -127,6 +129,22 @@ class Worker:
         self.failure = kind(text) if known and kind is not None else WorkerError(text)
         if traceback:
             self.failure.__cause__ = RemoteTraceback(f"\n{traceback}")
+
+
+END_CAUSES = ("drained", "failed", "boot_failed", "signal", "supervisor")
+"""Why workers have ended, in metrics. ``signal``: someone else has killed it, such as the kernel
+for lack of memory. ``supervisor``: it was stuck, or did not stop within the grace."""
+
+
+def end_cause(worker: Worker, status: int) -> str:
+    """The one of ``worker``, which has ended with that wait status."""
+    if worker.kill_reason:
+        return "supervisor"
+    if os.WIFSIGNALED(status):
+        return "supervisor" if worker.outdated else "signal"
+    if worker.stage is Stage.BOOTING:
+        return "boot_failed"
+    return "failed" if status else "drained"
 
 
 def ending(status: int) -> str:

@@ -16,7 +16,8 @@ from typing import NoReturn
 
 from epollo.descriptors import all_descriptors
 from epollo.errors import EpolloError
-from epollo.server.handlers.application import described, echo, load_application
+from epollo.importing import described
+from epollo.server.handlers.application import echo, load_application
 from epollo.server.server import check_descriptors
 from epollo.server.stopping import exit_within
 from epollo.workers.channel import Channel

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from epollo.control.inquirer import Values
 from epollo.engine import EventLoop
 from epollo.logs.logger import logger
 from epollo.server.attacher import Attacher
@@ -20,6 +22,7 @@ from epollo.workers.inherited import Inherited
 from epollo.workers.intake import Intake
 from epollo.workers.task import Task
 
+_TELL_SECONDS = 0.2  # at the end, for a supervisor that takes nothing
 _SPARE_SECONDS = 1.0  # added to a delay that the supervisor ends, so that it does so first
 
 _log = logger("epollo.supervisor")
@@ -81,6 +84,26 @@ class WorkerServer(Server):
         self._broker.begin(self._started)
         self._started.call_threadsafe(self._say_ready)
 
+    def run(self) -> None:
+        process = os.getpid()
+        try:
+            super().run()
+        finally:
+            if os.getpid() == process:  # not in one that the application has forked
+                self._tell_last()
+
+    def _figures(self) -> Values | None:
+        """What it counts, if somebody looks at that."""
+        wanted = self.settings.metrics or self.settings.control
+        return self._inspection.figures() if wanted else None
+
+    def _tell_last(self) -> None:
+        """All connections are closed: tell what was counted, for the totals of the slot."""
+        figures = self._figures()
+        if figures is not None:
+            self._channel.send("figures", values=figures)
+            self._channel.flush_within(_TELL_SECONDS)
+
     def signals(self) -> AbstractContextManager[None]:
         return self._signals.handled(self._on_sigterm, (signal.SIGTERM,))
 
@@ -96,7 +119,8 @@ class WorkerServer(Server):
                 count = self._protocol.message_count
                 if self._intake is not None:
                     self._intake.report()
-                self._send("alive", messages=None if count is None else count.total)
+                messages = None if count is None else count.total
+                self._send("alive", messages=messages, figures=self._figures())
             case "drain":
                 self._drain_as_ordered(**values)
             case "link":
@@ -104,8 +128,9 @@ class WorkerServer(Server):
             case "unlink":
                 self._broker.remove(values["worker"])
             case "ask":
-                answer = self._inspection.answer(values["question"], **values["arguments"])
-                self._send("answer", number=values["number"], values=answer)
+                question = values["question"]
+                answer = self._inspection.answer(question, **values["arguments"])
+                self._send("answer", number=values["number"], question=question, values=answer)
             case "reopen_logs":
                 self.reopen_logs()
             case "abort":

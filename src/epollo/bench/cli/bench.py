@@ -180,7 +180,7 @@ def _option(
     MESSAGE,
     "--match",
     about="Identifier shared by a message and its reply: bytes(OFFSET,SIZE), "
-    "bytes(OFFSET,SIZE,stamp), or module:name of a function or Match.",
+    "bytes(OFFSET,SIZE,stamp), modbus, kafka ..., or module:name of a function or Match.",
     default="matched in order",
     **SPEC,
 )

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Hashable
 from dataclasses import replace
 
+from epollo.client.identifiers import IDENTIFIERS
 from epollo.client.match import Getter, Match, parse
 from epollo.errors import SettingError
 from epollo.server.handlers.application import load
@@ -36,8 +37,9 @@ class ReplyGetter:
 
 
 def match_of(spec: str) -> Match | None:
-    """The match that ``spec`` describes: ``bytes(OFFSET,SIZE)``, ``bytes(OFFSET,SIZE,stamp)``, or
-    ``module:name`` of a function or a `Match`; None if it is empty.
+    """The match that ``spec`` describes: ``bytes(OFFSET,SIZE)``, ``bytes(OFFSET,SIZE,stamp)``, a
+    protocol such as ``kafka`` or ``kafka(stamp)``, or ``module:name`` of a function or a `Match`;
+    None if it is empty.
 
     Raises SettingError and HandlerError, which name the fix.
     """
@@ -47,9 +49,10 @@ def match_of(spec: str) -> Match | None:
         try:
             return parse(spec)
         except SettingError:
+            names = ", ".join(IDENTIFIERS)
             raise SettingError(
                 f"match: {spec!r} is not known; write bytes(OFFSET,SIZE), "
-                "bytes(OFFSET,SIZE,stamp) or module:name"
+                f"bytes(OFFSET,SIZE,stamp), module:name, or one of {names}, also with (stamp)"
             ) from None
     found = load(spec, "match")
     if isinstance(found, str) or found is None:

@@ -3,7 +3,6 @@
 formats      what a valid frame looks like, framing by framing
 decoder      decodes the messages of one stream
 protocol     a protocol that is compiled, too
-traffic      messages and bytes, in and out
 context      what connections share: the buffers of a loop, the lookups of a protocol
 outbox       the unsent output of one connection
 endpoint     the data of a connection, and its socket

@@ -9,6 +9,7 @@ from epollo.engine.native.sending cimport Sender
 cdef class ConnectionCore(Sender):
     cdef int serve_ready(self, uint32_t events) except -1
     cdef bint well(self, uint32_t idle) except -1
+    cdef bint holds(self) noexcept
     cdef int _receive_filtered(self) except -1
     cdef Py_ssize_t _receive(self, Cursor *cursor) except -2
     cdef Py_ssize_t _receive_more(self, Cursor *cursor) except -2

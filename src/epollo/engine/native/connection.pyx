@@ -74,6 +74,7 @@ cdef class ConnectionCore(Sender):
     cdef int serve_ready(self, uint32_t events) except -1:
         cdef Cursor cursor
         cdef Py_ssize_t count
+        self.context.buffers.read = 0
         # An earlier handler of the same batch may have paused this connection, or closed it; and
         # messages that were held back come before bytes that are still to be read.
         if (
@@ -86,9 +87,10 @@ cdef class ConnectionCore(Sender):
         if count > 0:
             self.last_activity = self.context.buffers.tick
             self._consume(&cursor)
-            if self.traffic is not None:
-                self.traffic.bytes_in += count
-                self.traffic.messages_in += cursor.messages
+            if self.counts is not NULL:
+                self.counts.bytes_in += count
+                self.counts.messages_in += cursor.messages
+                self.context.buffers.read += cursor.messages
         elif count == 0:
             self.end_of_stream()
         elif errno != EAGAIN and errno != EINTR:  # readiness is a hint: select(2), BUGS
@@ -100,8 +102,8 @@ cdef class ConnectionCore(Sender):
         cdef uint8_t *input = self.context.buffers.input
         cdef Py_ssize_t count = recv(self.fd, input, READ_SIZE, 0)
         if count >= 0:
-            if self.traffic is not None:
-                self.traffic.bytes_in += count
+            if self.counts is not NULL:
+                self.counts.bytes_in += count
             self.last_activity = self.context.buffers.tick
             self.filter_io.receive(self, <bytes> input[:count])
         elif errno != EAGAIN and errno != EINTR:
@@ -121,8 +123,9 @@ cdef class ConnectionCore(Sender):
             self._deliver_held(&cursor)
         else:
             self._consume(&cursor)
-        if self.traffic is not None:
-            self.traffic.messages_in += cursor.messages
+        if self.counts is not NULL:
+            self.counts.messages_in += cursor.messages
+            self.context.buffers.read += cursor.messages
 
     def serve(self, messages):
         """Deliver the messages, in order; send the replies. Returns how many are left if delivery
@@ -136,7 +139,9 @@ cdef class ConnectionCore(Sender):
         return None if left < 0 else left
 
     def use_context(self, ConnectionContext context not None):
-        """Encode and decode by another framing from now on, once the phase has begun."""
+        """Encode by another framing from now on, and decode by it once the phase has begun."""
+        if self.partial is not None and self.partial.fallback is None:
+            self.keep_raw(self.context.format)
         self.context = context
 
     def settle_output(self):
@@ -169,8 +174,8 @@ cdef class ConnectionCore(Sender):
         if self.context.buffers.serving is self:
             _append(self, self.context, frame, 0, 0)
             return
-        if self.traffic is not None:
-            self.traffic.messages_out += 1
+        if self.counts is not NULL:
+            self.counts.messages_out += 1
         self.last_activity = self.context.buffers.tick
         if self.filter_io is not None:
             self.filter_io.send(self, frame)
@@ -189,11 +194,7 @@ cdef class ConnectionCore(Sender):
 
     def partial_size(self):
         """Bytes of the incomplete frame."""
-        if self.partial is None:
-            return 0
-        if self.partial.fallback is not None:
-            return self.partial.fallback.partial_size
-        return self.partial.held if self.partial.message is None else self.partial.received
+        return 0 if self.partial is None else self.partial.size()
 
     def partial_bytes(self):
         """Those bytes. Raises PhaseError if they are not known."""
@@ -201,7 +202,7 @@ cdef class ConnectionCore(Sender):
             return b""
         if self.partial.fallback is not None:
             return rest_of(self.context.format.framing, self.partial.fallback.partial_bytes)
-        return self.partial.so_far()
+        return self.partial.so_far(self.context.format)
 
     @final
     cdef bint well(self, uint32_t idle) except -1:
@@ -215,6 +216,18 @@ cdef class ConnectionCore(Sender):
             return False
         self.frame_started = self.write_progress = tick
         return True
+
+    @final
+    cdef bint holds(self) noexcept:
+        """Is anything in memory for it, in flight, or paused?"""
+        return (
+            self.outbox is not None
+            or self.partial is not None
+            or self.held_back is not NOTHING
+            or self.in_flight > 0
+            or self.paused > 0
+            or self.context.buffers.serving is self
+        )
 
     @final
     cdef Py_ssize_t _receive(self, Cursor *cursor) except -2:
@@ -294,6 +307,8 @@ cdef class ConnectionCore(Sender):
         cdef bint handled = False  # else it is still to be decoded, which may raise MemoryError
         try:
             if self.partial is not None:
+                if self.partial.header is not None:
+                    return True  # Python code is asked, and may pause delivery: `_deliver_held`
                 message = self.complete(context.format, cursor)
                 if message is None:
                     self.grow(0)  # `_receive_more` and `feed` have counted
@@ -311,6 +326,8 @@ cdef class ConnectionCore(Sender):
                 found = find_frame(context.format, cursor.data, cursor.count, &span)
                 if found != WHOLE:
                     return self._keep_rest(found, cursor)
+                if self.paused:
+                    return True  # by Python code that was asked for the size
                 message = _again(message, cursor.data + span.start, span.stop - span.start)
                 skip(cursor, span.size)
                 cursor.messages += 1
@@ -405,8 +422,8 @@ cdef class ConnectionCore(Sender):
                 self.send_replies(None, 0)
         finally:
             buffers.serving = None
-            if self.traffic is not None:
-                self.traffic.messages_out += buffers.replied
+            if self.counts is not NULL:
+                self.counts.messages_out += buffers.replied
         return 0
 
     @final
@@ -426,6 +443,7 @@ cdef class ConnectionCore(Sender):
     @final
     cdef Py_ssize_t _deliver_all(self, object messages) except -2:
         """Deliver those of an iterator; returns how many are left if that was paused, else -1."""
+        cdef Py_ssize_t left
         try:
             for message in messages:
                 self.frame_started = self.context.buffers.tick
@@ -433,6 +451,9 @@ cdef class ConnectionCore(Sender):
                 if self.paused:
                     return length_hint(messages)
         except BaseException as error:
+            left = length_hint(messages)  # which nobody gets
+            self.count_in(-left)
+            self.context.buffers.read -= left
             self.handler_raised(error)
         return -1
 
@@ -478,7 +499,7 @@ cdef class ConnectionCore(Sender):
         if self.partial is None:
             return cursor.data[:cursor.count]
         if self.partial.fallback is None:
-            return self.partial.so_far() + cursor.data[:cursor.count]
+            return self.partial.so_far(self.context.format) + cursor.data[:cursor.count]
         return None if self.partial.fallback.partial else cursor.data[:cursor.count]
 
     @final

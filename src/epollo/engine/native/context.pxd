@@ -3,7 +3,6 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from epollo.engine.native.formats cimport FrameFormat
 from epollo.engine.native.protocol cimport NativeProtocol
-from epollo.engine.native.traffic cimport Traffic
 
 cdef enum:
     READ_SIZE = 256 << 10  # bytes of one recv
@@ -18,6 +17,7 @@ cdef class LoopBuffers:
     cdef uint8_t *output
     cdef Py_ssize_t used  # of the output
     cdef Py_ssize_t replied  # messages to the output, since `serving` was set
+    cdef Py_ssize_t read  # messages of the last read; see `ConnectionContext`
     cdef object serving  # the connection whose replies are in the output
     cdef unsigned long thread
     cdef list to_flush
@@ -41,7 +41,4 @@ cdef class ConnectionContext:
     cdef readonly dict contexts  # see `epollo.engine.reframing.context_with`
     cdef FrameFormat format
     cdef NativeProtocol native  # the protocol itself, if it is compiled; or None
-    cdef Traffic traffic  # of all its connections; None if nothing is counted
-    cdef bint counts_each  # does each connection have its own instead?
-
-    cdef Traffic new_traffic(self)
+    cdef bint counts  # does each connection count messages and bytes?

@@ -5,7 +5,6 @@ from cpython.object cimport PyObject
 
 from epollo.engine.native.formats cimport format_of
 from epollo.engine.native.protocol cimport NativeProtocol
-from epollo.engine.native.traffic cimport Traffic
 
 from types import MethodType
 
@@ -61,8 +60,7 @@ cdef class ConnectionContext:
         self.filters = getattr(protocol, "filters", None)
         self.format = format_of(framing)
         self.native = protocol if isinstance(protocol, NativeProtocol) else None
-        self.traffic = getattr(protocol, "traffic", None)
-        self.counts_each = getattr(protocol, "counts_each", False)
+        self.counts = getattr(protocol, "counts", False)
 
     @property
     def framing(self):
@@ -81,8 +79,11 @@ cdef class ConnectionContext:
         other.contexts = self.contexts
         return other
 
-    cdef Traffic new_traffic(self):
-        """What a new connection counts with; None if it does not."""
-        if self.traffic is None or not self.counts_each:
-            return self.traffic
-        return Traffic()
+    @property
+    def read_messages(self):
+        """Messages of the event that is being served, or was last; without those deferred."""
+        return self.buffers.read
+
+    @read_messages.setter
+    def read_messages(self, Py_ssize_t count):
+        self.buffers.read = count

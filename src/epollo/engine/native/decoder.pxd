@@ -1,6 +1,7 @@
 from libc.stdint cimport uint8_t
 
 from epollo.engine.native.formats cimport Found, FrameFormat, Span
+from epollo.engine.native.sized cimport SizedFormat
 
 cdef struct Cursor:  # the bytes of a read that are not decoded yet
     const uint8_t *data
@@ -16,6 +17,7 @@ cdef inline void skip(Cursor *cursor, Py_ssize_t count) noexcept:
 
 cdef class Partial:
     cdef object fallback
+    cdef object header  # of a frame of which Python code has not said the size yet
     cdef uint8_t *head
     cdef Py_ssize_t held
     cdef Py_ssize_t room
@@ -26,7 +28,13 @@ cdef class Partial:
 
     cdef bytes complete(self, FrameFormat format, Cursor *cursor)
     cdef Py_ssize_t wanted(self, uint8_t **place) noexcept
-    cdef bytes so_far(self)
+    cdef bytes so_far(self, FrameFormat format)
+    cdef Py_ssize_t size(self)
+    cdef bint _ask(self, SizedFormat format, Cursor *cursor) except -1
+    cdef bint _took_size(
+        self, SizedFormat format, Py_ssize_t size, Py_ssize_t before, Cursor *cursor
+    ) except -1
+    cdef bint _trailer(self, FrameFormat format, Cursor *cursor) noexcept
     cdef bint _find(self, FrameFormat format, Cursor *cursor) except -1
     cdef int _begin(self, Cursor *cursor) except -1
     cdef int _fill(self, const uint8_t *data, Py_ssize_t count) except -1
@@ -42,6 +50,7 @@ cdef class StreamDecoder:
     cdef list all_messages(self, FrameFormat format, Cursor *cursor)
     cdef list decode_by_fallback(self, FrameFormat format, Cursor *cursor)
     cdef int check_end(self, FrameFormat format) except -1
+    cdef int keep_raw(self, FrameFormat format) except -1
 
 
 cdef class Decoder(StreamDecoder):

@@ -1,3 +1,5 @@
+from typing import Self
+
 from epollo.framing import Buffer, Framing
 
 def live() -> int:
@@ -7,5 +9,8 @@ class Decoder:
     """The messages of one stream, as `epollo.framing.Decoder` has them; to be compared with it."""
 
     def __init__(self, framing: Framing) -> None: ...
+    def another(self) -> Self:
+        """A decoder of another stream. It shares what was learned, as connections do."""
+
     def feed(self, data: Buffer) -> list[bytes]: ...
     def eof(self) -> None: ...

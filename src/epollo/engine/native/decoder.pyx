@@ -1,10 +1,11 @@
 """Decodes the messages of one stream, in place; it keeps a partial frame, and nothing else."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport uint8_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from epollo.engine.native.formats cimport (
     BAD,
@@ -17,6 +18,7 @@ from epollo.engine.native.formats cimport (
     find_frame,
     format_of,
 )
+from epollo.engine.native.sized cimport SizedFormat
 
 from epollo.errors import FrameError
 
@@ -60,15 +62,21 @@ cdef class Partial:
         if count > 0:
             self._fill(cursor.data, count)
             skip(cursor, count)
-        if self.received >= self.span.stop and self.received < self.span.size:  # trailer
+        if self.received >= self.span.stop and not self._trailer(format, cursor):
+            return None
+        return self.message if self.received == self.span.size else None
+
+    cdef bint _trailer(self, FrameFormat format, Cursor *cursor) noexcept:
+        """Take the bytes of the trailer; false if some are missing, or wrong."""
+        while self.received < self.span.size:
             if not cursor.count:
-                return None
-            if cursor.data[0] != format.trailer_data[0]:
+                return False
+            if cursor.data[0] != format.trailer_data[self.received - self.span.stop]:
                 cursor.needs_fallback = True
-                return None
+                return False
             self.received += 1
             skip(cursor, 1)
-        return self.message if self.received == self.span.size else None
+        return True
 
     cdef Py_ssize_t wanted(self, uint8_t **place) noexcept:
         """How many bytes of its message are still to come; and the place for them."""
@@ -77,17 +85,30 @@ cdef class Partial:
         place[0] = <uint8_t *> PyBytes_AS_STRING(self.message) + self.received - self.span.start
         return self.span.stop - self.received
 
-    cdef bytes so_far(self):
+    cdef bytes so_far(self, FrameFormat format):
         """The bytes of the frame that have come."""
+        if self.header is not None:
+            return bytes(self.header)
         if self.message is None:
             return self.head[:self.held]
         cdef bytes begin = self.head[:min(self.held, self.span.start)]
-        return begin + self.message[:max(0, self.received - self.span.start)]
+        cdef bytes end = format.trailer[:max(0, self.received - self.span.stop)]
+        return begin + self.message[:max(0, self.received - self.span.start)] + end
+
+    cdef Py_ssize_t size(self):
+        """How many bytes of the frame have come."""
+        if self.fallback is not None:
+            return self.fallback.partial_size
+        if self.header is not None:
+            return PyByteArray_GET_SIZE(self.header)
+        return self.held if self.message is None else self.received
 
     cdef bint _find(self, FrameFormat format, Cursor *cursor) except -1:
         """Look for the frame's size, in a few bytes first, which are likely to contain it."""
         cdef Py_ssize_t step
         cdef Found found
+        if format.asks:
+            return self._ask(<SizedFormat> format, cursor)
         while cursor.count:
             step = min(cursor.count, max(STEP, self.held))
             self._hold(cursor.data, step)
@@ -101,6 +122,47 @@ cdef class Partial:
                 return True
             self.seen = self.held
         return False
+
+    cdef bint _ask(self, SizedFormat format, Cursor *cursor) except -1:
+        """The same, but Python code says the size; it may do anything meanwhile."""
+        cdef Py_ssize_t before, step, size
+        cdef object header = self.header
+        if header is None:
+            header = self.header = format.new_header()
+        while cursor.count:
+            before = PyByteArray_GET_SIZE(header)
+            step = min(min(cursor.count, max(STEP, before)), format.max_frame - before)
+            if not step or not _extend(header, cursor.data, step):
+                cursor.needs_fallback = True  # which also knows what is over the limit
+                return False
+            skip(cursor, step)
+            size = format.told(header)
+            if PyByteArray_GET_SIZE(header) != before + step:  # that code has changed it
+                size = -1
+            if size:
+                return self._took_size(format, size, before, cursor)
+        return False
+
+    cdef bint _took_size(
+        self, SizedFormat format, Py_ssize_t size, Py_ssize_t before, Cursor *cursor
+    ) except -1:
+        """The ``size`` of the frame is known, and ``before`` bytes of it came earlier."""
+        if size < 0 or size < before or size > MOST_AT_ONCE:
+            cursor.needs_fallback = True
+            return False
+        self.span.start, self.span.size = format.strip, size
+        self.span.stop = size - len(format.trailer)
+        cdef object header = self.header
+        cdef Py_ssize_t held = PyByteArray_GET_SIZE(header)
+        cdef const uint8_t *data = <const uint8_t *> PyByteArray_AS_STRING(header)
+        cdef Py_ssize_t ended = min(held, size) - self.span.stop  # bytes of its trailer
+        if ended > 0 and memcmp(data + self.span.stop, format.trailer_data, ended):
+            cursor.needs_fallback = True
+            return False
+        self._hold(data, held)
+        self.header = None
+        self._begin(cursor)
+        return True
 
     cdef int _begin(self, Cursor *cursor) except -1:
         """The size is known: give back the bytes of the next frame, and make the message."""
@@ -140,6 +202,17 @@ cdef class Partial:
         return 0
 
 
+cdef bint _extend(object header, const uint8_t *data, Py_ssize_t count) except -1:
+    """Put ``count`` bytes behind the header; false if a view of it forbids that."""
+    cdef Py_ssize_t before = PyByteArray_GET_SIZE(header)
+    try:
+        PyByteArray_Resize(header, before + count)
+    except BufferError:
+        return False
+    memcpy(PyByteArray_AS_STRING(header) + before, data, count)
+    return True
+
+
 cdef class StreamDecoder:
     """The bytes of one stream that are no message yet: none, or a part of a frame."""
 
@@ -165,7 +238,8 @@ cdef class StreamDecoder:
 
     cdef bytes complete(self, FrameFormat format, Cursor *cursor):
         """The message of the partial frame; None if it is still partial, or needs the fallback."""
-        cdef bytes message = self.partial.complete(format, cursor)
+        cdef Partial partial = self.partial  # Python code may end the connection meanwhile
+        cdef bytes message = partial.complete(format, cursor)
         if message is not None:
             self.partial = None
         return message
@@ -174,9 +248,13 @@ cdef class StreamDecoder:
         """``cursor`` begins with no whole frame: keep its bytes; true if it needs the fallback."""
         if found == BAD:
             cursor.needs_fallback = True
-        else:
-            self.partial = Partial()
-            self.partial.complete(format, cursor)
+            return True
+        if format.asks:
+            skip(cursor, (<SizedFormat> format).skip_filler(cursor.data, cursor.count))
+            if not cursor.count:
+                return False
+        self.partial = Partial()
+        self.complete(format, cursor)
         return cursor.needs_fallback
 
     cdef list all_messages(self, FrameFormat format, Cursor *cursor):
@@ -199,12 +277,22 @@ cdef class StreamDecoder:
         FrameError; or it returns messages, of a user's own framing or a huge frame."""
         cdef bytes held = cursor.data[:cursor.count]
         cursor.count = 0
+        if format.asks and (<SizedFormat> format).raised is not None:
+            error, (<SizedFormat> format).raised = (<SizedFormat> format).raised, None
+            raise error
         if self.partial is None or self.partial.fallback is None:
             if self.partial is not None:
-                held = self.partial.so_far() + held
+                held = self.partial.so_far(format) + held
             self.partial = Partial()
             self.partial.fallback = format.framing.decoder()
         return list(self.partial.fallback.feed(held))
+
+    cdef int keep_raw(self, FrameFormat format) except -1:
+        """Another format follows: keep only the bytes of the partial frame, as they came."""
+        cdef bytes held = self.partial.so_far(format)
+        self.partial = Partial()
+        self.partial._hold(<const uint8_t *> PyBytes_AS_STRING(held), len(held))
+        return 0
 
     cdef int check_end(self, FrameFormat format) except -1:
         """The stream has ended. Raises FrameTruncated inside a frame."""
@@ -214,7 +302,7 @@ cdef class StreamDecoder:
         if fallback is None:  # a user's own decoder is told of the end of an empty stream, too
             fallback = format.framing.decoder()
             if self.partial is not None:
-                fallback.feed(self.partial.so_far())
+                fallback.feed(self.partial.so_far(format))
         fallback.eof()
         return 0
 
@@ -224,6 +312,12 @@ cdef class Decoder(StreamDecoder):
 
     def __init__(self, framing):
         self.format = format_of(framing)
+
+    def another(self):
+        """A decoder of another stream. It shares what was learned, as connections do."""
+        cdef Decoder other = Decoder.__new__(Decoder)
+        other.format = self.format
+        return other
 
     def feed(self, data):
         """The messages that ``data``, the next bytes of the stream, completes."""

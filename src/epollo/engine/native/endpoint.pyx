@@ -4,9 +4,11 @@ import os
 import socket
 from sys import byteorder
 
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.errno cimport EBADF, errno
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
 from epollo.engine.native.context cimport ConnectionContext
@@ -24,8 +26,11 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef enum:
     LONGEST_ADDRESS = 110  # sizeof(struct sockaddr_un)
+    FLOW = 4  # offset of sin6_flowinfo, which nobody asks for
+    STAMPS = 10_000  # a second: 40 bits of them are years
 
 cdef uint8_t CONNECTING = Stage.CONNECTING
+cdef double _began = monotonic()
 cdef Py_ssize_t _live = 0
 
 
@@ -45,17 +50,61 @@ cdef class Endpoint(StreamDecoder):
     def __dealloc__(self):
         global _live
         _live -= 1
+        PyMem_Free(self.counts)
         if self.fd >= 0 and not self.lent:  # its loop was never closed
             close(self.fd)
 
     def __init__(self, ConnectionContext context, sock):
+        cdef unsigned long long stamp
         self.context = context
         self.fd = sock.detach()
         self.stage = CONNECTING
         self.id = next(NEW_IDS)
-        self.traffic = context.new_traffic()
+        if context.counts:
+            self.counts = <Counts *> PyMem_Calloc(1, sizeof(Counts))
+            if self.counts is NULL:
+                raise MemoryError
+        stamp = <unsigned long long> ((monotonic() - _began) * STAMPS)
+        self.since_low, self.since_high = <uint32_t> stamp, <uint8_t> (stamp >> 32)
         self.last_activity = self.frame_started = self.write_progress = context.buffers.tick
         self.held_back = ()
+
+    @property
+    def since(self):
+        """time.monotonic() of its creation."""
+        return _began + <double> (self.since_high * (1ULL << 32) + self.since_low) / STAMPS
+
+    @property
+    def messages_in(self):
+        return 0 if self.counts is NULL else self.counts.messages_in
+
+    @property
+    def messages_out(self):
+        return 0 if self.counts is NULL else self.counts.messages_out
+
+    @property
+    def bytes_in(self):
+        return 0 if self.counts is NULL else self.counts.bytes_in
+
+    @property
+    def bytes_out(self):
+        return 0 if self.counts is NULL else self.counts.bytes_out
+
+    def count_bytes(self, Py_ssize_t received, Py_ssize_t sent):
+        """Count more bytes, if it counts."""
+        if self.counts is not NULL:
+            self.counts.bytes_in += received
+            self.counts.bytes_out += sent
+
+    def count_in(self, Py_ssize_t messages):
+        """Count more messages of the peer, if it counts; or fewer."""
+        if self.counts is not NULL:
+            self.counts.messages_in += messages
+
+    def count_out(self, Py_ssize_t messages):
+        """Count more messages for the peer, if it counts."""
+        if self.counts is not NULL:
+            self.counts.messages_out += messages
 
     @property
     def socket(self):
@@ -72,7 +121,10 @@ cdef class Endpoint(StreamDecoder):
     def peer(self):
         """The peer's address; None before the connection is established."""
         if self._peer is None and self.peer_size:
-            self._peer = str(address.of(_unpacked(self.peer_address[:self.peer_size])))
+            packed = self.peer_address[:self.peer_size]
+            if self.peer_size == PEER_SIZE:
+                packed = packed[:FLOW] + bytes(ADDRESS_SIZE - PEER_SIZE) + packed[FLOW:]
+            self._peer = str(address.of(_unpacked(packed)))
         return self._peer
 
     @peer.setter
@@ -81,13 +133,19 @@ cdef class Endpoint(StreamDecoder):
 
     def find_peer(self):
         """Remember the peer's address. Raises OSError if not connected."""
+        cdef uint8_t full[ADDRESS_SIZE]
         cdef socklen_t size = ADDRESS_SIZE
         cdef unsigned short family
-        if getpeername(self.fd, <sockaddr *> self.peer_address, &size) < 0:
+        if getpeername(self.fd, <sockaddr *> full, &size) < 0:
             raise os_error(errno)
-        memcpy(&family, self.peer_address, sizeof(family))  # which is not aligned
-        if family in (AF_INET, AF_INET6):
+        memcpy(&family, full, sizeof(family))  # which is not aligned
+        if family == AF_INET:
             self.peer_size = size
+            memcpy(self.peer_address, full, size)
+        elif family == AF_INET6:
+            self.peer_size = PEER_SIZE
+            memcpy(self.peer_address, full, FLOW)
+            memcpy(self.peer_address + FLOW, full + FLOW + 4, PEER_SIZE - FLOW)
         else:  # a path, which may be longer
             self._peer = address.peer_name(self.socket.getpeername())
 
@@ -112,6 +170,13 @@ cdef class Endpoint(StreamDecoder):
         elif self.fd >= 0:
             close(self.fd)
         self.fd = -1
+
+
+cdef inline double monotonic() noexcept:
+    """As time.monotonic()."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec + now.tv_nsec * 1e-9
 
 
 cdef object _unpacked(bytes packed):

@@ -38,6 +38,7 @@ cdef struct Remembered:  # of the last frame found, and the last message wrapped
 cdef class FrameFormat:
     cdef readonly object framing
     cdef Py_ssize_t max_frame
+    cdef bint asks  # Python code says how large a frame is: a SizedFormat
     cdef int64_t plain  # bytes of the longest message if the framing is u32; else -1
     cdef bytes trailer
     cdef const uint8_t *trailer_data

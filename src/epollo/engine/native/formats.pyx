@@ -42,6 +42,7 @@ cdef class FrameFormat:
         self.framing = framing
         self.max_frame = min(framing.max_frame, INT64_MAX)
         self.plain = -1
+        self.asks = False
         self.last.mask = 0
         self.last.message = -1
         self._end_with(b"")
@@ -527,10 +528,20 @@ cdef dict _FORMATS = {
     Raw: RawFormat,
 }
 
+cdef dict _FORMATS_OF_SUBCLASSES = {}
+
 
 cdef FrameFormat format_of(object framing):
     """The format of ``framing``. For a user's own framing, every frame is BAD."""
+    for base, format in _FORMATS_OF_SUBCLASSES.items():
+        if isinstance(getattr(framing, "sized", framing), base):
+            return format(framing)
     return _FORMATS.get(type(framing), FrameFormat)(framing)
+
+
+def add_format(base, format):
+    """Frames of all subclasses of ``base`` are found by ``format``."""
+    _FORMATS_OF_SUBCLASSES[base] = format
 
 
 cdef inline int64_t _decimal(Octets text, Py_ssize_t size) noexcept:

@@ -22,13 +22,13 @@ from epollo.engine.native.context cimport LoopBuffers
 
 from epollo.engine import base_loop
 from epollo.engine import events as _events
-from epollo.engine.base_loop import BaseLoop
+from epollo.engine.base_loop import BaseLoop, connection_of
 from epollo.engine.deadlines import overdue
 from epollo.engine.native.connection import Connection
 from epollo.engine.native.listener import Listener
-from epollo.engine.native.traffic import Traffic
 from epollo.engine.native.context import ConnectionContext
 from epollo.engine.next_event import NextEvent
+from epollo.engine.survey import Survey
 from epollo.errors import EngineMissing
 
 cdef extern from "<sys/epoll.h>" nogil:
@@ -66,7 +66,7 @@ cdef class LoopCore:
     cdef int _others  # of those: no messages, and at the front of the events now, to be served last
     cdef unsigned int _rotation  # which of the others comes first, if they are many
     cdef int _current  # the descriptor that is being served
-    cdef double _clock  # when the last event had been served
+    cdef double _clock  # when the turn began, or the last event had been served
     cdef Py_ssize_t _flushed  # of the connections in `to_flush`
     cdef epoll_event _events[MOST_EVENTS]
     cdef LoopBuffers _buffers
@@ -74,6 +74,10 @@ cdef class LoopCore:
     cdef set _disabled  # descriptors of those of them that the poller does not watch
     cdef public list _heap  # of the timers, the next one first
     cdef public double slow_after
+    cdef public double late_after
+    cdef public long long turn_count
+    cdef public double turn_seconds
+    cdef public double served_seconds
     cdef public bint waiting
     cdef public bint polling
     cdef public bint dispatching
@@ -129,14 +133,22 @@ cdef class LoopCore:
         finally:
             self.waiting = False
         self.polling = True
+        cdef double began = _now()
+        cdef bint more = False
+        self._clock = began
         try:
             self._serve()
-            if self._call_queue or self._next_timer() <= (self._clock if self._count else _now()):
+            if self._call_queue or self._next_timer() <= self._clock:
                 self._make_calls()
+                more = True
             if PyList_GET_SIZE(self._buffers.to_flush):
                 self._flush_scheduled()
+                more = True
             if PyList_GET_SIZE(self._to_close):
                 self._close_scheduled()
+                more = True
+            if self.late_after < INFINITY:
+                self._end_turn((_now() if more else self._clock) - began)
         finally:
             self.polling = False
             if PyList_GET_SIZE(self._buffers.to_flush) or PyList_GET_SIZE(self._to_close):
@@ -192,6 +204,44 @@ cdef class LoopCore:
                 reason = overdue(source, bounds)
                 if reason is not None:
                     found.append((source, reason))
+        return found
+
+    def all_connections(self):
+        """Those that are established, and those that are not yet, or failed to be."""
+        found = []
+        for source in self._sources:
+            if type(source) is CONNECTION:
+                found.append(source)
+            elif source is not None:
+                connection = connection_of(source)
+                if connection is not None:
+                    found.append(connection)
+        return found
+
+    def survey(self):
+        """What all connections have and hold, added up."""
+        cdef ConnectionCore each
+        cdef long long messages_in = 0, messages_out = 0, bytes_in = 0, bytes_out = 0
+        others = []  # all that need a closer look
+        for source in self._sources:
+            if type(source) is not CONNECTION:
+                if source is not None and connection_of(source) is not None:
+                    others.append(connection_of(source))
+                continue
+            each = <ConnectionCore> source
+            if not each.holds():
+                if each.counts is not NULL:
+                    messages_in += each.counts.messages_in
+                    messages_out += each.counts.messages_out
+                    bytes_in += each.counts.bytes_in
+                    bytes_out += each.counts.bytes_out
+            else:
+                others.append(source)
+        found = Survey().look_at(others)
+        found.messages_in += messages_in
+        found.messages_out += messages_out
+        found.bytes_in += bytes_in
+        found.bytes_out += bytes_out
         return found
 
     def limit_growth(self, Py_ssize_t limit, tell):
@@ -274,8 +324,17 @@ cdef class LoopCore:
                     self._serve_remaining(last, others)
                 except BaseException as error:
                     self.source_failed(self.source_of(self._current), error)
+                    self._clock = _now()
         finally:
             self.dispatching = False
+        return 0
+
+    @final
+    cdef int _end_turn(self, double seconds) except -1:
+        self.turn_count += 1
+        self.turn_seconds += seconds
+        if seconds > self.late_after:
+            self.on_late(seconds)
         return 0
 
     @final
@@ -294,7 +353,7 @@ cdef class LoopCore:
         """The events that are not served yet: messages only, or, with ``others``, all."""
         cdef int fd
         cdef uint32_t events
-        cdef double before = _now(), now
+        cdef double before = self._clock, now
         while self._served < last and self._exit is None:
             # A source that an earlier one of the batch has closed ignores the event, or is gone.
             # Its descriptor cannot belong to a new connection, which would get events of the
@@ -316,6 +375,8 @@ cdef class LoopCore:
                 now = _now()
                 if now - before > self.slow_after and source is not None:
                     self._tell_slow(source, now - before)
+                if type(source) is CONNECTION:
+                    self.served_seconds += now - before
                 before = now
         self._clock = before if self.slow_after < INFINITY else _now()
         self._served = last  # the others are reported again: pollers are level-triggered
@@ -366,7 +427,6 @@ class Loop(LoopCore, BaseLoop):
     poller_name = "epoll"
     _new_listener = Listener
     _new_connection = Connection
-    new_traffic = Traffic
 
     def __init__(self, poller="auto"):
         if poller not in ("auto", "epoll"):

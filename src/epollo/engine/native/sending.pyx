@@ -115,8 +115,8 @@ cdef class Sender(Endpoint):
             message.msg_iov = vectors
             message.msg_iovlen = 3
             sent = sendmsg(self.fd, &message, MSG_NOSIGNAL)
-        if sent > 0 and self.traffic is not None:
-            self.traffic.bytes_out += sent
+        if sent > 0 and self.counts is not NULL:
+            self.counts.bytes_out += sent
         if sent == size and self.outbox is None:
             buffers.used = 0
             return 0
@@ -182,8 +182,8 @@ cdef class Sender(Endpoint):
                 return 0
             self.blocked = sent < offered
             if sent > 0:
-                if self.traffic is not None:
-                    self.traffic.bytes_out += sent
+                if self.counts is not NULL:
+                    self.counts.bytes_out += sent
                 self.outbox.advance(sent)
                 self.write_progress = self.context.buffers.tick
         if not self.blocked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterable
 from functools import partial
 from operator import length_hint
@@ -16,7 +17,6 @@ from epollo.engine.held_back import HeldRead
 from epollo.engine.pauses import PHASE
 from epollo.engine.pushes import MOST_JOINED, SMALL
 from epollo.engine.python.context import ConnectionContext
-from epollo.engine.traffic import Traffic
 from epollo.errors import FrameError
 from epollo.framing import Framing
 from epollo.framing.base import Continued
@@ -39,6 +39,8 @@ class Connection(BaseConnection):
         "_decoder",
         "_events",
         "_head",
+        "bytes_in",
+        "bytes_out",
         "context",
         "error",
         "established",
@@ -50,14 +52,16 @@ class Connection(BaseConnection):
         "in_flight",
         "largest_unsent",
         "last_activity",
+        "messages_in",
+        "messages_out",
         "outbox",
         "paused",
         "peer",
         "reason",
+        "since",
         "socket",
         "stage",
         "state",
-        "traffic",
         "unsent",
         "update_due",
         "write_progress",
@@ -68,6 +72,10 @@ class Connection(BaseConnection):
     in_flight: int
     unsent: int
     largest_unsent: int
+    messages_in: int
+    messages_out: int
+    bytes_in: int
+    bytes_out: int
     update_due: bool
     established: bool
     last_activity: int
@@ -77,9 +85,8 @@ class Connection(BaseConnection):
     def __init__(self, context: ConnectionContext, sock: socket.socket) -> None:
         self.context = context
         self.id: int = next(NEW_IDS)
-        self.traffic: Traffic | None = (
-            context.new_traffic() if context.counts_each else context.traffic
-        )
+        self.since: float = time.monotonic()
+        self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
         self.socket: socket.socket = sock
         self.fd: int = sock.fileno()
         self.state: Any = None
@@ -104,6 +111,29 @@ class Connection(BaseConnection):
         """Give the descriptor back to the kernel."""
         self.socket.close()
 
+    # ---- Counters
+
+    def count_bytes(self, received: int, sent: int) -> None:
+        """Count more bytes, if it counts."""
+        if self.context.counts:
+            self.bytes_in += received
+            self.bytes_out += sent
+
+    def count_in(self, messages: int) -> None:
+        """Count more messages of the peer, if it counts; or fewer."""
+        if self.context.counts:
+            self.messages_in += messages
+
+    def _count_undelivered(self, messages: int) -> None:
+        """The handler has raised before these, which were counted; or they are cut anew."""
+        self.count_in(-messages)
+        self.context.read_messages -= messages
+
+    def count_out(self, messages: int) -> None:
+        """Count more messages for the peer, if it counts."""
+        if self.context.counts:
+            self.messages_out += messages
+
     # ---- Bytes in
 
     def ready(self, events: int) -> None:
@@ -117,37 +147,45 @@ class Connection(BaseConnection):
         try:
             count = self.socket.recv_into(buffer)
         except BlockingIOError:  # readiness is a hint: select(2), BUGS
+            context.read_messages = 0
             return
         except OSError as error:
+            context.read_messages = 0
             self.drop(CloseReason.RESET, error)
             return
         self.last_activity = context.loop.tick
         if self.filter_io is not None:
-            if self.traffic is not None:
-                self.traffic.bytes_in += count
+            if context.counts:
+                self.bytes_in += count
+                context.read_messages = 0
             self.filter_io.receive(self, bytes(buffer[:count]))
             if context.counts_growth:
                 self._count_kept(count)
             return
         if not count:
+            context.read_messages = 0
             self.end_of_stream()
             return
         try:
             messages = self._decoder.feed_from(buffer, count)
         except BaseException as error:
             messages = error.messages if isinstance(error, FrameError) else []
-            if (traffic := self.traffic) is not None:
-                traffic.bytes_in += count
-                traffic.messages_in += len(messages)
-            if (left := self.serve(messages)) is not None:
+            if context.counts:
+                self.bytes_in += count
+                context.read_messages = read = len(messages)
+                self.messages_in += read
+            left = len(messages) if self.paused else self.serve(messages)
+            if left is not None:
                 self._stopped(context.framing, buffer[:count], messages, left, error)
             else:
                 self.bad_stream(error)
         else:
-            if (traffic := self.traffic) is not None:
-                traffic.bytes_in += count
-                traffic.messages_in += len(messages)
-            if (left := self.serve(messages)) is not None:
+            if context.counts:
+                self.bytes_in += count
+                context.read_messages = read = len(messages)
+                self.messages_in += read
+            left = len(messages) if self.paused else self.serve(messages)
+            if left is not None:
                 self._stopped(context.framing, buffer[:count], messages, left)
             if context.counts_growth:
                 self._count_kept(count)
@@ -159,6 +197,7 @@ class Connection(BaseConnection):
 
     def _may_read(self, events: int) -> bool:
         """Handle everything that is not simply bytes to read. May it be read then?"""
+        self.context.read_messages = 0
         if events & WRITE and self.unsent:
             self.send_unsent()
             self.schedule_update()
@@ -188,8 +227,9 @@ class Connection(BaseConnection):
             messages = self._decoder.feed_from(data, len(data))
         except BaseException as error:
             messages, fault = getattr(error, "messages", []), error
-        if self.traffic is not None:
-            self.traffic.messages_in += len(messages)
+        if self.context.counts:
+            self.messages_in += len(messages)
+            self.context.read_messages += len(messages)
         return messages, fault
 
     def check_eof(self) -> None:
@@ -212,6 +252,7 @@ class Connection(BaseConnection):
 
     def use_context(self, context: ConnectionContext) -> None:
         """Encode by another framing from now on, and decode by it once the phase has begun."""
+        context.read_messages = self.context.read_messages
         self.context = context
 
     def cut(self, data: bytes) -> None:
@@ -236,7 +277,7 @@ class Connection(BaseConnection):
                     return None
                 at += size
             elif self.paused & PHASE:
-                self._uncount(left)
+                self._count_undelivered(left)
                 return at + bytes_of(framing, piece, messages, len(messages) - left)
             else:
                 if fault is None:
@@ -263,15 +304,10 @@ class Connection(BaseConnection):
         held = bytes(data[begin:]) if begin >= 0 else None
         read = HeldRead(framing, held, fault)
         if self.paused & PHASE and self.takes_messages:
-            self._uncount(left)
+            self._count_undelivered(left)
             self.begin_phase(partial(read.behind, left))
         else:
             self.hold_back(iter(messages[len(messages) - left :]), read)
-
-    def _uncount(self, messages: int) -> None:
-        """They are cut anew, and counted then."""
-        if self.traffic is not None:
-            self.traffic.messages_in -= messages
 
     # ---- Messages
 
@@ -306,6 +342,7 @@ class Connection(BaseConnection):
                         self.discard()
                     break
         except BaseException as error:
+            self._count_undelivered(length_hint(waiting))
             self.handler_raised(error)
         if self.outbox or self.unsent:
             context.to_flush.append(self)
@@ -341,14 +378,13 @@ class Connection(BaseConnection):
         outbox, self.outbox = self.outbox, []
         data = b"".join(outbox)
         self.unsent -= len(data)
-        if self.traffic is not None:
-            self.traffic.messages_out += len(outbox)
+        self.count_out(len(outbox))
         self.transmit(data)
 
     def discard(self) -> None:
         """Forget all output."""
-        if self.traffic is not None:
-            self.traffic.messages_out += len(self.outbox)
+        if self.context.counts:
+            self.messages_out += len(self.outbox)
         self.outbox.clear()
         self._head = None
         self.unsent = 0
@@ -364,14 +400,14 @@ class Connection(BaseConnection):
             size = len(data)
             self._head = None
             self.unsent -= size
-            if self.traffic is not None:
-                self.traffic.messages_out += len(outbox)
+            if self.context.counts:
+                self.messages_out += len(outbox)
             self.filter_io.send(self, bytes(data))
             return
         sent = self._offer(data)
-        if (traffic := self.traffic) is not None:
-            traffic.messages_out += len(outbox)
-            traffic.bytes_out += sent
+        if self.context.counts:
+            self.messages_out += len(outbox)
+            self.bytes_out += sent
         if self._head is not None:
             self.context.loop.growth.add(len(self._head))
 
@@ -387,8 +423,8 @@ class Connection(BaseConnection):
         if head is not None and head is not _BEING_SENT:
             self._head = _BEING_SENT
             if sent := self._offer(head):
-                if self.traffic is not None:
-                    self.traffic.bytes_out += sent
+                if self.context.counts:
+                    self.bytes_out += sent
                 self.write_progress = self.context.loop.tick
 
     def _offer(self, data: bytes | bytearray | memoryview) -> int:
@@ -429,8 +465,7 @@ class Connection(BaseConnection):
             if self.outbox is outbox and outbox and outbox[-1] is frame:
                 before += frame
                 del outbox[-1]
-                if self.traffic is not None:
-                    self.traffic.messages_out += 1
+                self.count_out(1)
         elif type(frame) is bytes:
             joined = bytearray(frame)
             if self.outbox is outbox and outbox and outbox[-1] is frame:

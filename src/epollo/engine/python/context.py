@@ -8,10 +8,9 @@ from typing import Any, Protocol, TypeAlias
 from epollo.engine.framings import context_with
 from epollo.engine.growth import Growth
 from epollo.engine.interface import ConnectionProtocol, EngineConnection, LoopInterface, Reply
-from epollo.engine.traffic import Traffic
 from epollo.filters.base import Filter
 from epollo.framing import Buffer, Framing
-from epollo.framing.own import OURS, CheckedFraming
+from epollo.framing.own import OURS, checked
 
 _Filters: TypeAlias = Callable[[EngineConnection], Sequence[Filter]]
 
@@ -30,16 +29,16 @@ class ConnectionContext:
     __slots__ = (
         "buffer",
         "contexts",
-        "counts_each",
+        "counts",
         "counts_growth",
         "encode",
         "filters",
         "framing",
         "loop",
         "protocol",
+        "read_messages",
         "received",
         "to_flush",
-        "traffic",
         "wants_connection",
     )
 
@@ -52,12 +51,12 @@ class ConnectionContext:
         self.wants_connection: bool = getattr(protocol, "wants_connection", True)
         self.framing: Framing = protocol.framing if framing is None else framing
         self.contexts: dict[object, ConnectionContext] = {}  # see `context_with`
-        if not type(self.framing).__module__.startswith(OURS):  # `checked`, without a call
-            self.framing = CheckedFraming(self.framing)
+        if not type(self.framing).__module__.startswith(OURS):  # as `checked` does, without a call
+            self.framing = checked(self.framing)
         self.encode: Callable[[Buffer], bytes] = self.framing.encode
         self.filters: _Filters | None = getattr(protocol, "filters", None)
-        self.traffic: Traffic | None = getattr(protocol, "traffic", None)
-        self.counts_each: bool = getattr(protocol, "counts_each", False)
+        self.counts: bool = getattr(protocol, "counts", False)
+        self.read_messages: int = 0
         self.buffer: memoryview = loop.buffer
         self.counts_growth: bool = loop.growth.limited  # before the first connection
         self.to_flush: list[Any] = loop.to_flush
@@ -72,7 +71,3 @@ class ConnectionContext:
         other = ConnectionContext(self.loop, self.protocol, framing)
         other.contexts = self.contexts
         return other
-
-    def new_traffic(self) -> Traffic | None:
-        """The counters of a new connection, if each has its own; None if nothing is counted."""
-        return None if self.traffic is None else Traffic()

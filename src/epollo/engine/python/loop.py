@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import islice
+from math import inf
 
 from epollo.engine.base_loop import MOST_FLUSHED, MOST_OTHERS, BaseLoop
 from epollo.engine.connection import BaseConnection
@@ -67,6 +68,7 @@ class Loop(BaseLoop):
         finally:
             self.waiting = False
         self.polling = True
+        self._clock = began = time.monotonic()
         try:
             self._serve(ready)
             if self._heap or self._call_queue:
@@ -75,6 +77,12 @@ class Loop(BaseLoop):
                 self._flush_scheduled()
             if self._to_close:
                 self._close_scheduled()
+            if self.late_after < inf:
+                seconds = time.monotonic() - began
+                self.turn_count += 1
+                self.turn_seconds += seconds
+                if seconds > self.late_after:
+                    self.on_late(seconds)
         finally:
             self.polling = False
             if self.to_flush or self._to_close:  # left for the next turn
@@ -175,7 +183,7 @@ class Loop(BaseLoop):
     ) -> None:
         """Those of ``ready``; what is no message goes to ``others``, if there is that list."""
         sources, slow_after = self._sources, self.slow_after
-        before = time.monotonic()
+        before = began = self._clock
         for fd, events in ready:
             # A source that an earlier one of the batch has closed ignores the event, or is gone.
             # Its descriptor cannot belong to a new connection, which would get events of the old
@@ -197,7 +205,12 @@ class Loop(BaseLoop):
                 now = time.monotonic()
                 if now - before > slow_after:
                     self._tell_slow(source, now - before)
+                if others is None and kind is not Connection:
+                    began += now - before  # which was for no message
                 before = now
+        self._clock = before
+        if slow_after < inf:
+            self.served_seconds += before - began
 
     def _flush_scheduled(self) -> None:
         """Send the output of each, in one send, and update what it waits for."""

@@ -70,6 +70,10 @@ class Groups:
         with self._lock:
             self.reframed.add(member)
 
+    def count_of(self, member: object) -> int:
+        """How many groups ``member`` is in."""
+        return len(self._joined.get(member, ()))
+
     def has(self, group: str) -> bool:
         """Has ``group`` members?"""
         return group in self._members

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
-import sysconfig
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from epollo.engine import CloseReason, Connection, Reply
 from epollo.errors import HandlerError
+from epollo.importing import described, find, kind
 from epollo.server.handlers.handler import Handler
 from epollo.server.handlers.hook_names import check_hook_names, similar_method
-from epollo.suggestions import did_you_mean
 
 HOOKS = {
     "connected": ["connection"],
@@ -27,13 +22,6 @@ HOOKS = {
     "stopped": ["server"],
 }
 """The optional hooks of an object, with their parameters."""
-
-# Where code is that the user did not write: the standard library, installed packages, and epollo.
-_NOT_OF_THE_USER = (
-    "<frozen importlib",
-    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    str(Path(__file__).parents[2]),
-)
 
 Received: TypeAlias = Callable[[bytes, Connection], Reply]
 
@@ -70,7 +58,7 @@ def echo(message: bytes, _: Connection) -> bytes:
 def load(path: str, what: str = "handler") -> Any:
     """The object that ``module:attribute`` names; of a class, an instance. Raises HandlerError,
     whose text calls the object ``what`` and says what is missing."""
-    found = _find(path, what)
+    found = find(path, what)
     return _instance(found, path, what) if inspect.isclass(found) else found
 
 
@@ -82,11 +70,11 @@ def load_application(path: str, *, factory: bool) -> Any:
 
 def load_from_factory(path: str) -> Any:
     """The handler that the function named by ``module:attribute`` returns. Raises HandlerError."""
-    factory = _find(path, "factory")
+    factory = find(path, "factory")
     if inspect.isclass(factory):
         return _instance(factory, path, "factory")
     if not callable(factory):
-        raise HandlerError(f"factory {path!r} is {_kind(factory)}, not a function")
+        raise HandlerError(f"factory {path!r} is {kind(factory)}, not a function")
     if _is(inspect.iscoroutinefunction, factory):
         raise HandlerError(f"factory {path!r} is async; make it a plain function")
     try:
@@ -103,35 +91,6 @@ def load_from_factory(path: str) -> Any:
         raise HandlerError(f"factory {path!r} raised {described(error)}") from error
 
 
-def _find(path: str, what: str) -> Any:
-    module_name, _, attribute = path.partition(":")
-    if module_name.endswith(".py") or "/" in module_name:
-        dotted = module_name.removeprefix("./").removesuffix(".py").replace("/", ".")
-        raise HandlerError(
-            f"{what} {path!r} names a file; write it as imported: {dotted}:{attribute or 'handle'}"
-        )
-    if not module_name or not attribute:
-        package, _, name = module_name.rpartition(".")
-        like = f"{package or name or 'app'}:{attribute or (package and name) or 'handle'}"
-        raise HandlerError(f"{what} {path!r} is not of the form module:attribute, as {like} is")
-    if "(" in attribute:
-        raise HandlerError(
-            f"{what} {path!r} is a call; name only the function or the class: "
-            f"{path.partition('(')[0]}"
-        )
-    found: Any = _import(module_name, what)
-    for name in attribute.split("."):
-        try:
-            found = getattr(found, name)
-        except AttributeError:
-            hint = did_you_mean(name, [known for known in dir(found) if known[0] != "_"])
-            raise HandlerError(
-                f"{what} {path!r} not found: module {module_name!r} has no {attribute!r}"
-                f"{hint and '; ' + hint}"
-            ) from None
-    return found
-
-
 def application(handler: Handler, name: str | None = None) -> Application:
     """Check ``handler``. Raises HandlerError if it cannot be called."""
     name = name or str(getattr(handler, "__name__", type(handler).__name__))
@@ -141,7 +100,7 @@ def application(handler: Handler, name: str | None = None) -> Application:
     if not callable(receive):
         near = similar_method(handler, "received")
         raise HandlerError(
-            f"handler {name!r} is {_kind(handler)}: neither a function nor an object with received"
+            f"handler {name!r} is {kind(handler)}: neither a function nor an object with received"
             + (f"; it has {near}: did you mean received?" if near else "")
         )
     hooks = {hook: getattr(handler, hook, _ignore) for hook in HOOKS}
@@ -155,7 +114,7 @@ def application(handler: Handler, name: str | None = None) -> Application:
     for hook, called in hooks.items():
         _check_hook(name, hook, called)
     check_hook_names(handler, name, HOOKS)
-    wants_connection = _wants_connection(receive, name)
+    wants_connection = _wants_connection(handler, receive, name)
     return Application(
         name=name,
         receive=receive,
@@ -168,7 +127,7 @@ def application(handler: Handler, name: str | None = None) -> Application:
 
 def _check_hook(name: str, hook: str, called: Any) -> None:
     if not callable(called):
-        raise HandlerError(f"handler {name!r} has a {hook} that is {_kind(called)}, not a function")
+        raise HandlerError(f"handler {name!r} has a {hook} that is {kind(called)}, not a function")
     try:
         inspect.signature(called).bind(*HOOKS[hook])
     except ValueError:  # a built-in without a signature
@@ -178,9 +137,9 @@ def _check_hook(name: str, hook: str, called: Any) -> None:
         raise HandlerError(f"handler {name!r}: {hook} must take ({takes})") from None
 
 
-def _is(kind: Callable[[Any], bool], called: Any) -> bool:
-    """Is ``called`` a function of that kind, or an object whose ``__call__`` is?"""
-    return kind(called) or kind(getattr(called, "__call__", None))  # noqa: B004
+def _is(form: Callable[[Any], bool], called: Any) -> bool:
+    """Is ``called`` a function of that form, or an object whose ``__call__`` is?"""
+    return form(called) or form(getattr(called, "__call__", None))  # noqa: B004
 
 
 def _instance(found: type, path: str, what: str) -> Any:
@@ -194,48 +153,11 @@ def _instance(found: type, path: str, what: str) -> Any:
         raise HandlerError(f"{what} class {path!r} raised {described(error)}") from error
 
 
-def _import(module_name: str, what: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name == module_name or module_name.startswith(f"{error.name}."):
-            modules = [file.stem for file in Path().glob("*.py")]
-            file = module_name.replace(".", "/") + ".py"
-            hint = did_you_mean(module_name, modules) or f"is there a {file} in this directory?"
-            raise HandlerError(
-                f"{what} module {module_name!r} not found here or on sys.path; {hint}"
-            ) from None
-        raise _import_failed(module_name, what, error) from error
-    except (Exception, SystemExit) as error:
-        raise _import_failed(module_name, what, error) from error
-
-
-def _import_failed(module_name: str, what: str, error: BaseException) -> HandlerError:
-    text = f"{what} module {module_name!r} cannot be imported: {described(error)}"
-    if isinstance(error, SystemExit):
-        text += "; let only \"if __name__ == '__main__'\" run the program"
-    return HandlerError(text)
-
-
-def described(error: BaseException) -> str:
-    """The error that the user's code raised, and the line of that code that raised it: one line."""
-    if isinstance(error, SyntaxError):  # its traceback ends in importlib
-        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
-    places = traceback.extract_tb(error.__traceback__)
-    own = [place for place in places if not place.filename.startswith(_NOT_OF_THE_USER)]
-    place = (own or places)[-1]
-    text = f"{type(error).__name__}: {error}".removesuffix(": ")
-    return f"{text} ({place.filename}:{place.lineno})"
-
-
-def _wants_connection(receive: Callable[..., Any], name: str) -> bool:
+def _wants_connection(handler: Handler, receive: Callable[..., Any], name: str) -> bool:
     try:
         parameters = list(inspect.signature(receive).parameters.values())
     except ValueError:  # a built-in without a signature
-        return False
+        return _told_to_take_connection(handler, name)
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in positional if p.default is p.empty]
     others = [p for p in parameters if p.kind == p.KEYWORD_ONLY and p.default is p.empty]
@@ -245,9 +167,18 @@ def _wants_connection(receive: Callable[..., Any], name: str) -> bool:
     return variable or len(required) == 2 or [p.name for p in positional[1:2]] == ["connection"]
 
 
-def _kind(thing: object) -> str:
-    name = type(thing).__name__
-    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
+def _told_to_take_connection(handler: Handler, name: str) -> bool:
+    """A built-in takes a connection or not, and nothing but its author can tell. Methods of bytes,
+    such as `bytes.upper`, do not."""
+    if getattr(handler, "__objclass__", None) is bytes:
+        return False
+    told = getattr(handler, "takes_connection", None)
+    if isinstance(told, bool):
+        return told
+    raise HandlerError(
+        f"handler {name!r} is compiled and does not tell its parameters; make it the "
+        "staticmethod received of an object with takes_connection = True or False"
+    )
 
 
 def _ignore(*_: object) -> None:

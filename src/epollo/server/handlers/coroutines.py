@@ -18,6 +18,7 @@ from typing import Any
 
 from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Reply
 from epollo.engine.eager import EagerRunner
+from epollo.server.figures import CallTimes
 from epollo.server.handlers.application import Application
 from epollo.server.handlers.call_timeouts import CallTimeouts
 from epollo.server.handlers.executor import DISCONNECTED_RAISED, unfinished
@@ -85,6 +86,9 @@ class CoroutineExecutor:
         self._disconnecting: dict[Connection, None] = {}
         self._parked_task: ParkedTask | None = None
 
+    def time_calls(self, times: CallTimes) -> None:
+        self._pending_calls.times = times
+
     def begin(self, engine: EventLoop) -> None:
         application, self._loop = self._application, asyncio.get_running_loop()
         self._engine = engine
@@ -145,7 +149,10 @@ class CoroutineExecutor:
         """``work`` waits for ``awaited``: it continues in the parked task."""
         parked_task, self._parked_task = self._parked_task, None
         assert parked_task is not None
-        parked_task.adopt(work, awaited, self._pending_calls.begin(connection, weight))
+        call, times = self._pending_calls.begin(connection, weight), self._pending_calls.times
+        if times is not None and getattr(work, "cr_code", None) is not _HOOK:  # for a message
+            call.since = times.defer(connection)
+        parked_task.adopt(work, awaited, call)
         self._keep(parked_task.task)
 
     def reply_in_order(
@@ -269,6 +276,9 @@ async def _complete(work: Awaitable[Reply], call: PendingCall, end: Callable[...
 
 async def _without_reply(work: Work) -> None:
     await work
+
+
+_HOOK = _without_reply.__code__
 
 
 @types.coroutine

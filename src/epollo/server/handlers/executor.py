@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Protocol
 
 from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Reply
+from epollo.server.figures import CallTimes
 from epollo.server.handlers.application import Application
 from epollo.server.stopping import Stop
 
@@ -19,6 +20,9 @@ class Executor(Protocol):
 
     @property
     def received(self) -> Callable[[bytes, EngineConnection], Reply]: ...
+    def time_calls(self, times: CallTimes) -> None:
+        """Tell ``times`` of each call that goes on after its read. Before `begin`."""
+
     def begin(self, engine: EventLoop) -> None:
         """Serving begins, in this thread."""
 
@@ -44,6 +48,9 @@ class InlineExecutor:
         self.received: Callable[[bytes, EngineConnection], Reply] = application.received
         self.connected: Callable[[EngineConnection], object] = application.connected
         self.closing: Callable[[EngineConnection], object] = application.closing
+
+    def time_calls(self, times: CallTimes) -> None:
+        """No call goes on after its read."""
 
     def begin(self, engine: EventLoop) -> None:
         """Nothing to prepare."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from epollo.engine import CloseReason, Connection, EngineConnection, Reply, Timer
 from epollo.engine.replies import size_of
+from epollo.server.figures import CallTimes
 
 
 class _Queue:
@@ -37,6 +38,7 @@ class PendingCall:
         "queue",
         "reply",
         "running",
+        "since",
         "size",
         "timer",
         "weight",
@@ -49,6 +51,7 @@ class PendingCall:
         self.ended: bool = False
         self.expired: bool = False  # it has taken too long, and its connection has failed
         self.running: object = None  # the coroutine, or the job of a thread
+        self.since: float = 0.0  # when it began, if it is timed
         self.timer: Timer | None = None
         self.reply: Reply = None
         self.size: int = 0  # bytes of the reply that `hold` has counted
@@ -81,6 +84,7 @@ class PendingCalls:
         self._lock = threading.Lock()
         self._last: dict[Connection, Callable[[], object]] = {}
         self.on_begin: Callable[[PendingCall], object] | None = None
+        self.times: CallTimes | None = None
 
     def __len__(self) -> int:
         """The number of connections with a pending call."""
@@ -122,6 +126,8 @@ class PendingCalls:
         with self._lock:  # of `hold`, in another thread, which counts before this or not at all
             call.ended = True
             taken = not size or self._count(call, size)
+        if self.times is not None and call.since and more is None:
+            self.times.end(call.since)
         call.reply, call.error, call.more = reply, error, more
         call.cancel, call.running = _nothing, None
         if call.timer is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Reply
 from epollo.engine.replies import MOST_BYTES, MOST_MESSAGES, is_message, size_of
+from epollo.server.figures import CallTimes
 from epollo.server.handlers.application import Application
 from epollo.server.handlers.call_timeouts import CallTimeouts
 from epollo.server.handlers.executor import DISCONNECTED_RAISED, unfinished
@@ -40,6 +41,9 @@ class ThreadExecutor:
         self._pending_calls = PendingCalls(ordered)
         self._timeouts = CallTimeouts(application.name, timeout, self._pending_calls, self._place)
 
+    def time_calls(self, times: CallTimes) -> None:
+        self._pending_calls.times = times
+
     def begin(self, engine: EventLoop) -> None:
         self._engine = engine
         self._timeouts.begin(engine)
@@ -49,6 +53,8 @@ class ThreadExecutor:
 
     def received(self, message: bytes, connection: EngineConnection) -> None:
         call = self._pending_calls.begin(connection)
+        if self._pending_calls.times is not None:
+            call.since = self._pending_calls.times.defer(connection)
         application = self._application
         arguments = (message, connection) if application.wants_connection else (message,)
         job = self._submit(call, partial(application.receive, *arguments))
