@@ -45,6 +45,7 @@ class PhasedConnection(ReplyingConnection):
     filter_io: FilterIO | None
     reason: CloseReason | None
     frame_started: int
+    paused: int
 
     if TYPE_CHECKING:
 
