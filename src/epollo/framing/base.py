@@ -68,7 +68,7 @@ class Continued(list[bytes]):
 
     def __init__(self, messages: list[bytes], begin: int) -> None:
         super().__init__(messages)
-        self.begin = begin
+        self.begin: int = begin
 
 
 class Framing(ABC):
