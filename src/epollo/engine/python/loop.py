@@ -41,6 +41,9 @@ class Loop(BaseLoop):
     waiting: bool
     polling: bool
     dispatching: bool
+    turn_count: int
+    turn_seconds: float
+    served_seconds: float
     to_flush: list[Connection]
 
     def __init__(self, poller: str | Poller = "auto") -> None:
