@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import shlex
 import shutil
@@ -23,11 +24,17 @@ DEPLOY = ROOT / "examples" / "deploy"
 DASHBOARD = ROOT / "examples" / "grafana" / "epollo.json"
 
 
+def _found(tool: str) -> str | None:
+    """Where it is: beside this Python, or on the path."""
+    return shutil.which(tool, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+
+
 def _needs(tool: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(shutil.which(tool) is None, reason=f"{tool} is not installed")
+    return pytest.mark.skipif(_found(tool) is None, reason=f"{tool} is not installed")
 
 
-def _passes(*command: str | Path) -> None:
+def _passes(tool: str, *arguments: str | Path) -> None:
+    command = [_found(tool) or tool, *arguments]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
 
