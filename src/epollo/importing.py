@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import traceback
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from epollo.errors import HandlerError
@@ -59,6 +60,17 @@ def is_there(path: str) -> bool:
         return importlib.util.find_spec(path.partition(":")[0].partition(".")[0]) is not None
     except ValueError:  # __main__, as it may be
         return True
+
+
+def from_the_user_on(frames: TracebackType | None) -> TracebackType | None:
+    """The traceback without its first frames, which are of the import and not of what is
+    imported."""
+    while frames is not None:
+        file = frames.tb_frame.f_code.co_filename
+        if "importlib" not in file and file != __file__:
+            break
+        frames = frames.tb_next
+    return frames
 
 
 def _look_here() -> None:

@@ -149,16 +149,11 @@ def _with_traceback(ctx: click.Context, error: HandlerError) -> HandlerError:
         return HandlerError(f"{error}; --traceback shows all of it")
     import traceback  # here, so that other commands start without it
 
-    frames = cause.__traceback__
-    while frames is not None and _is_loading(frames.tb_frame.f_code.co_filename):
-        frames = frames.tb_next
+    from epollo.importing import from_the_user_on
+
+    frames = from_the_user_on(cause.__traceback__)
     traceback.print_exception(cause.with_traceback(frames), file=sys.stderr)
     return error
-
-
-def _is_loading(file: str) -> bool:
-    """Is the code in this file that which imports, and not what is imported?"""
-    return "importlib" in file or file.endswith("handlers/application.py")
 
 
 def _meant(ctx: click.Context, typed: str, known: list[str]) -> str:

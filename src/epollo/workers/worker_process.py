@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from epollo.descriptors import all_descriptors
 from epollo.errors import EpolloError
-from epollo.importing import described
+from epollo.importing import described, from_the_user_on
 from epollo.server.handlers.application import echo, load_application
 from epollo.server.server import check_descriptors
 from epollo.server.stopping import exit_within
@@ -110,14 +110,8 @@ def _traceback_of(error: BaseException | None) -> str:
     """The traceback of ``error`` from the application's first frame on; empty if there is none."""
     if error is None:
         return ""
-    frames = error.__traceback__
-    while frames is not None and _is_loading(frames.tb_frame.f_code.co_filename):
-        frames = frames.tb_next
+    frames = from_the_user_on(error.__traceback__)
     return "".join(traceback.format_exception(error.with_traceback(frames)))
-
-
-def _is_loading(file: str) -> bool:
-    return "importlib" in file or file.endswith("handlers/application.py")
 
 
 def _finish() -> None:
