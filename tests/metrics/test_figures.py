@@ -85,7 +85,7 @@ def test_a_slot_of_another_version_lacks_only_what_that_lacks() -> None:
     registry = CollectorRegistry()
     registry.register(Registered())
     text = generate_latest(registry).decode()
-    assert 'epollo_slow_handlers_total{worker="1"} 2.0' in text
-    assert 'epollo_slow_handlers_total{worker="0"}' not in text
-    assert 'epollo_messages_received_total{worker="0"} 1.0' in text
-    assert 'epollo_handler_seconds_bucket{le="+Inf",worker="1"} 3.0' in text
+    assert 'epollo_slow_handlers_total{worker="2"} 2.0' in text
+    assert 'epollo_slow_handlers_total{worker="1"}' not in text
+    assert 'epollo_messages_received_total{worker="1"} 1.0' in text
+    assert 'epollo_handler_seconds_bucket{le="+Inf",worker="2"} 3.0' in text

@@ -1,7 +1,8 @@
 """The metrics of a server: their names, their meanings, and the figures that they are made of.
 
-Names follow https://prometheus.io/docs/practices/naming. The label ``worker`` is the index of a
-slot, not a process: its workers come and go, and there are as many series all the while.
+Names follow https://prometheus.io/docs/practices/naming. The label ``worker`` is the number of a
+slot, from 1 on as for ``epollo ctl``, not a process: its workers come and go, and there are as many
+series all the while.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def families(
     figures: Mapping[int, Values], supervisor: SupervisorFigures | None, unanswered: int
 ) -> Iterator[Metric]:
     """All metrics, from the figures of each slot. ``unanswered`` workers have said nothing new."""
-    slots = {str(slot): figures[slot] for slot in sorted(figures)}
+    slots = {str(slot + 1): figures[slot] for slot in sorted(figures)}
     yield _single("epollo_build_info", "The version of epollo.", {"version": _version()})
     for each in _COUNTERS:
         yield _filled(CounterMetricFamily(each.name, each.text, labels=_labels(each)), each, slots)
