@@ -14,6 +14,16 @@ def cause_of(error: BaseException) -> str:
     return clause(said) if said else type(error).__name__
 
 
+def text_of(error: BaseException) -> str:
+    """What ``error`` says. Its type may be the user's, and what tells it may raise."""
+    try:
+        return str(error)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:
+        return type(error).__name__
+
+
 def clause(sentence: str) -> str:
     """``sentence`` without its full stop, and without a capital at its start. The case of the rest
     is kept: it may quote a host or a file of the user."""

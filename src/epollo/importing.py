@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from epollo.causes import text_of
 from epollo.errors import HandlerError
 from epollo.suggestions import did_you_mean
 
@@ -110,7 +111,7 @@ def described(error: BaseException) -> str:
     places = traceback.extract_tb(error.__traceback__)
     own = [place for place in places if not place.filename.startswith(_NOT_OF_THE_USER)]
     place = (own or places)[-1]
-    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    text = f"{type(error).__name__}: {text_of(error)}".removesuffix(": ")
     return f"{text} ({place.filename}:{place.lineno})"
 
 

@@ -48,6 +48,9 @@ class Blocking:
     def call(self, name: str, *arguments: Any, **options: Any) -> Any:
         return getattr(self.client, name)(*arguments, **options)
 
+    def reframe(self, framing: Any) -> None:
+        self.client.framing = framing
+
     def close(self) -> None:
         self.client.close()
 
@@ -78,12 +81,6 @@ class Awaited(Blocking):
         self.call("close")
         self._runner.close()
 
-
-def _reframe(self: Blocking, framing: Any) -> None:
-    self.client.framing = framing
-
-
-Blocking.reframe = _reframe  # type: ignore[attr-defined]
 
 KINDS = pytest.mark.parametrize("kind", [Blocking, Awaited])
 

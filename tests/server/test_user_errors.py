@@ -10,6 +10,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -279,6 +280,27 @@ def test_a_log_that_raises_keeps_no_call_from_coming(
             assert handler.ends(1) == ["frame_too_large"]
     assert "frame_too_large" in lines[0]
     assert kind.__name__ in capsys.readouterr().err
+
+
+class Speechless(Exception):
+    """What it says cannot be told."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+def test_an_error_whose_text_raises_ends_its_connection(
+    engine: Engine, tmp_path: Path, log: Log
+) -> None:
+    """With all that keeps the text: the log, and the list of closed connections."""
+    handler = Plain("received", Speechless)
+    with engine.server(handler, control=tmp_path / "control") as server:
+        with Peer(server.addresses[0]) as peer:
+            peer.send(frame(b"bad"))
+            assert peer.receive_all() == b""
+        assert handler.ends(1) == ["handler_error"]
+        assert server.counters.closed[CloseReason.HANDLER_ERROR] == 1
+    assert [line.split(",")[0] for line in log.take()] == ["handler Plain raised"]
 
 
 @pytest.mark.parametrize("kind", EXITS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from epollo.cli.tables import Column, age, count, lines, plain, reasons, size
@@ -148,16 +148,7 @@ def workers(answer: dict[str, Any], width: int | None) -> list[str]:
 def connections(answer: dict[str, Any], width: int | None) -> list[str]:
     rows = [
         [
-            row["id"],
-            row["peer"],
-            age(row["seconds"]),
-            age(row["idle"]),
-            count(row["messages_in"]),
-            count(row["messages_out"]),
-            size(row["bytes_in"]),
-            size(row["bytes_out"]),
-            size(row["unsent"]),
-            size(row["buffered"]),
+            *connection_cells(row),
             count(row["in_flight"]),
             count(row["groups"]),
             state_of(row),
@@ -167,7 +158,23 @@ def connections(answer: dict[str, Any], width: int | None) -> list[str]:
     return _listed(_CONNECTIONS, rows, width, answer["total"])
 
 
-def state_of(row: dict[str, Any]) -> str:
+def connection_cells(row: Mapping[str, Any]) -> list[str]:
+    """Which connection it is, how old, and what went through it and is left."""
+    return [
+        row["id"],
+        row["peer"],
+        age(row["seconds"]),
+        age(row["idle"]),
+        count(row["messages_in"]),
+        count(row["messages_out"]),
+        size(row["bytes_in"]),
+        size(row["bytes_out"]),
+        size(row["unsent"]),
+        size(row["buffered"]),
+    ]
+
+
+def state_of(row: Mapping[str, Any]) -> str:
     """The state of a connection, with TLS and why it is paused."""
     state = f"{row['state']}{' tls' if row['tls'] else ''}"
     return f"{state}, paused: {' '.join(row['paused'])}" if row["paused"] else state

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from epollo import address, framing
+from epollo.causes import text_of
 from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Limits, Reply
 from epollo.errors import HandlerError, HandlerTimeout
 from epollo.filters.base import Filter
@@ -251,7 +252,7 @@ class ApplicationProtocol:
         log = self._log.log
         extra = {"connection": connection.id, "peer": peer, "reason": str(reason)}
         if error is not None:
-            extra["error"] = str(error)
+            extra["error"] = text_of(error)
         if isinstance(error, HandlerTimeout):
             log((reason, HandlerTimeout), level, "%s; closed %s", error, peer, extra=extra)
         elif reason is CloseReason.HANDLER_ERROR:
@@ -259,7 +260,7 @@ class ApplicationProtocol:
             text = "handler %s raised, closed %s"
             log(kind, level, text, name, peer, error=error, extra={**extra, "handler": name})
         elif error is not None:
-            log(reason, level, "closed %s: %s: %s", peer, reason, error, extra=extra)
+            log(reason, level, "closed %s: %s: %s", peer, reason, extra["error"], extra=extra)
         else:
             log(reason, level, "closed %s: %s", peer, reason, extra=extra)
 

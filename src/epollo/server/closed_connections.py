@@ -6,10 +6,13 @@ import time
 from collections import deque
 from typing import Any
 
+from epollo.causes import text_of
 from epollo.engine import CloseReason, EngineConnection
 
 MOST = 1000
 """As many are kept."""
+MOST_TEXT = 500
+"""Characters of an error, which may quote what a peer has sent."""
 
 _NAMES = (
     *("id", "peer", "reason", "error", "at", "seconds"),
@@ -31,7 +34,7 @@ class ClosedConnections:
             connection.id,
             connection.peername,
             str(reason),
-            "" if connection.error is None else str(connection.error),
+            "" if connection.error is None else text_of(connection.error)[:MOST_TEXT],
             time.time(),
             round(time.monotonic() - connection.since, 3),
             connection.messages_in,

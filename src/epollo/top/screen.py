@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from epollo.cli.control_reports import state_of
+from epollo.cli.control_reports import connection_cells, state_of
 from epollo.cli.tables import Column, age, count, lines, plain, reasons, size
 from epollo.top.rates import Rates
 from epollo.units import format_seconds
@@ -183,22 +183,7 @@ def _worker_lines(picture: Picture, width: int) -> list[Text]:
 
 
 def _connection_lines(picture: Picture, width: int) -> list[Text]:
-    rows = [
-        [
-            row["id"],
-            row["peer"],
-            age(row["seconds"]),
-            age(row["idle"]),
-            count(row["messages_in"]),
-            count(row["messages_out"]),
-            size(row["bytes_in"]),
-            size(row["bytes_out"]),
-            size(row["unsent"]),
-            size(row["buffered"]),
-            state_of(dict(row)),
-        ]
-        for row in picture.connections
-    ]
+    rows = [[*connection_cells(row), state_of(row)] for row in picture.connections]
     header, *rest = lines(_CONNECTIONS, rows, width)
     order = _SHORT.get(picture.sort, picture.sort)
     note = f"   (by {order}, {len(rows):,} of {picture.total:,})"
