@@ -15,6 +15,7 @@ import epollo
 from epollo import Connection, FrameCorrupt, Server, address
 from epollo.client import AsyncClient, Client
 from epollo.errors import PhaseError, TLSHandshakeError
+from epollo.framing import Buffer, Decoder, Framing
 from tests.certificates import server_context, trusting
 from tests.engines import Engine
 from tests.support import DEADLINE, frame
@@ -186,6 +187,50 @@ def test_nothing_plain_behind_the_reply_is_a_message(kind: Any, behind: bytes) -
         if behind != b"\xff" * 5:  # which the framing before has refused
             assert "more came in plain behind the reply" in str(caught.value)
         assert not it.client.live
+
+
+class Untold(Framing):
+    """Lines; its decoder does not tell what it holds."""
+
+    def __init__(self) -> None:
+        super().__init__("untold", 1000)
+
+    def encode(self, message: Buffer) -> bytes:
+        return bytes(message) + b"\n"
+
+    def decoder(self) -> Any:
+        class Lines(Decoder):
+            held = b""
+
+            def feed(self, data: Buffer) -> list[bytes]:
+                *lines, self.held = (self.held + bytes(data)).split(b"\n")
+                return lines
+
+            def eof(self) -> None:
+                pass
+
+        return Lines()
+
+
+@KINDS
+def test_what_a_decoder_of_the_users_holds_is_not_taken_for_encrypted(kind: Any) -> None:
+    def serve() -> None:
+        with listener.accept()[0] as sock:
+            sock.recv(100)
+            sock.sendall(b"ready\nINJECTED")
+            with server_context().wrap_socket(sock, server_side=True) as encrypted:
+                encrypted.recv(100)
+                encrypted.sendall(b"reply\n")
+                encrypted.recv(100)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=serve)
+        thread.start()
+        with client(kind, str(address.of(listener.getsockname())), framing=Untold()) as it:
+            assert it.call("request", b"starttls") == b"ready"
+            it.call("start_tls", trusting())
+            assert it.call("request", b"x") == b"reply"
+        thread.join()
 
 
 @KINDS

@@ -166,3 +166,22 @@ def test_nothing_is_counted_unless_asked_for(engine: Engine) -> None:
         connection: Any = handler.connection()
         assert peer.ask(b"m") == b"m"
         assert figures(connection) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_what_was_held_back_and_nobody_got_is_not_counted(engine: Engine, end: str) -> None:
+    class Ending(Recorder):
+        def received(self, message: bytes, connection: Connection) -> None:
+            if message == b"0":
+                connection.pause_reading()
+                ended.append(connection)
+            else:
+                getattr(connection, end)()
+
+    ended: list[Any] = []
+    with counting(engine, Ending()) as server, Peer(server.addresses[0]) as peer:
+        peer.send(b"".join(frame(b"%d" % number) for number in range(5)))
+        until(lambda: ended and ended[0].messages_in == 5)
+        ended[0].resume_reading()
+        assert peer.receive_until_gone() == b""
+        until(lambda: ended[0].messages_in == 2)

@@ -205,6 +205,8 @@ class Client(HasTimeout):
                 self._drop("TLS could not begin")
                 raise
             self._endpoint = endpoint
+            # A decoder of the user's may hold bytes that came in plain, and not tell.
+            self._stream = Stream(endpoint)
 
     def _check_phase(self, what: str) -> None:
         waiting = self._pipelining or bool(self._awaited) or bool(self._by_id)

@@ -474,6 +474,7 @@ class BaseConnection(PhasedConnection):
         self.held_back = ()
         left = self.loop.serve_held_back(self, messages)
         if not self.takes_messages:
+            self.count_in(-(left or 0))  # which nobody gets
             return
         if self.paused & PHASE:
             self.count_in(-(left or 0))

@@ -155,10 +155,11 @@ class SizedDecoder(Decoder):
         messages: list[bytes] = Continued([], -before) if before else []
         try:
             self._decode(buffer, 0, count, messages)
-        except FrameError as error:
-            self._fault = fault_of(error)
+        except BaseException as error:
+            if isinstance(error, FrameError):
+                self._fault = fault_of(error)
             self._partial = None
-            error.messages = messages
+            error.messages = messages  # type: ignore[attr-defined]
             raise
         return messages
 

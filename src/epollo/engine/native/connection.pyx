@@ -324,10 +324,10 @@ cdef class ConnectionCore(Sender):
             while cursor.count:
                 handled = False
                 found = find_frame(context.format, cursor.data, cursor.count, &span)
-                if found != WHOLE:
-                    return self._keep_rest(found, cursor)
                 if self.paused:
                     return True  # by Python code that was asked for the size
+                if found != WHOLE:
+                    return self._keep_rest(found, cursor)
                 message = _again(message, cursor.data + span.start, span.stop - span.start)
                 skip(cursor, span.size)
                 cursor.messages += 1

@@ -20,7 +20,6 @@ from epollo.engine.native.formats cimport (
 )
 from epollo.engine.native.sized cimport SizedFormat
 
-from epollo.errors import FrameError
 
 cdef enum:
     STEP = 64  # bytes looked at first for a frame's header, or its delimiter
@@ -129,10 +128,11 @@ cdef class Partial:
         cdef object header = self.header
         if header is None:
             header = self.header = format.new_header()
+        format.raised = None  # of another connection, which has not met it
         while cursor.count:
             before = PyByteArray_GET_SIZE(header)
             step = min(min(cursor.count, max(STEP, before)), format.max_frame - before)
-            if not step or not _extend(header, cursor.data, step):
+            if step <= 0 or not _extend(header, cursor.data, step):
                 cursor.needs_fallback = True  # which also knows what is over the limit
                 return False
             skip(cursor, step)
@@ -258,7 +258,8 @@ cdef class StreamDecoder:
         return cursor.needs_fallback
 
     cdef list all_messages(self, FrameFormat format, Cursor *cursor):
-        """All messages of ``cursor``. Raises FrameError, with those before the bad frame."""
+        """All messages of ``cursor``. An error has those before the bad frame: FrameError, or what
+        the code of a user's framing raises."""
         cdef list messages = []
         cdef bytes message = self.next_message(format, cursor)
         while message is not None:
@@ -267,8 +268,8 @@ cdef class StreamDecoder:
         if cursor.needs_fallback:
             try:
                 messages += self.decode_by_fallback(format, cursor)
-            except FrameError as error:
-                error.messages = messages + error.messages
+            except BaseException as error:
+                error.messages = messages + getattr(error, "messages", [])
                 raise
         return messages
 

@@ -172,7 +172,7 @@ cdef class SizedFormat(FrameFormat):
     cdef Py_ssize_t _ask(self, Octets data, Py_ssize_t count) noexcept:
         """The size of the frame at ``data``, or UNKNOWN or INVALID."""
         cdef object header = self.spare
-        self.spare = None
+        self.spare = self.raised = None  # the latter of another connection, which has not met it
         try:
             if header is None or Py_REFCNT(header) != 1:
                 header = self.header_class()

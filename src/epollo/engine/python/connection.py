@@ -17,7 +17,6 @@ from epollo.engine.held_back import HeldRead
 from epollo.engine.pauses import PHASE
 from epollo.engine.pushes import MOST_JOINED, SMALL
 from epollo.engine.python.context import ConnectionContext
-from epollo.errors import FrameError
 from epollo.framing import Framing
 from epollo.framing.base import Continued
 from epollo.framing.reframing import bytes_of, piece_size, rest_of
@@ -169,7 +168,7 @@ class Connection(BaseConnection):
         try:
             messages = self._decoder.feed_from(buffer, count)
         except BaseException as error:
-            messages = error.messages if isinstance(error, FrameError) else []
+            messages = getattr(error, "messages", [])
             if context.counts:
                 self.bytes_in += count
                 context.read_messages = read = len(messages)
