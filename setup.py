@@ -1,11 +1,16 @@
-"""The native engine, always made from its Cython sources. The rest stands in pyproject.toml.
+"""The native engine, made from its Cython sources. The rest stands in pyproject.toml.
 
 EPOLLO_NATIVE says what to do if it cannot be compiled: `auto` (the default) installs epollo with
 the Python engine only, `require` fails, `off` does not try. Without native code the wheel is for
 any platform. What is installed has no symbols, unless CFLAGS asks for them with -g.
+
+EPOLLO_ADDRESS is where the files of this revision are, such as https://github.com/NAME/epollo/blob/v1.
+A release sets it, so that the links of README work on the page of the package, too.
 """
 
+import hashlib
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -17,11 +22,15 @@ from setuptools.errors import BaseError, CCompilerError, CompileError, LinkError
 FOLDERS = {  # of native sources, with their compiler options
     # gcc would copy a message with `rep movs`, which takes 30 cycles to get going.
     Path("src/epollo/engine/native"): ["-fno-builtin-memcpy"],
+    Path("src/epollo/engine/native/formats"): ["-fno-builtin-memcpy"],
     Path("src/epollo/bench/run/native"): [],
 }
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+TRANSLATED = Path("build/cython")  # the C files
+STAMP = TRANSLATED / "made-from"  # what they were made from
 SYMBOLS = any(flag.startswith("-g") for flag in os.environ.get("CFLAGS", "").split())
 NATIVE = os.environ.get("EPOLLO_NATIVE", "auto")
+ADDRESS = os.environ.get("EPOLLO_ADDRESS", "")
 
 
 def extensions() -> list[Extension]:
@@ -51,6 +60,7 @@ class BuildExt(build_ext):
     def finalize_options(self) -> None:
         super().finalize_options()
         self.parallel = self.parallel or CORES
+        self.force = True  # the times of files do not tell what a module was compiled from
 
     def run(self) -> None:
         # Here, not in `extensions`: pip runs this file three times for one install.
@@ -69,8 +79,18 @@ class BuildExt(build_ext):
             self.extensions = self.distribution.ext_modules = []
 
 
+def description() -> str:
+    """README.md; with ADDRESS, without a link that is relative."""
+    text = Path("README.md").read_text("utf-8")
+    if not ADDRESS:
+        return text
+    text = re.sub(r"\]\((?![a-z]+:|#)", f"]({ADDRESS}/", text)
+    return re.sub(r'(src|srcset)="([^":]+)"', rf'\1="{ADDRESS}/\2?raw=true"', text)
+
+
 def translate(modules: list[Extension], processes: int) -> None:
     """Make C files of the Cython sources, in `processes` at once."""
+    modules = [each for each in modules if each.sources[0].endswith(".pyx")]  # not twice
     if not modules:
         return
     from Cython.Build import cythonize
@@ -83,17 +103,36 @@ def translate(modules: list[Extension], processes: int) -> None:
         # An interpreter without the GIL takes it back when it imports these: docs/engines.md.
         "freethreading_compatible": False,
     }
-    # Always: a C file older than its source would be compiled as if it were the source.
+    # By contents: a C file of an older source would be compiled as if it were the source, and a
+    # checkout, or a copy, gives files times that say nothing.
+    contents = fingerprint(modules, directives)
+    current = STAMP.exists() and STAMP.read_text() == contents
+    STAMP.unlink(missing_ok=True)
     made = cythonize(
         modules,
         nthreads=processes,
-        build_dir="build/cython",
+        build_dir=str(TRANSLATED),
         compiler_directives=directives,
-        force=True,
+        force=not current,
     )
+    STAMP.parent.mkdir(parents=True, exist_ok=True)
+    STAMP.write_text(contents)
     sources = {each.name: each.sources for each in made}
     for each in modules:
         each.sources = sources[each.name]
+
+
+def fingerprint(modules: list[Extension], directives: dict[str, object]) -> str:
+    """The sources of all modules, as they may include each other, and what else C depends on."""
+    import Cython
+
+    known = hashlib.sha256(f"{Cython.__version__} {directives}".encode())
+    known.update(Path(__file__).read_bytes())
+    known.update("".join(sorted(each.name for each in modules)).encode())
+    for folder in FOLDERS:
+        for path in sorted(folder.glob("*.p[yx]*")):
+            known.update(f"\0{path}\0".encode() + path.read_bytes())
+    return known.hexdigest()
 
 
 class BdistWheel(bdist_wheel):
@@ -106,4 +145,10 @@ class BdistWheel(bdist_wheel):
 
 
 if __name__ == "__main__":  # not in the processes of `translate`
-    setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel})
+    setup(
+        long_description=description(),
+        long_description_content_type="text/markdown",
+        project_urls={"Source": ADDRESS.partition("/blob/")[0]} if ADDRESS else {},
+        ext_modules=extensions(),
+        cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel},
+    )

@@ -81,6 +81,7 @@ def test_scenes_by_seed_come_to_the_same_and_end_for_all_reasons() -> None:
         CloseReason.TLS_ERROR,
         CloseReason.PROXY_ERROR,
         CloseReason.MEMORY,
+        CloseReason.BAD_MESSAGE,  # an error of the handler by another name
     }
     assert {reason for _, reason in ends} == set(CloseReason) - out_of_reach
 

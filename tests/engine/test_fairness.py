@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import math
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Any
 import pytest
 
 from epollo import Connection
-from epollo.engine import Bounds, EventLoop
+from epollo.engine import Bounds, EventLoop, new_loop
 from epollo.engine.base_loop import MOST_CALLS, MOST_ENDED, MOST_FLUSHED, MOST_OTHERS
 from epollo.engine.listener import ACCEPTS_PER_TURN
 from tests.engine.support import Protocol, attached, turn_until
@@ -99,6 +102,129 @@ def test_many_that_are_overdue_at_once_are_ended_in_parts(loop: EventLoop) -> No
             assert 0 < len(protocol.events) <= MOST_ENDED
         turn_until(loop, lambda: len(protocol.events) == count)
     assert set(protocol.events) == {"idle_timeout"}
+
+
+def test_a_turn_of_the_python_engine_looks_at_few_for_deadlines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The native engine looks at all of them in less time."""
+    loop = new_loop("python")
+    looked_at: list[int] = []
+
+    def note(connection: Any, bounds: Bounds) -> None:
+        looked_at.append(connection.fd)
+
+    monkeypatch.setattr("epollo.engine.python.loop.overdue", note)
+    with many_descriptors(1000), ExitStack() as stack:
+        stack.callback(loop.close)
+        pairs = [stack.enter_context(attached(loop, Protocol())) for _ in range(3 * MOST_ENDED)]
+        ours = sorted(connection.fd for _, connection in pairs)
+        loop.enforce(Bounds(idle=1))
+        assert looked_at == [fd for fd in ours if fd < MOST_ENDED]
+        while len(looked_at) < len(ours):
+            before = len(looked_at)
+            loop.poll(0)
+            assert len(looked_at) - before <= MOST_ENDED
+        loop.poll(0)
+        assert looked_at == ours
+
+
+@contextmanager
+def far(loop: EventLoop, protocol: Protocol, part: int = 9) -> Iterator[tuple[socket.socket, Any]]:
+    """The same as `attached`, at a descriptor that a sweep reaches so many turns after its begin,
+    if it is one in parts."""
+    theirs, ours = socket.socketpair()
+    with ours:
+        moved = socket.socket(fileno=fcntl.fcntl(ours, fcntl.F_DUPFD, part * MOST_ENDED))
+    moved.setblocking(False)
+    with theirs:
+        theirs.settimeout(DEADLINE)
+        yield theirs, loop.attach(moved, protocol)
+    turn_until(loop, lambda: len(protocol.events) >= 2)
+
+
+def tick_with_each_turn(loop: EventLoop, bounds: Bounds, count: float, connection: Any) -> int:
+    """As often as that, or until it is closed, which an overloaded server does; how often."""
+    late = time.monotonic() + DEADLINE
+    ticks = 0
+    while ticks < count and not connection.closed:
+        assert time.monotonic() < late, "the deadline passed"
+        loop.enforce(bounds)
+        loop.poll(0)
+        ticks += 1
+    return ticks
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        [MESSAGE[:1]],
+        [MESSAGE, MESSAGE[:1]],
+        [MESSAGE + MESSAGE[:1], MESSAGE[1:] + MESSAGE[:1]],
+    ],
+)
+def test_a_frame_that_begins_between_two_looks_has_its_whole_time(
+    loop: EventLoop, reads: list[bytes]
+) -> None:
+    """Wherever between them, and however far from each other they are."""
+    bounds = Bounds(frame=15)
+    with many_descriptors(1000):
+        for ticks in range(12):
+            protocol = Protocol()
+            with far(loop, protocol) as (peer, connection):
+                for data in reads:
+                    assert tick_with_each_turn(loop, bounds, ticks, connection) == ticks
+                    peer.send(data)
+                    loop.poll(0)
+                assert tick_with_each_turn(loop, bounds, math.inf, connection) > 15
+            assert protocol.events == ["connected", "frame_timeout"]
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_output_that_is_left_between_two_looks_has_its_whole_time(
+    loop: EventLoop, taken: int
+) -> None:
+    """The first that the peer takes nothing of, or the one behind output that it took."""
+    bounds = Bounds(write=15)
+    with many_descriptors(1000):
+        for ticks in range(12):
+            protocol = Protocol()
+            with far(loop, protocol) as (peer, connection):
+                for left in range(taken, -1, -1):
+                    tick_with_each_turn(loop, bounds, ticks, connection)
+                    connection.send(bytes(1 << 19))
+                    loop.poll(0)
+                    tick_with_each_turn(loop, bounds, 12 * left, connection)
+                    while connection.unsent and left:
+                        peer.recv(1 << 20)
+                        loop.poll(0)
+                assert tick_with_each_turn(loop, bounds, math.inf, connection) > 15
+            assert protocol.events == ["connected", "write_timeout"]
+
+
+def test_a_sweep_of_the_python_engine_ends_behind_the_highest_descriptor() -> None:
+    """Of those that are left after a storm, or that came while it went on."""
+    loop: Any = new_loop("python")
+    own = loop._wakeup.receiver.fileno() // MOST_ENDED
+    with many_descriptors(1000), ExitStack() as stack:
+        stack.callback(loop.close)
+        with far(loop, Protocol()):
+            pass
+        loop.enforce(Bounds())
+        for _ in range(7):
+            loop.poll(0)
+        with far(loop, Protocol(), 5):
+            assert turns(loop) == 2
+            loop.enforce(Bounds())
+            assert turns(loop) == 5
+        for part in (5, own):
+            loop.enforce(Bounds())
+            assert turns(loop) == part
+
+
+def turns(loop: EventLoop) -> int:
+    """In which the loop finds something to do, until it has nothing left to do."""
+    return sum(1 for _ in iter(lambda: loop.poll(0), 0))
 
 
 def test_one_that_is_no_longer_overdue_when_its_part_comes_is_kept(loop: EventLoop) -> None:

@@ -230,6 +230,15 @@ def test_a_decoder_is_told_of_the_end_once_and_at_the_end(engine: Engine) -> Non
         assert told == ["the end"]
 
 
+def test_a_decoder_is_told_of_the_end_of_an_empty_stream(engine: Engine) -> None:
+    told: list[str] = []
+    own = Own(eof=lambda: told.append("the end"))
+    with engine.server(Room(), framing=own) as server, Peer(server.addresses[0]) as peer:
+        peer.end()
+        assert peer.receive_all() == b""
+    assert told == ["the end"]
+
+
 def test_a_decoder_may_have_an_attribute_of_the_name_partial(engine: Engine) -> None:
     class Lines(OwnDecoder):
         partial: bytes

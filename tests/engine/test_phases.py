@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from epollo import CloseReason, Connection, Server
 from epollo.engine import EventLoop, Limits, available
 from epollo.engine.held_back import HeldRead
-from epollo.errors import ConnectionClosed, FramingSpecError, PhaseError
+from epollo.errors import ConnectionClosed, EncodeError, FramingSpecError, PhaseError
 from epollo.framing import Buffer, Decoder, Framing, parse
 from fuzz import phases
 from fuzz.difference import Difference
@@ -319,7 +320,7 @@ def test_errors_say_what_is_wrong(loop: EventLoop) -> None:
     with attached(loop, protocol) as (_, connection):
         with pytest.raises(FramingSpecError, match="unknown framing 'u33'"):
             connection.framing = "u33"
-        with pytest.raises(FramingSpecError, match="neither a text nor a Framing"):
+        with pytest.raises(FramingSpecError, match="neither a name such as 'u32' nor a Framing"):
             connection.framing = 4  # type: ignore[assignment]
         assert connection.framing.name == "u32"
         connection.abort()
@@ -417,6 +418,44 @@ def test_a_group_reaches_members_of_every_framing(engine: Engine, log: Log) -> N
     assert [line.partition(" of group ")[2] for line in log.take()] == [
         "'all': a message with LF in it cannot be sent as one line"
     ]
+
+
+def test_what_a_handler_publishes_is_encoded_once_for_each_framing(
+    engine: Engine, log: Log
+) -> None:
+    encoded: list[bytes] = []
+
+    class Counting(Last):
+        def encode(self, message: Buffer) -> bytes:
+            encoded.append(bytes(message))
+            if message == b"too long":
+                raise EncodeError("it is too long")
+            return super().encode(message)
+
+    other = Counting("counting", 100)
+
+    def handle(message: bytes, connection: Connection) -> None:
+        connection.join("all")
+        if message == b"other":
+            connection.framing = other
+        server.publish("all", message)
+
+    server = engine.server(handle)
+    with server, ExitStack() as stack:
+        peers = [stack.enter_context(Peer(server.addresses[0])) for _ in range(4)]
+        for number, peer in enumerate(peers[1:], start=1):
+            peer.send(frame(b"other"))
+            assert peer.receive(6) == b"other\n", "in the new framing, as it is after the change"
+            for earlier in peers[1:number]:
+                assert earlier.receive(6) == b"other\n"
+        encoded.clear()
+        for message in (b"one", b"too long", b"two"):
+            peers[0].send(frame(message))
+            assert peers[0].message() == message
+        for peer in peers[1:]:
+            assert peer.receive(8) == b"one\ntwo\n"
+    assert encoded == [b"one", b"too long", b"two"]
+    assert [line.partition(" of group ")[2] for line in log.take()] == ["'all': it is too long"] * 3
 
 
 # ---- TLS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "threads in flight": {"threads": 4, "in_flight": 4},
     "async": {"loop": "asyncio"},
     "async in flight": {"loop": "asyncio", "in_flight": 4},
+    "async generator": {"loop": "asyncio"},
+    "async generator in flight": {"loop": "asyncio", "in_flight": 4},
+    "async, a generator at once": {"loop": "asyncio", "in_flight": 4},
+    "async, a generator later": {"loop": "asyncio", "in_flight": 4},
 }
 every_way = pytest.mark.parametrize("way", SETTINGS)
 
@@ -47,8 +51,43 @@ class AsyncReplying(Replying):
         return self.make(message)
 
 
+class Generating(Replying):
+    async def received(self, message: bytes, connection: Connection) -> Any:
+        made = self.make(message)
+        if isinstance(made, bytes):
+            yield made
+            return
+        try:
+            for each in made:
+                yield each
+        finally:
+            if isinstance(made, Generator):
+                made.close()
+
+
+class GeneratingAtOnce(Replying):
+    async def received(self, message: bytes, connection: Connection) -> Any:
+        return Generating.received(self, message, connection)  # type: ignore[arg-type]
+
+
+class GeneratingLater(Replying):
+    async def received(self, message: bytes, connection: Connection) -> Any:
+        await asyncio.sleep(0)
+        return Generating.received(self, message, connection)  # type: ignore[arg-type]
+
+
+HANDLERS = {
+    "async": AsyncReplying,
+    "async in flight": AsyncReplying,
+    "async generator": Generating,
+    "async generator in flight": Generating,
+    "async, a generator at once": GeneratingAtOnce,
+    "async, a generator later": GeneratingLater,
+}
+
+
 def handler(way: str, make: Callable[[bytes], Any]) -> Replying:
-    return (AsyncReplying if way.startswith("async") else Replying)(make)
+    return HANDLERS.get(way, Replying)(make)
 
 
 def counted(message: bytes) -> Iterator[bytes]:

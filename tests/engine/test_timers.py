@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 
 from epollo.engine.timers import Timers
 
@@ -20,6 +21,14 @@ def test_due_timers_fire_in_order_and_once() -> None:
     fire(timers)
     fire(timers)
     assert fired == ["first", "second"]
+
+
+def test_timers_of_the_same_time_fire_in_the_order_they_were_made() -> None:
+    timers, fired = Timers(lambda: 0.0), list[int]()
+    for number in range(20):
+        timers.add(0, partial(fired.append, number))
+    fire(timers)
+    assert fired == list(range(20))
 
 
 def test_a_cancelled_timer_does_not_fire_and_holds_nothing() -> None:

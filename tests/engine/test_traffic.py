@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from typing import Any
 
 import pytest
 
 import epollo
-from epollo import Connection
+from epollo import CloseReason, Connection
+from epollo.engine import EventLoop
+from epollo.errors import FilterError
 from tests.certificates import Files
+from tests.engine.support import Protocol, attached, turn_until
 from tests.engines import Engine
-from tests.support import Peer, Recorder, frame, until
+from tests.support import DEADLINE, Peer, Recorder, frame, until
 
 Figures = tuple[int, int, int, int]
 
@@ -185,3 +189,46 @@ def test_what_was_held_back_and_nobody_got_is_not_counted(engine: Engine, end: s
         ended[0].resume_reading()
         assert peer.receive_until_gone() == b""
         until(lambda: ended[0].messages_in == 2)
+
+
+class Failing:
+    """A filter that changes nothing and cannot send."""
+
+    timeout = DEADLINE
+    fault = FilterError
+    established = True
+    handshake_only = speaks_first = ended = partial = False
+    peername = tls = None
+
+    def __init__(self) -> None:
+        self.output = ssl.MemoryBIO()
+
+    def received(self, data: bytes) -> bytes:
+        return data
+
+    def send(self, _: bytes) -> bytes:
+        raise LookupError
+
+    def eof(self) -> None:
+        pass
+
+    def close(self) -> bytes:
+        return b""
+
+
+def test_messages_whose_replies_could_not_be_sent_are_counted(loop: EventLoop) -> None:
+    """The handler has had them, so they count as those of other connections do."""
+
+    class Filtered(Protocol):
+        counts = True
+
+        def filters(self, _: Connection) -> list[Failing]:
+            return [Failing()]
+
+    protocol = Filtered()
+    with attached(loop, protocol) as (peer, connection):
+        peer.send(frame(b"m") * 3)
+        turn_until(loop, lambda: connection.closed)
+    assert protocol.events == ["connected", str(CloseReason.HANDLER_ERROR)]
+    assert isinstance(protocol.error, LookupError)
+    assert (connection.messages_in, connection.bytes_in) == (3, 15)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
+from epollo.engine.delayed_calls import DelayedCall
 from epollo.engine.interface import (
     Bounds,
     Connection,
@@ -35,6 +36,7 @@ __all__ = [
     "CloseReason",
     "Connection",
     "ConnectionProtocol",
+    "DelayedCall",
     "EngineConnection",
     "EventLoop",
     "FilteringProtocol",

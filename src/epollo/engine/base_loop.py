@@ -7,28 +7,30 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import socket
 import time
 import traceback
-import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from operator import length_hint
 from typing import Any, ClassVar, NoReturn, cast
 
+from epollo.engine import forking
 from epollo.engine.connection import BaseConnection
-from epollo.engine.deadlines import overdue
-from epollo.engine.events import READ, WRITE
-from epollo.engine.forking import attempt, forget_wakeup, replace_descriptors, replace_epoll
+from epollo.engine.deadlines import end_overdue
+from epollo.engine.delayed_calls import DelayedCall, cancel_calls
+from epollo.engine.events import READ
+from epollo.engine.forking import attempt, replace_descriptors, replace_epoll
 from epollo.engine.held_back import HeldRead
+from epollo.engine.idle_timeouts import TICK_SECONDS, IdleTimeouts
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
 from epollo.engine.listener import Listener
+from epollo.engine.owning import wake_writers
 from epollo.engine.pushes import Pushes
 from epollo.engine.replies import Replies
 from epollo.engine.stages import ConnectionStage, Handshake, drop_unacknowledged
-from epollo.engine.survey import Survey
+from epollo.engine.survey import CAUSES, Survey
 from epollo.engine.timers import Timer, Timers
 from epollo.engine.wakeup import Alarm, Wakeup
 from epollo.errors import EngineMissing
@@ -47,25 +49,6 @@ _OUTPUT_LOST = (CloseReason.SLOW_CONSUMER, CloseReason.MEMORY)
 
 _log = logging.getLogger("epollo.engine")
 
-_LOOPS: weakref.WeakSet[BaseLoop] = weakref.WeakSet()
-
-
-def _give_up_all() -> None:
-    open_loops = [loop for loop in list(_LOOPS) if not loop.closed]
-    used = [loop for loop in open_loops if loop.used]
-    for loop in used:
-        attempt(loop.give_up)
-    for loop in used:  # afterwards: it takes a free descriptor, and there may have been none
-        attempt(loop.replace_inherited)
-    for loop in open_loops:
-        if not loop.used:
-            attempt(loop.renew)
-    if used:
-        forget_wakeup()
-
-
-os.register_at_fork(after_in_child=_give_up_all)
-
 
 class BaseLoop(ABC):
     """The part of a loop that no message passes through."""
@@ -81,8 +64,10 @@ class BaseLoop(ABC):
     turn_count: int  # turns that were timed, as they are if ``late_after`` is finite
     turn_seconds: float  # what they took
     served_seconds: float  # for events of open connections, if ``slow_after`` is finite
+    read_messages: int  # those of this event, or the last, that have been delivered in it
     dropped: dict[BaseConnection, int]  # bytes unsent at their end, of those that had some
     undelivered: int  # messages that were held back, and then dropped
+    pauses: dict[int, int]  # how often a connection began to be paused, by cause
     slow_after: float  # seconds that one event may take before `on_slow` is told
     waiting: bool  # in `poll`, for the kernel
     polling: bool  # in `poll`, after that
@@ -91,6 +76,10 @@ class BaseLoop(ABC):
     _to_close: list[Any]  # connections closed in this turn
     replies: dict[BaseConnection, Replies]  # those that are not queued whole
     held_reads: dict[BaseConnection, HeldRead]  # of what they hold back
+    delayed_calls: dict[Any, set[DelayedCall]]  # by what they belong to
+    writers: dict[BaseConnection, set[Any]]  # futures of coroutines in `writable`
+    idle_timeouts: IdleTimeouts
+    tick_seconds: float  # from one sweep to the next; 0 if there are none
     _pushes: Pushes
     _timers: Timers
     _call_queue: deque[Callable[[], object]]
@@ -110,7 +99,8 @@ class BaseLoop(ABC):
         self.slow_after = math.inf
         self.late_after = math.inf
         self.dropped = {}
-        self.turn_count = self.undelivered = 0
+        self.pauses = dict.fromkeys(CAUSES, 0)
+        self.turn_count = self.undelivered = self.read_messages = 0
         self.turn_seconds = self.served_seconds = 0.0
         self.crossing_seconds: float = 0.0
         self.on_slow: Callable[[BaseConnection, float], object] = _ignore
@@ -122,13 +112,18 @@ class BaseLoop(ABC):
         self._call_queue = deque()
         self.replies = {}
         self.held_reads = {}
+        self.delayed_calls = {}
+        self.writers = {}
+        self.idle_timeouts = IdleTimeouts()
+        self.tick_seconds = 0.0
+        self.on_ticks_needed: Callable[[], object] | None = None
         self._pushes = Pushes(self)
         self._context = None
         self._alarm = None
         self._stopping = self._closed = self._serves = self._inherited = False
         self._exit = None
         self._watch_wakeup()
-        _LOOPS.add(self)
+        forking.LOOPS.add(self)
 
     # ---- What the engine adds
 
@@ -158,7 +153,8 @@ class BaseLoop(ABC):
 
     @abstractmethod
     def sweep(self, bounds: Bounds) -> list[tuple[BaseConnection, CloseReason]]:
-        """The next tick: the connections over one of the ``bounds``, and which."""
+        """The next tick: the connections over one of the ``bounds``, and which. An engine may look
+        at some of them only, and at the others in turns that follow, and end those itself."""
 
     @abstractmethod
     def limit_growth(self, limit: int, tell: Callable[[], object]) -> None:
@@ -205,6 +201,10 @@ class BaseLoop(ABC):
             self._close_scheduled()
         self.to_flush.clear()
         self._context = None
+        self.on_ticks_needed = None
+        for owner in tuple(self.delayed_calls):
+            cancel_calls(self, owner)
+        self.idle_timeouts.clear()
         self._timers.clear()
         self._call_queue.clear()
         self._pushes.clear()
@@ -250,6 +250,9 @@ class BaseLoop(ABC):
         self._to_close.clear()
         self.replies.clear()
         self.held_reads.clear()
+        self.delayed_calls.clear()
+        self.writers.clear()
+        self.idle_timeouts.clear()
         self.dropped.clear()
         self._pushes = Pushes(self)  # another thread may have held the lock of the present one
         self._exit = RuntimeError(
@@ -330,13 +333,8 @@ class BaseLoop(ABC):
 
         Raises PollerFull, with ``sock`` closed, if the poller cannot watch its descriptor.
         """
-        try:
-            self._check_open()
-            if sock.gettimeout() != 0:
-                sock.setblocking(False)
-        except BaseException:
-            sock.close()
-            raise
+        if self._closed or sock.gettimeout() != 0:
+            self._make_ready(sock)
         if self._context is None or self._context.protocol is not protocol:
             self._context = self._new_context(protocol)
         connection: BaseConnection = self._new_connection(self._context, sock)
@@ -348,6 +346,14 @@ class BaseLoop(ABC):
             connection.abandon()
             raise
         return connection
+
+    def _make_ready(self, sock: socket.socket) -> None:
+        try:
+            self._check_open()
+            sock.setblocking(False)
+        except BaseException:
+            sock.close()
+            raise
 
     def connections(self) -> list[BaseConnection]:
         """All that were established and are not yet closed.
@@ -382,9 +388,10 @@ class BaseLoop(ABC):
         found = [connection_of(source) for source in self.sources()]
         return [each for each in found if each is not None]
 
-    def survey(self) -> Survey:
-        """What all connections have and hold, added up."""
-        return Survey().look_at(self.all_connections())
+    def survey(self, sources: Sequence[EventSource], found: Survey) -> None:
+        """Add to ``found`` what the connections among ``sources`` have and hold."""
+        connections = map(connection_of, sources)
+        found.look_at(each for each in connections if each is not None)
 
     # ---- The end of a turn
 
@@ -400,8 +407,16 @@ class BaseLoop(ABC):
         if abort and not self._inherited:
             lost = connection.reason in _OUTPUT_LOST  # what the kernel never had
             drop_unacknowledged(connection.socket, lost)
-        self._leave_stage(connection.fd)
-        self.disable(connection.fd)
+        fd = connection.fd
+        if self.source_of(fd) is not connection:
+            self._leave_stage(fd)
+        self.disable(fd)
+        if connection in self.idle_timeouts.seconds:
+            self.idle_timeouts.forget(connection)
+        if connection in self.delayed_calls:
+            cancel_calls(self, connection)
+        if connection in self.writers:
+            wake_writers(self.writers.pop(connection))
         self._to_close.append(connection)
         if not self.polling:
             self._wake()
@@ -430,14 +445,16 @@ class BaseLoop(ABC):
     def _tell_closed(self, connection: BaseConnection) -> None:
         if self._inherited:  # the parent does
             return
-        assert connection.reason is not None
+        reason = connection.reason
+        assert reason is not None
         try:
-            connection.context.protocol.closed(connection, connection.reason)
+            connection.context.protocol.closed(connection, reason)
         except BaseException as error:
             self.report(error, "the handler raised in disconnected")
         # Its traceback holds frames that hold the connection: a cycle for the garbage collector.
         connection.error = None
-        self.dropped.pop(connection, None)
+        if self.dropped:
+            self.dropped.pop(connection, None)
 
     def _wake(self) -> None:
         """Wake the loop for work made outside a turn, or by a signal handler while it waits."""
@@ -446,28 +463,38 @@ class BaseLoop(ABC):
 
     # ---- Deadlines
 
+    @property
+    def not_begun(self) -> int:
+        """What a connection keeps as the tick at which a frame began, or its peer last took bytes,
+        while no frame has begun or nothing is left to be taken."""
+        return self.tick
+
     def enforce(self, bounds: Bounds) -> None:
-        """The next tick: end every connection that is over one of the ``bounds``. Those past the
-        write timeout are dropped; the output of the others is still sent."""
-        self._end_overdue(deque(each for each, _ in self.sweep(bounds)), bounds)
+        """The next tick: end the connections that are over one of the ``bounds``; many of them, or
+        what a sweep in parts finds later, in turns that follow. Those past the write timeout are
+        dropped; the output of the others is still sent."""
+        found = deque(each for each, _ in self.sweep(bounds))
+        if self.idle_timeouts.seconds:
+            found += self.idle_timeouts.due(self.tick)
+        self._end_overdue(found, bounds)
+
+    def start_ticks(self) -> None:
+        """Have `enforce` called from now on, by `on_ticks_needed` if it is set, or else here."""
+        if self.on_ticks_needed is not None:
+            self.on_ticks_needed()
+        elif not self.tick_seconds:
+            self.tick_seconds = TICK_SECONDS
+            self._tick()
+
+    def _tick(self) -> None:
+        self.call_later(self.tick_seconds, self._tick)
+        self.enforce(Bounds())
 
     def _end_overdue(self, found: deque[BaseConnection], bounds: Bounds) -> None:
         """End the first of them, and the others in later turns, if they are still overdue then."""
-        for _ in range(min(MOST_ENDED, len(found))):
-            connection = found.popleft()
-            reason = overdue(connection, bounds)
-            if reason is CloseReason.WRITE_TIMEOUT and not self._takes_some(connection):
-                connection.drop(reason)
-            elif reason not in (None, CloseReason.WRITE_TIMEOUT):
-                connection.end(reason)
+        end_overdue(found, bounds, MOST_ENDED)
         if found:
             self.call_threadsafe(lambda: self._end_overdue(found, bounds))
-
-    def _takes_some(self, connection: BaseConnection) -> bool:
-        """Has the peer taken some output after all? The kernel has room as soon as it has, but
-        tells a poller only when a third of its buffer, which may be megabytes, is free."""
-        connection.ready(WRITE)
-        return connection.write_progress == self.tick
 
     def _tell_slow(self, source: EventSource, seconds: float) -> None:
         connection = connection_of(source)
@@ -479,15 +506,15 @@ class BaseLoop(ABC):
         many are left if delivery was paused before the end."""
         if self.slow_after == math.inf:
             return connection.serve(messages)
-        context, before, count = connection.context, time.monotonic(), length_hint(messages)
-        context.read_messages = 0
+        before, count = time.monotonic(), length_hint(messages)
+        self.read_messages = 0
         left = connection.serve(messages)
-        context.read_messages += count - (left or 0)
+        self.read_messages += count - (left or 0)
         seconds = time.monotonic() - before
         self.served_seconds += seconds
         if seconds > self.slow_after:
             self._tell_slow(connection, seconds)
-        context.read_messages += left or 0  # which `hold_back` subtracts
+        self.read_messages += left or 0  # which `hold_back` subtracts
         return left
 
     # ---- Calls: at their time, or for another thread
@@ -497,6 +524,10 @@ class BaseLoop(ABC):
         timer = self._timers.add(seconds, callback)
         self._set_alarm()
         return timer
+
+    def time(self) -> float:
+        """What `call_later` counts by: time.monotonic(), unless a test controls it."""
+        return self._timers.now()
 
     def call_threadsafe(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` in the loop's thread, soon. From any thread or signal handler."""
@@ -516,6 +547,12 @@ class BaseLoop(ABC):
         """Queue ``frame`` on ``connection``, from another thread than the loop's. False if it takes
         no more: it is closed, or it is closed as slow_consumer because of this frame."""
         return self._pushes.add(connection, frame, context)
+
+    def push_all(self, members: tuple[Any, ...], frame: bytes, exclude: object = None) -> None:
+        """Queue ``frame`` on each of ``members`` but ``exclude``. In the loop's thread."""
+        for member in members:
+            if member is not exclude:
+                member.push(frame)
 
     def settle_pushes(self, connection: BaseConnection, change: Callable[[], object]) -> None:
         """Queue what other threads have sent to ``connection``, and make the ``change`` then."""

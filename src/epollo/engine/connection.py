@@ -24,10 +24,10 @@ from typing import Any
 from epollo import address
 from epollo.engine.events import READ, WRITE
 from epollo.engine.filter_io import FilterIO
-from epollo.engine.groups import groups_of
 from epollo.engine.held_back import HeldRead, compact, held_bytes
 from epollo.engine.interface import ConnectionContext, ConnectionProtocol, LoopInterface
 from epollo.engine.next_event import NextEvent
+from epollo.engine.owning import OwningConnection, wake_writers
 from epollo.engine.pauses import (
     FAILED,
     HIGH_WATER,
@@ -38,11 +38,17 @@ from epollo.engine.pauses import (
     SEALED,
     USER,
 )
-from epollo.engine.phases import PhasedConnection
 from epollo.engine.pushes import Reframed
 from epollo.engine.stages import Connecting, Handshake, Lingering, has_unread, linger_seconds
 from epollo.engine.tcp_info import seconds_since_data
-from epollo.errors import ConnectionClosed, FilterError, FrameError, FrameTooLarge, FrameTruncated
+from epollo.errors import (
+    BadMessage,
+    ConnectionClosed,
+    FilterError,
+    FrameError,
+    FrameTooLarge,
+    FrameTruncated,
+)
 from epollo.framing import Buffer
 from epollo.reasons import CloseReason
 
@@ -85,14 +91,14 @@ _ENDS_OF_STREAM = (CloseReason.EOF, CloseReason.TRUNCATED)
 _ORDERLY = (None, CloseReason.EOF, CloseReason.RESET)  # drops that take nothing from the peer
 
 CALLED_BY_NATIVE = (
-    "bad_stream begin_phase check_watermarks drop end_of_stream handler_raised hold_back "
-    "on_event_while_paused phase_begins reply schedule_update send update_state"
+    "bad_stream begin_phase check_watermarks drop end_of_stream forget_held_back handler_failed "
+    "handler_raised hold_back on_event_while_paused phase_begins reply send start update_state"
 )
 
 _SLOTS_OF_THE_ENGINE: tuple[str, ...] = ()  # the native one keeps the data in a C struct
 
 
-class BaseConnection(PhasedConnection):
+class BaseConnection(OwningConnection):
     """A connection without its work per message."""
 
     __slots__ = _SLOTS_OF_THE_ENGINE
@@ -139,8 +145,8 @@ class BaseConnection(PhasedConnection):
     peer: str | None  # its address; None before the connection is established
     in_flight: int  # messages handed to the handler whose replies come later
     last_activity: int  # tick of the last byte that came, or was queued by others
-    frame_started: int  # tick at which the incomplete frame began, or a later one if there is none
-    write_progress: int  # tick at which the peer last took bytes, or had none to take
+    frame_started: int  # tick at which the incomplete frame began, as far as `frame_ticks` needs it
+    write_progress: int  # tick at which the peer last took bytes; the same, for `write_ticks`
     _events: int  # what the poller watches for; 0 before `open`
     held_back: Iterable[bytes]  # messages held back while delivery is paused; () for none
 
@@ -183,6 +189,21 @@ class BaseConnection(PhasedConnection):
             return True
         return self.has_partial_frame()
 
+    def frame_ticks(self, reads: bool) -> int:
+        """For how many ticks a frame has been incomplete, while the connection ``reads``. To be
+        asked at each look of a sweep."""
+        tick = self.loop.tick
+        if not reads or (self.frame_started != tick and not self.in_frame):
+            self.frame_started = tick
+        return (tick - self.frame_started) & TICKS
+
+    def write_ticks(self) -> int:
+        """For how many ticks the peer has taken none of its output. To be asked at each look."""
+        tick = self.loop.tick
+        if not self.unsent:
+            self.write_progress = tick
+        return (tick - self.write_progress) & TICKS
+
     @property
     def busy(self) -> bool:
         """Is something due: a reply, output, or the rest of a frame?"""
@@ -224,11 +245,15 @@ class BaseConnection(PhasedConnection):
         self.stage = stage
         if stage >= FLUSHING:
             if self.held_back:
-                self.loop.undelivered += length_hint(self.held_back)
-                self.held_back = ()
-                self.loop.held_reads.pop(self, None)
+                self.forget_held_back()
             self.paused |= SEALED if stage < CLOSED else SEALED | FAILED
         return True
+
+    def forget_held_back(self) -> None:
+        """Nobody gets these messages."""
+        self.loop.undelivered += length_hint(self.held_back)
+        self.held_back = ()
+        self.loop.held_reads.pop(self, None)
 
     def _seal(self) -> None:
         """Deliver nothing more."""
@@ -254,7 +279,8 @@ class BaseConnection(PhasedConnection):
     def open(self) -> None:
         """The filters are established: read from now on."""
         self._events = READ
-        self.last_activity = self.frame_started = self.write_progress = self.loop.tick
+        self.last_activity = self.loop.tick
+        self.frame_started = self.write_progress = self.loop.not_begun
         if not self._enter(OPEN):
             return
         self.loop.watch(self.fd, self, READ)
@@ -375,10 +401,12 @@ class BaseConnection(PhasedConnection):
 
     def handler_failed(self, error: BaseException) -> None:
         """The handler has raised: deliver nothing more; send the replies it has returned."""
+        refused = isinstance(error, BadMessage)
         if self.reason in _CLEAN_ENDS:
-            self.reason, self.error = CloseReason.HANDLER_ERROR, error
+            self.reason = CloseReason.BAD_MESSAGE if refused else CloseReason.HANDLER_ERROR
+            self.error = error
             self.loop.pass_on(error)
-        else:
+        elif not refused:  # else the peer has two faults, and the first one counts
             self.loop.report(error, f"handler raised after the end ({self.reason}) of its peer")
         self.paused |= FAILED
         self._enter(FLUSHING)
@@ -390,7 +418,7 @@ class BaseConnection(PhasedConnection):
             self.handler_failed(error)
         elif error is self.error:  # it has closed the connection
             self.loop.pass_on(error)
-        elif not isinstance(error, ConnectionClosed):  # which only tells the handler of the close
+        elif not isinstance(error, ConnectionClosed | BadMessage):  # which are no bugs
             self.loop.report(error, "handler raised after its connection was closed")
 
     def drop(self, reason: CloseReason | None = None, error: BaseException | None = None) -> None:
@@ -421,7 +449,7 @@ class BaseConnection(PhasedConnection):
     def pause_reading(self) -> None:
         """Deliver no message until ``resume_reading``; the kernel's buffers hold the peer back."""
         if not self._call_in_loop(self.pause_reading):
-            self.paused |= USER
+            self.pause_for(USER)
             self.schedule_update()
 
     def resume_reading(self) -> None:
@@ -442,15 +470,17 @@ class BaseConnection(PhasedConnection):
         if self.over_max_unsent():
             self.drop(CloseReason.SLOW_CONSUMER)
         elif self.unsent > limits.high_water:
-            self.paused |= HIGH_WATER
+            self.pause_for(HIGH_WATER)
         elif self.unsent <= limits.high_water // 2:
             self.paused &= ~HIGH_WATER
+            if self.loop.writers and (writers := self.loop.writers.pop(self, None)):
+                wake_writers(writers)
 
     def hold_back(self, messages: Iterator[bytes], read: HeldRead) -> None:
         """Delivery is paused, or over: keep what was received, or forget it. A fault behind it is
         met when it is delivered, as by then the framing may be another one."""
         count = length_hint(messages)
-        self.context.read_messages -= count
+        self.loop.read_messages -= count
         if self.paused & SEALED:
             self.count_in(-count)  # which nobody gets
         if self.stage == CLOSED:
@@ -528,6 +558,7 @@ class BaseConnection(PhasedConnection):
         elif self._is_over():
             self._finish()
         else:
+            self.last_activity = self.context.loop.tick  # a pause that ends is no silence
             self._update_events()
             if self.paused & REPLYING:
                 self.loop.replies[self].resume()
@@ -593,21 +624,6 @@ class BaseConnection(PhasedConnection):
     @property
     def takes_messages(self) -> bool:
         return OPEN <= self.stage < FLUSHING
-
-    # ---- Groups
-
-    def join(self, group: str) -> None:
-        """Receive messages that are published to ``group``, until `leave` or the close."""
-        groups_of(self).join(group, self)
-
-    def leave(self, group: str) -> None:
-        """Receive no more messages that are published to ``group``."""
-        groups_of(self).leave(group, self)
-
-    @property
-    def groups(self) -> frozenset[str]:
-        """The groups it is in."""
-        return groups_of(self).of(self)
 
     def _call_in_loop(self, call: Callable[[], object]) -> bool:
         """In another thread than the loop's: have the loop make the call, in order."""

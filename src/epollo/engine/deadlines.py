@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from epollo.engine.connection import FLUSHING, OPEN, TICKS, BaseConnection
+from epollo.engine.events import WRITE
 from epollo.engine.interface import Bounds
 from epollo.reasons import CloseReason
 
@@ -13,18 +16,35 @@ def overdue(connection: BaseConnection, bounds: Bounds) -> CloseReason | None:
     tick = connection.loop.tick
     if not OPEN <= connection.stage <= FLUSHING:
         return None
-    if connection.paused or connection.reason is not None or connection.held_back:
-        connection.last_activity = connection.frame_started = tick
-    elif connection.unsent or connection.in_flight:
+    reads = not connection.paused and connection.reason is None and not connection.held_back
+    if not reads or connection.unsent or connection.in_flight:
         connection.last_activity = tick
-    if not connection.unsent:
-        connection.write_progress = tick
-    if connection.frame_started != tick and not connection.in_frame:
-        connection.frame_started = tick
-    if bounds.write and (tick - connection.write_progress) & TICKS > bounds.write:
+    write, frame = connection.write_ticks(), connection.frame_ticks(reads)
+    if bounds.write and write > bounds.write:
         return CloseReason.WRITE_TIMEOUT
-    if bounds.frame and (tick - connection.frame_started) & TICKS > bounds.frame:
+    if bounds.frame and frame > bounds.frame:
         return CloseReason.FRAME_TIMEOUT
-    if bounds.idle and (tick - connection.last_activity) & TICKS > bounds.idle:
+    timeouts = connection.loop.idle_timeouts
+    idle = timeouts.ticks(connection, bounds.idle) if timeouts.seconds else bounds.idle
+    if idle and (tick - connection.last_activity) & TICKS > idle:
         return CloseReason.IDLE_TIMEOUT
     return None
+
+
+def end_overdue(found: deque[BaseConnection], bounds: Bounds, most: int) -> None:
+    """End those of the first ``most`` of ``found`` that are overdue; all of these are removed from
+    there. Those past the write timeout are dropped; the output of the others is still sent."""
+    for _ in range(min(most, len(found))):
+        connection = found.popleft()
+        reason = overdue(connection, bounds)
+        if reason is CloseReason.WRITE_TIMEOUT and not _takes_some(connection):
+            connection.drop(reason)
+        elif reason not in (None, CloseReason.WRITE_TIMEOUT):
+            connection.end(reason)
+
+
+def _takes_some(connection: BaseConnection) -> bool:
+    """Has the peer taken some output after all? The kernel has room as soon as it has, but tells a
+    poller only when a third of its buffer, which may be megabytes, is free."""
+    connection.ready(WRITE)
+    return not connection.write_ticks()

@@ -38,7 +38,8 @@ class EagerCallbacks(Protocol):
         self, connection: Any, reply: Reply, error: BaseException | None = None
     ) -> Reply:
         """The coroutine ended in its first step: return the reply that is due now, or raise
-        ``error``. None if earlier replies are still due: then this one is sent after them."""
+        ``error``. None if it is sent later: after earlier ones that are still due, or as it is
+        made. Not asked for a reply of None or bytes if no other one is due."""
 
 
 class EagerRunner(Protocol):

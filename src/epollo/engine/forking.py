@@ -16,7 +16,9 @@ import os
 import select
 import signal
 import traceback
+import weakref
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 
 def replace_descriptors(descriptors: Iterable[int]) -> None:
@@ -47,9 +49,57 @@ def attempt(step: Callable[[], object]) -> None:
         traceback.print_exc()
 
 
-def forget_wakeup() -> None:
+class Forkable(Protocol):
+    """What a forked process gives up at once."""
+
+    def give_up(self) -> None:
+        """This process was forked from its own: leave all that it has to that one."""
+
+
+class ForkableLoop(Forkable, Protocol):
+    """A loop, which a forked process gives up if it was used."""
+
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def used(self) -> bool:
+        """Has it something that only one process can use?"""
+
+    def replace_inherited(self) -> None:
+        """The rest of `give_up`, which may need a free descriptor."""
+
+    def renew(self) -> None:
+        """It was not used: wait with descriptors of its own."""
+
+
+LOOPS: weakref.WeakSet[ForkableLoop] = weakref.WeakSet()
+
+OTHERS: weakref.WeakSet[Forkable] = weakref.WeakSet()
+"""What runs loops that are not the engine's."""
+
+
+def _give_up_all() -> None:
+    open_loops = [loop for loop in list(LOOPS) if not loop.closed]
+    used = [loop for loop in open_loops if loop.used]
+    for loop in used:
+        attempt(loop.give_up)
+    for loop in used:  # afterwards: it takes a free descriptor, and there may have been none
+        attempt(loop.replace_inherited)
+    for loop in open_loops:
+        if not loop.used:
+            attempt(loop.renew)
+    if used:
+        _forget_wakeup()
+    for other in list(OTHERS):
+        attempt(other.give_up)
+
+
+def _forget_wakeup() -> None:
     """A signal to this process must not write to the descriptor that wakes its parent."""
     try:
         signal.set_wakeup_fd(-1)
     except ValueError:  # not in the main thread
         pass
+
+
+os.register_at_fork(after_in_child=_give_up_all)

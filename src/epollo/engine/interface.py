@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from epollo.engine.delayed_calls import DelayedCall
+from epollo.engine.idle_timeouts import IdleTimeouts
 from epollo.engine.survey import Survey
 from epollo.engine.timers import Timer
 from epollo.filters.base import Filter
@@ -27,6 +29,8 @@ from epollo.framing import Buffer, Framing
 from epollo.reasons import CloseReason
 
 if TYPE_CHECKING:  # which have it with them; a TypeVar has a default from Python 3.13 on (PEP 696)
+    import asyncio
+
     from typing_extensions import TypeVar
 
     State = TypeVar("State", default=Any)
@@ -34,6 +38,8 @@ else:
     from typing import TypeVar
 
     State = TypeVar("State")
+
+Result = TypeVar("Result")
 
 Reply: TypeAlias = Buffer | Iterable[Buffer] | None
 """What ``received`` returns: one message, several, or none."""
@@ -116,6 +122,38 @@ class Connection(Protocol[State]):
     def error(self) -> BaseException | None:
         """The exception that led to the close, if one did; set while ``closed`` is called."""
 
+    @property
+    def idle_timeout(self) -> float:
+        """Seconds without a byte either way after which it is closed as idle_timeout; 0 is no
+        timeout. Counted while it is read and no reply is due. A number of seconds, or text such as
+        ``"90s"``, may be assigned, in place of the setting; None is the setting again. Raises
+        UsageError. Checked some times a second."""
+
+    @idle_timeout.setter
+    def idle_timeout(self, timeout: str | float | None) -> None: ...
+    def call_later(
+        self, delay: str | float, function: Callable[..., object], *arguments: object
+    ) -> DelayedCall:
+        """Call ``function(*arguments)`` once, after ``delay``, a number of seconds or text such as
+        ``"250ms"``, unless the connection is closed by then. It is called in the thread of the
+        event loop; with ``threads``, in a thread of the pool. What it raises closes the connection
+        as handler_error, unless it is the ConnectionClosed of one that takes no more. Raises
+        UsageError, and ConnectionClosed once closed."""
+
+    def create_task(
+        self, coroutine: Coroutine[Any, Any, Result], *, name: str | None = None
+    ) -> asyncio.Task[Result]:
+        """Run ``coroutine`` in a task, which is cancelled when the connection is closed;
+        ``disconnected`` is called when it has ended. It does not keep the connection open. What it
+        raises is dealt with as for ``call_later``. For async handlers, in the thread of their event
+        loop. Raises UsageError, and ConnectionClosed once closed."""
+
+    async def writable(self) -> None:
+        """Wait until the peer has taken so much that at most half of the setting ``high_water`` is
+        unsent; until then no more of its messages are read. For async handlers, in the thread of
+        their event loop. Raises ConnectionClosed if the connection takes no more messages, and
+        UsageError."""
+
     def send(self, message: Buffer) -> None:
         """Queue one message. Raises EncodeError and ConnectionClosed."""
 
@@ -150,8 +188,17 @@ class EngineConnection(Connection[Any], Protocol):
     """A connection as the code above the engine sees it: what no handler may call. In the loop's
     thread."""
 
+    def run_call(self, function: Callable[[], object]) -> None:
+        """Call ``function`` of the handler's; what it raises ends the connection."""
+
+    def call_raised(self, error: BaseException) -> None:
+        """Such a call, or a task of the handler's, has raised."""
+
     paused: int
     """Flags of `epollo.engine.pauses.Pause`: no message is delivered unless it is 0."""
+
+    def pause_for(self, cause: int) -> None:
+        """Set a flag of ``paused``. A pause that begins is counted."""
 
     def schedule_update(self) -> None:
         """Look at ``paused`` again when the turn ends."""
@@ -281,6 +328,35 @@ class CountingProtocol(ConnectionProtocol, Protocol):
         once a loop."""
 
 
+class MessageRates(Protocol):
+    """A limit of the messages that each connection delivers a second: a bucket that holds ``burst``
+    seconds' worth. Of a bucket only the time is kept at which it will be full again."""
+
+    @property
+    def interval(self) -> float:
+        """Seconds for each message."""
+
+    @property
+    def burst(self) -> float:
+        """Seconds, at least ``interval``: as many messages may come at once."""
+
+    def limited(
+        self, receive: Callable[..., Reply], wants_connection: bool
+    ) -> Callable[[bytes, EngineConnection], Reply]:
+        """``receive``, which counts the messages: for an engine that does not count by itself."""
+
+    def pause(self, connection: EngineConnection, seconds: float) -> None:
+        """The bucket is empty: deliver nothing for so long."""
+
+
+class RatedProtocol(ConnectionProtocol, Protocol):
+    """A protocol with a limit of messages a second, which no protocol need have."""
+
+    @property
+    def rates(self) -> MessageRates | None:
+        """None, like no such attribute, is no limit."""
+
+
 class EventLoop(Protocol):
     """One thread's loop."""
 
@@ -319,8 +395,12 @@ class EventLoop(Protocol):
     def all_connections(self) -> list[Any]:
         """All that are not yet closed, established or not: a copy, in any thread."""
 
-    def survey(self) -> Survey:
-        """What all of them have and hold, added up. In the loop's thread."""
+    def sources(self) -> list[EventSource]:
+        """All that are watched, or disabled: a copy, in any thread."""
+
+    def survey(self, sources: Sequence[EventSource], found: Survey) -> None:
+        """Add to ``found`` what the connections among ``sources`` have and hold; of those that have
+        been closed, what they had. In the loop's thread."""
 
     def newcomers(self) -> Iterable[Connection]:
         """All that are not yet established, or failed to be. For the loop's thread."""
@@ -356,6 +436,12 @@ class EventLoop(Protocol):
         """Log an error of the application that is no connection's close reason. KeyboardInterrupt
         and SystemExit then leave ``poll`` at the end of the turn. In the loop's thread."""
 
+    delayed_calls: dict[Any, set[DelayedCall]]
+    """Calls of ``call_later`` of a connection or a server that are to come, by that."""
+
+    def time(self) -> float:
+        """What `call_later` counts by: time.monotonic(), unless a test controls it."""
+
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Call ``callback`` once, ``seconds`` from now on the monotonic clock, or as soon after as
         the loop comes to it; what it raises is logged. In the loop's thread, or before it runs."""
@@ -369,9 +455,19 @@ class EventLoop(Protocol):
         no more: it is closed, or it is closed as slow_consumer because of this frame. Raises
         Reframed if it was made for a ``context`` that is not the connection's any more."""
 
+    def push_all(self, members: tuple[Any, ...], frame: bytes, exclude: object = None) -> None:
+        """Queue ``frame`` on each of ``members`` but ``exclude``, as their ``push`` does. In the
+        loop's thread."""
+
     def enforce(self, bounds: Bounds) -> None:
-        """The next tick of the clock of deadlines: end every connection over one of the
-        ``bounds``."""
+        """The next tick of the clock of deadlines: end the connections over one of the ``bounds``,
+        maybe some of them in turns that follow. None is ended before it is over it."""
+
+    tick_seconds: float
+    """Seconds between two calls of ``enforce``; 0 while there are none."""
+    on_ticks_needed: Callable[[], object] | None
+    """Is called when ``enforce`` has to be called from now on, maybe not for the first time. None:
+    the loop calls it itself then."""
 
     def limit_growth(self, limit: int, tell: Callable[[], object]) -> None:
         """Call ``tell`` each time that connections were given ``limit`` bytes more to hold: output
@@ -389,8 +485,13 @@ class EventLoop(Protocol):
     turn_seconds: float
     served_seconds: float
     """What the events of open connections took, while ``slow_after`` is finite."""
+    read_messages: int
+    """Messages of the event that is being served, or was last, if they are counted; without those
+    whose handler goes on after it. 0 when an event begins, of whatever kind it is."""
     undelivered: int
     """Messages that were held back, and then dropped with their connection."""
+    pauses: dict[int, int]
+    """How often a connection began to be paused, by cause, of `epollo.engine.pauses`."""
     crossing_seconds: float
     """How long a drained connection is kept for what crosses its end on the wire; 0 at first."""
     on_error: Callable[[BaseException, str], object]
@@ -439,10 +540,17 @@ class LoopInterface(Protocol):
     polling: bool  # in a turn
     dispatching: bool  # giving sources their events
     tick: int  # counts the sweeps; connections keep it in place of a time
+
+    @property
+    def not_begun(self) -> int:
+        """The tick that they keep while no frame has begun, or no output waits for the peer."""
+
     crossing_seconds: float  # for what crosses the end of a drained connection on the wire
     replies: dict[Any, Any]  # by connection, its `Replies` while some are not queued whole
     held_reads: dict[Any, Any]  # by connection, the `HeldRead` of what it holds back
     undelivered: int  # messages that were held back, and then dropped
+    read_messages: int  # see `EventLoop`
+    pauses: dict[int, int]  # how often a connection began to be paused, by cause
     dropped: dict[Any, int]  # by connection: bytes unsent when it was closed, until it is told
 
     def serve_held_back(self, connection: Any, messages: Iterable[bytes]) -> int | None:
@@ -464,6 +572,17 @@ class LoopInterface(Protocol):
         """Disable it now; close the descriptor, and call ``closed``, at the end of the turn. With
         ``abort``, the kernel drops what the peer has not taken."""
 
+    delayed_calls: dict[Any, set[DelayedCall]]  # those to come, by what they belong to
+    writers: dict[Any, set[Any]]  # by connection, futures of coroutines in `writable`
+    idle_timeouts: IdleTimeouts  # those that connections have of their own
+    tick_seconds: float  # from one sweep to the next
+
+    def start_ticks(self) -> None:
+        """See to it that there are sweeps."""
+
+    def time(self) -> float:
+        """What `call_later` counts by, in seconds."""
+
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
     def call_threadsafe(self, callback: Callable[[], object]) -> None: ...
     def push_threadsafe(self, connection: Any, frame: bytes, context: object = None) -> bool: ...
@@ -483,10 +602,6 @@ class ConnectionContext(Protocol):
     def protocol(self) -> ConnectionProtocol: ...
     @property
     def encode(self) -> Callable[[Buffer], bytes]: ...
-
-    read_messages: int
-    """Messages of the event that is being served, or was last, if they are counted; without those
-    whose handler goes on after it."""
 
     @property
     def framing(self) -> Framing: ...

@@ -21,3 +21,5 @@ class Pause(IntFlag):
 (USER, HIGH_WATER, IN_FLIGHT, SEALED, FAILED, RATE, REPLYING, PHASE) = (
     flag.value for flag in Pause
 )
+
+RATE_ROUNDING = 1e-6  # seconds by which a message may come too early for its rate

@@ -85,7 +85,7 @@ class PhasedConnection(ReplyingConnection):
         """Are the ``rest`` bytes, which came behind the last message of the phase before, to be cut
         now?"""
         self.paused &= ~PHASE
-        self.frame_started = self.loop.tick
+        self.frame_started = self.loop.not_begun
         if not self.takes_messages:
             return False
         if rest and self.filter_io is not None and self.filter_io.timer is not None:

@@ -186,6 +186,12 @@ class ReplyingConnection:
         """Are replies to messages in flight still sent? Not after an error of the handler."""
         return not self.paused & FAILED
 
+    def pause_for(self, cause: int) -> None:
+        """Deliver no message for this ``cause``, too. A pause that begins is counted."""
+        if not self.paused & cause:
+            self.paused |= cause
+            self.context.loop.pauses[cause] += 1
+
     def queue_message(self, message: Buffer) -> int:
         """Queue one message; returns the size of its frame."""
         frame = self.context.encode(message)
@@ -204,7 +210,7 @@ class ReplyingConnection:
         replies = self.context.loop.replies[self] if replying else Replies(self)
         replies.add(reply, done or _nothing)
         if not replying and not replies.begin():
-            self.paused |= REPLYING
+            self.pause_for(REPLYING)
             self.context.loop.replies[self] = replies
             self.schedule_update()
 
@@ -242,7 +248,7 @@ class ReplyingConnection:
     def _count_in_flight(self, count: int) -> None:
         self.in_flight += count
         if self.in_flight >= self.context.protocol.limits.in_flight:
-            self.paused |= IN_FLIGHT
+            self.pause_for(IN_FLIGHT)
         else:
             self.paused &= ~IN_FLIGHT
 

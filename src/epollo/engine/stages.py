@@ -32,10 +32,11 @@ class StagedConnection(FilteredConnection, Protocol):
     """What the stages need of their connection."""
 
     socket: socket.socket
-    fd: int
     peer: str | None
     filter_io: FilterIO | None
 
+    @property
+    def fd(self) -> int: ...
     @property
     def context(self) -> ConnectionContext: ...
     @property
@@ -111,7 +112,6 @@ class Handshake(ConnectionStage):
     def ready(self, events: int) -> None:
         if self.connection.closed:  # by an earlier one of the same batch
             return
-        self.connection.context.read_messages = 0
         try:
             if self._unsent:
                 self._send()

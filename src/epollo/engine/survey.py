@@ -1,4 +1,4 @@
-"""What all connections of a loop have and hold at one moment, added up."""
+"""What connections of a loop have and hold, added up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CAUSES = {
 
 
 class Survey(Traffic):
-    """Sums over connections that are not closed."""
+    """Sums over connections. A closed one holds nothing."""
 
     __slots__ = ("buffered", "held_back", "in_flight", "paused", "unsent")
 
@@ -32,21 +32,30 @@ class Survey(Traffic):
         self.in_flight: int = 0
         self.paused: dict[str, int] = dict.fromkeys(CAUSES.values(), 0)  # connections, by cause
 
-    def look_at(self, connections: Iterable[Any]) -> Survey:
-        """Look at each of ``connections``; returns itself."""
+    def look_at(self, connections: Iterable[Any]) -> None:
+        """Add each of ``connections``."""
         for connection in connections:
             self.add(connection)
-            if connection.closed:
-                continue
-            self.unsent += connection.unsent
-            self.buffered += connection.buffered
-            if connection.held_back:
-                self.held_back += length_hint(connection.held_back)
-            self.in_flight += connection.in_flight
-            if connection.paused:
-                for cause in causes_of(connection.paused):
-                    self.paused[cause] += 1
-        return self
+            if (
+                connection.unsent
+                or connection.in_flight
+                or connection.paused  # as a closed one is
+                or connection.held_back
+            ):
+                self._look_closer(connection)
+            else:
+                self.buffered += connection.partial_size()
+
+    def _look_closer(self, connection: Any) -> None:
+        if connection.closed:
+            return
+        self.unsent += connection.unsent
+        self.buffered += connection.buffered
+        if connection.held_back:
+            self.held_back += length_hint(connection.held_back)
+        self.in_flight += connection.in_flight
+        for cause in causes_of(connection.paused):
+            self.paused[cause] += 1
 
 
 def causes_of(paused: int) -> list[str]:

@@ -36,3 +36,10 @@ class Traffic:
         self.messages_out += other.messages_out
         self.bytes_in += other.bytes_in
         self.bytes_out += other.bytes_out
+
+    def raise_to(self, other: Counting) -> None:
+        """Be no less than ``other`` in any count."""
+        self.messages_in = max(self.messages_in, other.messages_in)
+        self.messages_out = max(self.messages_out, other.messages_out)
+        self.bytes_in = max(self.bytes_in, other.bytes_in)
+        self.bytes_out = max(self.bytes_out, other.bytes_out)

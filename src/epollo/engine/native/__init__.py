@@ -7,6 +7,7 @@ context      what connections share: the buffers of a loop, the lookups of a pro
 outbox       the unsent output of one connection
 endpoint     the data of a connection, and its socket
 sending      bytes out
+life         the stages of the usual connection
 connection   bytes in, messages to the handler, replies out
 listener     accept4
 eager        the first step of a coroutine

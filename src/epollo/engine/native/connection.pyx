@@ -6,14 +6,16 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_REFCNT
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
-from posix.uio cimport iovec, readv
+from posix.uio cimport iovec
 
+from epollo.engine.native.attempts cimport raise_set
+from epollo.engine.native.clock cimport monotonic
 from epollo.engine.native.decoder cimport Cursor, skip
 from epollo.engine.native.endpoint cimport os_error
 from epollo.engine.native.context cimport ConnectionContext
-from epollo.engine.native.formats cimport (
+from epollo.engine.native.formats.base cimport (
     LONGEST_HEADER,
     WHOLE,
     Envelope,
@@ -23,7 +25,9 @@ from epollo.engine.native.formats cimport (
     find_frame,
     wrap_message,
 )
-from epollo.engine.native.sending cimport Sender
+from epollo.engine.native.formats.words cimport put_word
+from epollo.engine.native.kernel cimport readv, recv
+from epollo.engine.native.life cimport Life
 from epollo.engine.native.context cimport READ_SIZE, REPLY_SIZE, LoopBuffers
 
 from operator import length_hint
@@ -46,9 +50,7 @@ cdef extern from "Python.h":
     }
     """
     void forget_hash(object message)
-
-cdef extern from "<sys/socket.h>" nogil:
-    ssize_t recv(int fd, void *buffer, size_t size, int flags)
+    Py_ssize_t PY_SSIZE_T_MAX
 
 cdef enum:
     LARGE = 8 << 10  # bytes; a longer reply is not copied, a longer message is read in place
@@ -56,14 +58,17 @@ cdef enum:
 cdef uint32_t READ = _events.READ
 cdef uint32_t WRITE = _events.WRITE
 cdef uint8_t PHASE = pauses.PHASE
+cdef double RATE_ROUNDING = pauses.RATE_ROUNDING
 cdef uint8_t OPEN = Stage.OPEN
 cdef uint8_t FLUSHING = Stage.FLUSHING
 cdef uint8_t CLOSED = Stage.CLOSED
 cdef object RESET = CloseReason.RESET
 cdef object NOTHING = ()  # the only empty tuple there is
 
+ctypedef int (*Attempt)(ConnectionCore, Cursor *, bint *) noexcept
 
-cdef class ConnectionCore(Sender):
+
+cdef class ConnectionCore(Life):
     """The part of a connection that messages pass through."""
 
     def ready(self, events):
@@ -74,7 +79,6 @@ cdef class ConnectionCore(Sender):
     cdef int serve_ready(self, uint32_t events) except -1:
         cdef Cursor cursor
         cdef Py_ssize_t count
-        self.context.buffers.read = 0
         # An earlier handler of the same batch may have paused this connection, or closed it; and
         # messages that were held back come before bytes that are still to be read.
         if (
@@ -86,11 +90,13 @@ cdef class ConnectionCore(Sender):
         count = self._receive(&cursor)
         if count > 0:
             self.last_activity = self.context.buffers.tick
-            self._consume(&cursor)
-            if self.counts is not NULL:
-                self.counts.bytes_in += count
-                self.counts.messages_in += cursor.messages
-                self.context.buffers.read += cursor.messages
+            try:
+                self._consume(&cursor)
+            finally:  # a signal handler may have raised: those before that were delivered
+                if self.counts is not NULL:
+                    self.counts.bytes_in += count
+                    self.counts.messages_in += cursor.messages
+                    self.context.buffers.read += cursor.messages
         elif count == 0:
             self.end_of_stream()
         elif errno != EAGAIN and errno != EINTR:  # readiness is a hint: select(2), BUGS
@@ -119,13 +125,15 @@ cdef class ConnectionCore(Sender):
         )
         if self.partial is not None:
             self.context.buffers.grown += cursor.count
-        if self.paused:
-            self._deliver_held(&cursor)
-        else:
-            self._consume(&cursor)
-        if self.counts is not NULL:
-            self.counts.messages_in += cursor.messages
-            self.context.buffers.read += cursor.messages
+        try:
+            if self.paused:
+                self._deliver_held(&cursor)
+            else:
+                self._consume(&cursor)
+        finally:
+            if self.counts is not NULL:
+                self.counts.messages_in += cursor.messages
+                self.context.buffers.read += cursor.messages
 
     def serve(self, messages):
         """Deliver the messages, in order; send the replies. Returns how many are left if delivery
@@ -165,22 +173,13 @@ cdef class ConnectionCore(Sender):
             and type(message) is bytes
             and OPEN <= self.stage < FLUSHING
         ):
-            _pack(self, self.context, <bytes> message)
+            _pack(self, self.context, <bytes> message, False)
         else:
             BaseConnection.send(self, message)
 
     def queue(self, bytes frame not None):
         """Send ``frame`` when the turn ends, or now, if too much is queued."""
-        if self.context.buffers.serving is self:
-            _append(self, self.context, frame, 0, 0)
-            return
-        if self.counts is not NULL:
-            self.counts.messages_out += 1
-        self.last_activity = self.context.buffers.tick
-        if self.filter_io is not None:
-            self.filter_io.send(self, frame)
-        else:
-            self.queue_raw(frame)
+        self.queue_frame(frame)
 
     def check_eof(self):
         """The stream has ended. Raises FrameTruncated inside a frame."""
@@ -205,12 +204,48 @@ cdef class ConnectionCore(Sender):
         return self.partial.so_far(self.context.format)
 
     @final
-    cdef bint well(self, uint32_t idle) except -1:
-        """Is it certain, without a closer look, that the peer is not late?"""
+    cdef int push_frame(self, bytes frame) except -1:
+        """The same as ``push``."""
+        return self.queue_frame(frame) if OPEN <= self.stage < FLUSHING else 0
+
+    @final
+    cdef int queue_frame(self, bytes frame) except -1:
+        """The same as ``queue``."""
+        if self.context.buffers.serving is self:
+            return _append(self, self.context, frame, 0, 0)
+        if self.counts is not NULL:
+            self.counts.messages_out += 1
+        self.last_activity = self.context.buffers.tick
+        if self.filter_io is not None:
+            self.filter_io.send(self, frame)
+            return 0
+        return self.queue_bytes(frame)
+
+    @final
+    cdef bint only_reads(self) noexcept:
+        """Does it go on to wait for bytes to read, and for nothing else? Then ``update_state`` is
+        done with this."""
+        if (
+            self.stage != OPEN
+            or self.paused
+            or <uint32_t> self._events != READ
+            or self.reason is not None
+            or self.held_back is not NOTHING
+            or self.context.buffers.serving is self
+        ):
+            return False
+        self.update_due = False
+        self.last_activity = self.context.buffers.tick
+        return True
+
+    @final
+    cdef bint well(self, uint32_t idle, dict own) except -1:
+        """Is it certain, without a closer look, that the peer is not late? Those with an idle
+        timeout of their ``own`` are looked at when that can have passed."""
         cdef uint32_t tick = self.context.buffers.tick
         if self.partial is not None or self.outbox is not None:
             return False
-        if tick - self.last_activity > idle > 0:
+        if tick - self.last_activity > idle > 0 and not (own and self in own):
             return False
         if self.filter_io is not None and self.filter_io.filter.partial:
             return False
@@ -300,47 +335,24 @@ cdef class ConnectionCore(Sender):
     @final
     cdef bint _deliver_whole(self, Cursor *cursor) except -1:
         """Deliver the messages of ``cursor``, one by one; true if some are left."""
-        cdef ConnectionContext context = self.context
-        cdef Found found
-        cdef Span span
-        cdef bytes message = None
-        cdef bint handled = False  # else it is still to be decoded, which may raise MemoryError
+        cdef bint handled = False
+        cdef int left = (<Attempt> _deliver_each)(self, cursor, &handled)
+        if left >= 0:
+            return left
+        self._delivery_failed(handled)
+        return False
+
+    @final
+    cdef int _delivery_failed(self, bint handled) except -1:
+        """The handler has raised, or, if not ``handled``, the decoder."""
         try:
-            if self.partial is not None:
-                if self.partial.header is not None:
-                    return True  # Python code is asked, and may pause delivery: `_deliver_held`
-                message = self.complete(context.format, cursor)
-                if message is None:
-                    self.grow(0)  # `_receive_more` and `feed` have counted
-                    return cursor.needs_fallback
-                # A sweep sets this for every stream without a partial frame. So it is right
-                # already, unless earlier reads have begun a frame.
-                self.frame_started = context.buffers.tick
-                cursor.messages += 1
-                handled = True
-                self._deliver(context, message)
-                if self.paused:
-                    return True
-            while cursor.count:
-                handled = False
-                found = find_frame(context.format, cursor.data, cursor.count, &span)
-                if self.paused:
-                    return True  # by Python code that was asked for the size
-                if found != WHOLE:
-                    return self._keep_rest(found, cursor)
-                message = _again(message, cursor.data + span.start, span.stop - span.start)
-                skip(cursor, span.size)
-                cursor.messages += 1
-                handled = True
-                self._deliver(context, message)
-                if self.paused:
-                    return True
+            raise_set()
         except BaseException as error:
             if handled:
                 self.handler_raised(error)
             else:
                 self.bad_stream(error)
-        return False
+        return 0
 
     @final
     cdef bint _keep_rest(self, Found found, Cursor *cursor) except -1:
@@ -375,7 +387,7 @@ cdef class ConnectionCore(Sender):
                 skip(cursor, span.size)
                 answer = context.native.on_message(self, data, span.stop - span.start)
                 if answer is not None:
-                    _pack(self, context, answer)
+                    _pack(self, context, answer, False)
                 if self.paused:
                     return True
                 _dispatch_batch(context, cursor)
@@ -396,7 +408,7 @@ cdef class ConnectionCore(Sender):
         while buffers.used + size > REPLY_SIZE - 2 * LONGEST_HEADER:  # see `_pack`
             self.send_replies(None, 0)
         start = buffers.output + buffers.used
-        if not wrap_message(format, NULL, size, start, &envelope):
+        if not wrap_message(format, NULL, size, False, start, &envelope):
             return NULL
         start += envelope.header
         memcpy(start + size, format.trailer_data, envelope.trailer)
@@ -424,6 +436,7 @@ cdef class ConnectionCore(Sender):
             buffers.serving = None
             if self.counts is not NULL:
                 self.counts.messages_out += buffers.replied
+                _settle_rate(self, buffers)
         return 0
 
     @final
@@ -432,12 +445,15 @@ cdef class ConnectionCore(Sender):
         arguments[0] = <PyObject *> context.bound
         arguments[1], arguments[2] = <PyObject *> message, <PyObject *> self
         reply = context.call(
-            context.received, arguments + context.first, context.arguments, NULL
+            <PyObject *> context.received, arguments + context.first, context.arguments, NULL
         )
         if type(reply) is bytes and not self.paused:
-            _pack(self, context, <bytes> reply)
+            _pack(self, context, <bytes> reply, reply is message)
         elif reply is not None:
             self.reply(reply)  # by a new framing, if a phase begins
+        context.buffers.allowance -= 1
+        if context.buffers.allowance <= 0:
+            _look_at_rate(self, context.buffers)
         return 0
 
     @final
@@ -522,10 +538,90 @@ class Connection(ConnectionCore, BaseConnection):
     __slots__ = ()
 
 
+cdef int _deliver_each(ConnectionCore self, Cursor *cursor, bint *handled) except -1:
+    """The part of `_deliver_whole` that may raise. ``handled``: not to decode the next message,
+    which may raise MemoryError."""
+    cdef ConnectionContext context = self.context
+    cdef FrameFormat format = context.format
+    cdef Found found
+    cdef Span span
+    cdef bytes message = None
+    if self.partial is not None:
+        if self.partial.header is not None:
+            return True  # Python code is asked, and may pause delivery: `_deliver_held`
+        message = self.complete(format, cursor)
+        if message is None:
+            self.grow(0)  # `_receive_more` and `feed` have counted
+            return cursor.needs_fallback
+        # A sweep sets this for every stream without a partial frame. So it is right already,
+        # unless earlier reads have begun a frame.
+        self.frame_started = context.buffers.tick
+        cursor.messages += 1
+        handled[0] = True
+        self._deliver(context, message)
+        if self.paused:
+            return True
+    while cursor.count:
+        handled[0] = False
+        found = find_frame(format, cursor.data, cursor.count, &span)
+        if self.paused:
+            return True  # by Python code that was asked for the size
+        if found != WHOLE:
+            return self._keep_rest(found, cursor)
+        message = _again(message, cursor.data + span.start, span.stop - span.start)
+        skip(cursor, span.size)
+        cursor.messages += 1
+        handled[0] = True
+        self._deliver(context, message)
+        if self.paused:
+            return True
+    return False
+
+
 cdef inline int _begin_serving(ConnectionCore self, LoopBuffers buffers) except -1:
     """From here to `end_serving`, output is gathered, and its messages are counted."""
     buffers.serving = self
     buffers.used = buffers.replied = 0
+    buffers.allowance = buffers.allowed = PY_SSIZE_T_MAX
+    if self.context.interval > 0 and self.counts is not NULL:
+        _allow(self, buffers, buffers.clock)
+    return 0
+
+
+cdef inline int _allow(ConnectionCore self, LoopBuffers buffers, double now) noexcept:
+    """Find how many messages may be delivered before the next look at the clock; see
+    `epollo.server.rates`. At least one may, as the connection is not paused; and no more than an
+    eighth of a full bucket, as a handler may take long, and the bucket fills meanwhile."""
+    cdef ConnectionContext context = self.context
+    cdef double full_at = max(now, self.counts.full_at)
+    cdef double seconds = now + context.full - full_at  # that the bucket holds
+    self.counts.full_at = full_at
+    if seconds >= context.eighth:
+        buffers.allowance = buffers.allowed = context.most_allowed
+    else:
+        buffers.allowance = buffers.allowed = <Py_ssize_t> max(1.0, seconds / context.interval)
+    return 0
+
+
+cdef inline void _settle_rate(ConnectionCore self, LoopBuffers buffers) noexcept:
+    """Count the messages that were delivered."""
+    if self.context.interval > 0 and self.counts is not NULL:
+        self.counts.full_at += (buffers.allowed - buffers.allowance) * self.context.interval
+        buffers.allowed = buffers.allowance
+
+
+cdef int _look_at_rate(ConnectionCore self, LoopBuffers buffers) except -1:
+    """All that were allowed are delivered: pause delivery if the next one has to wait."""
+    cdef ConnectionContext context = self.context
+    if self.counts is NULL or not OPEN <= self.stage < FLUSHING:
+        return 0
+    _settle_rate(self, buffers)
+    cdef double now = monotonic()
+    cdef double wait = self.counts.full_at + context.interval - context.burst - now
+    if wait > RATE_ROUNDING:
+        context.protocol.rates.pause(self, wait)
+    else:
+        _allow(self, buffers, now)
     return 0
 
 
@@ -537,16 +633,20 @@ cdef inline void _dispatch_batch(ConnectionContext context, Cursor *cursor) noex
     )
 
 
-cdef inline int _pack(ConnectionCore self, ConnectionContext context, bytes message) except -1:
-    """Write the frame that carries ``message`` behind the other replies of this turn."""
+cdef inline int _pack(
+    ConnectionCore self, ConnectionContext context, bytes message, bint again
+) except -1:
+    """Write the frame that carries ``message`` behind the other replies of this turn. ``again``:
+    it is the message that was received."""
     cdef Envelope envelope
+    cdef PyObject *format = <PyObject *> context.format  # which keeps it: without a reference
     # To send may run Python (a TLS filter, a signal handler, a finalizer), which may send on the
     # same connection: so look again whether there is space.
     while context.buffers.used > REPLY_SIZE - LONGEST_HEADER:
         self.send_replies(None, 0)
     if wrap_message(
-        context.format, <const uint8_t *> PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message),
-        context.buffers.output + context.buffers.used, &envelope,
+        <FrameFormat> format, <const uint8_t *> PyBytes_AS_STRING(message),
+        PyBytes_GET_SIZE(message), again, context.buffers.output + context.buffers.used, &envelope,
     ):
         return _append(self, context, message, envelope.header, envelope.trailer)
     return _pack_encoded(self, context, message)
@@ -573,7 +673,10 @@ cdef inline int _append(
     memcpy(context.buffers.output + used, PyBytes_AS_STRING(message), size)
     used += size
     if trailer:
-        memcpy(context.buffers.output + used, context.format.trailer_data, trailer)
+        # There is space for a word behind the output: without a call for a few bytes.
+        put_word(context.buffers.output + used, context.format.trailer_word)
+        if trailer > <Py_ssize_t> sizeof(uint64_t):
+            memcpy(context.buffers.output + used, context.format.trailer_data, trailer)
         used += trailer
     context.buffers.used = used
     if self.outbox is not None:

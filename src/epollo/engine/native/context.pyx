@@ -3,19 +3,25 @@
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 
-from epollo.engine.native.formats cimport format_of
+from epollo.engine.native.formats.choice cimport format_of
 from epollo.engine.native.protocol cimport NativeProtocol
 
 from types import MethodType
 
 from epollo.engine.framings import context_with
+from epollo.engine.pauses import RATE_ROUNDING
 from epollo.framing.own import checked
 
 cdef extern from "Python.h":
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
     Vectorcall PyVectorcall_Function(PyObject *callable)
     Py_ssize_t PY_SSIZE_T_MAX
-    object PyObject_Vectorcall(object callable, PyObject **arguments, size_t count, PyObject *names)
+    object PyObject_Vectorcall(
+        PyObject *callable, PyObject **arguments, size_t count, PyObject *names
+    )
+
+cdef enum:
+    MOST_ALLOWED = 16  # messages for each look at the clock
 
 
 cdef class LoopBuffers:
@@ -26,7 +32,7 @@ cdef class LoopBuffers:
         self.to_flush = []
         self.growth_limit = PY_SSIZE_T_MAX
         self.input = <uint8_t *> PyMem_Malloc(READ_SIZE)
-        self.output = <uint8_t *> PyMem_Malloc(REPLY_SIZE)
+        self.output = <uint8_t *> PyMem_Malloc(REPLY_SIZE + BEHIND)
         if self.input is NULL or self.output is NULL:
             raise MemoryError
 
@@ -61,6 +67,12 @@ cdef class ConnectionContext:
         self.format = format_of(framing)
         self.native = protocol if isinstance(protocol, NativeProtocol) else None
         self.counts = getattr(protocol, "counts", False)
+        rates = getattr(protocol, "rates", None)
+        if rates is not None:
+            self.interval, self.burst = rates.interval, rates.burst
+            self.full = self.burst + RATE_ROUNDING
+            self.eighth = min(self.burst / 8, MOST_ALLOWED * self.interval)
+            self.most_allowed = <Py_ssize_t> max(1.0, self.eighth / self.interval)
 
     @property
     def framing(self):
@@ -78,12 +90,3 @@ cdef class ConnectionContext:
         )
         other.contexts = self.contexts
         return other
-
-    @property
-    def read_messages(self):
-        """Messages of the event that is being served, or was last; without those deferred."""
-        return self.buffers.read
-
-    @read_messages.setter
-    def read_messages(self, Py_ssize_t count):
-        self.buffers.read = count

@@ -1,7 +1,7 @@
 from libc.stdint cimport uint8_t
 
-from epollo.engine.native.formats cimport Found, FrameFormat, Span
-from epollo.engine.native.sized cimport SizedFormat
+from epollo.engine.native.formats.base cimport Found, FrameFormat, Span
+from epollo.engine.native.formats.sized cimport SizedFormat
 
 cdef struct Cursor:  # the bytes of a read that are not decoded yet
     const uint8_t *data

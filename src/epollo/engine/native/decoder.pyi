@@ -13,4 +13,7 @@ class Decoder:
         """A decoder of another stream. It shares what was learned, as connections do."""
 
     def feed(self, data: Buffer) -> list[bytes]: ...
+    def encode(self, message: bytes) -> bytes:
+        """The frame that carries ``message``, as a connection sends it. Raises EncodeError."""
+
     def eof(self) -> None: ...

@@ -7,18 +7,24 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport uint8_t
 from libc.string cimport memcmp, memcpy
 
-from epollo.engine.native.formats cimport (
+from epollo.engine.native.formats.base cimport (
     BAD,
     HEADER,
+    LONGEST_HEADER,
     PART,
     WHOLE,
+    Envelope,
     Found,
     FrameFormat,
     Span,
     find_frame,
-    format_of,
+    wrap_message,
 )
-from epollo.engine.native.sized cimport SizedFormat
+from epollo.engine.native.formats.choice cimport format_of
+from epollo.engine.native.formats.sized cimport SizedFormat
+
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
 
 
 cdef enum:
@@ -159,6 +165,8 @@ cdef class Partial:
         if ended > 0 and memcmp(data + self.span.stop, format.trailer_data, ended):
             cursor.needs_fallback = True
             return False
+        if held > size and format.recall(data, size) != size:
+            format.told_by(held)
         self._hold(data, held)
         self.header = None
         self._begin(cursor)
@@ -286,7 +294,13 @@ cdef class StreamDecoder:
                 held = self.partial.so_far(format) + held
             self.partial = Partial()
             self.partial.fallback = format.framing.decoder()
-        return list(self.partial.fallback.feed(held))
+        try:
+            messages = list(self.partial.fallback.feed(held))
+        except BaseException as error:
+            _decoded_elsewhere(format, getattr(error, "messages", ()))
+            raise
+        _decoded_elsewhere(format, messages)
+        return messages
 
     cdef int keep_raw(self, FrameFormat format) except -1:
         """Another format follows: keep only the bytes of the partial frame, as they came."""
@@ -306,6 +320,13 @@ cdef class StreamDecoder:
                 fallback.feed(self.partial.so_far(format))
         fallback.eof()
         return 0
+
+
+cdef int _decoded_elsewhere(FrameFormat format, object messages) except -1:
+    """With how many bytes the sizes of these ``messages`` were told is not known."""
+    if messages and format.asks:
+        (<SizedFormat> format).told_by(PY_SSIZE_T_MAX)
+    return 0
 
 
 cdef class Decoder(StreamDecoder):
@@ -330,6 +351,17 @@ cdef class Decoder(StreamDecoder):
             return self.all_messages(self.format, &cursor)
         finally:
             PyBuffer_Release(&view)
+
+    def encode(self, bytes message not None):
+        """The frame that carries ``message``, as a connection sends it. Raises EncodeError."""
+        cdef uint8_t header[LONGEST_HEADER]
+        cdef Envelope sizes
+        if wrap_message(
+            self.format, <const uint8_t *> PyBytes_AS_STRING(message), len(message), False,
+            header, &sizes,
+        ):
+            return header[:sizes.header] + message + self.format.trailer[:sizes.trailer]
+        return self.format.framing.encode(message)
 
     def eof(self):
         """The stream has ended. Raises FrameTruncated inside a frame."""

@@ -63,7 +63,9 @@ cdef class EagerRunner:
         if waits:
             self._task = None
             return self._callbacks.resume(work, value, connection, weight)
-        return self._callbacks.reply_in_order(connection, value) if connection.in_flight else value
+        if connection.in_flight or not (type(value) is bytes or value is None):
+            return self._callbacks.reply_in_order(connection, value)
+        return value
 
     cdef bint _needs_replacement(self) except -1:
         return self._is_resumed() or self._cancelling() or self._context != self._clean_context

@@ -13,6 +13,7 @@ cdef struct Counts:  # see `epollo.engine.interface.EngineConnection`
     long long messages_out
     long long bytes_in
     long long bytes_out
+    double full_at  # when its bucket of messages will be full, if they are limited
 
 
 cdef object os_error(int code)
@@ -28,7 +29,7 @@ cdef class Endpoint(StreamDecoder):
     cdef public object error
     cdef public object filter_io
     cdef public object held_back
-    cdef Counts *counts  # NULL if it counts nothing
+    cdef Counts *counts  # NULL if it counts nothing and limits no messages
     cdef readonly unsigned long long id
     cdef readonly int fd
     cdef public uint32_t last_activity
@@ -46,3 +47,5 @@ cdef class Endpoint(StreamDecoder):
     cdef uint8_t since_high
     cdef uint8_t peer_size  # 0: not known, or a path
     cdef uint8_t peer_address[PEER_SIZE]
+
+    cdef bint knows_peer(self) except -1

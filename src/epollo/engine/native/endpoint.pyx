@@ -4,13 +4,14 @@ import os
 import socket
 from sys import byteorder
 
+from cython cimport final
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.errno cimport EBADF, errno
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
+from epollo.engine.native.clock cimport monotonic
 from epollo.engine.native.context cimport ConnectionContext
 
 from epollo import address
@@ -60,7 +61,7 @@ cdef class Endpoint(StreamDecoder):
         self.fd = sock.detach()
         self.stage = CONNECTING
         self.id = next(NEW_IDS)
-        if context.counts:
+        if context.counts or context.interval > 0:
             self.counts = <Counts *> PyMem_Calloc(1, sizeof(Counts))
             if self.counts is NULL:
                 raise MemoryError
@@ -76,19 +77,19 @@ cdef class Endpoint(StreamDecoder):
 
     @property
     def messages_in(self):
-        return 0 if self.counts is NULL else self.counts.messages_in
+        return self.counts.messages_in if _counts(self) else 0
 
     @property
     def messages_out(self):
-        return 0 if self.counts is NULL else self.counts.messages_out
+        return self.counts.messages_out if _counts(self) else 0
 
     @property
     def bytes_in(self):
-        return 0 if self.counts is NULL else self.counts.bytes_in
+        return self.counts.bytes_in if _counts(self) else 0
 
     @property
     def bytes_out(self):
-        return 0 if self.counts is NULL else self.counts.bytes_out
+        return self.counts.bytes_out if _counts(self) else 0
 
     def count_bytes(self, Py_ssize_t received, Py_ssize_t sent):
         """Count more bytes, if it counts."""
@@ -133,11 +134,17 @@ cdef class Endpoint(StreamDecoder):
 
     def find_peer(self):
         """Remember the peer's address. Raises OSError if not connected."""
+        if not self.knows_peer():
+            raise os_error(errno)
+
+    @final
+    cdef bint knows_peer(self) except -1:
+        """The same; false if not connected, with the error in ``errno``."""
         cdef uint8_t full[ADDRESS_SIZE]
         cdef socklen_t size = ADDRESS_SIZE
         cdef unsigned short family
         if getpeername(self.fd, <sockaddr *> full, &size) < 0:
-            raise os_error(errno)
+            return False
         memcpy(&family, full, sizeof(family))  # which is not aligned
         if family == AF_INET:
             self.peer_size = size
@@ -148,6 +155,7 @@ cdef class Endpoint(StreamDecoder):
             memcpy(self.peer_address + FLOW, full + FLOW + 4, PEER_SIZE - FLOW)
         else:  # a path, which may be longer
             self._peer = address.peer_name(self.socket.getpeername())
+        return True
 
     @property
     def sockname(self):
@@ -172,13 +180,6 @@ cdef class Endpoint(StreamDecoder):
         self.fd = -1
 
 
-cdef inline double monotonic() noexcept:
-    """As time.monotonic()."""
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec + now.tv_nsec * 1e-9
-
-
 cdef object _unpacked(bytes packed):
     """The address in a sockaddr, as Python's sockets give it: ip(7), ipv6(7), unix(7)."""
     family = int.from_bytes(packed[:2], byteorder)
@@ -195,3 +196,8 @@ cdef object _unpacked(bytes packed):
 cdef object os_error(int code):
     """The exception for an errno, passed by value: making the exception may run any code."""
     return OSError(code, os.strerror(code))
+
+
+cdef inline bint _counts(Endpoint self) noexcept:
+    """Does it count, not only limit its messages?"""
+    return self.counts is not NULL and self.context.counts

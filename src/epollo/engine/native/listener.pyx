@@ -6,14 +6,9 @@ import socket
 from libc.errno cimport EAGAIN, EINTR, errno
 from posix.unistd cimport close
 
-from epollo.engine import listener
+from epollo.engine.native.kernel cimport SOCK_CLOEXEC, SOCK_NONBLOCK, accept4
 
-cdef extern from "<sys/socket.h>" nogil:
-    int SOCK_NONBLOCK, SOCK_CLOEXEC
-    ctypedef unsigned int socklen_t
-    struct sockaddr:
-        pass
-    int accept4(int fd, sockaddr *address, socklen_t *size, int flags)
+from epollo.engine import listener
 
 
 class Listener(listener.Listener):
@@ -33,7 +28,8 @@ class Listener(listener.Listener):
         if fd < 0:
             raise OSError(errno, os.strerror(errno))
         try:
-            return socket.socket(self._family, _KIND, 0, fd)
+            # Not socket.socket, which is this with makefile and the like, made in Python.
+            return socket.SocketType(self._family, _KIND, 0, fd)
         except BaseException:  # such as MemoryError, or what a signal handler raises
             close(fd)
             raise

@@ -8,17 +8,29 @@ import os
 from cython cimport final
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_SIZE
+from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EBADF, EINTR, errno
 from libc.limits cimport INT_MAX
 from libc.math cimport INFINITY, ceil
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
+from epollo.engine.native.attempts cimport raise_set
+from epollo.engine.native.clock cimport monotonic
 from epollo.engine.native.connection cimport ConnectionCore
 from epollo.engine.native.context cimport LoopBuffers
+from epollo.engine.native.kernel cimport (
+    EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL,
+    EPOLL_CTL_MOD,
+    epoll_create1,
+    epoll_ctl,
+    epoll_event,
+    epoll_wait,
+)
 
 from epollo.engine import base_loop
 from epollo.engine import events as _events
@@ -28,19 +40,16 @@ from epollo.engine.native.connection import Connection
 from epollo.engine.native.listener import Listener
 from epollo.engine.native.context import ConnectionContext
 from epollo.engine.next_event import NextEvent
-from epollo.engine.survey import Survey
 from epollo.errors import EngineMissing
 
-cdef extern from "<sys/epoll.h>" nogil:
-    int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL
-    union epoll_data:
-        int fd
-    struct epoll_event:
-        uint32_t events
-        epoll_data data
-    int epoll_create1(int flags)
-    int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)
-    int epoll_wait(int epoll, epoll_event *events, int most, int milliseconds)
+cdef extern from *:
+    """
+    // Of the first timer: no references are taken, as nothing runs meanwhile.
+    static inline double due_time(PyObject *heap) {
+        return PyFloat_AS_DOUBLE(PyTuple_GET_ITEM(PyList_GET_ITEM(heap, 0), 0));
+    }
+    """
+    double due_time(PyObject *heap) noexcept
 
 cdef enum:
     MOST_EVENTS = 1024  # of one turn
@@ -56,6 +65,8 @@ cdef uint32_t PEER_ENDED = _events.PEER_ENDED
 cdef object CONNECTION = Connection
 cdef object NEXT_EVENT = NextEvent
 
+ctypedef int (*Attempt)(LoopCore, int, bint) noexcept
+
 
 cdef class LoopCore:
     """The turn itself, and the sources that the loop watches."""
@@ -66,7 +77,6 @@ cdef class LoopCore:
     cdef int _others  # of those: no messages, and at the front of the events now, to be served last
     cdef unsigned int _rotation  # which of the others comes first, if they are many
     cdef int _current  # the descriptor that is being served
-    cdef double _clock  # when the turn began, or the last event had been served
     cdef Py_ssize_t _flushed  # of the connections in `to_flush`
     cdef epoll_event _events[MOST_EVENTS]
     cdef LoopBuffers _buffers
@@ -79,7 +89,6 @@ cdef class LoopCore:
     cdef public double turn_seconds
     cdef public double served_seconds
     cdef public bint waiting
-    cdef public bint polling
     cdef public bint dispatching
     cdef public list _to_close
     cdef public object _call_queue
@@ -115,6 +124,22 @@ cdef class LoopCore:
         self._buffers.tick = value
 
     @property
+    def read_messages(self):
+        return self._buffers.read
+
+    @read_messages.setter
+    def read_messages(self, Py_ssize_t count):
+        self._buffers.read = count
+
+    @property
+    def polling(self):
+        return self._buffers.polling
+
+    @polling.setter
+    def polling(self, bint value):
+        self._buffers.polling = value
+
+    @property
     def to_flush(self):
         return self._buffers.to_flush
 
@@ -124,7 +149,7 @@ cdef class LoopCore:
 
     def poll(self, timeout=None):
         """One turn: wait up to ``timeout`` seconds, serve what is ready; returns how many were."""
-        if self.waiting or self.polling or self.dispatching or self._epoll < 0:
+        if self.waiting or self._buffers.polling or self.dispatching or self._epoll < 0:
             self._refuse_turn()
         self._buffers.thread = PyThread_get_thread_ident()
         self.waiting = True
@@ -132,14 +157,15 @@ cdef class LoopCore:
             self._wait(timeout)
         finally:
             self.waiting = False
-        self.polling = True
-        cdef double began = _now()
+        self._buffers.polling = True
+        cdef double began = monotonic()
         cdef bint more = False
-        self._clock = began
+        self._buffers.clock = began
         try:
             self._serve()
-            if self._call_queue or self._next_timer() <= self._clock:
+            if len(self._call_queue) or self._next_timer() <= self._buffers.clock:
                 self._make_calls()
+                self._buffers.clock = monotonic()  # a rate counts by it
                 more = True
             if PyList_GET_SIZE(self._buffers.to_flush):
                 self._flush_scheduled()
@@ -148,9 +174,9 @@ cdef class LoopCore:
                 self._close_scheduled()
                 more = True
             if self.late_after < INFINITY:
-                self._end_turn((_now() if more else self._clock) - began)
+                self._end_turn((monotonic() if more else self._buffers.clock) - began)
         finally:
-            self.polling = False
+            self._buffers.polling = False
             if PyList_GET_SIZE(self._buffers.to_flush) or PyList_GET_SIZE(self._to_close):
                 self._wake()  # left for the next turn
         if self._exit is not None:
@@ -166,24 +192,27 @@ cdef class LoopCore:
         event.data.fd = fd
         while PyList_GET_SIZE(self._sources) <= fd:
             self._sources.append(None)
-        new = self._sources[fd] is None or fd in self._disabled
+        cdef bint disabled = bool(self._disabled) and fd in self._disabled  # which is often empty
+        cdef bint new = disabled or self._sources[fd] is None
         if epoll_ctl(self._epoll, EPOLL_CTL_ADD if new else EPOLL_CTL_MOD, fd, &event) < 0:
             raise OSError(errno, os.strerror(errno))
-        self._disabled.discard(fd)
+        if disabled:
+            self._disabled.remove(fd)
         self._sources[fd] = source
 
     def disable(self, int fd):
         """Keep ``fd``, but report no event of it until it is watched again."""
         if fd not in self._disabled:
-            if not self._inherited:
-                epoll_ctl(self._epoll, EPOLL_CTL_DEL, fd, NULL)
+            self._forget_events(fd)
             self._disabled.add(fd)
 
     def unwatch(self, int fd):
         """Forget ``fd``; its owner closes it."""
         if 0 <= fd < PyList_GET_SIZE(self._sources) and self._sources[fd] is not None:
-            self.disable(fd)
-            self._disabled.remove(fd)
+            if fd in self._disabled:
+                self._disabled.remove(fd)
+            else:
+                self._forget_events(fd)
             self._sources[fd] = None
 
     def source_of(self, int fd):
@@ -197,10 +226,11 @@ cdef class LoopCore:
     def sweep(self, bounds):
         """The next tick: the connections over one of the ``bounds``, and which."""
         cdef uint32_t idle = bounds.idle
+        cdef dict own = self.idle_timeouts.seconds
         self._buffers.tick += 1
         found = []
         for source in self._sources:
-            if type(source) is Connection and not (<ConnectionCore> source).well(idle):
+            if type(source) is Connection and not (<ConnectionCore> source).well(idle, own):
                 reason = overdue(source, bounds)
                 if reason is not None:
                     found.append((source, reason))
@@ -218,14 +248,14 @@ cdef class LoopCore:
                     found.append(connection)
         return found
 
-    def survey(self):
-        """What all connections have and hold, added up."""
+    def survey(self, list sources not None, found):
+        """Add to ``found`` what the connections among ``sources`` have and hold."""
         cdef ConnectionCore each
         cdef long long messages_in = 0, messages_out = 0, bytes_in = 0, bytes_out = 0
         others = []  # all that need a closer look
-        for source in self._sources:
+        for source in sources:
             if type(source) is not CONNECTION:
-                if source is not None and connection_of(source) is not None:
+                if connection_of(source) is not None:
                     others.append(connection_of(source))
                 continue
             each = <ConnectionCore> source
@@ -237,12 +267,21 @@ cdef class LoopCore:
                     bytes_out += each.counts.bytes_out
             else:
                 others.append(source)
-        found = Survey().look_at(others)
+        found.look_at(others)
         found.messages_in += messages_in
         found.messages_out += messages_out
         found.bytes_in += bytes_in
         found.bytes_out += bytes_out
-        return found
+
+    def push_all(self, tuple members not None, bytes frame not None, exclude=None):
+        """Queue ``frame`` on each of ``members`` but ``exclude``."""
+        for member in members:
+            if member is exclude:
+                continue
+            if type(member) is CONNECTION:
+                (<ConnectionCore> member).push_frame(frame)
+            else:
+                member.push(frame)
 
     def limit_growth(self, Py_ssize_t limit, tell):
         """Call ``tell`` each time that connections were given ``limit`` bytes more to hold."""
@@ -262,17 +301,25 @@ cdef class LoopCore:
         self._epoll = -1
 
     @final
+    cdef int _forget_events(self, int fd) except -1:
+        if not self._inherited:
+            epoll_ctl(self._epoll, EPOLL_CTL_DEL, fd, NULL)
+        return 0
+
+    @final
     cdef int _wait(self, timeout) except -1:
         """Ask the kernel what is ready. If something was, the last time, the GIL is kept at first:
         to release it is to hand it to another thread and then wait for it."""
-        cdef int milliseconds = self._milliseconds(timeout), most = MOST_EVENTS
+        cdef int milliseconds, most = MOST_EVENTS
         cdef bint busy = self._count > 0
-        self._count = 0
-        if busy or not milliseconds:
-            self._count = epoll_wait(self._epoll, self._events, most, 0)
-        if not self._count and milliseconds:
-            with nogil:
-                self._count = epoll_wait(self._epoll, self._events, most, milliseconds)
+        self._count = epoll_wait(self._epoll, self._events, most, 0) if busy else 0
+        if not self._count:
+            milliseconds = self._milliseconds(timeout)  # not before: it looks at the clock
+            if milliseconds:
+                with nogil:
+                    self._count = epoll_wait(self._epoll, self._events, most, milliseconds)
+            elif not busy:
+                self._count = epoll_wait(self._epoll, self._events, most, 0)
         if self._count < 0:
             self._count = 0
             if errno != EINTR:
@@ -290,15 +337,17 @@ cdef class LoopCore:
         if self._call_queue or self._exit is not None:
             return 0
         if timer < INFINITY:
-            seconds = min(seconds, timer - _now())
+            seconds = min(seconds, timer - monotonic())
         if seconds == INFINITY:
             return -1
         # Rounded up: half a millisecond rounded down to none would be a busy loop.
         return <int> min(<double> INT_MAX, ceil(max(0.0, seconds) * 1000))
 
     @final
-    cdef double _next_timer(self) except -1:
-        return self._heap[0].when if PyList_GET_SIZE(self._heap) else INFINITY
+    cdef double _next_timer(self) noexcept:
+        if not PyList_GET_SIZE(self._heap):
+            return INFINITY
+        return due_time(<PyObject *> self._heap)
 
     @final
     cdef int _serve(self) except -1:
@@ -320,17 +369,23 @@ cdef class LoopCore:
         self.dispatching = True
         try:
             while self._served < last:
-                try:
-                    self._serve_remaining(last, others)
-                except BaseException as error:
-                    self.source_failed(self.source_of(self._current), error)
-                    self._clock = _now()
+                if (<Attempt> _serve_remaining)(self, last, others) < 0:
+                    self._current_failed()
         finally:
             self.dispatching = False
         return 0
 
     @final
-    cdef int _end_turn(self, double seconds) except -1:
+    cdef int _current_failed(self) except -1:
+        try:
+            raise_set()
+        except BaseException as error:
+            self.source_failed(self.source_of(self._current), error)
+            self._buffers.clock = monotonic()
+        return 0
+
+    @final
+    cdef inline int _end_turn(self, double seconds) except -1:
         self.turn_count += 1
         self.turn_seconds += seconds
         if seconds > self.late_after:
@@ -346,40 +401,6 @@ cdef class LoopCore:
         memcpy(self._events, waiting + start, behind * sizeof(epoll_event))
         memcpy(self._events + behind, waiting, start * sizeof(epoll_event))
         self._rotation += most
-        return 0
-
-    @final
-    cdef int _serve_remaining(self, int last, bint others) except -1:
-        """The events that are not served yet: messages only, or, with ``others``, all."""
-        cdef int fd
-        cdef uint32_t events
-        cdef double before = self._clock, now
-        while self._served < last and self._exit is None:
-            # A source that an earlier one of the batch has closed ignores the event, or is gone.
-            # Its descriptor cannot belong to a new connection, which would get events of the
-            # old one: it is closed after the batch (`_close_scheduled`). A listener's may, but an
-            # event to read does no harm.
-            self._current = fd = self._events[self._served].data.fd
-            events = self._events[self._served].events
-            self._served += 1
-            source = self._sources[fd] if fd < PyList_GET_SIZE(self._sources) else None
-            if type(source) is CONNECTION and (others or not events & ENDS):
-                (<ConnectionCore> source).serve_ready(events)
-            elif not others and (events & ENDS or type(source) is not NEXT_EVENT):
-                self._events[self._others] = self._events[self._served - 1]
-                self._others += 1
-                continue
-            elif source is not None:
-                source.ready(events)
-            if self.slow_after < INFINITY:
-                now = _now()
-                if now - before > self.slow_after and source is not None:
-                    self._tell_slow(source, now - before)
-                if type(source) is CONNECTION:
-                    self.served_seconds += now - before
-                before = now
-        self._clock = before if self.slow_after < INFINITY else _now()
-        self._served = last  # the others are reported again: pollers are level-triggered
         return 0
 
     @final
@@ -415,8 +436,12 @@ cdef class LoopCore:
             connection = to_flush[self._flushed]
             self._flushed += 1
             connection.flush()
-            if connection.outbox is not None or connection.update_due:
-                connection.update_state()
+            if connection.outbox is None and (
+                not connection.update_due
+                or (type(connection) is CONNECTION and connection.only_reads())
+            ):
+                continue
+            connection.update_state()
         return 0
 
 
@@ -437,7 +462,37 @@ class Loop(LoopCore, BaseLoop):
         self._heap = self._timers.heap
 
 
-cdef inline double _now() noexcept:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec + now.tv_nsec * 1e-9
+cdef int _serve_remaining(LoopCore self, int last, bint others) except -1:
+    """The events that are not served yet: messages only, or, with ``others``, all."""
+    cdef int fd
+    cdef uint32_t events
+    cdef double before = self._buffers.clock, now
+    while self._served < last and self._exit is None:
+        # A source that an earlier one of the batch has closed ignores the event, or is gone.
+        # Its descriptor cannot belong to a new connection, which would get events of the
+        # old one: it is closed after the batch (`_close_scheduled`). A listener's may, but an
+        # event to read does no harm.
+        self._current = fd = self._events[self._served].data.fd
+        events = self._events[self._served].events
+        self._served += 1
+        source = self._sources[fd] if fd < PyList_GET_SIZE(self._sources) else None
+        self._buffers.read = 0
+        if type(source) is CONNECTION and (others or not events & ENDS):
+            (<ConnectionCore> source).serve_ready(events)
+        elif not others and (events & ENDS or type(source) is not NEXT_EVENT):
+            self._events[self._others] = self._events[self._served - 1]
+            self._others += 1
+            continue
+        elif source is not None:
+            source.ready(events)
+        if self.slow_after < INFINITY:
+            now = monotonic()
+            if now - before > self.slow_after and source is not None:
+                self._tell_slow(source, now - before)
+            if type(source) is CONNECTION:
+                self.served_seconds += now - before
+            self._buffers.clock = before = now
+    if self.slow_after == INFINITY:
+        self._buffers.clock = monotonic()
+    self._served = last  # the others are reported again: pollers are level-triggered
+    return 0

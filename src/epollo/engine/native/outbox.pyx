@@ -1,5 +1,6 @@
 """The unsent output of one connection. Only a connection that has some owns an outbox."""
 
+from cython cimport freelist
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
@@ -20,6 +21,7 @@ def live():
     return _live
 
 
+@freelist(64)
 cdef class Outbox:
     """A queue of bytes objects, each with the part of it that is unsent."""
 
@@ -50,13 +52,15 @@ cdef class Outbox:
         return 0
 
     cdef int refer(self, bytes owner, Py_ssize_t start) except -1:
-        """Queue ``owner`` from ``start`` on."""
+        """Queue ``owner`` from ``start`` on. The first frame is kept as it is, even if it is small:
+        many members of a group share it."""
         cdef Py_ssize_t count = PyBytes_GET_SIZE(owner) - start
-        if count < SMALL:
+        if count < SMALL and (start or self.first < self.last):
             return self.copy(PyBytes_AS_STRING(owner) + start, count)
         self._add(owner, start, start + count, False)
         self.size += count
-        self.largest = max(self.largest, count)
+        if count >= SMALL:
+            self.largest = max(self.largest, count)
         return 0
 
     cdef int vectors(self, iovec *vectors, int most, Py_ssize_t *offered) noexcept:

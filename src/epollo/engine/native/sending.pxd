@@ -2,6 +2,8 @@ from epollo.engine.native.endpoint cimport Endpoint
 
 
 cdef class Sender(Endpoint):
+    cdef int queue_bytes(self, bytes data) except -1
+    cdef int schedule(self) except -1
     cdef int flush(self) except -1
     cdef int send_replies(self, bytes last, Py_ssize_t trailer) except -1
     cdef int send_outbox(self) except -1

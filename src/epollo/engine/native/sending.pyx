@@ -8,19 +8,12 @@ from libc.string cimport memset
 from posix.uio cimport iovec
 
 from epollo.engine.native.endpoint cimport os_error
+from epollo.engine.native.kernel cimport MSG_NOSIGNAL, msghdr, send, sendmsg
 from epollo.engine.native.outbox cimport Outbox
 from epollo.engine.native.context cimport REPLY_SIZE, LoopBuffers
 
 from epollo.engine.connection import Stage
 from epollo.reasons import CloseReason
-
-cdef extern from "<sys/socket.h>" nogil:
-    int MSG_NOSIGNAL
-    struct msghdr:
-        iovec *msg_iov
-        size_t msg_iovlen
-    ssize_t send(int fd, const void *data, size_t size, int flags)
-    ssize_t sendmsg(int fd, const msghdr *message, int flags)
 
 cdef enum:
     VECTORS = 64  # pieces of one sendmsg
@@ -63,16 +56,7 @@ cdef class Sender(Endpoint):
     def queue_raw(self, bytes data not None):
         """The same, but at the end of the turn, unless this connection is the one being served, or
         too much is queued."""
-        if not data or self.stage == CLOSED:
-            return
-        if self.outbox is None:
-            self.outbox = Outbox()
-        self.outbox.refer(data, 0)
-        if self.context.buffers.serving is self or self.blocked or self.outbox.size > REPLY_SIZE:
-            self.relieve()
-        if self.outbox is not None:
-            self.grow(PyBytes_GET_SIZE(data))
-        self.schedule_update()
+        self.queue_bytes(data)
 
     def discard(self):
         """Forget all output."""
@@ -80,6 +64,40 @@ cdef class Sender(Endpoint):
         self.blocked = False
         if self.context.buffers.serving is self:
             self.context.buffers.used = 0
+
+    @final
+    cdef int queue_bytes(self, bytes data) except -1:
+        """The same as ``queue_raw``."""
+        cdef Py_ssize_t taken = 0
+        if not PyBytes_GET_SIZE(data) or self.stage == CLOSED:
+            return 0
+        if self.outbox is None and self.context.buffers.serving is self:
+            taken = _offer(self, data)
+            if taken == PyBytes_GET_SIZE(data) and self.paused:
+                self.schedule()
+            if taken < 0 or taken == PyBytes_GET_SIZE(data):
+                return 0
+        if self.outbox is None:
+            self.outbox = Outbox()
+        self.outbox.refer(data, taken)
+        if self.context.buffers.serving is self or self.blocked or self.outbox.size > REPLY_SIZE:
+            self.relieve()
+        if self.outbox is not None:
+            self.grow(PyBytes_GET_SIZE(data))
+        return self.schedule()
+
+    @final
+    cdef int schedule(self) except -1:
+        """See `BaseConnection.schedule_update`."""
+        if not self.update_due:
+            self.update_due = True
+            self.context.buffers.to_flush.append(self)
+            if not self.context.buffers.polling:
+                self.context.loop._wake()
+        return 0
+
+    def schedule_update(self):
+        self.schedule()
 
     @final
     cdef int flush(self) except -1:
@@ -176,7 +194,10 @@ cdef class Sender(Endpoint):
         self.blocked = False
         while self.outbox.size and not self.blocked:
             message.msg_iovlen = self.outbox.vectors(vectors, VECTORS, &offered)
-            sent = sendmsg(self.fd, &message, MSG_NOSIGNAL)
+            if message.msg_iovlen == 1:
+                sent = send(self.fd, vectors[0].iov_base, offered, MSG_NOSIGNAL)
+            else:
+                sent = sendmsg(self.fd, &message, MSG_NOSIGNAL)
             if sent < 0 and errno != EAGAIN and errno != EINTR:
                 self.drop(RESET, os_error(errno))
                 return 0
@@ -210,5 +231,20 @@ cdef class Sender(Endpoint):
         if self.outbox is not None and (not self.blocked or self.outbox.size > high_water):
             self.send_outbox()  # a peer that reads meanwhile is not slow
         self.check_watermarks()
-        self.schedule_update()
+        self.schedule()
         return self.grow(0)
+
+
+cdef Py_ssize_t _offer(Sender self, bytes data) except -2:
+    """Offer ``data`` to the kernel, once, with nothing queued before it. Returns how much it
+    took; -1 if the peer is gone."""
+    cdef Py_ssize_t sent = send(
+        self.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_NOSIGNAL
+    )
+    if sent < 0 and errno != EAGAIN and errno != EINTR:  # ECONNRESET, EPIPE
+        self.drop(RESET, os_error(errno))
+        return -1
+    if sent > 0 and self.counts is not NULL:
+        self.counts.bytes_out += sent
+    self.blocked = sent < PyBytes_GET_SIZE(data)
+    return max(0, sent)

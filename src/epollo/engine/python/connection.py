@@ -26,6 +26,9 @@ from epollo.reasons import CloseReason
 # A large one goes at once: by the end of the turn it would have left the processor's cache.
 SEND_NOW = 4 << 10
 
+# Stands for the tick at which something has begun if no look of a sweep has seen that.
+NOT_BEGUN = -1
+
 # In place of the head while the kernel is given bytes. A signal handler or a finalizer may run at
 # that moment, and send on the same connection: its frame then waits in the outbox.
 _BEING_SENT = memoryview(b"")
@@ -96,9 +99,11 @@ class Connection(BaseConnection):
         self.filter_io: FilterIO | None = None
         self.paused = self.in_flight = self._events = self.unsent = self.largest_unsent = 0
         self.update_due = self.established = False
-        self.last_activity = self.frame_started = self.write_progress = context.loop.tick
+        self.last_activity = context.loop.tick
+        self.frame_started = self.write_progress = NOT_BEGUN
         self.held_back: Iterable[bytes] = ()
-        self.outbox: list[bytes | bytearray] = []  # frames not yet offered to the kernel
+        # Frames not yet offered to the kernel; an idle connection has no list for them.
+        self.outbox: list[bytes | bytearray] | tuple[()] = ()
         self._head: memoryview | None = None  # the part of an earlier offer that it did not take
         self._decoder = context.framing.decoder()
 
@@ -126,7 +131,7 @@ class Connection(BaseConnection):
     def _count_undelivered(self, messages: int) -> None:
         """The handler has raised before these, which were counted; or they are cut anew."""
         self.count_in(-messages)
-        self.context.read_messages -= messages
+        self.context.loop.read_messages -= messages
 
     def count_out(self, messages: int) -> None:
         """Count more messages for the peer, if it counts."""
@@ -146,23 +151,19 @@ class Connection(BaseConnection):
         try:
             count = self.socket.recv_into(buffer)
         except BlockingIOError:  # readiness is a hint: select(2), BUGS
-            context.read_messages = 0
             return
         except OSError as error:
-            context.read_messages = 0
             self.drop(CloseReason.RESET, error)
             return
         self.last_activity = context.loop.tick
         if self.filter_io is not None:
             if context.counts:
                 self.bytes_in += count
-                context.read_messages = 0
             self.filter_io.receive(self, bytes(buffer[:count]))
             if context.counts_growth:
                 self._count_kept(count)
             return
         if not count:
-            context.read_messages = 0
             self.end_of_stream()
             return
         try:
@@ -171,8 +172,9 @@ class Connection(BaseConnection):
             messages = getattr(error, "messages", [])
             if context.counts:
                 self.bytes_in += count
-                context.read_messages = read = len(messages)
+                read = len(messages)
                 self.messages_in += read
+                context.loop.read_messages = read
             left = len(messages) if self.paused else self.serve(messages)
             if left is not None:
                 self._stopped(context.framing, buffer[:count], messages, left, error)
@@ -181,8 +183,9 @@ class Connection(BaseConnection):
         else:
             if context.counts:
                 self.bytes_in += count
-                context.read_messages = read = len(messages)
+                read = len(messages)
                 self.messages_in += read
+                context.loop.read_messages = read
             left = len(messages) if self.paused else self.serve(messages)
             if left is not None:
                 self._stopped(context.framing, buffer[:count], messages, left)
@@ -196,7 +199,6 @@ class Connection(BaseConnection):
 
     def _may_read(self, events: int) -> bool:
         """Handle everything that is not simply bytes to read. May it be read then?"""
-        self.context.read_messages = 0
         if events & WRITE and self.unsent:
             self.send_unsent()
             self.schedule_update()
@@ -228,7 +230,7 @@ class Connection(BaseConnection):
             messages, fault = getattr(error, "messages", []), error
         if self.context.counts:
             self.messages_in += len(messages)
-            self.context.read_messages += len(messages)
+            self.context.loop.read_messages += len(messages)
         return messages, fault
 
     def check_eof(self) -> None:
@@ -247,11 +249,33 @@ class Connection(BaseConnection):
         """Those bytes. Raises PhaseError if they are not known."""
         return rest_of(self.context.framing, self._decoder.partial_bytes)
 
+    # ---- Deadlines. Many ticks may pass from one look of a sweep to the next (`Loop.sweep`). For a
+    # frame that begins in between, they count from the next one on: no peer is ended too early.
+
+    def frame_ticks(self, reads: bool) -> int:
+        """For how many ticks, at least, a frame has been incomplete, while it ``reads``."""
+        loop = self.context.loop
+        if not reads or not self.in_frame:
+            self.frame_started = NOT_BEGUN
+            return 0
+        if self.frame_started == NOT_BEGUN:
+            self.frame_started = loop.seen_at
+        return loop.tick - self.frame_started
+
+    def write_ticks(self) -> int:
+        """For how many ticks, at least, the peer has taken nothing that it was offered."""
+        loop = self.context.loop
+        if self._head is None:
+            self.write_progress = NOT_BEGUN
+            return 0
+        if self.write_progress == NOT_BEGUN:
+            self.write_progress = loop.seen_at
+        return loop.tick - self.write_progress
+
     # ---- Phases
 
     def use_context(self, context: ConnectionContext) -> None:
         """Encode by another framing from now on, and decode by it once the phase has begun."""
-        context.read_messages = self.context.read_messages
         self.context = context
 
     def cut(self, data: bytes) -> None:
@@ -318,7 +342,7 @@ class Connection(BaseConnection):
         encode = context.encode
         waiting = iter(messages)
         if messages:
-            self.frame_started = context.loop.tick
+            self.frame_started = NOT_BEGUN
         limit = SEND_NOW if self._head is None else 0
         left: int | None = None
         try:
@@ -327,6 +351,9 @@ class Connection(BaseConnection):
                 if type(reply) is bytes and not self.paused:
                     frame = encode(reply)
                     size = len(frame)
+                    if not self.outbox:
+                        empty: list[bytes | bytearray] = []  # a finalizer may run, and send
+                        self.outbox = self.outbox or empty
                     self.outbox.append(frame)
                     self.unsent = unsent = self.unsent + size
                     if unsent <= limit:
@@ -353,6 +380,9 @@ class Connection(BaseConnection):
         """Send ``frame`` when the turn ends, or now, if too much is queued."""
         self.last_activity = self.context.loop.tick
         size = len(frame)
+        if not self.outbox:
+            empty: list[bytes | bytearray] = []  # a finalizer may run, and send
+            self.outbox = self.outbox or empty
         self.outbox.append(frame)
         self.unsent += size
         if self.unsent > (SEND_NOW if self._head is None else 0):
@@ -374,7 +404,7 @@ class Connection(BaseConnection):
 
     def settle_output(self) -> None:
         """Send what is queued as it is, behind what the kernel has not taken yet."""
-        outbox, self.outbox = self.outbox, []
+        outbox, self.outbox = self.outbox, ()
         data = b"".join(outbox)
         self.unsent -= len(data)
         self.count_out(len(outbox))
@@ -384,7 +414,7 @@ class Connection(BaseConnection):
         """Forget all output."""
         if self.context.counts:
             self.messages_out += len(self.outbox)
-        self.outbox.clear()
+        self.outbox = ()
         self._head = None
         self.unsent = 0
 
@@ -393,19 +423,20 @@ class Connection(BaseConnection):
         if self._head is not None or not self.outbox:
             return
         self._head = _BEING_SENT
-        outbox, self.outbox = self.outbox, []
-        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        outbox, self.outbox = self.outbox, ()
+        frames = len(outbox)
+        data = outbox[0] if frames == 1 else b"".join(outbox)
         if self.filter_io is not None:
             size = len(data)
             self._head = None
             self.unsent -= size
             if self.context.counts:
-                self.messages_out += len(outbox)
+                self.messages_out += frames
             self.filter_io.send(self, bytes(data))
             return
         sent = self._offer(data)
         if self.context.counts:
-            self.messages_out += len(outbox)
+            self.messages_out += frames
             self.bytes_out += sent
         if self._head is not None:
             self.context.loop.growth.add(len(self._head))
@@ -424,7 +455,7 @@ class Connection(BaseConnection):
             if sent := self._offer(head):
                 if self.context.counts:
                     self.bytes_out += sent
-                self.write_progress = self.context.loop.tick
+                self.write_progress = NOT_BEGUN if self._head is None else self.context.loop.tick
 
     def _offer(self, data: bytes | bytearray | memoryview) -> int:
         """Send ``data``, keep the part that the kernel does not take; returns the bytes it took."""
@@ -453,7 +484,7 @@ class Connection(BaseConnection):
         else:
             self.largest_unsent = max(size, self.largest_unsent)
             self.context.loop.growth.add(size)
-            if 0 < size < SMALL:
+            if outbox and 0 < size < SMALL:
                 self._join_last(outbox)
 
     def _join_last(self, outbox: list[bytes | bytearray]) -> None:

@@ -21,6 +21,7 @@ class BufferedLoop(LoopInterface, Protocol):
     buffer: memoryview  # to read into
     to_flush: list[Any]
     growth: Growth  # of what all of them hold
+    seen_at: int  # the tick at which what a look of a sweep finds had begun, at the latest
 
 
 class ConnectionContext:
@@ -36,7 +37,6 @@ class ConnectionContext:
         "framing",
         "loop",
         "protocol",
-        "read_messages",
         "received",
         "to_flush",
         "wants_connection",
@@ -49,6 +49,9 @@ class ConnectionContext:
         self.protocol: ConnectionProtocol = protocol
         self.received: Callable[..., Reply] = protocol.received
         self.wants_connection: bool = getattr(protocol, "wants_connection", True)
+        if (rates := getattr(protocol, "rates", None)) is not None:
+            self.received = rates.limited(self.received, self.wants_connection)
+            self.wants_connection = True
         self.framing: Framing = protocol.framing if framing is None else framing
         self.contexts: dict[object, ConnectionContext] = {}  # see `context_with`
         if not type(self.framing).__module__.startswith(OURS):  # as `checked` does, without a call
@@ -56,7 +59,6 @@ class ConnectionContext:
         self.encode: Callable[[Buffer], bytes] = self.framing.encode
         self.filters: _Filters | None = getattr(protocol, "filters", None)
         self.counts: bool = getattr(protocol, "counts", False)
-        self.read_messages: int = 0
         self.buffer: memoryview = loop.buffer
         self.counts_growth: bool = loop.growth.limited  # before the first connection
         self.to_flush: list[Any] = loop.to_flush

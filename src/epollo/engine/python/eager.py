@@ -54,4 +54,6 @@ class EagerRunner:
             return None
         finally:
             _leave_task(self._loop, parked_task.task)
-        return callbacks.reply_in_order(connection, reply) if connection.in_flight else reply
+        if connection.in_flight or not (type(reply) is bytes or reply is None):
+            return callbacks.reply_in_order(connection, reply)
+        return reply

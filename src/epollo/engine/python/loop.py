@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from itertools import islice
 from math import inf
 
-from epollo.engine.base_loop import MOST_FLUSHED, MOST_OTHERS, BaseLoop
+from epollo.engine.base_loop import MOST_ENDED, MOST_FLUSHED, MOST_OTHERS, BaseLoop
 from epollo.engine.connection import BaseConnection
 from epollo.engine.deadlines import overdue
 from epollo.engine.events import PEER_ENDED, READ, WRITE
 from epollo.engine.growth import Growth
 from epollo.engine.interface import Bounds, ConnectionProtocol, EventSource
 from epollo.engine.next_event import NextEvent
-from epollo.engine.python.connection import Connection
+from epollo.engine.python.connection import NOT_BEGUN, Connection
 from epollo.engine.python.context import ConnectionContext
 from epollo.engine.python.poller import Poller, new_poller
 from epollo.reasons import CloseReason
@@ -36,6 +37,7 @@ class Loop(BaseLoop):
 
     name = "python"
     _new_connection = Connection
+    not_begun = NOT_BEGUN
     thread: int | None
     tick: int
     waiting: bool
@@ -44,6 +46,7 @@ class Loop(BaseLoop):
     turn_count: int
     turn_seconds: float
     served_seconds: float
+    read_messages: int
     to_flush: list[Connection]
 
     def __init__(self, poller: str | Poller = "auto") -> None:
@@ -52,7 +55,12 @@ class Loop(BaseLoop):
         self._disabled: set[int] = set()  # those of them that the poller does not watch
         self.buffer: memoryview = memoryview(bytearray(READ_SIZE))
         self.growth: Growth = Growth()
+        self._last_fd = 0  # none is watched that is higher
+        self._highest = 0  # of the descriptors that this sweep has found, or that came meanwhile
+        self._sweeps_from: int | None = None  # the descriptor that a sweep goes on with
+        self._sweep_tick = 0  # at which that sweep began
         self._rotation = 0  # which events that are no messages come first, if they are many
+        self.seen_at: int = 0
         super().__init__()
         self._heap = self._timers.heap
 
@@ -74,7 +82,7 @@ class Loop(BaseLoop):
         self._clock = began = time.monotonic()
         try:
             self._serve(ready)
-            if self._heap or self._call_queue:
+            if self._call_queue or (self._heap and self._heap[0][0] <= self._clock):
                 self._make_calls()
             if self.to_flush:
                 self._flush_scheduled()
@@ -113,6 +121,9 @@ class Loop(BaseLoop):
             self._poller.register(fd, asked)
             self._disabled.discard(fd)
         self._sources[fd] = source
+        if fd > self._highest:
+            self._highest = fd
+            self._last_fd = max(self._last_fd, fd)
 
     def disable(self, fd: int) -> None:
         """Keep ``fd``, but report no event of it until it is watched again."""
@@ -137,13 +148,47 @@ class Loop(BaseLoop):
         return list(self._sources.values())
 
     def sweep(self, bounds: Bounds) -> list[tuple[BaseConnection, CloseReason]]:
-        """The next tick: the connections over one of the ``bounds``, and which."""
+        """The next tick: the connections over one of the ``bounds``, and which. Of many, those
+        among the first; the others are looked at, and ended, in turns that follow."""
+        self.seen_at = self.tick  # this call has read and sent nothing
         self.tick += 1
-        return [  # not a list of all first: at each tick, that would take memory for every one
+        try:
+            return self._sweep_from(0, bounds) if self._sweeps_from is None else []
+        finally:
+            self.seen_at = self.tick
+
+    def _sweep_from(self, start: int, bounds: Bounds) -> list[tuple[BaseConnection, CloseReason]]:
+        """Look at the connections from the descriptor ``start`` on: in part, and not in a list of
+        all first, which at each tick would take memory for every one."""
+        if not start:
+            self._sweep_tick, self._highest = self.tick, 0
+        end = start + MOST_ENDED
+        found = self._watched(start, end)
+        if found:
+            self._highest = max(self._highest, found[-1])
+        self._sweeps_from = None
+        if end <= self._last_fd:
+            self._sweeps_from = end
+        else:
+            self._last_fd = self._highest
+            if self._sweep_tick != self.tick:  # there was a tick meanwhile
+                self._sweeps_from = 0
+        if self._sweeps_from is not None:
+            self.call_threadsafe(lambda: self._sweep_on(bounds))
+        return [
             (source, reason)
-            for source in self._sources.values()
+            for source in map(self._sources.get, found)
             if isinstance(source, Connection) and (reason := overdue(source, bounds)) is not None
         ]
+
+    def _watched(self, start: int, end: int) -> list[int]:
+        """The descriptors from ``start`` up to ``end`` that are watched, or disabled."""
+        return [fd for fd in range(start, end) if fd in self._sources]
+
+    def _sweep_on(self, bounds: Bounds) -> None:
+        found = self._sweep_from(self._sweeps_from or 0, bounds)
+        if found:
+            self._end_overdue(deque(each for each, _ in found), bounds)
 
     def limit_growth(self, limit: int, tell: Callable[[], object]) -> None:
         """Call ``tell`` each time that connections were given ``limit`` bytes more to hold."""
@@ -199,6 +244,7 @@ class Loop(BaseLoop):
             ):
                 others.append((fd, events))
             elif source is not None:
+                self.read_messages = 0
                 try:
                     source.ready(events)
                 except BaseException as error:

@@ -1,0 +1,4 @@
+from epollo.engine.native.formats.base cimport FrameFormat
+
+
+cdef FrameFormat format_of(object framing)
