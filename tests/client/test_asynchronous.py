@@ -18,7 +18,9 @@ import pytest
 
 import epollo
 from epollo import AsyncClient, Backoff, Connection, address
-from epollo.client import arguments, async_dialing, asynchronous
+from epollo.client import arguments
+from epollo.client.asynchronous import client as asynchronous_client
+from epollo.client.asynchronous import dialing
 from epollo.client.transport import Transport
 from tests.certificates import server_context, trusting
 from tests.client import support
@@ -857,12 +859,12 @@ def test_a_connection_made_just_before_a_close_is_closed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def dial(*arguments: Any) -> Transport:
-        transport = await async_dialing.dial(*arguments)
+        transport = await dialing.dial(*arguments)
         await client.close()
         return transport
 
     async def test() -> None:
-        monkeypatch.setattr(asynchronous, "dial", dial)
+        monkeypatch.setattr(asynchronous_client, "dial", dial)
         with pytest.raises(epollo.ConnectionClosed, match="closed here"):
             await client.__aenter__()
         assert not client.live
@@ -880,7 +882,8 @@ def test_a_close_stops_the_wait_before_a_reconnect(run: Run) -> None:
             with pytest.raises(epollo.StreamEnded):
                 await client.receive()
         tasks = [asyncio.create_task(client.request(b"")) for _ in range(2)]
-        while client._failure is None:  # the first attempt is made at once
+        assert client._reconnects is not None
+        while client._reconnects.failure is None:  # the first attempt is made at once
             await asyncio.sleep(0.001)
         await client.close()
         for task in tasks:
@@ -1058,7 +1061,7 @@ def test_replies_that_were_taken_are_not_kept(run: Run) -> None:
                 for _ in range(3):
                     assert await client.request(b"1") == b"1"
                 assert client._connection is not None
-                assert client._connection._timed == []
+                assert not client._connection._deadlines
 
     run(test())
 

@@ -206,7 +206,7 @@ def test_an_interrupted_send_closes_the_connection(monkeypatch: pytest.MonkeyPat
 
     with epollo.Server(bind="127.0.0.1:0") as server, epollo.connect(server.addresses[0]) as client:
         with monkeypatch.context() as patched:
-            patched.setattr("epollo.client.sync_transport.SyncTransport.send", interrupted)
+            patched.setattr("epollo.client.blocking.transport.SyncTransport.send", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 client.send(b"hello")
         with pytest.raises(epollo.ConnectionClosed, match="a message was not sent whole"):

@@ -20,7 +20,8 @@ import pytest
 
 import epollo
 from epollo import AsyncClient, AsyncPool, Backoff, Pool
-from epollo.client.sync_transport import SyncTransport
+from epollo.client.blocking.deadline import Deadline
+from epollo.client.blocking.transport import SyncTransport
 from tests.certificates import server_context, trusting
 from tests.client import support
 from tests.client.support import Act, encrypted, last_word, peer_that
@@ -344,7 +345,7 @@ def test_the_reply_is_returned_though_the_rest_of_its_request_cannot_be_sent(
     sending_the_rest = threading.Event()
     send = SyncTransport.send
 
-    def observed(transport: SyncTransport, data: bytes, deadline: float | None) -> None:
+    def observed(transport: SyncTransport, data: bytes, deadline: Deadline) -> None:
         sending_the_rest.set()
         send(transport, data, deadline)
 

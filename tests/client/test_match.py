@@ -120,6 +120,16 @@ def test_the_identifier_of_a_protocol_is_written_where_it_is_found(name: str) ->
     assert {len(each) for each in stamped} == {len(request)}
 
 
+def test_the_stamp_of_ldap_is_a_number_as_ber_has_it() -> None:
+    """slapd answers to 0x0005 with 05: a number has no zeros in front (X.690, 8.3.2)."""
+    stamp = parse("ldap(stamp)").stamp  # type: ignore[union-attr]
+    assert stamp is not None
+    for size in (1, 2, 4):
+        request = b"\x30\x10\x02" + bytes([size]) + bytes(size) + b"\x42\0"
+        firsts = {stamp(request, number)[4] for number in (0, 1, 126, 127, 0x7EFFFFFF, 1 << 40)}
+        assert all(0 < first < 0x80 for first in firsts)
+
+
 def test_requests_of_the_server_are_no_replies() -> None:
     assert reply("smpp", bytes.fromhex("00000010000000150000000000000007")) is None
     assert reply("diameter", bytes.fromhex("0100001480000118") + bytes(12)) is None

@@ -14,7 +14,9 @@ import uvloop
 
 import epollo
 from epollo import AsyncClient, Backoff, Client, Match
-from epollo.client import async_connection, blocking, outstanding
+from epollo.client import outstanding
+from epollo.client.asynchronous import connection as asynchronous_connection
+from epollo.client.blocking import connection as blocking_connection
 from tests.certificates import trusting
 from tests.client.shuffling import SETTINGS, Shuffling, shuffle
 from tests.client.support import SOON, Act, echo, encrypted, peer_that, read
@@ -433,7 +435,7 @@ def test_messages_that_are_not_received_are_bounded(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request has to read on for its reply, over all else that the server sends."""
-    for module in (blocking, async_connection):
+    for module in (blocking_connection, asynchronous_connection):
         monkeypatch.setattr(module, "MAX_UNRECEIVED", 1 << 20)
     told: list[int] = []
 

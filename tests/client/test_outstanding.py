@@ -8,7 +8,7 @@ import pytest
 
 from epollo import Match, UsageError
 from epollo.client import outstanding
-from epollo.client.blocking import PendingReply
+from epollo.client.blocking.connection import PendingReply
 from epollo.client.match import bytes_at
 from epollo.client.outstanding import OutstandingById, TooManyOverdue
 

@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ import pytest
 import epollo
 from epollo import AsyncPool, Backoff, Connection, Pool
 from epollo.client import upstream
+from epollo.client.asynchronous import pool as asynchronous_pool
 from epollo.client.upstream import Upstreams
 from tests.certificates import server_context, trusting
 from tests.client.support import SOON, echo, encrypted, full_listener, peer_that, read, silent
@@ -257,6 +260,24 @@ def test_attempts_bound_what_one_call_tries(run: Run) -> None:
             pytest.raises(epollo.ConnectError, match="nothing listens there"),
         ):
             pool.request(b"")
+        run(test())
+
+
+def test_an_address_that_becomes_ready_meanwhile_is_tried(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its wait is over between two looks at the clock."""
+    backoff = Backoff(first=1, most=1, attempts=3, jitter=0)
+    times = count()
+    clock = SimpleNamespace(monotonic=lambda: next(times) * 0.6)
+    monkeypatch.setattr(asynchronous_pool, "time", clock)
+
+    async def test() -> None:
+        async with AsyncPool([nobody], backoff=backoff, timeout=None) as pool:
+            with pytest.raises(epollo.ConnectError, match="nothing listens there"):
+                await pool.request(b"")
+
+    with unused() as nobody:
         run(test())
 
 

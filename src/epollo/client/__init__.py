@@ -10,21 +10,21 @@ async with epollo.AsyncClient("127.0.0.1:8091", framing="u32") as client:
 from typing import TYPE_CHECKING, Any
 
 from epollo.client.backoff import Backoff
-from epollo.client.blocking import Client, connect
+from epollo.client.blocking.client import Client, connect
+from epollo.client.blocking.pool import Pool
 from epollo.client.match import Match, bytes_at
-from epollo.client.pool import Pool
 
 if TYPE_CHECKING:
-    from epollo.client.async_pool import AsyncPool
-    from epollo.client.asynchronous import AsyncClient
+    from epollo.client.asynchronous.client import AsyncClient
+    from epollo.client.asynchronous.pool import AsyncPool
 else:
 
     def __getattr__(name: str) -> Any:
         """Import `AsyncClient` or `AsyncPool`, and asyncio with it, on first use (PEP 562)."""
         if name not in ("AsyncClient", "AsyncPool"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from epollo.client.async_pool import AsyncPool
-        from epollo.client.asynchronous import AsyncClient
+        from epollo.client.asynchronous.client import AsyncClient
+        from epollo.client.asynchronous.pool import AsyncPool
 
         globals().update(AsyncClient=AsyncClient, AsyncPool=AsyncPool)
         return globals()[name]

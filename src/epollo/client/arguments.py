@@ -13,8 +13,8 @@ from epollo.client import match as matching
 from epollo.client.backoff import Backoff
 from epollo.client.endpoint import Endpoint
 from epollo.client.match import Getter, Match
-from epollo.errors import FramingSpecError, SettingError
-from epollo.framing import Framing, parse
+from epollo.errors import SettingError
+from epollo.framing import AnyFraming, parse
 from epollo.framing.own import checked
 
 _LONGEST_TIMEOUT = 1e9  # seconds, over 30 years; a longer timeout is no limit
@@ -47,7 +47,7 @@ class ClientArguments:
 
 def read_arguments(
     to: str,
-    framing: str | Framing,
+    framing: AnyFraming,
     timeout: float | None,
     max_frame: int,
     *,
@@ -124,7 +124,7 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 def _endpoint(
     to: str,
-    framing: str | Framing,
+    framing: AnyFraming,
     max_frame: int,
     tls: ssl.SSLContext | bool | None,
     server_hostname: str | None,
@@ -135,8 +135,6 @@ def _endpoint(
     context, name = _checked_tls(where, tls, server_hostname)
     if type(max_frame) is not int:
         raise SettingError(f"max_frame: {max_frame!r} is not a number of bytes")
-    if not isinstance(framing, str | Framing):
-        raise FramingSpecError(f"unknown framing {framing!r}: neither a text nor a Framing")
     return Endpoint(where, checked(parse(framing, max_frame)), context, name, keepalive)
 
 

@@ -100,8 +100,10 @@ def _writer_of(identifier: Identifier) -> Stamper:
         if where is None:
             return message  # it has no identifier, which is told when it is looked for
         size = where.stop - where.start
-        # Positive in a signed number, and not 0, which is no identifier in LDAP.
-        value = number % ((1 << (8 * size - 1)) - 1) + 1
+        # Positive in a signed number, and without a zero byte in front: BER has no such numbers
+        # (X.690, 8.3.2), so an LDAP server would answer with fewer bytes. 0 is no identifier there.
+        least = 1 << 8 * (size - 1)
+        value = least + number % (127 * least)
         written: bytes = value.to_bytes(size, identifier.order)
         return message[: where.start] + written + message[where.stop :]
 

@@ -75,10 +75,6 @@ class OutstandingById(Generic[R]):
         """The request with ``identifier`` is sent."""
         self._replies[identifier] = reply
 
-    def remove(self, identifier: Hashable) -> None:
-        """The request with ``identifier`` was not sent after all."""
-        self._replies.pop(identifier, None)
-
     def waited_for(self) -> bool:
         """Does a caller wait for one of the replies?"""
         return any(not reply.done() for reply in reversed(self._replies.values()))

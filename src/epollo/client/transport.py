@@ -18,6 +18,8 @@ from epollo.errors import UsageError
 
 READ_SIZE = 64 << 10
 
+CLOSE_NOTIFY_TIMEOUT = 1.0  # seconds to wait for it at a close if no message is unanswered
+
 # Errors of send(2) after which the incoming stream ends too. After another one, such as ENOBUFS or
 # ENETUNREACH, nothing more may come, and no end either.
 _OF_A_DEAD_SOCKET = (errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT)

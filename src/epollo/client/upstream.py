@@ -14,7 +14,7 @@ from epollo.client.backoff import Attempts, Backoff
 from epollo.client.forks import Owner
 from epollo.client.match import Getter, Match
 from epollo.errors import ClientTimeout, ConnectError, ConnectionClosed, SettingError
-from epollo.framing import Framing
+from epollo.framing import AnyFraming
 
 _MAX_CONNECTIONS = 1 << 16  # of one address; more than there are ports
 
@@ -106,7 +106,7 @@ class Upstreams(HasTimeout, Generic[C]):
     def __init__(
         self,
         addresses: Iterable[str],
-        framing: str | Framing,
+        framing: AnyFraming,
         timeout: float | None,
         max_frame: int,
         connections: int,

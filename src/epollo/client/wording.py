@@ -6,7 +6,7 @@ from epollo.client.backoff import Attempts
 from epollo.client.outstanding import MAX_OVERDUE
 from epollo.client.received import MAX_UNRECEIVED
 from epollo.client.stream import broken_by
-from epollo.errors import ConnectError
+from epollo.errors import ConnectError, ConnectionClosed
 
 ENDED = "end() was called: nothing more can be sent on this connection"
 
@@ -19,6 +19,11 @@ UNRECEIVED = (
     f"over {MAX_UNRECEIVED >> 20} MiB of messages without a request came and were not received; "
     "pass on_push, or call receive"
 )
+
+
+def closed_here(name: str) -> ConnectionClosed:
+    """The error of a call that was made, or went on, after the close of its client."""
+    return ConnectionClosed(f"connection to {name} is closed: closed here")
 
 
 def not_ended(name: str, seconds: float | None, *, unsent: bool) -> str:

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from epollo.client.arguments import Timeout
-from epollo.client.asynchronous import AsyncClient
+from epollo.client.asynchronous.client import AsyncClient
 from epollo.client.upstream import PoolOptions, Upstream, Upstreams, with_timeout
 from epollo.errors import ClientTimeout, ConnectError, ConnectionClosed, EpolloError, FrameError
-from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
+from epollo.framing import DEFAULT_MAX_FRAME, AnyFraming, Buffer
 
 _SHORTEST = 0.001  # seconds; no call has a timeout of 0
 
@@ -33,7 +33,7 @@ class AsyncPool(Upstreams[AsyncClient]):
     def __init__(
         self,
         addresses: Iterable[str],
-        framing: str | Framing = "u32",
+        framing: AnyFraming = "u32",
         timeout: float | None = 5.0,
         max_frame: int = DEFAULT_MAX_FRAME,
         *,
@@ -175,17 +175,14 @@ class AsyncPool(Upstreams[AsyncClient]):
         is, whatever the load of the others; but first come those that this call has not tried."""
         while True:
             self._check_open()
-            usable = [
-                each
-                for each in self._rotated()
-                if each.ready and (each.clients or each.busy < self.connections)
-            ]
+            ready = [each for each in self._rotated() if each.ready]  # once: time goes on
+            usable = [each for each in ready if each.clients or each.busy < self.connections]
             if usable:
                 return min(
                     usable, key=lambda each: (tries[each], each.healthy, self._load_of(each))
                 )
             wait: float | None = None
-            if not any(each.ready for each in self._upstreams):
+            if not ready:
                 wait = self._next_wait(deadline)
             elif deadline is not None and self._clock() >= deadline:
                 raise self._none_free()

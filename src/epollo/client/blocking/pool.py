@@ -12,10 +12,10 @@ from typing import Self, Unpack
 
 from epollo.address.dialing import LONGEST_WAIT
 from epollo.client.arguments import Timeout, after_error
-from epollo.client.blocking import Client
+from epollo.client.blocking.client import Client
 from epollo.client.upstream import PoolOptions, Upstream, Upstreams, with_timeout
 from epollo.errors import ClientTimeout, ConnectError, ConnectionClosed, EpolloError, FrameError
-from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
+from epollo.framing import DEFAULT_MAX_FRAME, AnyFraming, Buffer
 
 _SHORTEST = 0.001  # seconds; no call has a timeout of 0
 
@@ -35,7 +35,7 @@ class Pool(Upstreams[Client]):
     def __init__(
         self,
         addresses: Iterable[str],
-        framing: str | Framing = "u32",
+        framing: AnyFraming = "u32",
         timeout: float | None = 5.0,
         max_frame: int = DEFAULT_MAX_FRAME,
         *,

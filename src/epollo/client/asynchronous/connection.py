@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import select
 from collections import deque
-from typing import TypeAlias
 
+from epollo.client.asynchronous.message_queue import MessageQueue
+from epollo.client.asynchronous.reply_deadlines import Reply, ReplyDeadlines
 from epollo.client.endpoint import Endpoint
 from epollo.client.match import Match
-from epollo.client.message_queue import MessageQueue
 from epollo.client.outstanding import OutstandingById, TooManyOverdue
 from epollo.client.received import MAX_UNRECEIVED
 from epollo.client.stream import Stream
-from epollo.client.transport import Transport
+from epollo.client.transport import CLOSE_NOTIFY_TIMEOUT, Transport
 from epollo.client.wording import (
     ENDED,
     OVERDUE,
@@ -32,13 +32,7 @@ _READ_AT_ONCE = 256 << 10  # bytes; after as many the loop has its turn
 _HIGH_WATER = 64 << 10  # unsent bytes over which callers wait; the same marks as asyncio's
 _LOW_WATER = 16 << 10
 
-_PRUNE_FROM = 64  # deadlines
-
 _REFRAMED_WITHIN = 1.0  # seconds, behind a reply, if what follows it is not of its framing
-
-_CLOSE_NOTIFY_TIMEOUT = 1.0  # seconds to wait for it if no message is unanswered
-
-Reply: TypeAlias = asyncio.Future[bytes]
 
 
 class AsyncConnection:
@@ -66,10 +60,7 @@ class AsyncConnection:
         self._fd = transport.fileno()
         self._queue = queue
         self._in_order: deque[Reply] = deque()
-        self._timed: list[tuple[Reply, float]] = []  # with deadlines; some have come since
-        self._prune_at = _PRUNE_FROM  # when that many are kept, those that have come are removed
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._deadlines = ReplyDeadlines(self._name, self._in_order, self._on_late)
         self._unsent = bytearray()
         self._flush_queued = False
         self._ready_queued = False
@@ -124,12 +115,7 @@ class AsyncConnection:
             frame = self._encode(stamped)
             self.by_id.add(identifier, reply)
         if deadline is not None:
-            self._timed.append((reply, deadline))
-            if len(self._timed) > self._prune_at:
-                self._timed = self._still_timed()
-                self._prune_at = _PRUNE_FROM + 2 * len(self._timed)
-            if self._timer is None or deadline < self._timer_at:
-                self._set_timer(deadline)
+            self._deadlines.add(reply, deadline)
         self.write(frame)
         if not self._reading:
             self.update_reading()
@@ -237,7 +223,7 @@ class AsyncConnection:
         if self._finished is None:
             self._begin_finish()
         assert self._finished is not None
-        limit = timeout if owed else _CLOSE_NOTIFY_TIMEOUT if self._transport.encrypted else 0.0
+        limit = timeout if owed else CLOSE_NOTIFY_TIMEOUT if self._transport.encrypted else 0.0
         try:
             if limit != 0.0:
                 await asyncio.wait([self._finished], timeout=limit)
@@ -340,7 +326,7 @@ class AsyncConnection:
             return
         self._deliver(self.stream.feed(data))
         if not self.open_requests:  # keep no reply that was taken
-            self._timed.clear()
+            self._deadlines.forget()
         self._transport.taken()
         if self._queue.on_push is not None:
             self._push()
@@ -439,40 +425,13 @@ class AsyncConnection:
             else:
                 self._loop.remove_writer(self._fd)
 
-    # Timeouts, and the end.
+    # The end.
 
-    def _set_timer(self, deadline: float) -> None:
-        """Set the one timer of all requests to the earliest deadline."""
-        if self._timer is not None:
-            if self._timer_at <= deadline:
-                return
-            self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._expire)
-        self._timer_at = deadline
-
-    def _expire(self) -> None:
-        """Give up the requests that are late. Without ``match`` close: later replies cannot come
-        before theirs, and a dead connection may never report an error."""
-        self._timer = None
-        now = self._loop.time()
-        timed = self._still_timed()
-        late = [reply for reply, deadline in timed if deadline <= now]
-        for reply in late:
-            if not reply.done():
-                reply.set_exception(ClientTimeout(f"no reply from {self._name} in time"))
-        self._timed = [each for each in timed if each[1] > now]
-        if late and self.by_id is None:
+    def _on_late(self) -> None:
+        """A reply is late. Without ``match`` close: later replies cannot come before it, and a dead
+        connection may never report an error."""
+        if self.by_id is None:
             self.abort("a request had no reply")
-        elif self._timed:
-            self._set_timer(min(deadline for _, deadline in self._timed))
-
-    def _still_timed(self) -> list[tuple[Reply, float]]:
-        """The requests whose deadlines count, with these. Without ``match`` also the cancelled
-        ones whose replies have not come: the others' replies come after them."""
-        due: set[Reply] = set()
-        if any(reply.cancelled() for reply, _ in self._timed):
-            due.update(self._in_order)
-        return [each for each in self._timed if not each[0].done() or each[0] in due]
 
     def _fail(self) -> None:
         """Pass the connection's error to everything that waits for it."""
@@ -484,9 +443,6 @@ class AsyncConnection:
         for reply in replies:
             if not reply.done():
                 reply.set_exception(self.stream.fault())
-        self._timed.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadlines.clear()
         self._writable.set()
         self._queue.wake()

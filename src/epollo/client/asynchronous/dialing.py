@@ -11,9 +11,9 @@ from typing import Any
 
 from epollo import address
 from epollo.address.dialing import SELF_CONNECTS
+from epollo.client.asynchronous.lookup import lookup
 from epollo.client.endpoint import Endpoint
 from epollo.client.handshake import handshake_error
-from epollo.client.lookup import lookup
 from epollo.client.transport import Transport, encrypted
 
 

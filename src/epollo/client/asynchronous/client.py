@@ -20,13 +20,14 @@ from epollo.client.arguments import (
     read_arguments,
     with_tls,
 )
-from epollo.client.async_connection import AsyncConnection, Reply
-from epollo.client.async_dialing import dial, start_tls
-from epollo.client.backoff import Attempts
+from epollo.client.asynchronous.connection import AsyncConnection
+from epollo.client.asynchronous.dialing import dial, start_tls
+from epollo.client.asynchronous.message_queue import MessageQueue
+from epollo.client.asynchronous.reply_deadlines import Reply
 from epollo.client.forks import Owner
-from epollo.client.message_queue import MessageQueue
 from epollo.client.phases import check_phase, plain_behind
-from epollo.client.wording import not_yet
+from epollo.client.reconnects import Reconnects
+from epollo.client.wording import closed_here
 from epollo.errors import (
     ClientTimeout,
     ConnectError,
@@ -37,7 +38,7 @@ from epollo.errors import (
     StreamEnded,
     UsageError,
 )
-from epollo.framing import DEFAULT_MAX_FRAME, Buffer, Framing
+from epollo.framing import DEFAULT_MAX_FRAME, AnyFraming, Buffer, Framing
 from epollo.framing.reframing import framing_of
 
 
@@ -63,7 +64,7 @@ class AsyncClient(HasTimeout):
     def __init__(
         self,
         to: str,
-        framing: str | Framing = "u32",
+        framing: AnyFraming = "u32",
         timeout: float | None = 5.0,
         max_frame: int = DEFAULT_MAX_FRAME,
         **options: Unpack[ConnectOptions],
@@ -82,15 +83,13 @@ class AsyncClient(HasTimeout):
         self._endpoint = arguments.endpoint
         self._match = arguments.match
         self._backoff = arguments.backoff
-        self._attempts: Attempts | None = None
+        self._reconnects: Reconnects | None = None
         self._queue = MessageQueue(arguments.on_push)
         self._connection: AsyncConnection | None = None
         self._connecting = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None  # set when it connects
         self._owner = Owner()
         self._late = 0  # on earlier connections
-        self._lost = False  # is the loss of the last connection counted?
-        self._failure: ConnectError | None = None
         self._closed = False
         self._dialing: asyncio.Timeout | None = None  # `close` makes it pass
         self.peername: str = str(self._endpoint)
@@ -99,7 +98,7 @@ class AsyncClient(HasTimeout):
     async def connect(
         cls,
         to: str,
-        framing: str | Framing = "u32",
+        framing: AnyFraming = "u32",
         timeout: float | None = 5.0,
         max_frame: int = DEFAULT_MAX_FRAME,
         **options: Unpack[ConnectOptions],
@@ -133,7 +132,7 @@ class AsyncClient(HasTimeout):
         return self._endpoint.framing
 
     @framing.setter
-    def framing(self, framing: str | Framing | type[Framing]) -> None:
+    def framing(self, framing: AnyFraming) -> None:
         self._check()
         chosen = framing_of(framing, self._endpoint.framing.max_frame)
         self._check_phase("framing")
@@ -315,7 +314,7 @@ class AsyncClient(HasTimeout):
             if self._connection is None and not self._closed:
                 loop = asyncio.get_running_loop()
                 if self._backoff is not None:
-                    self._attempts = Attempts(self._backoff, loop.time)
+                    self._reconnects = Reconnects(self.peername, self._backoff, loop.time)
                 async with self._until_closed():
                     self._connection = await self._dial(deadline)
                 self._loop = loop
@@ -365,7 +364,7 @@ class AsyncClient(HasTimeout):
 
     async def _ask(self, message: Buffer, deadline: float | None) -> Reply:
         connection = self._connection
-        if self._attempts is not None and connection is not None:
+        if self._reconnects is not None and connection is not None:
             connection.notice_end()
         if connection is None or not (connection.writable and connection.live):
             connection = await self._writable(deadline)
@@ -376,9 +375,9 @@ class AsyncClient(HasTimeout):
         while True:
             connection = self._current()
             if connection.stream.fault is not None:
-                if self._attempts is None or self._closed:
+                if self._reconnects is None or self._closed:
                     raise connection.stream.fault()
-                await self._reconnect(self._attempts, deadline)
+                await self._reconnect(self._reconnects, deadline)
             elif connection.writable:
                 return connection
             else:
@@ -390,7 +389,7 @@ class AsyncClient(HasTimeout):
         except TimeoutError:
             raise ClientTimeout(f"{self.peername} did not take the message in time") from None
 
-    async def _reconnect(self, attempts: Attempts, deadline: float | None) -> None:
+    async def _reconnect(self, reconnects: Reconnects, deadline: float | None) -> None:
         """Connect again; the first task that needs it does so, and the others wait."""
         try:
             async with asyncio.timeout_at(deadline):
@@ -399,10 +398,10 @@ class AsyncClient(HasTimeout):
             raise ConnectError(f"cannot connect to {self.peername}: not in time") from None
         try:
             if self._closed:
-                raise self._closed_here()
+                raise closed_here(self.peername)
             if not self._current().live:
                 async with self._until_closed():
-                    await self._dial_again(self._current(), attempts, deadline)
+                    await self._dial_again(self._current(), reconnects, deadline)
         finally:
             self._connecting.release()
 
@@ -420,28 +419,16 @@ class AsyncClient(HasTimeout):
         if self._closed:  # perhaps just after it was connected
             if self._connection is not None:
                 self._connection.abort("closed here")
-            raise self._closed_here()
-
-    def _closed_here(self) -> ConnectionClosed:
-        return ConnectionClosed(f"connection to {self.peername} is closed: closed here")
+            raise closed_here(self.peername)
 
     async def _dial_again(
-        self, lost: AsyncConnection, attempts: Attempts, deadline: float | None
+        self, lost: AsyncConnection, reconnects: Reconnects, deadline: float | None
     ) -> None:
         lost.abort("")  # after the peer's end there may still be unsent bytes
-        if not self._lost:
-            self._lost = True
-            attempts.ended(replied=lost.replied)
-        failure: ConnectError | None = None
-        for wait in attempts.until(deadline):
+        reconnects.lost(replied=lost.replied)
+        for wait in reconnects.waits(deadline):
             await asyncio.sleep(wait)
-            attempts.begin()
-            try:
-                connection = await self._dial(deadline)
-            except ConnectError as error:
-                self._failure = failure = error
-                continue
-            self._late += lost.late
-            self._connection, self._lost, self._failure = connection, False, None
-            return
-        raise failure or not_yet(self.peername, self._failure, attempts)
+            with reconnects.attempt():
+                self._connection = await self._dial(deadline)
+                self._late += lost.late
+                return

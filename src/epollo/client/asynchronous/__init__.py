@@ -1,0 +1,1 @@
+"""The client for asyncio, and a pool of them for the tasks of one loop."""

@@ -1,0 +1,1 @@
+"""The blocking client, and a pool of them for many threads."""
