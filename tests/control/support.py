@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from epollo.control.commands import Commands
-from epollo.control.inquirer import Answer, Values
+from epollo.control.inquirer import Answer, Values, named
 from epollo.control.operations import Done, ProcessState, Refused
+from epollo.control.totals import total
 from tests.support import DEADLINE, epollo_here, serving
 
 HISTOGRAM = {"bounds": [0.001, 0.01], "counts": [8, 2, 0], "sum": 0.02}
@@ -30,9 +31,11 @@ FIGURES: dict[str, Any] = {
     "bytes_out": 2000,
     "handler_seconds": HISTOGRAM,
     "turn_seconds": HISTOGRAM,
+    "longest_turn": 0.02,
     "unsent": 7,
     "buffered": 8,
     "paused": {"high_water": 1},
+    "pauses": {"high_water": 3},
     "in_flight": 0,
     "memory": 1 << 20,
     "descriptors": 12,
@@ -91,14 +94,26 @@ class FakeServer:
         self.times.append(time.monotonic())
         done(
             [
-                Answer(each.process, each.slot, each.stage, self.answers.get(each.process))
+                Answer(each.process, each.slot, each.stage, self._answer_of(each))
                 for each in self.states
                 if process in (None, each.process)
             ]
         )
 
+    def _answer_of(self, state: ProcessState) -> Values | None:
+        values = self.answers.get(state.process)
+        return values and {
+            name: [named(row, state.process, state.slot) for row in value]
+            if isinstance(value, list)
+            else value
+            for name, value in values.items()
+        }
+
     def overview(self) -> Values:
         return {"pid": 1, "ready_line": "", "stage": "serves", "uptime": 1.0, "workers": 2}
+
+    def totals(self, answers: Sequence[Answer]) -> Values:
+        return total(*(each.values for each in answers if each.values is not None))
 
     def processes(self) -> Sequence[ProcessState]:
         return self.states
@@ -192,6 +207,13 @@ class Controlled:
     def ask(self, *arguments: str) -> Any:
         """The answer to a command in JSON."""
         return json.loads(self.ctl(*arguments, "--json"))
+
+    def ask_busy(self, *arguments: str) -> Any:
+        """The same, of a server whose workers are perhaps too busy to answer at once: None then."""
+        run = epollo_here("ctl", "--control", str(self.path), *arguments, "--json")
+        assert run.stdout, run.stderr
+        answer = json.loads(run.stdout)
+        return None if answer.get("unanswered") else answer
 
 
 @contextmanager

@@ -33,6 +33,7 @@ def test_the_status_adds_up_all_workers() -> None:
     server.answers = {11: figures(), 12: figures()}
     answer = run(server, "status")
     assert answer["totals"]["messages_in"] == 20
+    assert run(server, "figures")["totals"] == answer["totals"]
     assert (answer["serving"], answer["booting"], answer["draining"]) == (2, 0, 0)
     assert answer["version"]
 
@@ -122,8 +123,16 @@ def test_the_log_level_of_the_supervisor_is_set_once_the_workers_have_agreed() -
 @pytest.mark.parametrize(
     ("command", "arguments", "text"),
     [
-        ("connection", {}, "no command 'connection': there are status, workers"),
+        ("connection", {}, "no command 'connection': did you mean connections?"),
+        ("nonsense", {}, "no command 'nonsense': there are status, workers"),
         ("connections", {"sort": "size"}, "no sort 'size': there are unsent"),
+        ("connections", {"sort": "unsend"}, "no sort 'unsend': did you mean unsent?"),
+        (
+            "closed",
+            {"reason": "slow_consumers"},
+            "no reason 'slow_consumers': did you mean slow",
+        ),
+        ("closed", {"reason": "nonsense"}, "no reason 'nonsense': there are "),
         ("connections", {"limit": 0}, f"limit: 0 is not from 1 to {MOST_OPEN}"),
         ("connections", {"limit": MOST_OPEN + 1}, "limit: "),
         ("connections", {"limit": "7"}, "connections: limit is not of the type int"),

@@ -7,14 +7,19 @@ import signal
 import socket
 import stat
 import time
+from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from epollo import Server
+from epollo.control import steps
+from epollo.server.inspection import ROWS, Inspection
 from tests.control.support import Client, Controlled, controlled
 from tests.engines import Engine
-from tests.support import Peer, Recorder, epollo, frame, until
+from tests.support import Peer, Recorder, epollo, frame, stop_process, until
 from tests.workers.support import Supervised, ended, sockets_of, supervised
 
 BROKEN = "raise RuntimeError('not today, {version}')"
@@ -144,6 +149,23 @@ def test_another_supervisor_takes_it_over(tmp_path: Path, path: Path) -> None:
     until(lambda: not path.exists())
 
 
+def test_the_supervisor_before_is_named_while_it_drains(tmp_path: Path, path: Path) -> None:
+    with supervised(tmp_path, "--control", str(path)) as server:
+        assert over(server).ask("status")["before"] is None
+        held = over(server).ask("workers")["workers"][0]["pid"]
+        stop_process(held)
+        try:
+            before = server.pid
+            server.signal(signal.SIGUSR2)
+            server.logged(" serves in place of this supervisor")
+            assert over(server).ask("status")["before"] == before
+            assert f"process {before}, still drains\n" in over(server).ctl("status")
+        finally:
+            os.kill(held, signal.SIGCONT)
+        assert server.took_over() == before
+        until(lambda: over(server).ask("status")["before"] is None)
+
+
 def test_a_handover_that_fails_leaves_it(tmp_path: Path, path: Path) -> None:
     with supervised(tmp_path, "--control", str(path)) as server:
         server.write(2, BROKEN)
@@ -258,7 +280,7 @@ def test_the_log_level_is_set_in_all_processes_and_in_later_ones(
 def test_a_worker_that_hangs_is_told_and_delays_nothing_else(tmp_path: Path, path: Path) -> None:
     with supervised(tmp_path, "--control", str(path)) as server:
         stopped = over(server).ask("workers")["workers"][1]
-        os.kill(stopped["pid"], signal.SIGSTOP)
+        stop_process(stopped["pid"])
         try:
             with Client(path) as client:
                 answer = client.ask("workers")
@@ -271,7 +293,52 @@ def test_a_worker_that_hangs_is_told_and_delays_nothing_else(tmp_path: Path, pat
             os.kill(stopped["pid"], signal.SIGCONT)
 
 
+def test_the_totals_of_workers_that_have_ended_are_kept(tmp_path: Path, path: Path) -> None:
+    with supervised(tmp_path, "--control", str(path), workers=1) as server:
+        with Peer(server.address) as peer:
+            for _ in range(5):
+                peer.send(frame(b"m"))
+                peer.receive(1)
+            until(lambda: over(server).ask("status")["totals"]["messages_in"] == 5)
+        over(server).ask("drain", "1")
+        until(lambda: over(server).ask("status")["draining"] == 0)
+        totals = over(server).ask("status")["totals"]
+        assert (totals["messages_in"], totals["connections"]["accepted"]) == (5, 1)
+
+
 # ---- Clients that mean no good
+
+
+def test_a_flood_of_lists_leaves_turns_as_they_are(
+    path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten clients ask for the longest lists, again and again: a turn has the rows of one piece."""
+    monkeypatch.setattr(steps, "SECONDS", 0.0)
+    described: list[int] = []
+    describe = Inspection._describe
+    count = 4 * ROWS
+    with (
+        engine.server(lambda message: message, control=str(path)) as server,
+        ExitStack() as stack,
+    ):
+        loop: Any = server._loop
+
+        def note(self: Inspection, connection: Any) -> Any:
+            described.append(loop.turn_count)
+            return describe(self, connection)
+
+        monkeypatch.setattr(Inspection, "_describe", note)
+        peers = [stack.enter_context(Peer(server.addresses[0])) for _ in range(count)]
+        clients = [stack.enter_context(Client(path)) for _ in range(10)]
+        for client in clients:
+            client.send(b'{"command": "connections", "limit": 200}\n' * 3)
+        for _ in range(20):
+            assert peers[0].ask(b"m") == b"m"
+        for client in clients:
+            for _ in range(3):
+                assert len(client.line()["connections"]) == count
+    assert len(described) == 10 * 3 * count
+    assert max(Counter(described).values()) == ROWS
 
 
 @pytest.mark.parametrize("workers", [[], ["--workers", "1"]], ids=["one process", "workers"])

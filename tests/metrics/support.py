@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from epollo.metrics.pages import Page
 from tests.support import Peer, until
 
 
@@ -19,13 +20,29 @@ class Response(NamedTuple):
 
 
 def get(where: str, path: str = "/metrics") -> Response:
-    """The page at ``path`` of the address ``where``, a URL or an address."""
+    """The page at ``path`` of the address ``where``, a URL or an address. Raises ConnectionError
+    if the connection ends without one."""
     if where.startswith("http://"):
         where = where.removeprefix("http://").removesuffix("/metrics")
     with Peer(where) as peer:
         peer.send(f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
         head, _, body = peer.receive_all().decode().partition("\r\n\r\n")
+    if not head:
+        raise ConnectionError(f"{where} closed without a response")
     return Response(int(head.split()[1]), body)
+
+
+class Asked:
+    """A request for a page, without a connection."""
+
+    def __init__(self, accept: str) -> None:
+        self.accept = accept
+        self.gone = False
+        self.page: Page | None = None
+
+    def respond(self, page: Page) -> None:
+        assert self.page is None, "answered once"
+        self.page = page
 
 
 class Scraped:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+import select
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from epollo import BindError
+from epollo.engine import new_loop
 from epollo.metrics import listener
-from epollo.metrics.listener import MOST
+from epollo.metrics.listener import MOST, MetricsListener, listening_on
+from epollo.metrics.pages import Request, text_page
 from epollo.metrics.thread import MetricsThread
+from tests.engines import Engine
 from tests.logs import Log
-from tests.support import Peer
+from tests.support import Peer, until
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n"
 
@@ -69,6 +73,74 @@ def test_many_who_hang_keep_nobody_out() -> None:
         peers = [every.enter_context(Peer(where)) for _ in range(3 * MOST)]
         assert b"answer 42.0" in scrape(where)
         assert peers[0].receive_until_gone() == b""
+
+
+def test_who_is_being_answered_outlasts_those_who_hang() -> None:
+    asked = list[Request]()
+    loop = new_loop()
+    bound = listening_on("127.0.0.1:0")
+    metrics = MetricsListener(loop, bound, {b"/metrics": asked.append})
+    metrics.begin()
+    with closing(loop), closing(metrics), ExitStack() as every:
+        scraper = every.enter_context(Peer(metrics.address))
+        scraper.send(GET)
+        while not asked:
+            loop.poll()
+        peers = [every.enter_context(Peer(metrics.address)) for _ in range(3 * MOST)]
+        while not is_ended(peers[MOST]):
+            loop.poll()
+        asked[0].respond(text_page(200, "42"))
+        loop.poll()
+        assert scraper.receive_all().endswith(b"42\n")
+
+
+def test_who_resets_before_being_accepted_keeps_nobody_out(engine: Engine) -> None:
+    """Such a connection is never told of as connected, and is the first to be given up."""
+    asked = list[Request]()
+    loop = engine.loop()
+    bound = listening_on("127.0.0.1:0")
+    metrics = MetricsListener(loop, bound, {b"/metrics": asked.append})
+    metrics.begin()
+
+    def asked_after_a_turn() -> bool:
+        loop.poll(0)
+        return bool(asked)
+
+    with closing(loop), closing(metrics), ExitStack() as every:
+        peers = [every.enter_context(Peer(metrics.address)) for _ in range(MOST)]
+        while len(metrics._open) < MOST:
+            loop.poll()
+        for _ in range(listener._ACCEPTS - 1):  # the scraper is accepted in the same turn
+            Peer(metrics.address).reset()
+        scraper = every.enter_context(Peer(metrics.address))
+        scraper.send(GET)
+        until(asked_after_a_turn)
+        asked[0].respond(text_page(200, "42"))
+        loop.poll()
+        assert scraper.receive_all().endswith(b"42\n")
+        assert [is_ended(peer) for peer in peers] == [True] + (MOST - 1) * [False]
+
+
+def test_a_request_whose_connection_is_closed_is_known(engine: Engine) -> None:
+    asked = list[Request]()
+    loop = engine.loop()
+    metrics = MetricsListener(loop, listening_on("127.0.0.1:0"), {b"/metrics": asked.append})
+    metrics.begin()
+    with closing(loop), closing(metrics), Peer(metrics.address) as scraper:
+        scraper.send(GET)
+        while not asked:
+            loop.poll()
+        assert not asked[0].gone
+        scraper.reset()
+        while not asked[0].gone:
+            loop.poll()
+        asked[0].respond(text_page(200, "42"))
+    assert not metrics._open
+
+
+def is_ended(peer: Peer) -> bool:
+    """Has its connection been closed by now?"""
+    return bool(select.select([peer.socket], [], [], 0)[0])
 
 
 def test_one_who_takes_nothing_holds_up_nobody() -> None:

@@ -9,8 +9,9 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from epollo.metrics.pages import Page, Respond, registry_pages
+from epollo.metrics.pages import Page, Request, format_for, metrics_page, registry_pages
 from epollo.metrics.scrape import Scrape
+from tests.metrics.support import Asked
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n"
 
@@ -59,6 +60,21 @@ def test_openmetrics_is_told_to_whoever_accepts_it(registry: CollectorRegistry) 
     assert family.samples[0].value == 42
 
 
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+def test_a_page_in_pieces_is_the_page_of_a_registry(
+    accept: str, registry: CollectorRegistry
+) -> None:
+    Gauge("question", "Of all", registry=registry).set(6)
+    request = Asked(accept)
+    registry_pages(registry)[b"/metrics"](request)
+    pieces = metrics_page(registry.collect(), format_for(accept))
+    for _ in range(2):  # one for each metric
+        assert next(pieces) is None
+    with pytest.raises(StopIteration) as end:
+        next(pieces)
+    assert end.value.value == request.page
+
+
 @pytest.mark.parametrize(
     "accept",
     [
@@ -82,15 +98,15 @@ def test_a_request_may_come_byte_by_byte(registry: CollectorRegistry) -> None:
 
 
 def test_a_page_may_come_later() -> None:
-    waiting: list[tuple[str, Respond]] = []
+    waiting: list[Request] = []
     responses: list[bytes] = []
-    scrape = Scrape({b"/late": lambda *asked: waiting.append(asked)}, responses.append)
+    scrape = Scrape({b"/late": waiting.append}, responses.append)
     scrape.feed(b"GET /late HTTP/1.1\r\nHost: a\r\nAccept: b/c\r\n\r\n")
     scrape.feed(b"whatever comes now is not read")
     assert (scrape.asked, responses) == (True, [])
-    [(accept, respond)] = waiting
-    assert accept == "b/c"
-    respond(Page(503, "d/e", b"busy"))
+    [request] = waiting
+    assert request.accept == "b/c"
+    request.respond(Page(503, "d/e", b"busy"))
     [response] = responses
     assert response.startswith(b"HTTP/1.1 503 ")
     assert response.endswith(b"\r\n\r\nbusy")

@@ -81,6 +81,18 @@ def test_a_percentile_is_within_its_bucket(
     assert percentile([1.0, 2.0], counts, percent) == value
 
 
+def test_connections_of_a_worker_that_has_ended_are_among_the_reasons() -> None:
+    """Its figures are gone, so the server's totals tell."""
+    looks = []
+    for at, died in ((10.0, 0), (11.0, 14)):
+        connections = {**figures()["connections"], "closed": {"eof": 2, "worker_died": died}}
+        workers = [{"pid": int(at), "figures": figures()}]
+        looks.append(Sample(at, {"workers": workers, "totals": figures(connections=connections)}))
+    late = Late()
+    late.add(11.0, rates(*looks))
+    assert late.reasons == {"eof": 0, "worker_died": 14, "refused: max_connections": 0}
+
+
 def test_reasons_are_those_of_the_last_minute() -> None:
     late = Late()
     before, after = figures(), figures()

@@ -96,8 +96,34 @@ def test_a_worker_that_does_not_answer_has_no_figures() -> None:
     answer["workers"][1]["figures"] = None
     silent = picture(answer=answer, rates=rates(None, Sample(2.0, answer)))
     [line] = [line for line in draw(silent, 80, 24) if "4712" in line.plain]
-    assert line.plain.split() == ["2", "4712", "serves", *["-"] * 6]
+    number, pid, stage, *rest = line.plain.split()
+    assert (number, pid, stage, set(rest)) == ("2", "4712", "serves", {"-"})
     assert line.style == "red"
+
+
+def test_the_key_of_the_sort_stands_out() -> None:
+    foot = draw(picture(sort="messages_in"), 80, 24)[-1]
+    assert foot.plain == "q:quit arrows k:close  " + " ".join(
+        ("u:unsent", "b:buffered", "i:in", "o:out", "m:msgs", "a:age", "d:idle")
+    )
+    [bold] = [span for span in foot.spans if "bold" in str(span.style)]
+    assert foot.plain[bold.start : bold.end] == "m:msgs"
+
+
+def test_a_server_that_drains_is_told_in_the_first_line() -> None:
+    answer = {**picture().answer, "stage": "drains"}
+    first = text(picture(answer=answer), 120).splitlines()[0]
+    assert first.startswith("up 1h02m, draining examples.chat:Chat on 127.0.0.1:8091")
+
+
+def test_the_longest_turn_of_each_worker_is_shown() -> None:
+    answer = picture().answer
+    answer["workers"][0]["figures"]["longest_turn"] = 0.0312
+    answer["workers"][1]["figures"]["longest_turn"] = 0.0  # none above the first bound
+    shown = text(picture(answer=answer)).splitlines()
+    assert any("LONGEST TURN" in line for line in shown)
+    assert "31.2 ms" in next(line for line in shown if "4711 " in line)
+    assert "< 1 ms" in next(line for line in shown if "4712 " in line)
 
 
 def test_what_is_not_measured_yet_is_not_0() -> None:

@@ -10,11 +10,14 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from epollo.control.inquirer import Answer, Inquirer, Values
 from epollo.control.operations import Done, Operations, Refused
-from epollo.control.totals import total
+from epollo.reasons import CloseReason
+from epollo.suggestions import did_you_mean
 
 SORTS = (
     "unsent",
@@ -34,6 +37,7 @@ MOST_OPEN = 200
 MOST_CLOSED = 1000
 """Closed connections in one answer."""
 _USUAL_ROWS = 100
+_REASONS = tuple(map(str, CloseReason))
 
 _PARAMETERS: dict[str, dict[str, type]] = {
     "status": {},
@@ -80,14 +84,14 @@ class Commands:
                     "serving": stages.count("serves"),
                     "draining": stages.count("drains"),
                     "booting": stages.count("boots"),
-                    "totals": total(values for _, values in _said(answers)),
+                    "totals": self._operations.totals(answers),
                     "unanswered": self._unanswered(answers),
                 }
             )
 
         self._inquirer.ask("figures", tell)
 
-    def _workers(self, done: Done) -> None:
+    def _workers(self, done: Done, with_totals: bool = False) -> None:
         def tell(answers: list[Answer]) -> None:
             figures = {answer.process: values for answer, values in _said(answers)}
             rows = [
@@ -101,13 +105,18 @@ class Commands:
                 for each in self._operations.processes()
             ]
             rows.sort(key=lambda row: (row["worker"] or 0, row["age"]))
-            done({"workers": rows, "unanswered": self._unanswered(answers)})
+            totals = {"totals": self._operations.totals(answers)} if with_totals else {}
+            done({"workers": rows, **totals, "unanswered": self._unanswered(answers)})
 
         self._inquirer.ask("figures", tell)
 
     def _figures(self, done: Done) -> None:
-        """The figures of each process, and the overview, in one answer."""
-        self._workers(lambda known: done({**self._operations.overview(), **known}))
+        """The figures of each process, their totals, and the overview, in one answer."""
+
+        def tell(known: Values) -> None:
+            done({**self._operations.overview(), **known})
+
+        self._workers(tell, with_totals=True)
 
     def _connections(
         self,
@@ -118,7 +127,7 @@ class Commands:
         connection: str | None = None,
     ) -> None:
         if sort not in SORTS:
-            raise Refused(f"no sort {sort!r}: there are {', '.join(SORTS)}")
+            raise Refused(f"no sort {sort!r}: {_meant(sort, SORTS)}")
         rows = _checked_limit(limit, MOST_OPEN)
         processes = None if worker is None else self._in_slot(worker)
         arguments: dict[str, Any] = {"sort": sort, "limit": rows}
@@ -128,7 +137,7 @@ class Commands:
 
         def tell(answers: list[Answer]) -> None:
             merged = _merged(answers, "connections", self._unanswered(answers))
-            merged["connections"].sort(key=lambda row: row[sort], reverse=True)
+            merged["connections"].sort(key=itemgetter(sort), reverse=True)
             del merged["connections"][rows:]
             if connection is not None and not merged["connections"] and not merged["unanswered"]:
                 merged = {"error": _no_connection(connection)}
@@ -144,10 +153,12 @@ class Commands:
         limit: int = _USUAL_ROWS,
     ) -> None:
         rows = _checked_limit(limit, MOST_CLOSED)
+        if reason is not None and reason not in _REASONS:
+            raise Refused(f"no reason {reason!r}: {_meant(reason, _REASONS)}")
 
         def tell(answers: list[Answer]) -> None:
             merged = _merged(answers, "closed", self._unanswered(answers))
-            merged["closed"].sort(key=lambda row: row["at"], reverse=True)
+            merged["closed"].sort(key=itemgetter("at"), reverse=True)
             del merged["closed"][rows:]
             done(merged)
 
@@ -200,7 +211,7 @@ class Commands:
 
     def _log_level(self, done: Done, level: str | None = None, logger: str = "epollo") -> None:
         if level is not None and level.lower() not in LEVELS:
-            raise Refused(f"no level {level!r}: there are {', '.join(LEVELS)}")
+            raise Refused(f"no level {level!r}: {_meant(level, LEVELS)}")
 
         def tell(answers: list[Answer]) -> None:
             error = next((values["error"] for _, values in _said(answers) if "error" in values), "")
@@ -288,7 +299,7 @@ def _parsed(line: bytes) -> tuple[str, dict[str, Any]]:
     command = request.pop("command")
     parameters = _PARAMETERS.get(command)
     if parameters is None:
-        raise Refused(f"no command {command[:40]!r}: there are {', '.join(_PARAMETERS)}")
+        raise Refused(f"no command {command[:40]!r}: {_meant(command[:40], _PARAMETERS)}")
     arguments = {name: value for name, value in request.items() if value is not None}
     for name, value in arguments.items():
         wanted = parameters.get(name)
@@ -298,6 +309,10 @@ def _parsed(line: bytes) -> tuple[str, dict[str, Any]]:
         if type(value) is not wanted:
             raise Refused(f"{command}: {name} is not of the type {wanted.__name__}")
     return command, arguments
+
+
+def _meant(typed: str, known: Iterable[str]) -> str:
+    return did_you_mean(typed, known) or f"there are {', '.join(known)}"
 
 
 def _is_number(text: str) -> bool:
@@ -326,17 +341,12 @@ def _said(answers: Iterable[Answer]) -> Iterable[tuple[Answer, Values]]:
 def _merged(
     answers: Sequence[Answer], rows: str, unanswered: list[dict[str, int | None]]
 ) -> dict[str, Any]:
-    """The lists of all answers in one, each row with its process; their connections are named
-    PROCESS:NUMBER."""
+    """The lists of all answers in one."""
     error = next((values["error"] for _, values in _said(answers) if "error" in values), None)
     if error is not None:
         return {"error": error, rows: [], "unanswered": []}
     return {
         "total": sum(values["total"] for _, values in _said(answers)),
-        rows: [
-            {**row, "id": f"{answer.process}:{row['id']}", "worker": _number(answer.slot)}
-            for answer, values in _said(answers)
-            for row in values[rows]
-        ],
+        rows: list(chain.from_iterable(values[rows] for _, values in _said(answers))),
         "unanswered": unanswered,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,7 +21,20 @@ class Answer:
     stage: str
     """``serves`` or ``drains``."""
     values: Values | None
-    """None if it has not answered in time, or has ended meanwhile."""
+    """None if it has not answered in time, or has ended meanwhile. The rows of a list are
+    `named`."""
+
+
+def with_rows(values: Values, question: str, rows: Sequence[Values]) -> Values:
+    """The answer ``values``, whose ``rows`` were told apart. A list has the name of its
+    question; an error has no rows."""
+    return {**values, question: rows} if question in values and rows else values
+
+
+def named(row: Values, process: int, slot: int | None) -> Values:
+    """A row of a list with its process: a connection is PROCESS:NUMBER, as people write it, and a
+    worker has its number."""
+    return {**row, "id": f"{process}:{row['id']}", "worker": None if slot is None else slot + 1}
 
 
 class Inquirer(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from epollo.control.inquirer import Values
+from epollo.control.inquirer import Answer, Values
 
 Done: TypeAlias = Callable[[Values], object]
 """Is called once with the result of an operation; ``{"error": text}`` if it has failed."""
@@ -35,8 +35,13 @@ class Operations(Protocol):
     possible now raises `Refused`; one that fails later gives ``done`` the error."""
 
     def overview(self) -> Values:
-        """``pid``, ``ready_line`` (empty before all serve), ``stage``, ``uptime`` in seconds, and
-        ``workers``, how many are wanted; None in a server of one process."""
+        """``pid``, ``ready_line`` (empty before all serve), ``stage``, ``uptime`` in seconds;
+        ``workers``, how many are wanted; and ``before``, the process of a supervisor that has
+        handed over and still drains. Both are None in a server of one process."""
+
+    def totals(self, answers: Sequence[Answer]) -> Values:
+        """The sum of all that was counted, also by processes that have ended; ``answers`` are what
+        those of now have just said to ``figures``."""
 
     def processes(self) -> Sequence[ProcessState]:
         """All processes that boot, serve or drain."""

@@ -10,7 +10,7 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from epollo.control.commands import Commands
 from epollo.control.inquirer import Values
@@ -23,9 +23,11 @@ MOST_REQUEST = 64 << 10  # bytes
 MOST_ANSWER = 4 << 20  # bytes
 REQUEST_SECONDS = 60.0  # from the last answer to the end of the next request
 ANSWER_SECONDS = 5.0  # for the client to take an answer
+ROWS = 8  # of a list, encoded in one turn of the loop
 PAUSE_SECONDS = 0.02  # between two requests of one client: none keeps the loop busy
 
 _RECEIVED = 1 << 16  # bytes at a time
+_SENT = 1 << 16  # bytes at a time
 _FRAMING = parse("line", MOST_REQUEST)
 
 
@@ -145,24 +147,36 @@ class Session:
         self._next()
 
     def _answer(self, values: Values) -> None:
-        if not self.closed:
-            self._pending = False
-            self._pause_until = time.monotonic() + PAUSE_SECONDS
-            self._send(values)
-            self._loop.call_later(0.0, self._next)
+        self._encode(encoded(values), [])
+
+    def _encode(self, left: Iterator[str], done: list[str]) -> None:
+        """One part in each turn of the loop, which may serve connections meanwhile."""
+        if self.closed:
+            return
+        part = next(left, None)
+        if part is not None:
+            done.append(part)
+            self._loop.call_threadsafe(lambda: self._encode(left, done))
+            return
+        self._pending = False
+        self._pause_until = time.monotonic() + PAUSE_SECONDS
+        self._send_line("".join(done))
+        self._loop.call_later(0.0, self._next)
 
     def _send(self, values: Values) -> None:
-        line = json.dumps(values).encode()
-        if len(line) > MOST_ANSWER:
-            line = json.dumps({"error": f"an answer of more than {MOST_ANSWER} bytes"}).encode()
-        self._unsent = memoryview(line + b"\n")
+        self._send_line(json.dumps(values))
+
+    def _send_line(self, text: str) -> None:
+        if len(text) > MOST_ANSWER:
+            text = json.dumps({"error": f"an answer of more than {MOST_ANSWER} bytes"})
+        self._unsent = memoryview(text.encode() + b"\n")
         self._limit(ANSWER_SECONDS)
         self._flush()
         self._update()
 
     def _flush(self) -> None:
         try:
-            sent = self._socket.send(self._unsent)
+            sent = self._socket.send(self._unsent[:_SENT])
         except BlockingIOError:
             return
         except OSError:  # the client has gone
@@ -192,3 +206,19 @@ class Session:
         else:  # not with no events: a peer that has gone would be reported again and again
             self._loop.unwatch(self._socket.fileno())
         self._events = wanted
+
+
+def encoded(values: Values) -> Iterator[str]:
+    """The object ``values`` in JSON, in parts: each has up to `ROWS` items of one of its lists."""
+    text = "{"
+    for number, (name, value) in enumerate(values.items()):
+        text += f"{', ' if number else ''}{json.dumps(name)}: "
+        if isinstance(value, list) and len(value) > ROWS:
+            for start in range(0, len(value), ROWS):
+                items = json.dumps(value[start : start + ROWS])[1:-1]
+                yield f"{text}{', ' if start else '['}{items}"
+                text = ""
+            text = "]"
+        else:
+            text += json.dumps(value)
+    yield text + "}"

@@ -12,9 +12,9 @@ from epollo.engine import EventLoop, new_loop
 from epollo.engine.events import READ
 
 _SHARE = 4
-"""The outer loop has this many times the length of a turn before the next one."""
+"""The outer loop has this many times as long, after some turns, before the next one."""
 
-_SHORTEST = 0.0005  # seconds; for less it does not pay
+_LONGEST = 0.0005  # seconds of turns without a pause
 
 
 class SideLoop:
@@ -27,6 +27,7 @@ class SideLoop:
     def __init__(self, outer: EventLoop) -> None:
         self._outer = outer
         self._watched = self._closed = False
+        self._spent = 0.0  # seconds since the last pause
         self.loop: EventLoop = new_loop("python")
 
     def begin(self) -> None:
@@ -38,10 +39,11 @@ class SideLoop:
         """The outer loop calls this."""
         began = time.monotonic()
         self.loop.poll(0)
-        spent = time.monotonic() - began
-        if spent > _SHORTEST and self._watched:
+        self._spent += time.monotonic() - began
+        if self._spent > _LONGEST and self._watched:
             self._unwatch()
-            self._outer.call_later(spent * _SHARE, self._watch)
+            self._outer.call_later(self._spent * _SHARE, self._watch)
+            self._spent = 0.0
 
     def abort(self) -> None:
         """The outer loop is closed."""

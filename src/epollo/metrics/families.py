@@ -8,7 +8,6 @@ series all the while.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from importlib import metadata
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -21,6 +20,17 @@ from epollo.control.inquirer import Values
 from epollo.metrics.watched import SupervisorFigures
 
 _WORKER = "worker"
+
+
+def _version() -> str:
+    """Of the installed package: to import the name from `epollo` would be a circle."""
+    try:
+        return metadata.version("epollo")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+_VERSION = _version()  # here, since it reads files: no scrape waits for them
 
 _Get = Callable[[Values], Any]
 
@@ -37,6 +47,10 @@ class _Described(NamedTuple):
 
 def _of_connections(name: str) -> _Get:
     return lambda figures: figures["connections"][name]
+
+
+def _of_broker(name: str) -> _Get:
+    return lambda figures: figures["broker"][name]
 
 
 def _of(name: str) -> _Get:
@@ -72,6 +86,37 @@ _COUNTERS = (
         "Calls of the handler that held the loop for longer than slow_handler.",
         _of("slow_handlers"),
     ),
+    _Described(
+        "epollo_broker_sent_messages",
+        "Published messages that were given to the broker.",
+        _of_broker("sent"),
+    ),
+    _Described(
+        "epollo_broker_received_messages",
+        "Messages of other nodes that were delivered to members.",
+        _of_broker("received"),
+    ),
+    _Described(
+        "epollo_broker_missed_messages",
+        "Messages of other nodes to groups with members that did not arrive.",
+        _of_broker("missed"),
+    ),
+    _Described(
+        "epollo_broker_dropped_messages",
+        "Published messages that were not given to the broker.",
+        _of_broker("dropped"),
+    ),
+    _Described(
+        "epollo_broker_connections_lost",
+        "Connections to the broker that were lost.",
+        _of_broker("lost"),
+    ),
+    _Described(
+        "epollo_pauses",
+        "How often it was begun not to read a connection, by cause.",
+        _of("pauses"),
+        "cause",
+    ),
 )
 
 _GAUGES = (
@@ -94,6 +139,19 @@ _GAUGES = (
         "epollo_messages_in_flight",
         "Messages delivered to the handler whose replies are due.",
         _of("in_flight"),
+    ),
+    _Described(
+        "epollo_broker_connections", "Connections to the broker.", _of_broker("connections")
+    ),
+    _Described(
+        "epollo_broker_waiting_bytes",
+        "Published bytes that wait for the broker.",
+        _of_broker("waiting"),
+    ),
+    _Described(
+        "epollo_longest_turn_seconds",
+        "The longest turn of the loop in the last 30 to 60 seconds; 0 if none took 0.1 ms.",
+        _of("longest_turn"),
     ),
     _Described("epollo_resident_memory_bytes", "Resident memory.", _of("memory")),
     _Described("epollo_open_descriptors", "Open file descriptors.", _of("descriptors")),
@@ -119,7 +177,7 @@ def families(
 ) -> Iterator[Metric]:
     """All metrics, from the figures of each slot. ``unanswered`` workers have said nothing new."""
     slots = {str(slot + 1): figures[slot] for slot in sorted(figures)}
-    yield _single("epollo_build_info", "The version of epollo.", {"version": _version()})
+    yield _single("epollo_build_info", "The version of epollo.", {"version": _VERSION})
     for each in _COUNTERS:
         yield _filled(CounterMetricFamily(each.name, each.text, labels=_labels(each)), each, slots)
     for each in _GAUGES:
@@ -131,15 +189,6 @@ def families(
         yield histogram
     if supervisor is not None:
         yield from _of_supervisor(supervisor, unanswered)
-
-
-@cache
-def _version() -> str:
-    """Of the installed package: to import the name from `epollo` would be a circle."""
-    try:
-        return metadata.version("epollo")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _labels(metric: _Described) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
+from time import monotonic
 from typing import Any
 
 from epollo import address
@@ -18,6 +20,7 @@ from epollo.metrics.scrape import Scrape
 
 SECONDS = 5.0  # for a request and its response
 MOST = 16  # connections at a time
+_TAKE_SECONDS = 0.1  # a scraper has its response by then
 _ACCEPTS = 4  # in a turn of the loop: a storm of connections takes no long turn
 _BACKLOG = 128  # in a full queue, a scraper would have to try again
 _RETRY_SECONDS = 1.0
@@ -37,7 +40,7 @@ class MetricsListener:
     """Answers on ``loop``, from `begin` on, the requests for ``pages`` that come to ``bound``.
 
     No client can cost much: a request is small, a response has a deadline, and of more
-    than ``MOST`` connections the oldest is closed.
+    than ``MOST`` connections one is closed, the one that is least likely a scraper's.
 
     Attributes:
         address: the one really bound.
@@ -97,8 +100,10 @@ class MetricsListener:
         connection.state = Scrape(self._pages, partial(_send, connection))
 
     def closed(self, connection: EngineConnection, reason: CloseReason) -> None:
-        self._open.pop(connection).cancel()
-        connection.state = None  # which knows the connection
+        self._forget(connection)
+        scrape, connection.state = connection.state, None  # which knows the connection
+        if scrape is not None:
+            scrape.gone = True
         if reason is CloseReason.HANDLER_ERROR:
             _log.error("the figures cannot be told", exc_info=connection.error)
 
@@ -110,12 +115,30 @@ class MetricsListener:
 
     def _accept(self, sock: socket.socket) -> None:
         if len(self._open) >= MOST:
-            next(iter(self._open)).abort()
+            self._give_up(self._least_likely())
         try:
             connection = self._loop.attach(sock, self)
         except PollerFull:
             return
         self._open[connection] = self._loop.call_later(SECONDS, connection.abort)
+
+    def _give_up(self, connection: EngineConnection) -> None:
+        self._forget(connection)  # the loop may close it later in this turn
+        connection.abort()
+
+    def _forget(self, connection: EngineConnection) -> None:
+        timer = self._open.pop(connection, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _least_likely(self) -> EngineConnection:
+        """The connection that is least likely a scraper's: a scraper takes its response, and asks
+        as soon as it is connected. Of several, the oldest."""
+        late = monotonic() - _TAKE_SECONDS
+        reset = (each for each in self._open if each.state is None)  # before they were accepted
+        not_taken = (each for each in self._open if each.state.answered_at < late)
+        not_asked = (each for each in self._open if not each.state.asked)
+        return next(chain(reset, not_taken, not_asked, self._open))
 
     def _failed(self, error: OSError) -> None:
         """No descriptor is left, or something like that: try again later."""

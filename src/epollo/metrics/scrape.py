@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from time import monotonic
 
 import h11
 
@@ -25,6 +28,11 @@ class Scrape:
         self.asked: bool = False
         """Has the request come? Its head is enough, since a body would change nothing. What follows
         is not read."""
+        self.answered_at: float = math.inf
+        """When the response was sent, of time.monotonic()."""
+        self.accept: str = ""
+        self.gone: bool = False
+        """Is the connection closed?"""
 
     def feed(self, data: bytes) -> None:
         """Take what was received."""
@@ -35,7 +43,7 @@ class Scrape:
             request = self._http.next_event()
         except h11.RemoteProtocolError as error:
             self.asked = True
-            self._respond(text_page(error.error_status_hint, str(error)))
+            self.respond(text_page(error.error_status_hint, str(error)))
             return
         if isinstance(request, h11.Request):
             self.asked = True
@@ -45,22 +53,24 @@ class Scrape:
         self._bodiless = request.method == b"HEAD"
         page = self._pages.get(request.target.partition(b"?")[0])
         if request.method not in _METHODS:
-            self._respond(text_page(405, "use GET"), [("Allow", "GET, HEAD")])
+            self.respond(text_page(405, "use GET"), [("Allow", "GET, HEAD")])
         elif page is None:
-            self._respond(text_page(404, _NO_PAGE))
+            self.respond(text_page(404, _NO_PAGE))
         else:
             accept = b",".join(value for name, value in request.headers if name == b"accept")
-            page(accept.decode("ascii", "replace"), self._respond)
+            self.accept = accept.decode("ascii", "replace")
+            page(self)
 
-    def _respond(self, page: Page, more: Sequence[tuple[str, str]] = ()) -> None:
-        headers = [
-            ("Content-Type", page.kind),
-            ("Content-Length", str(len(page.body))),
-            ("Connection", "close"),
-            *more,
+    def respond(self, page: Page, more: Sequence[tuple[str, str]] = ()) -> None:
+        """Send ``page``, with ``more`` headers: once, and perhaps long after the request."""
+        # Written here: the library takes longer for it than for all else.
+        head = [
+            f"HTTP/1.1 {page.status} {HTTPStatus(page.status).phrase}",
+            f"Content-Type: {page.kind}",
+            f"Content-Length: {len(page.body)}",
+            "Connection: close",
+            *(f"{name}: {value}" for name, value in more),
         ]
-        events: list[h11.Event] = [h11.Response(status_code=page.status, headers=headers)]
-        if not self._bodiless:
-            events.append(h11.Data(data=page.body))
-        events.append(h11.EndOfMessage())
-        self._send(b"".join(self._http.send(event) or b"" for event in events))
+        body = b"" if self._bodiless else page.body
+        self.answered_at = monotonic()
+        self._send("\r\n".join([*head, "", ""]).encode("ascii") + body)

@@ -26,6 +26,13 @@ class Sample:
         """By process, those that have answered."""
         return {row["pid"]: row["figures"] for row in self.answer["workers"] if row["figures"]}
 
+    @property
+    def connections(self) -> Mapping[str, Any]:
+        """Their counts, with those of workers that have ended; empty if the server is of a version
+        that does not tell."""
+        counts: Mapping[str, Any] = self.answer.get("totals", {}).get("connections", {})
+        return counts
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
@@ -57,15 +64,22 @@ def rates(before: Sample | None, after: Sample) -> Rates:
     started anew, counts from 0 on; without a sample ``before``, nothing is known."""
     figures = after.figures
     if before is None:
-        return Rates(0.0, total(figures.values()), {})
+        return Rates(0.0, total(*figures.values()), {})
     known = before.figures
     changes = {}
     for pid, each in figures.items():
         earlier = known.get(pid, {})
         goes_on = earlier.get("since") == each.get("since")
         changes[pid] = difference(each, earlier if goes_on else {})
-    seconds = after.at - before.at
-    return Rates(seconds, total(figures.values()), total(changes.values()), changes)
+    counted = total(*changes.values())
+    if _goes_on(before.connections, after.connections):
+        counted["connections"] = difference(after.connections, before.connections)
+    return Rates(after.at - before.at, total(*figures.values()), counted, changes)
+
+
+def _goes_on(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Are these counts of one server? It may have been started anew, in the same process."""
+    return bool(before and after) and before["accepted"] <= after["accepted"]
 
 
 def percentile(bounds: Sequence[float], counts: Sequence[int], percent: float) -> float | None:

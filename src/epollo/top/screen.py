@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from epollo.cli.control_reports import connection_cells, state_of
+from epollo.cli.control_reports import connection_cells, longest_turn, state_of
 from epollo.cli.tables import Column, age, count, lines, plain, reasons, size
 from epollo.top.rates import Rates
 from epollo.units import format_seconds
@@ -26,21 +26,22 @@ KEYS = {
 """What a key sorts the connections by."""
 
 _LEAST_CONNECTIONS = 3  # lines for these, before workers get more
-_HEADER, _SELECTED, _WARNING = "bold", "reverse", "red"
+_HEADER, _SELECTED, _WARNING, _SORTED = "bold", "reverse", "red", "not dim bold"
 
 _WORKERS = (
     Column("WORKER"),
     Column("PID"),
     Column("STAGE", numeric=False),
-    Column("AGE", rank=6),
+    Column("AGE", rank=7),
     Column("OPEN"),
     Column("IN/s", rank=1),
     Column("OUT/s", rank=1),
-    Column("BYTES IN/s", rank=4),
-    Column("BYTES OUT/s", rank=3),
-    Column("P99", rank=5),
+    Column("BYTES IN/s", rank=5),
+    Column("BYTES OUT/s", rank=4),
+    Column("P99", rank=6),
+    Column("LONGEST TURN", rank=2),
     Column("UNSENT"),
-    Column("MEMORY", rank=2),
+    Column("MEMORY", rank=3),
 )
 _CONNECTIONS = (
     Column("CONNECTION", numeric=False),
@@ -79,7 +80,7 @@ class Picture:
 def draw(picture: Picture, width: int, height: int | None) -> list[Text]:
     """The lines; as many as the terminal has, or all without a height."""
     head = [_line(text, width, style) for text, style in _head(picture)]
-    foot = [_line(*_foot(picture, width))]
+    foot = [_foot(picture, width)]
     workers = _worker_lines(picture, width)
     connections = _connection_lines(picture, width)
     if height is not None:
@@ -96,9 +97,10 @@ def draw(picture: Picture, width: int, height: int | None) -> list[Text]:
 def _head(picture: Picture) -> list[tuple[str, str]]:
     answer, rates = picture.answer, picture.rates
     totals, made = rates.totals, rates.totals.get("connections", {})
-    about = plain(answer["ready_line"].removeprefix("epollo: ")) or "no worker serves yet"
+    about = plain(answer["ready_line"].removeprefix("epollo: "))
     if answer["stage"] == "drains":
-        about = f"drains, {about}"
+        about = f"draining {about.removeprefix('serving ')}".rstrip()
+    about = about or "no worker serves yet"
     lines = [(f"up {age(answer['uptime'])}, {about}", _HEADER)]
     if picture.trouble:
         lines[0] = (picture.trouble, _WARNING)
@@ -134,11 +136,16 @@ def _paused(totals: Mapping[str, Any]) -> str:
     return f"   paused: {why}" if why else ""
 
 
-def _foot(picture: Picture, width: int) -> tuple[str, int, str]:
+def _foot(picture: Picture, width: int) -> Text:
+    """The keys; the one that the connections are sorted by stands out."""
     if picture.message:
-        return picture.message, width, _SELECTED
-    sorts = " ".join(f"{key}:{_SHORT.get(name, name)}" for key, name in KEYS.items())
-    return f"q:quit arrows k:close  {sorts}", width, "dim"
+        return _line(picture.message, width, _SELECTED)
+    foot = Text("q:quit arrows k:close ", style="dim", no_wrap=True)
+    for key, name in KEYS.items():
+        foot.append(" ")
+        foot.append(f"{key}:{_SHORT.get(name, name)}", _SORTED if name == picture.sort else "")
+    foot.truncate(width, overflow="ellipsis")
+    return foot
 
 
 _SHORT = {
@@ -167,6 +174,7 @@ def _worker_lines(picture: Picture, width: int) -> list[Text]:
                 _size_rate(one, "bytes_in"),
                 _size_rate(one, "bytes_out"),
                 _time(one, "handler_seconds", 99),
+                longest_turn(figures),
                 size(figures.get("unsent")),
                 size(figures.get("memory")),
             ]
