@@ -35,6 +35,15 @@ class HandlerTimeout(EpolloError, TimeoutError):
     """A handler that did not return within ``handler_timeout``: why its connection was closed."""
 
 
+class BadMessage(EpolloError):
+    """For a handler to raise: the peer has sent a message that its protocol does not allow.
+
+    The connection is closed as after any error of a handler: no message more is delivered, and the
+    replies before are sent. But the reason is `bad_message`, and the log has the text of the error
+    as one line at level info, as for other faults of a peer.
+    """
+
+
 class SettingError(UsageError):
     """A setting with an unknown name or an impossible value."""
 

@@ -195,6 +195,18 @@ COMMANDS = {
 }
 """Each command, and what people type instead of it."""
 
+_OF_CTL = {
+    "drain --all": "stop shutdown quit exit kill terminate halt",
+    "reload": "restart refresh replace",
+    "status": "stats stat info show ping health metrics version",
+    "connections": "clients list peers sessions",
+    "workers": "processes ps",
+    "close": "disconnect kick drop",
+    "add": "scale-up grow up incr",
+    "remove": "scale-down shrink down decr",
+    "log-level": "loglevel verbosity log debug",
+}
+
 _OPTION = re.compile(r"\{(\w+) ?([^}]*)\}")
 
 
@@ -211,5 +223,14 @@ def advice(table: str, name: str, show: Callable[[str, str], str]) -> str:
 
 def command_for(name: str) -> str:
     """The command that somebody means with ``name``; empty if nothing is known."""
+    return _meant(COMMANDS, name)
+
+
+def command_of_ctl_for(name: str) -> str:
+    """The same, of ``epollo ctl``; the command may have an option."""
+    return _meant(_OF_CTL, name)
+
+
+def _meant(commands: dict[str, str], name: str) -> str:
     typed = name.lower().lstrip("-")
-    return next((known for known, names in COMMANDS.items() if typed in names.split()), "")
+    return next((known for known, names in commands.items() if typed in names.split()), "")

@@ -135,7 +135,7 @@ class _ArbiterServer(Server):
             loop.call_later(period, self._beat)
 
     def _leave(self, why: str) -> None:
-        if not self._stop_requested:
+        if not self._shutdown.asked:
             self._worker.log.info("Worker %s drains: %s", self._worker.pid, why)
             self.stop()
 

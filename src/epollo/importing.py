@@ -17,7 +17,7 @@ from epollo.suggestions import did_you_mean
 
 # Where code is that the user did not write: the standard library, installed packages, and epollo.
 _NOT_OF_THE_USER = (
-    "<frozen importlib",
+    "<frozen ",
     *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
     str(Path(__file__).parent),
 )

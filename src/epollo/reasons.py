@@ -10,6 +10,7 @@ class CloseReason(StrEnum):
     RESET = "reset"  # the peer, or the network, broke the connection
     TRUNCATED = "truncated"  # the peer ended its stream inside a frame
     BAD_FRAME = "bad_frame"  # bytes that can never be a frame
+    BAD_MESSAGE = "bad_message"  # a whole message that the handler refused: it raised BadMessage
     FRAME_TOO_LARGE = "frame_too_large"  # a frame over max_frame
     IDLE_TIMEOUT = "idle_timeout"  # no byte came or was sent for idle_timeout
     FRAME_TIMEOUT = "frame_timeout"  # a frame was begun and not completed in frame_timeout

@@ -225,6 +225,18 @@ def test_a_record_that_was_changed_ends_the_connection(
     assert recorder.end() is CloseReason.TLS_ERROR
 
 
+def test_an_invalid_header_is_refused_before_its_record_has_come(
+    server: Server, files: Files, recorder: Recorder
+) -> None:
+    client = Memory(files.client())
+    with Peer(server.addresses[0]) as peer:
+        client.finish(peer, client.shake())
+        peer.send(client.seal(b"good") + b"\x00\x00\x00\x40\x00")
+        assert recorder.message() == b"good"
+        peer.receive_all()
+    assert recorder.end() is CloseReason.TLS_ERROR
+
+
 def hello(files: Files) -> bytes:
     """The first words of a client."""
     return Memory(files.client()).shake()

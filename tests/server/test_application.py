@@ -75,8 +75,9 @@ async def coroutine(message: bytes) -> bytes:
     return message
 
 
-async def generator(message: bytes) -> AsyncIterator[bytes]:
-    yield message
+class Generating(Method):
+    async def connected(self, connection: object) -> AsyncIterator[bytes]:
+        yield b"welcome"
 
 
 class Flagged(Method):
@@ -104,7 +105,7 @@ class AsyncCall:
         (nothing, "must take"),
         (three, "must take"),
         (keyword, "must take"),
-        (generator, "async generator function; return the messages as a list"),
+        (Generating(), "'Generating': connected is an async generator function; only received may"),
         (Flagged(), "'Flagged' has a connected that is a bool, not a function"),
         (Blind(), r"'Blind': disconnected must take \(connection, reason\)"),
     ],

@@ -9,13 +9,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import epollo
-from epollo import CloseReason, Connection, Server
+from epollo import CloseReason, Connection, Server, address
+from epollo.engine.base_loop import MOST_ENDED
+from epollo.engine.connection import BaseConnection
 from epollo.server import goodbye
 from tests.engines import ENGINES, Engine
 from tests.logs import Log
@@ -274,6 +277,64 @@ def test_the_ends_are_spread(engine: Engine, pausing: bool) -> None:
         assert seconds >= first + (number - 1) * over / count - 0.05, when
 
 
+def test_many_are_not_ended_in_one_turn(engine: Engine) -> None:
+    """The first streams end before the last connections are looked at for the last time: what a
+    peer sends between the two has no answer."""
+    peers: dict[str, Peer] = {}
+    drained: list[Peer] = []
+    seen: list[bytes] = []  # of the first stream, when the last connection is drained
+
+    class App(Recorder):
+        def closing(self, connection: Connection) -> None:
+            drained.append(peers[connection.peername])
+            if len(drained) == len(peers):
+                seen.append(drained[0].socket.recv(1))
+
+    with engine.server(App(), drain_quiet=0) as server:
+        for _ in range(3 * MOST_ENDED):
+            peer = Peer(server.addresses[0])
+            peers[address.peer_name(peer.socket.getsockname())] = peer
+            assert peer.ask(b"hello") == b"hello"
+        server.stop(grace=3600)
+    for peer in peers.values():
+        assert peer.receive_all() == b""
+        peer.close()
+    assert len(drained) == len(peers)
+    assert seen == [b""]
+
+
+def test_an_end_that_raises_keeps_no_other_from_its_end(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    """Neither those of the same turn nor, by a look that comes later, those that were not quiet."""
+    drain = BaseConnection.drain
+    failed: list[str] = []
+
+    def fail_first(connection: BaseConnection) -> None:
+        if not failed:
+            failed.append(connection.peername)
+            raise MemoryError
+        drain(connection)
+
+    monkeypatch.setattr(BaseConnection, "drain", fail_first)
+    with ExitStack() as stack:
+        server = stack.enter_context(engine.server(Recorder(), drain_quiet="0.2"))
+        peers = [stack.enter_context(Peer(server.addresses[0])) for _ in range(2 * MOST_ENDED)]
+        for peer in peers:
+            assert peer.ask(b"hello") == b"hello"
+        loop = server._loop
+        assert loop is not None
+        until(lambda: all(silence(each) > 0.2 for each in loop.connections()))
+        busy = stack.enter_context(Peer(server.addresses[0]))
+        assert busy.ask(b"hello") == b"hello"
+        server.stop(grace=3600)
+        assert busy.receive_all() == b""
+        for peer in peers:
+            if address.peer_name(peer.socket.getsockname()) != failed[0]:
+                assert peer.receive_all() == b""
+    assert log.take() == ["a callback of the loop raised"]
+
+
 # ---- Delay
 
 
@@ -283,11 +344,12 @@ def test_it_goes_on_accepting_during_the_delay(engine: Engine) -> None:
         server.signal(signal.SIGTERM)
         asked = 0
         while not is_refused(server.address):
-            with Peer(server.address) as peer:
-                try:
-                    asked += peer.ask(b"hello") == b"hello"
-                except (OSError, AssertionError):
-                    break  # the delay is over
+            try:
+                with Peer(server.address) as peer:
+                    peer.send(frame(b"hello"))
+                    asked += peer.receive(9) == frame(b"hello")
+            except OSError:
+                break  # the delay is over
         assert time.monotonic() - start >= 0.5
         assert asked
         assert server.wait() == 0

@@ -5,14 +5,18 @@ from __future__ import annotations
 import gc
 import queue
 import socket
+import sys
 import threading
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 import epollo
 from epollo import CloseReason, Connection, ConnectionClosed, EncodeError, GroupError
+from epollo.engine import available
 from epollo.framing import Buffer
+from tests.certificates import server_context, trusting
 from tests.engines import Engine
 from tests.rooms import Room, enter, room
 from tests.support import DEADLINE, Peer, Recorder, frame
@@ -170,6 +174,105 @@ def test_a_member_closed_in_the_same_turn_is_passed_over(engine: Engine) -> None
             assert peer.message() == b"out"
             assert isinstance(raised.get(timeout=DEADLINE), ConnectionClosed)
             assert gone.receive_all() == b""
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_what_is_published_and_what_is_sent_in_one_turn_comes_in_order(
+    engine: Engine, tls: bool
+) -> None:
+    sizes = [1, 600, 3, 100_000, 2, 70_000, 5, 4]
+    messages = [bytes([number]) * size for number, size in enumerate(sizes * 3)]
+
+    class Speaker(Recorder):
+        def received(self, message: bytes, connection: Connection) -> Any:
+            for number, each in enumerate(messages):
+                if number % 3:
+                    server.publish("all", each)
+                else:
+                    for member in members:
+                        member.send(each)
+            return b"done"
+
+        def connected(self, connection: Connection) -> None:
+            connection.join("all")
+            super().connected(connection)
+
+    handler = Speaker()
+    server = engine.server(handler, max_unsent="4MiB", **({"tls": server_context()} if tls else {}))
+    with server, ExitStack() as stack:
+        peers, members = [], []
+        for _ in range(3):
+            peer = stack.enter_context(Peer(server.addresses[0]))
+            if tls:
+                peer.socket = trusting().wrap_socket(peer.socket, server_hostname="127.0.0.1")
+            peers.append(peer)
+            members.append(handler.connection())
+        peers[1].send(frame(b"speak"))
+        for peer in peers:
+            assert [peer.message() for _ in messages] == messages
+        assert peers[1].message() == b"done"
+        del members[:]
+
+
+def test_a_member_that_is_closed_behind_a_message_has_it(engine: Engine) -> None:
+    class Farewell(Recorder):
+        def received(self, message: bytes, connection: Connection) -> Any:
+            server.publish("all", message)
+            for each in server.connections - {connection}:
+                each.close()
+
+        def connected(self, connection: Connection) -> None:
+            connection.join("all")
+            super().connected(connection)
+
+    handler = Farewell()
+    with engine.server(handler) as server:
+        one, two, three = (enter(handler, server)[0] for _ in range(3))
+        with one, two, three:
+            assert two.ask(b"bye") == b"bye"
+            assert one.receive_all() == three.receive_all() == frame(b"bye")
+            assert handler.end() is handler.end() is CloseReason.LOCAL
+            assert two.ask(b"alone") == b"alone"
+
+
+def test_the_native_engine_runs_no_python_for_each_member() -> None:
+    """It is what a member costs: the engine's own time."""
+    if "native" not in available():
+        pytest.skip("no native engine")
+    assert _python_calls(40) - _python_calls(2) < 38
+
+
+def _python_calls(members: int) -> int:
+    """How many are made to publish a message and to send it."""
+    calls: list[int] = []
+    told = threading.Event()
+
+    class Counted(Room):
+        def received(self, message: bytes, connection: Connection) -> Any:
+            loop = server._started
+            loop.call_later(0, begin)
+
+    def begin() -> None:
+        server._started.call_later(0, end)  # in the next turn
+        sys.setprofile(count)
+        server.publish("all", b"hello")
+
+    def count(*_: object) -> None:
+        calls.append(1)
+
+    def end() -> None:
+        sys.setprofile(None)
+        told.set()
+
+    handler = Counted()
+    server = handler.server = Engine("native", "epoll").server(handler, slow_handler=0)
+    with server, ExitStack() as stack:
+        peers = [stack.enter_context(enter(handler, server)[0]) for _ in range(members)]
+        peers[0].send(frame(b"publish"))
+        for peer in peers:
+            assert peer.message() == b"hello"
+        assert told.wait(DEADLINE)
+    return len(calls)
 
 
 def test_a_closed_connection_is_in_no_group_and_can_join_none(engine: Engine) -> None:

@@ -24,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def python_loop() -> Iterator[EventLoop]:
+def python_loop(clock: Clock) -> Iterator[EventLoop]:  # which asks for the time when it is made
     loop = new_loop("python")
     yield loop
     loop.close()

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -176,13 +177,13 @@ def test_scrapes_in_a_row_cost_little(engine: Engine, monkeypatch: pytest.Monkey
     asked: list[int] = []
     with engine.server(echo, **ANYWHERE) as server, ExitStack() as waiting:
         inspection = server._inspection
-        answer = inspection.answer
+        tell = inspection.tell
 
-        def count(question: str) -> Any:
+        def count(*arguments: Any) -> None:
             asked.append(1)
-            return answer(question)
+            tell(*arguments)
 
-        monkeypatch.setattr(inspection, "answer", count)
+        monkeypatch.setattr(inspection, "tell", count)
         where = server.metrics_url
         Scraped(where)
         peers = [waiting.enter_context(Peer(where[7:-8])) for _ in range(MOST // 2)]
@@ -190,3 +191,30 @@ def test_scrapes_in_a_row_cost_little(engine: Engine, monkeypatch: pytest.Monkey
             peer.send(b"GET /metrics HTTP/1.0\r\n\r\n")
         assert get(where, "/healthz").status == 200
         assert len(asked) == 1
+
+
+def test_a_long_look_is_followed_by_a_long_pause(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many connections there are, scrapes in a row have a fifth of the time at most."""
+    from epollo.metrics import server_pages
+
+    monkeypatch.setattr(server_pages, "_LONGEST_PAUSE", 3600.0)
+    asked: list[int] = []
+    with engine.server(echo, **ANYWHERE) as server:
+        tell = server._inspection.tell
+
+        def take_long(*arguments: Any) -> None:
+            asked.append(1)
+            until = time.monotonic() + 2 * server_pages.PERIOD
+            while time.monotonic() < until:
+                pass
+            tell(*arguments)
+
+        monkeypatch.setattr(server._inspection, "tell", take_long)
+        where = server.metrics_url
+        Scraped(where)
+        first = time.monotonic()
+        Scraped(where)
+        assert time.monotonic() - first >= 6 * server_pages.PERIOD
+        assert len(asked) == 2

@@ -46,6 +46,25 @@ def test_over_the_message_rate_a_peer_waits_and_loses_nothing(engine: Engine, ki
         assert time.monotonic() - begun >= 10 / 20, "20 at once, and 10 at 20 a second"
 
 
+def test_a_bucket_that_fills_while_a_handler_is_slow_holds_no_more_than_a_second(
+    engine: Engine,
+) -> None:
+    handled = list[float]()
+
+    def handle(message: bytes) -> None:
+        if not handled:
+            time.sleep(1.1)  # by then the bucket is full again
+        handled.append(time.monotonic())
+
+    with (
+        engine.server(handle, max_message_rate=20) as server,
+        Peer(server.addresses[0]) as peer,
+    ):
+        peer.send(frame(b"message") * 41)
+        until(lambda: len(handled) == 41)
+    assert handled[-1] - handled[0] >= (40 - 20 - 2) / 20
+
+
 def test_a_peer_that_keeps_to_the_rate_is_not_delayed(engine: Engine) -> None:
     with (
         engine.server(Recorder(), max_message_rate="100k") as server,

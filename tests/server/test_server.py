@@ -20,8 +20,8 @@ import pytest
 
 import epollo
 from epollo import BindError, CloseReason, Connection, Server, address
-from epollo.errors import EngineMissing
-from epollo.framing import Line
+from epollo.errors import EngineMissing, FramingSpecError
+from epollo.framing import Fixed, Framing, Line
 from tests.engines import Engine, every_poller
 from tests.logs import Log
 from tests.support import (
@@ -59,6 +59,33 @@ def test_a_framing_of_the_users_own(engine: Engine) -> None:
         with Peer(server.addresses[0]) as peer:
             peer.send(b"a\ntoo much")
             assert peer.receive_all() == b"A\n"
+
+
+def test_a_class_is_made_for_the_server_and_for_the_client(engine: Engine) -> None:
+    class Own(Line):
+        """A framing that no name names."""
+
+    with engine.server(bytes.upper, framing=Own, max_frame=5) as server:
+        assert ", framing Own, " in server.ready_line
+        with epollo.connect(server.addresses[0], framing=Own) as client:
+            assert client.request(b"hello") == b"HELLO"
+            client.send(b"too much")
+            assert list(client) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (int, "unknown framing <class 'int'>: neither a name such as 'u32' nor a Framing"),
+        (Framing, "framing class 'Framing' has no decoder, encode; define it"),
+        (Fixed, "framing class 'Fixed' is not made by .* name an object of it instead"),
+    ],
+)
+def test_a_class_that_makes_no_framing_is_refused(given: Any, text: str) -> None:
+    with pytest.raises(FramingSpecError, match=text):
+        Server(bytes.upper, framing=given)
+    with pytest.raises(FramingSpecError, match=text):
+        epollo.connect("127.0.0.1:1", framing=given)
 
 
 def test_several_addresses_of_several_kinds(engine: Engine, tmp_path: Path) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import product
+from typing import Any
 
 import pytest
 
-from epollo import Connection
-from epollo.server.stopping import CLEANUP_SECONDS, Stop
+from epollo import Connection, Server
+from epollo.server import asyncio_adapter
+from epollo.server.stopping import CLEANUP_SECONDS, Stop, Watchdog
 from tests.engines import ENGINES, Engine
 from tests.logs import Log
 from tests.other_loops import Run
@@ -262,3 +266,45 @@ def test_the_deadline_is_the_grace_and_a_little_and_moves_when_forced() -> None:
     stop.ensure()
     assert stop.seconds_left is not None
     assert stop.seconds_left > 2
+
+
+def test_the_watchdog_has_ended_when_the_server_has() -> None:
+    """A thread that comes back when the interpreter has ended crashes the process."""
+    stop = Stop(DEADLINE)
+    before, interval = _thread._count(), sys.getswitchinterval()
+    sys.setswitchinterval(DEADLINE)  # only a thread that waits lets another one run
+    try:
+        with Watchdog(stop).watching():
+            stop.begin()
+            until(lambda: _thread._count() == before + 1)
+        assert _thread._count() == before
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_a_stop_names_the_hook_of_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        async def received(self, message: bytes) -> bytes:
+            return message
+
+        async def stopping(self, server: Server) -> None: ...
+
+    named: list[str] = []
+
+    def begin_hook(hook: Callable[[Any], object], *_: object) -> Task:
+        named.append(hook.__qualname__)
+        return Task()
+
+    monkeypatch.setattr(asyncio_adapter, "begin_hook", begin_hook)
+    server = Server(Slow(), "127.0.0.1:0")
+    server.start()
+    server._hooks.call("stopping", server._started, server)
+    server.close()
+    assert named[0] == Slow.stopping.__qualname__
+
+
+class Task:
+    """One that has ended."""
+
+    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
+        callback(self)

@@ -210,6 +210,101 @@ def test_an_exit_ends_its_connection_and_then_the_server(
     assert raised == expected_lines(hook)
 
 
+class Calling(Plain):
+    """Has what may raise called later."""
+
+    def received(self, message: bytes, connection: Connection) -> Any:
+        connection.call_later(0, self.note, "received", connection, message)
+        return message
+
+
+class AsyncCalling(Calling):
+    async def received(self, message: bytes, connection: Connection) -> Any:
+        return super().received(message, connection)
+
+
+class Tasks(FirstStep):
+    """Has it done by a task."""
+
+    async def received(self, message: bytes, connection: Connection) -> Any:
+        connection.create_task(self.work(message, connection))
+        return message
+
+    async def work(self, message: bytes, connection: Connection) -> None:
+        self.note("received", connection, message)
+
+
+class LaterTasks(Tasks):
+    async def work(self, message: bytes, connection: Connection) -> None:
+        await asyncio.sleep(0)
+        await super().work(message, connection)
+
+
+class Generating(LaterStep):
+    """Its reply is an async generator."""
+
+    async def received(self, message: bytes, connection: Connection) -> Any:
+        yield message
+        await asyncio.sleep(0)
+        self.note("received", connection, message)
+
+
+BELATED: dict[str, tuple[type[Application], dict[str, Any]]] = {
+    "call": (Calling, {}),
+    "threads-call": (Calling, {"threads": 2}),
+    "threads-unordered-call": (Calling, {"threads": 2, "ordered": False, "in_flight": 4}),
+    "asyncio-call": (AsyncCalling, {"loop": "asyncio"}),
+    "asyncio-task": (Tasks, {"loop": "asyncio"}),
+    "uvloop-later-task": (LaterTasks, {"loop": "uvloop"}),
+    "asyncio-generator": (Generating, {"loop": "asyncio"}),
+    "uvloop-generator": (Generating, {"loop": "uvloop", "ordered": False, "in_flight": 4}),
+}
+
+every_belated_mode = pytest.mark.parametrize("mode", BELATED)
+
+
+@every_belated_mode
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_comes_later_ends_its_own_connection(
+    engine: Engine, mode: str, kind: type[BaseException], log: Log
+) -> None:
+    """After the reply, or a part of it; a thread may be overtaken by what it has asked for."""
+    application, settings = BELATED[mode]
+    handler = application("received", kind)
+    replies = {frame(b"bad"), b""} if "threads" in settings else {frame(b"bad")}
+    with engine.server(handler, **settings) as server:
+        with Peer(server.addresses[0]) as bad:
+            until(handler.told.qsize)
+            with Peer(server.addresses[0]) as good:
+                bad.send(frame(b"bad"))
+                assert bad.receive_until_gone() in replies
+                bad.close()
+                assert good.ask(b"good") == b"good"
+                assert handler.ends(1) == ["handler_error"]
+                good.end()
+                assert good.receive_all() == b""
+        assert handler.ends(1) == ["eof"]
+        until(lambda: server.counters.open == 0)
+    assert [line.split(" ")[0] for line in log.take()] == ["handler"]
+
+
+@every_belated_mode
+@pytest.mark.parametrize("kind", EXITS)
+def test_an_exit_that_comes_later_ends_its_connection_and_then_the_server(
+    engine: Engine, mode: str, kind: type[BaseException], log: Log
+) -> None:
+    application, settings = BELATED[mode]
+    handler = application("received", kind)
+    server = engine.server(handler, **settings)
+    server.start()
+    with Peer(server.addresses[0]) as bad:
+        bad.send(frame(b"bad"))
+        with pytest.raises(kind):
+            server.run()
+    assert handler.ends(1) == ["handler_error"]
+    assert [line.split(" ")[0] for line in log.take()] == ["handler"]
+
+
 class Choosy(LengthPrefix):
     """A framing that cannot encode "bad"."""
 

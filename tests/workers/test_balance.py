@@ -16,7 +16,7 @@ import pytest
 
 from tests.certificates import Files
 from tests.engines import Engine
-from tests.support import Peer, epollo, frame, happens, until
+from tests.support import Peer, epollo, frame, happens, stop_process, until
 from tests.workers.support import GREETING, Storm, Supervised, answer, supervised, write
 
 KINDS = ["exact", "unix", "fd"]
@@ -81,7 +81,7 @@ def test_the_ends_of_connections_count(engine: Engine, tmp_path: Path) -> None:
 def test_a_stuck_worker_gets_none(engine: Engine, tmp_path: Path) -> None:
     with _balanced(tmp_path, "exact", *engine.flags, workers=3) as server, ExitStack() as stack:
         victim = min(server.workers)
-        os.kill(victim, signal.SIGSTOP)
+        stop_process(victim)
         found = _ask_all(server, stack, 60)
         assert found[victim] == 0  # those that were passed to it were passed on
         assert sum(found.values()) == 60
@@ -94,7 +94,7 @@ def test_none_is_lost_with_a_killed_worker(engine: Engine, tmp_path: Path, kind:
     """It is stopped first, so that some of the hundred surely are on their way to it."""
     with _balanced(tmp_path, kind, *engine.flags, workers=4) as server, ExitStack() as stack:
         victim = min(server.workers)
-        os.kill(victim, signal.SIGSTOP)
+        stop_process(victim)
         peers = [stack.enter_context(server.connect()) for _ in range(100)]
         for peer in peers:
             peer.send(frame(b"?"))
@@ -163,7 +163,7 @@ def test_a_stop_serves_what_waits(engine: Engine, tmp_path: Path) -> None:
     """All workers are stuck, so that the connections wait; then they stop."""
     with _balanced(tmp_path, "exact", *engine.flags) as server, ExitStack() as stack:
         for worker in server.workers:
-            os.kill(worker, signal.SIGSTOP)
+            stop_process(worker)
         peers = [stack.enter_context(server.connect()) for _ in range(300)]
         for peer in peers:
             peer.send(frame(b"?"))

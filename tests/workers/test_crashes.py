@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines import Engine
-from tests.support import Peer, frame, happens, until
+from tests.support import Peer, frame, happens, stop_process, until
 from tests.workers.support import Supervised, answer, supervised
 
 DANGEROUS = """
@@ -39,7 +39,7 @@ def test_connections_in_the_queue_of_a_killed_worker_are_served(
     """It is stopped first, so that some of the hundred surely wait in its queue."""
     with supervised(tmp_path, *engine.flags, workers=4) as server:
         victim = min(server.workers)
-        os.kill(victim, signal.SIGSTOP)
+        stop_process(victim)
         peers = [server.connect() for _ in range(100)]
         for peer in peers:
             peer.send(frame(b"?"))
@@ -100,7 +100,7 @@ def test_a_worker_whose_loop_is_blocked_is_replaced(tmp_path: Path, pause: bool)
         victim = min(server.workers)
         with _peer_of(server, victim) as stuck:
             if pause:
-                os.kill(victim, signal.SIGSTOP)
+                stop_process(victim)
             else:
                 stuck.send(frame(b"stick"))
             line = server.logged("was blocked for worker_timeout, 2 s; another takes its place")

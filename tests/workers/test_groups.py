@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines import Engine
-from tests.support import Peer, frame, until
+from tests.support import Peer, frame, stop_process, until
 from tests.workers.support import Supervised, supervised
 
 CHAT = """
@@ -189,7 +189,7 @@ def test_a_stuck_worker_delays_nobody_and_what_it_misses_is_counted(
     ):
         stuck, *others = at
         one, other = (at[worker][0] for worker in others)
-        os.kill(stuck, signal.SIGSTOP)
+        stop_process(stuck)
         try:
             for number in range(1500):
                 message = b"%d " % number + bytes(1000)

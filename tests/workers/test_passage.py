@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import socket
@@ -15,8 +16,8 @@ from epollo.framing import parse
 from epollo.server.attacher import Attacher
 from epollo.server.counters import Counters
 from epollo.server.limits import ConnectionLimiter
-from epollo.workers import passage
-from epollo.workers.distributor import Distributor
+from epollo.workers import distributor, passage
+from epollo.workers.distributor import LATE_SECONDS, Distributor
 from epollo.workers.intake import Intake
 from epollo.workers.passage import MOST_UNANSWERED, Passage
 from tests.engines import Engine
@@ -76,6 +77,11 @@ class Scene:
 
     def use(self, *workers: Fake) -> None:
         self.distributor.use([each.passed for each in workers])
+
+    def finish(self, most: int, done: Callable[[], object] = lambda: None) -> None:
+        """Accept and pass the last ``most`` connections."""
+        self.distributor.accept_last(most)
+        self.distributor.pass_last([each.passed for each in self.workers], done)
 
     def connect(self, count: int = 1) -> list[socket.socket]:
         found = [socket.create_connection(self._listener.getsockname()) for _ in range(count)]
@@ -220,10 +226,64 @@ def test_all_that_waits_is_passed_at_the_end(scene: Callable[[int], Scene]) -> N
     two = scene(2)
     peers = two.connect(7 * MOST_UNANSWERED)
     two.until(lambda: all(each.passed.silent for each in two.workers))
-    two.distributor.finish(len(peers), [each.passed for each in two.workers])
+    two.finish(len(peers))
     for each in two.workers:
         each.take_all()
     assert sum(each.taken for each in two.workers) == len(peers)
+
+
+def test_what_was_passed_at_the_end_is_not_taken_back(scene: Callable[[int], Scene]) -> None:
+    """A worker that drains reads it once, and nothing later."""
+    two = scene(2)
+    late, other = two.workers
+    two.connect(10)
+    two.finish(10)
+    other.take_all()
+    two.until(lambda: late.passed.is_late(2 * LATE_SECONDS))
+    late.take_all()
+    assert late.taken == other.taken == 5
+
+
+@pytest.mark.parametrize("number", [errno.ETOOMANYREFS, errno.EAGAIN])
+def test_what_the_kernel_refuses_at_the_end_is_passed_when_it_takes_it(
+    scene: Callable[[int], Scene], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The workers drain after that."""
+    two = scene(2)
+    two.connect(10)
+    drained: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "send_fds", _refusal(number))
+        two.finish(10, lambda: drained.append(sum(two.loads)))
+        assert not drained
+    two.until(lambda: drained)
+    assert drained == [10]
+    for each in two.workers:
+        each.take_all()
+    assert sum(each.taken for each in two.workers) == 10
+
+
+def test_what_the_kernel_refuses_for_long_at_the_end_is_closed(
+    scene: Callable[[int], Scene], monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    one = scene(1)
+    [worker] = one.workers
+    peers = one.connect(2)
+    drained: list[bool] = []
+    monkeypatch.setattr(distributor, "LAST_SECONDS", 0.1)
+    monkeypatch.setattr(socket, "send_fds", _refusal(errno.ETOOMANYREFS))
+    one.finish(2, lambda: drained.append(True))
+    one.until(lambda: drained)
+    one.distributor.ended(worker.passed)
+    assert [each.recv(1) for each in peers] == [b"", b""]
+    assert log.take() == ["2 connections were closed: no worker is left"]
+
+
+def _refusal(number: int) -> Callable[..., object]:
+    def refuse(*_: object) -> object:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
 
 
 def test_without_a_free_descriptor_it_accepts_later(

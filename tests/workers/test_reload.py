@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -14,7 +15,7 @@ from epollo import address
 from tests.certificates import VERSIONS, Files, identity
 from tests.engines import Engine
 from tests.support import DEADLINE, frame, until
-from tests.workers.support import GREETING, Storm, Supervised, supervised, write
+from tests.workers.support import APPLICATION, GREETING, Storm, Supervised, supervised, write
 
 
 def _reload(server: Supervised, times: int = 1) -> None:
@@ -40,6 +41,25 @@ def test_code_of_the_same_second_and_length_is_new_code(tmp_path: Path) -> None:
     with supervised(tmp_path, env=environment) as server:
         server.write(2)
         os.utime(tmp_path / "app.py", ns=(written.st_atime_ns, written.st_mtime_ns))
+        _reload(server)
+        assert {server.ask()[0] for _ in range(20)} == {"2"}
+
+
+def test_code_in_a_zip_file_that_was_replaced_is_new_code(tmp_path: Path) -> None:
+    """Its modules are not where they were in the file before."""
+
+    def write_zip(version: int, before: int) -> None:
+        with ZipFile(tmp_path / "new.zip", "w") as file:
+            file.writestr("before.py", "#" * before)
+            file.writestr("zipped.py", APPLICATION.format(version=version))
+        (tmp_path / "new.zip").replace(tmp_path / "code.zip")
+
+    write_zip(1, 10)
+    path = os.pathsep.join([str(tmp_path / "code.zip"), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    with supervised(tmp_path, app="zipped:handle", env=environment) as server:
+        assert server.ask()[0] == "1"
+        write_zip(2, 5000)
         _reload(server)
         assert {server.ask()[0] for _ in range(20)} == {"2"}
 

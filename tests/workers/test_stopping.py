@@ -7,14 +7,15 @@ import signal
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.engines import Engine
-from tests.support import DEADLINE, Peer, frame, until
-from tests.workers.support import Supervised, answer, supervised
+from tests.support import DEADLINE, Peer, frame, serving, stop_process, until
+from tests.workers.support import Supervised, answer, ended, supervised
 
 HOOKS = """
 import os, time
@@ -220,3 +221,66 @@ def test_a_stuck_worker_is_killed_after_the_delay_and_the_grace(tmp_path: Path) 
         waiting.cancel()
         assert time.monotonic() - start >= 1.0
         assert len(server.lines("was killed: it did not stop within the grace")) == 1
+
+
+@contextmanager
+def _signalled_behind(server: Supervised, workers: set[int]) -> Iterator[None]:
+    """All have had SIGTERM; the workers have acted on it, and the supervisor cannot yet."""
+    stop_process(server.pid)
+    try:
+        _to_group(server, signal.SIGTERM)
+        until(lambda: _told(server) == workers)
+        yield
+    finally:
+        server.signal(signal.SIGCONT)
+
+
+@every_balance
+def test_none_is_lost_if_the_workers_are_signalled_before_their_supervisor(
+    engine: Engine, tmp_path: Path, balance: str
+) -> None:
+    """They accept what comes until the supervisor has closed its listeners, or passes no more."""
+    flags = (*engine.flags, "--graceful-timeout", "1h", "--drain-quiet", "0")
+    (tmp_path / "app.py").write_text(HOOKS.format(version=1))
+    with (
+        supervised(tmp_path, *flags, "--balance", balance, own_session=True) as server,
+        ExitStack() as stack,
+    ):
+        workers = server.workers
+        with _signalled_behind(server, workers):
+            peers = [stack.enter_context(server.connect()) for _ in range(20)]
+            for peer in peers:
+                peer.send(frame(b"?"))
+        for peer in peers:
+            assert int(peer.message().split()[1]) in workers
+        server.ended()
+
+
+@every_balance
+def test_workers_that_wait_for_their_supervisor_end_when_it_is_killed(
+    engine: Engine, tmp_path: Path, balance: str
+) -> None:
+    flags = (*engine.flags, "--graceful-timeout", "1h", "--drain-quiet", "0")
+    (tmp_path / "app.py").write_text(HOOKS.format(version=1))
+    arguments = ("app:handle", "--workers", "2", *flags, "--balance", balance)
+    with serving(*arguments, cwd=tmp_path, start_new_session=True) as process:
+        server = Supervised(process, tmp_path)
+        workers = server.workers
+        with _signalled_behind(server, workers):
+            assert not any(map(ended, workers))
+            server.signal(signal.SIGKILL)
+            server.server.wait()
+            until(lambda: all(map(ended, workers)))
+
+
+def test_a_worker_waits_for_a_stuck_supervisor_for_half_of_the_grace(tmp_path: Path) -> None:
+    """Then it says goodbye, as it would not after the grace."""
+    flags = ("--graceful-timeout", "4s", "--drain-quiet", "0")
+    (tmp_path / "app.py").write_text(HOOKS.format(version=1))
+    with supervised(tmp_path, *flags, own_session=True) as server, server.connect() as peer:
+        answer(peer)
+        start = time.monotonic()
+        with _signalled_behind(server, server.workers):
+            assert peer.receive_all() == frame(b"goodbye")
+            assert time.monotonic() - start >= 2
+        server.ended()

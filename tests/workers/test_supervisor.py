@@ -111,6 +111,14 @@ def test_a_server_is_one_process() -> None:
             1,
             "the application raised ValueError: no database .*app.py:2",
         ),
+        (
+            "import os\n"
+            "class handle:\n"
+            "    def started(self, server): os.environ['NOTHING_SUCH']\n"
+            "    def received(self, message): ...",
+            1,
+            "the application raised KeyError: 'NOTHING_SUCH' .*app.py:3",
+        ),
     ],
 )
 def test_an_application_that_does_not_boot(

@@ -100,8 +100,9 @@ def test_nothing_is_lost_over_twenty_reloads(engine: Engine, tmp_path: Path) -> 
 def test_who_never_pauses_loses_what_it_sent_before_it_saw_the_end(
     engine: Engine, tmp_path: Path, flags: tuple[str, ...]
 ) -> None:
-    """What a handler was given is answered. On a busy machine there may be some messages without a
-    reply beyond one a connection: none of them has reached a handler."""
+    """What a handler was given is answered. On a busy machine a connection may have more than one
+    message without a reply, as it sends each when it is due, and sees the end late: none of them
+    has reached a handler."""
     write(tmp_path, 0, COUNTING)
     with (
         supervised(tmp_path, *engine.flags, *flags) as server,

@@ -65,8 +65,9 @@ class Figures:
 
     @property
     def crossed(self) -> int:
-        """Messages that were on their way when the server ended their connection; of each
-        connection one, as no more are outstanding."""
+        """Connections that had messages on their way when the server ended them. Most have one:
+        at a rate, a message is sent when it is due, so a client that gets no processor to see the
+        end may send more."""
         return self.errors.get("closed_early", 0)
 
     @property

@@ -1,5 +1,6 @@
 """Addresses to listen on and connect to, and the sockets made of them."""
 
+from epollo.address.brokers import BrokerAddress, hide_passwords, parse_broker
 from epollo.address.dialing import (
     bind_source,
     check_connectable,
@@ -31,6 +32,7 @@ __all__ = [
     "FORMS",
     "Address",
     "Bound",
+    "BrokerAddress",
     "Options",
     "SocketFile",
     "activated",
@@ -42,6 +44,7 @@ __all__ = [
     "connect",
     "connect_error",
     "find_dead_peer",
+    "hide_passwords",
     "host_of",
     "listen",
     "listen_all",
@@ -50,6 +53,7 @@ __all__ = [
     "of",
     "parse",
     "parse_all",
+    "parse_broker",
     "peer_name",
     "refused_as_self_connected",
     "resolve",

@@ -56,7 +56,9 @@ class TLS:
             if not self.established:
                 self.tls.do_handshake()
                 self.established = True
-            while not self.ended:
+            # A read that finds no more raises, which takes longer than a read that finds a record.
+            # Only of an incomplete record it is to be tried, as its header may be invalid.
+            while (self._incoming.pending or self._missing or self._head) and not self.ended:
                 part = self.tls.read(_RECORD)
                 plain.append(part)
                 self.ended = not part  # close_notify
@@ -67,15 +69,15 @@ class TLS:
         except ssl.SSLError as error:
             self._broken = True
             raise TLSError(self._explain(error), b"".join(plain)) from error
-        return b"".join(plain)
+        return plain[0] if len(plain) == 1 else b"".join(plain)
 
     def send(self, data: bytes) -> bytes:
         if self._broken:  # after the TLS alert nothing more can be sent
             return b""
-        remainder = memoryview(data)
         try:
-            while remainder:
-                remainder = remainder[self.tls.write(remainder) :]
+            written = self.tls.write(data)  # one record, of at most 16 KiB
+            while written < len(data):
+                written += self.tls.write(memoryview(data)[written:])
         except ssl.SSLError as error:
             raise TLSError(self._explain(error)) from error
         return self.output.read()
@@ -101,8 +103,8 @@ class TLS:
             self._head = b""
         at, size = self._missing, len(data)
         while at + _RECORD_HEADER <= size:
-            at += _RECORD_HEADER + int.from_bytes(data[at + 3 : at + 5], "big")
-        self._missing = max(0, at - size)
+            at += _RECORD_HEADER + (data[at + 3] << 8 | data[at + 4])
+        self._missing = at - size if at > size else 0
         if at < size:
             self._head = data[at:]
 

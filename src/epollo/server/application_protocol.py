@@ -6,6 +6,7 @@ import logging
 import ssl
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from epollo import address, framing
 from epollo.causes import text_of
@@ -47,6 +48,7 @@ LEVELS = {
     CloseReason.IDLE_TIMEOUT: logging.DEBUG,
     CloseReason.TRUNCATED: logging.INFO,
     CloseReason.BAD_FRAME: logging.INFO,
+    CloseReason.BAD_MESSAGE: logging.INFO,
     CloseReason.FRAME_TOO_LARGE: logging.INFO,
     CloseReason.FRAME_TIMEOUT: logging.INFO,
     CloseReason.WRITE_TIMEOUT: logging.INFO,
@@ -104,6 +106,7 @@ class ApplicationProtocol:
             self._filters if self._encrypted or self._proxied else None
         )
         self.tls_timeout: float = settings.tls_timeout
+        self.idle_timeout: float = settings.idle_timeout
         self.counters: Counters = Counters()
         self.figures: Figures = Figures(self.counters)
         self.closed_connections: ClosedConnections = ClosedConnections()
@@ -118,15 +121,11 @@ class ApplicationProtocol:
             cell=cell,
         )
         rate = settings.max_message_rate
-        self._rates = MessageRates(rate) if rate else None
+        self.rates: MessageRates | None = MessageRates(rate) if rate else None
         self.message_count: MessageCount | None = (
             MessageCount() if settings.max_worker_messages else None
         )
-        called_directly = (
-            isinstance(self.executor, InlineExecutor)
-            and self._rates is None
-            and self.message_count is None
-        )
+        called_directly = isinstance(self.executor, InlineExecutor) and self.message_count is None
         self.wants_connection: bool = application.wants_connection or not called_directly
         """Is `received` called with the connection, too? Else the engine calls the user's own
         function, with the message."""
@@ -149,7 +148,7 @@ class ApplicationProtocol:
         received = self.executor.received
         if self.message_count is not None:
             received = self.message_count.counted(received)
-        return received if self._rates is None else self._rates.limited(received)
+        return received
 
     @property
     def tls_context(self) -> ssl.SSLContext | None:
@@ -172,8 +171,8 @@ class ApplicationProtocol:
         if self.counts:
             self.figures.begin(loop, in_threads=bool(self._settings.threads))
         loop.on_error = self._log_error
-        if self._rates is not None:
-            self._rates.begin(loop)
+        if self.rates is not None:
+            self.rates.begin(loop)
 
     def end_log(self) -> None:
         """The loop is closed: log what is held back, and close the access log."""
@@ -185,25 +184,31 @@ class ApplicationProtocol:
     def _log_error(self, error: BaseException, what: str) -> None:
         self._log.log((what, kind_of(error)), logging.ERROR, "%s", what, error=error)
 
+    def run_call(self, connection: EngineConnection, function: Callable[[], object]) -> None:
+        """Make a call of ``connection.call_later``."""
+        self.executor.run_call(connection, function)
+
+    def create_task(self, connection: EngineConnection, work: Any, name: str | None) -> Any:
+        """Run the coroutine ``work`` in a task of ``connection``. Raises UsageError."""
+        return self.executor.create_task(connection, work, name)
+
     def connected(self, connection: EngineConnection) -> None:
         self.connected_count += 1
         if self._proxied:  # the client's address is known only now
             self.limiter.identify(connection, _host(connection.peername))
             if connection.closed:
                 return
-        self.executor.connected(connection)
+        if self.executor.tells_connected:
+            self.executor.connected(connection)
 
     def closed(self, connection: EngineConnection, reason: CloseReason) -> None:
         try:
-            self._log_end(connection, reason)
+            if _log.logger.isEnabledFor(LEVELS[reason]):
+                self._log_close(connection, reason)
+            if self._access_log is not None:
+                self._access_log.add(connection, reason)
         finally:  # a signal handler may have raised KeyboardInterrupt
             self._forget(connection, reason)
-
-    def _log_end(self, connection: EngineConnection, reason: CloseReason) -> None:
-        if _log.isEnabledFor(LEVELS[reason]):
-            self._log_close(connection, reason)
-        if self._access_log is not None:
-            self._access_log.add(connection, reason)
 
     def _forget(self, connection: EngineConnection, reason: CloseReason) -> None:
         """Count ``connection`` no more, and tell the application."""
@@ -218,20 +223,22 @@ class ApplicationProtocol:
         if self.limiter.shares_total:
             self.limiter.settle()
         self.groups.forget(connection)
-        self.farewells.pop(connection, None)
-        if self._rates is not None:
-            self._rates.forget(connection)
+        if self.farewells:
+            self.farewells.pop(connection, None)
+        if self.rates is not None:
+            self.rates.forget(connection)
         if not connection.established:  # closed before ``connected``
             self.check_empty()
             return
-        if refusal is None:
+        if refusal is None and self.executor.tells_disconnected:
             self.executor.disconnected(connection, reason, self._count_disconnected)
-        else:  # the application never saw this connection
+        else:  # nobody is to be told, or the application never saw this connection
             self._count_disconnected()
 
     def _count_disconnected(self) -> None:
         self.connected_count -= 1
-        self.check_empty()
+        if self.on_empty is not None:
+            self.check_empty()
 
     def _filters(self, connection: Connection) -> list[Filter]:
         filters: list[Filter] = []

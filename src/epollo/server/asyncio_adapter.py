@@ -7,13 +7,12 @@ import contextvars
 import inspect
 import os
 import threading
-import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from epollo.engine import EventLoop
+from epollo.engine import EventLoop, forking
 from epollo.engine.forking import replace_epoll
 from epollo.errors import EngineMissing
 from epollo.server.handlers.coroutines import TASK_NAME, CoroutineExecutor, wait_until
@@ -21,17 +20,6 @@ from epollo.server.handlers.executor import Executor
 from epollo.server.stopping import CLEANUP_SECONDS, Stop, Watchdog
 
 _LAST_STEP = 0.02  # seconds that cancelled tasks get at least, at the end of their loop
-
-
-_RUNNING: weakref.WeakSet[AsyncioAdapter] = weakref.WeakSet()
-
-
-def _give_up_all() -> None:
-    for adapter in list(_RUNNING):
-        adapter.give_up()
-
-
-os.register_at_fork(after_in_child=_give_up_all)
 
 
 class AsyncioAdapter:
@@ -43,7 +31,7 @@ class AsyncioAdapter:
         self._loop = asyncio.get_running_loop()
         self._over = self._loop.create_future()
         self.post: Callable[[Callable[[], object]], object] = self._loop.call_soon_threadsafe
-        _RUNNING.add(self)
+        forking.OTHERS.add(self)
 
     @property
     def inherited(self) -> bool:
@@ -207,12 +195,14 @@ async def _in_thread(call: Callable[[], object]) -> None:
         except RuntimeError:  # the loop is closed: nobody waits any more
             pass
 
+    thread = threading.Thread(target=work, name="epollo-stop", daemon=True)
     try:
-        threading.Thread(target=work, name="epollo-stop", daemon=True).start()
+        thread.start()
     except RuntimeError:
         call()
     else:
         await asyncio.shield(done)
+        thread.join()  # which has nothing more to do
 
 
 async def _awaited(result: Any) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
 
 from epollo.causes import text_of
 from epollo.engine import CloseReason, EngineConnection
@@ -19,13 +20,18 @@ _NAMES = (
     *("messages_in", "messages_out", "bytes_in", "bytes_out", "unsent"),
 )
 
+_PEER, _REASON = _NAMES.index("peer"), _NAMES.index("reason")
+
+Closed: TypeAlias = tuple[Any, ...]
+"""The record of one connection: values in the order of `_NAMES`."""
+
 
 class ClosedConnections:
     """Keeps the last `MOST` of them."""
 
     def __init__(self) -> None:
         self.total: int = 0
-        self._records: deque[tuple[Any, ...]] = deque(maxlen=MOST)
+        self._records: deque[Closed] = deque(maxlen=MOST)
 
     def add(self, connection: EngineConnection, reason: CloseReason) -> None:
         """``connection`` has ended."""
@@ -45,19 +51,19 @@ class ClosedConnections:
         )
         self._records.append(record)
 
-    def newest(
-        self, limit: int, reason: str | None = None, peer: str | None = None
-    ) -> list[dict[str, Any]]:
-        """Up to ``limit`` of them, the newest first; only those with that reason, and of that
-        peer."""
-        found: list[dict[str, Any]] = []
-        for record in reversed(self._records):
-            if len(found) >= limit:
-                break
-            values = dict(zip(_NAMES, record, strict=True))
-            if reason in (None, values["reason"]) and (peer is None or is_of(values["peer"], peer)):
-                found.append(values)
-        return found
+    def newest(self) -> Iterator[Closed]:
+        """Those that there are now, the newest first."""
+        return reversed(list(self._records))
+
+    @staticmethod
+    def is_wanted(closed: Closed, reason: str | None, peer: str | None) -> bool:
+        """Was it closed for that reason, and was that its peer? None is any."""
+        return reason in (None, closed[_REASON]) and (peer is None or is_of(closed[_PEER], peer))
+
+    @staticmethod
+    def described(closed: Closed) -> Mapping[str, Any]:
+        """What JSON can say of it."""
+        return dict(zip(_NAMES, closed, strict=True))
 
 
 def is_of(peername: str, peer: str) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from epollo.reasons import CloseReason, Refusal
+from epollo.server.groups.broker import BrokerCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Counts:
     """Connections closed at once, by cause; every cause is a key."""
     closed: Mapping[CloseReason, int]
     """Connections that were served and are closed, by reason; every reason is a key."""
+    broker: BrokerCounts = field(default_factory=BrokerCounts)
+    """What the connection to the setting ``broker`` has counted; consistent in itself only."""
 
     @property
     def open(self) -> int:

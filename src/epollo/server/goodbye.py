@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Collection
+from functools import partial
 from itertools import islice
 
 from epollo.engine import EngineConnection, EventLoop
+from epollo.engine.base_loop import MOST_ENDED
 
 LAST_SECONDS = 1.0  # before the end of the grace, for those that were never quiet
 LATE_SECONDS = 1.0  # of silence, at least, if it was established after the stop began
@@ -81,7 +84,16 @@ class Goodbye:
         self._end_some(list(self._loop.connections()))
 
     def _end_some(self, connections: Collection[EngineConnection]) -> None:
-        """Of all ``connections``, end those whose time has come; look again in a while."""
+        """Of all ``connections``, end those whose time has come; look again in a while, whatever an
+        end raises."""
+        try:
+            self._end_due(connections)
+        finally:
+            self._busy = {each: since for each, since in self._busy.items() if not each.closed}
+            if len(self._ended) < len(connections) or (self._late and self._loop.newcomers()):
+                self._loop.call_later(self._period, self._step)
+
+    def _end_due(self, connections: Collection[EngineConnection]) -> None:
         now = time.monotonic()
         self._ended.intersection_update(connections)
         waiting = [each for each in connections if each not in self._ended]
@@ -91,9 +103,6 @@ class Goodbye:
             waiting = [each for each in waiting if each not in self._ended]
         if waiting and now >= self._forcing:
             self._end(waiting, self._forced_at(now, len(waiting)))
-        self._busy = {each: since for each, since in self._busy.items() if not each.closed}
-        if len(self._ended) < len(connections) or (self._late and self._loop.newcomers()):
-            self._loop.call_later(self._period, self._step)
 
     def _is_quiet(self, connection: EngineConnection, now: float) -> bool:
         quiet = self._quiet if connection in self._initial else max(self._quiet, LATE_SECONDS)
@@ -125,9 +134,22 @@ class Goodbye:
     def _end(self, connections: Collection[EngineConnection], due: float) -> None:
         """End the first of ``connections``, until ``due`` have been ended in all."""
         most = min(len(connections), max(0, due - self._count))
-        for connection in islice(connections, int(most)):
-            self._ended.add(connection)
-            self._count += 1
-            if self._farewell is not None:
-                self._farewells[connection] = self._farewell
-            connection.drain()
+        chosen = deque(islice(connections, int(most)))
+        self._ended.update(chosen)
+        self._count += len(chosen)
+        self._drain_some(chosen)
+
+    def _drain_some(self, chosen: deque[EngineConnection]) -> None:
+        """Drain the first of them, and the others in later turns. A stream ends when its turn does,
+        and what comes between that and the last read has no answer: so turns are to be short."""
+        try:
+            for _ in range(min(MOST_ENDED, len(chosen))):
+                connection = chosen.popleft()
+                if connection.closed:
+                    continue
+                if self._farewell is not None:
+                    self._farewells[connection] = self._farewell
+                connection.drain()
+        finally:  # a signal handler may have raised
+            if chosen:
+                self._loop.call_threadsafe(partial(self._drain_some, chosen))

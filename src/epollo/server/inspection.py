@@ -8,17 +8,22 @@ import inspect
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from itertools import islice
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from epollo.control.inquirer import Answer, Values
+from epollo.control.inquirer import Answer, Values, named, with_rows
+from epollo.control.steps import StepQueue
 from epollo.engine import EngineConnection, EventLoop
+from epollo.engine.base_loop import connection_of
 from epollo.engine.connection import Stage
 from epollo.engine.survey import causes_of
 from epollo.errors import SettingError
 from epollo.logs.logger import logger
 from epollo.server.closed_connections import is_of
+from epollo.server.figures import LOOKED_AT
 from epollo.settings import LOG_LEVELS
 from epollo.suggestions import did_you_mean
 
@@ -27,7 +32,15 @@ if TYPE_CHECKING:
 
 _log = logger("epollo.server")
 
+ROWS = 4
+"""Rows of a list that are described in one piece: some ten microseconds."""
+
+Pieces: TypeAlias = Generator[list[Values], None, Values]
+"""Some rows of an answer at a time, and at last the answer without them. Each piece is a
+step of `epollo.control.steps`."""
+
 _Key = Callable[[Any], float]
+_T = TypeVar("_T")
 
 
 class Inspection:
@@ -37,13 +50,15 @@ class Inspection:
         self._protocol = protocol
         self._loop: EventLoop | None = None
         self._tick_seconds = 0.0
-        self._questions: dict[str, Callable[..., Values]] = {
-            "figures": self.figures,
+        self._steps: StepQueue | None = None
+        self._questions: dict[str, Callable[..., Values | Pieces]] = {
+            "figures": self._figures,
             "connections": self._connections,
             "closed": self._closed,
             "close": self._close,
             "log_level": self._log_level,
         }
+        self._signatures = {name: inspect.signature(ask) for name, ask in self._questions.items()}
         self._keys: dict[str, _Key] = {
             "id": attrgetter("id"),
             "seconds": _made_before,
@@ -61,19 +76,61 @@ class Inspection:
     def begin(self, loop: EventLoop, tick_seconds: float) -> None:
         """``loop`` is about to serve; a tick of it takes ``tick_seconds``."""
         self._loop, self._tick_seconds = loop, tick_seconds
+        self._steps = StepQueue(loop)
 
     def end(self) -> None:
-        """The loop is closed. `figures`, and ``closed``, are answered still."""
-        self._loop = None
+        """The loop is closed. The questions under way are answered now: no connection is left, but
+        what was counted is. So are later ones."""
+        steps, self._steps, self._loop = self._steps, None, None
+        if steps is not None:
+            steps.finish()
 
     def answer(self, question: str, **arguments: Any) -> Values:
         """``{"error": text}`` to a question that there is not, or whose arguments are wrong."""
+        pieces = self._answered(question, arguments)
+        rows: list[Values] = []
+        while True:
+            try:
+                rows += next(pieces)
+            except StopIteration as end:
+                return with_rows(end.value, question, rows)
+
+    def tell(
+        self,
+        question: str,
+        piece: Callable[[list[Values]], object],
+        done: Callable[[Values], object],
+        **arguments: Any,
+    ) -> None:
+        """As `answer`, but in steps of `epollo.control.steps`: ``piece`` is called with the rows of
+        each, and ``done`` with the answer without rows."""
+
+        def told() -> Iterator[None]:
+            pieces = self._answered(question, arguments)
+            while True:
+                try:
+                    rows = next(pieces)
+                except StopIteration as end:
+                    values: Values = end.value
+                    break
+                piece(rows)
+                yield
+            yield
+            done(values)
+
+        if self._steps is None:
+            deque(told(), maxlen=0)  # all at once
+        else:
+            self._steps.add(told())
+
+    def _answered(self, question: str, arguments: Mapping[str, Any]) -> Pieces:
         ask = self._questions.get(question)
         if ask is None:
             return {"error": f"no question {question!r}; there are {', '.join(self._questions)}"}
         try:
-            inspect.signature(ask).bind(**arguments)
-            return ask(**arguments)
+            self._signatures[question].bind(**arguments)
+            found = ask(**arguments)
+            return (yield from found) if isinstance(found, Generator) else found
         except (SettingError, TypeError) as error:
             return {"error": f"{question}: {error}"}
         except Exception as error:  # the channel to the supervisor must not break
@@ -84,53 +141,90 @@ class Inspection:
         """What `Figures.read` tells; also when all connections, and the loop, are closed."""
         return self._protocol.figures.read()
 
+    def _figures(self) -> Pieces:
+        """The same, in pieces."""
+        pieces = self._protocol.figures.in_pieces()
+        while True:
+            try:
+                next(pieces)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            yield []
+
     def _connections(
         self, sort: str = "unsent", limit: int = 100, connection: int | None = None
-    ) -> Values:
+    ) -> Pieces:
         """The ``limit`` connections with the largest ``sort``, or only the one with that number.
 
         ``seconds`` is the age, ``idle`` the seconds since a byte came from the peer. Sorted by
-        ``idle``, the choice of them is by ticks of the sweep of deadlines.
+        ``idle``, the choice of them is by ticks of the sweep of deadlines. Rows of one tick are in
+        any order.
         """
         key = self._keys.get(_text("sort", sort))
         if key is None:
             raise SettingError(f"cannot sort by {sort!r}; there are {', '.join(self._keys)}")
-        everyone = self._everyone()
-        chosen = everyone if connection is None else _of_number(everyone, connection)
-        largest = heapq.nlargest(_natural("limit", limit), chosen, key=key)
-        shown = [self._describe(each) for each in largest]
-        if sort == "idle":
-            shown.sort(key=lambda values: -values["idle"])
-        return {"total": len(everyone), "connections": shown}
+        most = _natural("limit", limit)
+        total = 0
+        largest: list[tuple[float, int, EngineConnection]] = []  # a heap
+        for some in self._everyone():
+            chosen = some if connection is None else _of_number(some, connection)
+            for number, each in enumerate(chosen, total):
+                entry = (key(each), -number, each)
+                if len(largest) < most:
+                    heapq.heappush(largest, entry)
+                else:
+                    heapq.heappushpop(largest, entry)
+            total += len(some)
+            yield []
+        largest.sort(reverse=True)
+        for found in batched(largest, ROWS):
+            yield [self._describe(each) for _, _, each in found if not each.closed]
+        return {"total": total, "connections": []}
 
     def _closed(
         self, limit: int = 100, reason: str | None = None, peer: str | None = None
-    ) -> Values:
+    ) -> Pieces:
         """The connections that were closed last, the newest first."""
         closed = self._protocol.closed_connections
-        found = closed.newest(_natural("limit", limit), reason, peer)
-        return {"total": closed.total, "closed": found}
+        total, left = closed.total, _natural("limit", limit)
+        for some in batched(closed.newest(), LOOKED_AT):
+            found = [each for each in some if closed.is_wanted(each, reason, peer)][:left]
+            left -= len(found)
+            for few in batched(found, ROWS):
+                yield [closed.described(each) for each in few]
+            yield []
+            if not left:
+                break
+        return {"total": total, "closed": []}
 
     def _close(
         self, connection: int | None = None, peer: str | None = None, abort: bool = False
-    ) -> Values:
+    ) -> Pieces:
         """End the connection of that number, or all of that peer: an address, or only its host."""
         if (connection is None) == (peer is None):
             raise SettingError("give the number of a connection, or a peer")
-        if connection is not None:
-            found = _of_number(self._everyone(), connection)
-        else:
-            found = [each for each in self._everyone() if is_of(each.peername, peer or "")]
-        for each in found:
-            each.abort() if abort else each.close()
-        return {"closed": bool(found)} if peer is None else {"closed": len(found)}
+        count = 0
+        for some in self._everyone():
+            if connection is not None:
+                found = _of_number(some, connection)
+            else:
+                found = [each for each in some if is_of(each.peername, peer or "")]
+            for few in batched(found, ROWS):
+                for each in few:
+                    each.abort() if abort else each.close()
+                count += len(few)
+                yield []
+            yield []
+        return {"closed": bool(count)} if peer is None else {"closed": count}
 
     def _log_level(self, level: str | None = None, logger: str | None = None) -> Values:
         """Set the level of the logger ``epollo``, or of another one; and say which it has."""
         name = "epollo" if logger is None else _text("logger", logger)
-        if name.partition(".")[0] != "epollo":
-            raise SettingError(f"{name!r} is no logger of epollo, such as epollo.server")
-        chosen = logging.getLogger(name)
+        there = ("root", "epollo", *logging.root.manager.loggerDict)
+        if name not in there and not name.startswith("epollo."):
+            hint = did_you_mean(name, there) or "name one of epollo or of the application, or root"
+            raise SettingError(f"no logger {name!r}; {hint}")
+        chosen = logging.getLogger("" if name == "root" else name)
         if level is not None:
             if _text("level", level).lower() not in LOG_LEVELS:
                 hint = did_you_mean(level, LOG_LEVELS) or f"there are {', '.join(LOG_LEVELS)}"
@@ -138,8 +232,11 @@ class Inspection:
             chosen.setLevel(level.upper())
         return {"level": logging.getLevelName(chosen.getEffectiveLevel()).lower()}
 
-    def _everyone(self) -> list[EngineConnection]:
-        return [] if self._loop is None else self._loop.all_connections()
+    def _everyone(self) -> Iterator[list[EngineConnection]]:
+        """All connections of this moment, `LOOKED_AT` at a time."""
+        sources = [] if self._loop is None else self._loop.sources()
+        for some in batched(sources, LOOKED_AT):
+            yield [each for each in map(connection_of, some) if each is not None]
 
     def _describe(self, connection: EngineConnection) -> dict[str, Any]:
         return {
@@ -167,8 +264,9 @@ class Inspection:
 class OwnInquiry:
     """Asks the one process of a server without workers, which is this one."""
 
-    def __init__(self, inspection: Inspection) -> None:
+    def __init__(self, inspection: Inspection, is_stopping: Callable[[], bool]) -> None:
         self._inspection = inspection
+        self._is_stopping = is_stopping
 
     def ask(
         self,
@@ -182,12 +280,28 @@ class OwnInquiry:
         if process not in (None, own):
             done([])
             return
-        done([Answer(own, None, "serves", self._inspection.answer(question, **arguments))])
+        rows: list[Values] = []
+
+        def tell_rows(some: list[Values]) -> None:
+            rows.extend(named(each, own, None) for each in some)
+
+        def tell(values: Values) -> None:
+            stage = "drains" if self._is_stopping() else "serves"
+            done([Answer(own, None, stage, with_rows(values, question, rows))])
+
+        self._inspection.tell(question, tell_rows, tell, **arguments)
 
 
 def _made_before(connection: EngineConnection) -> int:
     """More for an older one: numbers are given in order."""
     return -connection.id
+
+
+def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Lists of ``size`` of them; the last may be shorter."""
+    left = iter(items)
+    while some := list(islice(left, size)):
+        yield some
 
 
 def _of_number(connections: Iterable[EngineConnection], number: int) -> list[EngineConnection]:

@@ -7,8 +7,9 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from epollo.control.inquirer import Values
+from epollo.control.inquirer import Answer, Values
 from epollo.control.operations import Done, ProcessState, Refused
+from epollo.control.totals import total
 
 
 class OwnOperations:
@@ -34,7 +35,12 @@ class OwnOperations:
             "stage": self._stage,
             "uptime": round(time.monotonic() - self._began, 3),
             "workers": None,
+            "before": None,
         }
+
+    def totals(self, answers: Sequence[Answer]) -> Values:
+        told = (each.values for each in answers if each.values is not None)
+        return total(*(values for values in told if "error" not in values))
 
     def processes(self) -> Sequence[ProcessState]:
         age = time.monotonic() - self._began

@@ -13,6 +13,8 @@ _OWN_FILES = str(Path(__file__).parents[1])
 _LIBRARY = sysconfig.get_path("stdlib")
 _INSTALLED = "site-packages"
 _MOST_FRAMES = 100
+_FRAMES = ("cr_frame", "gi_frame", "ag_frame")  # of a coroutine, a generator, an async one
+_AWAITED = ("cr_await", "gi_yieldfrom", "ag_await")
 _LOOP_FILES = ("asyncio/base_events.py", "asyncio/events.py", "asyncio/runners.py")
 
 
@@ -52,13 +54,13 @@ def _is_of_loop(frame: FrameType) -> bool:
 
 
 def place_of_coroutine(work: Any) -> str | None:
-    """Where a coroutine that waits is in code of the application."""
+    """The place at which a waiting coroutine or async generator is in code of the application."""
     place = None
     while work is not None:
-        frame = getattr(work, "cr_frame", None) or getattr(work, "gi_frame", None)
+        frame = next(filter(None, (getattr(work, name, None) for name in _FRAMES)), None)
         if frame is not None and _is_of_application(frame):
             place = _described(frame)
-        work = getattr(work, "cr_await", None) or getattr(work, "gi_yieldfrom", None)
+        work = next(filter(None, (getattr(work, name, None) for name in _AWAITED)), None)
     return place
 
 

@@ -1,10 +1,11 @@
-"""The settings that are about the whole process: its user, its pid file, its name."""
+"""The user, pid file and name of a process that serves, and how many descriptors it may have."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from epollo.descriptors import SPARE
 from epollo.errors import SettingError
 from epollo.logs.logger import logger
 from epollo.process_identity import (
@@ -79,3 +80,15 @@ def check_not_given(settings: Settings) -> None:
                 f"{name}: is about the whole process, so only epollo.serve and the command line "
                 "apply it; leave it out of epollo.Server"
             )
+
+
+def check_descriptors(connections: int, limit: int) -> None:
+    """Log a warning if this process may have fewer descriptors than ``connections`` take."""
+    if connections and connections + SPARE > limit:
+        _log.warning(
+            "max_connections is %d, but the limit of descriptors allows about %d; "
+            "raise ulimit -Hn, which is %d",
+            connections,
+            max(0, limit - SPARE),
+            limit,
+        )

@@ -12,21 +12,21 @@ from collections.abc import Callable
 from functools import partial
 
 from epollo.engine import EngineConnection, EventLoop, Reply
-from epollo.engine.pauses import RATE
+from epollo.engine.pauses import RATE, RATE_ROUNDING
 
 _SHORTEST_PAUSE = 0.01  # seconds; a timer for each message would cost more than the message
-_ROUNDING = 1e-6  # seconds
 _MANY = 1024  # addresses, from which on those with full buckets are forgotten
-
-Receive = Callable[[bytes, EngineConnection], Reply]
 
 
 class MessageRates:
-    """Lets each connection deliver ``rate`` messages a second; over it, it is not read."""
+    """Lets each connection deliver ``rate`` messages a second; over it, it is not read.
+
+    The native engine counts by itself, with ``interval`` and ``burst``, and calls `pause`.
+    """
 
     def __init__(self, rate: float) -> None:
-        self._interval = 1 / rate
-        self._burst = max(1.0, self._interval)  # seconds
+        self.interval: float = 1 / rate  # seconds
+        self.burst: float = max(1.0, self.interval)  # seconds
         self._full_at: dict[EngineConnection, float] = {}
 
     def begin(self, loop: EventLoop) -> None:
@@ -34,12 +34,14 @@ class MessageRates:
         self._call_later = loop.call_later
         self._full_at.clear()
 
-    def limited(self, receive: Receive) -> Receive:
+    def limited(
+        self, receive: Callable[..., Reply], wants_connection: bool
+    ) -> Callable[[bytes, EngineConnection], Reply]:
         """``receive``, which counts the messages."""
 
         def received(message: bytes, connection: EngineConnection) -> Reply:
             self._count(connection)
-            return receive(message, connection)
+            return receive(message, connection) if wants_connection else receive(message)
 
         return received
 
@@ -49,13 +51,17 @@ class MessageRates:
 
     def _count(self, connection: EngineConnection) -> None:
         now = time.monotonic()
-        full_at = max(now, self._full_at.get(connection, now)) + self._interval
+        full_at = max(now, self._full_at.get(connection, now)) + self.interval
         self._full_at[connection] = full_at
-        wait = full_at + self._interval - self._burst - now  # until the next message may come
-        if wait > _ROUNDING:
-            connection.paused |= RATE
-            connection.schedule_update()
-            self._call_later(max(wait, _SHORTEST_PAUSE), partial(self._resume, connection))
+        wait = full_at + self.interval - self.burst - now  # until the next message may come
+        if wait > RATE_ROUNDING:
+            self.pause(connection, wait)
+
+    def pause(self, connection: EngineConnection, seconds: float) -> None:
+        """Deliver nothing to ``connection`` for so long."""
+        connection.pause_for(RATE)
+        connection.schedule_update()
+        self._call_later(max(seconds, _SHORTEST_PAUSE), partial(self._resume, connection))
 
     def _resume(self, connection: EngineConnection) -> None:
         if not connection.closed:
@@ -76,7 +82,7 @@ class ConnectionRates:
         """Count a new connection of ``host``, unless it is over the rate."""
         now = time.monotonic()
         full_at = max(now, self._full_at.get(host, now)) + self._interval
-        if full_at - now > self._burst + _ROUNDING:
+        if full_at - now > self._burst + RATE_ROUNDING:
             return True
         self._full_at[host] = full_at
         if len(self._full_at) > self._most:

@@ -2,49 +2,51 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Self, Unpack, cast
 
-from epollo.descriptors import SPARE, all_descriptors
+from epollo.address import parse_broker
+from epollo.descriptors import all_descriptors
 from epollo.engine import (
     NOT_BUILT,
-    CloseReason,
     Connection,
     EventLoop,
-    Timer,
     native_missed,
     new_loop,
 )
+from epollo.engine.delayed_calls import DelayedCall, call_later
 from epollo.errors import SettingError
 from epollo.framing import Buffer
 from epollo.logs.files import reopen_log_files
 from epollo.logs.logger import logger
-from epollo.server import contradictions
+from epollo.server import collector, contradictions
 from epollo.server.admin import Admin
 from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.certificates import Certificates
 from epollo.server.counters import Counts
-from epollo.server.goodbye import Goodbye
-from epollo.server.groups.broker import Broker, LocalBroker
+from epollo.server.groups.broker import Broker, ClusterBroker, LocalBroker
 from epollo.server.groups.publisher import Publisher
 from epollo.server.handlers.application import application, echo
 from epollo.server.handlers.handler import Handler
+from epollo.server.hooks import Hooks
 from epollo.server.inspection import Inspection, OwnInquiry
 from epollo.server.listeners import Listeners
 from epollo.server.notices import Notices
 from epollo.server.operations import OwnOperations
 from epollo.server.own_server import OwnServer
-from epollo.server.process import ServerProcess, check_not_given
+from epollo.server.process import ServerProcess, check_descriptors, check_not_given
 from epollo.server.shared_counts import Cell
+from epollo.server.shutdown import Shutdown
 from epollo.server.signals import Signals, signal_wakeup
 from epollo.server.stopping import (
-    CLEANUP_SECONDS,
     Stop,
     StopOverdue,
     Watchdog,
@@ -52,13 +54,11 @@ from epollo.server.stopping import (
 )
 from epollo.server.thread import ServerThread
 from epollo.server.timeouts import TimeoutSweeper
-from epollo.setting_values import Addresses, ServerValues
+from epollo.setting_values import Addresses, EmbeddedValues, ServerValues
 from epollo.settings import Settings, chosen_settings
 from epollo.units import parse_seconds
 
-_HANDSHAKE_SECONDS = 1.0  # after a stop, for handshakes that had begun, and for their first message
-
-STOPPING_RAISED = "the handler raised in stopping"
+CALL_RAISED = "the handler raised in a function of server.call_later"
 
 _log = logger("epollo.server")
 
@@ -67,7 +67,7 @@ def run_until_signalled(server: Server) -> Stop:
     """Start ``server``, print its ready line, and run it until SIGINT or SIGTERM. Meanwhile this
     process may have as many descriptors as its hard limit allows."""
     process, notices = ServerProcess(server.settings), Notices()
-    server._on_stopping = notices.stopping
+    server._shutdown.on_stopping = notices.stopping
     server._process_settings_apply = True
     with all_descriptors() as limit:
         check_descriptors(server.settings.max_connections, limit)
@@ -82,18 +82,6 @@ def run_until_signalled(server: Server) -> Stop:
             print(server.ready_line, flush=True)
             server.run()
     return server._stop
-
-
-def check_descriptors(connections: int, limit: int) -> None:
-    """Log a warning if this process may have fewer descriptors than ``connections`` take."""
-    if connections and connections + SPARE > limit:
-        _log.warning(
-            "max_connections is %d, but the limit of descriptors allows about %d; "
-            "raise ulimit -Hn, which is %d",
-            connections,
-            max(0, limit - SPARE),
-            limit,
-        )
 
 
 class Server:
@@ -118,11 +106,14 @@ class Server:
         bind: Addresses | None = None,
         *,
         name: str | None = None,
-        broker: Broker | None = None,
+        broker: Broker | str | None = None,
         settings: Settings | None = None,
-        **values: Unpack[ServerValues],
+        **values: Unpack[EmbeddedValues],
     ) -> None:
-        self.settings: Settings = chosen_settings(settings, bind, values)
+        chosen = cast(ServerValues, dict(values))
+        if isinstance(broker, str):
+            chosen["broker"] = broker
+        self.settings: Settings = chosen_settings(settings, bind, chosen)
         self._check_workers()
         bind_given = bind is not None or self.settings.bind != Settings().bind
         self._protocol = ApplicationProtocol(
@@ -130,35 +121,51 @@ class Server:
         )
         self._inspection: Inspection = Inspection(self._protocol)
         self._listeners = Listeners(self.settings, self._protocol, bind_given=bind_given)
-        given = values.keys() if settings is None else settings.changed
+        given = chosen.keys() if settings is None else settings.changed
         contradictions.check(
             self.settings, given, self._protocol.application, self._listeners.binds
         )
+        self._cluster: ClusterBroker | None = None
         self._publisher = Publisher(
             self._protocol.groups,
             self._protocol.framing,
-            LocalBroker() if broker is None else broker,
+            self._chosen_broker(None if isinstance(broker, str) else broker),
         )
         self._loop: EventLoop | None = None
         self._admin: Admin | None = None
         self._thread: ServerThread | None = None
-        self._finish: Callable[[], object] = _nothing  # ends `run` or `serve`
         self._run_lock = threading.Lock()  # held while the server runs
         self._serving = False  # `started` has returned
-        self._stopping = False
-        self._stop_requested = False
-        self._delays: list[Timer | None] = []  # one while the stop is delayed
-        self._told_stopping = False
-        self._on_stopping: Callable[[], object] | None = None  # of the process
-        self._stopping_task: Any = None  # runs an async ``stopping``
-        self._aborted = self._quick = False
-        self._goodbye: Goodbye | None = None
         self._process_settings_apply = False
         self._stop = Stop(self.settings.graceful_timeout)
+        self._hooks = Hooks(self._protocol, self._stop)
+        self._shutdown = Shutdown(self.settings, self._protocol, self._listeners, self._stop)
         self._watchdog = Watchdog(self._stop)
         self._signals = Signals(self._watchdog)
         self.addresses: list[str] = self._listeners.addresses
         """The bound addresses, once started: port 0 is replaced by the real port."""
+
+    def _chosen_broker(self, given: Broker | None) -> Broker:
+        """The one that is ``given`` as an object, or the one that the settings name."""
+        if not self.settings.broker:
+            return LocalBroker() if given is None else given
+        if given is not None:
+            raise SettingError("broker: given as an object and as a URL; leave one of them out")
+        return self._cluster_broker(os.urandom(8))
+
+    def _cluster_broker(self, node: bytes) -> Broker:
+        """The broker that the settings name, for a process of ``node``."""
+        if importlib.util.find_spec("nats") is None:
+            raise SettingError("broker: needs nats-py: pip install 'epollo[nats]'")
+        # Here, since that package is optional.
+        from epollo.server.groups.cluster.broker import NatsBroker
+
+        address = parse_broker(self.settings.broker)
+        name = f"epollo {self._protocol.application.name}"
+        broker = NatsBroker(address, node, name, self.settings.max_unsent)
+        self._cluster = broker
+        self._protocol.figures.broker = lambda: broker.counts
+        return broker
 
     def _check_workers(self) -> None:
         if self.settings.workers:
@@ -175,7 +182,8 @@ class Server:
     @property
     def counters(self) -> Counts:
         """Totals since this server was created, consistent with each other. From any thread."""
-        return self._protocol.counters.snapshot()
+        counts = self._protocol.counters.snapshot()
+        return counts if self._cluster is None else replace(counts, broker=self._cluster.counts)
 
     @property
     def metrics_url(self) -> str:
@@ -202,23 +210,23 @@ class Server:
         if self._loop is not None:
             raise RuntimeError("the server is started already")
         self._loop = new_loop(self.settings.engine, self.settings.poller)
-        self._stopping = self._stop_requested = self._told_stopping = self._aborted = False
-        self._quick, self._goodbye = False, None
-        self._delays.clear()
-        self._stopping_task = None
         self._signals.restart()
         self._stop.clear()
         self._protocol.restart()
         self.addresses.clear()
         try:
-            self._sweeper = TimeoutSweeper(self._loop, self.settings)
+            sweeper = TimeoutSweeper(self._loop, self.settings)
             if self.settings.control:
-                self._sweeper.start()  # its ticks tell for how long a Unix socket was idle
+                sweeper.start()  # its ticks tell for how long a Unix socket was idle
+            stopping = partial(self._hooks.call, "stopping", self._loop, self)
+            self._shutdown.begin(self._loop, sweeper, stopping)
             self._protocol.begin(self._loop)
             self._listeners.use_systemd_sockets()
+            if self._cluster is not None:
+                self._cluster.attach(self._loop, self._protocol.groups, self._tell_missed)
             self._publisher.begin(self._loop)
             self._listeners.open(self._loop)
-            self._inspection.begin(self._loop, self._sweeper.period)
+            self._inspection.begin(self._loop, sweeper.period)
             self._open_admin(self._loop)
             if self._protocol.application.asynchronous:
                 from epollo.server import asyncio_adapter
@@ -229,11 +237,12 @@ class Server:
             raise
 
     def _open_admin(self, loop: EventLoop) -> None:
-        own = OwnServer(lambda: self._serving and not self._stop_requested)
+        own = OwnServer(lambda: self._serving and not self._shutdown.asked)
+        inquiry = OwnInquiry(self._inspection, lambda: self._shutdown.asked)
         operations = OwnOperations(
-            lambda: self.ready_line, lambda: self._stop_requested, self._stop_by_signal
+            lambda: self.ready_line, lambda: self._shutdown.asked, self._stop_by_signal
         )
-        self._admin = Admin(loop, self.settings, OwnInquiry(self._inspection), own, operations)
+        self._admin = Admin(loop, self.settings, inquiry, own, operations)
 
     def run(self) -> None:
         """Serve until `stop` or, in the main thread, until SIGINT or SIGTERM. Raises RuntimeError
@@ -305,7 +314,7 @@ class Server:
         application, slow_handlers = self._protocol.application, self._protocol.slow_handlers
         self._stop.ensure()
         with self._watchdog.in_hook():  # `disconnected` is called for the open connections
-            self._abort()
+            self._shutdown.abort()
             self._close()
         self._protocol.executor.close(self._stop)
         with self._watchdog.in_hook(), slow_handlers.in_hook(application, "stopped"):
@@ -340,7 +349,7 @@ class Server:
                     await adapter.run()  # ends before the engine closes the wakeup descriptor
             finally:
                 if not adapter.inherited:
-                    self._abort()
+                    self._shutdown.abort()
                     self._close()
                     await self._finish_handlers()
         finally:
@@ -350,7 +359,7 @@ class Server:
         from epollo.server import asyncio_adapter
 
         self._stop.ensure()
-        await asyncio_adapter.end_hook(self._stopping_task)
+        await self._hooks.end()
         await asyncio_adapter.finish(self._protocol.executor, self._stop)
         application = self._protocol.application
         with self._protocol.slow_handlers.in_hook(application, "stopped"):
@@ -363,8 +372,10 @@ class Server:
 
     def _begin(self, finish: Callable[[], object]) -> None:
         """Serving begins in this thread, as ``started`` has returned; ``finish`` ends it."""
-        self._finish, self._serving = finish, True
+        self._shutdown.finish, self._serving = finish, True
         self._protocol.executor.begin(self._started)
+        if self._process_settings_apply:
+            collector.leave_out_what_is_loaded()
         if self._thread is not None:
             self._thread.ready()
 
@@ -380,136 +391,12 @@ class Server:
         as soon as what has arrived is answered, with no quiet period and not spread. A second call
         ends the delay; if there is none, it aborts at once.
         """
-        loop = self._loop
         seconds = self.settings.graceful_timeout if grace is None else parse_seconds(grace)
-        if loop is None:
-            return
-        drain = partial(self._drain, loop, seconds, quick)
-        if self._delays and self._end_delay():
-            self._stop.hurry(seconds)
-            loop.call_threadsafe(drain)
-        elif delay and not self._stop_requested:
-            later = parse_seconds(delay)
-            self._stop_requested = True
-            self._delays.append(None)
-            self._stop.delay(later, seconds)
-            loop.call_threadsafe(partial(self._delay, loop, later, drain))
-        else:
-            self._stop_requested = True
-            self._stop.begin(seconds)
-            loop.call_threadsafe(drain)
+        self._shutdown.ask(seconds, parse_seconds(delay) if delay else 0.0, quick)
 
-    def _delay(self, loop: EventLoop, seconds: float, drain: Callable[[], object]) -> None:
-        """Go on accepting for that long; the application knows already."""
-
-        def end() -> None:
-            if self._end_delay():
-                drain()
-
-        if self._delays:  # else a second call has ended it already
-            self._delays[:] = [loop.call_later(seconds, end)]
-            self._tell_stopping(loop)
-
-    def _end_delay(self) -> bool:
-        """The stop is delayed no more; false if it was not. In any thread, and in signal handlers:
-        of two, one gets true."""
-        try:
-            timer = self._delays.pop()
-        except IndexError:
-            return False
-        if timer is not None:
-            timer.cancel()
-        return True
-
-    def _drain(self, loop: EventLoop, grace: float, quick: bool) -> None:
-        if self._stopping:
-            self._abort()
-            return
-        self._stopping = True
-        self._quick = self._quick or quick
-        loop.call_later(grace, self._abort)
-        deadline = time.monotonic() + grace
-        self._tell_stopping(loop)
-        goodbye = partial(self._say_goodbye, loop, deadline)
-        task = self._stopping_task
-        if task is None or task.done():
-            goodbye()
-        else:
-            task.add_done_callback(lambda _: loop.call_threadsafe(goodbye))
-
-    def _hurry(self) -> None:
-        """The stop that has begun becomes a quick one."""
-        self._quick = True
-        if self._goodbye is not None and self._loop is not None:
-            self._goodbye.hurry()
-
-    def _tell_stopping(self, loop: EventLoop) -> None:
-        """Call ``stopping``, once. An async one runs in a task."""
-        application = self._protocol.application
-        told, self._told_stopping = self._told_stopping, True
-        if self._on_stopping is not None and not told:
-            self._on_stopping()
-        if told or not application.has("stopping"):
-            return
-        if application.is_async("stopping"):
-            from epollo.server import asyncio_adapter
-
-            self._stopping_task = asyncio_adapter.begin_hook(
-                application.stopping, self, self._stop, partial(loop.report, what=STOPPING_RAISED)
-            )
-            return
-        try:
-            with self._protocol.slow_handlers.in_hook(application, "stopping"):
-                application.stopping(self)
-        except BaseException as error:
-            loop.report(error, STOPPING_RAISED)
-
-    def _say_goodbye(self, loop: EventLoop, deadline: float) -> None:
-        """Accept no more, and end each connection when its time has come."""
-        if self._aborted:
-            return
-        settings, application = self.settings, self._protocol.application
-        quiet, pace = (0.0, 0.0) if self._quick else (settings.drain_quiet, settings.goodbye_over)
-        farewell = self._protocol.executor.closing if application.has("closing") else None
-        try:
-            self._listeners.stop_accepting(accept_queued=True)
-        finally:  # whatever it raises, such as StopOverdue: the server ends
-            self._protocol.on_empty = self._finish
-            late = loop.advance_newcomers()
-            if late:
-                self._protocol.on_empty = self._finish_if_empty
-                loop.call_later(_HANDSHAKE_SECONDS, partial(self._end_newcomers, loop))
-            if quiet:
-                self._sweeper.start()
-            self._goodbye = goodbye = Goodbye(
-                loop, quiet, pace, self._sweeper.period, farewell, self._protocol.farewells
-            )
-            goodbye.begin(max(0.0, deadline - time.monotonic()), late)
-            self._protocol.check_empty()
-
-    def _end_newcomers(self, loop: EventLoop) -> None:
-        """The handshakes that had begun before the stop have had their time."""
-        for newcomer in loop.newcomers():
-            newcomer.abort(CloseReason.SHUTDOWN)
-
-    def _finish_if_empty(self) -> None:
-        """The last connection is closed: end `run`, unless a handshake is not over yet."""
-        if self._loop is None or not self._loop.newcomers():
-            self._finish()
-
-    def _abort(self) -> None:
-        """Close all connections; wait for their handlers at most `CLEANUP_SECONDS`."""
-        loop, self._aborted = self._loop, True
-        self._protocol.on_empty = self._finish
-        try:
-            self._listeners.stop_accepting()
-        finally:
-            if loop is not None:
-                for connection in (*loop.newcomers(), *loop.connections()):
-                    connection.abort(CloseReason.SHUTDOWN)
-            self._protocol.check_empty()
-            if loop is not None:
-                loop.call_later(CLEANUP_SECONDS, self._finish)
+    def _tell_missed(self, group: str, count: int) -> None:
+        if self._loop is not None:
+            self._hooks.call("missed", self._loop, self, group, count)
 
     @contextmanager
     def closed_on_error(self) -> Iterator[None]:
@@ -534,7 +421,7 @@ class Server:
             self._admin = None
         self._serving = False
         loop, self._loop = self._loop, None
-        self._goodbye = None  # which knows the connections
+        self._shutdown.forget()
         if loop is not None and loop.inherited:
             loop.close()
         elif loop is not None:
@@ -553,6 +440,23 @@ class Server:
         skipped. The members are those at this call. Raises EncodeError.
         """
         self._publisher.publish(group, message, exclude)
+
+    def call_later(
+        self, delay: str | float, function: Callable[..., object], *arguments: object
+    ) -> DelayedCall:
+        """Call ``function(*arguments)`` once, after ``delay``, a number of seconds or text such as
+        ``"250ms"``, unless the server has ended by then: in the thread of its event loop, with the
+        setting ``threads`` too. What it raises is logged. From any thread, once the server is
+        started, as it is in ``started``. Raises UsageError, and RuntimeError before."""
+        loop = self._started
+
+        def run(call: Callable[[], object]) -> None:
+            try:
+                call()
+            except BaseException as error:
+                loop.report(error, CALL_RAISED)
+
+        return call_later(loop, self, delay, function, arguments, run)
 
     def reload_certificates(self) -> None:
         """Read the files of TLS anew now, for new connections. If they cannot be used, the log
@@ -584,7 +488,7 @@ class Server:
 
     def _stop_by_signal(self, number: int) -> bool:
         """Returns false if it has only ended the delay of a stop."""
-        delayed = bool(self._delays)
+        delayed = self._shutdown.delayed
         if number == signal.SIGTERM:
             self.stop(delay=self.settings.drain_delay)
         else:  # Ctrl-C: somebody waits
@@ -612,7 +516,7 @@ class Server:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        if not self._stop_requested:  # a second call would abort the drain
+        if not self._shutdown.asked:  # a second call would abort the drain
             self.stop(quick=True)
         if self._thread is not None:
             thread, self._thread = self._thread, None
@@ -625,7 +529,3 @@ class Server:
         if self._loop is None:
             raise RuntimeError("the server is not started; call start() or run() first")
         return self._loop
-
-
-def _nothing() -> None:
-    pass

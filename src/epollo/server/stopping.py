@@ -123,6 +123,7 @@ class Watchdog:
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
         self._watch_lock: _thread.LockType | None = None  # held while the main thread is watched
+        self._running = _thread.allocate_lock()  # held while the thread runs
         self._call_in_loop: Callable[[Callable[[], object]], object] | None = None
         self._hook: object = None  # identifies the current call of a hook
         self._sending = _thread.allocate_lock()  # held while a signal is sent
@@ -137,7 +138,8 @@ class Watchdog:
             yield
             return
         self._watch_lock = watch_lock = _thread.allocate_lock()
-        self._started = False
+        self._running = running = _thread.allocate_lock()
+        self._started, process = False, os.getpid()
         watch_lock.acquire()
         try:
             with self._stop.notifying(self._start):
@@ -149,6 +151,10 @@ class Watchdog:
                 self._watch_lock = None
             os.getppid()  # after any system call, a signal that was sent has been delivered
             watch_lock.release()
+            if os.getpid() == process:  # a forked process has no such thread
+                # One that comes back only when the interpreter has ended would crash the process.
+                with running:
+                    pass
 
     @contextmanager
     def in_loop(self, call_threadsafe: Callable[[Callable[[], object]], object]) -> Iterator[None]:
@@ -183,9 +189,21 @@ class Watchdog:
         return True
 
     def _start(self) -> None:
-        if not self._started and self._watch_lock is not None:
-            self._started = True
-            _thread.start_new_thread(self._watch, (self._watch_lock,))
+        watch_lock, running = self._watch_lock, self._running
+        if watch_lock is None or self._started or not running.acquire(blocking=False):
+            return
+        self._started = True
+        try:
+            _thread.start_new_thread(self._run, (watch_lock, running))
+        except BaseException:
+            running.release()
+            raise
+
+    def _run(self, watch_lock: _thread.LockType, running: _thread.LockType) -> None:
+        try:
+            self._watch(watch_lock)
+        finally:
+            running.release()
 
     def _watch(self, watch_lock: _thread.LockType) -> None:
         while (left := (self._stop.seconds_left or 0) - CLEANUP_SECONDS) > 0:

@@ -3,7 +3,8 @@
 A connection stores the number of the last sweep when something happens on it, so a message costs
 one store. A sweep checks every connection. Its period is an eighth of the shortest timeout, at
 most a quarter of a second. A connection is closed within two sweeps after its deadline, never
-before it.
+before it. A sweep of many connections by the Python engine takes many turns of the loop, and may
+take longer than the period: there it is closed within four such sweeps, and never before, either.
 
 The native engine counts sweeps in 32 bits, so a difference of two counts is correct up to half of
 that. The period is never so short that a timeout takes more sweeps.
@@ -31,6 +32,8 @@ class TimeoutSweeper:
         period = min([LONGEST_PERIOD, *(seconds / 8 for seconds in timeouts if seconds)])
         self.period: float = max(period, SHORTEST_PERIOD, max(timeouts) / (MOST_SWEEPS - 1))
         self._bounds = Bounds(*(math.ceil(seconds / self.period) for seconds in timeouts))
+        loop.tick_seconds = self.period
+        loop.on_ticks_needed = self.start
         if any(timeouts):
             self.start()
 

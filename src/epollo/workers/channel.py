@@ -29,11 +29,12 @@ From a worker:
     ready(line)                 it serves; ``line`` is its ready line
     failed(text, error, traceback)
                                 it cannot serve, and ends: ``text`` says why, ``error`` is the type
-    alive(messages, figures)    its loop runs; ``messages`` it has received, if they are counted;
-                                its ``figures``, if they are asked for
+    alive(messages)             its loop runs; ``messages`` it has received, if they are counted
+    rows(number, rows)          a part of the answer to a question, which follows; perhaps empty
     answer(number, question, values)
                                 to a question
-    figures(values)             its last ones: it has closed all connections, and ends
+    figures(values)             what it has counted, if somebody looks at that: soon after
+                                ``alive``, and when it has closed all connections, and ends
     stopping                    it drains, without being asked by the supervisor
     released                    it has closed its listeners
 

@@ -7,8 +7,10 @@ A connection that no worker can take stays in the accept queue. A worker that do
 from __future__ import annotations
 
 import socket
+import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from epollo.engine import EventLoop
 from epollo.engine.events import READ
@@ -19,6 +21,8 @@ from epollo.workers.passage import Passage
 
 LATE_SECONDS = 0.25
 RETRY_SECONDS = 1.0  # after accept(2) has failed, such as with EMFILE
+LAST_SECONDS = 1.0  # at the end, while the kernel takes no packet
+_AGAIN_SECONDS = 0.02  # from one attempt of those to the next
 
 _log = logger("epollo.supervisor")
 
@@ -33,7 +37,8 @@ class Distributor:
         self._all: list[Passage] = []
         self._waiting: deque[socket.socket] = deque()  # accepted, and with no worker
         self._timer: Timer | None = None
-        self._finished = False
+        self._finished = False  # accepts no more
+        self._passed = False  # passes no more
 
     def listen(self, listeners: Iterable[socket.socket]) -> None:
         """Accept from ``listeners``, whose owner closes them, and no more from others."""
@@ -67,20 +72,35 @@ class Distributor:
         if passage in self._used:
             self._used.remove(passage)
         self._waiting.extendleft(reversed(passage.end()))
-        if self._finished:
+        if self._passed:
             self._close_waiting()
         self._proceed()
 
-    def finish(self, most: int, passages: Sequence[Passage]) -> None:
-        """Accept what is in the accept queues, up to ``most`` from each, pass it to the workers of
-        ``passages``, whether they answer or not, and accept no more."""
+    def accept_last(self, most: int) -> None:
+        """Accept what is in the accept queues, up to ``most`` from each, and accept no more."""
         if self._finished:
             return
         self._stop_watching()
         for queue in self._queues:
             queue.accept(most)
         self._finished = True
-        self._assign([each for each in self._used if not each.silent] or passages)
+
+    def pass_last(self, passages: Sequence[Passage], done: Callable[[], object]) -> None:
+        """Pass what was accepted to the workers of ``passages``, whether they answer or not. Call
+        ``done`` then, or when the kernel has taken nothing for `LAST_SECONDS`."""
+        self._pass_last(passages, done, time.monotonic() + LAST_SECONDS)
+
+    def _pass_last(
+        self, passages: Sequence[Passage], done: Callable[[], object], deadline: float
+    ) -> None:
+        running = [each for each in passages if each in self._all]
+        self._assign([each for each in self._used if not each.silent] or running)
+        if self._waiting and running and time.monotonic() < deadline:
+            again = partial(self._pass_last, running, done, deadline)
+            self._loop.call_later(_AGAIN_SECONDS, again)
+            return
+        self._passed = True
+        done()
 
     def close(self) -> None:
         """Close the connections that no worker has taken."""
@@ -137,14 +157,18 @@ class Distributor:
             queue.watch(False)
 
     def _check(self) -> None:
-        """Pass over the workers that do not answer."""
         self._timer = None
+        if not self._finished:  # else each keeps its own: one that drains takes nothing later
+            self._pass_over_late()
+        self._proceed()
+
+    def _pass_over_late(self) -> None:
+        """Pass over the workers that do not answer."""
         for each in self._used:
             if not each.silent and each.is_late(LATE_SECONDS):
                 taken = self._take_back(each)
                 _log.debug("a worker is late: %d connections are passed to others", taken)
                 each.probe()
-        self._proceed()
 
     def _take_back(self, passage: Passage) -> int:
         taken = passage.take_back()

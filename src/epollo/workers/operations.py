@@ -8,11 +8,13 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from epollo.control.inquirer import Values
+from epollo.control.inquirer import Answer, Values
 from epollo.control.operations import Done, ProcessState, Refused
+from epollo.control.totals import total
 from epollo.workers.pool import Pool
 from epollo.workers.replacement import Outcome, Replacements
 from epollo.workers.scaling import Scaling
+from epollo.workers.totals import Totals
 
 
 class SupervisorState(Protocol):
@@ -24,6 +26,10 @@ class SupervisorState(Protocol):
 
     @property
     def stopping(self) -> bool: ...
+
+    @property
+    def before(self) -> int | None:
+        """The process of a supervisor that has handed over and still drains."""
 
     @property
     def busy_with(self) -> str:
@@ -45,11 +51,13 @@ class SupervisorOperations:
         pool: Pool,
         replacements: Replacements,
         scaling: Scaling,
+        totals: Totals,
     ) -> None:
         self._supervisor = supervisor
         self._pool = pool
         self._replacements = replacements
         self._scaling = scaling
+        self._totals = totals
         self._began = time.monotonic()
 
     def overview(self) -> Values:
@@ -59,7 +67,12 @@ class SupervisorOperations:
             "stage": "drains" if self._supervisor.stopping else "serves",
             "uptime": round(time.monotonic() - self._began, 3),
             "workers": self._scaling.wanted,
+            "before": self._supervisor.before,
         }
+
+    def totals(self, answers: Sequence[Answer]) -> Values:
+        """What the workers have just answered is in them already."""
+        return total(*self._totals.by_slot().values())
 
     def processes(self) -> Sequence[ProcessState]:
         return [

@@ -53,6 +53,9 @@ class PoolEvents(Protocol):
     def on_forked(self) -> None:
         """In a new worker: this process is no supervisor any more."""
 
+    def on_rows(self, worker: Worker, number: int, rows: list[Values]) -> None:
+        """``worker`` tells a part of its answer to a question."""
+
     def on_answer(self, worker: Worker, number: int, values: Values) -> None:
         """``worker`` has answered a question."""
 
@@ -272,17 +275,19 @@ class Pool:
             case "failed":
                 worker.fail(values["text"], values["error"], values["traceback"])
             case "alive":
-                self._on_alive(worker, values["messages"], values["figures"])
+                self._on_alive(worker, values["messages"])
             case "stopping":
                 self._on_stopping(worker)
             case "released":
                 self._events.on_released(worker)
+            case "rows":
+                self._events.on_rows(worker, values["number"], values["rows"])
             case "answer":
-                if values["question"] == "figures" and "error" not in values["values"]:
-                    worker.figures = values["values"]
+                if values["question"] == "figures":
+                    worker.keep(values["values"])
                 self._events.on_answer(worker, values["number"], values["values"])
             case "figures":
-                worker.figures = values["values"]
+                worker.keep(values["values"])
 
     def _on_ready(self, worker: Worker, line: str) -> None:
         slot = self._slot_of[worker]
@@ -297,9 +302,8 @@ class Pool:
         self.steer()
         self._events.on_ready(slot, worker)
 
-    def _on_alive(self, worker: Worker, messages: int | None, figures: Values | None) -> None:
+    def _on_alive(self, worker: Worker, messages: int | None) -> None:
         worker.unanswered = 0
-        worker.figures = figures or worker.figures
         worker.messages = messages or 0
         self.steer()
 
@@ -313,6 +317,7 @@ class Pool:
         self._kill_after(worker, self._settings.drain_delay + self._settings.graceful_timeout)
         _log.info("worker %d was told to stop; another takes its place", worker.pid)
         self.steer()
+        worker.send("may_close")
         self.respawn(slot, worker.age)
 
     # ---- The ends of workers
@@ -394,17 +399,21 @@ class Pool:
         )
 
     def accept_last(self, most: int) -> None:
-        """Pass on what the supervisor has accepted. Before that, accept what is in its own accept
-        queues, up to ``most`` from each, and then no more."""
-        self._distributor.finish(most, self.passages)
+        """Accept what is in the supervisor's own accept queues, up to ``most`` from each, and then
+        no more. `retire` and `drain_all` pass it on."""
+        self._distributor.accept_last(most)
 
     def retire(self, queued: Callable[[int], list[int]]) -> None:
         """Let every worker stop, since those of another supervisor serve. ``queued`` says for the
         index of a slot of which sockets its worker accepts what is in the queues."""
         self.stop(0.0, self._signals)
-        for worker, slot in list(self._slot_of.items()):
-            if worker.stage is Stage.SERVING:
-                self.drain(worker, queued(slot.index))
+
+        def drain() -> None:
+            for worker, slot in list(self._slot_of.items()):
+                if worker.stage is Stage.SERVING:
+                    self.drain(worker, queued(slot.index))
+
+        self._distributor.pass_last(self.passages, drain)
 
     def stop(self, delay: float, signals: int) -> None:
         """Fork no more, and end the workers that boot; those that serve go on for ``delay``
@@ -433,9 +442,13 @@ class Pool:
         """Let every worker drain. Those that drain already are told too: one may still be in a
         delay, and if ``quick``, all are to be. ``queued`` as for `drain`."""
         self._delay, self._signals = 0.0, signals
-        for worker in list(self._slot_of):
-            if worker.stage is not Stage.BOOTING:
-                self.drain(worker, queued, quick=quick)
+
+        def drain() -> None:
+            for worker in list(self._slot_of):
+                if worker.stage is not Stage.BOOTING:
+                    self.drain(worker, queued, quick=quick)
+
+        self._distributor.pass_last(self.passages, drain)
 
     def reopen_logs(self) -> None:
         """Tell every worker to open its log files anew."""

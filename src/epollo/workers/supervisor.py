@@ -162,7 +162,9 @@ class Supervisor:
     def _open_admin(self) -> None:
         """If there is a supervisor before, that one answers until it has handed over."""
         handed, settings = self._inheritance, self._settings
-        operations = SupervisorOperations(self, self._pool, self._replacements, self._scaling)
+        operations = SupervisorOperations(
+            self, self._pool, self._replacements, self._scaling, self._totals
+        )
         self._admin = Admin(
             self._loop,
             settings,
@@ -262,6 +264,9 @@ class Supervisor:
     def on_released(self, worker: Worker) -> None:
         self._scaling.on_released(worker)
 
+    def on_rows(self, worker: Worker, number: int, rows: list[Values]) -> None:
+        self._inquiries.on_rows(worker, number, rows)
+
     def on_answer(self, worker: Worker, number: int, values: Values) -> None:
         self._inquiries.on_answer(worker, number, values)
 
@@ -287,6 +292,11 @@ class Supervisor:
     @property
     def stopping(self) -> bool:
         return bool(self._stops)
+
+    @property
+    def before(self) -> int | None:
+        handed = self._inheritance
+        return None if handed is None or handed.over else handed.pid
 
     @property
     def busy_with(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from epollo.server.certificates import Certificates
@@ -19,6 +20,8 @@ class Task:
     name: str | None
     settings: Settings
     certificates: Certificates | None = field(default=None, init=False)
+    node: bytes = field(default_factory=lambda: os.urandom(8), init=False)
+    """What the workers of this supervisor have in common, for the broker."""
 
     def load_certificates(self) -> None:
         """Make the TLS context that workers inherit; later, anew if its files have changed. Raises

@@ -1,7 +1,7 @@
 """What a supervisor and the workers of each slot have counted: those that are, and those that were.
 
 A worker's counts end with it. A scraper would see them fall, and miss what was counted since it
-looked last; so the supervisor keeps them. Each worker tells its figures with every heartbeat, and
+looked last; so the supervisor keeps them. Each worker tells its figures after every heartbeat, and
 once more before it ends. Of one that was killed, the last that it told count.
 
 A supervisor's own counts end with it, too. After a handover, it tells all of them to the one that
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from epollo.control.inquirer import Values
-from epollo.metrics import figures
+from epollo.control.totals import ended, total
 from epollo.workers.pool import Pool
 from epollo.workers.replacement import Replacements
 from epollo.workers.worker import END_CAUSES
@@ -37,7 +37,7 @@ class Totals:
         """A worker of ``slot`` has ended; ``told`` are its last figures."""
         self._causes[cause] += 1
         if told is not None:
-            self._ended[slot] = _with(self._ended.get(slot), figures.ended(told))
+            self._ended[slot] = _with(self._ended.get(slot), ended(told))
 
     def of_before(self, told: dict[str, Any]) -> None:
         """What the supervisor before has told, as `tellable` is."""
@@ -46,7 +46,7 @@ class Totals:
 
     def before_ended(self) -> None:
         """The supervisor before has ended, with all its workers."""
-        self._before = {slot: figures.ended(each) for slot, each in self._before.items()}
+        self._before = {slot: ended(each) for slot, each in self._before.items()}
 
     @property
     def tellable(self) -> dict[str, Any]:
@@ -56,12 +56,12 @@ class Totals:
     @property
     def ended(self) -> Mapping[str, int]:
         """Workers that have ended, by cause."""
-        return figures.total(self._causes_before, self._causes)
+        return total(self._causes_before, self._causes)
 
     @property
     def reloads(self) -> Mapping[str, int]:
         """Reloads, by result."""
-        return figures.total(self._reloads_before, self._replacements.results)
+        return total(self._reloads_before, self._replacements.results)
 
     def by_slot(self) -> dict[int, Values]:
         """The figures of all workers that are or were in each slot."""
@@ -75,4 +75,4 @@ class Totals:
 
 
 def _with(one: Values | None, other: Values) -> Values:
-    return other if one is None else figures.total(one, other)
+    return other if one is None else total(one, other)

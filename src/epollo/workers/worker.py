@@ -70,6 +70,11 @@ class Worker:
         self._watch: ChannelWatch | None = None
         self._born = time.monotonic()
 
+    def keep(self, figures: Values) -> None:
+        """Remember what it has told of its figures, unless that is an error."""
+        if "error" not in figures:
+            self.figures = figures
+
     @property
     def age(self) -> float:
         """Seconds since the fork."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
-import importlib
 import logging
 import os
 import signal
@@ -18,7 +17,7 @@ from epollo.descriptors import all_descriptors
 from epollo.errors import EpolloError
 from epollo.importing import described, from_the_user_on
 from epollo.server.handlers.application import echo, load_application
-from epollo.server.server import check_descriptors
+from epollo.server.process import check_descriptors
 from epollo.server.stopping import exit_within
 from epollo.workers.channel import Channel
 from epollo.workers.inherited import Inherited
@@ -77,7 +76,7 @@ def _serve(task: Task, inherited: Inherited, begin: Callable[[], object]) -> int
     try:
         begin()
         with all_descriptors() as limit:
-            importlib.invalidate_caches()
+            _forget_the_disk()
             # Bytecode of code that was replaced within the same second by code of the same length
             # would be taken for the new code's: Python compares no more than that (PEP 552).
             sys.dont_write_bytecode = True
@@ -98,6 +97,16 @@ def _serve(task: Task, inherited: Inherited, begin: Callable[[], object]) -> int
         raise
     exit_within(_EXIT_SECONDS, server._stop)
     return 0
+
+
+def _forget_the_disk() -> None:
+    """Forget what the supervisor has seen of folders and zip files that code is imported from."""
+    # Not importlib.invalidate_caches(), which imports importlib.metadata, since 3.13, from files
+    # that the user may not be able to read.
+    for importer in sys.path_importer_cache.values():
+        if importer is not None and hasattr(importer, "invalidate_caches"):
+            importer.invalidate_caches()  # a new zipimporter would have the same directory
+    sys.path_importer_cache.clear()
 
 
 def _failed(channel: Channel, error: BaseException, text: str, status: int) -> int:

@@ -61,19 +61,58 @@ class Publisher:
         loop, groups = self._loop, self._groups
         if loop is None:
             return
-        here = loop.thread in (None, threading.get_ident())
-        if here and not groups.reframed:
-            groups.push(group, frame, exclude)
+        members = groups.members(group)
+        if loop.thread in (None, threading.get_ident()):
+            self._push_in_loop(loop, group, message, frame, members, exclude)
             return
-        for member in groups.members(group):
+        for member in members:
             if member is exclude:
                 continue
             if member in groups.reframed:
                 self._send(group, message, member)
-            elif here:
-                member.push(frame)
             else:
                 self._push_from_thread(loop, group, message, frame, member)
+
+    def _push_in_loop(
+        self,
+        loop: EventLoop,
+        group: str,
+        message: Buffer,
+        frame: bytes,
+        members: tuple[Member, ...],
+        exclude: object,
+    ) -> None:
+        reframed = self._groups.reframed
+        if not reframed:
+            loop.push_all(members, frame, exclude)
+            return
+        same: list[Member] = []
+        by_context: dict[Any, list[Any]] = {}
+        member: Any
+        for member in members:
+            if member not in reframed:
+                same.append(member)
+            elif member is not exclude:
+                by_context.setdefault(member.context, []).append(member)
+        loop.push_all(tuple(same), frame, exclude)
+        for context, those in by_context.items():
+            self._push_encoded_by(context, loop, group, message, those)
+
+    def _push_encoded_by(
+        self, context: Any, loop: EventLoop, group: str, message: Buffer, members: list[Any]
+    ) -> None:
+        """One frame for all that have another framing than the server's, and the same one."""
+        try:
+            frame = context.encode(message)
+        except EncodeError as error:
+            for member in members:
+                _warn(group, member, error)
+            return
+        same = tuple(each for each in members if each.context is context)
+        changed = [each for each in members if each.context is not context]  # by ``encode``
+        loop.push_all(same, frame)
+        for member in changed:
+            self._send(group, message, member)
 
     def _push_from_thread(
         self, loop: EventLoop, group: str, message: Buffer, frame: bytes, member: Any
@@ -92,6 +131,10 @@ class Publisher:
         try:
             member.send(message)
         except EncodeError as error:
-            _log.warning("not delivered to %r of group %r: %s", member, group, error)
+            _warn(group, member, error)
         except ConnectionClosed:
             pass
+
+
+def _warn(group: str, member: Member, error: EncodeError) -> None:
+    _log.warning("not delivered to %r of group %r: %s", member, group, error)

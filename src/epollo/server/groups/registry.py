@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from epollo.errors import ConnectionClosed
@@ -34,14 +35,20 @@ class Groups:
         self._members: dict[str, dict[object, Member]] = {}  # in the order in which they joined
         self._joined: dict[object, set[str]] = {}
         self.reframed: set[object] = set()  # members whose framing is not the server's any more
+        self.on_change: Callable[[str], object] | None = None
+        """Is called with a group that gets its first member, or loses its last, in the order in
+        which that happens; under the lock, so it must not wait."""
 
     def join(self, group: str, member: Member) -> None:
         """Add ``member`` to ``group``; no error if it is in it. Raises ConnectionClosed."""
         with self._lock:
             if member.closed:
                 raise ConnectionClosed(f"{member!r} cannot join a group")
+            is_new = group not in self._members
             self._members.setdefault(group, {})[member] = member
             self._joined.setdefault(member, set()).add(group)
+            if is_new and self.on_change is not None:
+                self.on_change(group)
 
     def leave(self, group: str, member: Member) -> None:
         """Remove ``member`` from ``group``; no error if it is not in it."""
@@ -78,19 +85,20 @@ class Groups:
         """Has ``group`` members?"""
         return group in self._members
 
+    def names(self) -> Sequence[str]:
+        """All groups that have members now."""
+        with self._lock:
+            return tuple(self._members)
+
     def members(self, group: str) -> tuple[Member, ...]:
         """The members of ``group`` now."""
         with self._lock:
             return tuple(self._members.get(group, {}).values())
-
-    def push(self, group: str, frame: bytes, exclude: object = None) -> None:
-        """Queue ``frame`` to the members of ``group``. In the loop's thread only."""
-        for member in self.members(group):
-            if member is not exclude:
-                member.push(frame)
 
     def _remove(self, group: str, member: object) -> None:
         members = self._members[group]
         del members[member]
         if not members:
             del self._members[group]
+            if self.on_change is not None:
+                self.on_change(group)

@@ -20,6 +20,7 @@ HOOKS = {
     "stopping": ["server"],
     "closing": ["connection"],
     "stopped": ["server"],
+    "missed": ["server", "group", "count"],
 }
 """The optional hooks of an object, with their parameters."""
 
@@ -40,7 +41,9 @@ class Application:
     stopping: Callable[[Any], object]
     closing: Callable[[Connection], object]
     stopped: Callable[[Any], object]
+    missed: Callable[[Any, str, int], object]
     asynchronous: frozenset[str]  # the names of the async ones
+    generates: bool = False  # ``receive`` is an async generator function
 
     def is_async(self, name: str) -> bool:
         return name in self.asynchronous
@@ -105,23 +108,29 @@ def application(handler: Handler, name: str | None = None) -> Application:
         )
     hooks = {hook: getattr(handler, hook, _ignore) for hook in HOOKS}
     calls = {"received": receive, **hooks}
-    for called in calls.values():
+    for hook, called in hooks.items():
         if _is(inspect.isasyncgenfunction, called):
             raise HandlerError(
-                f"handler {name!r} is an async generator function; return the messages as a list, "
-                "or send each with connection.send"
+                f"handler {name!r}: {hook} is an async generator function; only received may be "
+                "one; send each message with connection.send"
             )
     for hook, called in hooks.items():
         _check_hook(name, hook, called)
     check_hook_names(handler, name, HOOKS)
     wants_connection = _wants_connection(handler, receive, name)
+    generates = _is(inspect.isasyncgenfunction, receive)
     return Application(
         name=name,
         receive=receive,
         wants_connection=wants_connection,
         received=receive if wants_connection else lambda message, _: receive(message),
         **hooks,
-        asynchronous=frozenset(n for n in calls if _is(inspect.iscoroutinefunction, calls[n])),
+        asynchronous=frozenset(
+            n
+            for n in calls
+            if _is(inspect.iscoroutinefunction, calls[n]) or (n == "received" and generates)
+        ),
+        generates=generates,
     )
 
 

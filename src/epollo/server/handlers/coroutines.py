@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Coroutine, Generator
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
 from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Reply
 from epollo.engine.eager import EagerRunner
+from epollo.errors import UsageError
 from epollo.server.figures import CallTimes
 from epollo.server.handlers.application import Application
 from epollo.server.handlers.call_timeouts import CallTimeouts
 from epollo.server.handlers.executor import DISCONNECTED_RAISED, unfinished
+from epollo.server.handlers.generated import is_generated, send_generated
 from epollo.server.handlers.pending import PendingCall, PendingCalls
+from epollo.server.handlers.tasks import ConnectionTasks
 from epollo.server.places import place_of_coroutine
 from epollo.server.stopping import Stop
 
@@ -36,12 +39,12 @@ class ParkedTask:
 
     __slots__ = ("_awaited", "_call", "_work", "clean_context", "context", "resumed", "task")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, end: Callable[..., None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, calls: PendingCalls) -> None:
         self._work: Work | None = None
         self.clean_context: Context = copy_context()
         self.context: Context = self.clean_context.copy()
         self.resumed: asyncio.Future[None] = loop.create_future()
-        body = self._run(end)
+        body = self._run(calls)
         body.send(None)  # a task that is cancelled before its first step never runs its body
         self.task: asyncio.Task[None] = asyncio.Task(
             body, loop=loop, name=TASK_NAME, context=self.context
@@ -54,7 +57,7 @@ class ParkedTask:
         if not self.resumed.done():
             self.resumed.set_result(None)
 
-    async def _run(self, end: Callable[..., None]) -> None:
+    async def _run(self, calls: PendingCalls) -> None:
         cancelled = False
         try:
             await _pause()
@@ -64,11 +67,14 @@ class ParkedTask:
                 raise
             cancelled = True
         assert self._work is not None
-        await _complete(_remainder(self._work, self._awaited, cancelled), self._call, end)
+        await _complete(_remainder(self._work, self._awaited, cancelled), self._call, calls)
 
 
 class CoroutineExecutor:
     """Calls ``received`` and ``connected``, and ``disconnected`` when they have ended."""
+
+    tells_connected: bool = True
+    tells_disconnected: bool = True
 
     received: Callable[[bytes, EngineConnection], Reply]
     connected: Callable[[EngineConnection], object]
@@ -82,7 +88,8 @@ class CoroutineExecutor:
         self._ordered = ordered
         self._pending_calls = PendingCalls(ordered)
         self._timeouts = CallTimeouts(application.name, timeout, self._pending_calls, _place)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()  # of calls
+        self._own_tasks = ConnectionTasks()
         self._disconnecting: dict[Connection, None] = {}
         self._parked_task: ParkedTask | None = None
 
@@ -98,6 +105,8 @@ class CoroutineExecutor:
         self._start = runner.start
         is_async = application.is_async
         self.received = runner.received if is_async("received") else self._received_plain
+        if application.generates:
+            self.received = self._received_plain
         self.connected = self._alone("connected", application.connected)
         self.closing = self._alone("closing", application.closing)
 
@@ -107,7 +116,20 @@ class CoroutineExecutor:
         """Cancel the connection's coroutines, then tell the application."""
         self._disconnecting[connection] = None
         self._pending_calls.cancel(connection)
-        self._pending_calls.after(connection, partial(self._disconnect, connection, reason, done))
+        self._own_tasks.cancel(connection)
+        disconnect = partial(self._disconnect, connection, reason, done)
+        after_tasks = partial(self._own_tasks.after, connection, disconnect)
+        self._pending_calls.after(connection, after_tasks)
+
+    def create_task(
+        self, connection: EngineConnection, work: Work, name: str | None
+    ) -> asyncio.Task[Any]:
+        if asyncio._get_running_loop() is not self._loop:
+            raise UsageError("create_task: only in the thread of the server's event loop")
+        return self._own_tasks.create(connection, work, name or TASK_NAME)
+
+    def run_call(self, connection: EngineConnection, function: Callable[[], object]) -> None:
+        connection.run_call(function)
 
     def close(self, stop: Stop) -> None:
         """Nothing runs outside the loop: see `finish`."""
@@ -115,12 +137,20 @@ class CoroutineExecutor:
     async def finish(self, stop: Stop) -> None:
         """Wait for all tasks, at most until the deadline."""
         self._drop_parked_task()
-        while tasks := [task for task in self._tasks if not task.done()]:
+        while tasks := [*self._calls_at_work(), *self._own_tasks.all()]:
             if await wait_until(stop, tasks):
                 break
         left = {**self._disconnecting, **dict.fromkeys(self._pending_calls.abandon())}
         self._disconnecting.clear()
         stop.leave_behind(unfinished(self._application.name, left))
+
+    async def wait_for_calls(self) -> None:
+        """Wait until no call is at work. Tasks of connections go on."""
+        while tasks := self._calls_at_work():
+            await asyncio.wait(tasks)
+
+    def _calls_at_work(self) -> list[asyncio.Task[Any]]:
+        return [task for task in self._tasks if not task.done()]
 
     def _received_plain(self, message: bytes, connection: EngineConnection) -> Reply:
         receive = self._application.receive
@@ -142,7 +172,7 @@ class CoroutineExecutor:
     def new_parked_task(self) -> ParkedTask:
         """A fresh parked task; see `EagerCallbacks`."""
         self._drop_parked_task()
-        self._parked_task = ParkedTask(self._loop, self._pending_calls.end)
+        self._parked_task = ParkedTask(self._loop, self._pending_calls)
         return self._parked_task
 
     def resume(self, work: Work, awaited: Any, connection: EngineConnection, weight: int) -> None:
@@ -158,7 +188,11 @@ class CoroutineExecutor:
     def reply_in_order(
         self, connection: EngineConnection, reply: Reply, error: BaseException | None = None
     ) -> Reply:
-        """The reply that is due now; None if earlier replies are: then it is sent after them."""
+        """The reply that is due now; None if earlier replies are: then it is sent after them. None
+        if it is generated, too: then it is sent as it is made."""
+        if is_generated(reply):
+            self._begin_generated(connection, reply)
+            return None
         if self._ordered and connection.in_flight:
             self._pending_calls.end(self._pending_calls.begin(connection), reply, error)
             return None
@@ -166,13 +200,28 @@ class CoroutineExecutor:
             raise error
         return reply
 
+    def _begin_generated(self, connection: EngineConnection, messages: Any) -> None:
+        call, times = self._pending_calls.begin(connection), self._pending_calls.times
+        if times is not None:
+            call.since = times.defer(connection)
+        task = asyncio.Task(self._generate(messages, call), loop=self._loop, name=TASK_NAME)
+        call.cancel, call.running = task.cancel, messages
+        # If it is cancelled before its first step, its body never runs.
+        task.add_done_callback(lambda _: self._pending_calls.end(call))
+        self._keep(task)
+
+    async def _generate(self, messages: AsyncIterable[Any], call: PendingCall) -> None:
+        await _complete(
+            send_generated(messages, call, self._pending_calls), call, self._pending_calls
+        )
+
     def _drop_parked_task(self) -> None:
         parked_task, self._parked_task = self._parked_task, None
         if parked_task is not None:
             self._keep(parked_task.task)
             parked_task.task.cancel()
 
-    def _keep(self, task: asyncio.Task[None]) -> None:
+    def _keep(self, task: asyncio.Task[Any]) -> None:
         """Refer to ``task`` until it is done: asyncio itself keeps only weak references."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -261,9 +310,13 @@ def _resolve(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-async def _complete(work: Awaitable[Reply], call: PendingCall, end: Callable[..., None]) -> None:
+async def _complete(work: Awaitable[Any], call: PendingCall, calls: PendingCalls) -> None:
+    end = calls.end
     try:
         reply = await work
+        if type(reply) is not bytes and is_generated(reply):
+            await send_generated(reply, call, calls)
+            reply = None
     except BaseException as error:
         gone = call.connection.closed
         if gone and isinstance(error, asyncio.CancelledError | GeneratorExit):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from itertools import islice
-from typing import Protocol
+from typing import Any, NoReturn, Protocol
 
 from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Reply
+from epollo.errors import UsageError
 from epollo.server.figures import CallTimes
 from epollo.server.handlers.application import Application
 from epollo.server.stopping import Stop
@@ -17,6 +18,9 @@ DISCONNECTED_RAISED = "the handler raised in disconnected"
 
 class Executor(Protocol):
     """Calls the functions of one application, in order for each connection."""
+
+    tells_connected: bool  # else `connected` would do nothing, and need not be called
+    tells_disconnected: bool  # the same for `disconnected`
 
     @property
     def received(self) -> Callable[[bytes, EngineConnection], Reply]: ...
@@ -35,6 +39,12 @@ class Executor(Protocol):
     ) -> None:
         """Call ``disconnected`` after all other calls for the connection, and ``done`` after it."""
 
+    def run_call(self, connection: EngineConnection, function: Callable[[], object]) -> None:
+        """Make a call of ``call_later``; what it raises ends ``connection``."""
+
+    def create_task(self, connection: EngineConnection, work: Any, name: str | None) -> Any:
+        """Run the coroutine ``work`` in a task of ``connection``. Raises UsageError."""
+
     def close(self, stop: Stop) -> None:
         """Serving has ended and the engine is closed: wait for calls in other threads, at most
         until the deadline."""
@@ -45,6 +55,8 @@ class InlineExecutor:
 
     def __init__(self, application: Application) -> None:
         self._application = application
+        self.tells_connected: bool = application.has("connected")
+        self.tells_disconnected: bool = application.has("disconnected")
         self.received: Callable[[bytes, EngineConnection], Reply] = application.received
         self.connected: Callable[[EngineConnection], object] = application.connected
         self.closing: Callable[[EngineConnection], object] = application.closing
@@ -63,8 +75,22 @@ class InlineExecutor:
         finally:
             done()
 
+    def run_call(self, connection: EngineConnection, function: Callable[[], object]) -> None:
+        connection.run_call(function)
+
+    def create_task(self, connection: EngineConnection, work: Any, name: str | None) -> NoReturn:
+        raise no_tasks(self._application.name)
+
     def close(self, stop: Stop) -> None:
         """Nothing to wait for: every call has returned."""
+
+
+def no_tasks(name: str) -> UsageError:
+    """What a plain handler is told that asks for a task."""
+    return UsageError(
+        f"create_task: handler {name!r} has no async function; make received async, or use "
+        "connection.call_later"
+    )
 
 
 def unfinished(name: str, connections: Collection[Connection]) -> list[str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import AsyncIterable, Coroutine
 from typing import Any, Protocol, TypeAlias
 
 from epollo.engine import CloseReason, Connection, Reply
+from epollo.framing import Buffer
 
-HandlerResult: TypeAlias = Reply | Coroutine[Any, Any, Reply]
-"""What a handler returns: its reply; of an ``async def``, a coroutine that returns the reply."""
+HandlerResult: TypeAlias = (
+    Reply | AsyncIterable[Buffer] | Coroutine[Any, Any, Reply | AsyncIterable[Buffer]]
+)
+"""What a handler returns: its reply; of an ``async def``, a coroutine that returns the reply, or an
+async generator of its messages."""
 
 
 class MessageHandler(Protocol):
@@ -69,3 +73,7 @@ class BaseHandler:
 
     def stopped(self, server: Any, /) -> object:
         """The last connection of the `epollo.Server` has ended."""
+
+    def missed(self, server: Any, group: str, count: int, /) -> object:
+        """``count`` messages that other nodes have published to ``group``, which has members here,
+        did not arrive. Called with the setting ``broker`` only."""

@@ -6,6 +6,7 @@ A connection is kept here only while it has a pending call.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from epollo.engine import CloseReason, Connection, EngineConnection, Reply, Timer
@@ -82,7 +83,7 @@ class PendingCalls:
         self._ordered = ordered
         self._queues: dict[EngineConnection, _Queue] = {}
         self._lock = threading.Lock()
-        self._last: dict[Connection, Callable[[], object]] = {}
+        self._last: dict[Connection, deque[Callable[[], object]]] = {}
         self.on_begin: Callable[[PendingCall], object] | None = None
         self.times: CallTimes | None = None
 
@@ -141,7 +142,7 @@ class PendingCalls:
             self._complete(first)
         if not queue.calls and self._queues.get(call.connection) is queue:
             del self._queues[call.connection]
-            self._last.pop(call.connection, _nothing)()
+            self._call_last(call.connection)
 
     def expire(self, call: PendingCall) -> bool:
         """It has taken too long. Is it the first of its connection?"""
@@ -180,10 +181,18 @@ class PendingCalls:
             call.cancel()
 
     def after(self, connection: EngineConnection, function: Callable[[], object]) -> None:
-        """Call ``function`` when ``connection`` has no pending call any more."""
-        if connection in self._queues:
-            self._last[connection] = function
-        else:
+        """Call ``function`` when ``connection`` has no pending call, behind those asked for
+        before, which may begin calls again."""
+        self._last.setdefault(connection, deque()).append(function)
+        if connection not in self._queues and len(self._last[connection]) == 1:
+            self._call_last(connection)
+
+    def _call_last(self, connection: Connection) -> None:
+        while connection in self._last and connection not in self._queues:
+            functions = self._last[connection]
+            function = functions.popleft()
+            if not functions:
+                del self._last[connection]
             function()
 
     def abandon(self) -> Iterable[Connection]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NoReturn
 
 from epollo.engine import CloseReason, Connection, EngineConnection, EventLoop, Reply
 from epollo.engine.replies import MOST_BYTES, MOST_MESSAGES, is_message, size_of
+from epollo.errors import ConnectionClosed
 from epollo.server.figures import CallTimes
 from epollo.server.handlers.application import Application
 from epollo.server.handlers.call_timeouts import CallTimeouts
-from epollo.server.handlers.executor import DISCONNECTED_RAISED, unfinished
+from epollo.server.handlers.executor import DISCONNECTED_RAISED, no_tasks, unfinished
 from epollo.server.handlers.pending import PendingCall, PendingCalls
 from epollo.server.handlers.thread_pool import Job, ThreadPool
 from epollo.server.places import place_of_thread
@@ -26,6 +27,9 @@ class ThreadExecutor:
 
     A call that has begun runs to its end, even if its connection closes meanwhile.
     """
+
+    tells_connected: bool = True
+    tells_disconnected: bool = True
 
     def __init__(
         self,
@@ -77,6 +81,33 @@ class ThreadExecutor:
         start = partial(self._start_disconnect, connection, reason, done)
         self._pending_calls.after(connection, start)
 
+    def run_call(self, connection: EngineConnection, function: Callable[[], object]) -> None:
+        """Make a call of ``call_later`` in the pool, as for a message: if messages are handled one
+        at a time, it takes its turn."""
+        start = partial(self._start_call, connection, function)
+        if self._in_flight == 1:
+            self._pending_calls.after(connection, start)
+        else:
+            start()
+
+    def _start_call(self, connection: EngineConnection, function: Callable[[], object]) -> None:
+        if connection.closed:
+            return
+
+        def call_it(_: object) -> None:
+            try:
+                function()
+            except ConnectionClosed:
+                if connection.answers:  # else it was only told of the end
+                    raise
+
+        call = self._call_alone(call_it, connection)
+        assert isinstance(call.running, Job)
+        call.cancel = partial(self._cancel, call, call.running)
+
+    def create_task(self, connection: EngineConnection, work: Any, name: str | None) -> NoReturn:
+        raise no_tasks(self._application.name)
+
     def close(self, stop: Stop) -> None:
         """Wait for the calls that have begun, and for ``disconnected`` after them."""
         while (self._pending_calls or self._disconnecting) and stop.seconds_left != 0:
@@ -91,10 +122,11 @@ class ThreadExecutor:
 
     def _call_alone(
         self, hook: Callable[[EngineConnection], object], connection: EngineConnection
-    ) -> None:
+    ) -> PendingCall:
         """Call ``hook``; no message is delivered before it returns."""
         call = self._pending_calls.begin(connection, self._in_flight)
         call.running = self._submit(call, lambda: _ignore(hook(connection)))
+        return call
 
     def _submit(self, call: PendingCall, function: Callable[[], Reply]) -> Job:
         return self._pool.submit(partial(self._handle, call, function))
