@@ -7,6 +7,8 @@ from collections import Counter
 
 import bson
 
+from epollo import framing
+
 
 def same(message: bytes, reply: bytes) -> bool:
     """Is the reply the message?"""
@@ -73,3 +75,44 @@ def same_after_50_ms(message: bytes, reply: bytes) -> bool:
     """The same, by a function that takes too long."""
     time.sleep(0.05)
     return message == reply
+
+
+class PostgreSQL(framing.Sized):
+    """Replies of PostgreSQL's server: all messages up to ReadyForQuery are one. What a client sends
+    is a whole message of its own, also the first one, which has no type."""
+
+    def measure(self, header: framing.Header) -> int | None:
+        at = header.state or 0  # where a message begins
+        while len(header) >= at + 5:
+            kind, at = header[at], at + 1 + int.from_bytes(header[at + 1 : at + 5], "big")
+            if kind == ord("Z"):
+                return at
+            header.state = at
+        return None
+
+    def encode(self, message: framing.Buffer) -> bytes:
+        return bytes(message)
+
+
+def postgresql_row(message: bytes, reply: bytes) -> bool:
+    """Is the reply to ``select 'TEXT'`` one row with that text?"""
+    text = message[5:].rstrip(b"\0").split(b"'")[1]
+    row = b"D" + (10 + len(text)).to_bytes(4, "big") + b"\0\1" + len(text).to_bytes(4, "big")
+    return reply[:1] == b"T" and row + text + b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I" in reply
+
+
+def mqtt_acknowledged(message: bytes, reply: bytes) -> bool:
+    """Does MQTT's PUBACK have the number of the message, which stands behind its topic?"""
+    size = int.from_bytes(message[2:4], "big")
+    return reply == b"\x40\x02" + message[4 + size : 6 + size]
+
+
+def ldap_compared(message: bytes, reply: bytes) -> bool:
+    """Has LDAP's reply the number of the request, and does it say whether the value is right?"""
+    code = b"\x06" if message.endswith(b"cn=here") else b"\x05"
+    return reply[2:6] == message[2:6] and reply[6:] == b"\x6f\x07\x0a\x01" + code + b"\4\0\4\0"
+
+
+def nats_ok(message: bytes, reply: bytes) -> bool:
+    """Is the reply that of nats-server to what it takes?"""
+    return reply.rstrip() == b"+OK"

@@ -932,6 +932,28 @@ def test_messages_sent_before_the_window_are_outstanding_in_it(tester: str) -> N
     assert result.concurrency == pytest.approx(4, rel=0.05)
 
 
+def test_a_tester_that_is_late_for_the_whole_window_knows_what_was_outstanding(
+    engine: Engine,
+) -> None:
+    """A reply that was due behind the window comes to it before the timers of begin and end."""
+    counters = backend_of(engine.name).counters(None, None, lambda: None)
+    counters.outstanding = 4
+    counters.open_window(time.monotonic_ns(), 1e-6)
+    counters.finish(time.monotonic_ns())
+    counters.begin_area()
+    assert counters.average_outstanding == 4
+
+
+def test_a_run_that_ends_in_its_warm_up_has_no_average_of_outstanding_messages(
+    engine: Engine,
+) -> None:
+    counters = backend_of(engine.name).counters(None, None, lambda: None)
+    counters.outstanding = 4
+    counters.open_window(time.monotonic_ns() + 10**12, 1.0)
+    counters.finish(time.monotonic_ns())
+    assert counters.average_outstanding is None
+
+
 @pytest.mark.parametrize("tester", [*available(), "two processes"])
 @pytest.mark.parametrize("rate", [None, 40], ids=["closed", "open"])
 def test_no_more_messages_are_outstanding_than_were_sent_at_once(

@@ -130,7 +130,8 @@ def test_the_figures_are_in_readable_units() -> None:
 
 def test_a_failed_run_names_its_errors_the_most_frequent_first() -> None:
     seen = page(overloaded())
-    assert "Failed mismatches 3, reset 12, unanswered 41,236; 51,890 of 80,000 msg/s" in seen.text
+    counts = "reset 12, unanswered 41,236, wrong_replies 3"
+    assert f"Failed {counts}; 51,890 of 80,000 msg/s" in seen.text
     assert seen.row("unanswered") == ["41,236"]
     assert page(closed()).text.count("None.") == 1
 

@@ -99,6 +99,23 @@ def test_a_login_that_is_refused_is_one_line(engine: Engine, tmp_path: Path) -> 
     assert "\n" not in str(why.value)
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (frame(b"220 ready")[:-1], "the stream ended 1 bytes short of a frame's next part"),
+        (b"\xff" * 64, "frame of 4294967299 bytes is over max_frame (1048576 bytes)"),
+    ],
+    ids=["truncated", "too large"],
+)
+def test_a_greeting_that_is_no_frame_is_not_taken_for_a_timeout(
+    engine: Engine, said: bytes, why: str
+) -> None:
+    with hostile(lambda peer: peer.send(said)) as where, pytest.raises(ConnectError) as refused:
+        load(where, engine.name, greeting=1)
+    words = "the server sent other bytes than its greeting or its reply to the preamble: "
+    assert str(refused.value).endswith(words + why)
+
+
 def test_one_that_is_closed_before_it_was_greeted_is_counted(engine: Engine) -> None:
     count = iter(range(2))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -187,6 +188,79 @@ def test_the_mongodb_server_is_one_to_pymongo() -> None:
             host, int(port), serverSelectionTimeoutMS=round(1000 * DEADLINE)
         ) as client:
             assert client.test.command("twice", 21) == {"ok": 1, "result": 42}
+
+
+# -- PostgreSQL
+
+
+def test_every_row_of_postgresql_is_verified(tester: str, postgresql: str, tmp_path: Path) -> None:
+    """A framing of one's own makes one reply of all messages that answer a query."""
+    (tmp_path / "startup").write_bytes(peers.POSTGRESQL_STARTUP)
+    (tmp_path / "queries").mkdir()
+    texts = [b"select '%s'\0" % (b"x" * number) for number in range(50)]
+    queries = [b"Q" + struct.pack(">I", len(text) + 4) + text for text in texts]
+    load: dict[str, Any] = {"payload": files(tmp_path / "queries", queries)}
+    load |= {"preamble": str(tmp_path / "startup"), "preamble_replies": 1, "depth": 4}
+    load |= {"framing": f"{CHECKS}:PostgreSQL", "payload_order": "random"}
+    verified(postgresql, tester, "postgresql_row", **load)
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    with peers.postgresql() as where:
+        yield where
+
+
+# -- mosquitto
+
+
+@depths
+def test_every_acknowledgement_of_mosquitto_is_verified(
+    tester: str, load: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "connect").write_bytes(b"\x10\x0c\0\4MQTT\4\2\0\0\0\0")  # no name, no session
+    (tmp_path / "messages").mkdir()
+    bodies = [struct.pack(">H4sH5s", 4, b"test", number, b"hello") for number in range(1, 50)]
+    published = [b"\x32" + bytes([len(body)]) + body for body in bodies]  # at least once
+    load |= {"payload": files(tmp_path / "messages", published), "framing": "mqtt"}
+    load |= {"preamble": str(tmp_path / "connect"), "preamble_replies": 1}
+    with peers.mosquitto() as where:
+        verified(where, tester, "mqtt_acknowledged", **load)
+
+
+# -- nats-server
+
+
+@depths
+def test_every_reply_of_nats_is_verified(tester: str, load: dict[str, Any], tmp_path: Path) -> None:
+    """It greets first, and then acknowledges what is published, as it is told to."""
+    (tmp_path / "connect").write_bytes(b'CONNECT {"verbose":true}\r\n')
+    (tmp_path / "messages").mkdir()
+    messages = [b"PUB test %d\r\n%s\r\n" % (size, b"x" * size) for size in range(50)]
+    load |= {"payload": files(tmp_path / "messages", messages), "framing": "nats", "greeting": 1}
+    load |= {"preamble": str(tmp_path / "connect"), "preamble_replies": 1}
+    with peers.nats() as where:
+        verified(where, tester, "nats_ok", **load)
+
+
+# -- slapd
+
+
+@pytest.mark.parametrize(
+    "load", [{}, {"depth": 8, "match": "ldap(stamp)"}], ids=["alone", "matched"]
+)
+def test_every_comparison_of_slapd_is_verified(
+    tester: str, load: dict[str, Any], tmp_path: Path
+) -> None:
+    compare = b"\x04\7dc=test\x30%c\x04\x0eassociatedName\x04%c%s"
+    requests = []
+    for value in (b"cn=here", b"cn=away"):
+        body = compare % (18 + len(value), len(value), value)
+        operation = b"\x6e" + bytes([len(body)]) + body
+        requests.append(b"\x30%c\2\2\1\1%s" % (4 + len(operation), operation))
+    load |= {"payload": files(tmp_path, requests), "framing": "ldap"}
+    with peers.slapd() as where:
+        verified(where, tester, "ldap_compared", **load)
 
 
 # -- sockperf's server

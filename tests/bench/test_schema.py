@@ -138,7 +138,7 @@ def test_a_run_of_a_search_keeps_what_a_run_does() -> None:
 def test_each_field_is_needed(made: Result | Search) -> None:
     document = json.loads(made.to_json())
     # Without "search" it is taken for a result; and results of before lack some.
-    later = {"cpu", "cpu_wait", "ended", "matched_by", "precision"}
+    later = {"agents", "cpu", "cpu_wait", "ended", "matched_by", "precision"}
     for field in document.keys() - {"search"} - later - LATER:
         remainder = {name: value for name, value in document.items() if name != field}
         with pytest.raises(ValidationError, match=f"'{field}' is a required property"):

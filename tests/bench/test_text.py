@@ -174,6 +174,13 @@ def test_each_kind_of_error_has_its_line_and_what_it_means(error: str, meaning: 
     assert shown == f"errors       {error:<15}      1,200   {meaning}".rstrip()
 
 
+def test_a_server_of_which_no_reply_was_right_may_not_be_an_echo() -> None:
+    hint = "; if the server does not echo, say with --expect what is right"
+    none = report(closed(answered=[0, 0], errors={"wrong_bytes": 2}))
+    assert line(none, "errors").endswith(f"what was sent{hint}")
+    assert hint not in report(closed(errors={"wrong_bytes": 2}))
+
+
 def test_a_server_that_never_answered_may_speak_another_language() -> None:
     def told(error: str, **changes: Any) -> str:
         made = closed(answered=[0, 0], errors={error: 2}, **{"first_reply": Histogram()} | changes)

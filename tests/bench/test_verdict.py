@@ -77,7 +77,7 @@ def test_errors_fail_it_and_what_is_wrong_with_replies_is_one_number() -> None:
     errors = {"unanswered": 1200, "reset": 3, "short": 1, "wrong_bytes": 1}
     verdict = Verdict.of(made_up(errors=errors))
     assert verdict.failed
-    assert str(verdict) == "FAILED: mismatches 2, reset 3, unanswered 1,200"
+    assert str(verdict) == "FAILED: reset 3, unanswered 1,200, wrong_replies 2"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
-"""The run of a workload: in this process or in several, for a time or until it is precise."""
+"""The run of a workload: in this process, in several, or on a cluster; for a time or until it is
+precise."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from epollo.bench.processes.running import Processes
+from epollo.bench.agents.cluster import Cluster
+from epollo.bench.agents.local_processes import LocalProcesses
+from epollo.bench.agents.shared_run import SharedRun
 from epollo.bench.results.figures import RunFigures
 from epollo.bench.results.precision import Precision
 from epollo.bench.results.second import Second
@@ -31,8 +34,10 @@ def new_run(
 
     def start(more: Sequence[SecondSink]) -> Run:
         series = WatchedSeries([*watchers, *more])
+        if workload.cluster:
+            return SharedRun(workload, Cluster(), progress, series, figures)
         if workload.processes > 1:
-            return Processes(workload, progress, series, figures)
+            return SharedRun(workload, LocalProcesses(), progress, series, figures)
         return Driver(workload, progress, sink=series, figures=figures)
 
     return watched(workload, start, checked)

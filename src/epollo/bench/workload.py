@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, fields
 
 from epollo import address, framing
@@ -12,7 +13,15 @@ from epollo.bench.load.length_inside import is_length_inside, with_length
 from epollo.bench.load.rates import Profile, parse_rate
 from epollo.bench.load.sizes import Sizes, parse_sizes
 from epollo.errors import EncodeError, SettingError
-from epollo.framing import DEFAULT_MAX_FRAME, Delimiter, Enclosed, Framing, LengthField, Raw
+from epollo.framing import (
+    DEFAULT_MAX_FRAME,
+    Delimiter,
+    Enclosed,
+    Framing,
+    LengthField,
+    Raw,
+    Sized,
+)
 from epollo.units import format_seconds, format_size
 
 _MAX_SIZE = 1 << 30
@@ -35,6 +44,7 @@ _NAMES = {
     "None": "None",
     "tuple[str, ...]": "a tuple of texts",
 }
+_SCHEDULER = re.compile(r"(?:tcp|tls)://[^\s/]+:\d+")
 _HEADROOM = 32  # bytes of a frame in addition to its message
 
 
@@ -96,6 +106,8 @@ class Workload:
         preamble_replies: messages with which the server answers the preamble; not measured.
         proxy_header: ``"v1"`` or ``"v2"`` of the PROXY protocol, sent first on each connection.
         processes: processes among which the connections and the rate are divided.
+        cluster: the address of a Dask scheduler, ``"tcp://HOST:8786"``: they are divided among its
+            workers instead. Needs ``pip install 'epollo[cluster]'``.
         engine: of the tester itself: auto, native or python.
         seed: of all random choices.
     """
@@ -134,6 +146,7 @@ class Workload:
     preamble_replies: int = 0
     proxy_header: str = ""
     processes: int = 1
+    cluster: str = ""
     engine: str = "auto"
     seed: int = 1
 
@@ -141,6 +154,7 @@ class Workload:
         self._check_types()
         address.check_connectable(address.parse(self.address))
         self._check_bounds()
+        self._check_cluster()
         self._check_loop()
         self._check_goals()
         self._check_framing()
@@ -228,6 +242,19 @@ class Workload:
         if self.preamble_replies and not self.preamble:
             raise SettingError("preamble_replies: only for a preamble; give that too")
 
+    def _check_cluster(self) -> None:
+        if not self.cluster:
+            return
+        if not _SCHEDULER.fullmatch(self.cluster):
+            raise SettingError(
+                f"cluster: {self.cluster!r} is not the address of a Dask scheduler; write "
+                "tcp://HOST:8786"
+            )
+        if self.processes > 1:
+            raise SettingError(
+                "processes: each worker of the cluster runs one; start more workers instead"
+            )
+
     def _check_magnitudes(self) -> None:
         """Refuse times and counts that are not finite, or absurdly large."""
         for name in ("duration", "timeout", "warmup", "think", "connection_rate"):
@@ -304,6 +331,11 @@ class Workload:
                 message = b"x" * size
                 how.encode(with_length(how, message) if is_length_inside(how) else message)
         except EncodeError as error:
+            if isinstance(how, Sized):  # its frames have a form that no size makes
+                raise SettingError(
+                    f"payload: is needed: the tester's own messages are not frames of {how.name} "
+                    f"({error}); name a file with a message, or a folder of them"
+                ) from None
             raise SettingError(f"size: {error}; use another size, or another framing") from None
 
 

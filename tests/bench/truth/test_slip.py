@@ -17,7 +17,7 @@ from tests.bench.truth import models
 from tests.bench.truth.behaviour import SECOND, Behaviour
 from tests.bench.truth.cores import leaving_the_servers_core
 from tests.bench.truth.scene import Scene, check, close_to, play, serving
-from tests.support import DEADLINE
+from tests.support import DEADLINE, stop_process
 
 RATE = 1000
 SERVICE = 0.002
@@ -48,7 +48,7 @@ def paused(at: float = 0.5, **load: Any) -> Scene:
 
 
 def pause(process: int) -> None:
-    os.kill(process, signal.SIGSTOP)
+    stop_process(process)
     threading.Event().wait(PAUSE)
     os.kill(process, signal.SIGCONT)
 

@@ -52,7 +52,8 @@ def test_at_most_a_thousandth_slips_or_the_verdict_says_so(
     if arrival == "constant":
         assert result.sent == RATE * window  # however late
     slipped = result.slip.above(10**6)
-    assert slipped <= LATE_ALLOWED or "so the tester " in verdict
+    blamed = re.search(" late, so the tester | late; the machine was busy", verdict)
+    assert slipped <= LATE_ALLOWED or blamed
 
 
 def test_a_rate_out_of_reach_is_not_called_kept(tester: str) -> None:

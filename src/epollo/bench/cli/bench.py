@@ -230,6 +230,12 @@ def _option(
 @_option(TESTER, "--processes", about="Processes that share the load.", default="1", **COUNT)
 @_option(
     TESTER,
+    "--cluster",
+    about="Dask scheduler whose workers share the load: tcp://HOST:8786.",
+    metavar="ADDRESS",
+)
+@_option(
+    TESTER,
     "--engine",
     about="Engine: auto, native or python.",
     default="auto",
@@ -303,13 +309,14 @@ def bench(
     Exit status 1 if there was an error, a limit of --fail-if was broken, a goal of --until was not
     reached, or no rate was found.
     """
-    from epollo.bench.cli.bench_session import new_workload, run_bench, run_search
+    from epollo.bench.cli.bench_session import check_cluster, new_workload, run_bench, run_search
     from epollo.bench.output.files import Outputs
     from epollo.bench.results import thresholds
 
     if until:
         given["until"] = ",".join(until)
     wanted = {name: value for name, value in given.items() if value is not None}
+    check_cluster(address, wanted, floor)
     files = {name: wanted.pop(name) for name in Outputs.__slots__ if name in wanted}
     if find_rate:
         _only_searching(fail_if, stop_if, different_load, metrics, floor, wanted)

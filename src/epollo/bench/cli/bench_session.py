@@ -28,6 +28,7 @@ from epollo.bench.search import START, Probe, find_rate
 from epollo.bench.workload import Workload
 from epollo.cli.interrupts import on_interrupt
 from epollo.descriptors import allow_descriptors
+from epollo.errors import UsageError
 
 _PROBE_SECONDS = 3.0
 _NOBODY = Observers()
@@ -81,6 +82,16 @@ def run_bench(
     finally:  # even if stdout is closed, because the run was long
         outputs.write(verdict, partial)
     return 1 if verdict.failed else 0
+
+
+def check_cluster(address: str | None, load: dict[str, Any], floor: bool | None) -> None:
+    """Raises UsageError for what the workers of a cluster cannot do."""
+    if not load.get("cluster"):
+        return
+    if address is None:
+        raise UsageError("--cluster: needs the ADDRESS of a server that its workers reach")
+    if floor:
+        raise UsageError("--floor: is of this machine, and --cluster uses others; leave it out")
 
 
 def new_workload(address: str | None, load: dict[str, Any]) -> Workload:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from epollo.bench.compare.pieces import SHORTEST, sampled, whole_seconds
 from epollo.bench.results import loads
+from epollo.bench.results.agent import missing
 from epollo.bench.results.result import LATE, Result
 from epollo.units import format_seconds
 
@@ -40,6 +41,8 @@ def _of_run(run: Result) -> Iterator[str]:
         yield f"intervals are from one in {step} of its {what}, as it has a great many"
     if run.partial:
         yield "it did not end, and its file is only partial"
+    for agent in missing(run.agents):
+        yield f"the share of {agent.name} is missing: it {agent.missing}"
     if run.interrupted:
         yield f"it was interrupted after {format_seconds(run.elapsed)}"
     if not run.on_time:

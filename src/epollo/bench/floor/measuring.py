@@ -24,8 +24,10 @@ _LARGEST = 1 << 20  # bytes of a message; larger ones measure the memory instead
 
 
 def is_worthwhile(workload: Workload) -> bool:
-    """Is the run so long that the time for its floor does not matter?"""
-    return workload.seconds is not None and workload.seconds >= WORTHWHILE
+    """Is the run so long that the time for its floor does not matter? The floor of this
+    machine says nothing about a cluster."""
+    long = workload.seconds is not None and workload.seconds >= WORTHWHILE
+    return long and not workload.cluster
 
 
 def measure_floor(workload: Workload) -> Floor | None:

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from epollo.bench.load.rates import Profile, Step
+from epollo.bench.output.agents import agents
 from epollo.bench.output.wording import (
     arrival,
     described,
@@ -172,6 +173,7 @@ def _amounts(result: Result) -> str:
         ("", _first_reply(result)),
         ("fairness", fairness(result)),
         ("outstanding", _outstanding(result)),
+        *(("" if place else "agents", line) for place, line in enumerate(agents(result))),
         ("tester", tester(result)),
         ("arrival", arrival(result)),
         ("time", parts(result)),
@@ -245,6 +247,8 @@ def _meaning(name: str, result: Result) -> str:
     words = _MEANINGS.get(name, "")
     if name == "wrong_bytes" and load.expect != "echo":
         words = f"replies that {load.expect} rejects"
+    elif name == "wrong_bytes" and not result.messages:
+        words += "; if the server does not echo, say with --expect what is right"
     if name == "connect_timeout" and (load.greeting or load.preamble_replies):
         words = "not connected within {timeout}: did the server send fewer messages first?"
     words = words.format(timeout=format_seconds(load.timeout), framing=load.framing)

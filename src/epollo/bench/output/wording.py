@@ -78,6 +78,8 @@ def _traits(load: Workload) -> Iterator[str]:
         yield f"a new connection every {load.reconnect_every:,} messages"
     if load.processes > 1:
         yield f"{load.processes} processes"
+    if load.cluster:
+        yield f"on the cluster of {load.cluster}"
 
 
 def _messages(load: Workload) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from epollo.bench.results import lateness
 from epollo.bench.results.delays import Delays
 from epollo.bench.results.floor import Floor
 from epollo.bench.results.histogram import Histogram
@@ -20,7 +21,7 @@ _DISTURBED = 0.3  # of the response time without a processor: how slow the serve
 _HELD_UP = 0.25  # of the window without a processor, from which on the machine is named in any case
 
 
-class Measured(Protocol):
+class Measured(lateness.Measured, Protocol):
     """What it takes of a `Result`."""
 
     @property
@@ -30,6 +31,8 @@ class Measured(Protocol):
     @property
     def slip(self) -> Histogram: ...
     @property
+    def on_time(self) -> bool: ...
+    @property
     def delays(self) -> Delays | None: ...
     @property
     def floor(self) -> Floor | None: ...
@@ -37,8 +40,6 @@ class Measured(Protocol):
     def workload(self) -> Workload: ...
     @property
     def concurrency(self) -> float: ...
-    @property
-    def waiting(self) -> float | None: ...
 
 
 class Culprit(StrEnum):
@@ -92,7 +93,8 @@ class Shares:
 
 def culprit(result: Measured) -> Culprit:
     """The side that had the largest part of the response times of ``result``. If those are short,
-    what held up the tester: a closed loop sends few messages in such a time."""
+    what held up the tester: a closed loop sends few messages in such a time, and an open one is
+    late with them."""
     if not result.response.total:
         return Culprit.NONE
     if is_slow(result):
@@ -181,7 +183,10 @@ def _mostly_slow(times: Histogram) -> bool:
 
 
 def _lacks_cores(result: Measured) -> bool:
-    """Was the tester, or the server, without a processor for a good part of the time?"""
+    """Was the tester, or the server, without a processor for a good part of the time, or for so
+    much of it that the tester did not keep its schedule?"""
+    if not result.on_time and lateness.had_no_core(result):
+        return True
     server = result.delays.server_without_core if result.delays is not None else None
     return max(result.waiting or 0.0, server or 0.0) >= _HELD_UP
 

@@ -46,6 +46,8 @@ def _value(workload: Workload, name: str) -> Any:
     """The value of a field, in a form that does not depend on how it was written."""
     if name == "rate" and workload.open_loop:
         return workload.profile
+    if name == "cluster":  # whose scheduler it is does not matter
+        return bool(workload.cluster)
     return workload.sizes if name == "size" else getattr(workload, name)
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from epollo.bench.messages import matched_by
+from epollo.bench.results.agent import AgentPart, missing
 from epollo.bench.results.culprit import Culprit, Shares, culprit, shares
 from epollo.bench.results.delays import Delays
 from epollo.bench.results.floor import Floor
@@ -84,6 +85,8 @@ class Result:
             not known.
         delays: where the time of the replies went; None if it was not measured.
         floor: what the tester itself takes for an exchange; None if it was not measured.
+        agents: what each of several processes, or workers of a cluster, measured of it; empty if
+            one process did all.
     """
 
     workload: Workload
@@ -109,6 +112,7 @@ class Result:
     outstanding: float | None = None
     delays: Delays | None = None
     floor: Floor | None = None
+    agents: tuple[AgentPart, ...] = ()
 
     @property
     def messages(self) -> int:
@@ -177,7 +181,8 @@ class Result:
         return shares(self)
 
     def _part(self, seconds: float) -> float:
-        return seconds / self.elapsed / self.workload.processes if self.elapsed else 0.0
+        testers = len(self.agents) - len(missing(self.agents)) or self.workload.processes
+        return seconds / self.elapsed / testers if self.elapsed else 0.0
 
     @property
     def concurrency(self) -> float:
@@ -203,8 +208,8 @@ class Result:
 
     @property
     def failed(self) -> bool:
-        """Was there any error, or no measured message?"""
-        return bool(self.errors) or not self.messages
+        """Was there any error, no measured message, or an agent without a result?"""
+        return bool(self.errors or missing(self.agents)) or not self.messages
 
     def to_json(self) -> str:
         """Everything as one JSON document, with times in seconds; `schema.json` describes it."""
@@ -264,6 +269,7 @@ class Result:
                 "answered": self.answered,
             },
             "errors": self.errors,
+            "agents": [agent.to_document() for agent in self.agents],
         }
 
     @classmethod
@@ -302,6 +308,7 @@ class Result:
             outstanding=optional(document["concurrency"]) if document["version"] > 2 else None,
             floor=Floor.of_document(found) if (found := document.get("floor")) else None,
             delays=Delays.of_document(found) if (found := document.get("delays")) else None,
+            agents=tuple(map(AgentPart.of_document, document.get("agents", ()))),
             **known,
         )
 

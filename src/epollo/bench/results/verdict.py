@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from epollo.bench.load.payload import Fault
 from epollo.bench.messages import are_distinct, assumes_order, matched_by
 from epollo.bench.results import lateness
+from epollo.bench.results.agent import AgentPart, missing
 from epollo.bench.results.culprit import Culprit
 from epollo.bench.results.culprit_words import blame
 from epollo.bench.results.precision import Precision
@@ -61,16 +62,29 @@ class Verdict:
     def failed(self) -> bool:
         """Is the exit status 1?"""
         imprecise = not all(each.reached for each in self.result.precision)
-        return bool(self.broken or self.fatal or imprecise) or not self.result.messages
+        incomplete = bool(missing(self.result.agents))
+        failed = bool(self.broken or self.fatal or imprecise or incomplete)
+        return failed or not self.result.messages
 
     def __str__(self) -> str:
         reached, missed = self._precision(True), self._precision(False)
-        faults = [*self.broken, *missed, self._errors(), self._lost()]
+        faults = [*self._missing(), *self.broken, *missed, self._errors(), self._lost()]
         facts = [*reached, self._rate(), self._slip(), self._busy(), blame(self.result)]
         parts = [*faults, *facts] if self.failed else [*facts, *faults]
         parts += [self._limits(), self._end()]
         line = "; ".join(part for part in parts if part)
         return f"FAILED: {line}" if self.failed else line
+
+    def _missing(self) -> Iterator[str]:
+        """The share of each agent without a result: what was measured is not the whole load."""
+        result = self.result
+        for place, agent in enumerate(result.agents, 1):
+            if agent.missing:
+                yield (
+                    f"share {place} of {len(result.agents)} is missing ({agent.connections:,} of "
+                    f"{result.workload.connections:,} connections{_rate_of(agent, result)}): "
+                    f"{agent.name} {agent.missing}"
+                )
 
     def _errors(self) -> str:
         errors = self.result.errors
@@ -140,6 +154,12 @@ class Verdict:
         return f"ended after {format_seconds(result.elapsed)}, when no connection was left"
 
 
+def _rate_of(agent: AgentPart, result: Result) -> str:
+    """The part of an agent of the rate of an open loop."""
+    target = result.target
+    return "" if target is None else f", {target * agent.part:,.0f} of {target:,.0f} msg/s"
+
+
 def precise(each: Precision) -> str:
     """How precisely a figure is known, in words."""
     if each.value is None:
@@ -159,7 +179,7 @@ def _counted(errors: dict[str, int]) -> str:
     counts = {name: count for name, count in errors.items() if name not in tuple(Fault)}
     wrong = sum(errors.values()) - sum(counts.values())
     if wrong:
-        counts["mismatches"] = wrong
+        counts["wrong_replies"] = wrong
     return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
 
 

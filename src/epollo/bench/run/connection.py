@@ -13,7 +13,7 @@ from epollo.bench.run.context import RunContext
 from epollo.bench.run.dialer import is_self_connected
 from epollo.bench.run.metrics import NEVER, RunCounters
 from epollo.engine import CloseReason, Connection, Limits
-from epollo.errors import ConnectError, ConnectionClosed
+from epollo.errors import ConnectError, ConnectionClosed, FrameError
 from epollo.framing import Framing
 
 Entry: TypeAlias = tuple[int, int, bytes]
@@ -192,12 +192,22 @@ class BenchConnection:
         error = connection.error
         if reason is CloseReason.REFUSED and error is None:
             error = address.self_connect_error()
-        if reason is CloseReason.EOF and self.connect_time is None:
-            error = ConnectError(
-                f"cannot connect to {self.context.workload.address}: the server closed the "
-                "connection before its greeting or its reply to the preamble"
-            )
+        if self.connect_time is None:
+            error = self._not_greeted(reason, error)
         self.listener.on_closed(self, reason, error)
+
+    def _not_greeted(
+        self, reason: CloseReason, error: BaseException | None
+    ) -> BaseException | None:
+        """What to tell of a connection that ended before it was ready for messages."""
+        expected = "its greeting or its reply to the preamble"
+        if reason is CloseReason.EOF:
+            why = f"the server closed the connection before {expected}"
+        elif isinstance(error, FrameError):
+            why = f"the server sent other bytes than {expected}: {error}"
+        else:
+            return error
+        return ConnectError(f"cannot connect to {self.context.workload.address}: {why}")
 
     def overdue(self, before: int) -> bool:
         """Has the oldest message, or the connect, been pending since before that time?"""

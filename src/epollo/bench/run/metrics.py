@@ -71,8 +71,7 @@ class RunCounters:
         self._before = (0, 0, 0)  # sent, answered and errors when the present second began
         self._answered = self._outstanding = 0  # at the end of the window
         self._area = 0  # message-ns outstanding in the window
-        self._area_begin: int | None = None  # ns
-        self._area_end = 0
+        self._area_begin = self._area_end = 0  # ns
 
     def open_window(self, begin: int, seconds: float | None) -> None:
         """Measure ``seconds`` from ``begin`` ns on; None: until the quota is sent."""
@@ -80,16 +79,19 @@ class RunCounters:
         self.second_end = begin + SECOND
         self.end = NEVER if seconds is None else begin + round(seconds * SECOND)
         self.started = time.time() + (begin - time.monotonic_ns()) / SECOND
+        self.begin_area()  # for a tester so late that the window is over when it looks
 
     def begin_area(self) -> None:
-        """The window begins: messages outstanding are added up from now on."""
-        self._sum_up_area()
-        self._area, self._area_begin = 0, self.area_start
+        """The window begins: messages outstanding are added up from now on. Nothing, if it is over
+        already."""
+        if self.sending:
+            self._sum_up_area()
+            self._area, self._area_begin = 0, self.area_start
 
     @property
     def average_outstanding(self) -> float | None:
         """Messages outstanding, on average over the window; None if it never was open."""
-        if self._area_begin is None or self._area_end <= self._area_begin:
+        if self.ended_at <= self.begin or self._area_end <= self._area_begin:
             return None
         return self._area / (self._area_end - self._area_begin)
 

@@ -2,7 +2,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from epollo.bench.run.native.header cimport HEADER, is_header, put_header
-from epollo.engine.native.formats cimport FrameFormat
+from epollo.engine.native.formats.base cimport FrameFormat
 
 cdef enum:
     WAVE = 256  # PERIOD of `epollo.bench.load.payload`

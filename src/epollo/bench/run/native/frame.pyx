@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from epollo.bench.run.native.header cimport HEADER
-from epollo.engine.native.formats cimport LONGEST_HEADER, Envelope, FrameFormat
+from epollo.engine.native.formats.base cimport LONGEST_HEADER, Envelope, FrameFormat
 
 from epollo.bench.load.payload import PERIOD
 

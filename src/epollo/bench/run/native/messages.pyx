@@ -5,7 +5,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from epollo.bench.run.native.frame cimport frame_of
-from epollo.engine.native.formats cimport format_of
+from epollo.engine.native.formats.choice cimport format_of
 
 from epollo.bench.load.contents import FilePayload
 from epollo.bench.load.payload import APART, PERIOD, Payload

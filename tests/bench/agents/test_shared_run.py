@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,8 +18,11 @@ from typing import Any
 import pytest
 
 from epollo import ConnectError, Connection, EpolloError, HandlerError, Server, SettingError
-from epollo.bench import Second, Workload, run
-from epollo.bench.processes.running import Processes
+from epollo.bench import Result, Second, Workload, run
+from epollo.bench.agents.local_processes import LocalProcesses
+from epollo.bench.agents.shared_run import SharedRun
+from epollo.bench.output.text import render
+from epollo.bench.results.verdict import Verdict
 from epollo.engine import available
 from tests.bench.terminal import terminal
 from tests.support import DEADLINE, epollo, serving, until
@@ -78,7 +82,9 @@ def test_the_rates_add_up_second_by_second(tester: str) -> None:
     reported: list[Second] = []
     with Server(Known(), "127.0.0.1:0") as server:
         load = {"messages": None, "duration": 1.5, "rate": 400, "connections": 3}
-        result = Processes(workload(server, engine=tester, **load), reported.append).run()
+        result = SharedRun(
+            workload(server, engine=tester, **load), LocalProcesses(), reported.append
+        ).run()
     assert result.sent == result.slip.total == 600
     assert result.target == pytest.approx(400)
     assert [second.target for second in reported] == pytest.approx([400, 400])
@@ -111,10 +117,10 @@ def test_no_window_begins_before_all_connections_are_there(
 ) -> None:
     handler = Late()
     with Server(handler, "127.0.0.1:0") as server:
-        together = Processes(workload(server, engine=tester, **load))
+        together = SharedRun(workload(server, engine=tester, **load), LocalProcesses())
         assert together.run().errors == {}
         handler.timer.join()
-    starts = [s.outcome.result.started for s in together.shards if s.outcome is not None]
+    starts = [s.outcome.result.started for s in together.shares if s.outcome is not None]
     assert len(starts) == 2
     assert min(starts) >= handler.answered
 
@@ -144,10 +150,10 @@ def test_where_nobody_listens_no_connection_is_made() -> None:
 class Deadly(Known):
     """Kills one of those who ask it."""
 
-    together: Processes
+    agents: LocalProcesses
 
     def received(self, message: bytes, connection: Connection) -> bytes | None:
-        self.together.shards[1].process.kill()
+        self.agents.processes[1].process.kill()
         return super().received(message, connection)
 
 
@@ -155,10 +161,63 @@ def test_one_that_dies_ends_the_run(tester: str) -> None:
     handler = Deadly()
     with Server(handler, "127.0.0.1:0") as server:
         load: dict[str, Any] = {"messages": None, "duration": 60, "engine": tester}
-        handler.together = Processes(workload(server, **load))
+        handler.agents = LocalProcesses()
+        together = SharedRun(workload(server, **load), handler.agents)
         with pytest.raises(EpolloError, match=r"^process 2 of 2 .* killed by SIGKILL; .*$"):
-            handler.together.run()
-    assert [shard.process.poll() is None for shard in handler.together.shards] == [False] * 2
+            together.run()
+    assert [each.process.poll() is None for each in handler.agents.processes] == [False] * 2
+
+
+class Outlived(LocalProcesses):
+    """Processes of which the others go on if one dies, as the workers of a cluster do."""
+
+    outlived: bool = True
+
+
+def test_a_share_that_is_lost_is_missing_and_the_plan_is_what_it_was(tester: str) -> None:
+    agents, seen = Outlived(), list[Second]()
+
+    def kill(second: Second) -> None:
+        seen.append(second)
+        agents.processes[1].process.kill()
+
+    with Server(Known(), "127.0.0.1:0") as server:
+        load: dict[str, Any] = {"messages": None, "duration": 3, "rate": 100, "connections": 4}
+        result = SharedRun(workload(server, engine=tester, **load), agents, kill).run()
+    kept, lost = result.agents
+    assert (kept.missing, kept.connections, kept.messages) == ("", 2, 150)
+    assert (lost.name, lost.messages) == ("process 2 of 2", 0)
+    assert lost.missing.startswith("was killed by SIGKILL")
+    assert seen[0].target == result.target == pytest.approx(100)
+    assert result.sent == result.messages == result.response.total == 150
+    assert sum(second.sent for second in result.seconds) == 150, "also in the first one"
+    assert result.answered == [75, 75]
+    assert result.failed
+    verdict = Verdict.of(result)
+    assert verdict.failed
+    assert str(verdict).startswith(
+        "FAILED: share 2 of 2 is missing (2 of 4 connections, 50 of 100 msg/s): process 2 of 2 "
+        "was killed by SIGKILL; "
+    )
+    assert re.search(
+        r"\nagents {7}process 1 of 2  2 connections, \d+ of 50 msg/s, p50 ", render(verdict)
+    )
+    assert "\n             process 2 of 2  MISSING: it was killed by SIGKILL; " in render(verdict)
+    again = Result.from_json(result.to_json())
+    assert [agent.to_document() for agent in again.agents] == [
+        agent.to_document() for agent in result.agents
+    ]
+    assert Verdict.of(again).failed
+
+
+def test_each_process_is_next_to_the_sum(tester: str) -> None:
+    with Server(Known(), "127.0.0.1:0") as server:
+        result = run(workload(server, engine=tester))
+    first, second = result.agents
+    assert (first.connections, second.connections) == (3, 2)
+    assert first.messages + second.messages == result.messages
+    assert first.response.merged(second.response).exact == result.response.exact
+    assert [agent.round_trip for agent in result.agents] == [None, None], "they share a clock"
 
 
 # -- who leaves

@@ -1,0 +1,1 @@
+"""Runs one workload on several agents: processes of this machine, or workers of a cluster."""

@@ -1,1 +1,0 @@
-"""Runs one workload on several processes."""
