@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from epollo import tls as tls
     from epollo import units as units
     from epollo.client import AsyncClient, AsyncPool, Backoff, Client, Match, Pool, connect
-    from epollo.engine import Connection
+    from epollo.engine import Connection, DelayedCall
     from epollo.errors import (
         AddressError,
+        BadMessage,
         BindError,
         ClientTimeout,
         ConnectError,
@@ -61,22 +62,24 @@ if TYPE_CHECKING:
     from epollo.errors import TLSFailed as TLSFailed
     from epollo.reasons import CloseReason, Refusal
     from epollo.server.counters import Counts
-    from epollo.server.groups.broker import Broker, LocalBroker
+    from epollo.server.groups.broker import Broker, BrokerCounts, LocalBroker
     from epollo.server.handlers.handler import BaseHandler, Handler
     from epollo.server.server import Server
     from epollo.serving import serve
     from epollo.settings import Settings
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 __all__ = [
     "AddressError",
     "AsyncClient",
     "AsyncPool",
     "Backoff",
+    "BadMessage",
     "BaseHandler",
     "BindError",
     "Broker",
+    "BrokerCounts",
     "Client",
     "ClientTimeout",
     "CloseReason",
@@ -85,6 +88,7 @@ __all__ = [
     "ConnectionClosed",
     "ControlError",
     "Counts",
+    "DelayedCall",
     "EncodeError",
     "EngineMissing",
     "EpolloError",
@@ -132,9 +136,11 @@ _MODULE_OF = {
     "Backoff": "epollo.client",
     "BaseHandler": "epollo.server.handlers.handler",
     "Broker": "epollo.server.groups.broker",
+    "BrokerCounts": "epollo.server.groups.broker",
     "Client": "epollo.client",
     "CloseReason": "epollo.reasons",
     "Connection": "epollo.engine",
+    "DelayedCall": "epollo.engine",
     "Counts": "epollo.server.counters",
     "Handler": "epollo.server.handlers.handler",
     "LocalBroker": "epollo.server.groups.broker",

@@ -11,7 +11,7 @@ import ssl
 from pathlib import Path
 from typing import TypeAlias, TypedDict
 
-from epollo.framing import Framing
+from epollo.framing import AnyFraming
 
 Addresses: TypeAlias = str | tuple[str, ...] | list[str]
 """One address to listen on, or several."""
@@ -24,8 +24,8 @@ Names: TypeAlias = str | tuple[str, ...] | list[str]
 
 
 class ConnectionValues(TypedDict, total=False):
-    """Every setting except ``bind`` and ``framing``. Sizes are bytes or text such as ``"64KiB"``,
-    times seconds or ``"250ms"``, counts numbers or ``"10k"``."""
+    """Every setting except ``bind``, ``framing`` and ``broker``. Sizes are bytes or text such as
+    ``"64KiB"``, times seconds or ``"250ms"``, counts numbers or ``"10k"``."""
 
     workers: str | int
     engine: str
@@ -85,10 +85,16 @@ class ConnectionValues(TypedDict, total=False):
     control: str | Path
 
 
-class ServerValues(ConnectionValues, total=False):
+class EmbeddedValues(ConnectionValues, total=False):
+    """Every setting except ``bind`` and ``broker``, which are parameters of `epollo.Server`."""
+
+    framing: AnyFraming
+
+
+class ServerValues(EmbeddedValues, total=False):
     """Every setting except ``bind``, which is a parameter of its own."""
 
-    framing: str | Framing
+    broker: str
 
 
 class SettingValues(ServerValues, total=False):

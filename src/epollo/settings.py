@@ -9,8 +9,9 @@ from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from epollo.address import hide_passwords, parse_broker
 from epollo.errors import SettingError
-from epollo.framing import Framing
+from epollo.framing import AnyFraming, Framing
 from epollo.framing.spec import HEADS
 from epollo.setting_values import Addresses, Files, Names, ServerValues, SettingValues
 from epollo.suggestions import did_you_mean
@@ -36,15 +37,18 @@ def _setting(
     *,
     section: str = "",
     choices: Sequence[str] = (),
+    hide: Callable[[str], str] | None = None,
 ) -> Any:
     """A field of Settings, and what the command line, the pages and the completion say of it.
 
     Without a ``metavar``, only Python can set it. ``section`` begins a section of the help; a
     setting without one belongs to the section of the setting before it. ``choices`` are values to
-    complete; a parser with names has them already.
+    complete; a parser with names has them already. ``hide`` returns the value without secrets: as
+    it may be shown.
     """
     return field(
         default=default,
+        repr=hide is None,
         metadata={
             "parse": parse,
             "metavar": metavar,
@@ -52,6 +56,7 @@ def _setting(
             "flag": flag,
             "section": section,
             "choices": tuple(choices or getattr(parse, "names", ())),
+            "hide": hide,
         },
     )
 
@@ -69,6 +74,14 @@ def _addresses(value: Addresses) -> tuple[str, ...]:
 def _address(value: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not an address such as '127.0.0.1:9100'")
+    return value
+
+
+def _broker(value: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a {type(value).__name__} is not a URL such as 'nats://127.0.0.1:4222'")
+    if value:
+        parse_broker(value)
     return value
 
 
@@ -134,8 +147,8 @@ def _mode(value: str | int | None) -> int | None:
     return int(text, 8)
 
 
-def _framing(value: str | Framing) -> str | Framing:
-    return value if isinstance(value, Framing) else str(value)
+def _framing(value: AnyFraming) -> AnyFraming:
+    return value if isinstance(value, Framing | type) else str(value)
 
 
 def _workers(value: str | int) -> int:
@@ -259,7 +272,7 @@ class Settings:
         "-b",
         section="Address and framing",
     )
-    framing: str | Framing = _setting(  # noqa: RUF009 (a field, like the others)
+    framing: AnyFraming = _setting(  # noqa: RUF009 (a field, like the others)
         "u32",
         _framing,
         "SPEC",
@@ -479,6 +492,16 @@ class Settings:
     )
     max_worker_memory: int = _setting(
         "none", _size_or_none, "SIZE", "replace a worker whose resident memory is larger, roughly"
+    )
+    broker: str = _setting(
+        "",
+        _broker,
+        "URL",
+        "NATS, which carries published messages to other nodes: nats://HOST:4222; several with "
+        "commas",
+        section="Cluster",
+        choices=("nats://127.0.0.1:4222",),
+        hide=hide_passwords,
     )
     user: str = _setting(
         "",

@@ -62,8 +62,11 @@ async def later(message):
     return message
 
 
-async def generator(message):
-    yield message
+class Generating:
+    def received(self, message): ...
+
+    async def connected(self, connection):
+        yield b"welcome"
 
 
 def three(message, connection, more):

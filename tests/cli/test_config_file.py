@@ -36,6 +36,25 @@ k = 7
 '''
 
 
+def test_show_config_hides_a_password(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text('broker = "nats://me:secret@one, nats://two/chat"\n')
+    run = epollo("serve", "--config", "x.toml", "--show-config", cwd=tmp_path)
+    assert "secret" not in run.stdout
+    (line,) = (line for line in run.stdout.splitlines() if line.startswith("broker"))
+    assert tomllib.loads(line) == {"broker": "nats://me:***@one, nats://two/chat"}
+    assert line.endswith("# x.toml:1; write the password in place of ***")
+
+
+def test_what_show_config_hid_has_to_be_written(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text('broker = "nats://me:***@one"\n')
+    run = epollo("serve", "--config", "x.toml", cwd=tmp_path)
+    assert run.returncode == 2
+    assert run.stderr == (
+        "epollo: error: x.toml:1: broker: 'nats://me:***@one': *** stands for a password that was "
+        "not shown; write it\n"
+    )
+
+
 def file_of(folder: Path, text: str) -> str:
     path = folder / "epollo.toml"
     path.write_text(text)

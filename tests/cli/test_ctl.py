@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from epollo import Server
+from epollo.cli import control_reports as reports
+from epollo.cli.ctl import ctl
 from tests.bench.terminal import new_screen
+from tests.control.support import figures
 from tests.support import Peer, Recorder, epollo_here, until
 
 
@@ -113,6 +116,49 @@ def test_a_connection_is_listed_closed_and_listed_as_closed(path: Path, served: 
     assert ctl("status").startswith("serves ")
 
 
+def test_the_longest_turn_of_each_worker_is_listed() -> None:
+    rows = [
+        {"worker": 1, "pid": 4711, "stage": "serves", "age": 1.0, "figures": figures()},
+        {"worker": 2, "pid": 4712, "stage": "serves", "age": 1.0, "figures": None},
+    ]
+    for width in (None, 140, 80):
+        title, told, untold = reports.workers({"workers": rows}, width)
+        end = title.index("LONGEST TURN") + len("LONGEST TURN")
+        assert told[:end].endswith("  20 ms")
+        assert untold[:end].endswith("  -")
+
+
+def test_the_help_names_each_command_in_a_whole_line() -> None:
+    commands = run("--help").stdout.partition("Commands:")[2].strip().splitlines()
+    assert len(commands) == len(ctl.commands)
+    assert all(line.endswith(".") and "..." not in line for line in commands)
+
+
+def test_more_are_offered_only_if_there_may_be_more() -> None:
+    row = {"at": 0.0, "id": "1:2", "peer": "a", "reason": "eof", "error": "", "seconds": 1.0}
+    numbers = ("messages_in", "messages_out", "bytes_in", "bytes_out", "unsent")
+    answer = {"total": 7, "closed": [{**row, **dict.fromkeys(numbers, 0)}] * 2}
+    assert reports.closed(answer, None, 2)[-1] == "2 of 7; --limit shows more"
+    assert len(reports.closed(answer, None, 3)) == 3  # a header and all that were asked for
+
+
+def test_the_status_fits_the_terminal() -> None:
+    answer = {
+        "stage": "serves",
+        "ready_line": f"epollo: serving app:handle on 127.0.0.1:1 ({'engine ' * 12})",
+        "pid": 1,
+        "version": "1",
+        "uptime": 1.0,
+        "workers": None,
+        "totals": {},
+    }
+    lines = reports.status(answer, 40)
+    assert lines[0] == "serves   app:handle on 127.0.0.1:1"
+    assert lines[1].startswith("         (engine engine")
+    assert max(map(len, lines)) <= 40
+    assert lines[-1] == reports.status(answer, None)[-1] == "process  1, epollo 1, up 1.0s"
+
+
 def test_a_list_fits_the_terminal(path: Path, served: Peer) -> None:
     with new_screen() as screen:
         command = [sys.executable, "-m", "epollo", "ctl", "--control", str(path), "connections"]
@@ -134,16 +180,19 @@ def test_a_list_fits_the_terminal(path: Path, served: Peer) -> None:
     ("arguments", "text"),
     [
         (["conections"], "no command conections of epollo ctl: did you mean connections?"),
+        (["stop"], "no command stop of epollo ctl: write epollo ctl drain --all"),
         (["connections", "--sort", "size"], "no sort 'size': there are unsent"),
-        (["connections", "--limit", "0"], "--limit: "),
+        (["connections", "--limit", "0"], "--limit: 0 is not from 1 to 200"),
         (["closed", "--resaon", "eof"], "no option --resaon: did you mean --reason?"),
         (["close"], "CONNECTION: name one, as PROCESS:NUMBER, or --peer ADDRESS"),
         (["close", "1:1", "--peer", "a"], "CONNECTION: name one"),
         (["close", "1:1", "2:2"], "2:2: epollo ctl close takes only one CONNECTION; leave it out"),
         (["drain"], "WORKER: name one by its number, or write --all to stop the server"),
         (["drain", "1", "--all"], "WORKER: name one by its number"),
-        (["drain", "one"], "WORKER: "),
-        (["log-level", "loud"], "LEVEL: 'loud' is not one of debug, info, warning"),
+        (["drain", "one"], "WORKER: 'one' is not a whole number"),
+        (["log-level", "loud"], "no level 'loud': there are debug, info, warning"),
+        (["log-level", "debgu"], "no level 'debgu': did you mean debug?"),
+        (["--jsn", "status"], "no option --jsn of epollo ctl: did you mean --json?"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(

@@ -41,6 +41,10 @@ counted = Counted("mine", max_frame=100)
 class Unready(Sized):
     pass
 
+class Headless(Sized):
+    def measure(self):
+        return 1
+
 class Odd(Sized):
     def __init__(self):
         super().__init__("odd")
@@ -172,6 +176,34 @@ def test_a_frame_of_known_size_is_not_asked_about_again() -> None:
     framing.calls = 0
     native.feed(b"\1x" * 1000)
     assert framing.calls == 0 or len(decoders(framing)) == 1, "headers alike are remembered"
+
+
+class Varint(Sized):
+    """A type, a length of up to four bytes, and so many bytes."""
+
+    def measure(self, header: bytearray) -> int | None:
+        length = 0
+        for at in range(1, min(len(header), 5)):
+            length |= (header[at] & 127) << 7 * (at - 1)
+            if header[at] < 128:
+                return at + 1 + length
+        return None
+
+
+def test_headers_of_more_widths_than_are_remembered_are_not_confused() -> None:
+    widths = [b"\1\x81\0a", b"\1\x81\x80\0a", b"\1\x81\x80\x80\0a", b"\1\1a"]
+    for decoder in decoders(Varint("varint", max_frame=1 << 20)):
+        for frame in widths:
+            assert decoder.feed(frame) == [frame]
+        frames = [b"\0\0", b"\0\2ab", b"\1\1z"]
+        assert decoder.feed(b"".join(frames)) == frames
+
+
+def test_a_measure_of_one_object_is_the_one_that_is_asked() -> None:
+    framing = parse("redis")
+    framing.measure = len  # type: ignore[attr-defined]
+    for decoder in decoders(framing):
+        assert decoder.feed(b"+") == [b"+"]
 
 
 def test_a_view_of_the_header_that_is_kept_does_no_harm() -> None:
@@ -320,6 +352,7 @@ def test_an_object_has_its_own_name_and_limit(module: Path) -> None:
         ("mine:Cuonted", "has no 'Cuonted'; did you mean"),
         ("mine.py:Counted", "names a file; write it as imported: mine:Counted"),
         ("mine:Unready", "framing class 'mine:Unready' has no measure; define it"),
+        ("mine:Headless", r"framing class 'mine:Headless': measure must take \(self, header\)"),
         ("mine:Odd", r"is not made by \(name, max_frame\)"),
         ("mine:Failing", "framing class 'mine:Failing' raised ValueError: no luck"),
         ("json:loads", "framing 'json:loads' is a function, not a subclass of"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from epollo.errors import FramingSpecError
@@ -156,12 +158,27 @@ def test_an_unknown_framing_is_one_line_with_the_names(spec: str) -> None:
         ("crlf", "line(end=crlf)"),
         ("syslgo", "syslog"),
         ("tacacs+", "tacacs"),
+        ("trackers.Tracker", "trackers:Tracker"),
+        ("shop.trackers.Tracker", "shop.trackers:Tracker"),
     ],
 )
 def test_a_near_miss_is_answered_with_a_name(spec: str, hint: str) -> None:
     with pytest.raises(FramingSpecError) as caught:
         parse(spec)
     assert str(caught.value) == f"unknown framing {spec!r}: did you mean {hint}?"
+
+
+def test_a_module_in_this_folder_may_be_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("meters.py").touch()
+    with pytest.raises(FramingSpecError) as caught:
+        parse("meters")
+    assert str(caught.value) == (
+        "unknown framing 'meters': write meters:Name for a class in meters.py; "
+        "did you mean diameter?"
+    )
 
 
 @pytest.mark.parametrize(

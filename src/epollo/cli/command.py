@@ -59,6 +59,8 @@ class Command(click.Command):
         message = error.message
         if isinstance(error.param.type, click.types.BoolParamType):
             message = re.sub("is not a valid boolean.*", "is neither yes nor no", message)
+        message = re.sub(r"is not in the range (\d+)<=x<=(\d+)\.", r"is not from \1 to \2", message)
+        message = re.sub(r"is not a valid integer\.", "is not a whole number", message)
         return f"{self.name_of(ctx, error.param)}: {message}"
 
     def _check_words(self, ctx: click.Context, words: list[str]) -> None:
@@ -123,8 +125,10 @@ class Group(click.Group):
 
     def _unknown(self, ctx: click.Context, typed: str) -> str:
         known = self.list_commands(ctx)
-        hint = _meant(ctx, typed, known) or f"there are {', '.join(known)}"
         kind = "option" if typed.startswith("-") else "command"
+        if kind == "option" and ctx.parent is not None and self.params:
+            known = [flag for each in self.params for flag in each.opts]
+        hint = _meant(ctx, typed, known) or f"there are {', '.join(known)}"
         where = f" of {ctx.command_path}" if ctx.parent is not None else ""
         return f"no {kind} {typed}{where}: {hint}"
 
@@ -157,11 +161,12 @@ def _with_traceback(ctx: click.Context, error: HandlerError) -> HandlerError:
 
 
 def _meant(ctx: click.Context, typed: str, known: list[str]) -> str:
-    from epollo.foreign_names import advice, command_for
+    from epollo.foreign_names import advice, command_for, command_of_ctl_for
     from epollo.suggestions import did_you_mean
 
-    if ctx.parent is not None:  # epollo lab
-        return did_you_mean(typed, known)
+    if ctx.parent is not None:  # epollo ctl or epollo lab
+        meant = command_of_ctl_for(typed) if ctx.info_name == "ctl" else ""
+        return f"write epollo ctl {meant}" if meant else did_you_mean(typed, known)
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", typed):
         return f"to serve it, write epollo serve {typed}"
     if re.search(r":\d+$|^unix:", typed):

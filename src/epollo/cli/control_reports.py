@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from epollo.cli.tables import Column, age, count, lines, plain, reasons, size
+from epollo.units import format_seconds
 
 _WORKERS = (
     Column("WORKER"),
@@ -20,6 +22,7 @@ _WORKERS = (
     Column("BYTES OUT", rank=5),
     Column("UNSENT"),
     Column("BUFFERED", rank=7),
+    Column("LONGEST TURN", rank=2),
     Column("MEMORY", rank=1),
     Column("FDS", rank=8),
 )
@@ -60,7 +63,7 @@ def process_of(row: dict[str, Any]) -> str:
     return f"worker {row['worker']} (process {row['pid']})"
 
 
-def status(answer: dict[str, Any]) -> list[str]:
+def status(answer: dict[str, Any], width: int | None) -> list[str]:
     totals = answer["totals"]
     about = plain(answer["ready_line"].removeprefix("epollo: ")) or "no worker serves yet"
     rows = [
@@ -72,10 +75,23 @@ def status(answer: dict[str, Any]) -> list[str]:
     ]
     if answer["workers"] is not None:
         rows.append(("workers", _workers_line(answer)))
+    if answer.get("before") is not None:  # a server of an older version does not tell
+        rows.append(("before", f"the supervisor before, process {answer['before']}, still drains"))
     if totals:
         rows += _totals(totals)
-    width = max(len(name) for name, _ in rows)
-    return [f"{name:<{width}}  {text}" for name, text in rows]
+    indent = max(len(name) for name, _ in rows) + 2
+    return [
+        f"{name if number == 0 else '':<{indent}}{line}"
+        for name, text in rows
+        for number, line in enumerate(_wrapped(text, width and width - indent))
+    ]
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    """``text`` in lines of at most ``width`` characters; a longer word has a line of its own."""
+    if width is None or len(text) <= width:
+        return [text]
+    return textwrap.wrap(text, max(1, width), break_long_words=False, break_on_hyphens=False)
 
 
 def _workers_line(answer: dict[str, Any]) -> str:
@@ -134,11 +150,22 @@ def worker_rows(answer: dict[str, Any]) -> list[list[str]]:
                 size(figures.get("bytes_out")),
                 size(figures.get("unsent")),
                 size(figures.get("buffered")),
+                longest_turn(figures),
                 size(figures.get("memory")),
                 count(figures.get("descriptors")),
             ]
         )
     return rows
+
+
+def longest_turn(figures: Mapping[str, Any]) -> str:
+    """Of the last 30 to 60 seconds. A turn below the first bound of the histogram is not kept."""
+    seconds = figures.get("longest_turn")
+    if seconds is None:
+        return "-"
+    if not seconds:
+        return f"< {format_seconds(figures['turn_seconds']['bounds'][0])}"
+    return format_seconds(seconds)
 
 
 def workers(answer: dict[str, Any], width: int | None) -> list[str]:
@@ -180,7 +207,8 @@ def state_of(row: Mapping[str, Any]) -> str:
     return f"{state}, paused: {' '.join(row['paused'])}" if row["paused"] else state
 
 
-def closed(answer: dict[str, Any], width: int | None) -> list[str]:
+def closed(answer: dict[str, Any], width: int | None, limit: int) -> list[str]:
+    """With fewer than ``limit``, there are no others of that reason and peer."""
     rows = [
         [
             _moment(row["at"]),
@@ -197,7 +225,7 @@ def closed(answer: dict[str, Any], width: int | None) -> list[str]:
         ]
         for row in answer["closed"]
     ]
-    return _listed(_CLOSED, rows, width, answer["total"])
+    return _listed(_CLOSED, rows, width, answer["total"] if len(rows) >= limit else len(rows))
 
 
 def close(

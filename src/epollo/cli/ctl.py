@@ -16,6 +16,7 @@ from epollo.cli.completing import suggest
 from epollo.cli.control import control_options, control_path
 from epollo.control.client import SECONDS, ControlClient
 from epollo.control.commands import LEVELS, MOST_CLOSED, MOST_OPEN, SORTS
+from epollo.suggestions import did_you_mean
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -67,12 +68,12 @@ def _width() -> int | None:
     return shutil.get_terminal_size().columns
 
 
-@ctl.command(cls=Command)
+@ctl.command(cls=Command, short_help="Show the server on one screen.")
 @_shared
 @click.pass_context
 def status(ctx: click.Context) -> int:
     """Show the server on one screen: what it serves, for how long, its workers and totals."""
-    return _tell(ctx, _ask(ctx, "status"), reports.status)
+    return _tell(ctx, _ask(ctx, "status"), lambda answer: reports.status(answer, _width()))
 
 
 @ctl.command(cls=Command)
@@ -83,7 +84,7 @@ def workers(ctx: click.Context) -> int:
     return _tell(ctx, _ask(ctx, "workers"), lambda answer: reports.workers(answer, _width()))
 
 
-@ctl.command(cls=Command)
+@ctl.command(cls=Command, short_help="List open connections, the most unsent first.")
 @click.option(
     "--sort",
     metavar="KEY",
@@ -107,7 +108,7 @@ def connections(ctx: click.Context, sort: str, limit: int, worker: int | None) -
     return _tell(ctx, answer, lambda answer: reports.connections(answer, _width()))
 
 
-@ctl.command(cls=Command)
+@ctl.command(cls=Command, short_help="List connections closed of late, and why.")
 @click.option("--reason", metavar="REASON", help="only those closed for it, such as slow_consumer")
 @click.option("--peer", metavar="ADDRESS", help="only those of this peer; without a port, of all")
 @click.option(
@@ -122,10 +123,10 @@ def connections(ctx: click.Context, sort: str, limit: int, worker: int | None) -
 def closed(ctx: click.Context, reason: str | None, peer: str | None, limit: int) -> int:
     """List the connections that were closed of late, and why; each process keeps the last 1,000."""
     answer = _ask(ctx, "closed", reason=reason, peer=peer, limit=limit)
-    return _tell(ctx, answer, lambda answer: reports.closed(answer, _width()))
+    return _tell(ctx, answer, lambda answer: reports.closed(answer, _width(), limit))
 
 
-@ctl.command(cls=Command)
+@ctl.command(cls=Command, short_help="Close a connection, or all of a peer.")
 @click.argument("connection", required=False, metavar="[CONNECTION]")
 @click.option("--peer", metavar="ADDRESS", help="all of this peer; without a port, of its address")
 @click.option("--abort", is_flag=True, help="at once; what is unsent is dropped")
@@ -145,7 +146,7 @@ def close(ctx: click.Context, connection: str | None, peer: str | None, abort: b
     return _tell(ctx, answer, lambda answer: reports.close(answer, connection, peer, rows))
 
 
-@ctl.command(cls=Command)
+@ctl.command(cls=Command, short_help="Let a worker drain, once another serves.")
 @click.argument("worker", required=False, type=int, metavar="[WORKER]")
 @click.option("--all", "all_", is_flag=True, help="the whole server: it stops, as after SIGTERM")
 @_shared
@@ -159,7 +160,7 @@ def drain(ctx: click.Context, worker: int | None, all_: bool) -> int:
     return _tell(ctx, _ask(ctx, "drain", wait=None, worker=worker), reports.drain)
 
 
-@ctl.command(cls=Command)
+@ctl.command(cls=Command, short_help="Replace all workers, and wait for it.")
 @_shared
 @click.pass_context
 def reload(ctx: click.Context) -> int:
@@ -183,7 +184,7 @@ def remove(ctx: click.Context) -> int:
     return _tell(ctx, _ask(ctx, "remove"), reports.scale)
 
 
-@ctl.command("log-level", cls=Command)
+@ctl.command("log-level", cls=Command, short_help="Show or set the log level.")
 @click.argument(
     "level",
     required=False,
@@ -203,5 +204,6 @@ def log_level(ctx: click.Context, level: str | None, logger: str) -> int:
     """Show the log level, or set it to LEVEL, in all processes: debug, info, warning, error or
     critical."""
     if level is not None and level.lower() not in LEVELS:
-        raise click.UsageError(f"LEVEL: {level!r} is not one of {', '.join(LEVELS)}")
+        hint = did_you_mean(level, LEVELS) or f"there are {', '.join(LEVELS)}"
+        raise click.UsageError(f"no level {level!r}: {hint}")
     return _tell(ctx, _ask(ctx, "log_level", level=level, logger=logger), reports.log_level)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import click
@@ -18,14 +18,23 @@ class Option(click.Option):
     Args:
         section: the heading that it is listed under.
         usual: its default, in words; the help and ``--show-config`` show it.
+        hide: returns a value without secrets, as ``--show-config`` may show it.
     """
 
-    def __init__(self, *args: Any, section: str, usual: str = "", **settings: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        section: str,
+        usual: str = "",
+        hide: Callable[[str], str] | None = None,
+        **settings: Any,
+    ) -> None:
         if usual:
             settings["help"] = f"{settings['help']}  [default: {usual}]"
         super().__init__(*args, **settings)
         self.section = section
         self.usual = usual
+        self.hide = hide
 
 
 class Sectioned(Command):

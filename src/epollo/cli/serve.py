@@ -58,6 +58,7 @@ def _option(
         envvar="WEB_CONCURRENCY" if setting.name == "workers" else None,
         help=setting.metadata["about"],
         usual=setting.default or "",
+        hide=setting.metadata["hide"],
         shell_complete=suggest(setting.metadata["metavar"], setting.metadata["choices"]),
     )
 

@@ -1,6 +1,7 @@
 """``--show-config``: each value of a command and its source, as a file of settings.
 
-A default is shown as a comment: in a file it would be given, and contradict other settings.
+A default is shown as a comment: in a file it would be given, and contradict other settings. A
+password is not shown.
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ def show_config(ctx: click.Context, params: list[click.Parameter], not_in_file: 
 def _row(ctx: click.Context, param: click.Parameter, *, comment: bool) -> tuple[str, str]:
     name = str(param.name)
     if is_given(ctx, param):
-        shown = f"{name} = {toml_value(value_of(ctx, param))}"
-        return (f"# {shown}" if comment else shown), origin(ctx, param)
+        value, source = value_of(ctx, param), origin(ctx, param)
+        hide = getattr(param, "hide", None)
+        if hide is not None and hide(str(value)) != value:
+            value, source = hide(str(value)), f"{source}; write the password in place of ***"
+        shown = f"{name} = {toml_value(value)}"
+        return (f"# {shown}" if comment else shown), source
     usual, default = default_of(ctx, param)
     if getattr(param, "is_flag", False):
         return f"# {name} = false", default

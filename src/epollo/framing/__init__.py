@@ -21,7 +21,7 @@ The rules of every framing:
 """
 
 from epollo.framing.announced import Announced
-from epollo.framing.base import DEFAULT_MAX_FRAME, Buffer, Decoder, Framing
+from epollo.framing.base import DEFAULT_MAX_FRAME, AnyFraming, Buffer, Decoder, Framing
 from epollo.framing.bcd import Bcd
 from epollo.framing.ber import Ber
 from epollo.framing.delimiter import Delimiter, Line
@@ -39,6 +39,7 @@ from epollo.framing.varint import Varint
 __all__ = [
     "DEFAULT_MAX_FRAME",
     "Announced",
+    "AnyFraming",
     "Bcd",
     "Ber",
     "Buffer",

@@ -90,6 +90,9 @@ class Framing(ABC):
         """A decoder for the start of a stream."""
 
 
+AnyFraming: TypeAlias = str | Framing | type[Framing]
+"""A spec such as ``"u32"``; a framing; or a class, of which one is made by (name, max_frame)."""
+
 Fault: TypeAlias = Callable[[], FrameError]
 
 

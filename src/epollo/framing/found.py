@@ -7,6 +7,7 @@ import re
 
 from epollo.errors import EpolloError, FramingSpecError, HandlerError, SettingError
 from epollo.framing.base import DEFAULT_MAX_FRAME, Framing
+from epollo.framing.sized import Sized
 from epollo.importing import described, find, kind
 
 _PATH = re.compile(r"[A-Za-z_][\w./]*:[A-Za-z_][\w.()]*")
@@ -15,6 +16,13 @@ _PATH = re.compile(r"[A-Za-z_][\w./]*:[A-Za-z_][\w.()]*")
 def is_path(spec: str) -> bool:
     """Does ``spec`` look like ``module:Name``?"""
     return _PATH.fullmatch(spec) is not None
+
+
+def path_of_dotted(spec: str) -> str:
+    """``module:Name`` if ``spec`` is ``module.Name``; else empty."""
+    module, _, name = spec.rpartition(".")
+    path = f"{module}:{name}"
+    return path if is_path(path) and name[0].isupper() else ""
 
 
 def load(path: str, name: str, max_frame: int) -> Framing:
@@ -27,7 +35,7 @@ def load(path: str, name: str, max_frame: int) -> Framing:
     except HandlerError as error:
         raise FramingSpecError(str(error)) from error.__cause__
     if inspect.isclass(found) and issubclass(found, Framing):
-        return _made(found, path, name, max_frame)
+        return made(found, path, name, max_frame)
     if not isinstance(found, Framing):
         what = f"the class {found.__name__}" if inspect.isclass(found) else kind(found)
         raise FramingSpecError(
@@ -42,12 +50,13 @@ def load(path: str, name: str, max_frame: int) -> Framing:
     return found
 
 
-def _made(found: type[Framing], path: str, name: str, max_frame: int) -> Framing:
+def made(found: type[Framing], path: str, name: str, max_frame: int) -> Framing:
+    """A new framing of a user's class. Raises FramingSpecError if it cannot be made."""
     if inspect.isabstract(found):
         lacks = ", ".join(sorted(found.__abstractmethods__))
         raise FramingSpecError(f"framing class {path!r} has no {lacks}; define it")
     try:
-        return found(name, max_frame)
+        framing = found(name, max_frame)
     except EpolloError:
         raise
     except Exception as error:
@@ -58,3 +67,20 @@ def _made(found: type[Framing], path: str, name: str, max_frame: int) -> Framing
                 "object of it instead"
             ) from None
         raise FramingSpecError(f"framing class {path!r} raised {described(error)}") from error
+    if isinstance(framing, Sized):
+        _check_measure(framing, path)
+    return framing
+
+
+def _check_measure(framing: Sized, path: str) -> None:
+    """Raise FramingSpecError if the ``measure`` of a framing cannot be called with a header."""
+    try:
+        signature = inspect.signature(framing.measure)
+    except ValueError:  # a compiled function may have none
+        return
+    try:
+        signature.bind(None)
+    except TypeError:
+        raise FramingSpecError(
+            f"framing class {path!r}: measure must take (self, header)"
+        ) from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from epollo.errors import FrameError, FramingSpecError, PhaseError
+from epollo.errors import FrameError, PhaseError
 from epollo.framing.base import Continued, Framing
 from epollo.framing.own import CheckedFraming, checked
 from epollo.framing.raw import Raw
@@ -21,13 +21,7 @@ PIECE = 4 << 10  # bytes that are cut at a time: the framing may change again in
 def framing_of(given: Any, max_frame: int) -> Framing:
     """The framing that ``given`` is: a spec, a Framing, or a class of one. Raises
     FramingSpecError."""
-    if isinstance(given, type) and issubclass(given, Framing):
-        return checked(given(given.__name__, max_frame))
-    if isinstance(given, CheckedFraming):
-        return given
-    if not isinstance(given, str | Framing):
-        raise FramingSpecError(f"unknown framing {given!r}: neither a text nor a Framing")
-    return checked(parse(given, max_frame))
+    return given if isinstance(given, CheckedFraming) else checked(parse(given, max_frame))
 
 
 def piece_size(framing: Framing, left: int) -> int:

@@ -14,18 +14,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from epollo.errors import FramingSpecError, SettingError
 from epollo.framing.arguments import keywords, number, octets
-from epollo.framing.base import DEFAULT_MAX_FRAME, Framing, bad_spec
+from epollo.framing.base import DEFAULT_MAX_FRAME, AnyFraming, Framing, bad_spec
 from epollo.framing.bcd import Bcd
 from epollo.framing.ber import Ber
 from epollo.framing.delimiter import Delimiter, Line
 from epollo.framing.digits import Digits, DigitsUntil
 from epollo.framing.enclosed import Enclosed
 from epollo.framing.fixed import Fixed
-from epollo.framing.found import is_path, load
+from epollo.framing.found import is_path, load, made, path_of_dotted
 from epollo.framing.headers import Headers
 from epollo.framing.length import FORMS, LengthField, LengthPrefix, Order
 from epollo.framing.netstring import Netstring
@@ -40,10 +41,11 @@ Factory: TypeAlias = Callable[[str, str, int], Framing]
 """Makes a framing from its spec, its name, and ``max_frame``."""
 
 
-def parse(spec: str | Framing, max_frame: int = DEFAULT_MAX_FRAME) -> Framing:
+def parse(spec: AnyFraming, max_frame: int = DEFAULT_MAX_FRAME) -> Framing:
     """The framing that ``spec`` names, for frames of at most ``max_frame`` bytes.
 
-    A Framing object is returned as it is; its own ``max_frame`` counts. Raises FramingSpecError
+    A class of a framing is made, with its own name and ``max_frame``. A Framing object is returned
+    as it is; its own ``max_frame`` counts. Raises FramingSpecError
     that says what is wrong with a spec, and what is valid; SettingError if a Framing object comes
     with another ``max_frame`` than its own, unless that is the default.
     """
@@ -54,8 +56,12 @@ def parse(spec: str | Framing, max_frame: int = DEFAULT_MAX_FRAME) -> Framing:
                 f"own, which is {spec.max_frame}"
             )
         return spec
+    if isinstance(spec, type) and issubclass(spec, Framing):
+        return made(spec, spec.__name__, spec.__name__, max_frame)
     if not isinstance(spec, str):
-        raise FramingSpecError(f"framing {spec!r} is neither a name such as 'u32' nor a Framing")
+        raise FramingSpecError(
+            f"unknown framing {spec!r}: neither a name such as 'u32' nor a Framing or its class"
+        )
     text = PROTOCOLS[spec].framing if spec in PROTOCOLS else spec
     form = _FORMS_BY_HEAD.get(_head(text))
     if form is None and is_path(text) and (is_there(text) or not _meant(spec)):
@@ -71,9 +77,11 @@ def _head(spec: str) -> str:
 
 
 def _unknown(spec: str) -> FramingSpecError:
-    meant = _meant(spec)
+    meant = _meant(spec) or path_of_dotted(spec)
     known = ", ".join((*_FRAMINGS, "module:Name", *PROTOCOLS))
     hint = f"did you mean {meant}?" if meant else f"known are {known}"
+    if spec.isidentifier() and len(spec) < 100 and Path(f"{spec}.py").is_file():
+        hint = f"write {spec}:Name for a class in {spec}.py; {hint}"
     return FramingSpecError(f"unknown framing {spec!r}: {hint}")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from epollo.framing import Framing
+from epollo.framing import AnyFraming
 from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.handlers.application import application
 from epollo.server.handlers.handler import Handler
@@ -18,13 +18,14 @@ from epollo.setting_values import ConnectionValues
 from epollo.settings import settings_from
 from epollo.testing.connection import MemoryConnection
 from epollo.testing.framings import check_framing
+from epollo.testing.server import MemoryServer
 
-__all__ = ["MemoryConnection", "check_framing", "connect"]
+__all__ = ["MemoryConnection", "MemoryServer", "check_framing", "connect"]
 
 
 def connect(
     handler: Handler,
-    framing: str | Framing = "u32",
+    framing: AnyFraming = "u32",
     *,
     peername: str = "memory",
     **settings: Unpack[ConnectionValues],
@@ -34,5 +35,5 @@ def connect(
 
     Raises UsageError for what cannot be served either.
     """
-    protocol = ApplicationProtocol(settings_from(framing=framing, **settings), application(handler))
-    return MemoryConnection(protocol, peername)
+    chosen = settings_from(framing=framing, **settings)
+    return MemoryConnection(ApplicationProtocol(chosen, application(handler)), chosen, peername)

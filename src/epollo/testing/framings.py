@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from epollo.engine import available
 from epollo.errors import EncodeError, FrameError, FrameTooLarge
-from epollo.framing import Buffer, Framing, Raw, Sized, parse
+from epollo.framing import AnyFraming, Buffer, Framing, Raw, Sized, parse
 from epollo.framing.own import checked
 
 _WHOLE_STREAM = 4096  # bytes of a stream that is split at every place
@@ -35,9 +35,7 @@ Make = Callable[[], StreamDecoder]
 Chunks = Sequence[bytes]
 
 
-def check_framing(
-    framing: str | Framing, frames: Sequence[bytes], messages: Sequence[bytes]
-) -> None:
+def check_framing(framing: AnyFraming, frames: Sequence[bytes], messages: Sequence[bytes]) -> None:
     """Check that ``framing`` finds ``messages`` in ``frames``, one in each, on both engines.
 
     The bytes come whole, one by one, and split at every place; incomplete, changed and random;

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from epollo.engine.connection import BaseConnection
+from epollo.engine.delayed_calls import cancel_calls
 from epollo.engine.events import READ
 from epollo.engine.python.loop import Loop
+from epollo.engine.timers import Timers
 from epollo.testing.protocol import outside_tasks
+
+_NANOSECOND = 1e-9  # sums of delays are rounded: so much early is in time
+_MOST_AT_ONCE = 1000  # turns with timers in which no time goes by
 
 
 class MemoryKernel:
@@ -72,22 +77,56 @@ class MemoryKernel:
 
 
 class MemoryLoop(Loop):
-    """A loop that never waits, and keeps the errors of the handlers."""
+    """A loop that never waits, and keeps the errors of the handlers. The test moves its clock."""
 
     def __init__(self, kernel: MemoryKernel) -> None:
         self._kernel = kernel
         self._errors: deque[BaseException] = deque()
         super().__init__(kernel)
+        self._now = 0.0  # seconds since it was made
+        self._timers = Timers(lambda: self._now)
+        self._heap = self._timers.heap
         self.on_error: Callable[[BaseException, str], object] = lambda *_: None  # `pass_on` has it
 
     def turn(self) -> bool:
-        """Poll until nothing is left to do. Was there anything?"""
-        busy = False
-        while self._to_close or self.to_flush or self._call_queue or self._kernel.poll():
+        """Poll until nothing is left to do. Was there anything? Raises RuntimeError if timers
+        without a delay make each other without an end."""
+        busy, timed = False, 0
+        while self._has_timers_due() or self._has_work():
+            timed += self._has_timers_due()
+            if timed > _MOST_AT_ONCE:
+                raise RuntimeError(
+                    "a call of call_later makes the next one with no delay, endlessly"
+                )
+            self._call_queue.append(_nothing)  # `poll` takes the time from another clock
             with outside_tasks():
                 self.poll(0)
             busy = True
         return busy
+
+    def moments(self, seconds: float) -> Iterator[None]:
+        """Move the clock on by ``seconds``; yields at each moment at which a timer is due, and at
+        the end, for `turn` to be called."""
+        until = self._now + seconds
+        while (when := self._timers.next) is not None and when <= until + _NANOSECOND:
+            self._now = max(self._now, when)
+            yield
+        self._now = max(self._now, until)
+        yield
+
+    def end(self) -> None:
+        """Make no call any more."""
+        for owner in tuple(self.delayed_calls):
+            cancel_calls(self, owner)
+        self._timers.clear()
+        self.on_ticks_needed: Callable[[], object] | None = None
+
+    def _has_work(self) -> bool:
+        return bool(self._to_close or self.to_flush or self._call_queue or self._kernel.poll())
+
+    def _has_timers_due(self) -> bool:
+        when = self._timers.next
+        return when is not None and when <= self._now
 
     def raise_errors(self) -> None:
         """Raise what handlers have raised; each of several errors is the context of the next."""
@@ -105,6 +144,10 @@ class MemoryLoop(Loop):
         """Make the call in the next turn."""
         self._call_queue.append(callback)
 
+    def _watched(self, start: int, end: int) -> list[int]:
+        """Its only connection has no descriptor."""
+        return list(self._sources)
+
     def _watch_wakeup(self) -> None:
         """It never waits."""
 
@@ -112,3 +155,7 @@ class MemoryLoop(Loop):
         error = connection.error
         super()._tell_closed(connection)
         connection.error = error  # the test may ask for it
+
+
+def _nothing() -> None:
+    pass

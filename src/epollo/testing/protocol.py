@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from asyncio.tasks import _enter_task, _leave_task
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -28,9 +28,16 @@ class MemoryProtocol:
         self.framing: Framing = protocol.framing
         self.limits: Limits = protocol.limits
         self.groups: Groups = protocol.groups
+        self.idle_timeout: float = protocol.idle_timeout
 
     def received(self, message: bytes, connection: EngineConnection) -> Reply:
         return self.executor.received(message, connection)
+
+    def run_call(self, connection: EngineConnection, function: Callable[[], object]) -> None:
+        self.executor.run_call(connection, function)
+
+    def create_task(self, connection: EngineConnection, work: Any, name: str | None) -> Any:
+        return self.executor.create_task(connection, work, name)
 
     def connected(self, connection: EngineConnection) -> None:
         self.executor.connected(connection)

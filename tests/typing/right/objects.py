@@ -1,6 +1,7 @@
 """Objects that are handlers."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 
 import epollo
 
@@ -25,6 +26,35 @@ class WithHooks:
     def closing(self, connection: epollo.Connection) -> None: ...
 
     def stopped(self, server: epollo.Server) -> None: ...
+
+
+class Later:
+    def __init__(self) -> None:
+        self.call: epollo.DelayedCall | None = None
+        self.task: asyncio.Task[int] | None = None
+
+    def started(self, server: epollo.Server) -> None:
+        server.call_later("1s", print, "started")
+
+    async def received(self, message: bytes, connection: epollo.Connection) -> AsyncIterator[bytes]:
+        connection.idle_timeout = "90s"
+        self.call = connection.call_later(connection.idle_timeout / 2, connection.send, message)
+        self.task = connection.create_task(self.work(connection), name="work")
+        yield message
+        yield b"%d" % await self.task
+
+    async def work(self, connection: epollo.Connection) -> int:
+        await connection.writable()
+        return 7
+
+
+async def numbers() -> AsyncIterator[bytes]:
+    yield b"1"
+
+
+class Returning:
+    async def received(self, message: bytes) -> AsyncIterator[bytes]:
+        return numbers()
 
 
 class Waiting:
@@ -67,6 +97,8 @@ class Static:
 epollo.Server(Bare())
 epollo.Server(WithHooks())
 epollo.Server(Waiting())
+epollo.Server(Later())
+epollo.Server(Returning())
 epollo.Server(Derived())
 epollo.Server(Assigned())
 epollo.Server(Static())

@@ -23,3 +23,10 @@ def of_state(message: bytes, connection: epollo.Connection[Player]) -> bytes:
 def of_send(message: bytes, connection: epollo.Connection) -> None:
     connection.send("text")  # wrong
     connection.peername = "other"  # wrong
+
+
+def of_time(message: bytes, connection: epollo.Connection) -> None:
+    connection.idle_timeout = [90]  # wrong
+    connection.call_later(1, 2)  # wrong
+    connection.call_later(print)  # wrong
+    connection.create_task(print)  # wrong
