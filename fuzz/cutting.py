@@ -7,12 +7,19 @@ from random import Random
 from typing import Any, Protocol
 
 from epollo.engine.native.decoder import Decoder as NativeDecoder
-from epollo.errors import FrameError
+from epollo.errors import EncodeError, FrameError
 from epollo.framing import Buffer
 from fuzz.difference import Difference, short
-from fuzz.streams import Stream, a_stream, is_raw
+from fuzz.streams import Stream, a_message, a_size, a_stream, is_raw, mutated
 
 FEEDS_AFTER_A_FAULT = 3
+
+
+LONGEST_ENCODED = 20_000  # bytes
+
+
+class Encoder(Protocol):
+    def encode(self, message: bytes) -> bytes: ...
 
 
 class Decoder(Protocol):
@@ -82,6 +89,7 @@ def agree(chance: Random) -> tuple[Stream, str]:
         raise Difference(_difference(stream, python, native))
     if not is_raw(stream.framing):
         _same_when_whole(stream)
+    _same_when_encoded(chance, stream, python, first)
     return stream, outcome(python)
 
 
@@ -94,6 +102,29 @@ def _same_when_whole(stream: Stream) -> None:
             f"the pieces make a difference\n  stream: {stream}\n  whole: {short(whole)}\n"
             f"  split: {short(split)}"
         )
+
+
+def _same_when_encoded(chance: Random, stream: Stream, taken: list[Step], native: Encoder) -> None:
+    """The messages of the stream, some that are nearly those, and any other, as frames."""
+    messages = [each for what, found, *_ in taken if what == "messages" for each in found or ()]
+    messages = [each for each in messages if len(each) < LONGEST_ENCODED][:8]
+    messages += [mutated(chance, each) for each in messages[:4]]
+    messages.append(a_message(chance, a_size(chance, LONGEST_ENCODED)))
+    for message in messages:
+        ours, theirs = _encoded(stream.framing, message), _encoded(native, message)
+        if ours != theirs:
+            raise Difference(
+                f"encoding differs\n  stream: {stream}\n  message: {message[:200]!r}\n"
+                f"  python: {short([ours])}\n  native: {short([theirs])}"
+            )
+
+
+def _encoded(encoder: Encoder, message: bytes) -> tuple[bytes, str]:
+    """The frame; or the text of the error."""
+    try:
+        return encoder.encode(message), ""
+    except EncodeError as error:
+        return b"", str(error)
 
 
 def _all(decoder: Decoder, chunks: list[bytes]) -> Step:

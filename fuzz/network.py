@@ -18,14 +18,13 @@ from random import Random
 
 from epollo.engine import CloseReason, connection
 from fuzz.difference import Difference, short
-from fuzz.loops import Record, alike, play
+from fuzz.loops import FAULTS, Record, alike, drains, overtaken, play
 from fuzz.scenes import Alike, Kind, Scene, a_scene, count_messages
 from fuzz.streams import is_raw
 
 LIBRARY = Path("build/fuzz/network.so")
 LATEST_RESET = 60  # calls
 MOST_MESSAGES = 20_000
-_FAULTS = (CloseReason.BAD_FRAME, CloseReason.FRAME_TOO_LARGE)
 DRAIN_READS = 1 << 20  # of which a network that moves single bytes makes many
 
 
@@ -98,14 +97,17 @@ def _that_can_be_compared(chance: Random) -> Scene:
 
 
 def _differing(scene: Scene, good: Record, bad: Record, resets: bool) -> Iterator[str]:
-    """After a reset, all is the beginning of what it would have been."""
-    messages = Alike.PREFIX if resets else scene.messages_alike
-    received = Alike.PREFIX if resets else scene.bytes_alike
+    """After a reset, all is the beginning of what it would have been; and so it is with a drain,
+    which takes what has arrived."""
+    cut_short = resets or drains(scene)
+    messages = Alike.PREFIX if cut_short else scene.messages_alike
+    received = Alike.PREFIX if cut_short else scene.bytes_alike
     ends = [good.events] + [["connected", CloseReason.RESET]] * resets
     # Replies that are not taken pause the connection. A fault of the stream is then found behind
     # messages that are held back, before the handler ends the connection at one of these.
-    found_first = scene.kind is Kind.HALT and bad.events[-1] in _FAULTS
-    if bad.events not in ends and not found_first:
+    found_first = scene.kind is Kind.HALT and bad.events[-1] in FAULTS
+    met = overtaken(scene, good, bad)
+    if bad.events not in ends and not found_first and not met:
         yield "events"
     if not alike(messages, good.messages, bad.messages):
         yield "messages"
@@ -113,5 +115,5 @@ def _differing(scene: Scene, good: Record, bad: Record, resets: bool) -> Iterato
         yield "received"
     if not alike(messages, good.others, bad.others):
         yield "others"
-    if messages is Alike.SAME and good.logged != bad.logged and not found_first:
+    if messages is Alike.SAME and good.logged != bad.logged and not (found_first or met):
         yield "logged"

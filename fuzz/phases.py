@@ -13,25 +13,26 @@ import argparse
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from epollo.bench.load.length_inside import is_length_inside, with_length
 from epollo.engine import EventLoop, Limits, new_loop
-from epollo.framing import parse
+from epollo.errors import EncodeError, FrameError
+from epollo.framing import Framing, Sized, parse
+from epollo.framing.protocols import PROTOCOLS
 from fuzz.difference import Difference
+from fuzz.sized import USERS, frame_of
 
 MAX_FRAME = 200
 SPECS = (
     *("u8", "u16", "u16le", "u32", "varint", "netstring", "line", "delimiter:\\0", "raw"),
-    *(
-        "digits(size=4)",
-        "bcd(size=2)",
-        "ber",
-        "mqtt",
-        "headers",
-        "length(offset=0,size=2,adjust=-2,strip=2)",
-    ),
+    *("digits(size=4)", "bcd(size=2)", "ber", "headers"),
+    "length(offset=0,size=2,adjust=-2,strip=2)",
+    *PROTOCOLS,
+    *USERS,
 )
 TURNS = 6  # without an event, after which nothing more will come
 
@@ -95,13 +96,16 @@ def a_scene(random: Random) -> Scene:
     now = Phases.framing
     for _ in range(random.randint(1, 12)):
         switch = random.random() < 0.4
-        message = f"to {random.choice(SPECS)}".encode() if switch else _a_message(random, now.name)
+        message = f"to {random.choice(SPECS)}".encode() if switch else _a_message(random, now)
         if now.name == "raw":  # one read is one message: it has to be the last
             break
         try:
-            stream += now.encode(message)
+            frame = now.encode(message)
         except ValueError:
             continue
+        if _decoded(now, frame) != [message]:  # its length was written into it
+            continue
+        stream += frame
         messages.append(message)
         if (spec := named(message)) is not None:
             now = parse(spec, MAX_FRAME)
@@ -116,14 +120,22 @@ def a_scene(random: Random) -> Scene:
     return Scene(list(_pieces(random, stream)), pauses, (messages, replies) if whole else None)
 
 
-def _a_message(random: Random, framing: str) -> bytes:
-    if framing == "mqtt":
-        rest = random.randbytes(random.randint(0, 9))
-        return b"0" + bytes([len(rest)]) + rest
-    if framing == "ber":
-        rest = random.randbytes(random.randint(0, 9))
-        return b"0" + bytes([len(rest)]) + rest
-    return bytes(random.choices(b"ab\r \n\0", k=random.randint(0, 9)))
+def _a_message(random: Random, framing: Framing) -> bytes:
+    """A message of ``framing``: what it brings when it was sent."""
+    message = bytes(random.choices(b"ab\r \n\0", k=random.randint(0, 40)))
+    if isinstance(framing, Sized):
+        message = next(iter(_decoded(framing, frame_of(random, framing, message[:9]))), b"")
+    elif is_length_inside(framing):
+        with suppress(EncodeError):
+            message = with_length(framing, message)
+    return message
+
+
+def _decoded(framing: Framing, frame: bytes) -> list[bytes]:
+    try:
+        return framing.decoder().feed(frame)
+    except FrameError as error:
+        return error.messages
 
 
 def _changed(random: Random, stream: bytes) -> bytes:
@@ -180,16 +192,22 @@ def _received(peer: socket.socket) -> bytes:
     return data
 
 
-def check(seed: int) -> None:
-    """Raises Difference, with the seed."""
-    scene = a_scene(Random(seed))
+def check(seed: int) -> str:
+    """Play the scene of that seed; returns how it ended. Raises Difference, with the seed."""
+    return agree(Random(seed), f"seed {seed}: ")
+
+
+def agree(random: Random, start: str = "") -> str:
+    """The same of a scene by these choices."""
+    scene = a_scene(random)
     native, python = play("native", scene), play("python", scene)
     if native != python:
-        raise Difference(f"seed {seed}: {scene}\nnative: {native}\npython: {python}")
+        raise Difference(f"{start}{scene}\nnative: {native}\npython: {python}")
     if scene.expected is not None and (native.messages, native.replies) != scene.expected:
-        raise Difference(f"seed {seed}: {scene}\n{native}")
+        raise Difference(f"{start}{scene}\n{native}")
     if scene.expected is not None and native.end != "eof: None":
-        raise Difference(f"seed {seed}: {scene}\nended: {native.end}")
+        raise Difference(f"{start}{scene}\nended: {native.end}")
+    return native.end.partition(":")[0]
 
 
 def main() -> None:

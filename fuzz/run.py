@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from random import Random
 from typing import TypeAlias
 
-from fuzz import cutting, loops, network
+from fuzz import cutting, loops, network, phases
 from fuzz.difference import Difference
 
 BATCH = 500  # streams that a process takes at a time
@@ -40,7 +40,8 @@ def parser() -> argparse.ArgumentParser:
         "--through",
         choices=("all", *WAYS),
         default="all",
-        help=f"decoders: streams; loops, network: scenes, good and bad; all: 1 in {SCENE_EVERY}",
+        help="decoders: streams; loops, network: scenes, good and bad; phases: streams whose "
+        f"framing changes; all: decoders for each seed, the others for 1 in {SCENE_EVERY}",
     )
     cores = len(os.sched_getaffinity(0))
     options.add_argument("--jobs", type=int, default=cores, help=f"processes ({cores})")
@@ -66,7 +67,17 @@ def through_network(seed: int) -> Key:
     return "network", str(scene.kind), reason
 
 
-WAYS = {"decoders": through_decoders, "loops": through_loops, "network": through_network}
+def through_phases(seed: int) -> Key:
+    """The stream of that seed, whose framing changes, and how it ended. Raises Difference."""
+    return "phases", "with phases", phases.agree(Random(seed))
+
+
+WAYS = {
+    "decoders": through_decoders,
+    "loops": through_loops,
+    "phases": through_phases,
+    "network": through_network,
+}
 
 
 def batch(work: Work) -> Found:
@@ -99,7 +110,12 @@ def batches(seed: int, streams: int, through: str) -> Iterator[Work]:
 
 def summary(counts: Counter[Key]) -> Iterator[str]:
     """A line for each framing, and each kind of scene, with the count of each outcome."""
-    for through, what in (("decoders", "framing"), ("loops", "scene"), ("network", "bad network")):
+    for through, what in (
+        ("decoders", "framing"),
+        ("loops", "scene"),
+        ("phases", "stream"),
+        ("network", "bad network"),
+    ):
         names = sorted({name for way, name, _ in counts if way == through})
         for name in names:
             found = {key[2]: count for key, count in counts.items() if key[:2] == (through, name)}
@@ -130,10 +146,11 @@ def run(results: Iterable[Found], streams: int) -> int:
             print(f"{done:,} of {streams:,} streams, {rate:,.0f} a second", flush=True)
     print("\n".join(summary(counts)))
     seconds = time.monotonic() - start
-    decoded, played, disturbed = (total(counts, way) for way in WAYS)
+    decoded, played, changed, disturbed = (total(counts, way) for way in WAYS)
     print(
         f"{done:,} streams in {seconds:,.0f} s: {decoded:,} through the decoders, {played:,} scenes"
-        f" through the loops, {disturbed:,} on a bad network, {differences} differences"
+        f" through the loops, {changed:,} streams with phases, {disturbed:,} on a bad network, "
+        f"{differences} differences"
     )
     return 1 if differences else 0
 

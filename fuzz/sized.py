@@ -163,6 +163,10 @@ FRAMES: dict[str, Make] = {
 }
 
 
+USERS = [name for name in FRAMES if ":" in name]
+"""Those that are not of a protocol."""
+
+
 def sized(chance: Random, limit: int) -> Sized:
     """One of them."""
     framing = parse(chance.choice(list(FRAMES)), max(limit, 2))

@@ -27,7 +27,8 @@ from epollo.framing import (
     Varint,
     parse,
 )
-from fuzz.sized import frame_of, sized
+from epollo.framing.protocols import PROTOCOLS
+from fuzz.sized import USERS, frame_of, sized
 
 LARGEST = 200_000  # bytes of one message, where a stream may be long
 SMALL = 3_000  # and where it is to be short, or cut in single bytes
@@ -89,12 +90,15 @@ class Stream:
 
 
 def family_of(framing: Framing) -> str:
-    return "sized" if isinstance(framing, Sized) else type(framing).__name__.lower()
+    named = framing.name in PROTOCOLS or isinstance(framing, Sized)
+    return framing.name if named else type(framing).__name__.lower()
 
 
 FAMILIES = (
     *("lengthprefix", "lengthfield", "own", "varint", "netstring", "digits", "digitsuntil", "bcd"),
-    *("ber", "headers", "delimiter", "enclosed", "line", "fixed", "raw", "sized"),
+    *("ber", "headers", "delimiter", "enclosed", "line", "fixed", "raw"),
+    *PROTOCOLS,
+    *USERS,
 )
 
 
@@ -185,6 +189,13 @@ def _fixed(chance: Random, limit: int) -> Framing:
     return parse(f"fixed:{size}", max(size, limit))
 
 
+_NAMES = [name for name, each in PROTOCOLS.items() if not each.framing.startswith("epollo.")]
+
+
+def _protocol(chance: Random, limit: int) -> Framing:
+    return parse(chance.choice(_NAMES), max(limit, 18))  # where the length of bgp ends
+
+
 _MAKERS: tuple[Callable[[Random, int], Framing], ...] = (
     _prefix,
     _prefix,
@@ -204,6 +215,9 @@ _MAKERS: tuple[Callable[[Random, int], Framing], ...] = (
     sized,
     sized,
     sized,
+    _protocol,
+    _protocol,
+    _protocol,
     lambda _, limit: parse("raw", limit),
 )
 
@@ -224,7 +238,7 @@ def _parts(chance: Random, framing: Framing, largest: int) -> Iterator[bytes]:
         words = _HEADERS if isinstance(framing, Headers) else (*_TELLING, *_TEXTUAL)
         yield b"".join(chance.choice(words) for _ in range(chance.randint(1, 20)))
     else:
-        yield _mutated(chance, a_frame(chance, framing, longest))
+        yield mutated(chance, a_frame(chance, framing, longest))
     for _ in range(chance.choice((0, 0, 1, 4))):
         yield a_frame(chance, framing, longest)
 
@@ -360,7 +374,7 @@ def _padded_varint(chance: Random, number: int) -> bytes:
     return bytes(digits)
 
 
-def _mutated(chance: Random, frame: bytes) -> bytes:
+def mutated(chance: Random, frame: bytes) -> bytes:
     """``frame`` with a byte changed, gone, doubled or put in, near its beginning or its end."""
     if not frame:
         return b"\0"

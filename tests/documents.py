@@ -19,6 +19,7 @@ _INDENTED = re.compile(r"(?<=\n\n)((?:    .*\n|\n(?=    ))+)")
 _EPOLLO = re.compile(r"^\s*\$? *(?:python -m )?epollo +(.*)$", re.MULTILINE)
 _INLINE = re.compile(r"`epollo +([^`]+)`")
 _HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
+_FILE = re.compile(r"# (\w+\.py)$", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -40,6 +41,12 @@ class Document:
     @property
     def python_blocks(self) -> list[str]:
         return [code for language, code in _FENCED.findall(self.text) if language == "python"]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Its Python blocks whose first line names a file, by that name."""
+        named = ((_FILE.match(code), code) for code in self.python_blocks)
+        return {name[1]: code for name, code in named if name}
 
     @property
     def module(self) -> str:

@@ -22,6 +22,7 @@ MORE = {
     "Memory": "[Limits](limits.md) explains them.",
     "Timeouts": "[Limits](limits.md#how-long) explains them.",
     "Stop": "[Stopping](stopping.md) explains them.",
+    "Cluster": "[Several nodes](clusters.md) explains it.",
     "Process": "[Stopping](stopping.md#user-group-pid-file-name) explains them.",
     "Handlers": "[Handlers that wait](async.md) explains them.",
     "Workers": "[Workers](workers.md) explains them.",

@@ -72,6 +72,21 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.001)
 
 
+def stop_process(pid: int) -> None:
+    """SIGSTOP; returns once no thread of it runs. On a busy machine that takes a while."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{pid}/task")
+    until(lambda: all(_is_stopped(thread) for thread in threads.glob("*")))
+
+
+def _is_stopped(thread: Path) -> bool:
+    """Is it stopped, or gone?"""
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def closed(server: Server, reason: CloseReason) -> int:
     """How many connections were closed for ``reason``; waits until one was."""
     until(lambda: server.counters.closed[reason])

@@ -20,8 +20,10 @@ OTHERS = [
     Document(ROOT / name)
     for name in (
         "README.md",
+        "README.zh.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "SECURITY.md",
         "benchmarks/README.md",
         "examples/README.md",
         "fuzz/README.md",
@@ -35,6 +37,7 @@ every_document = pytest.mark.parametrize("page", PAGES + OTHERS, ids=str)
 
 @every_page
 def test_the_blocks_of_a_page_run_in_order(page: Document, tmp_path: Path) -> None:
+    _write_files(page, tmp_path)
     (tmp_path / "page.py").write_text(page.module)  # a traceback's lines are those of the page
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", "import page"],
@@ -46,6 +49,13 @@ def test_the_blocks_of_a_page_run_in_order(page: Document, tmp_path: Path) -> No
     )
     assert run.returncode == 0, f"{page}:\n{run.stderr}"
     assert "Exception ignored" not in run.stderr  # a socket, a loop or a task left behind
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "tutorials" in str(page)], ids=str)
+def test_each_file_of_a_tutorial_runs_by_itself(page: Document, tmp_path: Path) -> None:
+    _write_files(page, tmp_path)
+    for name in page.files:
+        subprocess.run([sys.executable, name], cwd=tmp_path, check=True, timeout=DEADLINE)
 
 
 @every_document
@@ -87,6 +97,12 @@ def test_every_feature_names_tests_that_exist() -> None:
         for name in names:
             file, _, function = name.partition("::")
             assert function in _tests_of(ROOT / "tests" / file), f"{name}, of: {feature}"
+
+
+def _write_files(page: Document, folder: Path) -> None:
+    """What a reader has who copies each program of ``page`` into the file that it names."""
+    for name, code in page.files.items():
+        (folder / name).write_text(code)
 
 
 def _settings(page: Document) -> dict[str, str]:

@@ -10,7 +10,14 @@ import click
 import pytest
 
 from epollo.cli.main import cli
-from epollo.foreign_names import _TABLES, COMMANDS, advice, command_for
+from epollo.foreign_names import (
+    _OF_CTL,
+    _TABLES,
+    COMMANDS,
+    advice,
+    command_for,
+    command_of_ctl_for,
+)
 
 
 @pytest.mark.parametrize("table", _TABLES)
@@ -33,6 +40,17 @@ def test_every_command_meant_exists() -> None:
     assert command_for("Server") == "serve"
     assert command_for("--version") == "--version"
     assert command_for("cook") == ""
+
+
+def test_every_command_of_ctl_meant_exists() -> None:
+    known = {command.name: command for command in _commands("ctl")}
+    for command, names in _OF_CTL.items():
+        name, *options = command.split()
+        flags = {flag for option in known[name].params for flag in option.opts}
+        assert flags.issuperset(options)
+        assert not known.keys() & set(names.split())
+    assert command_of_ctl_for("Stop") == "drain --all"
+    assert command_of_ctl_for("cook") == ""
 
 
 def test_an_answer_has_the_form_of_its_place() -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from epollo import Server
+from epollo import Server, framing
+from epollo.testing import check_framing
 from tests.documents import ROOT, Document
 from tests.support import Peer, frame, python
 
 README = Document(ROOT / "README.md")
-HELLO, CLIENT, COUNTING, EMBEDDED, BENCH = README.python_blocks
+HELLO, CLIENT, COUNTING, METER, EMBEDDED, BENCH = README.python_blocks
 
 
 def run(code: str) -> str:
@@ -45,6 +46,18 @@ def test_the_handler_object(capfd: pytest.CaptureFixture[str]) -> None:
         peer.end()
         assert peer.receive_all() == frame(b"2: two")
     assert capfd.readouterr().out.endswith("sent 2 and ended with eof\n")
+
+
+def test_the_framing_of_ones_own() -> None:
+    names: dict[str, type[framing.Framing]] = {}
+    exec(METER, names)  # noqa: S102
+    meter = names["Meter"]
+    check_framing(meter, frames=[b"\xaa\x02ok"], messages=[b"\xaa\x02ok"])
+    with Server(bind="127.0.0.1:0", framing=meter) as server, Peer(server.addresses[0]) as peer:
+        peer.send(b"\xaa\x05hel")
+        peer.send(b"lo\xaa\x00")
+        peer.end()
+        assert peer.receive_all() == b"\xaa\x05hello\xaa\x00"
 
 
 def test_the_embedded_server() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -18,7 +19,7 @@ from epollo.engine import available
 from tests.documents import ROOT
 
 BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
-ONE_MODULE = "listener.pyx"  # all 18 would take a minute
+ONE_MODULE = "listener.pyx"  # all of them would take a minute
 ANY_PLATFORM = "py3-none-any"
 LARGEST = 3_000_000  # bytes of all native modules; 1.5 million on x86-64
 
@@ -78,6 +79,42 @@ def test_a_wheel_without_native_code_is_for_any_platform(
     assert told == ("CC" in variables)
 
 
+ADDRESS = "https://example.com/someone/epollo/blob/v1"
+
+
+@pytest.mark.parametrize("address", ["", ADDRESS])
+def test_with_an_address_no_link_of_the_description_is_relative(address: str, tree: Path) -> None:
+    run = build_wheel(tree, EPOLLO_NATIVE="off", EPOLLO_ADDRESS=address)
+    assert run.returncode == 0, run.stderr
+    headers, description = read_metadata(tree)
+    readme = (ROOT / "README.md").read_text()
+    assert "Description-Content-Type: text/markdown" in headers
+    if not address:
+        assert description.strip() == readme.strip()
+        assert "Project-URL" not in headers
+        return
+    assert "Project-URL: Source, https://example.com/someone/epollo" in headers.splitlines()
+    assert links(readme)
+    assert links(description) == [
+        link if ":" in link else f"{ADDRESS}/{link}{'?raw=true' * link.endswith('.png')}"
+        for link in links(readme)
+    ]
+
+
+def links(text: str) -> list[str]:
+    """What links and pictures lead to."""
+    return [a or b for a, b in re.findall(r'\]\(([^)]+)\)|(?:src|srcset)="([^"]+)"', text)]
+
+
+def read_metadata(tree: Path) -> tuple[str, str]:
+    """The headers and the description of the only wheel."""
+    (wheel,) = (tree / "dist").glob("*.whl")
+    with ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        headers, _, description = archive.read(name).decode().partition("\n\n")
+    return headers, description
+
+
 @native
 def test_a_wheel_with_native_code_is_for_this_platform(tree: Path) -> None:
     run = build_wheel(tree, EPOLLO_NATIVE="require")
@@ -87,6 +124,20 @@ def test_a_wheel_with_native_code_is_for_this_platform(tree: Path) -> None:
     assert tag.startswith(f"cp{sys.version_info[0]}{sys.version_info[1]}-")
     assert tag.endswith(f"-{platform}")
     assert [Path(name).name.partition(".")[0] for name in modules] == ["listener"]
+
+
+@native
+def test_c_files_are_made_anew_by_contents_and_not_by_times(tree: Path) -> None:
+    (source,) = tree.rglob("*.pyx")
+    assert build_wheel(tree, EPOLLO_NATIVE="require").returncode == 0
+    made = tree / "build/cython" / source.relative_to(tree).with_suffix(".c")
+    times = [made.stat().st_mtime_ns]
+    assert build_wheel(tree, EPOLLO_NATIVE="require").returncode == 0
+    assert [made.stat().st_mtime_ns] == times
+    source.write_text(f"{source.read_text()}\nCHANGED_BY_A_TEST = 1\n")
+    os.utime(source, (0, 0))  # older than the C file
+    assert build_wheel(tree, EPOLLO_NATIVE="require").returncode == 0
+    assert "CHANGED_BY_A_TEST" in made.read_text()
 
 
 def test_without_a_compiler_require_fails(tree: Path) -> None:
@@ -107,7 +158,7 @@ def test_symbols_are_kept_only_if_asked_for(flags: str, kept: bool, tree: Path) 
 @native
 def test_the_native_modules_are_small_and_without_symbols() -> None:
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    modules = list(Path(epollo.__path__[0]).rglob(f"native/*{suffix}"))
+    modules = list(Path(epollo.__path__[0]).rglob(f"*{suffix}"))
     assert modules
     for module in modules:
         found = {name for name in sections(module) if name.startswith(".debug")}

@@ -12,7 +12,7 @@ LIMITS = {  # changes of file
     "accept to connected": 16,
     "end of stream to closed": 20,
     "async handler": 27,
-    "stop with an idle connection": 54,
+    "stop with an idle connection": 57,
 }
 
 
