@@ -5,8 +5,11 @@
     python -m benchmarks.instructions --forms  # of each form of handler
     python -m benchmarks.instructions --counting  # with all that metrics need counted and timed
     python -m benchmarks.instructions --bookkeeping  # what limits, counters and deadlines add
+    python -m benchmarks.instructions --tls  # and OpenSSL's
     python -m benchmarks.instructions --framing mqtt --framing headers
     python -m benchmarks.instructions --framing benchmarks.sized:Tpkt --framing 'varied tpkt'
+
+`python -m benchmarks.lives` counts those of a connection's life.
 
 The count does not depend on the machine's load: two runs of the same code differ by less than 1 %.
 The kernel's instructions are not part of it, nor is waiting for memory.
@@ -18,32 +21,21 @@ default they are of u32. Depth is the number of messages per turn.
 
 import argparse
 import contextlib
-import ctypes
 import gc
-import math
-import os
-import re
-import shutil
 import socket
-import subprocess
+import ssl
 import sys
-from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-from unittest import mock
 
-from benchmarks import build, compiled
+from benchmarks import callgrind, certificate, command, compiled, counted
+from benchmarks.callgrind import NOTHING
+from benchmarks.counted import CLIENT_TIMEOUT, OFF
 from benchmarks.errors import BenchmarkError
+from benchmarks.frames import VARIED, Frames
 from benchmarks.handlers import EchoOfBoth, EchoOfMessage, prompt_echo
-from benchmarks.sized import Numbered, Tpkt
 from epollo import Server
-from epollo import framing as framings
-from epollo.bench.load.length_inside import LengthInside, is_length_inside
-from epollo.engine import EventLoop, available, new_loop
-from epollo.errors import EncodeError, FramingSpecError
-from epollo.server import timeouts
+from epollo.engine import EventLoop
 from epollo.server.handlers.application import echo
 from epollo.server.handlers.handler import Handler
 
@@ -52,13 +44,6 @@ BLOCKS = 5  # counts of each depth, of which the lowest is reported
 TURNS = 200  # of a block
 WARM_UP_TURNS = 300  # CPython specializes what runs often
 FRAME_SIZE = 68  # of u32 with 64 bytes
-CLIENT_TIMEOUT = 60.0  # seconds; under valgrind everything takes fifty times as long
-NOTHING = "nothing"
-VARIED = "varied "
-
-_NAME = re.compile(r"^desc: Trigger: Client Request: (.+)$", re.MULTILINE)
-_TOTAL = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
-
 
 FORMS: dict[str, Callable[[], Handler]] = {
     "a function of both": lambda: echo,
@@ -69,14 +54,6 @@ FORMS: dict[str, Callable[[], Handler]] = {
     "compiled by mypyc": compiled.load("mypyc_handler"),
 }
 
-
-OFF: dict[str, Any] = {
-    "idle_timeout": 0,
-    "frame_timeout": 0,
-    "write_timeout": 0,
-    "slow_handler": 0,
-    "access_log": "off",
-}
 NO_FEATURES = "nothing"
 COUNTING = "counters"
 EVERYTHING = "everything"
@@ -92,6 +69,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     },
     "message rate": {"max_message_rate": 1_000_000},
 }
+SECURE = "TLS"
 """What a server may be told to count or to limit, with limits that are never reached. The bounds of
 memory, which have no off, are on in all."""
 
@@ -103,6 +81,8 @@ FEATURES[ALL_BUT_RATE] = {
     for name, value in settings.items()
 }
 FEATURES[EVERYTHING] = FEATURES[ALL_BUT_RATE] | FEATURES["message rate"]
+BOOKKEEPING = tuple(FEATURES)
+FEATURES[SECURE] = {"tls_cert": str(certificate.PEM)}
 MOST_ADDED = 0.03  # of the instructions, by everything
 
 
@@ -119,91 +99,17 @@ def instructions(
     Raises:
         BenchmarkError: valgrind, its headers or a C compiler is missing, or the run failed.
     """
-    valgrind = shutil.which("valgrind")
-    if valgrind is None:
-        raise BenchmarkError("no valgrind, which counts the instructions: apt install valgrind")
-    build.build_library(build.CALLGRIND)
-    with TemporaryDirectory() as folder:
-        output = f"--callgrind-out-file={folder}/out"
-        callgrind = [valgrind, "-q", "--tool=callgrind", "--collect-atstart=no", output]
-        child = [sys.executable, "-m", "benchmarks.instructions", "--counted", form, engine]
-        child += ["--framing", spec, "--features", features, "--connections", str(connections)]
-        run(callgrind + child)
-        totals: dict[str, list[int]] = defaultdict(list)
-        for path in Path(folder).glob("out.*"):
-            name, total = read(path)
-            totals[name].append(total)
-    if len(totals[NOTHING]) != 1:
-        raise BenchmarkError("callgrind has written no counts")
-    overhead = totals[NOTHING][0]
+    options = ("--framing", spec, "--features", features, "--connections", str(connections))
+    counts = callgrind.count("benchmarks.instructions", "--counted", form, engine, *options)
+    overhead = counts.lowest(NOTHING)
     return {
-        depth: (min(totals[str(depth)]) - overhead) / TURNS / depth / connections
+        depth: (counts.lowest(str(depth)) - overhead) / TURNS / depth / connections
         for depth in DEPTHS
     }
 
 
-def run(command: list[str]) -> None:
-    """Run the command, quietly when it succeeds."""
-    environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    completed = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False
-    )
-    if completed.returncode != 0:
-        last = (completed.stderr.strip().splitlines() or ["no word on stderr"])[-1]
-        raise BenchmarkError(f"valgrind ended with status {completed.returncode}: {last}")
-
-
-def read(path: Path) -> tuple[str, int]:
-    """Return the name and the total of one of callgrind's files."""
-    text = path.read_text()
-    name, total = _NAME.search(text), _TOTAL.search(text)
-    return name[1] if name else "", int(total[1]) if total else 0
-
-
-def a_frame(spec: str, wanted: int = FRAME_SIZE, number: int = 0) -> bytes:
-    """A frame of that framing, of ``wanted`` bytes; those of another number differ, if they can."""
-    framing = framings.parse(spec)
-    if isinstance(framing, Tpkt | Numbered):
-        return framing.frame(wanted, number)
-    fill = b"%c" % (0x61 + number % 26)
-    for size in range(wanted, 0, -1):
-        with contextlib.suppress(EncodeError):
-            message = fill * size
-            if is_length_inside(framing):
-                message = LengthInside(lambda *_: fill * wanted, framing).message(0, 0, 0)
-            frame = framing.encode(message)
-            if len(frame) == wanted:
-                return frame
-    raise BenchmarkError(f"no frame of {spec} has {wanted} bytes")
-
-
-class Frames:
-    """The frames of each turn: all alike; or those of ``varied SPEC`` of 60 to 75 bytes, and other
-    bytes in the next turn."""
-
-    def __init__(self, spec: str) -> None:
-        self._varied = spec.startswith(VARIED)
-        self._spec = spec.removeprefix(VARIED)
-        self._number = 0
-
-    def turns(self, depth: int, count: int) -> list[bytes]:
-        """Those of the next ``count`` turns of ``depth``."""
-        if not self._varied:
-            return [a_frame(self._spec) * depth] * count
-        return [self._turn(depth) for _ in range(count)]
-
-    def _turn(self, depth: int) -> bytes:
-        self._number += depth
-        numbers = range(self._number, self._number + depth)
-        return b"".join(a_frame(self._spec, 60 + number % 16, number) for number in numbers)
-
-
 def count(engine: str, form: str, spec: str, features: str, connections: int) -> None:
     """Run the server and its client in this process, which callgrind watches."""
-    probe = new_loop(engine)
-    probe.close()
-    # Not what is done once a period: in that time callgrind serves a fiftieth of the messages.
-    timeouts.LONGEST_PERIOD = 3600.0
     server = Server(
         FORMS[form](),
         "127.0.0.1:0",
@@ -211,73 +117,88 @@ def count(engine: str, form: str, spec: str, features: str, connections: int) ->
         framing=spec.removeprefix(VARIED),
         **(OFF | FEATURES[features]),
     )
-    with mock.patch.object(
-        type(probe),
-        "run",
-        lambda loop: _count_turns(loop, server.addresses[0], Frames(spec), connections),
-    ):
-        server.run()
+    frames = Frames(spec, FRAME_SIZE)
+    tls = features == SECURE
+    counted.run(
+        server,
+        engine,
+        lambda loop, address: _count_turns(loop, address, frames, connections, tls),
+    )
 
 
-def _count_turns(loop: EventLoop, address: str, frames: Frames, connections: int) -> None:
-    library = ctypes.CDLL(str(build.CALLGRIND))
-    # The clock goes on while callgrind counts: every turn, and every read, would be a slow one.
-    if loop.late_after < math.inf:
-        loop.late_after = loop.slow_after = CLIENT_TIMEOUT
+def _count_turns(
+    loop: EventLoop, address: str, frames: Frames, connections: int, tls: bool
+) -> None:
+    library = callgrind.library()
     host, _, port = address.rpartition(":")
     with contextlib.ExitStack() as stack:
         clients = []
         for _ in range(connections):
             client = socket.create_connection((host, int(port)), CLIENT_TIMEOUT)
-            clients.append(stack.enter_context(client))
             loop.poll(CLIENT_TIMEOUT)  # accepts it
+            clients.append(stack.enter_context(_secure(client, loop) if tls else client))
         gc.disable()
         # An allocator's pool that is filled and emptied again in each turn costs one percent more.
         # That depends on what else is in the pool, so each block finds something else there.
         ballast: list[bytes] = []
         for depth in DEPTHS:
-            _echo_turns(loop, clients, frames.turns(depth, WARM_UP_TURNS), _nothing)
+            echo_turns(loop, clients, frames.turns(depth, WARM_UP_TURNS), nothing)
             for _ in range(BLOCKS):
-                _echo_turns(loop, clients, frames.turns(depth, TURNS), library.toggle)
+                echo_turns(loop, clients, frames.turns(depth, TURNS), library.toggle)
                 library.dump(str(depth).encode())
                 ballast += [bytes(size) for size in range(0, 512, 8)]
-        for _ in range(TURNS):
-            library.toggle()
-            library.toggle()
+        callgrind.count_nothing(library.toggle, TURNS)
         library.dump(NOTHING.encode())
 
 
-def _echo_turns(
+def _secure(client: socket.socket, loop: EventLoop) -> ssl.SSLSocket:
+    """The client's side of TLS, which shakes hands with a server in the same thread."""
+    secure = certificate.client_context().wrap_socket(client, do_handshake_on_connect=False)
+    secure.setblocking(False)
+    while True:
+        try:
+            secure.do_handshake()
+        except ssl.SSLWantReadError:
+            loop.poll(CLIENT_TIMEOUT)
+        else:
+            break
+    loop.poll(CLIENT_TIMEOUT)  # reads the client's last words
+    secure.settimeout(CLIENT_TIMEOUT)
+    return secure
+
+
+def echo_turns(
     loop: EventLoop,
     clients: list[socket.socket],
     turns: list[bytes],
     toggle: Callable[[], object],
 ) -> None:
-    poll = loop.poll
+    poll, timeout = (
+        loop.poll,
+        CLIENT_TIMEOUT,
+    )  # which CPython sometimes has to look up, sometimes not
     for frames in turns:
         for client in clients:
             client.sendall(frames)
         toggle()
-        poll(CLIENT_TIMEOUT)
+        poll(timeout)
         toggle()
         for client in clients:
-            received = client.recv(len(frames), socket.MSG_WAITALL)
+            received = b""
+            while len(received) < len(frames) and (part := client.recv(len(frames))):
+                received += part
             if received != frames:
                 raise BenchmarkError(f"wrong reply of {len(received)} bytes")
 
 
-def _nothing() -> None:
+def nothing() -> None:
     pass
 
 
 def main() -> int:
     """Print the figures."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.instructions",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("engines", nargs="*", help=f"of {', '.join(available())}; default: all")
+    parser = command.parser_of("instructions", __doc__)
+    command.add_engines(parser)
     parser.add_argument(
         "--forms", action="store_true", help="of each form of handler, not only the built-in echo"
     )
@@ -292,6 +213,9 @@ def main() -> int:
         help="of everything that a server may count and limit, and what each adds",
     )
     parser.add_argument(
+        "--tls", action="store_true", help="by TLS; the instructions of OpenSSL are counted too"
+    )
+    parser.add_argument(
         "--framing",
         action="append",
         metavar="SPEC",
@@ -303,28 +227,30 @@ def main() -> int:
         "--connections", type=int, default=1, help="that have messages in each turn (1)"
     )
     options = parser.parse_args()
-    unknown = set(options.engines) - set(available())
-    if unknown:
-        parser.error(f"no engine {', '.join(sorted(unknown))}; there are {', '.join(available())}")
+    engines = command.engines(parser, options.engines)
+    if options.tls:
+        certificate.make()
+    return command.status(lambda: _do(options, engines))
+
+
+def _do(options: argparse.Namespace, engines: list[str]) -> None:
     specs = options.framing or ["u32"]
-    try:
-        for engine in options.engines or available():
-            if options.counted:
-                count(engine, options.counted, specs[0], options.features, options.connections)
-                continue
-            if options.bookkeeping:
-                show_bookkeeping(engine, options.connections)
-                continue
-            for spec in specs:
-                for form in forms() if options.forms else list(FORMS)[:1]:
-                    what = f", {form}" * options.forms + f", {spec}" * bool(options.framing)
-                    features = COUNTING if options.counting else NO_FEATURES
-                    counts = instructions(engine, form, spec, features, options.connections)
-                    _show(engine, what, counts)
-    except (BenchmarkError, FramingSpecError) as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 1
-    return 0
+    for engine in engines:
+        if options.counted:
+            count(engine, options.counted, specs[0], options.features, options.connections)
+        elif options.bookkeeping:
+            show_bookkeeping(engine, options.connections)
+        else:
+            _show_each(engine, specs, options)
+
+
+def _show_each(engine: str, specs: list[str], options: argparse.Namespace) -> None:
+    for spec in specs:
+        for form in forms() if options.forms else list(FORMS)[:1]:
+            what = f", {form}" * options.forms + f", {spec}" * bool(options.framing)
+            features = COUNTING if options.counting else NO_FEATURES
+            features = SECURE if options.tls else features
+            _show(engine, what, instructions(engine, form, spec, features, options.connections))
 
 
 def forms() -> list[str]:
@@ -340,7 +266,7 @@ def show_bookkeeping(engine: str, connections: int) -> None:
     """Print what each of the features adds, and all of them."""
     base = instructions(engine, connections=connections)
     _show(engine, f", {NO_FEATURES} on", base)
-    for features in FEATURES:
+    for features in BOOKKEEPING:
         if features != NO_FEATURES:
             counts = instructions(engine, features=features, connections=connections)
             for depth, number in counts.items():

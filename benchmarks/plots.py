@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from benchmarks import dark
 from benchmarks.parts import idle, sweeps
 from benchmarks.parts.sweeps import Sweep
 from benchmarks.plan import Plan
@@ -27,13 +28,13 @@ from epollo.lab.machine import this_machine
 
 HEIGHT = 5.0  # inches
 APART = 0.055  # of the axes' height: no two names are nearer
-COLOURS = {
+COLOURS = {  # in HSL, none is lighter than half, as dark copies of these are to be light
     LIMIT: INK,
     NATIVE: GREEN,
     PYTHON: ORANGE,
     UVLOOP_PROTOCOL: BLUE,
-    UVLOOP_STREAMS: "#56B4E9",
-    ASYNCIO_PROTOCOL: "#CC79A7",
+    UVLOOP_STREAMS: "#6A2C91",
+    ASYNCIO_PROTOCOL: "#C2185B",
     ASYNCIO_STREAMS: RED,
 }
 THINGS = {
@@ -53,13 +54,13 @@ class Line:
 
 
 def draw(directory: Path, plan: Plan, samples: Sequence[Sample]) -> list[Path]:
-    """Draw what was measured into the directory; return the files."""
+    """Draw what was measured into the directory, for light and dark pages; return the files."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, picture in pictures(plan, samples):
         path = directory / f"benchmark-{name}.png"
         save(picture, str(path))
-        paths.append(path)
+        paths += [path, dark.copy(path)]
     return paths
 
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 from benchmarks import certificate
 from benchmarks.build import ECHO_SERVER
@@ -86,6 +87,19 @@ UNLIMITED = {
 TLS_OPTIONS = ("--tls-cert", str(certificate.PEM))
 NATIVE_TLS = epollo("native", "native", "TLS", *TLS_OPTIONS)
 PYTHON_TLS = epollo("python", "Python", "TLS", *TLS_OPTIONS)
+
+
+def tls_peer(name: str, label: str, *needed: str) -> Server:
+    """Make the row of a peer that speaks TLS: the transports of ``name`` under one Protocol."""
+    program = "benchmarks.peers.programs.tls_protocol"
+    command = (sys.executable, "-m", program, name, "0", str(certificate.PEM))
+    missing = [each for each in needed if find_spec(each) is None]
+    reason = f"pip install {' '.join(missing)}" if missing else None
+    return Server(f"{name}-tls", label, command, reason, tls=True)
+
+
+AIOFASTNET_TLS = tls_peer("aiofastnet", "aiofastnet on uvloop, TLS", "aiofastnet", "uvloop")
+UVLOOP_TLS = tls_peer("uvloop", "uvloop Protocol, tuned, TLS", "aiofastnet", "uvloop")
 PEER_SERVERS = tuple(
     Server(
         peer.name,

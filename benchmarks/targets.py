@@ -4,17 +4,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks import compiled, markdown
-from benchmarks.parts import beside, churn, forms, idle, limits, open_loop, table, tester, waiting
+from benchmarks.parts import (
+    beside,
+    churn,
+    forms,
+    idle,
+    limits,
+    open_loop,
+    table,
+    tester,
+    tls,
+    waiting,
+)
 from benchmarks.plan import FULL
 from benchmarks.points import HUGE, LARGE, PIPELINED, SMALL, Point
 from benchmarks.samples import Figure, Sample, Series
 from benchmarks.servers import (
+    AIOFASTNET_TLS,
     ASYNCIO_STREAMS,
     BLOCKING,
     FORMS,
     LIMIT,
     LIMITED,
     NATIVE,
+    NATIVE_TLS,
     PYTHON,
     UNLIMITED,
     UVLOOP_PROTOCOL,
@@ -77,12 +90,13 @@ def at_point(server: Server, point: Point, base: Server, bound: float) -> Target
     )
 
 
-def p99(base: Server, bound: float) -> Target:
-    """Make the target of a ratio of latencies."""
+def tail(value: str, rate: open_loop.Rate, base: Server, bound: float) -> Target:
+    """Make the target of a ratio of latencies: of "p99" or "p99.9"."""
+    column = open_loop.COLUMNS[value]
     return Target(
-        f"{NATIVE.label}: p99 at half of uvloop's top rate, to {base.label}",
-        open_loop.p99(NATIVE),
-        open_loop.p99(base),
+        f"{NATIVE.label}: {value} at {rate}, to {base.label}",
+        open_loop.latency(NATIVE, rate, column),
+        open_loop.latency(base, rate, column),
         bound,
         most=True,
     )
@@ -121,8 +135,12 @@ TARGETS = (
     at_point(NATIVE, PIPELINED, ASYNCIO_STREAMS, 20),
     at_point(NATIVE, LARGE, LIMIT, 0.95),
     at_point(NATIVE, HUGE, LIMIT, 0.95),
-    p99(UVLOOP_PROTOCOL, 1.0),
-    p99(LIMIT, 1.1),
+    tail("p99", open_loop.HALF, UVLOOP_PROTOCOL, 1.0),
+    *(
+        tail(value, rate, LIMIT, 1.1)
+        for rate in (open_loop.HALF_OF_C, open_loop.MOST_OF_C)
+        for value in ("p99", "p99.9")
+    ),
     *(at_point(PYTHON, SMALL, peer, 1.0) for peer in PROTOCOLS),
     *(at_point(PYTHON, PIPELINED, peer, 1.0) for peer in PROTOCOLS),
     *(
@@ -144,6 +162,16 @@ TARGETS = (
         )
         for engine in limits.ENGINES
         for point in limits.POINTS
+    ),
+    *(
+        Target(
+            f"{NATIVE_TLS.label}: CPU of a message, {point}, to {AIOFASTNET_TLS.label}",
+            tls.cpu(NATIVE_TLS, point),
+            tls.cpu(AIOFASTNET_TLS, point),
+            1.0,
+            most=True,
+        )
+        for point in tls.POINTS
     ),
     Target(BLOCKING.label, waiting.rate(BLOCKING, SMALL), None, 6000, unit="messages/s"),
     memory(NATIVE, 240),

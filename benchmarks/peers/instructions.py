@@ -6,15 +6,15 @@ for its replies makes each turn; the server cannot take two for one.
 """
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks import callgrind
 from benchmarks.errors import BenchmarkError
-from benchmarks.instructions import DEPTHS, read
+from benchmarks.instructions import DEPTHS
 from benchmarks.peers.split_frames import frame
 from benchmarks.process import READY, ROOT
 from benchmarks.servers import Server
@@ -31,20 +31,22 @@ def per_message(server: Server) -> dict[int, float]:
     Raises:
         BenchmarkError: there is no valgrind, or it cannot follow the server.
     """
-    if shutil.which("valgrind") is None:
-        raise BenchmarkError("no valgrind: apt install valgrind")
+    callgrind.check_valgrind()
     base = total(server, {})
-    return {depth: (total(server, {depth: TURNS}) - base) / TURNS / depth for depth in DEPTHS}
+    counts = {depth: (total(server, {depth: TURNS}) - base) / TURNS / depth for depth in DEPTHS}
+    if not all(count > 0 for count in counts.values()):
+        raise BenchmarkError(f"{server.label} under callgrind: its turns are not counted")
+    return counts
 
 
 def total(server: Server, turns: dict[int, int]) -> int:
     """Return the instructions of a whole run with some turns at some depths."""
     with TemporaryDirectory() as folder:
         output = Path(folder) / "out"
-        callgrind = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={output}"]
+        counting = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={output}"]
         environment = {**os.environ, "PYTHONHASHSEED": "0"}
         with subprocess.Popen(
-            [*callgrind, *server.command],
+            [*counting, *server.command],
             cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         ) as process:  # fmt: skip
             try:
@@ -57,7 +59,7 @@ def total(server: Server, turns: dict[int, int]) -> int:
                 process.kill()
         if not output.exists():
             raise BenchmarkError(f"{server.label} under callgrind: no counts")
-        return read(output)[1]
+        return callgrind.read(output).instructions
 
 
 def drive(process: subprocess.Popen[str], turns: dict[int, int]) -> None:

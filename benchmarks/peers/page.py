@@ -56,8 +56,18 @@ Written by `{command}`.
 
 {provenance(machine)}
 
+{warm_up(results.plan.warmup)}
+
 {tables(results)}
 """
+
+
+def warm_up(seconds: float) -> str:
+    """Say whom the warm-up is too short for."""
+    return (
+        f"A window begins {seconds:g} s after the load. Code that is compiled while it runs, as by "
+        "a JVM, takes some seconds to become fast: `--only netty --warmup 5` is fair to Netty."
+    )
 
 
 def tables(results: Results) -> str:
