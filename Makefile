@@ -9,16 +9,19 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/bytecode
 unexport PYTHONDONTWRITEBYTECODE
 
+WHEELS ?= wheels
+
 # One more than there are cores, as tests wait for much of their time.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 PYTEST := $(BIN)/python -m pytest
 ALL_TESTS := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
-NATIVE_SOURCES := $(wildcard src/epollo/*/native/*.p?? src/epollo/*/*/native/*.p??)
+NATIVE_SOURCES := $(wildcard src/epollo/*/native/*.p?? src/epollo/*/*/native/*.p?? \
+	src/epollo/*/native/*/*.p??)
 NATIVE := setup.py $(NATIVE_SOURCES)
 
 .NOTPARALLEL: # all of them install into .venv
-.PHONY: help demo test check versions truth services bench peers testers fuzz sequences sanitize pictures workers clean
+.PHONY: help demo test check versions truth services bench peers testers fuzz sequences sanitize pictures workers docs wheels clean
 
 help:
 	@echo "make demo   an echo server and 100 connections: the round trips they saw"
@@ -37,6 +40,8 @@ help:
 	@echo "make sequences  every sequence of four events on a connection, and random walks"
 	@echo "make sanitize  the native engine under AddressSanitizer and UBSan"
 	@echo "make pictures  a page of the load tester in docs/images, light and dark; needs chromium"
+	@echo "make docs   these pages and the reference of the API as a site, in build/docs"
+	@echo "make wheels an sdist and wheels in dist, each tried without a compiler"
 
 demo: $(VENV)/installed
 	@echo "== an epoll echo server, and 100 connections that each wait for their reply (3 s)"
@@ -107,8 +112,21 @@ pictures: $(VENV)/test-installed
 	@echo "== a page of the load tester; PICTURES='RESULT.json' for one that was measured"
 	@$(BIN)/python -m tests.bench.pictures $(PICTURES)
 
+docs: $(VENV)/docs-installed
+	@echo "== the site, without a warning and without a broken link"
+	@rm -rf build/docs
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky \
+		--doctree-dir build/doctrees --fresh-env --conf-dir docs/site . build/docs
+	@$(BIN)/python -m docs.site.check build/docs
+	@echo "build/docs/index.html"
+
+wheels: $(VENV)/versions-installed
+	@echo "== an sdist, and a wheel of it for each Python; WHEELS=wheels-3.13 for one"
+	@rm -rf dist build/sdist
+	@$(BIN)/nox --sessions sdist $(WHEELS)
+
 clean:
-	rm -rf $(VENV) .nox build dist src/epollo/*/native/*.so src/epollo/*/*/native/*.so
+	rm -rf $(VENV) .nox build dist src/epollo/*/native/*.so src/epollo/*/*/native/*.so src/epollo/*/native/*/*.so
 
 $(VENV)/created:
 	@echo "== making $(VENV) with $$($(PYTHON) --version)"
@@ -124,7 +142,7 @@ $(VENV)/pip: $(VENV)/created
 	@touch $@
 
 $(VENV)/installed: $(VENV)/created pyproject.toml $(NATIVE)
-	@echo "== installing epollo into $(VENV); its native engine, if there is a C compiler"
+	@echo "== installing epollo into $(VENV); its native engine, if there is a C compiler: some minutes"
 	@$(PIP) --editable .
 	@touch $@
 
@@ -150,6 +168,11 @@ $(VENV)/versions-installed: $(VENV)/pip pyproject.toml
 $(VENV)/fuzz-installed: $(VENV)/installed $(VENV)/pip
 	@$(PIP) --group fuzz \
 		|| echo "== atheris cannot be installed here, so python -m fuzz.decoders cannot be run"
+	@touch $@
+
+$(VENV)/docs-installed: $(VENV)/installed $(VENV)/pip
+	@echo "== installing what the site needs"
+	@$(PIP) --group docs
 	@touch $@
 
 $(VENV)/bench-installed: $(VENV)/installed $(VENV)/pip
