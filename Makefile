@@ -16,8 +16,9 @@ WORKERS ?= $(shell expr $$(nproc) + 1)
 PYTEST := $(BIN)/python -m pytest
 ALL_TESTS := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 
-NATIVE_SOURCES := $(wildcard src/epollo/*/native/*.p?? src/epollo/*/*/native/*.p?? \
-	src/epollo/*/native/*/*.p??)
+# Not *.p??, which is bytecode too.
+NATIVE_SOURCES := $(wildcard src/epollo/*/native/*.p[xy][dix] src/epollo/*/*/native/*.p[xy][dix] \
+	src/epollo/*/native/*/*.p[xy][dix])
 NATIVE := setup.py $(NATIVE_SOURCES)
 
 .NOTPARALLEL: # all of them install into .venv
