@@ -15,6 +15,7 @@ import pytest
 
 import epollo
 from epollo import CloseReason, Connection, address
+from epollo.address import dialing
 from tests.certificates import server_context
 from tests.support import DEADLINE, frame, reset_when_closed
 
@@ -160,6 +161,19 @@ def full_listener() -> Iterator[tuple[str, int]]:
     finally:
         for sock in sockets:
             sock.close()
+
+
+def shorten_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that is not the last one gets half a second of the time at most, so that the next
+    one has nearly all of it, however slow the machine is."""
+    time_share = address.time_share
+
+    def shorter(seconds: float, addresses: int) -> float:
+        share = time_share(seconds, addresses)
+        return min(share, 0.5) if addresses > 1 else share
+
+    for module in (address, dialing):
+        monkeypatch.setattr(module, "time_share", shorter)
 
 
 def resolving(*addresses: Any) -> Callable[..., Any]:

@@ -41,7 +41,7 @@ from tests.client.support import (
 from tests.engines import Engine
 from tests.logs import Log
 from tests.other_loops import Run
-from tests.support import DEADLINE, Recorder, frame, unacknowledged, unused
+from tests.support import DEADLINE, Recorder, frame, unacknowledged, until, unused
 
 NO_WAIT = Backoff(first=0.001, most=0.001)
 
@@ -423,8 +423,8 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
         with support.full_listener() as full, peer_that(echo) as where:
             good = ("127.0.0.1", address.parse(where).port)
             monkeypatch.setattr(socket, "getaddrinfo", resolving(full, good))
-            async with AsyncClient("several.example:80", timeout=2) as client:
-                client.timeout = DEADLINE
+            support.shorten_shares(monkeypatch)
+            async with AsyncClient("several.example:80", timeout=DEADLINE) as client:
                 assert await client.request(b"hello") == b"hello"
             monkeypatch.setattr(socket, "getaddrinfo", resolving(full, full))
             with pytest.raises(epollo.ConnectError, match="timed out; nothing answers there"):
@@ -740,6 +740,7 @@ def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up(run: Run) ->
 
     async def test() -> None:
         async with client_of(take_nothing, max_frame=1 << 28, timeout=SOON) as client:
+            until(lambda: len(ends) == 2)
             with pytest.raises(epollo.ClientTimeout, match="did not take the message"):
                 await client.send(bytes(16 << 20))
             for _ in range(100):  # it is closed in a later iteration of the loop
@@ -796,7 +797,7 @@ from concurrent.futures import thread as pools
 import epollo
 
 async def ask():
-    async with epollo.AsyncClient(sys.argv[1], timeout=2) as client:
+    async with epollo.AsyncClient(sys.argv[1], timeout=20) as client:
         print(await client.request(b"after main"), flush=True)
 
 def run():
@@ -1041,13 +1042,14 @@ def test_a_cancelled_request_whose_reply_came_leaves_the_connection(run: Run) ->
 
     async def test() -> None:
         async with client_of(answers_one) as client:
-            asking = asyncio.create_task(client.request(b"1", timeout=SOON))
+            long = 3.0  # seconds: its reply comes before that
+            asking = asyncio.create_task(client.request(b"1", timeout=long))
             await asyncio.sleep(0)
             asking.cancel()
             waiting = asyncio.create_task(client.request(b"2"))
             while not client.late_replies:
                 await asyncio.sleep(0.001)
-            await asyncio.sleep(SOON)  # the deadline of the first passes
+            await asyncio.sleep(long)  # the deadline of the first passes
             go_on.set()
             assert await waiting == b"2"
 

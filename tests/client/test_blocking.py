@@ -35,15 +35,20 @@ from tests.client.support import (
 )
 from tests.engines import Engine
 from tests.logs import Log
-from tests.support import DEADLINE, Recorder, frame, unacknowledged, unused
+from tests.support import DEADLINE, Recorder, frame, unacknowledged, until, unused
 
 NO_WAIT = Backoff(first=0.001, most=0.001)
 
 
 @contextmanager
 def client_of(*acts: Act, **settings: Any) -> Iterator[Client]:
-    """A client of a peer that does ``acts``."""
-    with peer_that(*acts) as where, epollo.connect(where, **settings) as client:
+    """A client of a peer that does ``acts``; its timeout does not apply to connecting."""
+    timeout = settings.pop("timeout", DEADLINE)
+    with (
+        peer_that(*acts) as where,
+        epollo.connect(where, timeout=timeout and DEADLINE, **settings) as client,
+    ):
+        client.timeout = timeout
         yield client
 
 
@@ -162,8 +167,8 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
     with support.full_listener() as full, peer_that(echo) as where:
         good = ("127.0.0.1", address.parse(where).port)
         monkeypatch.setattr(socket, "getaddrinfo", resolving(full, good))
-        with epollo.connect("several.example:80", timeout=2) as client:
-            client.timeout = DEADLINE
+        support.shorten_shares(monkeypatch)
+        with epollo.connect("several.example:80", timeout=DEADLINE) as client:
             assert client.request(b"hello") == b"hello"
 
 
@@ -700,6 +705,7 @@ def test_the_kernel_holds_nothing_of_a_connection_that_was_given_up() -> None:
         assert closed.wait(DEADLINE)
 
     with client_of(take_nothing, max_frame=1 << 28, timeout=SOON) as client:
+        until(lambda: len(ends) == 2)
         with pytest.raises(epollo.ClientTimeout, match="did not take the message"):
             client.send(bytes(16 << 20))
         held = unacknowledged(*ends)

@@ -22,7 +22,16 @@ from epollo.client import upstream
 from epollo.client.asynchronous import pool as asynchronous_pool
 from epollo.client.upstream import Upstreams
 from tests.certificates import server_context, trusting
-from tests.client.support import SOON, echo, encrypted, full_listener, peer_that, read, silent
+from tests.client.support import (
+    SOON,
+    echo,
+    encrypted,
+    full_listener,
+    peer_that,
+    read,
+    shorten_shares,
+    silent,
+)
 from tests.engines import Engine
 from tests.other_loops import Run
 from tests.support import DEADLINE, frame, in_a_fork, until, unused
@@ -326,13 +335,16 @@ def test_a_connection_more_that_cannot_be_made_fails_no_request(run: Run) -> Non
     thread.join()
 
 
-def test_an_address_that_does_not_answer_leaves_time_for_the_next(run: Run) -> None:
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def test(*addresses: str) -> None:
-        async with AsyncPool(addresses, timeout=2, backoff=LONG) as pool:
+        async with AsyncPool(addresses, timeout=DEADLINE, backoff=LONG) as pool:
             assert await pool.request(b"1") == b"1"
 
+    shorten_shares(monkeypatch)
     with full_listener() as (host, port), peer_that(echo, echo) as good:
-        with Pool([f"{host}:{port}", good], timeout=2, backoff=LONG) as pool:
+        with Pool([f"{host}:{port}", good], timeout=DEADLINE, backoff=LONG) as pool:
             assert pool.request(b"1") == b"1"
         run(test(f"{host}:{port}", good))
 
