@@ -189,6 +189,37 @@ class Peer:
         self.close()
 
 
+class Talking:
+    """A conversation in which this side never pauses, but for what a busy machine makes of it.
+
+    A server that stops may end it after ``quiet`` seconds of silence. Since the last question that
+    it has answered was sent, no less has passed: on a busy machine that may be so at any time.
+    """
+
+    def __init__(self, peer: Peer, quiet: float, farewell: bytes = b"") -> None:
+        self.ended = False
+        self._peer = peer
+        self._quiet = quiet
+        self._farewell = farewell  # the last message of a server that ends a connection
+        self._last = time.monotonic()
+
+    def ask(self, message: bytes) -> bytes:
+        """The reply; nothing once the server has ended the conversation, in a pause."""
+        if self.ended:
+            return b""
+        asked = time.monotonic()
+        try:
+            reply = self._peer.ask(message)
+        except (OSError, struct.error):
+            reply = self._farewell
+        if reply == self._farewell:
+            assert time.monotonic() - self._last > self._quiet / 2  # its clock may be a coarse one
+            self.ended = True
+            return b""
+        self._last = asked
+        return reply
+
+
 class Recorder:
     """An echo handler that remembers what it was told, for a test in another thread."""
 
