@@ -71,7 +71,8 @@ versions: $(VENV)/versions-installed
 
 truth: $(VENV)/test-installed
 	@echo "== the load tester against servers whose answer is known, stops and reloads, with the figures"
-	@$(PYTEST) -m truth -s -v tests/bench/truth tests/server/test_stopping.py tests/workers/test_witness.py $(TRUTH)
+	@$(PYTEST) -m truth -s -v tests/bench/truth tests/control/test_servers.py tests/server/test_stopping.py \
+		tests/workers/test_witness.py $(TRUTH)
 
 services: $(VENV)/services-installed
 	@echo "== real clients speak to the examples; those that are not installed are skipped"

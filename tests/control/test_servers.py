@@ -342,30 +342,47 @@ def test_a_flood_of_lists_leaves_turns_as_they_are(
 
 
 @pytest.mark.parametrize("workers", [[], ["--workers", "1"]], ids=["one process", "workers"])
+def test_messages_are_answered_next_to_hostile_clients(
+    tmp_path: Path, path: Path, engine: Engine, workers: list[str]
+) -> None:
+    """Each within the deadline, and the commands of others afterwards."""
+    with controlled(*engine.flags, *workers, folder=tmp_path) as server:
+        _slowest_next_to_hostile_clients(server, path)
+        until(lambda: server.ask("status")["stage"] == "serves")
+
+
+@pytest.mark.truth
+@pytest.mark.parametrize("workers", [[], ["--workers", "1"]], ids=["one process", "workers"])
 def test_hostile_clients_delay_no_message(
     tmp_path: Path, path: Path, engine: Engine, workers: list[str]
 ) -> None:
-    """Some hang, some send garbage, some ask without an end and never read."""
     with controlled(*engine.flags, *workers, folder=tmp_path) as server:
-        clients = [socket.socket(socket.AF_UNIX) for _ in range(12)]
-        try:
-            with Peer(server.server.address) as peer:
-                slowest = 0.0
-                for client in clients:
-                    client.connect(str(path))
-                    client.setblocking(False)
-                late = time.monotonic() + 1.0
-                while time.monotonic() < late:
-                    for number, client in enumerate(clients):
-                        _annoy(client, number)
-                    began = time.monotonic()
-                    assert peer.ask(b"x") == b"x"
-                    slowest = max(slowest, time.monotonic() - began)
-            assert slowest < 0.5  # generous: a busy machine; what hung would take seconds
-        finally:
+        slowest = _slowest_next_to_hostile_clients(server, path)
+    print(f"\nnext to 12 hostile clients, the slowest reply took {slowest * 1e3:.1f} ms")
+    assert slowest < 0.5  # what hung would take seconds
+
+
+def _slowest_next_to_hostile_clients(server: Controlled, path: Path) -> float:
+    """The seconds of the slowest reply in a second of them. Some clients hang, some send garbage,
+    some ask without an end and never read."""
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(12)]
+    slowest = 0.0
+    try:
+        with Peer(server.server.address) as peer:
             for client in clients:
-                client.close()
-        until(lambda: server.ask("status")["stage"] == "serves")
+                client.connect(str(path))
+                client.setblocking(False)
+            end = time.monotonic() + 1.0
+            while time.monotonic() < end:
+                for number, client in enumerate(clients):
+                    _annoy(client, number)
+                began = time.monotonic()
+                assert peer.ask(b"x") == b"x"
+                slowest = max(slowest, time.monotonic() - began)
+    finally:
+        for client in clients:
+            client.close()
+    return slowest
 
 
 def _annoy(client: socket.socket, number: int) -> None:
