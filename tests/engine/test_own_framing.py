@@ -16,6 +16,7 @@ from epollo import AsyncClient, CloseReason, Connection, EncodeError, FrameTooLa
 from epollo.engine import available
 from epollo.errors import SettingError
 from epollo.framing import Buffer, Decoder, Framing, Line
+from tests.clock import Clock
 from tests.engines import Engine
 from tests.logs import Log
 from tests.support import DEADLINE, SHORTLY, Peer, Recorder
@@ -209,7 +210,7 @@ def test_a_frame_that_is_no_bytes_is_the_same_to_both_engines(
     assert found[0] == found[1]
 
 
-def test_a_decoder_is_told_of_the_end_once_and_at_the_end(engine: Engine) -> None:
+def test_a_decoder_is_told_of_the_end_once_and_at_the_end(engine: Engine, clock: Clock) -> None:
     told: list[str] = []
     swept = threading.Event()
 
@@ -224,6 +225,7 @@ def test_a_decoder_is_told_of_the_end_once_and_at_the_end(engine: Engine) -> Non
             while not swept.is_set():  # the idle one is closed: some sweeps have passed
                 peer.send(b"good")
                 assert peer.receive(4) == b"good"
+                clock.tick()
             assert told == []
             peer.end()
             assert peer.receive_all() == b""

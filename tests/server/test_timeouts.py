@@ -328,7 +328,7 @@ def test_a_jump_of_the_wall_clock_closes_nobody(engine: Engine, tmp_path: Path, 
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # it never jumps: clock_gettime(2)
     }
-    limits = ["--idle-timeout", "1s", "--frame-timeout", "1h"]
+    limits = ["--idle-timeout", "3s", "--frame-timeout", "1h"]  # the busy one may be slow
     with (
         serving("clock:now", *engine.flags, *limits, cwd=tmp_path, env=env) as server,
         Peer(server.address) as busy,
@@ -345,7 +345,7 @@ def test_a_jump_of_the_wall_clock_closes_nobody(engine: Engine, tmp_path: Path, 
             now = int(busy.ask(b"?"))
             slow.send(begin[sent : sent + 1])
             sent += 1
-        assert time.monotonic() - asked >= 1, "a deadline is never early"
+        assert time.monotonic() - asked >= 3, "a deadline is never early"
         assert abs(now - before - days * DAY) < DAY / 2, "the clock has not jumped"
         slow.send(begin[sent:])
         assert abs(int(slow.receive(14)[4:]) - now) < DAY / 2

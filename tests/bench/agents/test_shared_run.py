@@ -174,16 +174,27 @@ class Outlived(LocalProcesses):
     outlived: bool = True
 
 
+class Fatal(Known):
+    """Kills one of those who ask it, once a second has been told and before all is answered."""
+
+    def __init__(self, agents: LocalProcesses) -> None:
+        super().__init__()
+        self.seen: list[Second] = []
+        self._agents = agents
+
+    def received(self, message: bytes, connection: Connection) -> bytes | None:
+        if self.messages.total() == 200:  # of 300
+            until(lambda: self.seen)
+            self._agents.processes[1].process.kill()
+        return super().received(message, connection)
+
+
 def test_a_share_that_is_lost_is_missing_and_the_plan_is_what_it_was(tester: str) -> None:
-    agents, seen = Outlived(), list[Second]()
-
-    def kill(second: Second) -> None:
-        seen.append(second)
-        agents.processes[1].process.kill()
-
-    with Server(Known(), "127.0.0.1:0") as server:
+    handler = Fatal(agents := Outlived())
+    seen = handler.seen
+    with Server(handler, "127.0.0.1:0") as server:
         load: dict[str, Any] = {"messages": None, "duration": 3, "rate": 100, "connections": 4}
-        result = SharedRun(workload(server, engine=tester, **load), agents, kill).run()
+        result = SharedRun(workload(server, engine=tester, **load), agents, seen.append).run()
     kept, lost = result.agents
     assert (kept.missing, kept.connections, kept.messages) == ("", 2, 150)
     assert (lost.name, lost.messages) == ("process 2 of 2", 0)
