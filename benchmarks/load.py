@@ -13,7 +13,7 @@ from benchmarks.build import CHURN, LOAD
 from benchmarks.errors import BenchmarkError, NoReply
 from benchmarks.process import Running
 from benchmarks.quiet import LOAD_WAITED, SERVER_WAITED
-from benchmarks.usage import Stopwatch
+from benchmarks.usage import Stopwatch, minor_faults
 
 GRACE = 30.0  # seconds beyond its plan that the load generator gets
 MARGIN = 0.05  # of the window, at either end, that is not observed: the clocks differ a little
@@ -125,17 +125,21 @@ def run(
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The cores that the server used, and the parts of the window for which each side had none."""
+    """The cores that the server used, and the parts of the window for which each side had none; and
+    the server's page faults a second."""
 
     server_cores: float
     server_waited: float
     load_cores: float
     load_waited: float
+    faults: float
 
     def values(self, rate: float) -> dict[str, float]:
-        """Return them by name, with the server's CPU time of each message in microseconds."""
+        """Return them by name, with the server's CPU time of each message in microseconds and its
+        page faults."""
         return {
             "cpu_us": 1e6 * self.server_cores / rate,
+            "faults": self.faults / rate,
             "load_cores": self.load_cores,
             SERVER_WAITED: self.server_waited,
             LOAD_WAITED: self.load_waited,
@@ -178,8 +182,10 @@ def observe(server: int, load: int, begin: float, seconds: float) -> Observed:
     process get its core, and they may have: the lateness counts as time for which they waited."""
     sleep_until(begin + MARGIN * seconds)
     watches = Stopwatch(server), Stopwatch(load)
+    before, started = minor_faults(server), time.monotonic()
     sleep_until(begin + (1 - MARGIN) * seconds)
-    seen = Observed(*watches[0].stop(), *watches[1].stop())
+    faults = (minor_faults(server) - before) / (time.monotonic() - started)
+    seen = Observed(*watches[0].stop(), *watches[1].stop(), faults)
     late = max(0.0, time.monotonic() - begin - seconds) / seconds
     return replace(seen, load_waited=max(seen.load_waited, late))
 

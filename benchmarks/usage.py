@@ -1,4 +1,4 @@
-"""CPU time of processes, and for how long they waited for a core (schedstat of proc(5))."""
+"""CPU time of processes, for how long they waited for a core, and page faults: proc(5)."""
 
 import time
 from collections.abc import Collection
@@ -34,6 +34,12 @@ def threads(pid: int) -> dict[str, Usage]:
             continue
         found[file.parent.name] = Usage(ran / 1e9, waited / 1e9)
     return found
+
+
+def minor_faults(pid: int) -> int:
+    """Return how many pages the kernel has given a process without a read from disk."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[7])  # min_flt
 
 
 class Stopwatch:

@@ -27,7 +27,7 @@ from epollo.errors import SettingError
 from epollo.framing import Buffer
 from epollo.logs.files import reopen_log_files
 from epollo.logs.logger import logger
-from epollo.server import collector, contradictions
+from epollo.server import allocator, collector, contradictions
 from epollo.server.admin import Admin
 from epollo.server.application_protocol import ApplicationProtocol
 from epollo.server.certificates import Certificates
@@ -376,6 +376,7 @@ class Server:
         self._protocol.executor.begin(self._started)
         if self._process_settings_apply:
             collector.leave_out_what_is_loaded()
+            allocator.keep_freed(self._started)
         if self._thread is not None:
             self._thread.ready()
 
