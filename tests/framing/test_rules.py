@@ -171,7 +171,7 @@ def test_an_error_does_not_hand_out_its_messages_twice() -> None:
 @pytest.mark.parametrize("wrong", [5, "text", [1, 2], None])
 @pytest.mark.parametrize("spec", [*FRAMINGS, "raw"])
 def test_only_bytes_can_be_encoded(spec: str, wrong: object) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=f"bytes are needed, not {type(wrong).__name__}"):
         parse(spec).encode(wrong)  # type: ignore[arg-type]
 
 

@@ -181,6 +181,18 @@ def test_a_module_in_this_folder_may_be_meant(
     )
 
 
+def test_a_module_that_is_misspelt_is_no_name_of_a_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("meters.py").touch()
+    with pytest.raises(FramingSpecError) as caught:
+        parse("meter:Meter")
+    assert str(caught.value) == (
+        "framing module 'meter' not found here or on sys.path; did you mean meters?"
+    )
+
+
 @pytest.mark.parametrize(
     ("spec", "why"),
     [

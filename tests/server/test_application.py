@@ -101,7 +101,8 @@ class AsyncCall:
     ("handler", "why"),
     [
         (42, "'int' is an int: neither a function nor an object with received"),
-        (None, "neither a function"),
+        (None, "nor an object with received; pass the function itself, not its reply"),
+        (b"reply", "nor an object with received; pass the function itself, not its reply"),
         (nothing, "must take"),
         (three, "must take"),
         (keyword, "must take"),

@@ -105,7 +105,13 @@ def fault_of(error: FrameError) -> Fault:
 
 def to_bytes(data: Buffer) -> bytes:
     """``data`` as bytes; unlike ``bytes(data)``, a TypeError for an int or a list of ints."""
-    return data if type(data) is bytes else memoryview(data).tobytes()
+    if type(data) is bytes:
+        return data
+    try:
+        return memoryview(data).tobytes()
+    except TypeError:
+        hint = "; encode the text" if isinstance(data, str) else ""
+        raise TypeError(f"bytes are needed, not {type(data).__name__}{hint}") from None
 
 
 def over_max_frame(size: int, limit: int) -> EncodeError:

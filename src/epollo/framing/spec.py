@@ -95,7 +95,8 @@ def _meant(spec: str) -> str:
     for names, meant in _OTHER_NAMES.items():
         if name in names.split():
             return meant
-    near = nearest(_head(spec), HEADS)
+    heads = [head for head in HEADS if head.endswith(":")] if is_path(spec) else HEADS
+    near = nearest(_head(spec), heads)
     return _FORMS_BY_HEAD.get(near, near) if near else ""
 
 

@@ -48,7 +48,7 @@ _MEANINGS = {
     "connect_timeout": "not connected within {timeout}: is the accept queue full?",
     "reset": "the server, or its kernel, broke the connection",
     "closed_early": "the server closed while replies were due",
-    "closed_idle": "the server closed between messages: raise its idle timeout, or send more often",
+    "closed_idle": "the server closed between messages: a stop, a reload or an idle timeout",
     UNTOLD: "of all kinds: a partial result does not tell them apart",
     "slow_consumer": "too much was unsent: the server reads too slowly",
     "bad_frame": "the server sent an invalid {framing} frame",

@@ -101,10 +101,9 @@ def application(handler: Handler, name: str | None = None) -> Application:
         raise HandlerError(f"handler {name!r} is a class; pass an instance of it")
     receive: Any = getattr(handler, "received", handler)
     if not callable(receive):
-        near = similar_method(handler, "received")
         raise HandlerError(
             f"handler {name!r} is {kind(handler)}: neither a function nor an object with received"
-            + (f"; it has {near}: did you mean received?" if near else "")
+            + _meant_by(handler)
         )
     hooks = {hook: getattr(handler, hook, _ignore) for hook in HOOKS}
     calls = {"received": receive, **hooks}
@@ -132,6 +131,14 @@ def application(handler: Handler, name: str | None = None) -> Application:
         ),
         generates=generates,
     )
+
+
+def _meant_by(handler: object) -> str:
+    """A hint for ``handler``, which cannot be called: the likely mistake."""
+    if handler is None or isinstance(handler, bytes):
+        return "; pass the function itself, not its reply"
+    near = similar_method(handler, "received")
+    return f"; it has {near}: did you mean received?" if near else ""
 
 
 def _check_hook(name: str, hook: str, called: Any) -> None:
