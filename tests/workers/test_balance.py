@@ -16,10 +16,31 @@ import pytest
 
 from tests.certificates import Files
 from tests.engines import Engine
-from tests.support import Peer, epollo, frame, happens, stop_process, until
-from tests.workers.support import GREETING, Storm, Supervised, answer, supervised, write
+from tests.support import Peer, epollo, frame, happens, serving, stop_process, until
+from tests.workers.support import (
+    GREETING,
+    Storm,
+    Supervised,
+    answer,
+    ended,
+    supervised,
+    write,
+)
 
 KINDS = ["exact", "unix", "fd"]
+# It ends later than its supervisor.
+LEISURELY = """
+import asyncio, os
+
+class Leisurely:
+    async def received(self, message):
+        return f"{version} {{os.getpid()}}".encode()
+
+    async def stopping(self, server):
+        await asyncio.sleep(0.1)
+
+handle = Leisurely()
+"""
 LATE = "a worker is late"  # on a busy machine: then the spread is not exact for a while
 
 
@@ -301,6 +322,25 @@ def test_a_worker_takes_nothing_while_it_drains(engine: Engine, tmp_path: Path) 
         os.kill(victim, signal.SIGTERM)
         server.logged(f"worker {victim} was told to stop")
         assert victim not in _ask_all(server, stack, 20)
+
+
+def test_workers_whose_supervisor_is_killed_serve_what_they_have(
+    engine: Engine, tmp_path: Path
+) -> None:
+    write(tmp_path, 1, LEISURELY)
+    flags = ("--balance", "exact", "--graceful-timeout", "1h", "--drain-quiet", "1h", *engine.flags)
+    with serving("app:handle", "-w", "2", *flags, cwd=tmp_path) as process:
+        server = Supervised(process, tmp_path)
+        workers = server.workers
+        with ExitStack() as stack:
+            peers = [stack.enter_context(server.connect()) for _ in range(4)]
+            served = {answer(peer)[1] for peer in peers}
+            server.signal(signal.SIGKILL)
+            process.wait()
+            server.logged("the supervisor is gone", 2)
+            assert {answer(peer)[1] for peer in peers} == served == workers
+        until(lambda: all(map(ended, workers)))
+        assert not server.lines(" ERROR ")
 
 
 def test_it_is_for_workers() -> None:

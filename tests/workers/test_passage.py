@@ -221,6 +221,32 @@ def test_a_worker_tells_that_a_connection_has_ended(engine: Engine) -> None:
         loop.close()
 
 
+@pytest.mark.parametrize("closing", [False, True])
+def test_what_was_passed_before_the_supervisor_has_ended_is_served(
+    engine: Engine, closing: bool
+) -> None:
+    """The kernel reports first that it has not read all answers; then comes what it has passed."""
+    loop, counters, passed = engine.loop(), Counters(), Passage()
+    intake = Intake(loop, passed.theirs, Attacher(loop, Echo(), ConnectionLimiter(counters)))
+    ours, theirs = socket.socketpair()
+    try:
+        intake.report()  # nobody reads it
+        passed.add(ours)
+        assert passed.flush() == []
+        passed._ours.close()
+        ours.close()
+        if closing:
+            intake.close(1024)
+        else:
+            until(lambda: loop.poll(0.01) is not None and intake.listener.fileno() < 0)
+        assert counters.open == 1
+    finally:
+        intake.close()
+        passed.theirs.close()
+        theirs.close()
+        loop.close()
+
+
 def test_all_that_waits_is_passed_at_the_end(scene: Callable[[int], Scene]) -> None:
     """Even to workers that do not answer: there are no others."""
     two = scene(2)

@@ -73,6 +73,11 @@ class Intake:
             try:
                 if packet is None:
                     packet = receive(self.listener)
+            except ConnectionResetError:
+                continue  # answers were unread: said once, before what was passed is handed over
+            except EOFError:
+                self.close()
+                return
             except OSError:
                 return
             if not self._answer(packet):

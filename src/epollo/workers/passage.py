@@ -48,12 +48,15 @@ class Packet(NamedTuple):
 
 
 def receive(sock: socket.socket) -> Packet:
-    """The next packet with connections. Raises OSError, such as BlockingIOError."""
+    """The next packet with connections. Raises OSError, such as BlockingIOError, and EOFError once
+    the supervisor has ended."""
     data, ancillary, _, _ = sock.recvmsg(_PASSED.size, _SPACE, socket.MSG_CMSG_CLOEXEC)
     descriptors = array("i")
     for level, kind, value in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             descriptors.frombytes(value[: len(value) - len(value) % descriptors.itemsize])
+    if not data:
+        raise EOFError
     number, family, size = _PASSED.unpack(data)
     return Packet(number, family, size, descriptors)
 
