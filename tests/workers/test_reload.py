@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -137,6 +139,55 @@ def test_a_reload_during_a_reload_follows_it_once(tmp_path: Path) -> None:
         server.logged("reload done", 2)
         assert {server.ask()[0] for _ in range(40)} == {"3"}
         assert len(server.lines("reload: 2 workers")) == 2
+
+
+BOOTING = """
+import os, time
+open("booting", "a").close()
+while os.path.exists("wait"):
+    time.sleep(0.01)
+version = {version}
+handle = lambda message: f"{{version}} {{os.getpid()}}".encode()
+"""
+
+
+@contextmanager
+def _booting(server: Supervised, version: int | str) -> Iterator[None]:
+    """A worker was killed, and its successor boots with that code until the context ends."""
+    server.write(version, BOOTING)
+    wait, booting = server.folder / "wait", server.folder / "booting"
+    wait.touch()
+    os.kill(min(server.workers), signal.SIGKILL)
+    until(booting.exists)
+    yield
+    wait.unlink()
+
+
+@pytest.mark.parametrize("version", [2, "1 / 0"])
+def test_a_worker_that_boots_when_a_reload_begins_has_the_code_of_before(
+    tmp_path: Path, version: int | str
+) -> None:
+    """Whether it comes to serve or not, another one boots."""
+    with supervised(tmp_path) as server:
+        with _booting(server, version):
+            server.write(3)
+            server.signal(signal.SIGHUP)
+            server.logged("reload: 2 workers")
+        server.logged("reload done: 2 workers replaced")
+        assert {server.ask()[0] for _ in range(40)} == {"3"}
+        until(lambda: len(server.workers) == 2)
+
+
+def test_a_worker_that_boots_when_a_reload_begins_serves_if_the_new_code_does_not_boot(
+    tmp_path: Path,
+) -> None:
+    with supervised(tmp_path, workers=1) as server:
+        with _booting(server, 2):
+            server.write("1 / 0")
+            server.signal(signal.SIGHUP)
+            server.logged("reload: 1 worker")
+        server.logged("reload given up, the workers before go on")
+        assert server.ask()[0] == "2"
 
 
 def test_a_worker_killed_during_a_reload_is_replaced_at_once(tmp_path: Path) -> None:

@@ -152,7 +152,8 @@ class Pool:
 
     def respawn(self, slot: Slot, lifetime: float) -> None:
         """Boot a worker for ``slot``, whose last one has lived for ``lifetime`` seconds."""
-        if slot.booting is not None or slot.timer is not None or self.stopping:
+        awaited = slot.booting is not None or slot.timer is not None or slot in self._due
+        if awaited or self.stopping:
             return
         pause = slot.pause.after(lifetime)
         if not pause:
@@ -166,6 +167,7 @@ class Pool:
         while self._due:
             slot = self._due.popleft()
             if slot.booting is None and slot in self.slots and not self.stopping:
+                slot.generation = self.generation
                 try:
                     self._fork(slot)
                 except OSError as error:

@@ -37,7 +37,8 @@ class Replacements:
     """A reload replaces the workers of all slots; recycling replaces one.
 
     If a new worker does not boot, the old one goes on, and so do those of the slots that the reload
-    has not reached.
+    has not reached. A worker that boots when the reload begins may have imported the code of
+    before, so another one boots after it.
     """
 
     def __init__(self, pool: Pool, task: Task, reloaded: Callable[[], object]) -> None:
@@ -46,7 +47,7 @@ class Replacements:
         self._task = task
         self._reloaded = reloaded
         self._queue: deque[Slot] = deque()
-        self._active: Slot | None = None  # its new worker boots
+        self._active: Slot | None = None  # a worker boots for it
         self._recycle_at: dict[Slot, float] = {}  # the earliest time for the next recycling
         self._reloading = self._again = False
         self._told: list[Told] = []  # of the reload under way
@@ -115,7 +116,7 @@ class Replacements:
     def on_ready(self, slot: Slot) -> None:
         """A new worker serves ``slot``."""
         self._end_request(slot, "")
-        if slot is self._active:
+        if slot is self._active and not self._boots_anew(slot):
             self._active = None
             self._replaced += 1
             self._next()
@@ -123,7 +124,7 @@ class Replacements:
     def on_boot_failed(self, slot: Slot, error: EpolloError) -> None:
         """A new worker of ``slot`` has not come to serve."""
         self._end_request(slot, str(error))
-        if slot is not self._active:
+        if slot is not self._active or self._boots_anew(slot):
             return
         self._active = None
         if self._reloading:
@@ -141,7 +142,9 @@ class Replacements:
     def _next(self) -> None:
         while self._active is None and self._queue:
             slot = self._queue.popleft()
-            if self._is_replaceable(slot):
+            if slot.booting is not None and self._has_begun_before(slot):
+                self._active = slot
+            elif self._is_replaceable(slot):
                 self._active = slot
                 self._pool.boot(slot)
             else:
@@ -161,6 +164,18 @@ class Replacements:
         if not self._reloading or slot in self._requested:
             return True
         return worker.generation < self._pool.generation
+
+    def _boots_anew(self, slot: Slot) -> bool:
+        """The boot of a worker is over. If it has begun before the reload, boot another one."""
+        anew = self._has_begun_before(slot)
+        if anew:
+            self._pool.boot(slot)
+        return anew
+
+    def _has_begun_before(self, slot: Slot) -> bool:
+        """Has the last boot for ``slot`` begun before the reload that is under way?"""
+        before = slot.generation < self._pool.generation
+        return self._reloading and before and not slot.given_up
 
     def _end_request(self, slot: Slot, error: str) -> None:
         """The worker of ``slot`` is replaced, or is not going to be."""

@@ -16,6 +16,7 @@ class Slot:
         self.index: int = index
         self.current: Worker | None = None
         self.booting: Worker | None = None
+        self.generation: int = 0  # of the last worker that was forked for it, or should have been
         self.pause: RespawnPause = RespawnPause()
         self.recycling_pause: RespawnPause = RespawnPause()
         self.timer: Timer | None = None  # until the next fork, while there is no worker
