@@ -314,8 +314,51 @@ def test_a_stop_during_a_handover_ends_both(tmp_path: Path) -> None:
         server.signal(signal.SIGTERM)
         assert server.server.wait() == 0
         assert ended(new)
+        assert not server.lines("this supervisor goes on")
         (tmp_path / "wait").unlink()
         until(lambda: all(map(ended, booting)))
+
+
+# A supervisor that comes to serve when it is told to stop.
+LATE = """#!{python}
+import json, os, signal, socket, sys
+told = json.loads(os.environ["_EPOLLO_HANDOVER"])
+ready = dict(kind="ready", taken=[len(each["fds"]) for each in told["listeners"]])
+
+def claim(*_):
+    socket.socket(fileno=told["channel"]).send(b"." + json.dumps(ready).encode())
+    sys.exit()
+
+signal.signal(signal.SIGTERM, claim)
+open("waits", "w").close()
+while True:
+    signal.pause()
+"""
+
+
+def test_a_new_one_that_comes_to_serve_after_the_stop_has_begun_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    late = tmp_path / "late"
+    late.write_text(LATE.format(python=sys.executable))
+    late.chmod(0o755)
+    code = (
+        f"import sys; sys.executable = {str(late)!r}\n"
+        "import epollo\n"
+        "epollo.serve('app:handle', '127.0.0.1:0', workers=1, drain_delay='1h', log_level='info')"
+    )
+    write(tmp_path, 1)
+    with python("-c", code, cwd=tmp_path) as process:
+        server = Supervised(process, tmp_path)
+        before = server.workers
+        server.signal(signal.SIGUSR2)
+        until((tmp_path / "waits").exists)
+        server.signal(signal.SIGTERM)
+        until(lambda: server.workers == before)
+        until(process.sleeps)
+        assert server.ask()[0] == "1"  # the delay goes on
+        server.signal(signal.SIGTERM)
+        assert process.wait() == 0
 
 
 # ---- Other settings

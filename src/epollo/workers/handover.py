@@ -201,9 +201,11 @@ class Handover:
             self._fail(f"process {ended} {how}, before it served")
 
     def stop(self) -> None:
-        """This supervisor stops: the new one too, unless it serves in its place."""
+        """This supervisor stops: the new one too, unless it serves in its place. What that says now
+        comes too late."""
         if self._pid and not self.done:
             self._end_deadline()
+            self.booting = False
             os.kill(self._pid, signal.SIGTERM)
             grace = self._settings.graceful_timeout + KILL_SECONDS
             self._loop.call_later(grace, partial(self._kill, self._pid))
