@@ -239,6 +239,7 @@ def test_code_that_does_not_boot_changes_nothing(tmp_path: Path, code: str, why:
         ("", "workers: a supervisor can only hand over to another"),
         ('workers = 2\nbind = "127.0.0.1:0"\nframing = "u33"', "framing"),
         ("(", "epollo.toml"),
+        ('workers = 2\nbind = "127.0.0.1:0"\nuser = "nobody-here"', "no user 'nobody-here' here"),
     ],
 )
 def test_settings_that_are_wrong_change_nothing(tmp_path: Path, settings: str, why: str) -> None:

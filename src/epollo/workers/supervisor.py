@@ -81,10 +81,12 @@ class Supervisor:
         self._settings = task.settings
         self._task = task
         binds = address.parse_all(task.settings.bind)
+        self._processes = Processes(task.settings)
+        self._watcher = FileWatcher(watched) if watched else None
+        # From here on, a supervisor that waits for this one is told by this one that it fails.
         self._inheritance = inheritance()
         passed = address.activated() if self._inheritance is None else self._inheritance.systemd
         binds = binds_or_systemd_sockets(binds, passed, bind_given=bind_given)
-        self._processes = Processes(task.settings)
         # The engine to read: nothing here depends on speed.
         self._loop = new_loop("python", "auto")
         self._sockets = Sockets(task.settings, binds)
@@ -102,7 +104,6 @@ class Supervisor:
         self._admin: Admin | None = None
         self._inquiries = Inquiries(self._loop, self._pool)
         self._scaling = Scaling(self._loop, self._pool, self._sockets, task.settings.workers)
-        self._watcher = FileWatcher(watched) if watched else None
         systemd = [each.fd for each in passed if each.fd is not None]
         self._handover: Handover = Handover(
             self._loop,
