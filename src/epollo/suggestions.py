@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+_LONGEST = 64
+"""Characters. A longer text is no mistyped name. It may be a peer's, and to compare tens of
+thousands of characters takes many milliseconds."""
+
 
 def nearest(typed: str, known: Iterable[str]) -> str:
     """The name in ``known`` that is most like ``typed``; empty if none is. Case, and whether words
     are joined by ``-`` or ``_``, make no difference."""
+    if len(typed) > _LONGEST:
+        return ""
     import difflib  # here, because only errors need it
 
     by_plain_name = {_plain(name): name for name in known}

@@ -133,6 +133,7 @@ def test_the_log_level_of_the_supervisor_is_set_once_the_workers_have_agreed() -
             "no reason 'slow_consumers': did you mean slow",
         ),
         ("closed", {"reason": "nonsense"}, "no reason 'nonsense': there are "),
+        ("closed", {"reason": "n" * 4000}, f"no reason '{'n' * 40}': there are "),
         ("connections", {"limit": 0}, f"limit: 0 is not from 1 to {MOST_OPEN}"),
         ("connections", {"limit": MOST_OPEN + 1}, "limit: "),
         ("connections", {"limit": "7"}, "connections: limit is not of the type int"),

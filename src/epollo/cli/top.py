@@ -35,7 +35,7 @@ def top(ctx: click.Context, sort: str, once: bool) -> None:
     """Watch a running server, live in the terminal: rates, times, workers and slow peers."""
     if sort not in SORTS:
         raise click.UsageError(f"--sort: {sort!r} is not one of {', '.join(SORTS)}")
-    if not once and not (sys.stdout.isatty() and sys.stdin.isatty()):
+    if not once and not all(each is not None and each.isatty() for each in (sys.stdin, sys.stdout)):
         raise UsageError("top: needs a terminal; --once prints one screen elsewhere")
     # Imported only here, so that the help comes quickly.
     from rich.console import Console

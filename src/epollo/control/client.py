@@ -46,7 +46,7 @@ class ControlClient:
         self._socket.settimeout(wait)
         try:
             self._send(json.dumps({"command": command, **given}).encode() + b"\n")
-            return json.loads(self._line())
+            return _object(self._line())
         except TimeoutError:
             raise ControlError(
                 f"the server at {self.path} does not answer within {wait:g} s"
@@ -57,7 +57,7 @@ class ControlClient:
             ) from None
         except OSError as error:
             raise ControlError(f"{self.path}: {cause_of(error)}") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ControlError(f"what answers at {self.path} is no server of epollo") from None
 
     def close(self) -> None:
@@ -85,6 +85,14 @@ class ControlClient:
             self._received += data
         line, _, self._received[:] = self._received.partition(b"\n")
         return bytes(line)
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    """The JSON object in ``line``. Raises ValueError if it has no such."""
+    found = json.loads(line)
+    if not isinstance(found, dict):
+        raise ValueError
+    return found
 
 
 def _reason(path: str, error: OSError) -> str:

@@ -37,6 +37,7 @@ MOST_OPEN = 200
 MOST_CLOSED = 1000
 """Closed connections in one answer."""
 _USUAL_ROWS = 100
+_MOST_QUOTED = 40  # characters
 _REASONS = tuple(map(str, CloseReason))
 
 _PARAMETERS: dict[str, dict[str, type]] = {
@@ -127,7 +128,7 @@ class Commands:
         connection: str | None = None,
     ) -> None:
         if sort not in SORTS:
-            raise Refused(f"no sort {sort!r}: {_meant(sort, SORTS)}")
+            raise Refused(f"no sort {_quoted(sort)}: {_meant(sort, SORTS)}")
         rows = _checked_limit(limit, MOST_OPEN)
         processes = None if worker is None else self._in_slot(worker)
         arguments: dict[str, Any] = {"sort": sort, "limit": rows}
@@ -154,7 +155,7 @@ class Commands:
     ) -> None:
         rows = _checked_limit(limit, MOST_CLOSED)
         if reason is not None and reason not in _REASONS:
-            raise Refused(f"no reason {reason!r}: {_meant(reason, _REASONS)}")
+            raise Refused(f"no reason {_quoted(reason)}: {_meant(reason, _REASONS)}")
 
         def tell(answers: list[Answer]) -> None:
             merged = _merged(answers, "closed", self._unanswered(answers))
@@ -211,7 +212,7 @@ class Commands:
 
     def _log_level(self, done: Done, level: str | None = None, logger: str = "epollo") -> None:
         if level is not None and level.lower() not in LEVELS:
-            raise Refused(f"no level {level!r}: {_meant(level, LEVELS)}")
+            raise Refused(f"no level {_quoted(level)}: {_meant(level, LEVELS)}")
 
         def tell(answers: list[Answer]) -> None:
             error = next((values["error"] for _, values in _said(answers) if "error" in values), "")
@@ -259,7 +260,9 @@ class Commands:
         if not colon and len(states) == 1:
             process = str(states[0].process)
         if not _is_number(process) or not _is_number(number):
-            raise Refused(f"{connection!r} is no connection: write PROCESS:NUMBER, as in the lists")
+            raise Refused(
+                f"{_quoted(connection)} is no connection: write PROCESS:NUMBER, as in the lists"
+            )
         if int(process) not in {each.process for each in states}:
             raise Refused(_no_connection(connection))
         return int(process), int(number)
@@ -299,13 +302,13 @@ def _parsed(line: bytes) -> tuple[str, dict[str, Any]]:
     command = request.pop("command")
     parameters = _PARAMETERS.get(command)
     if parameters is None:
-        raise Refused(f"no command {command[:40]!r}: {_meant(command[:40], _PARAMETERS)}")
+        raise Refused(f"no command {_quoted(command)}: {_meant(command, _PARAMETERS)}")
     arguments = {name: value for name, value in request.items() if value is not None}
     for name, value in arguments.items():
         wanted = parameters.get(name)
         if wanted is None:
             there = f"there are {', '.join(parameters)}" if parameters else "there are none"
-            raise Refused(f"{command}: no argument {name[:40]!r}: {there}")
+            raise Refused(f"{command}: no argument {_quoted(name)}: {there}")
         if type(value) is not wanted:
             raise Refused(f"{command}: {name} is not of the type {wanted.__name__}")
     return command, arguments
@@ -313,6 +316,11 @@ def _parsed(line: bytes) -> tuple[str, dict[str, Any]]:
 
 def _meant(typed: str, known: Iterable[str]) -> str:
     return did_you_mean(typed, known) or f"there are {', '.join(known)}"
+
+
+def _quoted(text: str) -> str:
+    """The beginning of what a client has sent, for an error."""
+    return repr(text[:_MOST_QUOTED])
 
 
 def _is_number(text: str) -> bool:

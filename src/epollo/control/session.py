@@ -19,7 +19,7 @@ from epollo.engine.events import READ, WRITE
 from epollo.errors import FrameError
 from epollo.framing import parse
 
-MOST_REQUEST = 64 << 10  # bytes
+MOST_REQUEST = 4 << 10  # bytes: to parse more would make a turn of the loop longer
 MOST_ANSWER = 4 << 20  # bytes
 REQUEST_SECONDS = 60.0  # from the last answer to the end of the next request
 ANSWER_SECONDS = 5.0  # for the client to take an answer
