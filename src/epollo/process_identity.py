@@ -59,11 +59,16 @@ def identity(user: str = "", group: str = "") -> Identity | None:
     return Identity(uid, gid, name)
 
 
+def give(files: Sequence[str | Path], wanted: Identity) -> None:
+    """Let ``files`` belong to the user and group of ``wanted``. Raises OSError."""
+    for file in files:
+        os.chown(file, wanted.uid, wanted.gid, follow_symlinks=False)
+
+
 def become(wanted: Identity, files: Sequence[str | Path] = ()) -> None:
     """Give ``files`` to the user and group of ``wanted``, and run as these from now on, with the
     supplementary groups of the user: for good, as the saved IDs change too (setresuid(2))."""
-    for file in files:
-        os.chown(file, wanted.uid, wanted.gid, follow_symlinks=False)
+    give(files, wanted)
     if wanted.name:
         os.initgroups(wanted.name, wanted.gid)
     else:

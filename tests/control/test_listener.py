@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from epollo.control import listener, session
 from epollo.control.client import ControlClient
 from epollo.control.commands import Commands
 from epollo.control.listener import MOST, ControlListener, listen_at
-from epollo.engine import EventLoop
+from epollo.engine import EventLoop, new_loop
 from epollo.errors import ControlError
 from tests.control.support import Client, FakeServer, figures
 from tests.logs import Log
@@ -199,6 +199,21 @@ def test_of_too_many_clients_the_first_is_closed(loop: EventLoop, path: Path) ->
         assert late.ask("status")["version"]
         assert clients[0].line() is None
         assert clients[1].ask("status")["version"]
+
+
+def test_a_client_that_the_poller_cannot_watch_is_refused_in_one_line(
+    path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = new_loop("python", "select")
+    with closing(loop), answering(loop, path):
+        with monkeypatch.context() as full:
+            full.setattr("epollo.engine.python.poller.SELECT_LIMIT", 0)
+            with Client(path) as refused:
+                assert refused.line() is None
+        with Client(path) as client:
+            assert client.ask("status")["version"]
+    [line] = log.take()
+    assert line.startswith("control: connection refused: select cannot watch descriptor ")
 
 
 def test_a_client_reads_no_second_request_while_one_is_done(loop: EventLoop, path: Path) -> None:

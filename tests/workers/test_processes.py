@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from epollo.errors import SettingError
+from epollo.settings import Settings
+from epollo.workers.processes import Processes
 from tests.support import epollo, epollo_here, until
 from tests.workers.support import Supervised, supervised
 
@@ -70,6 +73,13 @@ def test_a_user_that_does_not_exist_is_refused_before_anything(tmp_path: Path) -
     assert done.returncode == 2
     assert done.stderr.startswith("epollo: error: --user: there is no user 'nobody-at-all' here")
     assert not (tmp_path / "pid").exists()
+
+
+@root_only
+def test_a_file_that_cannot_be_given_to_the_user_is_refused_in_one_line(tmp_path: Path) -> None:
+    processes = Processes(Settings(user="nobody"))
+    with pytest.raises(SettingError, match="^user: cannot become 'nobody': No such file"):
+        processes.begin([str(tmp_path / "gone")])
 
 
 def test_the_pid_file_is_the_supervisors(tmp_path: Path) -> None:

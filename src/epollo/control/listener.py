@@ -17,7 +17,7 @@ from epollo import address
 from epollo.control.commands import Commands
 from epollo.control.session import Session
 from epollo.engine import EventLoop
-from epollo.errors import AddressError, BindError, SettingError
+from epollo.errors import AddressError, BindError, PollerFull, SettingError
 from epollo.logs.logger import logger
 
 MOST = 16  # clients at a time
@@ -121,7 +121,8 @@ class ControlListener:
         user = _user_of(sock)
         try:
             session = Session(self._loop, sock, self._commands, self._ended)
-        except OSError:  # the poller cannot watch it
+        except (PollerFull, OSError) as error:
+            _log.warning("control: connection refused: %s", error)
             sock.close()
             return
         self._sessions[session] = None

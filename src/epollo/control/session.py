@@ -32,7 +32,8 @@ _FRAMING = parse("line", MOST_REQUEST)
 
 
 class Session:
-    """Answers one client, a request at a time; while it is at one, it reads no other."""
+    """Answers one client, a request at a time; while it is at one, it reads no other. Raises
+    PollerFull and OSError if the loop cannot watch its socket."""
 
     def __init__(
         self,
@@ -54,8 +55,8 @@ class Session:
         self._events = 0
         self._timer: Timer | None = None
         self._pause_until = 0.0
-        self._limit(REQUEST_SECONDS)
         self._update()
+        self._limit(REQUEST_SECONDS)
 
     @property
     def closed(self) -> bool:

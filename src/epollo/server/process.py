@@ -12,6 +12,7 @@ from epollo.process_identity import (
     Identity,
     PidFile,
     become,
+    give,
     identity,
     set_process_name,
 )
@@ -63,8 +64,22 @@ class ServerProcess:
 def become_for(settings: Settings, wanted: Identity, files: Sequence[str] = ()) -> None:
     """Give ``files`` to the user and group of ``settings``, which are ``wanted``, and run as these
     from now on. Raises SettingError."""
-    try:
+    with _refused(settings):
         become(wanted, files)
+
+
+def give_for(settings: Settings, wanted: Identity, files: Sequence[str]) -> None:
+    """Give ``files`` to the user and group of ``settings``, which are ``wanted``. Raises
+    SettingError."""
+    with _refused(settings):
+        give(files, wanted)
+
+
+@contextmanager
+def _refused(settings: Settings) -> Iterator[None]:
+    """What the system refuses in the ``with`` block is a SettingError."""
+    try:
+        yield
     except OSError as error:
         raise SettingError(
             f"user: cannot become {settings.user or settings.group!r}: {error.strerror}; "

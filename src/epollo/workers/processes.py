@@ -8,12 +8,11 @@ application.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from epollo.logs.logger import logger
 from epollo.process_identity import PidFile, identity, set_process_name
-from epollo.server.process import become_for
+from epollo.server.process import become_for, give_for
 from epollo.settings import Settings
 
 _log = logger("epollo.supervisor")
@@ -32,8 +31,7 @@ class Processes:
         workers' user, as without workers."""
         self._set_name("supervisor")
         if self._identity is not None:
-            for file in socket_files:
-                os.chown(file, self._identity.uid, self._identity.gid, follow_symlinks=False)
+            give_for(self._settings, self._identity, socket_files)
 
     def write_pid_file(self) -> None:
         """This supervisor is the one to send signals to. Raises SettingError."""
