@@ -247,6 +247,24 @@ def test_serve_returns_though_a_handler_swallows_its_cancellation(
     assert line.startswith("left behind by the stop, since it did not end: handler stubborn for ")
 
 
+class Nameless:
+    """A hook of it does not end, and its text cannot be told."""
+
+    async def received(self, message: bytes) -> None: ...
+
+    async def stopped(self, server: Server) -> None:
+        await asyncio.Event().wait()
+
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+def test_a_hook_is_left_though_the_text_of_its_handler_raises(engine: Engine, log: Log) -> None:
+    with engine.server(Nameless(), graceful_timeout=0, loop="asyncio"):
+        pass
+    assert log.take() == ["left behind by the stop, since it did not end: Nameless.stopped"]
+
+
 def test_the_deadline_is_the_grace_and_a_little_and_moves_when_forced() -> None:
     stop = Stop(10)
     moved: list[float | None] = []

@@ -78,7 +78,7 @@ def test_a_user_that_does_not_exist_is_refused_before_anything(tmp_path: Path) -
 @root_only
 def test_a_file_that_cannot_be_given_to_the_user_is_refused_in_one_line(tmp_path: Path) -> None:
     processes = Processes(Settings(user="nobody"))
-    with pytest.raises(SettingError, match="^user: cannot become 'nobody': No such file"):
+    with pytest.raises(SettingError, match=r"^user: cannot become 'nobody': No such file"):
         processes.begin([str(tmp_path / "gone")])
 
 

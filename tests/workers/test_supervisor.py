@@ -119,6 +119,13 @@ def test_a_server_is_one_process() -> None:
             1,
             "the application raised KeyError: 'NOTHING_SUCH' .*app.py:3",
         ),
+        (
+            "import threading, time\n"
+            "threading.Thread(target=time.sleep, args=(3600,)).start()\n"
+            "1 / 0",
+            2,
+            "cannot be imported: ZeroDivisionError: division by zero .*app.py:3",
+        ),
     ],
 )
 def test_an_application_that_does_not_boot(

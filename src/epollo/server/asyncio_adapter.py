@@ -127,7 +127,7 @@ async def call(hook: Callable[[Any], object], argument: object, stop: Stop) -> b
         raise
     if pending:
         task.cancel()
-        stop.leave_behind([getattr(hook, "__qualname__", repr(hook))])
+        stop.leave_behind([_name_of(hook)])
         return False
     for variable, value in context.items():
         variable.set(value)
@@ -205,6 +205,11 @@ async def _in_thread(call: Callable[[], object]) -> None:
         thread.join()  # which has nothing more to do
 
 
+def _name_of(function: object) -> str:
+    """Of a function or a coroutine. Not its repr, which for a method calls one of the user's."""
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
 async def _awaited(result: Any) -> None:
     await result
 
@@ -220,7 +225,7 @@ def _end_tasks(loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]], s
     for task in running:
         if not task.done():
             if task.get_name() != TASK_NAME:  # hooks and handlers are reported already
-                stop.leave_behind([f"task {getattr(task.get_coro(), '__qualname__', task)}"])
+                stop.leave_behind([f"task {_name_of(task.get_coro())}"])
             # asyncio would log the task again when it is destroyed.
             loop.set_exception_handler(lambda *_: None)
         elif not task.cancelled() and (error := task.exception()) is not None:

@@ -254,6 +254,16 @@ def exit_within(seconds: float, stop: Stop) -> None:
     _thread.start_new_thread(wait, ())
 
 
+def exit_after(seconds: float, status: int) -> None:
+    """End the process with ``status`` if it still runs after ``seconds``."""
+
+    def wait() -> None:
+        time.sleep(seconds)
+        exit_process("", status)
+
+    _thread.start_new_thread(wait, ())
+
+
 def exit_process(what: str, status: int) -> None:
     """End the process without waiting for anything. Logs that ``what`` is left behind, if given."""
     if what:

@@ -23,7 +23,7 @@ from epollo import address
 from epollo.control.inquirer import Values
 from epollo.control.operations import Done
 from epollo.descriptors import all_descriptors
-from epollo.engine import Timer, new_loop
+from epollo.engine import new_loop
 from epollo.errors import EpolloError, SettingError, UsageError
 from epollo.logs.files import reopen_log_files
 from epollo.logs.logger import logger
@@ -42,6 +42,7 @@ from epollo.workers.pool import Pool
 from epollo.workers.processes import Processes
 from epollo.workers.replacement import Outcome, Replacements
 from epollo.workers.scaling import Scaling
+from epollo.workers.shutdown import Shutdown
 from epollo.workers.slot import Slot
 from epollo.workers.sockets import Sockets
 from epollo.workers.task import Task
@@ -122,9 +123,14 @@ class Supervisor:
         self._notices = Notices()
         self._ready_line = ""
         self._announced = False  # that all serve
-        self._stops = 0  # 1: the workers are to drain, 2: they were aborted
-        self._delay: Timer | None = None  # until they drain
-        self._terms = 0  # SIGTERMs, which may go to the whole group of processes
+        self._shutdown = Shutdown(
+            self._loop,
+            task.settings,
+            self._pool,
+            self._sockets,
+            self._handover,
+            self._notices.stopping,
+        )
         self._failure: BaseException | None = None
 
     def run(self) -> None:
@@ -198,7 +204,7 @@ class Supervisor:
     def _is_ready(self) -> bool:
         """Do the workers serve, with no end in sight?"""
         borrowed = self._inheritance is not None and not self._owned
-        return self._announced and not (self._stops or self._handover.done or borrowed)
+        return self._announced and not (self._shutdown.asked or self._handover.done or borrowed)
 
     def _serve(self) -> None:
         for _ in range(self._settings.workers):
@@ -292,7 +298,7 @@ class Supervisor:
 
     @property
     def stopping(self) -> bool:
-        return bool(self._stops)
+        return self._shutdown.asked
 
     @property
     def before(self) -> int | None:
@@ -309,7 +315,7 @@ class Supervisor:
         return ""
 
     def stop(self) -> None:
-        self._stop(self._settings.drain_delay, quick=False)
+        self._shutdown.ask(self._settings.drain_delay)
 
     def reload(self, done: Done) -> None:
         def tell(outcome: Outcome) -> None:
@@ -325,7 +331,7 @@ class Supervisor:
     # ---- Development
 
     def _on_change(self, files: list[str]) -> None:
-        if not self._stops:
+        if not self._shutdown.asked:
             _log.info("changed: %s", ", ".join(files))
             self._pool.boot_anew()
             self._replacements.reload()
@@ -343,7 +349,7 @@ class Supervisor:
     def _on_owned(self) -> None:
         """It has handed over, or has ended."""
         self._owned = True
-        if not self._stops:
+        if not self._shutdown.asked:
             self._sockets.own()
             try:
                 self._processes.write_pid_file()
@@ -379,7 +385,7 @@ class Supervisor:
     def _begin_handover(self) -> None:
         """Begin one that was asked for, unless there is something to wait for."""
         before = self._inheritance
-        if not self._handover_asked or self._stops or not self._announced:
+        if not self._handover_asked or self._shutdown.asked or not self._announced:
             return
         if self._replacements.busy or self._scaling.busy or (before and not before.over):
             return
@@ -425,11 +431,7 @@ class Supervisor:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
-            self._pool.stop_signalled = True  # now: a worker may soon say that it got one too
-            if self._stops > 1:
-                self._pool.kill_all()
-                signal.signal(number, signal.SIG_DFL)
-                signal.raise_signal(number)
+            self._shutdown.note_signal(number)
         self._loop.call_threadsafe(partial(self._act, number))
 
     def _act(self, number: int) -> None:
@@ -437,13 +439,12 @@ class Supervisor:
             self._pool.reap()
             self._handover.reap()
         elif number == signal.SIGTERM:
-            self._terms += 1
-            self._stop(self._settings.drain_delay, quick=False)
+            self._shutdown.on_sigterm()
         elif number == signal.SIGINT:
-            self._stop(0.0, quick=True)
+            self._shutdown.ask(quick=True)
         elif number == signal.SIGUSR1:
             self._reopen_logs()
-        elif self._stops:
+        elif self._shutdown.asked:
             pass
         elif self._handover.done:
             self._handover.signal(number)
@@ -471,47 +472,13 @@ class Supervisor:
             case signal.SIGTTOU:
                 self._scaling.change(-1)
 
-    def _stop(self, delay: float, *, quick: bool) -> None:
-        """Let the workers drain after ``delay``. The second time, end the delay; if there is none,
-        abort."""
-        if not self._stops:
-            self._stops = 1
-            if self._handover.done:  # the workers drain already
-                if quick:
-                    self._pool.accept_last(self._settings.backlog)
-                    self._pool.drain_all(self._terms, quick=True)
-                return
-            self._notices.stopping()
-            if self._sockets.borrowed:  # another supervisor's workers accept
-                delay = 0.0
-            self._pool.stop(delay, self._terms)
-            self._handover.stop()
-            if delay:
-                self._delay = self._loop.call_later(delay, partial(self._drain, quick=quick))
-            else:
-                self._drain(quick=quick)
-        elif self._delay is not None:
-            self._delay.cancel()
-            self._drain(quick=quick)
-        else:
-            self._stops += 1
-            self._pool.abort(self._terms)
-
-    def _drain(self, *, quick: bool) -> None:
-        self._delay = None
-        borrowed = self._sockets.borrowed
-        queued = "none" if borrowed else "all"
-        self._pool.accept_last(0 if borrowed else self._settings.backlog)
-        self._sockets.close()  # first: then no connection can wait in a queue that nobody accepts
-        self._pool.drain_all(self._terms, queued, quick=quick)
-
     def _fail(self, error: BaseException) -> None:
         """It cannot serve: end all, and raise the first error."""
         self._refuse(error)
         if self._failure is None:
             self._failure = error
-            if not self._stops:
-                self._stop(0.0, quick=True)
+            if not self._shutdown.asked:
+                self._shutdown.ask(quick=True)
 
 
 def _none(sockaddr: Any) -> None:

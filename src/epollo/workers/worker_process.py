@@ -18,13 +18,14 @@ from epollo.errors import EpolloError
 from epollo.importing import described, from_the_user_on
 from epollo.server.handlers.application import echo, load_application
 from epollo.server.process import check_descriptors
-from epollo.server.stopping import exit_within
+from epollo.server.stopping import exit_after, exit_within
 from epollo.workers.channel import Channel
 from epollo.workers.inherited import Inherited
 from epollo.workers.task import Task
 from epollo.workers.worker_server import WorkerServer
 
 _EXIT_SECONDS = 0.4  # for the interpreter to exit after the deadline of a stop
+_FAILED_SECONDS = 3.0  # the same, of a worker that cannot serve: it may still report its error
 
 
 def become_worker(
@@ -110,8 +111,11 @@ def _forget_the_disk() -> None:
 
 
 def _failed(channel: Channel, error: BaseException, text: str, status: int) -> int:
+    """Tell the supervisor, and end soon: a thread that the application has started may prevent the
+    interpreter's exit."""
     shown = _traceback_of(error.__cause__)
     channel.send("failed", text=text, error=type(error).__name__, traceback=shown)
+    exit_after(_FAILED_SECONDS, status)
     return status
 
 
