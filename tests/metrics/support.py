@@ -81,11 +81,15 @@ class Scraped:
 
 
 def scraped_when(where: str, condition: Callable[[Scraped], object]) -> Scraped:
-    """The first scrape for which ``condition`` holds."""
+    """The first scrape for which ``condition`` holds. Some may have no response in the server's
+    time for one: on a busy machine, with workers that it waits for."""
     found: list[Scraped] = []
 
     def holds() -> object:
-        found[:] = [Scraped(where)]
+        try:
+            found[:] = [Scraped(where)]
+        except ConnectionError:
+            return False
         return condition(found[0])
 
     until(holds)

@@ -169,8 +169,8 @@ def test_a_worker_tells_what_it_counts_each_second(tmp_path: Path) -> None:
         with server.connect() as peer:
             peer.ask(b"x")
             stop_process(worker)  # it answers no scrape from now on
-            until(lambda: Scraped(where).sum("epollo_workers_unanswered") == 1)
-            before = Scraped(where).sum(RECEIVED)
+            silent = scraped_when(where, lambda now: now.sum("epollo_workers_unanswered") == 1)
+            before = silent.sum(RECEIVED)
             os.kill(worker, signal.SIGCONT)
             scraped_when(where, lambda now: now.sum(RECEIVED) == 1)
             assert before in (0, 1)
