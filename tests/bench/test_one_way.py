@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from epollo import Connection
-from epollo.bench import Result, Workload, run
+from epollo.bench import Driver, Result, Workload, run
 from epollo.bench.output.text import render
 from epollo.bench.results.verdict import Verdict
 from tests.bench.hostile import Accepted, hostile
 from tests.engines import Engine
-from tests.support import DEADLINE, frame
+from tests.support import DEADLINE, frame, until
 
 MESSAGES = 200
 
@@ -30,9 +30,13 @@ class Sink:
 
 
 def load(where: str, engine: str, **changes: Any) -> Result:
+    return run(workload(where, engine, **changes))
+
+
+def workload(where: str, engine: str, **changes: Any) -> Workload:
     settings: dict[str, Any] = {"connections": 3, "messages": MESSAGES, "duration": None}
     settings |= {"warmup": 0, "timeout": DEADLINE, "rate": 5000, "expect": "none"}
-    return run(Workload(address=where, engine=engine, **settings | changes))
+    return Workload(address=where, engine=engine, **settings | changes)
 
 
 @pytest.mark.parametrize(
@@ -64,10 +68,21 @@ def test_a_reply_is_extra(engine: Engine) -> None:
         while peer.next_frame():
             pass
 
+    drivers: list[Driver] = []
+
+    def end() -> None:
+        until(lambda: drivers[0].counters.errors.get("extra") == 2)
+        drivers[0].stop()
+
     with hostile(answer_one) as where:
-        result = load(where, engine.name, connections=1)
+        settings: dict[str, Any] = {"connections": 1, "messages": None, "duration": 60}
+        drivers.append(Driver(workload(where, engine.name, **settings)))
+        ending = threading.Thread(target=end)
+        ending.start()
+        result = drivers[0].run()
+        ending.join()
     assert result.errors == {"extra": 2}
-    assert result.messages == MESSAGES
+    assert result.messages == result.sent
 
 
 def test_a_server_that_does_not_read_is_noticed(engine: Engine) -> None:

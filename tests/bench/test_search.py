@@ -6,16 +6,14 @@ import json
 import math
 import random
 import signal
-import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from epollo import Connection, Server, SettingError, UsageError
-from epollo.bench import Result, Search, Workload, find_rate
+from epollo import SettingError, UsageError
+from epollo.bench import Result, Search, Workload, find_rate, recovery
 from epollo.bench.cli.bench import bench
 from epollo.bench.output.probes import row as line_of
 from epollo.bench.results.histogram import Histogram
@@ -375,41 +373,61 @@ def test_a_search_that_found_none_shows_the_lowest_rate_tried() -> None:
 
 
 class Backlog:
-    """Accepts every message, and answers them one after the other at a fixed rate. A connection
-    that closes does not shorten its queue."""
+    """Accepts every message, and answers them one after the other at a fixed rate, in a time of
+    its own. A connection that closes does not shorten its queue."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
-        self.free = 0.0
+        self.now = 0.0
+        self.begun_with: list[float] = []  # the seconds of its queue when each probe began
+        self._free = 0.0  # when it has answered all
 
-    def received(self, message: bytes, connection: Connection) -> None:
-        now = time.monotonic()
-        self.free = max(self.free, now) + 1 / self.rate
-        later = connection.loop.call_later  # type: ignore[attr-defined]
-        later(self.free - now, partial(self.answer, message, connection))
+    @property
+    def queue(self) -> float:
+        return max(0.0, self._free - self.now)
 
-    def answer(self, message: bytes, connection: Connection) -> None:
-        if not connection.closed:
-            connection.send(message)
+    def probe(self, load: Workload) -> Result:
+        assert isinstance(load.rate, float)
+        assert load.duration is not None
+        self.begun_with.append(self.queue)
+        self._take(load.rate * load.duration)
+        self.now += load.duration
+        latency = self.queue
+        self.now += min(latency, load.timeout)
+        return made(load.rate, latency)
+
+    def trial(self, load: Workload) -> Result:
+        """Of one message."""
+        self._take(1)
+        waited = min(self.queue, load.timeout)
+        self.now += waited
+        return made_up(lambda *_: waited * 1e9, seconds=1, per_second=1, connections=1)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def _take(self, messages: float) -> None:
+        self._free = max(self._free, self.now) + messages / self.rate
 
 
-class Enough(Exception):
-    """The test has seen what it needs."""
-
-
-def test_a_probe_begins_when_the_server_has_recovered_from_the_one_before() -> None:
-    server, probes = Backlog(150), []
-
-    def look(probe: Probe) -> None:
-        probes.append(probe)
-        if len(probes) > 1 and probes[-2].rate > server.rate:
-            raise Enough
-
-    with Server(server, "127.0.0.1:0") as at:
-        load = Workload(address=at.addresses[0], connections=2, duration=0.3, warmup=0, timeout=0.1)
-        with pytest.raises(Enough):
-            find_rate(load, "p99<100ms", progress=look)
-    assert probes[-1].result.first_reply.total == 2, "each connection was served within the timeout"
+def test_a_probe_begins_when_the_server_has_recovered_from_the_one_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server, left = Backlog(150), list[float]()
+    monkeypatch.setattr(recovery, "monotonic", lambda: server.now)
+    monkeypatch.setattr(recovery, "sleep", server.sleep)
+    load = replace(LOAD, rate=1000.0, timeout=0.1)
+    search = find_rate(
+        load,
+        "p99<100ms",
+        run=server.probe,
+        trial=server.trial,
+        progress=lambda _: left.append(server.queue),
+    )
+    assert search.rate is not None
+    assert 130 < search.rate <= 160
+    assert server.begun_with == [0.0] * len(search.probes)
+    assert max(left) > 1, "the next one would have begun with a queue"
 
 
 def test_a_search_does_not_ask_for_processes_where_the_tester_was_hardly_busy() -> None:

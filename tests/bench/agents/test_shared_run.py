@@ -78,7 +78,7 @@ def test_connections_and_messages_are_divided_and_add_up(load: dict[str, Any], t
 
 
 def test_the_rates_add_up_second_by_second(tester: str) -> None:
-    """To the very plan of one process: each message of it is sent, and once."""
+    """To the very plan of one process: each message of it is sent, once, and none too early."""
     reported: list[Second] = []
     with Server(Known(), "127.0.0.1:0") as server:
         load = {"messages": None, "duration": 1.5, "rate": 400, "connections": 3}
@@ -89,7 +89,9 @@ def test_the_rates_add_up_second_by_second(tester: str) -> None:
     assert result.target == pytest.approx(400)
     assert [second.target for second in reported] == pytest.approx([400, 400])
     assert sum(second.sent for second in reported) == 600
-    assert [second.sent for second in result.seconds] == [400, 200]
+    first, second = [second.sent for second in result.seconds]
+    assert first <= 400
+    assert first + second == 600
     assert result.answered == [200, 200, 200]
 
 

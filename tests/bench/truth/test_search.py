@@ -1,12 +1,15 @@
-"""The search finds the edge of a real server whose edge is known."""
+"""The search finds the edge of a real server whose edge is known, and waits for one to recover."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from epollo import Server
+import pytest
+
+from epollo import Connection, Server
 from epollo.bench import Workload, find_rate
 from epollo.bench.search import Probe
 
@@ -35,3 +38,41 @@ def test_the_edge_of_a_server_that_does_a_thousand_a_second() -> None:
     assert search.rate is not None
     assert 800 <= search.rate <= 1100
     assert probes == search.probes
+
+
+class Backlog:
+    """Accepts every message, and answers them one after the other at a fixed rate. A connection
+    that closes does not shorten its queue."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self.free = 0.0
+
+    def received(self, message: bytes, connection: Connection) -> None:
+        now = time.monotonic()
+        self.free = max(self.free, now) + 1 / self.rate
+        later = connection.loop.call_later  # type: ignore[attr-defined]
+        later(self.free - now, partial(self.answer, message, connection))
+
+    def answer(self, message: bytes, connection: Connection) -> None:
+        if not connection.closed:
+            connection.send(message)
+
+
+class Enough(Exception):
+    """The test has seen what it needs."""
+
+
+def test_a_probe_begins_when_the_server_has_recovered_from_the_one_before() -> None:
+    server, probes = Backlog(150), []
+
+    def look(probe: Probe) -> None:
+        probes.append(probe)
+        if len(probes) > 1 and probes[-2].rate > server.rate:
+            raise Enough
+
+    with Server(server, "127.0.0.1:0") as at:
+        load = Workload(address=at.addresses[0], connections=2, duration=0.3, warmup=0, timeout=0.1)
+        with pytest.raises(Enough):
+            find_rate(load, "p99<100ms", progress=look)
+    assert probes[-1].result.first_reply.total == 2, "each connection was served within the timeout"
