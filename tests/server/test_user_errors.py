@@ -432,7 +432,7 @@ def test_a_refusal_holds_though_the_log_raises(
     assert kind.__name__ in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + EXITS)
 def test_an_access_log_goes_on_though_a_line_raises(
     engine: Engine, kind: type[BaseException], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ import json
 import logging
 import threading
 import time
+import traceback
 from queue import SimpleQueue
 
 from epollo.causes import cause_of
@@ -118,7 +119,10 @@ class AccessLog:
 def _write(records: SimpleQueue[logging.LogRecord | None], file: LogFile | None) -> None:
     """In a thread of its own, until there is None."""
     while (record := records.get()) is not None:
-        _handle(record, file)
+        try:
+            _handle(record, file)
+        except BaseException:  # an exit, which would end only this thread, and so the log
+            traceback.print_exc()
 
 
 def _handle(record: logging.LogRecord | None, file: LogFile | None) -> None:
