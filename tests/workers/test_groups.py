@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 from collections import defaultdict
@@ -207,3 +208,19 @@ def test_a_stuck_worker_delays_nobody_and_what_it_misses_is_counted(
             numbers.append(int(late.message().split()[0]))
         assert numbers[:-1] == list(range(len(numbers) - 1))  # until the limit, without a gap
         assert 64 < len(numbers) < 1500
+
+
+def test_a_worker_without_descriptors_says_that_it_has_no_link(
+    engine: Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text(PLAIN)
+    with supervised(tmp_path, *engine.flags) as server:
+        full, victim = server.workers
+        limits = resource.prlimit(full, resource.RLIMIT_NOFILE)
+        resource.prlimit(full, resource.RLIMIT_NOFILE, (0, limits[1]))
+        os.kill(victim, signal.SIGKILL)
+        server.logged(" serves", 3)
+        [new] = server.workers - {full}
+        line = server.logged("no link with worker ")
+        assert f"[{full}] ERROR no link with worker {new}: no descriptors left" in line
+        resource.prlimit(full, resource.RLIMIT_NOFILE, limits)

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -154,7 +154,7 @@ class WorkerServer(Server):
             case "may_close":
                 self._let_close()
             case "link":
-                self._broker.add(values["worker"], *message.descriptors)
+                self._link(values["worker"], message.descriptors)
             case "unlink":
                 self._broker.remove(values["worker"])
             case "ask":
@@ -165,6 +165,18 @@ class WorkerServer(Server):
                 self._abort_ordered = True
                 self._signals_there = values["signals"]
                 self._stop_anyway(self.stop)
+
+    def _link(self, worker: int, descriptors: Sequence[int]) -> None:
+        """A further worker has started. The kernel drops a descriptor for which this process has no
+        room."""
+        if descriptors:
+            self._broker.add(worker, *descriptors)
+        else:
+            _log.error(
+                "no link with worker %d: no descriptors left; raise ulimit -n. Messages to groups "
+                "do not pass between the two",
+                worker,
+            )
 
     def _answer(self, number: int, question: str, arguments: dict[str, Any]) -> None:
         """In pieces: a long list takes many turns, in which connections are served, too."""
