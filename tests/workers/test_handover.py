@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -304,6 +305,26 @@ def test_signals_during_a_handover_that_fails_are_acted_on_after_it(tmp_path: Pa
         server.write(3)
         server.logged("one worker more: 3")
         server.logged("reload")
+
+
+def test_a_handover_that_lacks_descriptors_leaves_none_behind(tmp_path: Path) -> None:
+    """One is left for a copy of the socket of the metrics, and none for that of the control."""
+    flags = ("--metrics", "127.0.0.1:0", "--control", "control")
+    with supervised(tmp_path, *flags) as server:
+        until(server.server.sleeps)
+        limits = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        before = _descriptors(server.pid)
+        free = [number for number in range(max(before) + 5) if number not in before]
+        full = (free[3], limits[1])  # two for the channel, and one more
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, full)
+        server.signal(signal.SIGUSR2)
+        assert "cannot start a process: too many open files" in _given_up(server)
+        assert _descriptors(server.pid) == before
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limits)
+
+
+def _descriptors(pid: int) -> set[int]:
+    return {int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 def test_a_stop_during_a_handover_ends_both(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ import posix
 import signal
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -131,10 +132,33 @@ class Handover:
     def _start(self, channel: Channel) -> int:
         """Start the same command again; returns the process. It inherits our sockets at the same
         descriptor numbers. Raises OSError."""
-        metrics, control = self._metrics(), self._control()
-        described = None if control is None else control.describe()
-        copies = [*(metrics["fds"] if metrics else ()), *([described["fd"]] if described else ())]
-        fds = {channel.fileno(), *self._sockets.fds, *copies, *self._systemd}
+        with ExitStack() as copies:
+            metrics, control = self._describe_admin(copies)
+            fds = {channel.fileno(), *self._sockets.fds, *self._systemd}
+            fds.update(metrics["fds"] if metrics else (), [control["fd"]] if control else ())
+            return self._fork(channel, fds, metrics, control)
+
+    def _describe_admin(
+        self, copies: ExitStack
+    ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """Describes copies of the sockets of the metrics and of the control, which ``copies``
+        closes. Raises OSError."""
+        metrics = self._metrics()
+        for fd in metrics["fds"] if metrics else ():
+            copies.callback(os.close, fd)
+        listener = self._control()
+        control = None if listener is None else listener.describe()
+        if control is not None:
+            copies.callback(os.close, control["fd"])
+        return metrics, control
+
+    def _fork(
+        self,
+        channel: Channel,
+        fds: Collection[int],
+        metrics: dict[str, Any] | None,
+        control: dict[str, Any] | None,
+    ) -> int:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
@@ -142,10 +166,8 @@ class Handover:
         try:
             pid = os.fork()
             if not pid:
-                self._become_new(channel, fds, metrics, described)
+                self._become_new(channel, fds, metrics, control)
         finally:
-            for fd in copies:
-                os.close(fd)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return pid
 

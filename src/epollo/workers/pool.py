@@ -9,7 +9,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import NoReturn, Protocol
 
@@ -464,9 +464,10 @@ class Pool:
             self._kill_after(worker, 0.0)
 
     def kill_all(self) -> None:
-        """Every worker ends, whatever it does."""
+        """Every worker ends, whatever it does. In a signal handler: one may be reaped already."""
         for worker in self._slot_of:
-            worker.kill(signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                worker.kill(signal.SIGKILL)
 
     def kill(self, worker: Worker, reason: str) -> None:
         """Kill ``worker``; its traceback goes to stderr."""
