@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from epollo.errors import EncodeError, FrameCorrupt, FrameError, FrameTooLarge
@@ -111,3 +116,35 @@ def test_the_end_inside_a_frame() -> None:
 def test_a_message_that_is_not_one_frame_is_not_sent(message: bytes, why: str) -> None:
     with pytest.raises(EncodeError, match=why):
         parse("lsp").encode(message)
+
+
+def test_names_are_the_same_in_every_locale(tmp_path: Path) -> None:
+    """In a Turkish one, strncasecmp(3) has no I that is an i: a header that makes the frame
+    corrupt would be overlooked by one engine."""
+    compiled = tmp_path / "tr_TR.ISO-8859-9"
+    try:
+        subprocess.run(
+            ["localedef", "-i", "tr_TR", "-f", "ISO-8859-9", compiled],
+            check=True,
+            capture_output=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("localedef(1) has no source of this locale")
+    environment = {**os.environ, "LOCPATH": str(tmp_path), "LC_ALL": compiled.name}
+    found = subprocess.run(
+        [sys.executable, "-c", _IN_A_LOCALE], env=environment, capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == "tr_TR.ISO-8859-9\n"
+
+
+_IN_A_LOCALE = """
+import locale
+from epollo.errors import FrameCorrupt
+from epollo.framing import parse
+from tests.framing.support import cut, outcome
+print(locale.setlocale(locale.LC_CTYPE))
+assert outcome(parse("headers"), [b"TRANSFER-ENCODING: x\\r\\n\\r\\n"]).error is FrameCorrupt
+frame = b"ID: 1\\r\\n\\r\\nx"
+assert cut(parse("headers(alias=id)"), frame) == [frame]
+"""

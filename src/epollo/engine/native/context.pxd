@@ -45,7 +45,7 @@ cdef class ConnectionContext:
     cdef readonly object protocol
     cdef readonly object encode
     cdef readonly object filters
-    cdef readonly dict contexts  # see `epollo.engine.reframing.context_with`
+    cdef readonly dict contexts  # see `epollo.engine.framings.context_with`
     cdef FrameFormat format
     cdef NativeProtocol native  # the protocol itself, if it is compiled; or None
     cdef bint counts  # does each connection count messages and bytes?

@@ -24,7 +24,7 @@ cdef struct Length:  # of a body, as a header tells it
 cdef class HeadersFormat(FrameFormat):
     cdef Py_ssize_t most
     cdef bytes alias
-    cdef const char *alias_data
+    cdef Octets alias_data
     cdef Py_ssize_t alias_size
     cdef Block block
 

@@ -20,9 +20,6 @@ from epollo.engine.native.formats.words cimport WORD, Octets, word_of
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *haystack, size_t hay, const void *needle, size_t length)
 
-cdef extern from "<strings.h>" nogil:
-    int strncasecmp(const char *one, const char *other, size_t length)
-
 cdef enum:
     MOST_DIGITS = 18  # of a length
 
@@ -137,18 +134,17 @@ cdef class HeadersFormat(FrameFormat):
 
     cdef Found _of_length(self, Octets line, Py_ssize_t size, Length *length) noexcept:
         """Take the length from a line that tells it. BAD, too, for one that others may misread."""
-        cdef const char *text = <const char *> line
         cdef Py_ssize_t name = 14
         if not size:
             return WHOLE
         cdef uint8_t first = line[0] | 0x20
         if line[0] <= 0x20 or line[0] == 0x7F:
             return BAD
-        if first == c"t" and size >= 17 and not strncasecmp(text, b"transfer-encoding", 17):
+        if first == c"t" and size >= 17 and is_name(line, b"transfer-encoding", 17):
             return BAD
-        if first != c"c" or size < 14 or strncasecmp(text, b"content-length", 14):
+        if first != c"c" or size < 14 or not is_name(line, b"content-length", 14):
             name = self.alias_size
-            if not name or size < name or strncasecmp(text, self.alias_data, name):
+            if not name or size < name or not is_name(line, self.alias_data, name):
                 return WHOLE
         if size > name and line[name] != c":":
             # Another name that begins alike; unless invisible characters make it the same.
@@ -160,6 +156,20 @@ cdef class HeadersFormat(FrameFormat):
 
     cdef bint wrap(self, Octets data, Py_ssize_t size, uint8_t *header, Envelope *sizes) noexcept:
         return is_whole(self, data, size, sizes)
+
+
+cdef inline bint is_name(Octets text, Octets name, Py_ssize_t size) noexcept:
+    """Does ``text`` begin with ``name``, which is in lower case, in any case of ASCII? To
+    strncasecmp(3), I and i are different letters in a Turkish locale."""
+    cdef Py_ssize_t i
+    cdef uint8_t byte
+    for i in range(size):
+        byte = text[i]
+        if c"A" <= byte <= c"Z":
+            byte |= 0x20
+        if byte != name[i]:
+            return False
+    return True
 
 
 cdef inline int _read_decimal(Octets text, Py_ssize_t size, Length *length) noexcept:
