@@ -87,6 +87,34 @@ def test_an_error_of_one_connection_is_not_anothers(loop: EventLoop, log: Log) -
     log.take()  # the bug of this framing
 
 
+@pytest.mark.parametrize("closes", [False, True])
+@pytest.mark.parametrize("stream", [b"abcd!xef", b"!x", b"!"], ids=["behind", "whole", "part"])
+def test_an_interrupt_of_it_is_raised(
+    loop: EventLoop, stream: bytes, log: Log, *, closes: bool
+) -> None:
+    """Such as that of a signal handler, which is not raised again for the same bytes."""
+
+    class Interrupted(Pairs):
+        def measure(self, header: Header) -> int | None:
+            if interrupts and header[0] == ord("!"):
+                if closes:
+                    connection.abort()
+                raise interrupts.pop()
+            return 2
+
+    got: list[bytes] = []
+    interrupts: list[BaseException] = [KeyboardInterrupt()]
+    protocol = serving(Interrupted(), lambda message, _: got.append(message))
+    with attached(loop, protocol) as (peer, connection):
+        peer.sendall(stream)
+        with pytest.raises(KeyboardInterrupt):
+            turn_until(loop, lambda: False)
+    assert protocol.events == ["connected", "local" if closes else "handler_error"]
+    assert closes or b"".join(got) == stream.partition(b"!")[0]
+    if closes:
+        assert log.take() == ["handler raised after its connection was closed"]
+
+
 def test_a_framing_that_changes_meanwhile_loses_nothing(loop: EventLoop) -> None:
     class Changing(Sized):
         def measure(self, header: Header) -> int | None:

@@ -29,5 +29,6 @@ cdef class ConnectionCore(Life):
     cdef Py_ssize_t _deliver_all(self, object messages) except -2
     cdef int _deliver_rest(self, Cursor *cursor) except -1
     cdef bytes _deliver_held(self, Cursor *cursor)
+    cdef int _pass_on_interrupt(self) except -1
     cdef bytes _read_from(self, Cursor *cursor)
     cdef bint _may_read(self, uint32_t events) except -1

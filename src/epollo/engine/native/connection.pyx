@@ -25,6 +25,7 @@ from epollo.engine.native.formats.base cimport (
     find_frame,
     wrap_message,
 )
+from epollo.engine.native.formats.sized cimport SizedFormat
 from epollo.engine.native.formats.words cimport put_word
 from epollo.engine.native.kernel cimport readv, recv
 from epollo.engine.native.life cimport Life
@@ -478,6 +479,7 @@ cdef class ConnectionCore(Life):
         """Delivery is paused, or the next frame needs the fallback: decode what is left at once.
         Returns the bytes behind a message with which a new phase begins."""
         if self.stage >= FLUSHING or (cursor.count == 0 and self.partial is None):
+            self._pass_on_interrupt()
             return None
         cdef Py_ssize_t count = cursor.count, left
         cdef bytes data = self._read_from(cursor)
@@ -508,6 +510,15 @@ cdef class ConnectionCore(Life):
         if error is None:
             self.grow(count)
         return None
+
+    @final
+    cdef int _pass_on_interrupt(self) except -1:
+        """Nothing more is decoded: what has interrupted the framing's code is raised here."""
+        cdef FrameFormat format = self.context.format
+        if format.asks and (<SizedFormat> format).interrupted():
+            error, (<SizedFormat> format).raised = (<SizedFormat> format).raised, None
+            self.handler_raised(error)
+        return 0
 
     @final
     cdef bytes _read_from(self, Cursor *cursor):

@@ -134,7 +134,9 @@ cdef class Partial:
         cdef object header = self.header
         if header is None:
             header = self.header = format.new_header()
-        format.raised = None  # of another connection, which has not met it
+        if format.interrupted():
+            cursor.needs_fallback = True
+            return False
         while cursor.count:
             before = PyByteArray_GET_SIZE(header)
             step = min(min(cursor.count, max(STEP, before)), format.max_frame - before)

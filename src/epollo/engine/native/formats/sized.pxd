@@ -22,7 +22,7 @@ cdef class SizedFormat(FrameFormat):
     cdef Py_ssize_t previous  # size of a frame of which that has told it
     cdef object header_class
     cdef object spare  # a header that is not in use
-    cdef object raised  # by `measure`, which was not meant to end here
+    cdef object raised  # by `measure`, and not yet by the decoder
     cdef Py_ssize_t strip
     cdef Py_ssize_t least
     cdef bint encodes  # the message with its trailer is the frame
@@ -37,6 +37,7 @@ cdef class SizedFormat(FrameFormat):
 
     cdef Py_ssize_t skip_filler(self, Octets data, Py_ssize_t count) noexcept
     cdef object new_header(self)
+    cdef bint interrupted(self) noexcept
     cdef Py_ssize_t told(self, object header) noexcept
     cdef bint ends_well(self, Octets data, Span *span) noexcept
     cdef Py_ssize_t _ask(self, Octets data, Py_ssize_t count) noexcept

@@ -226,6 +226,13 @@ cdef class SizedFormat(FrameFormat):
     cdef object new_header(self):
         return self.header_class()
 
+    cdef bint interrupted(self) noexcept:
+        """Has `measure` raised KeyboardInterrupt or the like, which is still to be raised? Anything
+        else that is left here is of another connection: forget it."""
+        if isinstance(self.raised, Exception):
+            self.raised = None
+        return self.raised is not None
+
     cdef Py_ssize_t told(self, object header) noexcept:
         """What `measure` says about ``header``: a size, UNKNOWN or INVALID."""
         try:
@@ -262,7 +269,9 @@ cdef class SizedFormat(FrameFormat):
         cdef object header = self.spare
         cdef PyObject *state
         cdef Py_ssize_t size
-        self.spare = self.raised = None  # the latter of another connection, which has not met it
+        if self.interrupted():  # by a signal, so `measure` would not raise it again
+            return INVALID
+        self.spare = None
         try:
             if header is None or Py_REFCNT(header) != 1:
                 header = self.header_class()
