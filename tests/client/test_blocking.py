@@ -348,6 +348,33 @@ def test_replies_not_taken_never_reach_later_requests(engine: Engine) -> None:
         assert returning.request(b"anew") == b"ANEW"
 
 
+@pytest.mark.parametrize("match", [None, "bytes(0,2)"])
+def test_a_reply_before_the_end_of_its_message_leaves_nothing_unsent(match: str | None) -> None:
+    """What is sent next would be taken for the rest of that message."""
+    large = b"id" + bytes(16 << 20)
+
+    def answers_early(sock: socket.socket) -> None:
+        assert sock.recv(6, socket.MSG_WAITALL) == frame(large)[:6]
+        sock.sendall(frame(b"id early"))
+        left = len(large) - 2
+        while left:
+            left -= len(sock.recv(min(left, 1 << 20)))
+        echo(sock)
+
+    with client_of(answers_early, match=match, timeout=DEADLINE, max_frame=1 << 30) as client:
+        assert list(client.requests([large])) == [b"id early"]
+        assert client.request(b"id next") == b"id next"
+
+
+def test_closing_behind_the_last_reply_keeps_the_connection(engine: Engine) -> None:
+    with engine.server(bytes.upper) as server, epollo.connect(server.addresses[0]) as client:
+        for count in (1, 2, 3):
+            replies = client.requests([b"a", b"b", b"c"][:count])
+            assert [next(replies) for _ in range(count)] == [b"A", b"B", b"C"][:count]
+            replies.close()  # type: ignore[attr-defined]
+            assert client.request(b"more") == b"MORE"
+
+
 def test_a_window_of_nothing_is_a_usage_error() -> None:
     with client_of(silent) as client, pytest.raises(epollo.UsageError, match="window=0"):
         client.requests([b""], window=0)

@@ -215,8 +215,13 @@ class Client(HasTimeout):
     ) -> Iterator[bytes]:
         with self._call:
             connection = self._ready(self._deadline(timeout))
-        requests = pipeline(connection, messages, window)
-        yield from requests.replies(self._call, lambda: self._deadline(timeout))
+        with pipeline(connection, messages, window) as requests:
+            while True:
+                with self._call:
+                    replies = requests.replies(lambda: self._deadline(timeout))
+                if replies is None:
+                    return
+                yield from replies
 
     def send(self, message: Buffer, *, timeout: Timeout = ...) -> None:
         """Send one whole message.

@@ -97,7 +97,7 @@ class SyncConnection:
             while not self.replies:
                 self.read(deadline, unsent)
             if unsent:
-                self._send_rest(unsent, deadline)
+                self.send_rest(unsent, deadline)
             self.replied = True
             return self.replies.popleft()
         except BaseException:
@@ -115,7 +115,7 @@ class SyncConnection:
             while reply.message is None:
                 self.read(deadline, unsent)
             if unsent:
-                self._send_rest(unsent, deadline)
+                self.send_rest(unsent, deadline)
         except BaseException as error:
             reply.given_up = True
             if unsent:
@@ -272,7 +272,7 @@ class SyncConnection:
             self.abort("a message was not sent whole")
             raise
 
-    def _send_rest(self, unsent: bytearray, deadline: Deadline) -> None:
+    def send_rest(self, unsent: bytearray, deadline: Deadline) -> None:
         """Send the rest of a request whose reply came before. A failure ends the connection, but is
         not raised: the caller gets the reply."""
         try:

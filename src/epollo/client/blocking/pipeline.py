@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
+from operator import length_hint
+from typing import Self
 
-from epollo.client.blocking.call import Call
 from epollo.client.blocking.connection import PendingReply, SyncConnection
 from epollo.client.blocking.deadline import Deadline
 from epollo.client.outstanding import OutstandingById
@@ -23,7 +24,8 @@ def pipeline(connection: SyncConnection, messages: Iterator[Buffer], window: int
 
 
 class Pipeline(ABC):
-    """Sends again once half of the window is free, so that many frames are sent together."""
+    """Sends again once half of the window is free, so that many frames are sent together. A context
+    manager: meanwhile no other request is sent on the connection."""
 
     def __init__(self, connection: SyncConnection, messages: Iterator[Buffer], window: int) -> None:
         self._connection = connection
@@ -32,27 +34,34 @@ class Pipeline(ABC):
         self._low = window // 2
         self._unsent = bytearray()
         self._refused: EncodeError | UsageError | None = None  # the first message not to be sent
+        self._taken: Iterator[bytes] = iter(())
 
-    def replies(self, call: Call, new_deadline: Callable[[], Deadline]) -> Iterator[bytes]:
-        """The reply to each message, in their order. ``call`` is held while the connection is in
-        use; each wait for a reply has a deadline of its own."""
+    def __enter__(self) -> Self:
         self._connection.pipelining = True
-        try:
-            while True:
-                with call:
-                    if self._open <= self._low and self._refused is None:
-                        self._pack()
-                        self._connection.send_some(self._unsent)
-                    if not self._open:
-                        break
-                    self._wait(new_deadline())
-                yield from self._take()
-        finally:
-            self._connection.pipelining = False
-            self._stop()
-        self._connection.replied = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.pipelining = False
+        self._stop()
+
+    def replies(self, new_deadline: Callable[[], Deadline]) -> Iterator[bytes] | None:
+        """Send messages, and wait until a deadline of its own for the next replies, in the order of
+        their messages. None behind the last one. Raises the error of a message that is not sent
+        once the replies before it were taken."""
+        connection = self._connection
+        if self._open <= self._low and self._refused is None:
+            self._pack()
+            connection.send_some(self._unsent)
+        if self._open:
+            self._wait(new_deadline())
+            self._taken = iter(self._take())
+            return self._taken
+        if self._unsent:  # the server has replied before it had the whole message
+            connection.send_rest(self._unsent, new_deadline())
+        connection.replied = True
         if self._refused is not None:
             raise self._refused
+        return None
 
     def _most_to_take(self) -> int:
         """How many replies are taken before more messages are sent."""
@@ -72,12 +81,13 @@ class Pipeline(ABC):
         """Read until the next reply has come."""
 
     @abstractmethod
-    def _take(self) -> Iterator[bytes]:
-        """The replies that have come, at most `_most_to_take`."""
+    def _take(self) -> list[bytes]:
+        """The replies that have come, at most `_most_to_take`; they are no more open."""
 
-    @abstractmethod
     def _stop(self) -> None:
         """No more replies are taken."""
+        if self._unsent:
+            self._connection.abort("not all messages of requests() were sent")
 
 
 class _InOrder(Pipeline):
@@ -86,30 +96,30 @@ class _InOrder(Pipeline):
     _open = 0
 
     def _pack(self) -> None:
-        added = 0
-        encode = self._connection.encode
+        frames: list[bytes] = []
+        messages = islice(self._messages, self._window - self._open)
         try:
-            for message in islice(self._messages, self._window - self._open):
-                self._unsent += encode(message)
-                added += 1
+            frames += map(self._connection.encode, messages)  # up to one that is refused
         except (EncodeError, UsageError) as error:
             self._refused = error
-        self._open += added
-        self._connection.awaited += added
+        self._unsent += b"".join(frames)
+        self._open += len(frames)
+        self._connection.awaited += len(frames)
 
     def _wait(self, deadline: Deadline) -> None:
         while not self._connection.replies:
             self._connection.read(deadline, self._unsent)
 
-    def _take(self) -> Iterator[bytes]:
-        replies = self._connection.replies
-        for _ in range(min(len(replies), self._most_to_take())):
-            self._open -= 1
-            yield replies.popleft()
+    def _take(self) -> list[bytes]:
+        take = self._connection.replies.popleft
+        count = min(len(self._connection.replies), self._most_to_take())
+        self._open -= count
+        return [take() for _ in range(count)]
 
     def _stop(self) -> None:
-        if self._open:
+        if self._open or length_hint(self._taken):
             self._connection.abort("not all replies of requests() were taken")
+        super()._stop()
 
 
 class _ById(Pipeline):
@@ -144,16 +154,16 @@ class _ById(Pipeline):
         while self._replies[0].message is None:
             self._connection.read(deadline, self._unsent)
 
-    def _take(self) -> Iterator[bytes]:
-        replies = self._replies
+    def _take(self) -> list[bytes]:
+        replies, taken = self._replies, list[bytes]()
         for _ in range(self._most_to_take()):
             if (message := replies[0].message) is None:
                 break
             replies.popleft()
-            yield message
+            taken.append(message)
+        return taken
 
     def _stop(self) -> None:
         for reply in self._replies:
             reply.given_up = True
-        if self._unsent:
-            self._connection.abort("not all messages of requests() were sent")
+        super()._stop()
