@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -243,6 +245,65 @@ def test_a_name_that_the_certificate_is_not_for(server: Server, kind: Any) -> No
             it.call("start_tls", trusting(), server_hostname="other.example")
         with pytest.raises(epollo.ConnectionClosed):
             it.call("request", b"x")
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_an_end_meanwhile_ends_the_handshake(end: str) -> None:
+    """Which has no timeout here, and no answer."""
+
+    async def main(to: str) -> None:
+        it = await AsyncClient.connect(to, timeout=None)
+        assert await it.request(b"starttls") == b"ready"
+        beginning = asyncio.create_task(it.start_tls(trusting()))
+        await asyncio.sleep(0)
+        await it.close() if end == "close" else it.abort()
+        with pytest.raises(epollo.ConnectionClosed, match="closed here"):
+            await asyncio.wait_for(beginning, DEADLINE)
+
+    with answering(frame(b"ready")) as to:
+        asyncio.run(main(to))
+
+
+def test_a_close_by_another_thread_ends_the_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = Event()
+    do_handshake = ssl.SSLSocket.do_handshake
+
+    def beginning(sock: ssl.SSLSocket) -> None:
+        begun.set()
+        do_handshake(sock)
+
+    monkeypatch.setattr(ssl.SSLSocket, "do_handshake", beginning)
+    with answering(frame(b"ready")) as to, ThreadPoolExecutor() as threads:
+        it = epollo.connect(to, timeout=None)
+        assert it.request(b"starttls") == b"ready"
+        handshake = threads.submit(it.start_tls, trusting())
+        assert begun.wait(DEADLINE)
+        it.close()
+        with pytest.raises(epollo.ConnectionClosed, match="closed here"):
+            handshake.result(DEADLINE)
+
+
+def test_nothing_is_sent_in_plain_by_a_thread_that_sends_at_the_close(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutdown = socket.socket.shutdown
+
+    def shutdown_late(sock: socket.socket, how: int) -> None:
+        if how == socket.SHUT_RDWR:
+            sent.append(transport.try_send(memoryview(bytes(100))))
+            assert isinstance(sock, ssl.SSLSocket)
+            assert sock.version() is not None, "it was sent in plain"
+        shutdown(sock, how)
+
+    sent: list[int] = []
+    with epollo.connect(server.addresses[0], timeout=DEADLINE) as it:
+        assert it.request(b"starttls") == b"ready"
+        it.start_tls(trusting())
+        transport = it._connection._transport
+        with monkeypatch.context() as patched:
+            patched.setattr(socket.socket, "shutdown", shutdown_late)
+            transport.shut_down()
+    assert sent == [100]
 
 
 @KINDS

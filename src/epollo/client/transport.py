@@ -169,6 +169,12 @@ class Transport:
         else:
             self._socket.close()
 
+    def encrypt(self, endpoint: Endpoint) -> ssl.SSLSocket:
+        """Go on with TLS; the caller makes the handshake of the socket returned. Raises
+        TLSHandshakeError."""
+        self._socket = self._tls = encrypted(self._socket, endpoint)
+        return self._tls
+
     def give_up_socket(self) -> socket.socket:
         """The socket, which is the caller's from now on."""
         return self._socket
@@ -180,7 +186,9 @@ class Transport:
     def shut_down(self) -> None:
         """End both streams, which wakes a thread that waits for the peer."""
         try:
-            self._socket.shutdown(socket.SHUT_RDWR)
+            # Not that of SSLSocket, which has no TLS from then on: a thread that sends at that
+            # moment would send in plain.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         except OSError:  # not connected any more
             pass
 

@@ -91,7 +91,7 @@ class AsyncClient(HasTimeout):
         self._owner = Owner()
         self._late = 0  # on earlier connections
         self._closed = False
-        self._dialing: asyncio.Timeout | None = None  # `close` makes it pass
+        self._dialing: asyncio.Timeout | None = None  # `_stop_dialing` makes it pass
         self.peername: str = str(self._endpoint)
 
     @classmethod
@@ -160,12 +160,11 @@ class AsyncClient(HasTimeout):
             connection.abort("TLS could not begin")
             raise error
         late, transport = connection.late, connection.give_up_transport()
-        transport = await start_tls(transport, endpoint, deadline)
-        self._late += late
-        self._endpoint = endpoint
-        self._connection = AsyncConnection(transport, endpoint, self._match, self._queue)
-        if self._closed:  # meanwhile
-            self._connection.abort("closed here")
+        async with self._until_closed():
+            transport = await start_tls(transport, endpoint, deadline)
+            self._late += late
+            self._endpoint = endpoint
+            self._connection = AsyncConnection(transport, endpoint, self._match, self._queue)
 
     def _check_phase(self, what: str) -> None:
         reconnects, waiting = self._backoff is not None, bool(self.open_requests)
@@ -287,8 +286,7 @@ class AsyncClient(HasTimeout):
         if self._connection is not None:
             self._check()
         self._closed = True
-        if self._dialing is not None:
-            self._dialing.reschedule(asyncio.get_running_loop().time())
+        self._stop_dialing()
         if self._connection is not None:
             await self._connection.close(self._limit)
 
@@ -296,6 +294,7 @@ class AsyncClient(HasTimeout):
         """Close at once and for good: unsent bytes are dropped, and open requests raise
         ConnectionClosed."""
         self._closed = True
+        self._stop_dialing()
         if self._connection is not None:
             self._connection.abort("closed here")
 
@@ -407,7 +406,8 @@ class AsyncClient(HasTimeout):
 
     @asynccontextmanager
     async def _until_closed(self) -> AsyncIterator[None]:
-        """The block makes a connection. `close` stops it: ConnectionClosed."""
+        """The block makes a connection, or begins TLS. `close` and `abort` stop it:
+        ConnectionClosed."""
         try:
             async with asyncio.timeout(None) as self._dialing:
                 yield
@@ -420,6 +420,11 @@ class AsyncClient(HasTimeout):
             if self._connection is not None:
                 self._connection.abort("closed here")
             raise closed_here(self.peername)
+
+    def _stop_dialing(self) -> None:
+        dialing, self._dialing = self._dialing, None  # once: its time may not change again
+        if dialing is not None:
+            dialing.reschedule(0.0)  # which is past
 
     async def _dial_again(
         self, lost: AsyncConnection, reconnects: Reconnects, deadline: float | None

@@ -16,7 +16,7 @@ from epollo.client.received import MAX_UNRECEIVED, Received
 from epollo.client.stream import Stream
 from epollo.client.transport import CLOSE_NOTIFY_TIMEOUT
 from epollo.client.wording import ENDED, OVERDUE, UNRECEIVED, broken_at_close, not_ended
-from epollo.errors import ClientTimeout, ConnectionClosed, UsageError
+from epollo.errors import ClientTimeout, ConnectionClosed, TLSHandshakeError, UsageError
 from epollo.framing import Buffer, Framing
 
 
@@ -148,13 +148,20 @@ class SyncConnection:
         self._received.put_all(messages)
 
     def start_tls(self, endpoint: Endpoint, deadline: Deadline) -> None:
-        """Go on with TLS. An error closes the connection. Raises TLSHandshakeError."""
+        """Go on with TLS. An error closes the connection. Raises TLSHandshakeError, and
+        ConnectionClosed if another thread closes it meanwhile."""
+        plain = self.stream
         try:
-            if error := plain_behind(self._name, self.stream, len(self._received)):
+            if error := plain_behind(self._name, plain, len(self._received)):
                 raise error
-            self._transport = start_tls(self._transport, endpoint, deadline)
-        except BaseException:
+            start_tls(self._transport, endpoint, deadline)
+            if plain.fault is not None:
+                raise plain.fault()
+        except BaseException as error:
+            closed = plain.fault
             self.abort("TLS could not begin")
+            if closed is not None and isinstance(error, TLSHandshakeError):
+                raise closed() from error
             raise
         # A decoder of the user's may hold bytes that came in plain, and not tell.
         self.stream = Stream(endpoint)

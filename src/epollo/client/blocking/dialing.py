@@ -35,12 +35,12 @@ def dial(endpoint: Endpoint, deadline: Deadline) -> SyncTransport:
         raise address.connect_error(endpoint.address, TimeoutError("timed out")) from None
 
 
-def start_tls(transport: SyncTransport, endpoint: Endpoint, deadline: Deadline) -> SyncTransport:
-    """``transport`` with TLS; it must not be used any more. Raises TLSHandshakeError."""
-    sock = encrypted(transport.give_up_socket(), endpoint)
+def start_tls(transport: SyncTransport, endpoint: Endpoint, deadline: Deadline) -> None:
+    """Begin TLS on ``transport``. Raises TLSHandshakeError, with its socket closed."""
+    sock = transport.encrypt(endpoint)
     try:
         _handshake(sock, endpoint, deadline)
-        return SyncTransport(sock)
+        sock.setblocking(False)
     except DeadlinePassed:
         sock.close()
         raise handshake_error(endpoint, TimeoutError()) from None
