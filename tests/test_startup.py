@@ -40,6 +40,7 @@ COMMAND_MODULES = {
     "epollo.cli.main",
     "epollo.cli.streams",
     "epollo.errors",
+    "epollo.plurals",
     "epollo_command",
 }
 HEAVY = {

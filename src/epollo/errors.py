@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, ClassVar
 
+from epollo.plurals import counted
+
 
 class EpolloError(Exception):
     """Base of every error that epollo raises on purpose. The command line exits with
@@ -102,7 +104,9 @@ class FrameTooLarge(FrameError):
     """A frame of ``size`` bytes, announced or received, is over ``max_frame``, ``limit`` bytes."""
 
     def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"frame of {size} bytes is over max_frame ({limit} bytes)")
+        super().__init__(
+            f"frame of {counted(size, 'byte')} is over max_frame ({counted(limit, 'byte')})"
+        )
         self.size = size
         self.limit = limit
 

@@ -21,6 +21,7 @@ from gunicorn.workers.base import Worker
 from epollo.cli.environment import PREFIX, check_names
 from epollo.descriptors import all_descriptors
 from epollo.errors import EpolloError, SettingError
+from epollo.plurals import counted
 from epollo.server.handlers.application import load_application
 from epollo.server.handlers.handler import Handler
 from epollo.server.server import Server
@@ -128,7 +129,7 @@ class _ArbiterServer(Server):
         elif worker.ppid != os.getppid():
             self._leave("the arbiter is gone")
         elif count is not None and count.total >= worker.max_requests:
-            self._leave(f"max_requests: it has received {count.total} messages")
+            self._leave(f"max_requests: it has received {counted(count.total, 'message')}")
         loop = self._loop
         if loop is not None:
             period = min(worker.timeout / 2, _PERIOD) if worker.timeout else _PERIOD

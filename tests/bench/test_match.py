@@ -178,7 +178,7 @@ def test_too_few_identifiers_end_the_run_in_one_line(engine: Engine) -> None:
     with (
         hostile(answer_the_first) as where,
         pytest.raises(
-            SettingError, match=r"^match: 256 messages outstanding have taken all"
+            SettingError, match=r"^match: all identifiers are taken, with 256 messages"
         ) as why,
     ):
         load(where, engine.name, match="bytes(0,1)", rate=100_000, depth=1, messages=10_000)

@@ -102,7 +102,7 @@ def test_a_login_that_is_refused_is_one_line(engine: Engine, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (frame(b"220 ready")[:-1], "the stream ended 1 bytes short of a frame's next part"),
+        (frame(b"220 ready")[:-1], "the stream ended 1 byte short of a frame's next part"),
         (b"\xff" * 64, "frame of 4294967299 bytes is over max_frame (1048576 bytes)"),
     ],
     ids=["truncated", "too large"],

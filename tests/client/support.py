@@ -129,7 +129,7 @@ class End:
 ENDS: dict[str, End] = {
     "end": End(answers(frame(b"first")), epollo.StreamEnded, r"127\.0\.0\.1:\d+ has closed"),
     "cut": End(
-        answers(frame(b"first") + frame(b"cut")[:-1]), epollo.FrameTruncated, "1 bytes short"
+        answers(frame(b"first") + frame(b"cut")[:-1]), epollo.FrameTruncated, "1 byte short"
     ),
     "reset": End(first_then_reset, epollo.ConnectionClosed, "broken: connection reset"),
     "large": End(

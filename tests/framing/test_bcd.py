@@ -43,9 +43,9 @@ def test_errors_come_at_the_byte_that_shows_them(bad: bytes, error: FrameError) 
 
 
 def test_the_end_inside_a_frame() -> None:
-    text = "the stream ended {} bytes short of a frame's next part"
-    assert_truncated(parse("bcd(size=2)"), b"\x00", text.format(1))
-    assert_truncated(parse("bcd(size=2)"), b"\x00\x05he", text.format(3))
+    text = "the stream ended {} short of a frame's next part"
+    assert_truncated(parse("bcd(size=2)"), b"\x00", text.format("1 byte"))
+    assert_truncated(parse("bcd(size=2)"), b"\x00\x05he", text.format("3 bytes"))
 
 
 def test_a_length_of_too_many_digits_is_not_sent() -> None:

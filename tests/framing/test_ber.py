@@ -43,16 +43,16 @@ def test_errors_come_at_the_byte_that_shows_them(bad: bytes, error: FrameError) 
 
 
 def test_the_end_inside_a_frame() -> None:
-    text = "the stream ended {} bytes short of a frame's next part"
-    assert_truncated(parse("ber"), b"\x30", text.format(1))
-    assert_truncated(parse("ber"), b"\x30\x05he", text.format(3))
+    text = "the stream ended {} short of a frame's next part"
+    assert_truncated(parse("ber"), b"\x30", text.format("1 byte"))
+    assert_truncated(parse("ber"), b"\x30\x05he", text.format("3 bytes"))
 
 
 @pytest.mark.parametrize(
     ("message", "why"),
     [
         (b"", "message of 0 bytes has no whole ldap length"),
-        (b"\x30", "message of 1 bytes has no whole ldap length"),
+        (b"\x30", "message of 1 byte has no whole ldap length"),
         (b"\x30\x03ab", "message of 4 bytes has a length for 5 in it"),
         (b"\x30\x01ab", "message of 4 bytes has a length for 3 in it"),
         (b"\x30\x80ab", "message is not a frame of ldap: BER length is indefinite"),

@@ -56,10 +56,10 @@ def test_errors_come_at_the_byte_that_shows_them(spec: str, bad: bytes, error: F
 
 
 def test_the_end_inside_a_frame() -> None:
-    text = "the stream ended {} bytes short of a frame's next part"
-    assert_truncated(parse("digits(size=4)"), b"00", text.format(1))
-    assert_truncated(parse("digits(size=4)"), b"0005he", text.format(3))
-    assert_truncated(parse('digits(end=" ")'), b"12", text.format(1))
+    text = "the stream ended {} short of a frame's next part"
+    assert_truncated(parse("digits(size=4)"), b"00", text.format("1 byte"))
+    assert_truncated(parse("digits(size=4)"), b"0005he", text.format("3 bytes"))
+    assert_truncated(parse('digits(end=" ")'), b"12", text.format("1 byte"))
 
 
 def test_what_cannot_be_sent() -> None:

@@ -31,7 +31,7 @@ def test_any_other_length_is_refused(size: int) -> None:
 
 def test_the_end_inside_a_frame() -> None:
     assert_truncated(
-        parse("fixed:4"), b"abc", "the stream ended 1 bytes short of a frame's next part"
+        parse("fixed:4"), b"abc", "the stream ended 1 byte short of a frame's next part"
     )
 
 

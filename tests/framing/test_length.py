@@ -109,7 +109,7 @@ def test_a_frame_too_large_says_how_large() -> None:
 
 
 def test_a_frame_that_ends_before_its_length_is_corrupt() -> None:
-    error = FrameCorrupt("frame of 1 bytes ends before its length does, at 2")
+    error = FrameCorrupt("frame of 1 byte ends before its length does, at 2")
     assert_fails(field(0, 2, -2, 0), b"\x00\x01", error, before=b"\x00\x03\xaa")
     error = FrameCorrupt("frame of -3 bytes ends before its length does, at 4")
     assert_fails(parse("length(size=4,adjust=-8)"), b"\x00\x00\x00\x01", error)
@@ -154,7 +154,7 @@ def test_corrupt_comes_before_too_large_and_too_large_before_strip() -> None:
 def test_the_end_inside_a_frame_says_how_much_is_missing() -> None:
     for spec in ("u32", "length(size=4,strip=1)"):
         assert_truncated(
-            parse(spec), b"\0\0\0", "the stream ended 1 bytes short of a frame's next part"
+            parse(spec), b"\0\0\0", "the stream ended 1 byte short of a frame's next part"
         )
         assert_truncated(
             parse(spec), b"\0\0\0\x09abc", "the stream ended 6 bytes short of a frame's next part"

@@ -74,6 +74,6 @@ def test_max_frame_counts_digits_colon_and_comma() -> None:
 
 def test_the_end_inside_a_frame() -> None:
     framing = parse("netstring")
-    assert_truncated(framing, b"12", "the stream ended 1 bytes short of a frame's next part")
+    assert_truncated(framing, b"12", "the stream ended 1 byte short of a frame's next part")
     assert_truncated(framing, b"3:", "the stream ended 4 bytes short of a frame's next part")
-    assert_truncated(framing, b"3:abc", "the stream ended 1 bytes short of a frame's next part")
+    assert_truncated(framing, b"3:abc", "the stream ended 1 byte short of a frame's next part")

@@ -234,7 +234,7 @@ def test_code_that_changes_its_header_is_a_bug() -> None:
 
 def test_what_is_not_a_frame_is_not_sent() -> None:
     framing = Wrapped("wrapped")
-    with pytest.raises(EncodeError, match="strips 1 bytes of each frame; give its class an encode"):
+    with pytest.raises(EncodeError, match="strips 1 byte of each frame; give its class an encode"):
         framing.encode(b"\3one")
     counted = Counted()
     assert counted.encode(bytearray(b"\1x")) == b"\1x"
@@ -430,7 +430,7 @@ class Unlimited(Counted):
     ("framing", "frame", "message", "text"),
     [
         (Careless("careless"), b"x\0\2ab", b"x\0\2ab", "careless, .* engine: .* gives"),
-        (Counted(), b"\1x", b"x", "gives 1 messages"),
+        (Counted(), b"\1x", b"x", "gives 1 message"),
         ("line", b"one", b"one", "FrameTruncated"),
         (Unlimited(), b"\1x", b"\1x", "is taken with max_frame=1"),
     ],

@@ -68,7 +68,7 @@ def test_max_frame_counts_the_length_too() -> None:
 
 def test_the_end_inside_a_frame() -> None:
     assert_truncated(
-        parse("varint"), b"\xff\xff", "the stream ended 1 bytes short of a frame's next part"
+        parse("varint"), b"\xff\xff", "the stream ended 1 byte short of a frame's next part"
     )
     assert_truncated(
         parse("varint"), b"\x05abc", "the stream ended 2 bytes short of a frame's next part"

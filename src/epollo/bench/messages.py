@@ -21,6 +21,7 @@ from epollo.bench.workload import Workload
 from epollo.client.match import Match, describe
 from epollo.errors import EncodeError, SettingError
 from epollo.framing import DEFAULT_MAX_FRAME, Delimiter, Enclosed, Framing, Line
+from epollo.plurals import counted
 
 _TRIED = 2  # messages, whose identifiers are compared before a run
 _MANY = 10**9  # messages, and connections, if the workload sets no limit
@@ -161,7 +162,7 @@ def _check_identifier(match: Match, payload: Messages, workload: Workload) -> No
         shortest = workload.sizes.least
     if shortest < match.needs:
         raise SettingError(
-            f"match: a message of {shortest} bytes has no {workload.match}; "
+            f"match: a message of {counted(shortest, 'byte')} has no {workload.match}; "
             "use larger messages, or another identifier"
         )
     if match.stamp is not None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from epollo.cli.tables import Column, age, count, lines, plain, reasons, size
+from epollo.plurals import counted
 from epollo.units import format_seconds
 
 _WORKERS = (
@@ -262,12 +263,11 @@ def stop(_: dict[str, Any]) -> list[str]:
 
 def reload(answer: dict[str, Any]) -> list[str]:
     number = answer["replaced"]
-    plural = "" if number == 1 else "s"
-    return [f"reload done: {number} worker{plural} replaced in {answer['seconds']:.1f} s"]
+    return [f"reload done: {counted(number, 'worker')} replaced in {answer['seconds']:.1f} s"]
 
 
 def scale(answer: dict[str, Any]) -> list[str]:
-    return [f"{answer['workers']} workers, {answer['before']} before"]
+    return [f"{counted(answer['workers'], 'worker')}, {answer['before']} before"]
 
 
 def log_level(answer: dict[str, Any]) -> list[str]:

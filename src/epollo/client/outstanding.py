@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 from epollo.client.match import Match, describe
 from epollo.errors import UsageError
+from epollo.plurals import counted
 
 MAX_OVERDUE = 1 << 16
 """Requests that were given up and whose replies may still come. A server that owes more of them is
@@ -109,8 +110,8 @@ class OutstandingById(Generic[R]):
         identifier = self._match.get(message)
         if identifier is None or len(message) < self._match.needs:
             raise UsageError(
-                f"match: a message of {len(message)} bytes has no identifier to request by; "
-                "use send for it"
+                f"match: a message of {counted(len(message), 'byte')} has no identifier to "
+                "request by; use send for it"
             )
         return identifier
 
@@ -128,7 +129,8 @@ class OutstandingById(Generic[R]):
         if any(reply.done() for reply in self._replies.values()):
             raise TooManyOverdue
         raise UsageError(
-            f"match: every identifier is in use by one of {len(self._replies)} requests; "
+            "match: every identifier is in use by one of "
+            f"{counted(len(self._replies), 'request')}; "
             "keep fewer in flight"
         )
 

@@ -13,6 +13,7 @@ from epollo.errors import ConnectionClosed, EpolloError, FrameError, PhaseError,
 from epollo.framing import Framing
 from epollo.framing.base import fault_of
 from epollo.framing.reframing import bytes_of, rest_of
+from epollo.plurals import counted
 
 
 class Read(NamedTuple):
@@ -72,7 +73,7 @@ class Stream:
         if read is None and not left:
             return rest_of(self._framing, self._decoder.partial_bytes)
         if read is None or left >= len(read.messages):
-            raise PhaseError(f"framing: {left} messages are unreceived; receive them first")
+            raise PhaseError(f"framing: receive the {counted(left, 'message')} before it first")
         taken = len(read.messages) - left
         return read.data[bytes_of(self._framing, read.data, read.messages, taken) :]
 

@@ -186,8 +186,8 @@ class Transport:
     def shut_down(self) -> None:
         """End both streams, which wakes a thread that waits for the peer."""
         try:
-            # Not that of SSLSocket, which has no TLS from then on: a thread that sends at that
-            # moment would send in plain.
+            # Not SSLSocket.shutdown, which gives up TLS first: a thread that sends at that moment
+            # would send in plain.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         except OSError:  # not connected any more
             pass

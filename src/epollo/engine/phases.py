@@ -22,6 +22,7 @@ from epollo.engine.replies import ReplyingConnection
 from epollo.errors import ConnectionClosed, PhaseError, SettingError, TLSError
 from epollo.filters.tls import TLS
 from epollo.framing import Framing
+from epollo.plurals import counted
 from epollo.reasons import CloseReason
 
 TLS_TIMEOUT = 10.0  # seconds, unless the protocol says otherwise
@@ -89,7 +90,7 @@ class PhasedConnection(ReplyingConnection):
         if not self.takes_messages:
             return False
         if rest and self.filter_io is not None and self.filter_io.timer is not None:
-            self._refuse_plain(f"{rest} bytes")
+            self._refuse_plain(counted(rest, "byte"))
             return False
         return True
 

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 from epollo.errors import EncodeError, FrameCorrupt, FrameError, FrameTooLarge
 from epollo.framing.base import MAX_LENGTH, Buffer, bad_spec, over_max_frame, to_bytes
 from epollo.framing.measured import Measure, MeasuredFraming, over_max_length
+from epollo.plurals import counted
 
 Number: TypeAlias = tuple[int, int]
 """A length, and the bytes that it takes."""
@@ -73,7 +74,9 @@ class Announced(MeasuredFraming):
         if length > MAX_LENGTH:
             raise over_max_length(length)
         if size < end:
-            raise FrameCorrupt(f"frame of {size} bytes ends before its length does, at {end}")
+            raise FrameCorrupt(
+                f"frame of {counted(size, 'byte')} ends before its length does, at {end}"
+            )
         if size > self.max_frame:
             raise FrameTooLarge(size, self.max_frame)
         return 0 if self.in_place else end, size
@@ -91,7 +94,7 @@ class Announced(MeasuredFraming):
         number = self.write(length) if length >= 0 else None
         if number is None:
             raise EncodeError(
-                f"message of {len(message)} bytes has no length that {self.name} can say"
+                f"message of {counted(len(message), 'byte')} has no length that {self.name} can say"
             )
         frame = number + message + self.trailer
         if len(frame) > self.max_frame:
@@ -108,10 +111,12 @@ class Announced(MeasuredFraming):
         except FrameError as error:
             raise EncodeError(f"message is not a frame of {self.name}: {error}") from None
         if measured is None:
-            raise EncodeError(f"message of {len(message)} bytes has no whole {self.name} length")
+            raise EncodeError(
+                f"message of {counted(len(message), 'byte')} has no whole {self.name} length"
+            )
         if measured[1] != len(message):
             raise EncodeError(
-                f"message of {len(message)} bytes has a length for {measured[1]} in it"
+                f"message of {counted(len(message), 'byte')} has a length for {measured[1]} in it"
             )
 
     def with_length(self, message: bytes) -> bytes:
@@ -122,7 +127,7 @@ class Announced(MeasuredFraming):
         place = self.length_place(len(message))
         number = self.write(len(message) - place.stop - self.adjust, len(place)) if place else None
         if number is None:
-            raise EncodeError(f"no frame of {self.name} has {len(message)} bytes")
+            raise EncodeError(f"no frame of {self.name} has {counted(len(message), 'byte')}")
         message = message[: place.start] + number + message[place.stop :]
         self._check_whole(message)
         return message

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from epollo.errors import EncodeError, FrameError, FrameTooLarge, FramingSpecError
+from epollo.plurals import counted
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """The types of a message to send, and of bytes to decode."""
@@ -116,7 +117,10 @@ def to_bytes(data: Buffer) -> bytes:
 
 def over_max_frame(size: int, limit: int) -> EncodeError:
     """The error for a message of ``size`` bytes whose frame would be over ``limit``."""
-    return EncodeError(f"message of {size} bytes makes a frame over max_frame ({limit} bytes)")
+    return EncodeError(
+        f"message of {counted(size, 'byte')} makes a frame over max_frame "
+        f"({counted(limit, 'byte')})"
+    )
 
 
 def bad_spec(name: str, why: str) -> FramingSpecError:

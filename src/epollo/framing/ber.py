@@ -5,6 +5,7 @@ from __future__ import annotations
 from epollo.errors import FrameCorrupt
 from epollo.framing.announced import Announced, Number
 from epollo.framing.base import Buffer, bad_spec
+from epollo.plurals import counted
 
 MOST_TAG = 6  # bytes of a tag; numbers of 35 bits
 MOST_BYTES = 8  # of a length in its long form, behind the byte with their number
@@ -45,7 +46,7 @@ class Ber(Announced):
             raise FrameCorrupt("BER length is indefinite")
         width = first & 0x7F
         if width > MOST_BYTES:
-            raise FrameCorrupt(f"BER length has {width} bytes, over {MOST_BYTES}")
+            raise FrameCorrupt(f"BER length has {counted(width, 'byte')}, over {MOST_BYTES}")
         end = start + 1 + width
         return (int.from_bytes(buffer[start + 1 : end]), 1 + width) if end <= stop else None
 

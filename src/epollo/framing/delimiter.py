@@ -16,6 +16,7 @@ from epollo.framing.base import (
     over_max_frame,
     to_bytes,
 )
+from epollo.plurals import counted
 
 
 class Delimiter(Framing):
@@ -120,7 +121,7 @@ class DelimiterDecoder(Decoder):
     def eof(self) -> None:
         if self.partial:
             size = len(self._partial)
-            raise FrameTruncated(f"the stream ended {size} bytes into a {self._unit}")
+            raise FrameTruncated(f"the stream ended {counted(size, 'byte')} into a {self._unit}")
 
     def _split_partial(self, data: bytes) -> list[bytes]:
         """The messages completed by ``data``, and as the last element the bytes to keep."""

@@ -13,6 +13,7 @@ from epollo.errors import EncodeError, FrameCorrupt, FrameError, FrameTooLarge
 from epollo.framing.base import Buffer, bad_spec, over_max_frame, to_bytes
 from epollo.framing.digits import MOST_DIGITS
 from epollo.framing.sought import Extent, SoughtFraming
+from epollo.plurals import counted
 
 MOST_HEADERS = 1 << 16
 """The largest block of headers, in bytes, if ``max_frame`` is not less."""
@@ -54,10 +55,12 @@ class Headers(SoughtFraming):
         except FrameError as error:
             raise EncodeError(f"message is not a frame of {self.name}: {error}") from None
         if extent is None:
-            raise EncodeError(f"message of {len(message)} bytes has no empty line after headers")
+            raise EncodeError(
+                f"message of {counted(len(message), 'byte')} has no empty line after headers"
+            )
         if extent.size != len(message):
             raise EncodeError(
-                f"message of {len(message)} bytes has a length for {extent.size} in it"
+                f"message of {counted(len(message), 'byte')} has a length for {extent.size} in it"
             )
         return message
 
@@ -103,7 +106,7 @@ class Headers(SoughtFraming):
         """
         header = self._header_for(len(message))
         if not header:
-            raise EncodeError(f"no frame of {self.name} has {len(message)} bytes")
+            raise EncodeError(f"no frame of {self.name} has {counted(len(message), 'byte')}")
         return self.encode(header + message[len(header) :])
 
     def length_place(self, size: int) -> range:
@@ -130,5 +133,7 @@ def _number(value: bytes) -> int:
     if not _NUMBER.fullmatch(digits):
         raise FrameCorrupt(f"Content-Length is {digits[:80]!r} instead of a number")
     if len(digits) > MOST_DIGITS:
-        raise FrameCorrupt(f"Content-Length has {len(digits)} digits, over {MOST_DIGITS}")
+        raise FrameCorrupt(
+            f"Content-Length has {counted(len(digits), 'digit')}, over {MOST_DIGITS}"
+        )
     return int(digits)

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 from epollo.errors import EncodeError, FrameCorrupt, FrameError, FrameTooLarge
 from epollo.framing.base import MAX_LENGTH, Buffer, Decoder, bad_spec, over_max_frame, to_bytes
 from epollo.framing.measured import Measure, MeasuredDecoder, MeasuredFraming, over_max_length
+from epollo.plurals import counted
 
 Order: TypeAlias = Literal["big", "little"]
 WholeFrame: TypeAlias = Callable[[memoryview], tuple[int, bytes]]
@@ -77,10 +78,14 @@ class LengthField(MeasuredFraming):
         if value > MAX_LENGTH:
             return over_max_length(value)
         if size < self.end:
-            return FrameCorrupt(f"frame of {size} bytes ends before its length does, at {self.end}")
+            return FrameCorrupt(
+                f"frame of {counted(size, 'byte')} ends before its length does, at {self.end}"
+            )
         if size > self.max_frame:
             return FrameTooLarge(size, self.max_frame)
-        return FrameCorrupt(f"frame of {size} bytes is shorter than the {self.strip} to strip")
+        return FrameCorrupt(
+            f"frame of {counted(size, 'byte')} is shorter than the {self.strip} to strip"
+        )
 
     def encode(self, message: Buffer) -> bytes:
         message = to_bytes(message)
@@ -102,11 +107,11 @@ class LengthField(MeasuredFraming):
             return over_max_frame(what, self.max_frame)
         if value > self._max_value:
             return EncodeError(
-                f"message of {what} bytes is longer than a {self.name} length can say"
+                f"message of {counted(what, 'byte')} is longer than a {self.name} length can say"
             )
         least = max(self._least, self.adjust + self.end) - size + what
         return EncodeError(
-            f"message of {what} bytes is shorter than the {least} that {self.name} needs"
+            f"message of {counted(what, 'byte')} is shorter than the {least} that {self.name} needs"
         )
 
     def _check(self) -> None:

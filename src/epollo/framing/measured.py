@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from epollo.errors import FrameCorrupt, FrameError, FrameTruncated
 from epollo.framing.base import Buffer, Continued, Decoder, Fault, Framing, fault_of
+from epollo.plurals import counted
 
 Measure: TypeAlias = tuple[int, int]
 """Two sizes in bytes: the part of a frame before its message, and the whole frame."""
@@ -67,7 +68,9 @@ class MeasuredDecoder(Decoder):
         if self._partial is not None and self._fault is None:
             have = len(self._partial)
             missing = (self._size or max(self._framing.header, have + 1)) - have
-            raise FrameTruncated(f"the stream ended {missing} bytes short of a frame's next part")
+            raise FrameTruncated(
+                f"the stream ended {counted(missing, 'byte')} short of a frame's next part"
+            )
 
     def _feed_any(self, buffer: memoryview, count: int) -> list[bytes]:
         """Decode the rest of a partial frame, then whole frames, and keep a new partial frame."""

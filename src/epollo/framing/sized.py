@@ -18,6 +18,7 @@ from epollo.framing.base import (
     over_max_frame,
     to_bytes,
 )
+from epollo.plurals import counted
 
 FIRST_LOOK = 64
 """Bytes of a frame that ``measure`` is given first. Then it is given twice as many, and so on."""
@@ -91,7 +92,9 @@ class Sized(Framing):
             )
         least = max(1, self.strip + len(self.trailer))
         if size < least:
-            raise FrameCorrupt(f"frame of {size} bytes is shorter than the least of {least}")
+            raise FrameCorrupt(
+                f"frame of {counted(size, 'byte')} is shorter than the least of {least}"
+            )
         if size > self.max_frame:
             raise FrameTooLarge(size, self.max_frame)
         return size
@@ -99,7 +102,8 @@ class Sized(Framing):
     def encode(self, message: Buffer) -> bytes:
         if self.strip:
             raise EncodeError(
-                f"{self.name} strips {self.strip} bytes of each frame; give its class an encode"
+                f"{self.name} strips {counted(self.strip, 'byte')} of each frame; give its class "
+                "an encode"
             )
         frame = to_bytes(message) + self.trailer
         if len(frame) > self.max_frame:
@@ -114,7 +118,9 @@ class Sized(Framing):
             raise EncodeError(f"message is not a frame of {self.name}: {error}") from None
         if not size or size != len(frame):
             what = f"a size of {size} in it" if size else "no size in it"
-            raise EncodeError(f"message makes a frame of {len(frame)} bytes that has {what}")
+            raise EncodeError(
+                f"message makes a frame of {counted(len(frame), 'byte')} that has {what}"
+            )
         return frame
 
     def decoder(self) -> Decoder:
@@ -167,7 +173,9 @@ class SizedDecoder(Decoder):
         if self._partial is not None:
             have = len(self._partial)
             missing = (self._size or have + 1) - have
-            raise FrameTruncated(f"the stream ended {missing} bytes short of a frame's next part")
+            raise FrameTruncated(
+                f"the stream ended {counted(missing, 'byte')} short of a frame's next part"
+            )
 
     def _decode(self, buffer: memoryview, start: int, count: int, messages: list[bytes]) -> None:
         filler = self._framing.filler

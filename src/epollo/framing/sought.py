@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from epollo.errors import FrameError, FrameTruncated
 from epollo.framing.base import Buffer, Continued, Decoder, Fault, Framing, fault_of
+from epollo.plurals import counted
 
 
 class Extent(NamedTuple):
@@ -74,7 +75,7 @@ class SoughtDecoder(Decoder):
     def eof(self) -> None:
         if self.partial:
             size = len(self._received)
-            raise FrameTruncated(f"the stream ended {size} bytes into a frame")
+            raise FrameTruncated(f"the stream ended {counted(size, 'byte')} into a frame")
 
     def _decode(self, messages: list[bytes]) -> int:
         """Decode the whole frames; returns their end."""

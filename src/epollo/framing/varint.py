@@ -9,6 +9,7 @@ from __future__ import annotations
 from epollo.errors import FrameCorrupt
 from epollo.framing.announced import Announced, Number
 from epollo.framing.base import Buffer, bad_spec
+from epollo.plurals import counted
 
 MOST_BYTES = 10  # of 7 bits each, for a 64-bit number
 
@@ -43,7 +44,7 @@ class Varint(Announced):
                 return length, at + 1 - start
             shift += 7
         if stop - start >= self.most_width:
-            raise FrameCorrupt(f"varint length is longer than {self.most_width} bytes")
+            raise FrameCorrupt(f"varint length is longer than {counted(self.most_width, 'byte')}")
         return None
 
     def write(self, length: int, width: int = 0) -> bytes | None:

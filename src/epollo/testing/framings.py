@@ -10,6 +10,7 @@ from epollo.engine import available
 from epollo.errors import EncodeError, FrameError, FrameTooLarge
 from epollo.framing import AnyFraming, Buffer, Framing, Raw, Sized, parse
 from epollo.framing.own import checked
+from epollo.plurals import counted
 
 _WHOLE_STREAM = 4096  # bytes of a stream that is split at every place
 _EDGE = 256  # bytes at each end of a longer one, which is split there only
@@ -44,7 +45,9 @@ def check_framing(framing: AnyFraming, frames: Sequence[bytes], messages: Sequen
     """
     framing = parse(framing)
     if not frames or len(frames) != len(messages):
-        raise AssertionError(f"{len(frames)} frames and {len(messages)} messages")
+        raise AssertionError(
+            f"{counted(len(frames), 'frame')}, {counted(len(messages), 'message')}"
+        )
     makers = _makers(framing)
     for name, make in makers.items():
         _check_splits(f"{framing.name}, {name} engine", make, frames, list(messages))
@@ -140,8 +143,8 @@ def _check_limit(framing: Framing, frames: Sequence[bytes]) -> None:
         for engine, make in _makers(type(framing)(framing.name, max_frame=limit)).items():
             if _outcome(make(), [longest]).error is not error:
                 raise AssertionError(
-                    f"{framing.name}, {engine} engine: a frame of {len(longest)} bytes is "
-                    f"{'refused' if error is None else 'taken'} with max_frame={limit}"
+                    f"{framing.name}, {engine} engine: a frame of {counted(len(longest), 'byte')} "
+                    f"is {'refused' if error is None else 'taken'} with max_frame={limit}"
                 )
 
 
@@ -162,7 +165,7 @@ def _check_encoding(framing: Framing, makers: dict[str, Make], messages: Sequenc
 
 def _shown(outcome: Outcome) -> str:
     error = f" and {outcome.error.__name__}" if outcome.error else ""
-    return f"{len(outcome.messages)} messages{error}: {_text(outcome.messages)}"
+    return f"{counted(len(outcome.messages), 'message')}{error}: {_text(outcome.messages)}"
 
 
 def _text(parts: Sequence[bytes]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from epollo.plurals import counted
 from epollo.settings import Settings
 from epollo.units import format_seconds, format_size
 from epollo.workers.worker import Worker
@@ -14,7 +15,7 @@ def reason_to_recycle(worker: Worker, settings: Settings) -> str:
         return f"is {format_seconds(worker.age)} old"
     most = settings.max_worker_messages
     if most and worker.messages >= most * share:
-        return f"has received {worker.messages} messages"
+        return f"has received {counted(worker.messages, 'message')}"
     most = settings.max_worker_memory
     if most and worker.memory > most * share:
         return f"has {format_size(worker.memory)} of memory"

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from epollo.errors import EpolloError
 from epollo.logs.logger import logger
+from epollo.plurals import counted
 from epollo.workers.pool import Pool
 from epollo.workers.slot import Slot
 from epollo.workers.task import Task
@@ -201,4 +202,4 @@ class Replacements:
 
 
 def _workers(count: int) -> str:
-    return f"{count} worker{'' if count == 1 else 's'}"
+    return counted(count, "worker")

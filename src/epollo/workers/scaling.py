@@ -5,6 +5,7 @@ from __future__ import annotations
 from epollo.engine import EventLoop
 from epollo.errors import BindError
 from epollo.logs.logger import logger
+from epollo.plurals import counted
 from epollo.settings import MOST_WORKERS
 from epollo.workers.pool import Pool
 from epollo.workers.slot import Slot
@@ -92,7 +93,7 @@ class Scaling:
         try:
             self._sockets.add_slot()
         except BindError as error:
-            self._refusal = f"still {len(self._pool.slots)} workers: {error}"
+            self._refusal = f"still {counted(len(self._pool.slots), 'worker')}: {error}"
             _log.error("%s", self._refusal)
             self._wanted = len(self._pool.slots)
             return False

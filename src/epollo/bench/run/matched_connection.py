@@ -15,6 +15,7 @@ from epollo.bench.run.connection import BenchConnection, Entry
 from epollo.bench.run.metrics import NEVER
 from epollo.client.match import describe
 from epollo.errors import SettingError
+from epollo.plurals import counted
 
 REMEMBERED = 64
 """Identifiers of the messages of a connection answered last: a reply to one of them is a duplicate.
@@ -79,8 +80,8 @@ class MatchedConnection(BenchConnection):
             if identifier not in self.waiting:
                 return identifier, message
         raise SettingError(
-            f"match: {len(self.waiting)} messages outstanding have taken all identifiers, such as "
-            f"{describe(identifier)}; use a longer identifier, or a stamp"
+            f"match: all identifiers are taken, with {counted(len(self.waiting), 'message')} "
+            f"outstanding, such as {describe(identifier)}; use a longer identifier, or a stamp"
         )
 
     def unknown_reply(self, identifier: Hashable | None) -> None:
