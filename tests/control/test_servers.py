@@ -231,7 +231,7 @@ def test_workers_are_added_and_removed(tmp_path: Path, path: Path) -> None:
         assert over(server).refused("remove").startswith("there are from 1 to ")
         assert over(server).ctl("add") == "2 workers, 1 before\n"
         until(lambda: over(server).ask("status")["serving"] == 2)
-        assert over(server).ctl("remove") == "1 workers, 2 before\n"
+        assert over(server).ctl("remove") == "1 worker, 2 before\n"
         until(lambda: len(over(server).ask("workers")["workers"]) == 1)
 
 

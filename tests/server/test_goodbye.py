@@ -279,6 +279,29 @@ def test_the_ends_are_spread(engine: Engine, pausing: bool) -> None:
         assert seconds >= first + (number - 1) * over / count - 0.05, when
 
 
+def test_not_all_are_looked_at_for_each_end(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look at a thousand connections would take milliseconds, of a loop that serves them."""
+    looks = 0
+
+    def silence(*_: object) -> float:
+        nonlocal looks
+        looks += 1
+        return 3600.0
+
+    monkeypatch.setattr(BaseConnection, "silence", silence)
+    with ExitStack() as stack:
+        server = stack.enter_context(engine.server(Recorder(), drain_quiet="8s", goodbye_over="1s"))
+        peers = [stack.enter_context(Peer(server.addresses[0])) for _ in range(20)]
+        until(lambda: len(server.connections) == len(peers))
+        began = time.monotonic()
+        server.stop(grace=DEADLINE)
+        assert [peer.receive_all() for peer in peers] == [b""] * len(peers)
+        seconds = time.monotonic() - began
+    assert looks <= len(peers) * (2 + seconds)  # all once a second, and each when it ends
+
+
 def test_many_are_not_ended_in_one_turn(engine: Engine) -> None:
     """The first streams end before the last connections are looked at for the last time: what a
     peer sends between the two has no answer."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from itertools import islice
 
@@ -59,6 +59,8 @@ class Goodbye:
         self._count = 0  # of all that were ended
         self._forced_from = (0, 0)  # how many were left when that time came, and the count then
         self._busy: dict[EngineConnection, float] = {}  # when each was last found busy
+        self._found: list[EngineConnection] = []  # quiet, at the last look at all
+        self._next_look = -math.inf
 
     def begin(self, grace: float, late: bool) -> None:
         """The grace begins, and lasts that many seconds. With ``late``, handshakes have begun, and
@@ -79,6 +81,7 @@ class Goodbye:
     def hurry(self) -> None:
         """From now on, be quick: without the quiet period, and not spread."""
         self._quiet = self._pace = self._loop.crossing_seconds = 0.0
+        self._next_look = -math.inf
 
     def _step(self) -> None:
         self._end_some(list(self._loop.connections()))
@@ -98,11 +101,23 @@ class Goodbye:
         self._ended.intersection_update(connections)
         waiting = [each for each in connections if each not in self._ended]
         if now < self._last:
-            quiet = [each for each in waiting if self._is_quiet(each, now)]
-            self._end(quiet, self._due_at(now))
+            self._end(self._quiet_ones(waiting, now), self._due_at(now))
             waiting = [each for each in waiting if each not in self._ended]
         if waiting and now >= self._forcing:
             self._end(waiting, self._forced_at(now, len(waiting)))
+
+    def _quiet_ones(
+        self, waiting: Collection[EngineConnection], now: float
+    ) -> Iterable[EngineConnection]:
+        """Those of ``waiting`` that are quiet. To ask the kernel about thousands takes
+        milliseconds, so all of them are looked at once in an eighth of the quiet period. In
+        between, those that were quiet then are looked at again, each when it is to end."""
+        if now >= self._next_look:
+            self._next_look = now + self._quiet / 8
+            self._found = [each for each in waiting if self._is_quiet(each, now)]
+            return self._found
+        left = (each for each in self._found if not (each.closed or each in self._ended))
+        return (each for each in left if self._is_quiet(each, now))
 
     def _is_quiet(self, connection: EngineConnection, now: float) -> bool:
         quiet = self._quiet if connection in self._initial else max(self._quiet, LATE_SECONDS)
@@ -131,10 +146,10 @@ class Goodbye:
         forced, before = self._forced_from
         return before + math.ceil(forced * (now - self._forcing) / whole)
 
-    def _end(self, connections: Collection[EngineConnection], due: float) -> None:
+    def _end(self, connections: Iterable[EngineConnection], due: float) -> None:
         """End the first of ``connections``, until ``due`` have been ended in all."""
-        most = min(len(connections), max(0, due - self._count))
-        chosen = deque(islice(connections, int(most)))
+        most = None if due == math.inf else max(0, int(due) - self._count)
+        chosen = deque(islice(connections, most))
         self._ended.update(chosen)
         self._count += len(chosen)
         self._drain_some(chosen)
