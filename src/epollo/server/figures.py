@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from epollo.engine.survey import CAUSES, Survey
 from epollo.engine.traffic import Traffic
 from epollo.server.counters import Counters
 from epollo.server.groups.broker import BrokerCounts
+from epollo.server.resident_memory import resident_bytes
 
 WINDOW = 30.0
 """Seconds. Two scrapes are less far apart, so they miss no turn."""
@@ -27,8 +27,6 @@ _GRAIN = 1 << 20
 """Parts of a second that sums are told in. Sums of several processes are then exact, so they are
 the same in whatever order they are added up; otherwise one could fall by a rounding error when a
 process ends and is added up before another one."""
-
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class CallTimes:
@@ -182,7 +180,7 @@ class Figures:
                 yield
                 loop.survey(sources[start : start + LOOKED_AT], survey)
         yield
-        memory = _resident_bytes()
+        memory = resident_bytes()
         yield
         descriptors = _open_descriptors()
         yield
@@ -253,14 +251,6 @@ def _histogram(counts: list[int], seconds: float) -> dict[str, Any]:
         "counts": counts,
         "sum": math.floor(seconds * _GRAIN) / _GRAIN,
     }
-
-
-def _resident_bytes() -> int:
-    """Resident memory of this process (proc(5), statm); 0 if it is not known."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
-    except OSError:
-        return 0
 
 
 def _open_descriptors() -> int:

@@ -9,18 +9,15 @@ import socket
 import time
 from collections.abc import Callable
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from epollo import errors
 from epollo.control.inquirer import Values
 from epollo.engine import EventLoop
 from epollo.errors import EpolloError, WorkerError
+from epollo.server.resident_memory import resident_bytes
 from epollo.workers.channel import Channel, ChannelWatch, Message
 from epollo.workers.passage import Passage
-
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-
 
 JITTER = 0.1  # limits of a worker are lowered by up to this part: not all reach them at once
 
@@ -88,10 +85,7 @@ class Worker:
     @property
     def memory(self) -> int:
         """Resident bytes; 0 if they are not known."""
-        try:
-            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE
-        except (OSError, IndexError, ValueError):
-            return 0
+        return resident_bytes(self.pid)
 
     def watch(self, loop: EventLoop, received: Callable[[Worker, Message], object]) -> None:
         """Call ``received`` for each message. The end of its stream says nothing that the end of
