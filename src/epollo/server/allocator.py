@@ -51,8 +51,8 @@ def _tuned() -> bool:
 
 class _FreedMemory:
     """Freed memory goes back to the kernel. The end of the heap does each period: malloc looks for
-    it when a large block is freed. What lies between blocks in use has to be searched for, in 50 ms
-    where there are 100,000 free blocks: the less often, the less is found."""
+    it when a large block is freed. What lies between blocks in use has to be searched for, which
+    takes 50 ms with 100,000 free blocks: the less often, the less is found."""
 
     def __init__(self, loop: EventLoop, libc: CDLL) -> None:
         self._loop = loop
