@@ -236,9 +236,10 @@ def test_no_more_connections_are_opened_a_second_than_may_be(
 ) -> None:
     with Server(lambda message: message, "127.0.0.1:0") as server:
         paced: dict[str, Any] = {"connection_rate": RATE, "rate": rate, "warmup": 0.01}
+        before = time.monotonic()  # a connect may begin long after its turn
         assert run(load(server.addresses[0], connections=3, **paced)).errors == {}
     assert len(begun) == 3
-    assert begun[2] - begun[0] >= 0.99
+    assert begun[2] - before >= 0.99
 
 
 def test_no_more_connections_are_opened_a_second_after_a_time_without_any(
@@ -246,12 +247,14 @@ def test_no_more_connections_are_opened_a_second_after_a_time_without_any(
 ) -> None:
     """All three end at once, more than a second after they were opened, and are replaced."""
     together, quiet = threading.Barrier(3), threading.Event()
+    ended: list[float] = []
 
     def serve(peer: Accepted) -> None:
         request = peer.next_frame()
         if len(begun) <= 3:
             together.wait(DEADLINE)
             quiet.wait(2.2 / RATE)
+        ended.append(time.monotonic())
         peer.send(request)
         peer.hold()
 
@@ -260,7 +263,7 @@ def test_no_more_connections_are_opened_a_second_after_a_time_without_any(
         load |= {"connections": 3, "connection_rate": RATE, "reconnect_every": 1}
         assert run(Workload(address=where, **load)).errors == {}
     assert len(begun) == 6
-    assert begun[5] - begun[3] >= 0.99
+    assert begun[5] - ended[0] >= 0.99
 
 
 def test_no_more_connections_are_opened_a_second_by_all_processes_together() -> None:
