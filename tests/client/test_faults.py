@@ -337,6 +337,25 @@ def test_the_last_message_of_a_server_is_the_reply_though_sending_failed(
     run(test())
 
 
+def test_a_reset_at_the_close_loses_nothing_that_was_answered(run: Run) -> None:
+    closing = threading.Event()
+
+    def refuses(sock: socket.socket) -> None:
+        with sock:
+            sock.recv(1000)
+            sock.sendall(frame(b"refused"))
+            assert closing.wait(DEADLINE)  # then it resets the connection, as much is unread
+
+    async def test() -> None:
+        with peer_that(refuses) as where:
+            client = await AsyncClient.connect(where, max_frame=16 << 20, timeout=DEADLINE)
+            assert await client.request(bytes(8 << 20)) == b"refused"
+            asyncio.get_running_loop().call_soon(closing.set)
+            await client.close()
+
+    run(test())
+
+
 @pytest.mark.parametrize("match", [None, "bytes(0,1)"], ids=["in order", "matched"])
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 def test_the_reply_is_returned_though_the_rest_of_its_request_cannot_be_sent(

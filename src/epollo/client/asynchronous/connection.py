@@ -213,8 +213,8 @@ class AsyncConnection:
         """Send the unsent bytes, end the stream and close. If replies are due, wait for the peer's
         end first: see `Client.close`. Raises ClientTimeout and ConnectionClosed if messages that
         were sent may be lost."""
-        owed = self.owed or bool(self._unsent) or bool(self._in_order or self.by_id)
-        self.owed = owed  # for a second task that closes meanwhile
+        unanswered = self.owed or bool(self._in_order or self.by_id)
+        self.owed = owed = unanswered or bool(self._unsent)  # also for a second task that closes
         was_live = self.live
         self.stream.close("closed here")
         self._fail()
@@ -239,7 +239,7 @@ class AsyncConnection:
             raise ClientTimeout(not_ended(self._name, timeout, unsent=unsent))
         if self._cut and owed:
             raise ConnectionClosed(cut_at_close(self._name))
-        if self._close_error is not None and owed and was_live:
+        if self._close_error is not None and unanswered and was_live:
             raise ConnectionClosed(broken_at_close(self._name, self._close_error))
 
     # The socket.
