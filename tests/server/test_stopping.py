@@ -21,7 +21,7 @@ from epollo.server.stopping import CLEANUP_SECONDS, Stop, Watchdog
 from tests.engines import ENGINES, Engine
 from tests.logs import Log
 from tests.other_loops import Run
-from tests.support import DEADLINE, Peer, ServerProcess, frame, serving, until
+from tests.support import DEADLINE, Peer, ServerProcess, frame, serving, stop_process, until
 from tests.zygote import Zygote
 
 HOOKS = ["started", "connected", "received", "disconnected", "stopped"]
@@ -150,6 +150,18 @@ def test_a_second_signal_does_not_wait_for_the_grace(engine: Engine, mode: str) 
         # A signal that Python handles just before a call that blocks does not interrupt that call.
         until(lambda: server.threads() > threads and server.sleeps())
         server.signal(signal.SIGINT)
+        assert server.wait() == 0
+
+
+def test_a_signal_to_a_process_that_is_stopped_is_heard_once_it_goes_on(engine: Engine) -> None:
+    """The kernel gives it to whichever thread runs first, and only the main one handles it."""
+    with misbehaving(engine, "plain", "received", "sleep") as server, Peer(server.address) as peer:
+        peer.send(frame(b"hello"))
+        assert server.line() == "begun\n"
+        until(server.sleeps)
+        stop_process(server.process.pid)
+        server.signal(signal.SIGTERM)
+        server.signal(signal.SIGCONT)
         assert server.wait() == 0
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,13 @@ from epollo.server.handlers.application import Application
 from epollo.server.places import place_and_stack_of_thread, place_of_thread
 
 _SHORTEST_PERIOD = 0.01  # seconds between two looks
+_OF_MAIN_THREAD = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 _HOOK_SECONDS = 1.0  # for `started` and `stopped`, which may take their time
 
 _log = logger("epollo.server")
@@ -138,6 +146,9 @@ class _Watch:
 
     def run(self, ident: int) -> None:
         """In a thread of its own, until `running` is released; the thread ``ident`` is watched."""
+        # A signal to a stopped process goes to the thread that runs first once it continues. Python
+        # handles it in the main thread, and no other thread can interrupt a call that blocks there.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _OF_MAIN_THREAD)
         since, due = time.monotonic(), self._first
         while not self.running.acquire(timeout=self._period):
             now = time.monotonic()
