@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.logs import SLOW
 from tests.support import DEADLINE, run_main
 
 NO_MORE: Mapping[str, str] = {}
@@ -25,6 +26,7 @@ END = b"\x00"
 HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"
 # What the live lines are made of: the cursor hidden and shown, a line up, a line erased, colours.
 KNOWN = re.compile(rb"\x1b\[(\?25[lh]|1A|2K|[0-9;]*m)")
+SLOW_LINE = re.compile(rb"[^\r\n\x1b]*%b[^\r\n]*\r\n" % SLOW.encode())  # of the server beside
 HEEDED: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
 
 
@@ -73,7 +75,7 @@ class Screen:
         """Until an end that this side writes."""
         os.write(self.keyboard, END)
         self.wait_for(END.decode())
-        self.shown = self.shown.replace(END, b"")
+        self.shown = SLOW_LINE.sub(b"", self.shown.replace(END, b""))
 
 
 class Terminal(Screen):

@@ -283,12 +283,13 @@ def test_a_run_of_some_time_keeps_littles_law(connections: int, depth: int) -> N
         duration=0.2,
         warmup=0.05,
     )
-    assert is_clean(result, result.messages)
+    assert result.errors == {}
+    assert result.messages == result.response.total  # on a busy machine perhaps none
     assert result.elapsed >= 0.2
     assert result.rate * result.elapsed == pytest.approx(result.messages, abs=connections * depth)
     edge = result.response.maximum / 1e9 / result.elapsed
     outstanding = result.rate * result.response.mean / 1e9
-    assert 0 < outstanding <= connections * depth * (1 + edge)
+    assert outstanding <= connections * depth * (1 + edge)
 
 
 def test_the_first_bound_ends_the_run_messages() -> None:
@@ -299,7 +300,8 @@ def test_the_first_bound_ends_the_run_messages() -> None:
 
 def test_the_first_bound_ends_the_run_duration() -> None:
     result = measure(ANY, Server(), duration=0.1, messages=10**9)
-    assert is_clean(result, result.messages)
+    assert result.errors == {}
+    assert result.messages == result.response.total  # on a busy machine perhaps none
     assert result.elapsed >= 0.1
 
 
@@ -579,17 +581,16 @@ def test_a_reply_to_a_message_that_was_given_up_is_no_other_error(engine: Engine
                 return None
             if self.first is not None and time.monotonic() - self.since > 2 * SHORT:
                 first, self.first = self.first, None
+                drivers[0].stop()
                 return [first, message]
             return message
 
-    handler = Late()
-    load: dict[str, Any] = {
-        "rate": 1000,
-        "timeout": SHORT,
-        "messages": None,
-        "duration": 3 * SHORT,
-    }
-    result = measure(engine, handler, connections=1, **load)
+    handler, drivers = Late(), list[Driver]()
+    load: dict[str, Any] = {"rate": 1000, "timeout": SHORT, "messages": None, "duration": 60}
+    with engine.server(handler) as server:
+        load |= {"connections": 1, "engine": engine.name}
+        drivers.append(Driver(workload(server.addresses[0], **load)))
+        result = drivers[0].run()
     assert result.errors == {"unanswered": 1}
     assert handler.first is None
     assert result.lost == 0
@@ -607,14 +608,14 @@ def test_a_message_given_up_in_a_pipeline_is_replaced() -> None:
             super().received(message, connection)
             if self.messages == 6:
                 later = connection.loop.call_later  # type: ignore[attr-defined]
-                later(2 * SHORT, lambda: connection.send(message))
+                later(5 * SHORT, lambda: connection.send(message))
             if self.messages == 7:
                 self.seventh = message
             if self.messages in (5, 6, 7):
                 return None
             return [self.seventh, message] if self.messages == 8 else message
 
-    result = measure(ANY, Waiter(), connections=1, depth=2, timeout=4 * SHORT)
+    result = measure(ANY, Waiter(), connections=1, depth=2, timeout=8 * SHORT)
     assert result.errors == {"unanswered": 1}
     assert result.messages == MESSAGES - 1
     assert result.response.total == MESSAGES

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from epollo.bench import Result, Workload, run
+from epollo.bench import Driver, Result, Workload, run
 from epollo.bench.load.matching import match_of
 from epollo.engine import available
 from epollo.errors import EpolloError, HandlerError, SettingError
@@ -63,6 +63,10 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def load(where: str, engine: str, **changes: Any) -> Result:
+    return run(workload(where, engine, **changes))
+
+
+def workload(where: str, engine: str, **changes: Any) -> Workload:
     settings: dict[str, Any] = {
         "connections": 1,
         "depth": 4,
@@ -72,7 +76,7 @@ def load(where: str, engine: str, **changes: Any) -> Result:
         "timeout": 3.0,
         "match": "bytes(0,8)",
     }
-    return run(Workload(address=where, engine=engine, **settings | changes))
+    return Workload(address=where, engine=engine, **settings | changes)
 
 
 def reversing(answer: Callable[[bytes], bytes] = bytes) -> Serve:
@@ -258,7 +262,7 @@ def test_each_fault_is_counted(
 
 def test_a_late_reply_is_counted_once_as_unanswered(engine: Engine) -> None:
     """It comes after its message was given up, while others were answered in time."""
-    timeout = 1.0
+    timeout = 2.5  # seconds; a peer that stands still for two answers in time
 
     def serve(peer: Accepted) -> None:
         peer.send(peer.next_frame())
@@ -269,16 +273,13 @@ def test_a_late_reply_is_counted_once_as_unanswered(engine: Engine) -> None:
             if late and monotonic() > until:
                 peer.send(late)
                 late = b""
+                drivers[0].stop()
 
+    drivers: list[Driver] = []
+    settings = {"depth": 2, "messages": None, "duration": 60.0, "timeout": timeout}
     with hostile(serve) as where:
-        result = load(
-            where,
-            engine.name,
-            depth=2,
-            messages=None,
-            duration=3 * timeout,
-            timeout=timeout,
-        )
+        drivers.append(Driver(workload(where, engine.name, **settings)))
+        result = drivers[0].run()
     assert result.errors == {"unanswered": 1}
     assert result.messages == result.sent - 1
     assert 1 < result.concurrency <= 2

@@ -180,7 +180,7 @@ def test_lost_connections_are_told_by_their_reason() -> None:
         return None if known else message
 
     with Server(silent, "127.0.0.1:0") as server:
-        load = [server.addresses[0], "-c", "2", "-R", "20", "--timeout", "300ms"]
+        load = [server.addresses[0], "-c", "2", "-R", "20", "--timeout", "3s"]
         with running(*load) as (_, url):
             until(
                 lambda: any(

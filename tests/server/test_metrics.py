@@ -18,7 +18,7 @@ from epollo import BindError, Server, SettingError, connect
 from epollo.metrics.listener import MOST
 from tests.engines import Engine
 from tests.metrics.support import Scraped, get, scraped_when
-from tests.support import Peer, until
+from tests.support import DEADLINE, Peer, until
 
 ANYWHERE = {"metrics": "127.0.0.1:0"}
 
@@ -197,9 +197,10 @@ def test_a_long_look_is_followed_by_a_long_pause(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many connections there are, scrapes in a row have a fifth of the time at most."""
-    from epollo.metrics import server_pages
+    from epollo.metrics import listener, server_pages
 
     monkeypatch.setattr(server_pages, "_LONGEST_PAUSE", 3600.0)
+    monkeypatch.setattr(listener, "SECONDS", DEADLINE)  # for a response
     looks: list[tuple[float, float]] = []  # the begin and the end of each
     with engine.server(echo, **ANYWHERE) as server:
         tell = server._inspection.tell
