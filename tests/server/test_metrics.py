@@ -199,7 +199,8 @@ def test_a_long_look_is_followed_by_a_long_pause(
     """However many connections there are, scrapes in a row have a fifth of the time at most."""
     from epollo.metrics import listener, server_pages
 
-    monkeypatch.setattr(server_pages, "_LONGEST_PAUSE", 3600.0)
+    longest = 1.0  # second; the look of a busy machine may be longer than it is made here
+    monkeypatch.setattr(server_pages, "_LONGEST_PAUSE", longest)
     monkeypatch.setattr(listener, "SECONDS", DEADLINE)  # for a response
     looks: list[tuple[float, float]] = []  # the begin and the end of each
     with engine.server(echo, **ANYWHERE) as server:
@@ -217,4 +218,4 @@ def test_a_long_look_is_followed_by_a_long_pause(
         Scraped(where)
         Scraped(where)
     (begin, end), (again, _) = looks
-    assert again - end >= 4 * (end - begin)
+    assert again - end >= min(4 * (end - begin), longest)
