@@ -147,6 +147,14 @@ def test_another_libc_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch, loop: Ev
     allocator.keep_freed(loop)
 
 
+def test_a_static_program_serves_too(monkeypatch: pytest.MonkeyPatch, loop: EventLoop) -> None:
+    def load(_: None) -> None:
+        raise OSError("Dynamic loading not supported")
+
+    monkeypatch.setattr("epollo.server.allocator.CDLL", load)
+    allocator.keep_freed(loop)
+
+
 class Called(Exception):
     """A setting of malloc was changed."""
 

@@ -31,14 +31,22 @@ PERIOD = 60.0  # seconds
 def keep_freed(loop: EventLoop) -> None:
     """Keep freed memory from now on, and return it once a `PERIOD` while ``loop`` runs. Nothing is
     done with another libc, or if the environment tunes malloc in this respect."""
-    libc = CDLL(None)
-    if _tuned() or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
+    libc = None if _tuned() else _glibc()
+    if libc is None:
         return
     # To set either ends glibc's own adjustment of both, so both are set.
     libc.mallopt(_MMAP_THRESHOLD, _LARGEST)
     libc.mallopt(_TRIM_THRESHOLD, _NEVER)
     libc.malloc.restype, libc.free.argtypes = c_void_p, [c_void_p]
     _FreedMemory(loop, libc).wait()
+
+
+def _glibc() -> CDLL | None:
+    try:
+        libc = CDLL(None)
+    except OSError:  # a static program, of musl for example, loads nothing
+        return None
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
 
 
 def _tuned() -> bool:
