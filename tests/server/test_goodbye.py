@@ -292,14 +292,27 @@ def test_not_all_are_looked_at_for_each_end(
 
     monkeypatch.setattr(BaseConnection, "silence", silence)
     with ExitStack() as stack:
-        server = stack.enter_context(engine.server(Recorder(), drain_quiet="8s", goodbye_over="1s"))
-        peers = [stack.enter_context(Peer(server.addresses[0])) for _ in range(20)]
+        server = stack.enter_context(engine.server(Recorder(), drain_quiet="1s", goodbye_over="1s"))
+        peers = [stack.enter_context(Peer(server.addresses[0])) for _ in range(60)]
         until(lambda: len(server.connections) == len(peers))
         began = time.monotonic()
         server.stop(grace=DEADLINE)
         assert [peer.receive_all() for peer in peers] == [b""] * len(peers)
         seconds = time.monotonic() - began
-    assert looks <= len(peers) * (2 + seconds)  # all once a second, and each when it ends
+    assert looks <= len(peers) * (2 + 8 * seconds)  # all once in 125 ms, and each when it ends
+
+
+def test_however_long_the_quiet_period_its_end_is_noticed_soon(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pause that is little longer would be missed otherwise."""
+    silences = iter([0.0])  # at the first look
+    monkeypatch.setattr(BaseConnection, "silence", lambda *_: next(silences, 7200.0))
+    limits = {"drain_quiet": "1h", "graceful_timeout": "2h"}
+    with engine.server(Recorder(), **limits) as server, Peer(server.addresses[0]) as peer:
+        until(lambda: server.connections)
+        server.stop()
+        assert peer.receive_all() == b""
 
 
 def test_many_are_not_ended_in_one_turn(engine: Engine) -> None:

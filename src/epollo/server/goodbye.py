@@ -110,10 +110,10 @@ class Goodbye:
         self, waiting: Collection[EngineConnection], now: float
     ) -> Iterable[EngineConnection]:
         """Those of ``waiting`` that are quiet. To ask the kernel about thousands takes
-        milliseconds, so all of them are looked at once in an eighth of the quiet period. In
-        between, those that were quiet then are looked at again, each when it is to end."""
+        milliseconds, so all of them are looked at as seldom as without a pace. In between, those
+        that were quiet then are looked at again, each when it is to end."""
         if now >= self._next_look:
-            self._next_look = now + self._quiet / 8
+            self._next_look = now + min(_LONGEST_PERIOD, self._quiet / 8)
             self._found = [each for each in waiting if self._is_quiet(each, now)]
             return self._found
         left = (each for each in self._found if not (each.closed or each in self._ended))
