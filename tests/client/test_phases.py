@@ -283,6 +283,24 @@ def test_a_close_by_another_thread_ends_the_handshake(monkeypatch: pytest.Monkey
             handshake.result(DEADLINE)
 
 
+def test_a_close_while_the_socket_becomes_one_of_tls_ends_the_handshake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wrap_socket = ssl.SSLContext.wrap_socket
+
+    def closed_meanwhile(*arguments: Any, **options: Any) -> ssl.SSLSocket:
+        sock = wrap_socket(*arguments, **options)
+        it._connection.stream.close("closed here")  # as `Client.close` does in another thread
+        it._connection.shut_down()
+        return sock
+
+    with answering(frame(b"ready")) as to, epollo.connect(to, timeout=DEADLINE) as it:
+        assert it.request(b"starttls") == b"ready"
+        monkeypatch.setattr(ssl.SSLContext, "wrap_socket", closed_meanwhile)
+        with pytest.raises(epollo.ConnectionClosed, match="closed here"):
+            it.start_tls(trusting(), timeout=None)
+
+
 def test_nothing_is_sent_in_plain_by_a_thread_that_sends_at_the_close(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

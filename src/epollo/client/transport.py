@@ -58,6 +58,7 @@ class Transport:
         self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
         self._failure: OSError | None = None
         self._finished_sending = False
+        self._was_shut_down = False
 
     @property
     def encrypted(self) -> bool:
@@ -173,6 +174,8 @@ class Transport:
         """Go on with TLS; the caller makes the handshake of the socket returned. Raises
         TLSHandshakeError."""
         self._socket = self._tls = encrypted(self._socket, endpoint)
+        if self._was_shut_down:  # meanwhile, when the socket before had no descriptor any more
+            self.shut_down()
         return self._tls
 
     def give_up_socket(self) -> socket.socket:
@@ -185,6 +188,7 @@ class Transport:
 
     def shut_down(self) -> None:
         """End both streams, which wakes a thread that waits for the peer."""
+        self._was_shut_down = True
         try:
             # Not SSLSocket.shutdown, which gives up TLS first: a thread that sends at that moment
             # would send in plain.
