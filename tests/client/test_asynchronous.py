@@ -82,6 +82,19 @@ def test_a_client_of_connect_is_closed_by_its_caller(run: Run) -> None:
     run(test())
 
 
+def test_an_abort_while_the_loop_does_not_run_raises_nothing() -> None:
+    async def begin() -> asyncio.Task[AsyncClient]:
+        connecting = asyncio.create_task(client.__aenter__())
+        await asyncio.sleep(0)
+        return connecting
+
+    with support.full_listener() as (host, port), asyncio.Runner() as runner:
+        client = AsyncClient(f"{host}:{port}", timeout=None)
+        connecting = runner.run(begin())
+        assert not connecting.done()
+        client.abort()
+
+
 def test_requests_of_many_tasks_share_the_connection(engine: Engine, run: Run) -> None:
     async def ask(client: AsyncClient, task: int) -> None:
         for number in range(20):

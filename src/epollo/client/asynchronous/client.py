@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Self, Unpack
@@ -424,7 +424,8 @@ class AsyncClient(HasTimeout):
     def _stop_dialing(self) -> None:
         dialing, self._dialing = self._dialing, None  # once: its time may not change again
         if dialing is not None:
-            dialing.reschedule(0.0)  # which is past
+            with suppress(RuntimeError):  # the loop does not run
+                dialing.reschedule(0.0)  # which is past
 
     async def _dial_again(
         self, lost: AsyncConnection, reconnects: Reconnects, deadline: float | None
