@@ -437,7 +437,8 @@ cdef class ConnectionCore(Life):
             buffers.serving = None
             if self.counts is not NULL:
                 self.counts.messages_out += buffers.replied
-                _settle_rate(self, buffers)
+                if self.context.most_allowed:
+                    _settle_rate(self, buffers)
         return 0
 
     @final
@@ -593,32 +594,32 @@ cdef inline int _begin_serving(ConnectionCore self, LoopBuffers buffers) except 
     """From here to `end_serving`, output is gathered, and its messages are counted."""
     buffers.serving = self
     buffers.used = buffers.replied = 0
-    buffers.allowance = buffers.allowed = PY_SSIZE_T_MAX
-    if self.context.interval > 0 and self.counts is not NULL:
+    if self.context.most_allowed:
         _allow(self, buffers, buffers.clock)
+    else:
+        buffers.allowance = PY_SSIZE_T_MAX
     return 0
 
 
-cdef inline int _allow(ConnectionCore self, LoopBuffers buffers, double now) noexcept:
+cdef inline void _allow(ConnectionCore self, LoopBuffers buffers, double now) noexcept:
     """Find how many messages may be delivered before the next look at the clock; see
     `epollo.server.rates`. At least one may, as the connection is not paused; and no more than an
     eighth of a full bucket, as a handler may take long, and the bucket fills meanwhile."""
-    cdef ConnectionContext context = self.context
-    cdef double full_at = max(now, self.counts.full_at)
-    cdef double seconds = now + context.full - full_at  # that the bucket holds
-    self.counts.full_at = full_at
-    if seconds >= context.eighth:
-        buffers.allowance = buffers.allowed = context.most_allowed
+    cdef double taken = self.counts.full_at - now  # seconds of the bucket; below 0: it is full
+    if taken <= self.context.most_taken:
+        buffers.allowed = self.context.most_allowed
     else:
-        buffers.allowance = buffers.allowed = <Py_ssize_t> max(1.0, seconds / context.interval)
-    return 0
+        buffers.allowed = <Py_ssize_t> max(
+            1.0, (self.context.full - taken) / self.context.interval
+        )
+    buffers.allowance = buffers.allowed
 
 
 cdef inline void _settle_rate(ConnectionCore self, LoopBuffers buffers) noexcept:
-    """Count the messages that were delivered."""
-    if self.context.interval > 0 and self.counts is not NULL:
-        self.counts.full_at += (buffers.allowed - buffers.allowance) * self.context.interval
-        buffers.allowed = buffers.allowance
+    """Count the messages that were delivered since they were allowed."""
+    self.counts.full_at = max(self.counts.full_at, buffers.clock) + (
+        buffers.allowed - buffers.allowance
+    ) * self.context.interval
 
 
 cdef int _look_at_rate(ConnectionCore self, LoopBuffers buffers) except -1:
@@ -627,11 +628,13 @@ cdef int _look_at_rate(ConnectionCore self, LoopBuffers buffers) except -1:
     if self.counts is NULL or not OPEN <= self.stage < FLUSHING:
         return 0
     _settle_rate(self, buffers)
+    buffers.allowed = buffers.allowance
     cdef double now = monotonic()
     cdef double wait = self.counts.full_at + context.interval - context.burst - now
     if wait > RATE_ROUNDING:
         context.protocol.rates.pause(self, wait)
     else:
+        self.counts.full_at = max(self.counts.full_at, now)
         _allow(self, buffers, now)
     return 0
 

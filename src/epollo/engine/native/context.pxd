@@ -52,5 +52,5 @@ cdef class ConnectionContext:
     cdef readonly double interval  # seconds of each message; 0: no limit of messages a second
     cdef readonly double burst  # seconds; see `epollo.engine.interface.MessageRates`
     cdef double full  # seconds that a full bucket holds, with what is lost in rounding
-    cdef double eighth  # seconds of it that may be taken between two looks at the clock
-    cdef Py_ssize_t most_allowed  # messages of those seconds
+    cdef Py_ssize_t most_allowed  # messages between two looks at the clock; 0: no limit
+    cdef double most_taken  # seconds of a bucket that still holds that many

@@ -71,8 +71,9 @@ cdef class ConnectionContext:
         if rates is not None:
             self.interval, self.burst = rates.interval, rates.burst
             self.full = self.burst + RATE_ROUNDING
-            self.eighth = min(self.burst / 8, MOST_ALLOWED * self.interval)
-            self.most_allowed = <Py_ssize_t> max(1.0, self.eighth / self.interval)
+            part = min(self.burst / 8, MOST_ALLOWED * self.interval)
+            self.most_allowed = max(1, int(part / self.interval))
+            self.most_taken = self.full - part
 
     @property
     def framing(self):

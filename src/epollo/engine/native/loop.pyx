@@ -7,7 +7,6 @@ import os
 
 from cython cimport final
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.list cimport PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EBADF, EINTR, errno
@@ -44,11 +43,15 @@ from epollo.errors import EngineMissing
 
 cdef extern from *:
     """
-    // Of the first timer: no references are taken, as nothing runs meanwhile.
+    // No references are taken to a list or to its first timer, as nothing runs meanwhile.
+    static inline Py_ssize_t length(PyObject *list) {
+        return PyList_GET_SIZE(list);
+    }
     static inline double due_time(PyObject *heap) {
         return PyFloat_AS_DOUBLE(PyTuple_GET_ITEM(PyList_GET_ITEM(heap, 0), 0));
     }
     """
+    Py_ssize_t length(PyObject *list) noexcept
     double due_time(PyObject *heap) noexcept
 
 cdef enum:
@@ -167,17 +170,17 @@ cdef class LoopCore:
                 self._make_calls()
                 self._buffers.clock = monotonic()  # a rate counts by it
                 more = True
-            if PyList_GET_SIZE(self._buffers.to_flush):
+            if length(<PyObject *> self._buffers.to_flush):
                 self._flush_scheduled()
                 more = True
-            if PyList_GET_SIZE(self._to_close):
+            if length(<PyObject *> self._to_close):
                 self._close_scheduled()
                 more = True
             if self.late_after < INFINITY:
                 self._end_turn((monotonic() if more else self._buffers.clock) - began)
         finally:
             self._buffers.polling = False
-            if PyList_GET_SIZE(self._buffers.to_flush) or PyList_GET_SIZE(self._to_close):
+            if length(<PyObject *> self._buffers.to_flush) or length(<PyObject *> self._to_close):
                 self._wake()  # left for the next turn
         if self._exit is not None:
             self._raise_exit()
@@ -190,7 +193,7 @@ cdef class LoopCore:
             raise OSError(EBADF, os.strerror(EBADF))
         event.events = events | PEER_ENDED if events & READ else events
         event.data.fd = fd
-        while PyList_GET_SIZE(self._sources) <= fd:
+        while length(<PyObject *> self._sources) <= fd:
             self._sources.append(None)
         cdef bint disabled = bool(self._disabled) and fd in self._disabled  # which is often empty
         cdef bint new = disabled or self._sources[fd] is None
@@ -208,7 +211,7 @@ cdef class LoopCore:
 
     def unwatch(self, int fd):
         """Forget ``fd``; its owner closes it."""
-        if 0 <= fd < PyList_GET_SIZE(self._sources) and self._sources[fd] is not None:
+        if 0 <= fd < length(<PyObject *> self._sources) and self._sources[fd] is not None:
             if fd in self._disabled:
                 self._disabled.remove(fd)
             else:
@@ -217,7 +220,7 @@ cdef class LoopCore:
 
     def source_of(self, int fd):
         """The source that is watched at ``fd``, or disabled."""
-        return self._sources[fd] if 0 <= fd < PyList_GET_SIZE(self._sources) else None
+        return self._sources[fd] if 0 <= fd < length(<PyObject *> self._sources) else None
 
     def sources(self):
         """All that are watched, or disabled."""
@@ -332,7 +335,7 @@ cdef class LoopCore:
         """The longest wait: until the next timer, and none with work at hand."""
         cdef double seconds = INFINITY if timeout is None else timeout
         cdef double timer = self._next_timer()
-        if PyList_GET_SIZE(self._buffers.to_flush) or PyList_GET_SIZE(self._to_close):
+        if length(<PyObject *> self._buffers.to_flush) or length(<PyObject *> self._to_close):
             return 0
         if self._call_queue or self._exit is not None:
             return 0
@@ -344,10 +347,9 @@ cdef class LoopCore:
         return <int> min(<double> INT_MAX, ceil(max(0.0, seconds) * 1000))
 
     @final
-    cdef double _next_timer(self) noexcept:
-        if not PyList_GET_SIZE(self._heap):
-            return INFINITY
-        return due_time(<PyObject *> self._heap)
+    cdef inline double _next_timer(self) noexcept:
+        cdef PyObject *heap = <PyObject *> self._heap
+        return due_time(heap) if length(heap) else INFINITY
 
     @final
     cdef int _serve(self) except -1:
@@ -411,7 +413,7 @@ cdef class LoopCore:
         self._flushed = 0
         self.dispatching = True
         try:
-            while self._flushed < PyList_GET_SIZE(to_flush):
+            while self._flushed < length(<PyObject *> to_flush):
                 if self._flushed >= MOST_FLUSHED and not self._is_last_turn:
                     break
                 try:
@@ -421,7 +423,7 @@ cdef class LoopCore:
                     self.source_failed(to_flush[last] if last < len(to_flush) else None, error)
         finally:
             self.dispatching = False
-        if self._flushed == PyList_GET_SIZE(to_flush):
+        if self._flushed == length(<PyObject *> to_flush):
             to_flush.clear()
         else:
             del to_flush[:self._flushed]
@@ -432,7 +434,7 @@ cdef class LoopCore:
         """The connections that are not flushed yet, up to the next multiple of `MOST_FLUSHED`."""
         cdef ConnectionCore connection
         cdef Py_ssize_t most = (self._flushed // MOST_FLUSHED + 1) * MOST_FLUSHED
-        while self._flushed < min(most, PyList_GET_SIZE(to_flush)):  # which may grow meanwhile
+        while self._flushed < min(most, length(<PyObject *> to_flush)):  # which may grow meanwhile
             connection = to_flush[self._flushed]
             self._flushed += 1
             connection.flush()
@@ -466,7 +468,7 @@ cdef int _serve_remaining(LoopCore self, int last, bint others) except -1:
     """The events that are not served yet: messages only, or, with ``others``, all."""
     cdef int fd
     cdef uint32_t events
-    cdef double before = self._buffers.clock, now
+    cdef double now, seconds
     while self._served < last and self._exit is None:
         # A source that an earlier one of the batch has closed ignores the event, or is gone.
         # Its descriptor cannot belong to a new connection, which would get events of the
@@ -475,7 +477,7 @@ cdef int _serve_remaining(LoopCore self, int last, bint others) except -1:
         self._current = fd = self._events[self._served].data.fd
         events = self._events[self._served].events
         self._served += 1
-        source = self._sources[fd] if fd < PyList_GET_SIZE(self._sources) else None
+        source = self._sources[fd] if fd < length(<PyObject *> self._sources) else None
         self._buffers.read = 0
         if type(source) is CONNECTION and (others or not events & ENDS):
             (<ConnectionCore> source).serve_ready(events)
@@ -487,11 +489,12 @@ cdef int _serve_remaining(LoopCore self, int last, bint others) except -1:
             source.ready(events)
         if self.slow_after < INFINITY:
             now = monotonic()
-            if now - before > self.slow_after and source is not None:
-                self._tell_slow(source, now - before)
+            seconds = now - self._buffers.clock
+            self._buffers.clock = now
+            if seconds > self.slow_after and source is not None:
+                self._tell_slow(source, seconds)
             if type(source) is CONNECTION:
-                self.served_seconds += now - before
-            self._buffers.clock = before = now
+                self.served_seconds += seconds
     if self.slow_after == INFINITY:
         self._buffers.clock = monotonic()
     self._served = last  # the others are reported again: pollers are level-triggered
