@@ -37,6 +37,13 @@ from tests.logs import SLOW
 DEADLINE = 30.0  # seconds; for events that come in milliseconds where nothing is wrong
 
 
+def needed_by_python() -> dict[str, str]:
+    """The variables for a process that is given no others: where modules are, and where bytecode
+    is kept, which is among the sources by default."""
+    names = ("PATH", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
+    return {name: os.environ.get(name, "") for name in names}
+
+
 def has_ipv6() -> bool:
     try:
         with socket.socket(socket.AF_INET6) as probe:

@@ -19,11 +19,9 @@ import pytest
 
 from epollo.systemd import Notifier
 from tests.engines import Engine
-from tests.support import DEADLINE, Peer, frame, python, serving, until
+from tests.support import DEADLINE, Peer, frame, needed_by_python, python, serving, until
 from tests.workers.support import children_of, ended, supervised, write
 
-# Where Python keeps bytecode: by default, it would be among the sources.
-BYTECODE = ("PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
 WORKERS = pytest.mark.parametrize("flags", [[], ["--workers", "2"]], ids=["one", "workers"])
 
 
@@ -230,8 +228,7 @@ def test_systemd_socket_activate(tmp_path: Path, flags: list[str]) -> None:
     write(tmp_path, 1)
     path = tmp_path / "socket"
     command = _activated(tmp_path, *flags, address=str(path))
-    kept = {name: os.environ.get(name, "") for name in ("PATH", "PYTHONPATH", *BYTECODE)}
-    command[3:3] = [f"--setenv={name}={value}" for name, value in kept.items()]
+    command[3:3] = [f"--setenv={name}={value}" for name, value in needed_by_python().items()]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
     try:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support import until
+from tests.support import needed_by_python, until
 
 TAB, DELETE_LINE, SHOW_LINE = b"\t", b"\x15", b"\x0f"  # Ctrl-U, Ctrl-O
 
@@ -88,9 +89,10 @@ def session(name: str, folder: Path) -> Iterator[Session]:
     _write_command(binaries / "epollo")
     here = folder / "here"
     here.mkdir()
+    needed = needed_by_python()
     environment = {
-        "PATH": f"{binaries}:{os.environ['PATH']}",
-        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        **needed,
+        "PATH": f"{binaries}:{needed['PATH']}",
         "HOME": str(folder),
         "TERM": "xterm",
         "LC_ALL": "C.UTF-8",
@@ -112,10 +114,19 @@ def session(name: str, folder: Path) -> Iterator[Session]:
             os.write(screen, line.encode() + b"\n")
         yield started
     finally:
-        process.kill()
+        _kill_session(process.pid)
         process.wait()
         os.close(screen)
         os.close(keyboard)
+
+
+def _kill_session(leader: int) -> None:
+    """Kill the shell, and what it runs: a part of it that was stopped would outlive it."""
+    os.kill(leader, signal.SIGKILL)
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError):
+            if os.getsid(int(entry.name)) == leader:
+                os.kill(int(entry.name), signal.SIGKILL)
 
 
 def is_installed(name: str) -> bool:
